@@ -1,0 +1,1 @@
+"""A persistent dict and model cache for Django on Redis-compatible servers."""

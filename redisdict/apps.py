@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class RedisDictConfig(AppConfig):
+    name = "redisdict"
+    verbose_name = _("Redis dict")
+    default_auto_field = "django.db.models.BigAutoField"

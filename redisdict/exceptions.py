@@ -1,0 +1,49 @@
+"""Every error this package raises on purpose, all under `RedisDictError`."""
+
+from django.core.exceptions import ImproperlyConfigured
+
+__all__ = [
+    "BackendUnavailable",
+    "ConcurrentUpdate",
+    "ConfigurationError",
+    "DeserializationError",
+    "RedisDictError",
+    "SerializationError",
+    "ServerUnsupported",
+]
+
+
+class RedisDictError(Exception):
+    """The base of all errors of this package."""
+
+
+class ConfigurationError(RedisDictError, ImproperlyConfigured):
+    """A setting can't be used; the message names the setting, what was got and what to do."""
+
+
+class SerializationError(RedisDictError, TypeError):
+    """The value can't be stored by the chosen serializer; nothing was written."""
+
+
+class DeserializationError(RedisDictError, ValueError):
+    """The stored bytes can't be read; they stay on the server exactly as they are."""
+
+
+class ConcurrentUpdate(RedisDictError):
+    """Somebody else changed the item meanwhile; read it again and decide again."""
+
+
+class ServerUnsupported(RedisDictError):
+    """The server has no command that could do this; the message says which and what has."""
+
+
+class BackendUnavailable(RedisDictError, ConnectionError):
+    """The server can't be reached, hung up, or didn't answer in time.
+
+    `outcome_unknown` is true when a command that must not be repeated had left already, so the
+    server may or may not have carried it out.
+    """
+
+    def __init__(self, message: str, *, outcome_unknown: bool = False) -> None:
+        super().__init__(message)
+        self.outcome_unknown = outcome_unknown

@@ -1,0 +1,111 @@
+"""Benchmark runs and their results, as `manage.py redisbench` saves them."""
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class BenchmarkRun(models.Model):
+    """One call of `redisbench`: what was asked for, where it ran, and how it ended."""
+
+    class Status(models.TextChoices):
+        RUNNING = "running", _("running")
+        FINISHED = "finished", _("finished")
+        PARTIAL = "partial", _("finished with failures")
+        INTERRUPTED = "interrupted", _("interrupted")
+        FAILED = "failed", _("failed")
+
+    label = models.CharField(_("label"), max_length=200, blank=True)
+    preset = models.CharField(_("preset"), max_length=40)
+    status = models.CharField(
+        _("status"), max_length=20, choices=Status.choices, default=Status.RUNNING
+    )
+    error = models.TextField(_("error"), blank=True)
+    started_at = models.DateTimeField(_("started"))
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+    is_baseline = models.BooleanField(_("baseline"), default=False)
+    commit = models.CharField(_("commit"), max_length=64, blank=True)
+    machine = models.CharField(_("machine"), max_length=200, blank=True)
+    services = models.JSONField(_("services"), default=list)
+    noise_floor = models.FloatField(
+        _("noise floor"),
+        null=True,
+        blank=True,
+        help_text=_("Largest distance from 1 of the ratio between two copies of the reference."),
+    )
+    spec = models.JSONField(_("specification"), default=dict)
+    environment = models.JSONField(_("environment"), default=dict)
+    warnings = models.JSONField(_("warnings"), default=list)
+
+    class Meta:
+        verbose_name = _("benchmark run")
+        verbose_name_plural = _("benchmark runs")
+        ordering = ["-started_at", "-pk"]
+        indexes = [models.Index(fields=["-started_at"], name="redisdict_run_started")]
+
+    def __str__(self) -> str:
+        moment = f"{self.started_at:%Y-%m-%d %H:%M}"
+        return f"{self.label} ({moment})" if self.label else f"Run {self.pk} ({moment})"
+
+
+class BenchmarkResult(models.Model):
+    """One cell of a run: what one user of one service saw of one operation."""
+
+    class Table(models.TextChoices):
+        POOLS = "pools", _("pools")
+        DICT = "dict", _("dict")
+
+    class Status(models.TextChoices):
+        MEASURED = "measured", _("measured")
+        UNAVAILABLE = "unavailable", _("not available")
+        FAILED = "failed", _("failed")
+
+    run = models.ForeignKey(
+        BenchmarkRun, on_delete=models.CASCADE, related_name="results", verbose_name=_("run")
+    )
+    position = models.PositiveIntegerField(_("position"), default=0)
+    table = models.CharField(_("table"), max_length=10, choices=Table.choices)
+    status = models.CharField(_("status"), max_length=20, choices=Status.choices)
+    reason = models.TextField(_("reason"), blank=True)
+    service = models.CharField(_("service"), max_length=100)
+    mode = models.CharField(_("mode"), max_length=10, blank=True)
+    pool = models.CharField(_("pool"), max_length=100, blank=True)
+    variant = models.CharField(_("variant"), max_length=40, blank=True)
+    operation = models.CharField(_("operation"), max_length=40, blank=True)
+    concurrency = models.PositiveIntegerField(_("concurrency"), default=1)
+    placement = models.CharField(_("placement"), max_length=20, blank=True)
+    rounds = models.PositiveIntegerField(_("rounds"), default=0)
+    operations = models.PositiveBigIntegerField(_("operations"), default=0)
+    ops_per_second = models.FloatField(_("ops/s"), null=True, blank=True)
+    ratio = models.FloatField(_("ratio"), null=True, blank=True)
+    ratio_low = models.FloatField(_("ratio, low"), null=True, blank=True)
+    ratio_high = models.FloatField(_("ratio, high"), null=True, blank=True)
+    p50_us = models.FloatField(_("p50 (µs)"), null=True, blank=True)
+    p99_us = models.FloatField(_("p99 (µs)"), null=True, blank=True)
+    details = models.JSONField(_("details"), default=dict)
+
+    class Meta:
+        verbose_name = _("benchmark result")
+        verbose_name_plural = _("benchmark results")
+        ordering = ["run", "position", "pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=[
+                    "run",
+                    "table",
+                    "service",
+                    "mode",
+                    "pool",
+                    "variant",
+                    "operation",
+                    "concurrency",
+                ],
+                name="redisdict_result_cell",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return " / ".join(
+            part
+            for part in (self.service, self.mode, self.pool, self.variant, self.operation)
+            if part
+        )

@@ -1,0 +1,10 @@
+"""Settings of the test suite: the demo project's, with a database and keys of its own."""
+
+from benchsite.settings import *  # noqa: F403
+
+SECRET_KEY = "tests"
+DEBUG = False
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# Tests name their server themselves, with override_settings and the fixtures of conftest.py.
+REDISDICT = {}
