@@ -1,5 +1,7 @@
 """Benchmark runs and their results, as `manage.py redisbench` saves them."""
 
+import uuid
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -14,6 +16,13 @@ class BenchmarkRun(models.Model):
         INTERRUPTED = "interrupted", _("interrupted")
         FAILED = "failed", _("failed")
 
+    identifier = models.UUIDField(
+        _("identifier"),
+        default=uuid.uuid4,
+        unique=True,
+        editable=False,
+        help_text=_("The same in every project the run is imported into."),
+    )
     label = models.CharField(_("label"), max_length=200, blank=True)
     preset = models.CharField(_("preset"), max_length=40)
     status = models.CharField(
@@ -25,7 +34,11 @@ class BenchmarkRun(models.Model):
     is_baseline = models.BooleanField(_("baseline"), default=False)
     commit = models.CharField(_("commit"), max_length=64, blank=True)
     machine = models.CharField(_("machine"), max_length=200, blank=True)
-    services = models.JSONField(_("services"), default=list)
+    services = models.JSONField(
+        _("services"),
+        default=list,
+        help_text=_("Every service of the report: where it came from, or why it wasn't there."),
+    )
     noise_floor = models.FloatField(
         _("noise floor"),
         null=True,
@@ -35,6 +48,11 @@ class BenchmarkRun(models.Model):
     spec = models.JSONField(_("specification"), default=dict)
     environment = models.JSONField(_("environment"), default=dict)
     warnings = models.JSONField(_("warnings"), default=list)
+    comparisons = models.JSONField(
+        _("comparisons"),
+        default=list,
+        help_text=_("Pairs of cells compared over the same rounds, from which conclusions follow."),
+    )
 
     class Meta:
         verbose_name = _("benchmark run")
@@ -48,11 +66,13 @@ class BenchmarkRun(models.Model):
 
 
 class BenchmarkResult(models.Model):
-    """One cell of a run: what one user of one service saw of one operation."""
+    """One cell of a run: what the users of one service saw of one operation."""
 
     class Table(models.TextChoices):
         POOLS = "pools", _("pools")
         DICT = "dict", _("dict")
+        CONCURRENCY = "concurrency", _("pools under concurrency")
+        WORKLOADS = "workloads", _("further workloads")
 
     class Status(models.TextChoices):
         MEASURED = "measured", _("measured")
@@ -63,7 +83,7 @@ class BenchmarkResult(models.Model):
         BenchmarkRun, on_delete=models.CASCADE, related_name="results", verbose_name=_("run")
     )
     position = models.PositiveIntegerField(_("position"), default=0)
-    table = models.CharField(_("table"), max_length=10, choices=Table.choices)
+    table = models.CharField(_("table"), max_length=20, choices=Table.choices)
     status = models.CharField(_("status"), max_length=20, choices=Status.choices)
     reason = models.TextField(_("reason"), blank=True)
     service = models.CharField(_("service"), max_length=100)
@@ -71,16 +91,36 @@ class BenchmarkResult(models.Model):
     pool = models.CharField(_("pool"), max_length=100, blank=True)
     variant = models.CharField(_("variant"), max_length=40, blank=True)
     operation = models.CharField(_("operation"), max_length=40, blank=True)
-    concurrency = models.PositiveIntegerField(_("concurrency"), default=1)
-    placement = models.CharField(_("placement"), max_length=20, blank=True)
+    concurrency = models.PositiveIntegerField(
+        _("concurrency"), default=1, help_text=_("Threads or tasks that call at the same time.")
+    )
+    connections = models.PositiveIntegerField(
+        _("connections"), default=0, help_text=_("Size of the pool; 0 is the pool's own default.")
+    )
+    placement = models.CharField(
+        _("placement"),
+        max_length=20,
+        blank=True,
+        help_text=_("Client and server on the same CPU, on two (split), or uncontrolled."),
+    )
     rounds = models.PositiveIntegerField(_("rounds"), default=0)
     operations = models.PositiveBigIntegerField(_("operations"), default=0)
     ops_per_second = models.FloatField(_("ops/s"), null=True, blank=True)
-    ratio = models.FloatField(_("ratio"), null=True, blank=True)
+    ratio = models.FloatField(
+        _("ratio"),
+        null=True,
+        blank=True,
+        help_text=_("Speed relative to the reference cell in the same rounds; above 1 is faster."),
+    )
     ratio_low = models.FloatField(_("ratio, low"), null=True, blank=True)
     ratio_high = models.FloatField(_("ratio, high"), null=True, blank=True)
     p50_us = models.FloatField(_("p50 (µs)"), null=True, blank=True)
+    p90_us = models.FloatField(_("p90 (µs)"), null=True, blank=True)
     p99_us = models.FloatField(_("p99 (µs)"), null=True, blank=True)
+    p999_us = models.FloatField(_("p99.9 (µs)"), null=True, blank=True)
+    max_us = models.FloatField(_("max (µs)"), null=True, blank=True)
+    client_cpu_us = models.FloatField(_("client CPU per operation (µs)"), null=True, blank=True)
+    server_cpu_us = models.FloatField(_("server CPU per operation (µs)"), null=True, blank=True)
     details = models.JSONField(_("details"), default=dict)
 
     class Meta:
@@ -98,6 +138,7 @@ class BenchmarkResult(models.Model):
                     "variant",
                     "operation",
                     "concurrency",
+                    "connections",
                 ],
                 name="redisdict_result_cell",
             )
