@@ -1,0 +1,71 @@
+"""Real servers for the tests, started once per session and shared; nothing is ever flushed.
+
+Tests share servers, so each takes its keys under a `key_prefix` of its own.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from redisdict.servers.process import ServerProcess
+from redisdict.servers.programs import Family, Program, ProgramMissing, find_program
+
+
+def program_for_tests(family: Family) -> Program:
+    """The program, or the end of the test: a skip on a developer's machine, a failure in CI."""
+    try:
+        return find_program(family)
+    except ProgramMissing as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI is set, and no server may be missing there. {error}")
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[ServerProcess]:
+    """A Valkey 9 on a unix socket; everything of RESP3 and field expiry."""
+    with ServerProcess(program_for_tests("valkey"), listen="unix") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[ServerProcess]:
+    """A Redis on a TCP port; Debian's 7.0 has no field expiry."""
+    with ServerProcess(program_for_tests("redis"), listen="tcp") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_url(valkey_server: ServerProcess) -> str:
+    return valkey_server.url
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_server: ServerProcess) -> str:
+    return redis_server.url
+
+
+@pytest.fixture(scope="session", params=["redis", "valkey"])
+def server_url(request: pytest.FixtureRequest) -> str:
+    """The test runs once against each of the two servers."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture
+def key_prefix() -> str:
+    """A prefix that no other test, nor another run on the same server, has."""
+    return f"test-{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def alias_for(key_prefix: str) -> Callable[..., dict[str, Any]]:
+    """Makes the dict of one alias, with this test's key prefix: `alias_for(url, TIMEOUT=5)`."""
+
+    def make(url: str, **settings: object) -> dict[str, Any]:
+        return {"LOCATION": url, "KEY_PREFIX": key_prefix, **settings}
+
+    return make
