@@ -12,6 +12,7 @@ import pytest
 
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import Family, Program, ProgramMissing, find_program
+from redisdict.servers.topologies import ClusterTopology, SentinelTopology
 
 
 def program_for_tests(family: Family) -> Program:
@@ -53,6 +54,20 @@ def server_url(request: pytest.FixtureRequest) -> str:
     """The test runs once against each of the two servers."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture(scope="session")
+def sentinel() -> Iterator[SentinelTopology]:
+    """A primary, two replicas and three sentinels, for tests that leave all of them running."""
+    with SentinelTopology(program_for_tests("valkey")) as topology:
+        yield topology
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[ClusterTopology]:
+    """A Cluster of three primaries, for tests that leave all of them running."""
+    with ClusterTopology(program_for_tests("valkey")) as topology:
+        yield topology
 
 
 @pytest.fixture
