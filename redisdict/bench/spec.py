@@ -1,0 +1,168 @@
+"""What a run measures: cells, and the presets that say how long and how precisely."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = [
+    "ASYNC",
+    "DEFAULT_POOL",
+    "DICT_OPERATIONS",
+    "DICT_POOLS",
+    "MODES",
+    "OPERATIONS",
+    "POOLS",
+    "POOL_OPERATIONS",
+    "PRESETS",
+    "SYNC",
+    "VARIANTS",
+    "BenchmarkSpec",
+    "Cell",
+    "Precision",
+    "Role",
+    "Table",
+]
+
+ASYNC, SYNC = "ASYNC", "SYNC"
+
+#: In the order of the report's rows.
+MODES = (ASYNC, SYNC)
+
+#: The pool classes of `redisdict.pools`, by mode, in the order of the report's rows.
+POOLS = {
+    ASYNC: ("AsyncConnectionPool", "AsyncBlockingConnectionPool", "OptimizedAsyncConnectionPool"),
+    SYNC: ("ConnectionPool", "BlockingConnectionPool"),
+}
+
+#: The one pool of a service that brings its own, such as Sentinel's.
+DEFAULT_POOL = "Default"
+
+#: The pools a dict has when its settings name none.
+DICT_POOLS = {ASYNC: "OptimizedAsyncConnectionPool", SYNC: "BlockingConnectionPool"}
+
+POOL_OPERATIONS = ("SET", "GET", "DEL", "PIPE")
+
+#: `Iter` counts keys; `Items` counts keys together with their decoded values.
+DICT_OPERATIONS = ("Set", "Get", "Del", "Iter", "Items")
+
+#: What `--operation` accepts; a name selects the operation in both tables.
+OPERATIONS = ("SET", "GET", "DEL", "PIPE", "ITER", "ITEMS")
+
+#: The dict's variants: name -> (mode, hset_enabled).
+VARIANTS = {
+    "Sync (HSET)": (SYNC, True),
+    "Sync (No HSET)": (SYNC, False),
+    "Async (HSET)": (ASYNC, True),
+    "Async (No HSET)": (ASYNC, False),
+}
+
+
+class Table(StrEnum):
+    """The tables of a report."""
+
+    POOLS = "pools"
+    DICT = "dict"
+    CONCURRENCY = "concurrency"
+    WORKLOADS = "workloads"
+
+
+class Role(StrEnum):
+    """Why a cell is in the rotation."""
+
+    MEASURED = "measured"
+    REFERENCE = "reference"
+    TWIN = "twin"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One thing that is timed. Two cells that are equal are the same row and column."""
+
+    table: Table
+    service: str
+    mode: str
+    operation: str
+    pool: str = ""
+    variant: str = ""
+    concurrency: int = 1
+    connections: int = 0
+    role: Role = Role.MEASURED
+
+    def __str__(self) -> str:
+        parts = [self.service, self.variant or self.mode]
+        if self.pool and not self.variant:
+            parts.append(self.pool)
+        if self.concurrency > 1:
+            parts.append(f"{self.concurrency} workers")
+        if self.connections:
+            parts.append(f"{self.connections} connections")
+        return " ".join([*parts, self.operation])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Precision:
+    """When enough rounds are measured.
+
+    Every cell's interval is within `half_width` of its ratio (0.01 is ±1 %), or `max_rounds` are
+    done, or the share of the run's `seconds` is used up. It is never before `min_rounds`, except
+    that no group of cells takes more than twice its share.
+    """
+
+    min_rounds: int
+    max_rounds: int
+    seconds: float
+    half_width: float = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkSpec:
+    """Everything that decides what a run does; two runs of equal specs are comparable.
+
+    An empty tuple of names selects all of them.
+    """
+
+    preset: str = "standard"
+    precision: Precision
+    seed: int = 1
+    services: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
+    pools: tuple[str, ...] = ()
+    operations: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = (Table.POOLS, Table.DICT)
+    placement: str = "same"
+    #: Operations a block times: calls, or one batch, or one iteration.
+    block_operations: int = 10
+    batch_size: int = 100
+    is_transaction: bool = False
+    value_bytes: int = 100
+    key_count: int = 100
+    iteration_items: int = 5000
+    #: Threads or tasks that call at once, and pool sizes, in the table of that name.
+    concurrency: tuple[int, ...] = (10, 50)
+    connections: tuple[int, ...] = (5, 64)
+    #: Calls of the latency pass of every cell; 0 leaves the pass out.
+    latency_operations: int = 2000
+    #: Calls a second in the latency pass, each timed from its intended start; 0 calls at once.
+    rate: float = 0.0
+
+
+PRESETS = {
+    "quick": BenchmarkSpec(
+        preset="quick",
+        precision=Precision(min_rounds=30, max_rounds=200, seconds=15, half_width=0.02),
+        iteration_items=1000,
+        latency_operations=200,
+    ),
+    "standard": BenchmarkSpec(
+        preset="standard",
+        precision=Precision(min_rounds=200, max_rounds=1000, seconds=200),
+        tables=(Table.POOLS, Table.DICT, Table.CONCURRENCY),
+    ),
+    "rigorous": BenchmarkSpec(
+        preset="rigorous",
+        precision=Precision(min_rounds=500, max_rounds=5000, seconds=900, half_width=0.005),
+        tables=(Table.POOLS, Table.DICT, Table.CONCURRENCY, Table.WORKLOADS),
+        latency_operations=10_000,
+    ),
+}
