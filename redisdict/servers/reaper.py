@@ -77,7 +77,7 @@ def locked_root(root: Path) -> Iterator[None]:
     while True:
         root.mkdir(mode=0o700, exist_ok=True)
         with suppress(FileNotFoundError):
-            _refuse_foreign(root)
+            refuse_foreign(root)
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             lock = os.open(root / _ROOT_LOCK, flags, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -94,7 +94,7 @@ def locked_root(root: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _refuse_foreign(root: Path) -> None:
+def refuse_foreign(root: Path) -> None:
     status = root.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise PermissionError(

