@@ -1,0 +1,194 @@
+"""The codec of a dict: values to stored bytes and back."""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, Final
+from zlib import crc32
+
+from redisdict.codec import decimal_text, messagepack
+from redisdict.codec.compressors import Compressor
+from redisdict.codec.envelope import (
+    CHECKSUM_LENGTH,
+    CHECKSUM_RESIDUE,
+    FIRST_FORMAT_BYTE,
+    MSGPACK,
+    PICKLE,
+    RAW,
+    UNCOMPRESSED,
+    damaged,
+    format_byte,
+    seal,
+    split_format_byte,
+)
+from redisdict.codec.lookup import builtin_compressor, find_compressor, find_serializer
+from redisdict.codec.refusal import type_name
+from redisdict.codec.serializers import (
+    JsonSerializer,
+    MessagePackSerializer,
+    RawSerializer,
+    Serializer,
+)
+from redisdict.exceptions import (
+    ConfigurationError,
+    DeserializationError,
+    RedisDictError,
+    SerializationError,
+)
+
+DEFAULT_COMPRESS_MIN_LENGTH: Final = 1024
+DEFAULT_MAX_DECODED_LENGTH: Final = 512 * 1024 * 1024
+
+_PLAIN_MSGPACK: Final = format_byte(MSGPACK, UNCOMPRESSED)[0]
+
+
+class Codec:
+    """Writes values by one serializer and one compressor, reads what any of them has written.
+
+    `serializer` and `compressor` are names, dotted paths, classes or instances; `compressor` may be
+    None. Values of at least `compress_min_length` bytes are compressed if that makes them smaller.
+    `max_decoded_length` bounds, in bytes, what a compressed value may become when it is read.
+    `also_read` names further serializers to read by: "pickle" and your own are read only by a codec
+    that names them, the others always.
+
+    A codec keeps nothing between calls: threads and tasks can share one.
+    """
+
+    def __init__(
+        self,
+        serializer: object = "msgpack",
+        compressor: object = None,
+        *,
+        compress_min_length: int = DEFAULT_COMPRESS_MIN_LENGTH,
+        max_decoded_length: int = DEFAULT_MAX_DECODED_LENGTH,
+        also_read: Iterable[object] = (),
+    ) -> None:
+        self.serializer = find_serializer(serializer)
+        self.compressor = None if compressor is None else find_compressor(compressor)
+        self.compress_min_length = compress_min_length
+        self.max_decoded_length = max_decoded_length
+
+        self._readers: dict[int, Serializer] = {
+            reader.code: reader
+            for reader in (
+                MessagePackSerializer(),
+                JsonSerializer(),
+                RawSerializer(),
+                *map(find_serializer, also_read),
+                self.serializer,
+            )
+        }
+        self._prefix = format_byte(self.serializer.code, UNCOMPRESSED)
+        is_msgpack = self.serializer.code == MSGPACK
+        self._dumps = messagepack.dumps if is_msgpack else self._dumps_guarded
+        self._accepts_integers = self.serializer.code != RAW
+
+    def __repr__(self) -> str:
+        compressor = None if self.compressor is None else type(self.compressor).__name__
+        return f"<Codec {type(self.serializer).__name__} compressor={compressor}>"
+
+    def encode(self, value: Any) -> bytes:
+        """Return what to store: the decimal text of an int, the sealed bytes of anything else.
+
+        Raises `SerializationError` for a value that would not come back the same.
+        """
+        if type(value) is int and self._writes_as_text(value):
+            return b"%d" % value
+        body = self._dumps(value)
+        if self.compressor is not None and len(body) >= self.compress_min_length:
+            return self._seal_compressed(self.compressor, body)
+        return seal(self._prefix + body)
+
+    def decode(self, stored: bytes) -> Any:
+        """Return the value that these bytes stand for, whatever settings it was written with.
+
+        Raises `DeserializationError` for bytes that are damaged, are not this package's, or were
+        written by pickle or a serializer of your own that this codec doesn't name.
+        """
+        first = stored[0] if stored else 0
+        if first < FIRST_FORMAT_BYTE:
+            return decimal_text.parse(stored)
+        if crc32(stored) != CHECKSUM_RESIDUE:
+            raise damaged(stored)
+        if first == _PLAIN_MSGPACK:
+            return messagepack.loads(stored[1:-CHECKSUM_LENGTH])
+        return self._decode_other(stored)
+
+    def _writes_as_text(self, value: int) -> bool:
+        return self._accepts_integers and value.bit_length() <= decimal_text.MAX_BITS
+
+    def _dumps_guarded(self, value: Any) -> bytes:
+        try:
+            return self.serializer.dumps(value)
+        except RedisDictError:
+            raise
+        except Exception as error:
+            # What pickle and serializers of users call may raise anything at all.
+            raise SerializationError(
+                f"{type(self.serializer).__name__} can't store a {type_name(value)}: {error}"
+            ) from error
+
+    def _seal_compressed(self, compressor: Compressor, body: bytes) -> bytes:
+        compressed = compressor.compress(body)
+        if len(compressed) >= len(body):
+            return seal(self._prefix + body)
+        return seal(format_byte(self.serializer.code, compressor.code) + compressed)
+
+    def _decode_other(self, stored: bytes) -> Any:
+        serializer_code, compressor_code = split_format_byte(stored[0])
+        serializer = self._reader(serializer_code)
+        body = stored[1:-CHECKSUM_LENGTH]
+        try:
+            if compressor_code != UNCOMPRESSED:
+                decompressor = self._decompressor(compressor_code)
+                body = decompressor.decompress(body, self.max_decoded_length)
+            return serializer.loads(body)
+        except RedisDictError:
+            raise
+        except Exception as error:
+            # Decompressors have errors of their own; pickle and users' code may raise anything.
+            raise DeserializationError(
+                f"{len(stored)} stored bytes can't be read by {type(serializer).__name__}: "
+                f"{error!r}. They stay on the server as they are."
+            ) from error
+
+    def _reader(self, code: int) -> Serializer:
+        if (serializer := self._readers.get(code)) is not None:
+            return serializer
+        if code == PICKLE:
+            raise DeserializationError(
+                "The stored value is a pickle, and reading one can run code: it is read only where "
+                "a setting allows it, SERIALIZER 'pickle' or also_read=['pickle']."
+            )
+        raise DeserializationError(
+            f"The stored value was written by a serializer with the code {code}, which this codec "
+            "doesn't have: name it in SERIALIZER or also_read."
+        )
+
+    def _decompressor(self, code: int) -> Compressor:
+        if self.compressor is not None and self.compressor.code == code:
+            return self.compressor
+        try:
+            found = builtin_compressor(code)
+        except ConfigurationError as error:
+            raise DeserializationError(f"The stored value is compressed. {error}") from error
+        if found is not None:
+            return found
+        raise DeserializationError(
+            f"The stored value was written by a compressor with the code {code}, which this codec "
+            "doesn't have: name it in COMPRESSOR."
+        )
+
+
+@cache
+def _named_codec(serializer: str, compressor: str | None) -> Codec:
+    return Codec(serializer, compressor)
+
+
+def get_codec(serializer: object = "msgpack", compressor: object = None) -> Codec:
+    """Return a codec for these settings; the same one each time when both are names.
+
+    Raises `ConfigurationError` for a name that isn't known or a package that isn't installed.
+    """
+    if isinstance(serializer, str) and (compressor is None or isinstance(compressor, str)):
+        return _named_codec(serializer, compressor)
+    return Codec(serializer, compressor)

@@ -1,0 +1,148 @@
+"""Compressors: zlib, zstd, LZ4, each kept from filling the memory when it reads.
+
+A few stored bytes can announce gigabytes. Every `decompress` here stops after `max_length` bytes
+and never allocates what the stored bytes merely claim.
+"""
+
+import sys
+import zlib
+from threading import local
+from types import ModuleType
+from typing import Final, Protocol
+
+from redisdict.codec import envelope
+from redisdict.exceptions import ConfigurationError
+
+
+class Compressor(Protocol):
+    """What a compressor has to have.
+
+    `code` is its permanent number in the format byte, 6 or 7 for compressors of your own.
+    """
+
+    code: int
+
+    def compress(self, data: bytes) -> bytes:
+        """Return the compressed form."""
+        ...
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Return the original bytes; raise `ValueError` for more than `max_length` of them."""
+        ...
+
+
+class ZlibCompressor:
+    """Deflate, from the standard library; small results, slow to write."""
+
+    code = envelope.ZLIB
+
+    def compress(self, data: bytes) -> bytes:
+        return zlib.compress(data)
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return _decompress_all(zlib.decompressobj(), data, max_length)
+
+
+class ZstdCompressor:
+    """Zstandard: as small as zlib and several times faster on values above some kilobytes.
+
+    From the standard library since Python 3.14, before that from the extra `zstd`.
+    """
+
+    code = envelope.ZSTD
+
+    def __init__(self) -> None:
+        self._zstd = _import_zstd()
+        # Making a zstd compressor takes five times as long as compressing a kilobyte with it, and
+        # one must not be used by two threads at once.
+        self._of_thread = local()
+
+    def compress(self, data: bytes) -> bytes:
+        try:
+            compressor = self._of_thread.compressor
+        except AttributeError:
+            compressor = self._of_thread.compressor = self._zstd.ZstdCompressor()
+        compressed: bytes = compressor.compress(data, compressor.FLUSH_FRAME)
+        return compressed
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return _decompress_all(self._zstd.ZstdDecompressor(), data, max_length)
+
+
+class Lz4Compressor:
+    """LZ4 frames, from the extra `lz4`: the fastest, with the largest results."""
+
+    code = envelope.LZ4
+
+    # No LZ4 block grows to more than 255 times its size.
+    _MAX_RATIO: Final = 255
+
+    def __init__(self) -> None:
+        self._frame = _import_lz4()
+
+    def compress(self, data: bytes) -> bytes:
+        compressed: bytes = self._frame.compress(data, store_size=True)
+        return compressed
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        # The decompressor allocates all of the length it is allowed, so that has to be the length
+        # in the frame's header, once this is known to be possible.
+        length = self._frame.get_frame_info(data)["content_size"]
+        if length > max_length:
+            raise _too_long(max_length)
+        if length > len(data) * self._MAX_RATIO:
+            raise ValueError("the LZ4 header announces more bytes than the rest can hold")
+        return _decompress_all(self._frame.LZ4FrameDecompressor(), data, length)
+
+
+class _Decompressor(Protocol):
+    """What the decompressor objects of zlib, zstd and LZ4 have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes | None: ...
+    def decompress(self, data: bytes, /, max_length: int) -> bytes: ...
+
+
+def _decompress_all(decompressor: _Decompressor, data: bytes, max_length: int) -> bytes:
+    """Return what one whole compressed stream holds."""
+    # One byte more than is allowed tells a value of just that length from a longer one.
+    plain = decompressor.decompress(data, max_length=max_length + 1)
+    if len(plain) > max_length:
+        raise _too_long(max_length)
+    if not decompressor.eof:
+        raise ValueError("the compressed bytes end too early")
+    if decompressor.unused_data:
+        raise ValueError("other bytes follow the compressed ones")
+    return plain
+
+
+def _too_long(max_length: int) -> ValueError:
+    return ValueError(f"decompressed it would be longer than max_decoded_length={max_length} bytes")
+
+
+def _import_zstd() -> ModuleType:
+    try:
+        if sys.version_info >= (3, 14):
+            from compression import zstd
+        else:
+            from backports import zstd
+    except ImportError as error:
+        raise _missing_extra("zstd") from error
+    return zstd
+
+
+def _import_lz4() -> ModuleType:
+    try:
+        from lz4 import frame
+    except ImportError as error:
+        raise _missing_extra("lz4") from error
+    return frame
+
+
+def _missing_extra(name: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"COMPRESSOR {name!r} needs a package that isn't installed: "
+        f"pip install 'django-redisdict[{name}]'."
+    )

@@ -1,0 +1,58 @@
+"""The outermost form of a stored value: one format byte, the body, four bytes of checksum.
+
+    0x80 | compressor << 4 | serializer     body     CRC-32 of all before it, little-endian
+
+The format byte says how the value was written, so a change of settings never makes old values
+unreadable. The codes below are permanent: a code is never given to something else, and a retired
+one stays reserved. The byte is never below 0x80, where the text of numbers lives.
+
+The checksum is what turns a flipped bit into an error instead of a wrong value. It also keeps
+damaged bytes away from parsers written for speed.
+"""
+
+from typing import Final
+from zlib import crc32
+
+from redisdict.exceptions import DeserializationError
+
+FIRST_FORMAT_BYTE: Final = 0x80
+
+MSGPACK: Final = 0
+JSON: Final = 1
+PICKLE: Final = 2
+RAW: Final = 3
+CUSTOM_SERIALIZER_CODES: Final = range(12, 16)
+
+UNCOMPRESSED: Final = 0
+ZLIB: Final = 1
+ZSTD: Final = 2
+LZ4: Final = 3
+CUSTOM_COMPRESSOR_CODES: Final = range(6, 8)
+
+# The CRC-32 of any message followed by its own CRC-32 is this constant, so checking needs no slice.
+CHECKSUM_RESIDUE: Final = 0x2144DF1C
+CHECKSUM_LENGTH: Final = 4
+
+
+def format_byte(serializer_code: int, compressor_code: int) -> bytes:
+    """Return the first byte of values written by this serializer and this compressor."""
+    return bytes([FIRST_FORMAT_BYTE | compressor_code << 4 | serializer_code])
+
+
+def seal(message: bytes) -> bytes:
+    """Append the checksum to a format byte and its body."""
+    return message + crc32(message).to_bytes(CHECKSUM_LENGTH, "little")
+
+
+def split_format_byte(first: int) -> tuple[int, int]:
+    """Return the serializer code and the compressor code of a format byte."""
+    return first & 0x0F, (first >> 4) & 0x07
+
+
+def damaged(stored: bytes) -> DeserializationError:
+    """Return the error for bytes that no codec wrote, or that were changed since."""
+    return DeserializationError(
+        f"{len(stored)} stored bytes that begin with 0x{stored[:1].hex()} are damaged, or were "
+        "written by another program: the checksum at their end doesn't match. They stay on the "
+        "server as they are; overwrite or delete the item."
+    )

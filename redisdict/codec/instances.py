@@ -1,0 +1,119 @@
+"""Model instances as the list of their field values, and back through `Model.from_db`.
+
+No pickle: the stored list holds the model's label, a fingerprint of its fields, the database alias
+and the values that a `SELECT` would have given. Cached relations, prefetched lists and annotations
+are not fields and are left out.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from hashlib import blake2b
+from typing import Any, Final
+
+from django.apps import apps
+from django.db.models import Field, FileField, Model
+from django.db.models.fields.files import FieldFile
+
+from redisdict.codec.refusal import Unstorable
+from redisdict.exceptions import DeserializationError
+
+_FINGERPRINT_BYTES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What must not have changed between writing and reading an instance."""
+
+    attnames: tuple[str, ...]
+    file_attnames: frozenset[str]
+    fingerprint: bytes
+
+
+@cache
+def _shape_of(model: type[Model]) -> _Shape:
+    fields = model._meta.concrete_fields
+    description = "\n".join(_describe(field) for field in fields)
+    return _Shape(
+        attnames=tuple(field.attname for field in fields),
+        file_attnames=frozenset(f.attname for f in fields if isinstance(f, FileField)),
+        fingerprint=blake2b(description.encode(), digest_size=_FINGERPRINT_BYTES).digest(),
+    )
+
+
+def _describe(field: "Field[Any, Any]") -> str:
+    # What decides which values a column can hold. Labels, defaults and validators do not.
+    kind = type(field)
+    return " ".join(
+        str(part)
+        for part in (
+            field.attname,
+            f"{kind.__module__}.{kind.__qualname__}",
+            field.null,
+            field.max_length,
+            getattr(field, "max_digits", None),
+            getattr(field, "decimal_places", None),
+        )
+    )
+
+
+def fingerprint(model: type[Model]) -> bytes:
+    """Return eight bytes that change when a migration changes the fields of this model."""
+    return _shape_of(model).fingerprint
+
+
+def take_apart(instance: Model) -> list[Any]:
+    """Return the parts of an instance: label, fingerprint, database, adding, loaded, values.
+
+    `loaded` is None, or the names of the fields present when others are deferred.
+    """
+    model = type(instance)
+    shape = _shape_of(model)
+    state = instance._state
+    held = instance.__dict__
+    loaded = [name for name in shape.attnames if name in held]
+    values = [held[name] for name in loaded]
+    if shape.file_attnames:
+        values = [
+            _file_name(value) if name in shape.file_attnames else value
+            for name, value in zip(loaded, values, strict=True)
+        ]
+    return [
+        model._meta.label,
+        shape.fingerprint,
+        state.db,
+        state.adding,
+        None if len(loaded) == len(shape.attnames) else loaded,
+        *values,
+    ]
+
+
+def put_together(parts: list[Any]) -> Model:
+    """Return the instance again; raises `DeserializationError` if its model has changed."""
+    label, stored_fingerprint, database, adding, loaded, *values = parts
+    try:
+        model = apps.get_model(label)
+    except LookupError as error:
+        raise DeserializationError(
+            f"A stored instance of {label} can't be read: no installed app has this model."
+        ) from error
+    shape = _shape_of(model)
+    if stored_fingerprint != shape.fingerprint:
+        raise DeserializationError(
+            f"A stored instance of {label} can't be read: the model's fields have changed since "
+            "it was written. Store it again from the database."
+        )
+    names = shape.attnames if loaded is None else loaded
+    if len(names) != len(values):
+        raise DeserializationError(f"A stored instance of {label} is damaged.")
+    instance = model.from_db(database, names, values)
+    instance._state.adding = adding
+    return instance
+
+
+def _file_name(value: Any) -> Any:
+    """Return what the column of a file field holds for this value."""
+    if not isinstance(value, FieldFile):
+        return value
+    if value and not value._committed:
+        raise Unstorable(f"the file {value.name!r} isn't saved yet: save the instance first")
+    return value.name

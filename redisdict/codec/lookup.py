@@ -1,0 +1,124 @@
+"""From what a setting says to the serializer or compressor it means."""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import cache
+from typing import Any, Final
+
+from django.utils.module_loading import import_string
+
+from redisdict.codec import envelope
+from redisdict.codec.compressors import (
+    Compressor,
+    Lz4Compressor,
+    ZlibCompressor,
+    ZstdCompressor,
+)
+from redisdict.codec.serializers import (
+    JsonSerializer,
+    MessagePackSerializer,
+    PickleSerializer,
+    RawSerializer,
+    Serializer,
+)
+from redisdict.exceptions import ConfigurationError
+
+SERIALIZERS: Final[dict[str, Callable[[], Serializer]]] = {
+    "msgpack": MessagePackSerializer,
+    "json": JsonSerializer,
+    "pickle": PickleSerializer,
+    "raw": RawSerializer,
+}
+COMPRESSORS: Final[dict[str, Callable[[], Compressor]]] = {
+    "zlib": ZlibCompressor,
+    "zstd": ZstdCompressor,
+    "lz4": Lz4Compressor,
+}
+
+
+_COMPRESSOR_OF_CODE: Final[dict[int, Callable[[], Compressor]]] = {
+    envelope.ZLIB: ZlibCompressor,
+    envelope.ZSTD: ZstdCompressor,
+    envelope.LZ4: Lz4Compressor,
+}
+
+
+@cache
+def builtin_compressor(code: int) -> Compressor | None:
+    """Return the compressor of this package that has this code in the format byte, if any.
+
+    Raises `ConfigurationError` when its package isn't installed.
+    """
+    make = _COMPRESSOR_OF_CODE.get(code)
+    return None if make is None else make()
+
+
+def find_serializer(wanted: object) -> Serializer:
+    """Return the serializer that a name, a dotted path, a class or an instance stands for.
+
+    Raises `ConfigurationError` when there is none.
+    """
+    if isinstance(wanted, str) and wanted in SERIALIZERS:
+        return SERIALIZERS[wanted]()
+    serializer: Serializer = _custom(
+        "SERIALIZER", wanted, SERIALIZERS, ("dumps", "loads"), envelope.CUSTOM_SERIALIZER_CODES
+    )
+    return serializer
+
+
+def find_compressor(wanted: object) -> Compressor:
+    """Return the compressor that a name, a dotted path, a class or an instance stands for.
+
+    Raises `ConfigurationError` when there is none, or when its package isn't installed.
+    """
+    if isinstance(wanted, str) and wanted in COMPRESSORS:
+        return COMPRESSORS[wanted]()
+    compressor: Compressor = _custom(
+        "COMPRESSOR",
+        wanted,
+        COMPRESSORS,
+        ("compress", "decompress"),
+        envelope.CUSTOM_COMPRESSOR_CODES,
+    )
+    return compressor
+
+
+def _custom(
+    setting: str,
+    wanted: object,
+    names: dict[str, Callable[[], Any]],
+    methods: tuple[str, ...],
+    codes: range,
+) -> Any:
+    found = _import(setting, wanted, names) if isinstance(wanted, str) else wanted
+    if isinstance(found, type):
+        found = found()
+    missing = [name for name in methods if not callable(getattr(found, name, None))]
+    if missing:
+        raise ConfigurationError(
+            f"{setting} {wanted!r} is no {setting.lower()}: it has no method "
+            f"{' and no method '.join(missing)}. Use one of {', '.join(map(repr, names))}, or an "
+            f"object with the methods {' and '.join(methods)}."
+        )
+    code = getattr(found, "code", None)
+    if code not in codes:
+        raise ConfigurationError(
+            f"{setting} {wanted!r} has the code {code!r}: give it a `code` of its own from "
+            f"{codes.start} to {codes.stop - 1}, which is stored with each value and must never "
+            "change."
+        )
+    return found
+
+
+def _import(setting: str, path: str, names: dict[str, Callable[[], Any]]) -> object:
+    if "." not in path:
+        nearest = get_close_matches(path, names, n=1, cutoff=0)[0]
+        raise ConfigurationError(
+            f"{setting} {path!r} isn't known: did you mean {nearest!r}? There are "
+            f"{', '.join(map(repr, names))} and dotted paths to your own."
+        )
+    try:
+        found: object = import_string(path)
+    except ImportError as error:
+        raise ConfigurationError(f"{setting} {path!r} can't be imported: {error}.") from error
+    return found

@@ -1,0 +1,102 @@
+"""Values to MessagePack and back, exactly: the serializer "msgpack".
+
+Two ways lead to the same bytes. The fast one lets ormsgpack walk the value and asks a hook only
+about types that MessagePack doesn't have. ormsgpack gives up without asking on dict keys that
+aren't str and on text with lone surrogates; `walk.dumps` is the way for these and for errors.
+"""
+
+from typing import Any, Final
+
+from ormsgpack import Fragment, MsgpackEncodeError, packb, unpackb
+
+from redisdict.codec import walk
+from redisdict.codec.extensions import (
+    MAX_NESTED_CONTAINERS,
+    OPTIONS,
+    PUT_TOGETHER_OF_CODE,
+    SCALAR_OF_TYPE,
+    UNPACK_OF_CODE,
+    PackHook,
+    UnpackHook,
+    container_of,
+)
+from redisdict.codec.hook_errors import hook_errors
+from redisdict.codec.refusal import plain_form
+from redisdict.exceptions import DeserializationError
+
+
+def dumps(value: Any) -> bytes:
+    """Return the MessagePack form of a value.
+
+    Raises `SerializationError`, which names the place inside the value, when it has no exact form,
+    contains itself or nests too deep.
+    """
+    try:
+        return packb(value, _pack_foreign, OPTIONS)
+    except MsgpackEncodeError:
+        error = hook_errors.take()
+    if error is not None and not isinstance(error, Exception):
+        raise error
+    return walk.dumps(value)
+
+
+def loads(payload: bytes) -> Any:
+    """Return the value of a MessagePack form.
+
+    Raises `DeserializationError` for bytes that aren't exactly one value, nest too deep, or hold
+    something that can't be made again here, such as an instance of a model that has changed.
+    """
+    try:
+        return _unpack(payload, _unpack_foreign)
+    except ValueError as unpack_error:
+        error = hook_errors.take() or unpack_error
+    if isinstance(error, DeserializationError) or not isinstance(error, Exception):
+        raise error
+    raise DeserializationError(f"Stored MessagePack can't be read: {error!r}.") from error
+
+
+def _unpack(payload: bytes, hook: UnpackHook) -> Any:
+    # unpackb allocates a list of any announced length, and crashes where the memory isn't there; it
+    # also ignores bytes after the value. Fragment checks structure and end, and builds nothing.
+    Fragment(payload)
+    return unpackb(payload, ext_hook=hook)
+
+
+def _pack_hook(levels: int) -> PackHook:
+    """Return the hook that may put extensions inside one another this many levels deep."""
+    inner = _pack_hook(levels - 1) if levels else None
+
+    def pack_foreign(value: Any) -> Any:
+        kind = type(value)
+        try:
+            if (scalar := SCALAR_OF_TYPE.get(kind)) is not None:
+                return scalar.to_ext(value)
+            if (container := container_of(kind)) is not None:
+                return container.to_ext(container.take_apart(value), inner)
+            return plain_form(value)
+        except BaseException as error:
+            hook_errors.keep(error)
+            raise
+
+    return pack_foreign
+
+
+def _unpack_hook(levels: int) -> UnpackHook:
+    """Return the hook that reads extensions inside one another up to this many levels deep."""
+    inner = _unpack_hook(levels - 1) if levels else None
+
+    def unpack_foreign(code: int, data: bytes) -> Any:
+        try:
+            if (unpack := UNPACK_OF_CODE.get(code)) is not None:
+                return unpack(data)
+            put_together = PUT_TOGETHER_OF_CODE[code]
+            return put_together(_unpack(data, inner))
+        except BaseException as error:
+            hook_errors.keep(error)
+            raise
+
+    return unpack_foreign
+
+
+_pack_foreign: Final = _pack_hook(MAX_NESTED_CONTAINERS)
+_unpack_foreign: Final = _unpack_hook(MAX_NESTED_CONTAINERS)

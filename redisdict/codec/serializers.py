@@ -1,0 +1,122 @@
+"""Serializers beside MessagePack: JSON, pickle and raw bytes, and what one of your own has to have.
+
+Each takes a value to bytes and back, and refuses a value that would come back changed. They know
+nothing of the format byte, the checksum or compression.
+"""
+
+import json
+import pickle
+from io import BytesIO
+from typing import Any, Final, Protocol
+
+from redisdict.codec import envelope, messagepack
+from redisdict.codec.refusal import type_name
+from redisdict.exceptions import SerializationError
+
+
+class Serializer(Protocol):
+    """What a serializer has to have.
+
+    `code` is its permanent number in the format byte, 12 to 15 for serializers of your own.
+    """
+
+    code: int
+
+    def dumps(self, value: Any) -> bytes:
+        """Return the bytes of a value; raise an error for one that would come back changed."""
+        ...
+
+    def loads(self, data: bytes) -> Any:
+        """Return the value of these bytes; raise an error if they are damaged."""
+        ...
+
+
+class MessagePackSerializer:
+    """The default: every value of a model field, exactly; decoding never runs code."""
+
+    code = envelope.MSGPACK
+    dumps = staticmethod(messagepack.dumps)
+    loads = staticmethod(messagepack.loads)
+
+
+class JsonSerializer:
+    """JSON for other programs to read: only values that JSON keeps as they are."""
+
+    code = envelope.JSON
+
+    def dumps(self, value: Any) -> bytes:
+        try:
+            _refuse_what_json_changes(value)
+            text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            return text.encode()
+        except (ValueError, RecursionError) as error:
+            raise SerializationError(f"The serializer 'json' can't store this: {error}.") from error
+
+    def loads(self, data: bytes) -> Any:
+        return json.loads(data.decode(), parse_constant=_refuse_constant)
+
+
+_JSON_SCALARS: Final = (str, int, float, bool, type(None))
+
+
+def _refuse_what_json_changes(value: Any) -> None:
+    kind = type(value)
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str:
+                raise SerializationError(
+                    f"The serializer 'json' would turn the key {key!r} into text: use str keys, or "
+                    "the serializer 'msgpack'."
+                )
+            _refuse_what_json_changes(item)
+    elif kind is list:
+        for item in value:
+            _refuse_what_json_changes(item)
+    elif kind not in _JSON_SCALARS:
+        raise SerializationError(
+            f"The serializer 'json' can't store a {type_name(value)} and give it back the same: "
+            "convert it, or use the serializer 'msgpack'."
+        )
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+class PickleSerializer:
+    """pickle, for values that only Python knows.
+
+    Whoever can write to the server can run code in every process that reads with this.
+    """
+
+    code = envelope.PICKLE
+
+    # A fixed protocol: the default one changes with the Python version.
+    _PROTOCOL: Final = 5
+
+    def dumps(self, value: Any) -> bytes:
+        return pickle.dumps(value, self._PROTOCOL)
+
+    def loads(self, data: bytes) -> Any:
+        stream = BytesIO(data)
+        value = pickle.load(stream)  # noqa: S301 - only where a setting names pickle
+        if stream.read(1):
+            raise ValueError("other bytes follow the pickle")
+        return value
+
+
+class RawSerializer:
+    """Bytes as they are, nothing else."""
+
+    code = envelope.RAW
+
+    def dumps(self, value: Any) -> bytes:
+        if type(value) is not bytes:
+            raise SerializationError(
+                f"The serializer 'raw' stores bytes and got a {type_name(value)}: encode it first, "
+                "or use the serializer 'msgpack'."
+            )
+        return value
+
+    def loads(self, data: bytes) -> bytes:
+        return data

@@ -1,0 +1,115 @@
+"""Dates, times and durations as bytes, with the zone, the fold and every microsecond kept.
+
+A zone is written by what it is, not by its offset at the moment: `ZoneInfo("Europe/Berlin")` comes
+back as that zone, `timezone.utc` and `ZoneInfo("UTC")` stay two different things.
+"""
+
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from struct import Struct
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from redisdict.codec.refusal import Unstorable
+
+_DATE: Final = Struct(">HBB")
+_TIME: Final = Struct(">BBBI")
+_DATETIME: Final = Struct(">HBBBBBI")
+_TIMEDELTA: Final = Struct(">iII")
+
+# Microseconds need 20 bits; the fold takes the top one of 32.
+_FOLD_SHIFT: Final = 31
+_MICROSECOND_MASK: Final = (1 << _FOLD_SHIFT) - 1
+
+_UTC_MARK: Final = b"U"
+_OFFSET_MARK: Final = b"O"
+_NAME_MARK: Final = b"Z"
+
+
+def pack_date(value: date) -> bytes:
+    return _DATE.pack(value.year, value.month, value.day)
+
+
+def unpack_date(data: bytes) -> date:
+    return date(*_DATE.unpack(data))
+
+
+def pack_time(value: time) -> bytes:
+    return _TIME.pack(
+        value.hour, value.minute, value.second, value.microsecond | value.fold << _FOLD_SHIFT
+    ) + _pack_zone(value.tzinfo)
+
+
+def unpack_time(data: bytes) -> time:
+    *clock, fraction = _TIME.unpack_from(data)
+    zone = _unpack_zone(data[_TIME.size :])
+    fold = fraction >> _FOLD_SHIFT
+    return time(*clock, fraction & _MICROSECOND_MASK, zone, fold=fold)
+
+
+def pack_datetime(value: datetime) -> bytes:
+    return _DATETIME.pack(
+        value.year,
+        value.month,
+        value.day,
+        value.hour,
+        value.minute,
+        value.second,
+        value.microsecond | value.fold << _FOLD_SHIFT,
+    ) + _pack_zone(value.tzinfo)
+
+
+def unpack_datetime(data: bytes) -> datetime:
+    *moment, fraction = _DATETIME.unpack_from(data)
+    zone = _unpack_zone(data[_DATETIME.size :])
+    fold = fraction >> _FOLD_SHIFT
+    # Naive if it was stored naive.
+    return datetime(*moment, fraction & _MICROSECOND_MASK, zone, fold=fold)  # noqa: DTZ001
+
+
+def pack_timedelta(value: timedelta) -> bytes:
+    return _TIMEDELTA.pack(value.days, value.seconds, value.microseconds)
+
+
+def unpack_timedelta(data: bytes) -> timedelta:
+    return timedelta(*_TIMEDELTA.unpack(data))
+
+
+def _pack_zone(zone: tzinfo | None) -> bytes:
+    if zone is None:
+        return b""
+    if zone is UTC:
+        return _UTC_MARK
+    if type(zone) is ZoneInfo and zone.key is not None:
+        return _NAME_MARK + zone.key.encode()
+    if type(zone) is timezone:
+        # The one public way to learn whether the offset was given a name.
+        offset, *name = zone.__getinitargs__()  # type: ignore[attr-defined]  # not in typeshed
+        return _OFFSET_MARK + pack_timedelta(offset) + _pack_zone_label(name)
+    raise Unstorable(
+        f"the time zone {zone!r} of a {type(zone).__module__}.{type(zone).__qualname__} can't be "
+        "named: use zoneinfo.ZoneInfo(name), datetime.timezone or no zone"
+    )
+
+
+def _pack_zone_label(name: list[str]) -> bytes:
+    return b"" if not name else b"=" + name[0].encode("utf-8", "surrogatepass")
+
+
+def _unpack_zone(data: bytes) -> tzinfo | None:
+    if not data:
+        return None
+    mark, rest = data[:1], data[1:]
+    if data == _UTC_MARK:
+        return UTC
+    if mark == _NAME_MARK:
+        return ZoneInfo(rest.decode())
+    if mark == _OFFSET_MARK:
+        offset = unpack_timedelta(rest[: _TIMEDELTA.size])
+        return _fixed_zone(offset, rest[_TIMEDELTA.size :])
+    raise ValueError(f"unknown form of time zone {data[:1]!r}")
+
+
+def _fixed_zone(offset: timedelta, label: bytes) -> timezone:
+    if not label:
+        return timezone(offset)
+    return timezone(offset, label[1:].decode("utf-8", "surrogatepass"))
