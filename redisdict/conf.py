@@ -1,0 +1,202 @@
+"""The `REDISDICT` setting, read once into frozen objects.
+
+The user's dict is never changed.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from django.conf import settings
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+
+from redisdict.exceptions import ConfigurationError
+
+__all__ = ["DEFAULT_ALIAS", "AliasConfig", "aliases", "forget", "get_alias", "parse_alias"]
+
+DEFAULT_ALIAS = "default"
+
+#: The keys of one alias, with the value each has when it isn't given.
+DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {
+        "LOCATION": None,
+        "CACHE": None,
+        "POOL_CLASS": "redisdict.pools.BlockingConnectionPool",
+        "ASYNC_POOL_CLASS": "redisdict.pools.OptimizedAsyncConnectionPool",
+        "OPTIONS": MappingProxyType({}),
+        "KEY_PREFIX": "redisdict",
+        "TIMEOUT": None,
+        "SERIALIZER": "msgpack",
+        "COMPRESSOR": None,
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AliasConfig:
+    """One alias of `REDISDICT`, checked. `location` and `options` may hold a password, so they
+    stay out of the repr."""
+
+    alias: str
+    location: str | None = field(default=None, repr=False)
+    cache: str | None = None
+    pool_class: str = DEFAULTS["POOL_CLASS"]
+    async_pool_class: str = DEFAULTS["ASYNC_POOL_CLASS"]
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
+    key_prefix: str = DEFAULTS["KEY_PREFIX"]
+    timeout: float | None = None
+    serializer: str = DEFAULTS["SERIALIZER"]
+    compressor: str | None = None
+
+
+def parse_alias(alias: str, values: Mapping[str, Any]) -> AliasConfig:
+    """Check the values of one alias.
+
+    Raises:
+        ConfigurationError: an unknown key, a value of the wrong type, both or neither of
+            `LOCATION` and `CACHE`.
+    """
+    where = f'REDISDICT["{alias}"]'
+    if not isinstance(values, Mapping):
+        raise ConfigurationError(f"{where} is {type(values).__name__}; a dict is expected.")
+    for key in values:
+        if key not in DEFAULTS:
+            raise ConfigurationError(f"{where} has the unknown key {key!r}{_hint(key, DEFAULTS)}.")
+    given = {**DEFAULTS, **values}
+    for key in ("LOCATION", "CACHE", "COMPRESSOR"):
+        _check(where, key, given[key], (str, type(None)), "a string or None")
+    for key in ("POOL_CLASS", "ASYNC_POOL_CLASS", "KEY_PREFIX", "SERIALIZER"):
+        _check(where, key, given[key], (str,), "a string")
+    _check(where, "OPTIONS", given["OPTIONS"], (Mapping,), "a dict of pool options")
+    _check_timeout(where, given["TIMEOUT"])
+    _check_source(where, values)
+    return AliasConfig(
+        alias=alias,
+        location=given["LOCATION"],
+        cache=given["CACHE"],
+        pool_class=given["POOL_CLASS"],
+        async_pool_class=given["ASYNC_POOL_CLASS"],
+        options=MappingProxyType(dict(given["OPTIONS"])),
+        key_prefix=given["KEY_PREFIX"],
+        timeout=given["TIMEOUT"],
+        serializer=given["SERIALIZER"],
+        compressor=given["COMPRESSOR"],
+    )
+
+
+def get_alias(alias: str) -> AliasConfig:
+    """The checked configuration of `alias`.
+
+    Without a `REDISDICT` setting, `default` borrows `CACHES["default"]` when that is a
+    django-redis cache.
+
+    Raises:
+        ConfigurationError: no such alias, or its values are wrong.
+    """
+    try:
+        return _parsed[alias]
+    except KeyError:
+        pass
+    config = parse_alias(alias, _values(alias))
+    _parsed[alias] = config
+    return config
+
+
+def aliases() -> tuple[str, ...]:
+    """The names of all configured aliases."""
+    configured = _setting()
+    if configured:
+        return tuple(configured)
+    return (DEFAULT_ALIAS,) if _is_django_redis(DEFAULT_ALIAS) else ()
+
+
+@receiver(setting_changed)
+def forget(*, setting: str = "REDISDICT", **_: Any) -> None:
+    """Read the settings again at the next use; `override_settings` has this called."""
+    if setting in ("REDISDICT", "CACHES"):
+        _parsed.clear()
+
+
+_parsed: dict[str, AliasConfig] = {}
+
+
+def _setting() -> Mapping[str, Any]:
+    configured = getattr(settings, "REDISDICT", None)
+    if configured is None:
+        return {}
+    if not isinstance(configured, Mapping):
+        raise ConfigurationError(
+            f"REDISDICT is {type(configured).__name__}; a dict of aliases is expected, such as "
+            '{"default": {"LOCATION": "redis://127.0.0.1:6379/0"}}.'
+        )
+    return configured
+
+
+def _values(alias: str) -> Mapping[str, Any]:
+    configured = _setting()
+    if alias in configured:
+        values: Mapping[str, Any] = configured[alias]
+        return values
+    if not configured and alias == DEFAULT_ALIAS and _is_django_redis(DEFAULT_ALIAS):
+        return {"CACHE": DEFAULT_ALIAS}
+    if not configured:
+        raise ConfigurationError(
+            f"The alias {alias!r} is used, but the setting REDISDICT has no aliases"
+            " (and CACHES['default'] isn't a django-redis cache to borrow)."
+            f' Add REDISDICT = {{"{alias}": {{"LOCATION": "redis://127.0.0.1:6379/0"}}}}'
+            ' to your settings; "embedded://PATH" starts a server of its own.'
+        )
+    raise ConfigurationError(
+        f"REDISDICT has no alias {alias!r}{_hint(alias, configured)}."
+        f" Configured: {', '.join(sorted(configured))}."
+    )
+
+
+def _is_django_redis(cache: str) -> bool:
+    backend = getattr(settings, "CACHES", {}).get(cache, {}).get("BACKEND", "")
+    return bool(backend == "django_redis.cache.RedisCache")
+
+
+def _check(where: str, key: str, value: object, types: tuple[type, ...], expected: str) -> None:
+    if not isinstance(value, types):
+        raise ConfigurationError(
+            f'{where}["{key}"] is {type(value).__name__}; {expected} is expected.'
+        )
+
+
+def _check_timeout(where: str, timeout: object) -> None:
+    is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if timeout is None or (is_number and timeout > 0):  # type: ignore[operator]  # is a number here
+        return
+    raise ConfigurationError(
+        f'{where}["TIMEOUT"] is {timeout!r}; seconds above 0 are expected, or None for ever.'
+    )
+
+
+def _check_source(where: str, values: Mapping[str, Any]) -> None:
+    location, cache = values.get("LOCATION"), values.get("CACHE")
+    if not location and not cache:
+        raise ConfigurationError(
+            f'{where} says no server: add "LOCATION": "redis://127.0.0.1:6379/0",'
+            ' or "CACHE": "default" to borrow the pool of a django-redis cache.'
+        )
+    if not cache:
+        return
+    for key in ("LOCATION", "POOL_CLASS", "OPTIONS"):
+        if values.get(key):
+            raise ConfigurationError(
+                f'{where} has "CACHE" and "{key}"; the borrowed pool of CACHES["{cache}"]'
+                f" has its own, so remove one of the two."
+            )
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(name), [str(key) for key in known], n=1, cutoff=0.5)
+    if not close:
+        close = difflib.get_close_matches(str(name).upper(), list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""

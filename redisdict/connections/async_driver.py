@@ -1,0 +1,133 @@
+"""Runs operations in the running event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from redis.exceptions import ReadOnlyError, ResponseError
+
+from redisdict.connections.failures import LOST, is_worth_a_retry, unavailable, was_refused
+from redisdict.connections.packing import pack, reply_count, unwrap
+from redisdict.connections.requests import Batch, Call, Operation, Sleep
+from redisdict.pools.shared import NotSentError, OptimizedAsyncConnectionPool
+
+if TYPE_CHECKING:
+    from redisdict.connections.backend import Backend
+
+__all__ = ["AsyncDriver"]
+
+T = TypeVar("T")
+
+
+class AsyncDriver:
+    """Runs an operation to its end over the running loop's pool of the backend.
+
+    With `OptimizedAsyncConnectionPool` the commands go over the connection that all tasks share.
+    With another pool a connection is checked out for each command; it never goes back with a
+    reply outstanding, nor after a cancelled task.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def run(self, operation: Operation[T]) -> T:
+        """The result of `operation`.
+
+        Raises:
+            BackendUnavailable: the server can't be reached, hung up or didn't answer in time.
+            redis.exceptions.ResponseError: the server refused, and the operation let it pass.
+        """
+        send = operation.send
+        try:
+            request = send(None)
+            while True:
+                if type(request) is Sleep or type(request) is Call:
+                    request = send(await _outside(request))
+                    continue
+                reply = await self._exchange(request)
+                if isinstance(reply, ResponseError):
+                    request = operation.throw(reply)
+                else:
+                    request = send(reply)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    async def _exchange(self, request: Any) -> Any:
+        """The reply to a request, an error reply among them; once more where that is right."""
+        reply, is_sent = await self._attempt(request)
+        if not isinstance(reply, (*LOST, ReadOnlyError)):
+            return reply
+        was_sent = is_sent and not was_refused(reply)
+        if not is_worth_a_retry(request, reply, was_sent=was_sent):
+            raise unavailable(self._backend, request, reply, was_sent=was_sent) from reply
+        await self._backend.abefore_retry()
+        reply, is_sent = await self._attempt(request)
+        if isinstance(reply, LOST):
+            raise unavailable(self._backend, request, reply, was_sent=is_sent) from reply
+        return reply
+
+    async def _attempt(self, request: Any) -> tuple[Any, bool]:
+        """The reply, or the error of the connection as an object; and whether anything was sent."""
+        pool: Any = self._backend.async_pool()
+        if isinstance(pool, OptimizedAsyncConnectionPool):
+            return await self._attempt_shared(pool, request)
+        try:
+            connection = await pool.get_connection()
+        except LOST as error:
+            return error, False
+        is_sent = is_clean = False
+        try:
+            await connection.send_packed_command((pack(request),))
+            is_sent = True
+            reply = await _read(connection, request)
+            is_clean = not isinstance(reply, ReadOnlyError)
+            return reply, True
+        except LOST as error:
+            return error, is_sent
+        finally:
+            if not is_clean:
+                await connection.disconnect(nowait=True)
+            await pool.release(connection)
+
+    async def _attempt_shared(
+        self, pool: OptimizedAsyncConnectionPool, request: Any
+    ) -> tuple[Any, bool]:
+        count = reply_count(request) if type(request) is Batch else 1
+        try:
+            reply = await pool.execute(pack(request), count)
+        except LOST as error:  # no shared connection could be opened
+            return error, False
+        if isinstance(reply, LOST):
+            return reply, not isinstance(reply, NotSentError)
+        if isinstance(reply, ReadOnlyError):
+            pool.retire_shared()
+        if type(request) is Batch:
+            return unwrap(request, [reply] if count == 1 else reply), True
+        return reply, True
+
+
+async def _outside(request: Sleep | Call) -> Any:
+    if type(request) is Call:
+        result = request.function(*request.arguments)
+        return await result if inspect.isawaitable(result) else result
+    assert type(request) is Sleep  # there is no third
+    await asyncio.sleep(request.seconds)
+    return None
+
+
+async def _read(connection: Any, request: Any) -> Any:
+    """The reply to a command, an error reply as an object, or the replies to a batch."""
+    if type(request) is not Batch:
+        return await _read_one(connection)
+    replies = [await _read_one(connection) for _ in range(reply_count(request))]
+    return unwrap(request, replies)
+
+
+async def _read_one(connection: Any) -> Any:
+    try:
+        return await connection.read_response(disable_decoding=True)
+    except ResponseError as error:
+        return error

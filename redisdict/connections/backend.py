@@ -1,0 +1,147 @@
+"""Everything that belongs to one alias: its pools, its clients, its drivers.
+
+The pool for threads exists once in the process. A pool for tasks exists once in an event loop:
+it is kept weakly by loop and is closed when the loop shuts its generators down, as
+`asyncio.run()` and Django's own runners do before they close the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import weakref
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import redis
+import redis.asyncio
+
+from redisdict.conf import AliasConfig
+from redisdict.connections.async_driver import AsyncDriver
+from redisdict.connections.capabilities import Capabilities
+from redisdict.connections.factory import PoolFactory
+from redisdict.connections.sync_driver import SyncDriver
+
+__all__ = ["Backend"]
+
+
+class Backend:
+    """The server, or group of servers, behind one alias. Nothing is connected before first use.
+
+    Args:
+        config: the checked configuration, from `redisdict.conf.parse_alias()`.
+
+    Raises:
+        ConfigurationError: from any method, when the location, a pool class or an option of
+            the configuration can't be used.
+    """
+
+    def __init__(self, config: AliasConfig) -> None:
+        self.config = config
+        self.factory = PoolFactory(config)
+        self._lock = threading.Lock()
+        self._pool: redis.ConnectionPool | None = None
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopPool] = (
+            weakref.WeakKeyDictionary()
+        )
+        self.capabilities = Capabilities()
+        self.driver = SyncDriver(self)
+        self.async_driver = AsyncDriver(self)
+
+    def __repr__(self) -> str:
+        return f"<Backend {self.config.alias!r}>"
+
+    @property
+    def address(self) -> str:
+        """Where the server is, without credentials."""
+        return self.factory.address
+
+    def pool(self) -> redis.ConnectionPool:
+        """The pool for threads, one in the process."""
+        if self._pool is None:
+            with self._lock:
+                if self._pool is None:
+                    self._pool = self.factory.make_pool()
+        return self._pool
+
+    def async_pool(self) -> redis.asyncio.ConnectionPool:
+        """The pool of the running event loop.
+
+        Raises:
+            RuntimeError: no event loop is running.
+        """
+        loop = asyncio.get_running_loop()
+        entry = self._loops.get(loop)
+        if entry is None:
+            pool, route = self.factory.make_async_pool()
+            entry = self._loops[loop] = _LoopPool(pool, route)
+            entry.close_with_loop()
+        return entry.pool
+
+    def client(self) -> redis.Redis:
+        """A redis-py client over the pool for threads."""
+        return redis.Redis(connection_pool=self.pool())
+
+    def async_client(self) -> redis.asyncio.Redis:
+        """A redis-py client over the running event loop's pool.
+
+        Raises:
+            RuntimeError: no event loop is running.
+        """
+        return redis.asyncio.Redis(connection_pool=self.async_pool())
+
+    def before_retry(self) -> None:
+        """What may bring a lost server back before a command is tried again. May block."""
+        self.factory.revive()
+
+    async def abefore_retry(self) -> None:
+        """The same for tasks: what may block happens in a thread."""
+        if self.factory.location.kind == "embedded":
+            await asyncio.to_thread(self.before_retry)
+
+    def close(self) -> None:
+        """Close the connections of the pool for threads; the next use opens new ones.
+
+        A pool borrowed from django-redis is left alone: it isn't ours.
+        """
+        pool, self._pool = self._pool, None
+        if pool is not None and not self.factory.is_borrowed:
+            pool.disconnect()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop; the next use opens new ones."""
+        entry = self._loops.pop(asyncio.get_running_loop(), None)
+        if entry is not None:
+            await entry.aclose()
+
+
+class _LoopPool:
+    """A pool for tasks, and what has to be closed with it."""
+
+    def __init__(self, pool: redis.asyncio.ConnectionPool, route: Any) -> None:
+        self.pool = pool
+        self._route = route
+        self._keeper: AsyncGenerator[None] | None = None
+
+    async def aclose(self) -> None:
+        if self._keeper is not None:
+            await self._keeper.aclose()
+
+    def close_with_loop(self) -> None:
+        """Tie the pool to the end of the running loop.
+
+        A loop keeps account of the async generators begun in it, and closes them before it ends
+        (`shutdown_asyncgens`). So one is begun here whose end closes the pool.
+        """
+        self._keeper = self._keep()
+        with contextlib.suppress(StopIteration):  # it has reached its `yield`
+            self._keeper.__anext__().send(None)
+
+    async def _keep(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await self.pool.aclose()
+            if self._route is not None:
+                await self._route.aclose()

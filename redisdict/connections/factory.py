@@ -1,0 +1,149 @@
+"""From a configuration to pools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import redis
+import redis.asyncio
+from django.utils.module_loading import import_string
+from redis.asyncio.connection import (
+    Connection as AsyncConnection,
+)
+from redis.asyncio.connection import (
+    SSLConnection as AsyncSSLConnection,
+)
+from redis.asyncio.connection import (
+    UnixDomainSocketConnection as AsyncUnixDomainSocketConnection,
+)
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
+
+from redisdict.conf import AliasConfig
+from redisdict.connections import borrowed, sentinel
+from redisdict.connections.locations import Location, parse_location
+from redisdict.exceptions import ConfigurationError
+
+__all__ = ["PoolFactory"]
+
+# Connection classes by kind of location: for threads, for tasks.
+CONNECTION_CLASSES: Mapping[str, tuple[type[Any], type[Any]]] = {
+    "tcp": (Connection, AsyncConnection),
+    "tls": (SSLConnection, AsyncSSLConnection),
+    "unix": (UnixDomainSocketConnection, AsyncUnixDomainSocketConnection),
+    "embedded": (UnixDomainSocketConnection, AsyncUnixDomainSocketConnection),
+}
+
+#: Options that belong to the pool itself; all others belong to its connections.
+POOL_OPTIONS = frozenset({"max_connections", "timeout", "connection_class", "queue_class"})
+
+
+class PoolFactory:
+    """Makes the pools of one alias.
+
+    Raises:
+        ConfigurationError: the location, a pool class or an option can't be used.
+    """
+
+    def __init__(self, config: AliasConfig) -> None:
+        self._config = config
+        self._where = f'REDISDICT["{config.alias}"]'
+        self.is_borrowed = config.cache is not None
+        self._options: dict[str, Any] = dict(config.options)
+        if config.cache is not None:
+            self._location, self._options = borrowed.location_and_options(config.cache)
+        else:
+            assert config.location is not None  # conf has checked it
+            self._location = parse_location(config.location, f'{self._where}["LOCATION"]')
+        if self._location.kind == "cluster":
+            raise ConfigurationError(
+                f'{self._where}["LOCATION"] is a cluster, which this version of redisdict'
+                " can't use yet; name one server, or sentinels (redis+sentinel://)."
+            )
+
+    @property
+    def location(self) -> Location:
+        return self._location
+
+    @property
+    def address(self) -> str:
+        """Where the server is, without credentials."""
+        return self._location.address
+
+    def make_pool(self) -> redis.ConnectionPool:
+        if self._config.cache is not None:
+            return borrowed.pool(self._config.cache)
+        pool_class = self._pool_class("POOL_CLASS", redis.ConnectionPool)
+        pool: redis.ConnectionPool = self._make(pool_class, is_async=False)
+        if self._location.kind == "sentinel":
+            sentinel.route_pool(pool, self._location, self._options)
+        return pool
+
+    def make_async_pool(
+        self,
+    ) -> tuple[redis.asyncio.ConnectionPool, sentinel.AsyncSentinelRoute | None]:
+        """The pool, and the route to the primary that has to be closed with it, if any."""
+        pool_class = self._pool_class("ASYNC_POOL_CLASS", redis.asyncio.ConnectionPool)
+        pool: redis.asyncio.ConnectionPool = self._make(pool_class, is_async=True)
+        if self._location.kind != "sentinel":
+            return pool, None
+        return pool, sentinel.route_async_pool(pool, self._location, self._options)
+
+    def revive(self) -> None:
+        """Start the embedded server again if it is gone. Other servers are not ours to start."""
+        if self._location.kind == "embedded":
+            self._socket_options()
+
+    def _pool_class(self, key: str, base: type[Any]) -> type[Any]:
+        path = self._config.pool_class if key == "POOL_CLASS" else self._config.async_pool_class
+        try:
+            pool_class = import_string(path)
+        except ImportError as error:
+            raise ConfigurationError(
+                f'{self._where}["{key}"] is {path!r}, which can\'t be imported: {error}'
+            ) from error
+        if not (isinstance(pool_class, type) and issubclass(pool_class, base)):
+            raise ConfigurationError(
+                f'{self._where}["{key}"] is {path!r}; a subclass of'
+                f" {base.__module__}.{base.__qualname__} is expected, such as"
+                f" those of redisdict.pools."
+            )
+        return pool_class
+
+    def _make(self, pool_class: type[Any], is_async: bool) -> Any:
+        # As in redis-py, what the location says comes before the options.
+        options = {**self._options, **self._location.options}
+        if self._location.kind == "sentinel":
+            options.setdefault(
+                "connection_class", sentinel.connection_class(self._location, is_async)
+            )
+        else:
+            classes = CONNECTION_CLASSES[self._location.kind]
+            options.setdefault("connection_class", classes[is_async])
+        if self._location.kind == "embedded":
+            options |= self._socket_options()
+        self._try_options(options)
+        try:
+            return pool_class(**options)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f'{self._where}["OPTIONS"] can\'t be used: {error}') from error
+
+    def _socket_options(self) -> dict[str, Any]:
+        # Only an alias that uses the embedded server pays for its import.
+        from redisdict.servers.embedded import ensure_server
+
+        assert self._location.path is not None  # an embedded location has one
+        return {"path": str(ensure_server(self._location.path))}
+
+    def _try_options(self, options: Mapping[str, Any]) -> None:
+        """Make one connection that never connects, to find a wrong option now and not in use."""
+        arguments = {name: value for name, value in options.items() if name not in POOL_OPTIONS}
+        if self._location.kind == "sentinel":
+            arguments["connection_pool"] = None
+        try:
+            options["connection_class"](**arguments)
+        except TypeError as error:
+            raise ConfigurationError(
+                f'{self._where}["OPTIONS"] or the query of its LOCATION has an argument that'
+                f" redis-py's connections don't take: {error}"
+            ) from error

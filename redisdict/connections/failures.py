@@ -1,0 +1,57 @@
+"""What a lost connection means for a command, for both drivers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.exceptions import AuthenticationError, MaxConnectionsError, ReadOnlyError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from redisdict.connections.requests import Batch, Once, Request
+from redisdict.exceptions import BackendUnavailable
+
+__all__ = ["LOST", "is_worth_a_retry", "unavailable", "was_refused"]
+
+#: What redis-py and the operating system raise when a server can't be reached or hangs up.
+LOST = (RedisConnectionError, RedisTimeoutError, OSError)
+
+#: Those that a second attempt can't mend.
+FINAL = (AuthenticationError, MaxConnectionsError)
+
+
+def may_repeat(request: Request) -> bool:
+    """Whether sending the request twice does what sending it once does."""
+    if isinstance(request, Batch):
+        return request.is_repeatable
+    return not isinstance(request, Once)
+
+
+def was_refused(error: BaseException) -> bool:
+    """Whether a primary that has become a replica refused the command: it wasn't carried out.
+
+    redis-py's Sentinel connections raise their own error in place of the refusal.
+    """
+    return isinstance(error, ReadOnlyError) or isinstance(error.__context__, ReadOnlyError)
+
+
+def is_worth_a_retry(request: Request, error: BaseException, *, was_sent: bool) -> bool:
+    """Whether the request may be tried once more on a fresh connection."""
+    return not isinstance(error, FINAL) and (not was_sent or may_repeat(request))
+
+
+def unavailable(
+    backend: Any, request: Request | None, error: BaseException, *, was_sent: bool
+) -> BackendUnavailable:
+    """The error for the caller. It names the alias and the address, never a password."""
+    text = (
+        f'The server of REDISDICT["{backend.config.alias}"] ({backend.address})'
+        f" is unavailable: {error}"
+    )
+    is_unknown = was_sent and request is not None and not may_repeat(request)
+    if is_unknown:
+        text += (
+            " The command had been sent already, so whether the server carried it out is unknown;"
+            " it was not sent again, for it would count twice."
+        )
+    return BackendUnavailable(text, outcome_unknown=is_unknown)

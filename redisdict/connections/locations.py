@@ -1,0 +1,158 @@
+"""`LOCATION` strings: what each scheme means, parsed once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from redis.connection import parse_url
+
+from redisdict.exceptions import ConfigurationError
+
+__all__ = ["Location", "parse_location"]
+
+Kind = Literal["tcp", "tls", "unix", "sentinel", "cluster", "embedded"]
+
+SCHEMES: Mapping[str, Kind] = {
+    "redis": "tcp",
+    "rediss": "tls",
+    "unix": "unix",
+    "redis+sentinel": "sentinel",
+    "rediss+sentinel": "sentinel",
+    "redis+cluster": "cluster",
+    "rediss+cluster": "cluster",
+    "embedded": "embedded",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Location:
+    """Where a server, or a group of servers, is.
+
+    `options` are arguments of redis-py's connection (host, port, path, db, username, password and
+    what the query string adds); they may hold a password, so `str()` and the repr leave them out.
+    """
+
+    kind: Kind
+    address: str
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
+    nodes: tuple[tuple[str, int], ...] = ()
+    service: str = ""
+    node_options: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
+    is_tls: bool = False
+    path: Path | None = None
+
+    def __str__(self) -> str:
+        return self.address
+
+
+def parse_location(url: str, setting: str = "LOCATION") -> Location:
+    """Parse one `LOCATION`.
+
+    Args:
+        url: `redis://`, `rediss://`, `unix://`, `redis+sentinel://HOST:PORT,…/SERVICE/DB`,
+            `redis+cluster://HOST:PORT,…` or `embedded://PATH`.
+        setting: how the place the text came from is called in an error.
+
+    Raises:
+        ConfigurationError: the scheme is unknown or a part is missing or malformed. The message
+            never repeats the text, which may hold a password.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in SCHEMES:
+        known = ", ".join(f"{name}://" for name in SCHEMES)
+        close = difflib.get_close_matches(scheme.lower(), list(SCHEMES), n=1)
+        hint = f" Did you mean {close[0]}://?" if separator and close else ""
+        got = f"the scheme {scheme!r}" if separator else "no scheme"
+        raise ConfigurationError(f"{setting} has {got}; one of {known} is expected.{hint}")
+    kind = SCHEMES[scheme]
+    try:
+        if kind == "embedded":
+            return _embedded(rest)
+        if kind in ("sentinel", "cluster"):
+            return _several(kind, scheme, url)
+        return _single(kind, url)
+    except ValueError as error:
+        raise ConfigurationError(f"{setting} ({scheme}://…) can't be read: {error}") from None
+
+
+def _single(kind: Kind, url: str) -> Location:
+    options: dict[str, Any] = dict(parse_url(url))
+    options.pop("connection_class", None)
+    database = options.get("db", 0)
+    if kind == "unix":
+        if not options.get("path"):
+            raise ValueError("the path of the socket is missing, as in unix:///run/valkey.sock")
+        address = f"unix://{options['path']}?db={database}"
+    else:
+        options.setdefault("host", "localhost")
+        options.setdefault("port", 6379)
+        scheme = "rediss" if kind == "tls" else "redis"
+        address = f"{scheme}://{_host(options['host'])}:{options['port']}/{database}"
+    return Location(kind=kind, address=address, options=options, is_tls=kind == "tls")
+
+
+def _several(kind: Kind, scheme: str, url: str) -> Location:
+    parts = urlsplit(url)
+    credentials, _, hosts = parts.netloc.rpartition("@")
+    default_port = 26379 if kind == "sentinel" else 6379
+    nodes = tuple(_node(text, default_port) for text in hosts.split(",") if text)
+    if not nodes:
+        raise ValueError("no host is given, as in HOST:PORT,HOST:PORT")
+    is_tls = scheme.startswith("rediss")
+    plain = f"redis://{credentials}@host/" if credentials else "redis://host/"
+    options: dict[str, Any] = dict(parse_url(f"{plain}?{parts.query}" if parts.query else plain))
+    options.pop("host", None)
+    listed = ",".join(f"{_host(host)}:{port}" for host, port in nodes)
+    segments = [unquote(segment) for segment in parts.path.split("/") if segment]
+    if kind == "cluster":
+        if segments not in ([], ["0"]):
+            raise ValueError("a cluster has only database 0, so leave the path out")
+        address = f"{scheme}://{listed}"
+        return Location(kind=kind, address=address, options=options, nodes=nodes, is_tls=is_tls)
+    if not 1 <= len(segments) <= 2:
+        raise ValueError("the path must be /SERVICE or /SERVICE/DB, as in /mymaster/0")
+    if len(segments) == 2:
+        if not segments[1].isdigit():
+            raise ValueError(f"the database {segments[1]!r} isn't a number")
+        options["db"] = int(segments[1])
+    node_options = {
+        name.removeprefix("sentinel_"): values[0]
+        for name, values in parse_qs(parts.query).items()
+        if name.startswith("sentinel_")
+    }
+    for name in node_options:
+        options.pop(f"sentinel_{name}", None)
+    return Location(
+        kind=kind,
+        address=f"{scheme}://{listed}/{segments[0]}/{options.get('db', 0)}",
+        options=options,
+        nodes=nodes,
+        service=segments[0],
+        node_options=node_options,
+        is_tls=is_tls,
+    )
+
+
+def _embedded(rest: str) -> Location:
+    if not rest:
+        raise ValueError("the directory for the data is missing, as in embedded:///var/lib/shop")
+    path = Path(unquote(rest)).expanduser()
+    return Location(kind="embedded", address=f"embedded://{path}", path=path)
+
+
+def _node(text: str, default_port: int) -> tuple[str, int]:
+    host, separator, port = text.rpartition(":")
+    if not separator or text.endswith("]"):
+        host, port = text, str(default_port)
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"the port {port!r} of {host!r} isn't a number from 1 to 65535")
+    return host.strip("[]"), int(port)
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,35 @@
+"""Requests to bytes, for both drivers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hiredis import pack_command
+
+from redisdict.connections.requests import Batch
+
+__all__ = ["pack", "reply_count", "unwrap"]
+
+MULTI = pack_command(("MULTI",))
+EXEC = pack_command(("EXEC",))
+
+
+def pack(request: Any) -> bytes:
+    """The bytes of a command or of a batch."""
+    if type(request) is not Batch:
+        packed: bytes = pack_command(request)
+        return packed
+    commands = [pack_command(command) for command in request.commands]
+    if request.is_atomic:
+        commands = [MULTI, *commands, EXEC]
+    return b"".join(commands)
+
+
+def reply_count(batch: Batch) -> int:
+    """How many replies the server gives to a batch."""
+    return len(batch.commands) + (2 if batch.is_atomic else 0)
+
+
+def unwrap(batch: Batch, replies: list[Any]) -> Any:
+    """The replies to the batch's own commands; of a transaction, those that EXEC gives."""
+    return replies[-1] if batch.is_atomic else replies

@@ -1,0 +1,85 @@
+"""The backends of the process, one for each alias."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import redis
+import redis.asyncio
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+
+from redisdict import conf
+from redisdict.connections.backend import Backend
+
+__all__ = ["aclose_all", "close_all", "get_async_client", "get_backend", "get_client", "on_reset"]
+
+_backends: dict[str, Backend] = {}
+_lock = threading.Lock()
+_listeners: list[Callable[[], None]] = []
+
+
+def get_backend(alias: str = conf.DEFAULT_ALIAS) -> Backend:
+    """The backend of `alias`, made at the first call.
+
+    Raises:
+        ConfigurationError: no such alias, or its values are wrong.
+    """
+    try:
+        return _backends[alias]
+    except KeyError:
+        pass
+    backend = Backend(conf.get_alias(alias))
+    with _lock:
+        return _backends.setdefault(alias, backend)
+
+
+def get_client(using: str = conf.DEFAULT_ALIAS) -> redis.Redis:
+    """A redis-py client over the alias's pool for threads.
+
+    Raises:
+        ConfigurationError: no such alias, or its values are wrong.
+    """
+    return get_backend(using).client()
+
+
+def get_async_client(using: str = conf.DEFAULT_ALIAS) -> redis.asyncio.Redis:
+    """A redis-py asyncio client over the running event loop's pool of the alias.
+
+    Raises:
+        ConfigurationError: no such alias, or its values are wrong.
+        RuntimeError: no event loop is running.
+    """
+    return get_backend(using).async_client()
+
+
+def close_all() -> None:
+    """Close the connections of all pools for threads; the next use opens new ones."""
+    for backend in list(_backends.values()):
+        backend.close()
+
+
+async def aclose_all() -> None:
+    """Close the connections of all pools of the running event loop; the next use opens new ones.
+
+    Rarely needed: they are closed when the loop ends.
+    """
+    for backend in list(_backends.values()):
+        await backend.aclose()
+
+
+def on_reset(listener: Callable[[], None]) -> None:
+    """Have `listener` called when backends are thrown away because the settings changed."""
+    _listeners.append(listener)
+
+
+@receiver(setting_changed)
+def _settings_changed(*, setting: str, **_: Any) -> None:
+    if setting not in ("REDISDICT", "CACHES"):
+        return
+    close_all()
+    _backends.clear()
+    for listener in _listeners:
+        listener()

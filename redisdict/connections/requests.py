@@ -1,0 +1,70 @@
+"""What an operation may ask of its driver.
+
+An operation is a generator that does no input or output itself. It yields requests and is sent
+the answers, so the same operation runs under the blocking and the async driver, and under a test
+that has no server at all:
+
+- a tuple is one command; the answer is the server's reply, bytes as they came;
+- `Once` is a command that must not be sent twice;
+- `Batch` is several commands in one round trip; the answer is the list of replies, in which the
+  error of one command stands in its place;
+- `Sleep` waits without holding a connection;
+- `Call` calls a function of the user's (or awaits it, under the async driver).
+
+An error reply to a single command is thrown into the generator as `redis.exceptions.ResponseError`.
+What the generator returns is the operation's result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+__all__ = ["Argument", "Batch", "Call", "Command", "Once", "Operation", "Request", "Sleep"]
+
+T = TypeVar("T")
+
+Argument: TypeAlias = bytes | str | int
+Command: TypeAlias = tuple[Argument, ...]
+
+
+class Once(tuple[Argument, ...]):
+    """A command whose repetition would change something, or would get another answer.
+
+    After a lost connection it is sent again only if it can't have reached the server.
+    """
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Several commands in one round trip.
+
+    `is_atomic` wraps them in MULTI and EXEC. `is_repeatable` is false when one of them is such
+    that it must not be sent twice.
+    """
+
+    commands: Sequence[Command]
+    is_atomic: bool = False
+    is_repeatable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait this long; no connection is held meanwhile."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Call the user's function; no connection is held meanwhile."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...] = ()
+
+
+Request: TypeAlias = Command | Batch | Sleep | Call
+Operation: TypeAlias = Generator[Request, Any, T]

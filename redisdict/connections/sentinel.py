@@ -1,0 +1,109 @@
+"""Connections that ask the sentinels where the primary is, each time they connect.
+
+redis-py 8.1's own reconnect inside a command to the address they had before, and so miss a
+failover; these always go through `connect()`, which asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import redis.asyncio.sentinel
+import redis.sentinel
+
+from redisdict.connections.locations import Location
+
+__all__ = ["AsyncSentinelRoute", "route_async_pool", "route_pool"]
+
+
+class SentinelConnection(redis.sentinel.SentinelManagedConnection):
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        if not self.is_connected:
+            self.connect()
+        super().send_packed_command(command, check_health)
+
+
+class SentinelSSLConnection(SentinelConnection, redis.sentinel.SentinelManagedSSLConnection):
+    pass
+
+
+class AsyncSentinelConnection(redis.asyncio.sentinel.SentinelManagedConnection):
+    async def send_packed_command(
+        self, command: bytes | str | Iterable[bytes], check_health: bool = True
+    ) -> None:
+        if not self.is_connected:
+            await self.connect()
+        await super().send_packed_command(command, check_health)
+
+
+class AsyncSentinelSSLConnection(
+    AsyncSentinelConnection, redis.asyncio.sentinel.SentinelManagedSSLConnection
+):
+    pass
+
+
+class AsyncSentinelRoute:
+    """The way to the primary of one service, for the connections of one async pool."""
+
+    is_master = True
+    check_connection = False
+
+    def __init__(
+        self, pool: redis.asyncio.ConnectionPool, location: Location, options: Any
+    ) -> None:
+        self._pool = pool
+        self.service_name = location.service
+        self.sentinel = redis.asyncio.sentinel.Sentinel(
+            location.nodes, sentinel_kwargs=_sentinel_options(location, options)
+        )
+        self._address: tuple[str, int] | None = None
+
+    async def get_master_address(self) -> tuple[str, int]:
+        """Ask the sentinels (SENTINEL MASTERS); a new primary ends the idle connections."""
+        address: tuple[str, int] = await self.sentinel.discover_master(self.service_name)
+        if self._address not in (None, address):
+            await self._pool.disconnect(inuse_connections=False)
+        self._address = address
+        return address
+
+    async def aclose(self) -> None:
+        await self.sentinel.aclose()
+
+
+def connection_class(location: Location, is_async: bool) -> type[Any]:
+    if is_async:
+        return AsyncSentinelSSLConnection if location.is_tls else AsyncSentinelConnection
+    return SentinelSSLConnection if location.is_tls else SentinelConnection
+
+
+def route_pool(pool: redis.ConnectionPool, location: Location, options: Mapping[str, Any]) -> None:
+    """Make the connections of `pool` find the primary through the sentinels."""
+    sentinel = redis.sentinel.Sentinel(
+        location.nodes, sentinel_kwargs=_sentinel_options(location, options)
+    )
+    pool.connection_kwargs["connection_pool"] = redis.sentinel.SentinelConnectionPoolProxy(
+        connection_pool=pool,
+        is_master=True,
+        check_connection=False,
+        service_name=location.service,
+        sentinel_manager=sentinel,
+    )
+
+
+def route_async_pool(
+    pool: redis.asyncio.ConnectionPool, location: Location, options: Mapping[str, Any]
+) -> AsyncSentinelRoute:
+    """Make the connections of `pool` find the primary through the sentinels."""
+    route = AsyncSentinelRoute(pool, location, options)
+    pool.connection_kwargs["connection_pool"] = route
+    return route
+
+
+def _sentinel_options(location: Location, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The sentinels share the sockets' timeouts with the servers, but not the credentials."""
+    shared = {name: value for name, value in options.items() if name.startswith("socket_")}
+    if location.is_tls:
+        shared["ssl"] = True
+        shared |= {name: value for name, value in options.items() if name.startswith("ssl_")}
+    return {**shared, **location.node_options}

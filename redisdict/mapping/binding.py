@@ -1,0 +1,98 @@
+"""What ties a dict to the backend of its alias, at its first use and not before."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+from redisdict.codec import get_codec
+from redisdict.connections import registry
+from redisdict.connections.backend import Backend
+from redisdict.connections.requests import Operation
+from redisdict.mapping.hash_layout import HashLayout
+from redisdict.mapping.keys import get_key_codec
+from redisdict.mapping.keys_layout import KeysLayout
+from redisdict.mapping.layout import Layout
+from redisdict.mapping.locks import LockOperations
+from redisdict.mapping.names import Names
+from redisdict.mapping.operations import Operations
+
+__all__ = ["Binding"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_BOUND = ("_operations", "_run", "_arun")
+
+#: Every dict that is bound, by its id: it has to be bound anew when the settings change.
+_bound: weakref.WeakValueDictionary[int, Binding[Any, Any]] = weakref.WeakValueDictionary()
+
+
+class Binding(Generic[K, V]):
+    """Holds what a dict was asked to be; makes its operations and finds its drivers when used."""
+
+    _operations: Operations[K, V]
+    _run: Callable[[Operation[Any]], Any]
+    _arun: Callable[[Operation[Any]], Awaitable[Any]]
+
+    def __init__(
+        self,
+        path: tuple[str, ...],
+        using: str | Backend,
+        hset_enabled: bool,
+        timeout: float | None,
+        serializer: Any,
+        compressor: Any,
+        key_type: Any,
+    ) -> None:
+        self._path = path
+        self._using = using
+        self._is_hash = hset_enabled
+        self._timeout = timeout
+        self._serializer = serializer
+        self._compressor = compressor
+        self._key_type = key_type
+        self._keys = get_key_codec(key_type)
+
+    def __getattr__(self, name: str) -> Any:
+        # Only reached while the dict isn't bound: afterwards the attributes are there.
+        if name not in _BOUND:
+            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+        self._bind()
+        return self.__dict__[name]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in _BOUND}
+
+    def _bind(self) -> None:
+        using = self._using
+        backend = using if isinstance(using, Backend) else registry.get_backend(using)
+        config = backend.config
+        names = Names(config.key_prefix, self._path)
+        layout: Layout = (
+            HashLayout(names, backend.capabilities) if self._is_hash else KeysLayout(names)
+        )
+        self._operations = Operations(
+            layout,
+            self._keys,
+            get_codec(self._serializer or config.serializer, self._compressor or config.compressor),
+            LockOperations(names),
+            config.timeout if self._timeout is None else self._timeout,
+        )
+        self._run = backend.driver.run
+        self._arun = backend.async_driver.run
+        _bound[id(self)] = self
+
+    def _unbind(self) -> None:
+        for name in _BOUND:
+            self.__dict__.pop(name, None)
+
+
+def _unbind_all() -> None:
+    for mapping in list(_bound.values()):
+        mapping._unbind()  # the module's own class
+    _bound.clear()
+
+
+registry.on_reset(_unbind_all)

@@ -1,0 +1,67 @@
+"""Locks with a time limit and an owner, as operations.
+
+One key with a random token, set only when it is not there (SET NX PX) and deleted only by who
+knows the token: the single-server algorithm of the Redis documentation ("Distributed locks").
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+
+from redisdict.connections.requests import Once, Operation, Sleep
+from redisdict.mapping.names import Names
+from redisdict.mapping.scripts import COMPARE_AND_DELETE
+from redisdict.mapping.timeouts import to_milliseconds
+
+__all__ = ["LockOperations"]
+
+#: The first pause between two attempts, and the longest.
+SHORTEST_PAUSE_S = 0.002
+LONGEST_PAUSE_S = 0.1
+
+
+class LockOperations:
+    """The locks of one dict."""
+
+    def __init__(self, names: Names) -> None:
+        self._prefix = names.lock_prefix
+
+    @staticmethod
+    def new_token() -> bytes:
+        return secrets.token_hex(16).encode()
+
+    @staticmethod
+    def pause_s(attempt: int) -> float:
+        """Seconds before the next attempt: growing, and random so that rivals spread out."""
+        longest = min(LONGEST_PAUSE_S, SHORTEST_PAUSE_S * 2 ** min(attempt, 10))
+        return random.uniform(longest / 2, longest)  # noqa: S311  # no secret
+
+    def try_acquire(self, name: bytes, token: bytes, timeout: float) -> Operation[bool]:
+        """Take the lock for `timeout` seconds if nobody has it."""
+        key = self._prefix + name
+        timeout_ms = to_milliseconds(timeout, None) or 1
+        reply = yield Once((b"SET", key, token, b"NX", b"PX", timeout_ms))
+        return reply is not None
+
+    def acquire(
+        self, name: bytes, token: bytes, timeout: float, wait: float | None
+    ) -> Operation[bool]:
+        """Take the lock, waiting up to `wait` seconds for it; None waits for ever."""
+        deadline = None if wait is None else time.monotonic() + wait
+        attempt = 0
+        while not (yield from self.try_acquire(name, token, timeout)):
+            pause_s = self.pause_s(attempt)
+            if deadline is not None:
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    return False
+                pause_s = min(pause_s, left_s)
+            yield Sleep(pause_s)
+            attempt += 1
+        return True
+
+    def release(self, name: bytes, token: bytes) -> Operation[bool]:
+        """Give the lock back; false when it was no longer ours."""
+        return bool((yield from COMPARE_AND_DELETE.call((self._prefix + name,), token)))

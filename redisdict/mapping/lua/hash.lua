@@ -1,0 +1,238 @@
+-- Operations on a dict kept as one hash, where no single command does them.
+--
+-- On a server whose hash fields can't expire by themselves, the first item with a timeout puts up
+-- a fence: the hash moves to a key of its own, and a string takes its place. A plain HGET or HSET
+-- then gets WRONGTYPE, which tells a client to come here, however late it learns of it. So a dict
+-- without timeouts pays nothing, and one with timeouts is right for everybody. When its last
+-- timeout has gone the fence comes down.
+--
+-- KEYS[1] the hash, or the fence in its place
+-- KEYS[2] the hash behind the fence
+-- KEYS[3] a sorted set: the deadline of each field that has one, in milliseconds of the server
+-- ARGV[1] the operation, ARGV[2...] its arguments
+
+local home, yard, deadlines = KEYS[1], KEYS[2], KEYS[3]
+local FENCE = 'redisdict: the items are behind the fence'
+
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+
+local function number(value)
+  return string.format('%.0f', value)
+end
+
+local fenced = redis.call('TYPE', home).ok == 'string' and redis.call('GET', home) == FENCE
+local items = fenced and yard or home
+
+local function fence()
+  if fenced then return end
+  redis.call('DEL', yard, deadlines)
+  local left = redis.call('PTTL', home)
+  if left ~= -2 then redis.call('RENAME', home, yard) end
+  redis.call('SET', home, FENCE)
+  if left > 0 then redis.call('PEXPIRE', home, left) end
+  fenced, items = true, yard
+end
+
+local function unfence_if_needless()
+  if not fenced or redis.call('EXISTS', deadlines) == 1 then return end
+  redis.call('DEL', home)
+  if redis.call('EXISTS', yard) == 1 then redis.call('RENAME', yard, home) end
+  fenced, items = false, home
+end
+
+local function forget(field)
+  redis.call('HDEL', items, field)
+  if fenced then redis.call('ZREM', deadlines, field) end
+end
+
+local function drop_if_dead(field)
+  if not fenced then return end
+  local deadline = redis.call('ZSCORE', deadlines, field)
+  if deadline and tonumber(deadline) <= now then forget(field) end
+end
+
+-- Removes some dead items, so that what nobody asks for goes too; bounded, so it blocks nobody.
+local function sweep(most)
+  if not fenced then return end
+  local dead = redis.call('ZRANGEBYSCORE', deadlines, '-inf', number(now), 'LIMIT', 0, most)
+  if #dead > 0 then
+    redis.call('HDEL', yard, unpack(dead))
+    redis.call('ZREM', deadlines, unpack(dead))
+  end
+end
+
+local function set_deadline(field, timeout_ms)
+  if timeout_ms == '' then
+    if fenced then redis.call('ZREM', deadlines, field) end
+    return
+  end
+  redis.call('ZADD', deadlines, number(now + tonumber(timeout_ms)), field)
+  local left = redis.call('PTTL', home)
+  if left > 0 then redis.call('PEXPIRE', deadlines, left) end
+end
+
+local operations = {}
+
+-- get FIELD -> its value
+function operations.get(field)
+  drop_if_dead(field)
+  return redis.call('HGET', items, field)
+end
+
+-- get_many FIELD... -> values
+function operations.get_many(...)
+  local fields = {...}
+  for _, field in ipairs(fields) do drop_if_dead(field) end
+  return redis.call('HMGET', items, unpack(fields))
+end
+
+-- contains FIELD -> 0 or 1
+function operations.contains(field)
+  drop_if_dead(field)
+  return redis.call('HEXISTS', items, field)
+end
+
+-- set TIMEOUT_MS|'' FIELD VALUE... -> number of fields
+function operations.set(timeout_ms, ...)
+  local pairs = {...}
+  if timeout_ms ~= '' then fence() end
+  sweep(100)
+  redis.call('HSET', items, unpack(pairs))
+  for position = 1, #pairs, 2 do set_deadline(pairs[position], timeout_ms) end
+  unfence_if_needless()
+  return #pairs / 2
+end
+
+-- add TIMEOUT_MS|'' FIELD VALUE -> 1 when it was not there
+function operations.add(timeout_ms, field, value)
+  drop_if_dead(field)
+  if redis.call('HEXISTS', items, field) == 1 then return 0 end
+  operations.set(timeout_ms, field, value)
+  return 1
+end
+
+-- delete FIELD... -> number of those that were there
+function operations.delete(...)
+  local fields = {...}
+  for _, field in ipairs(fields) do drop_if_dead(field) end
+  local count = redis.call('HDEL', items, unpack(fields))
+  if fenced then redis.call('ZREM', deadlines, unpack(fields)) end
+  sweep(100)
+  unfence_if_needless()
+  return count
+end
+
+-- pop FIELD -> its value, which is gone
+function operations.pop(field)
+  drop_if_dead(field)
+  local value = redis.call('HGET', items, field)
+  forget(field)
+  unfence_if_needless()
+  return value
+end
+
+-- popitem -> {field, value} of any item, which is gone; nil from an empty dict
+function operations.popitem()
+  sweep(1000)
+  local field = redis.call('HRANDFIELD', items)
+  while field do
+    local value = operations.pop(field)
+    if value then return {field, value} end
+    field = redis.call('HRANDFIELD', items)
+  end
+  return false
+end
+
+-- compare_and_set HSET|HSETEX FIELD EXPECTED NEW -> 1 when the stored value was EXPECTED
+function operations.compare_and_set(command, field, expected, new)
+  drop_if_dead(field)
+  if redis.call('HGET', items, field) ~= expected then return 0 end
+  if command == 'HSETEX' then
+    redis.call('HSETEX', items, 'KEEPTTL', 'FIELDS', 1, field, new)
+  else
+    redis.call('HSET', items, field, new)
+  end
+  return 1
+end
+
+-- compare_and_delete FIELD EXPECTED -> 1 when the stored value was EXPECTED
+function operations.compare_and_delete(field, expected)
+  drop_if_dead(field)
+  if redis.call('HGET', items, field) ~= expected then return 0 end
+  forget(field)
+  unfence_if_needless()
+  return 1
+end
+
+-- incr HINCRBY|HINCRBYFLOAT FIELD DELTA -> the new value
+function operations.incr(command, field, delta)
+  drop_if_dead(field)
+  return redis.call(command, items, field, delta)
+end
+
+-- touch TIMEOUT_MS|'' FIELD -> 1 when the item is there
+function operations.touch(timeout_ms, field)
+  drop_if_dead(field)
+  if redis.call('HEXISTS', items, field) == 0 then return 0 end
+  if timeout_ms ~= '' then fence() end
+  set_deadline(field, timeout_ms)
+  unfence_if_needless()
+  return 1
+end
+
+-- ttl FIELD -> milliseconds, -1 for ever, -2 not there
+function operations.ttl(field)
+  drop_if_dead(field)
+  if redis.call('HEXISTS', items, field) == 0 then return -2 end
+  local deadline = fenced and redis.call('ZSCORE', deadlines, field)
+  return deadline and tonumber(deadline) - now or -1
+end
+
+-- len -> number of living items
+function operations.len()
+  local count = redis.call('HLEN', items)
+  if fenced then count = count - redis.call('ZCOUNT', deadlines, '-inf', number(now)) end
+  return count
+end
+
+-- scan CURSOR COUNT [PATTERN] -> {cursor, {field, value, ...}} without the dead
+function operations.scan(cursor, count, pattern)
+  local page = pattern and redis.call('HSCAN', items, cursor, 'COUNT', count, 'MATCH', pattern)
+    or redis.call('HSCAN', items, cursor, 'COUNT', count)
+  if not fenced then return page end
+  local living = {}
+  for position = 1, #page[2], 2 do
+    local deadline = redis.call('ZSCORE', deadlines, page[2][position])
+    if not deadline or tonumber(deadline) > now then
+      living[#living + 1] = page[2][position]
+      living[#living + 1] = page[2][position + 1]
+    end
+  end
+  return {page[1], living}
+end
+
+-- expire TIMEOUT_MS|'' -> 1 when the dict is there; the whole dict lives as long
+function operations.expire(timeout_ms)
+  local found = redis.call('EXISTS', items)
+  for _, key in ipairs(KEYS) do
+    if timeout_ms == '' then redis.call('PERSIST', key)
+    else redis.call('PEXPIRE', key, timeout_ms) end
+  end
+  return found
+end
+
+-- adopt -> 1 when there was a fence; for a server whose fields expire by themselves, where the
+-- dict was fenced by an older server: deadlines become the fields' own, and the fence comes down
+function operations.adopt()
+  if not fenced then return 0 end
+  local pairs = redis.call('ZRANGE', deadlines, 0, -1, 'WITHSCORES')
+  for position = 1, #pairs, 2 do
+    redis.call('HPEXPIREAT', yard, number(tonumber(pairs[position + 1])), 'FIELDS', 1, pairs[position])
+  end
+  redis.call('DEL', deadlines)
+  unfence_if_needless()
+  return 1
+end
+
+return operations[ARGV[1]](unpack(ARGV, 2))

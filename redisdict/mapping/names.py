@@ -1,0 +1,72 @@
+"""The keys of a dict on the server, such that no two dicts ever share one.
+
+    PREFIX:h:{NAME}          the hash of a dict, or the fence in its place
+    PREFIX:f:{NAME}          the hash behind the fence
+    PREFIX:t:{NAME}          the deadlines of its items
+    PREFIX:k:{NAME}:ITEM     one item of a dict in the keys layout
+    PREFIX:l:{NAME}:ITEM     a lock or a lease
+
+NAME and PREFIX are escaped so that neither holds a brace: the first `{` of a key begins the name
+and the next `}` ends it, whatever ITEM holds. The braces also put all keys of one dict into one
+slot of a cluster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Names", "encode_text", "escape_glob"]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The keys of one dict.
+
+    Args:
+        prefix: the alias's KEY_PREFIX, any text.
+        path: the dict's name, and below it those of a child dict; any text.
+    """
+
+    prefix: str
+    path: tuple[str, ...]
+
+    @property
+    def hash(self) -> bytes:
+        return self._key("h")
+
+    @property
+    def fenced(self) -> bytes:
+        return self._key("f")
+
+    @property
+    def deadlines(self) -> bytes:
+        return self._key("t")
+
+    @property
+    def item_prefix(self) -> bytes:
+        return self._key("k") + b":"
+
+    @property
+    def lock_prefix(self) -> bytes:
+        return self._key("l") + b":"
+
+    def _key(self, kind: str) -> bytes:
+        name = "/".join(_escape(part, "%{}/") or "%" for part in self.path)
+        prefix = _escape(self.prefix, "%{}")
+        return encode_text(f"{prefix}:{kind}:{{{name}}}" if prefix else f"{kind}:{{{name}}}")
+
+
+def encode_text(text: str) -> bytes:
+    """UTF-8, in which lone surrogates, as file names may hold, have a form too."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def escape_glob(text: bytes) -> bytes:
+    """A pattern for MATCH that means exactly `text`."""
+    for special in (b"\\", b"*", b"?", b"[", b"]"):
+        text = text.replace(special, b"\\" + special)
+    return text
+
+
+def _escape(text: str, special: str) -> str:
+    return "".join(f"%{ord(char):02X}" if char in special else char for char in text)

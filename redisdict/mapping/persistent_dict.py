@@ -1,0 +1,69 @@
+"""`PersistentDict`, the mapping whose items live on a server."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+from redisdict.conf import DEFAULT_ALIAS
+from redisdict.connections.backend import Backend
+from redisdict.mapping.async_methods import AsyncMethods
+from redisdict.mapping.sync_methods import SyncMethods
+
+__all__ = ["PersistentDict"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class PersistentDict(SyncMethods[K, V], AsyncMethods[K, V], Generic[K, V]):
+    """A mapping whose items live on a Redis-compatible server.
+
+    By purpose:
+
+    - as a dict: `d[k]`, `d[k] = v`, `del d[k]`, `k in d`, `len`, iteration, views, `get`, `pop`,
+      `popitem`, `setdefault`, `update`, `clear`, `copy`, `==`, `|`, `|=`
+    - as a cache: `set`, `add`, `delete`, `touch`, `ttl`, `incr`, `decr`, `get_many`, `set_many`,
+      `delete_many`, `get_or_set`, `expire`, `memory_usage`
+    - safe changes of a value: `transform`, `compare_and_set`, `editing`, `lock`
+
+    Each has an async twin with an `a` before its name; `async for` iterates.
+
+    `d["a"]` is a fresh value each time: `d["a"]["b"] = 1` changes only that value, and nothing on
+    the server. `with d.editing("a") as value: value["b"] = 1` stores the change.
+
+    Args:
+        name: any text. Dicts of different names never see one another's items, nor do two of
+            one name in different layouts.
+        using: an alias of the setting REDISDICT.
+        hset_enabled: whether the dict is one HASH with an item a field, or an item is a string
+            key of its own.
+        timeout: seconds an item lives when nothing else is said; None means the alias's TIMEOUT.
+        serializer, compressor: None means the alias's.
+        key_type: `str`, `int`, `uuid.UUID`, `bytes` or a pair of functions (encode, decode). A key
+            of another type is a TypeError.
+
+    Nothing is connected before the first use.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        using: str | Backend = DEFAULT_ALIAS,
+        hset_enabled: bool = True,
+        timeout: float | None = None,
+        serializer: Any = None,
+        compressor: Any = None,
+        key_type: Any = str,
+    ) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"name is {type(name).__name__}; a string is expected.")
+        super().__init__((name,), using, hset_enabled, timeout, serializer, compressor, key_type)
+
+    @property
+    def name(self) -> str:
+        return "/".join(self._path)
+
+    def __repr__(self) -> str:
+        layout = "hash" if self._is_hash else "keys"
+        alias = self._using if isinstance(self._using, str) else self._using.config.alias
+        return f"<PersistentDict {self.name!r} on {alias!r} ({layout})>"

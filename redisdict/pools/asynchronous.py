@@ -1,0 +1,155 @@
+"""Pools for tasks of one event loop: redis-py's, with a cheap way out and back in."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import redis.asyncio
+from redis.asyncio.connection import Connection
+from redis.event import AsyncAfterConnectionReleasedEvent
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.maint_notifications import MaintNotificationsConfig
+
+from redisdict.pools.sync import IDLE_POLL_AFTER_S
+
+__all__ = ["AsyncBlockingConnectionPool", "AsyncConnectionPool"]
+
+
+class AsyncConnectionPool(redis.asyncio.ConnectionPool):
+    """A pool that refuses when all its connections are taken.
+
+    Args:
+        connection_class: any connection class of `redis.asyncio`.
+        max_connections: how many connections at most; None means redis-py's 100.
+        connection_kwargs: for the connections, as redis-py has them.
+
+    Raises:
+        redis.exceptions.MaxConnectionsError: from `get_connection()`, when all are taken.
+
+    It belongs to the event loop it is first used in.
+    """
+
+    def __init__(
+        self,
+        connection_class: type[Any] = Connection,
+        max_connections: int | None = None,
+        **connection_kwargs: Any,
+    ) -> None:
+        connection_kwargs.setdefault(
+            "maint_notifications_config", MaintNotificationsConfig(enabled=False)
+        )
+        self._announces_release = "credential_provider" in connection_kwargs
+        redis.asyncio.ConnectionPool.__init__(
+            self,
+            connection_class=connection_class,
+            max_connections=max_connections,
+            **connection_kwargs,
+        )
+
+    def __del__(self) -> None:
+        """redis-py's own records metrics that this pool doesn't keep."""
+
+    async def get_connection(
+        self, command_name: object = None, *keys: object, **options: object
+    ) -> Any:
+        """Check a connected connection out.
+
+        Raises:
+            redis.exceptions.ConnectionError: the server can't be reached, or no connection is
+                free (`MaxConnectionsError`, or after `timeout` seconds in the blocking pool).
+        """
+        connection: Any = self.get_available_connection()
+        if connection.is_connected:
+            idle_s = time.monotonic() - connection.returned_at
+            if idle_s < IDLE_POLL_AFTER_S:
+                return connection
+        try:
+            await self.ensure_connection(connection)
+            if connection.health_check_interval:
+                await connection.check_health()
+        except BaseException:
+            self._check_in(connection)
+            raise
+        return connection
+
+    async def release(self, connection: Any) -> None:
+        """Check a connection in. One that isn't checked out here is left alone."""
+        if connection not in self._in_use_connections:
+            return
+        if connection.should_reconnect():
+            await connection.disconnect(nowait=True)
+        if self._announces_release:
+            await self._event_dispatcher.dispatch_async(
+                AsyncAfterConnectionReleasedEvent(connection)
+            )
+        self._check_in(connection)
+
+    def _check_in(self, connection: Any) -> None:
+        self._in_use_connections.discard(connection)
+        connection.returned_at = time.monotonic()
+        self._available_connections.append(connection)
+
+
+class AsyncBlockingConnectionPool(AsyncConnectionPool, redis.asyncio.BlockingConnectionPool):
+    """A pool that waits for a connection when all are taken, first come, first served.
+
+    Args:
+        max_connections: how many connections at most.
+        timeout: seconds to wait for one; None waits for ever.
+        connection_class, connection_kwargs: as for `AsyncConnectionPool`.
+
+    Raises:
+        redis.exceptions.ConnectionError: from `get_connection()`, when none came in time.
+    """
+
+    def __init__(
+        self,
+        max_connections: int | None = 50,
+        timeout: float | None = 20,
+        connection_class: type[Any] = Connection,
+        **connection_kwargs: Any,
+    ) -> None:
+        connection_kwargs.pop("queue_class", None)  # redis-py's queue isn't used here
+        self.timeout = timeout
+        self._in_maintenance = False
+        AsyncConnectionPool.__init__(
+            self,
+            connection_class=connection_class,
+            max_connections=max_connections or 50,
+            **connection_kwargs,
+        )
+        self._places = asyncio.Semaphore(self.max_connections)
+
+    async def get_connection(
+        self, command_name: object = None, *keys: object, **options: object
+    ) -> Any:
+        await self._take_place()
+        try:
+            return await AsyncConnectionPool.get_connection(self)
+        except BaseException:
+            self._places.release()
+            raise
+
+    async def release(self, connection: Any) -> None:
+        """Check a connection in, and wake the task that has waited longest."""
+        if connection not in self._in_use_connections:
+            return
+        try:
+            await AsyncConnectionPool.release(self, connection)
+        finally:
+            self._places.release()
+
+    async def _take_place(self) -> None:
+        if not self._places.locked():
+            await self._places.acquire()
+            return
+        try:
+            async with asyncio.timeout(self.timeout):
+                await self._places.acquire()
+        except TimeoutError:
+            raise RedisConnectionError(
+                f"No connection came free within {self.timeout} s (timeout);"
+                f" all {self.max_connections} are in use (max_connections)."
+            ) from None

@@ -1,0 +1,384 @@
+"""One server connection for many tasks.
+
+Commands issued in one turn of the event loop leave in one write; the server answers in order, so
+replies are matched by counting. Nothing here is a task: bytes arrive in a protocol's callback,
+which resolves futures, so nothing is left to cancel when a loop ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from typing import Any
+
+import hiredis
+from redis.asyncio.connection import Connection
+from redis.connection import DefaultParser
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import InvalidResponse, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from redisdict.pools.asynchronous import AsyncBlockingConnectionPool
+
+__all__ = ["NotSentError", "OptimizedAsyncConnectionPool", "SharedConnection"]
+
+#: So many commands may wait for their replies before further ones wait to be sent.
+MAX_IN_FLIGHT = 16_384
+
+#: So many bytes may wait to be written before further commands wait to be sent.
+MAX_UNSENT_BYTES = 4 * 1024 * 1024
+
+_NOT_ENOUGH_DATA = object()
+
+
+class NotSentError(RedisConnectionError):
+    """The connection was lost before any byte of this command had left."""
+
+
+class _Replies:
+    """Collects the replies to a batch; errors of single commands are kept in their place."""
+
+    __slots__ = ("future", "left", "replies")
+
+    def __init__(self, future: asyncio.Future[Any], count: int) -> None:
+        self.future = future
+        self.left = count
+        self.replies: list[Any] = []
+
+    def add(self, reply: Any) -> None:
+        self.replies.append(reply)
+        self.left -= 1
+        if not self.left and not self.future.done():
+            self.future.set_result(self.replies)
+
+
+class SharedConnection(asyncio.Protocol):
+    """A connection used by many tasks of one loop at once.
+
+    Args:
+        address: how the server is called in an error.
+        timeout_s: seconds that a command may wait for its reply; None waits for ever. When one
+            has waited so long, the connection is given up with all that wait on it.
+
+    A future given out here always gets a result, which may be an exception object: one that was
+    *set* as exception, but whose task was cancelled meanwhile, would be reported as never seen.
+    """
+
+    def __init__(self, address: str, timeout_s: float | None) -> None:
+        self._address = address
+        self._timeout_s = timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._reader = hiredis.Reader(
+            protocolError=InvalidResponse,
+            replyError=DefaultParser.parse_error,
+            notEnoughData=_NOT_ENOUGH_DATA,
+        )
+        self._waiters: deque[asyncio.Future[Any] | _Replies] = deque()
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
+        self._unsent_replies = 0
+        self._previous_turn = 0
+        self._sent = self._replied = 0
+        self._turns: deque[tuple[int, float]] = deque()
+        self._is_paused = False
+        self._rooms: deque[asyncio.Future[None]] = deque()
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+        self._is_retired = False
+        self.is_open = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a further command should wait for `room()` first."""
+        return (
+            len(self._waiters) >= MAX_IN_FLIGHT
+            or self._is_paused
+            or self._unsent_bytes >= MAX_UNSENT_BYTES
+        )
+
+    async def room(self) -> None:
+        """Wait until the connection takes commands again, or is lost."""
+        while self.is_open and self.is_full:
+            room = self._loop.create_future()
+            self._rooms.append(room)
+            await room
+
+    def submit(self, packed: bytes, count: int = 1) -> asyncio.Future[Any]:
+        """Send a command, or `count` commands together; the future gets its reply, or a list."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        if not self.is_open:
+            future.set_result(NotSentError(f"The connection to {self._address} is closed."))
+            return future
+        is_first = not self._waiters
+        if count == 1:
+            self._waiters.append(future)
+        else:
+            self._waiters.extend([_Replies(future, count)] * count)
+        if not self._unsent:
+            if is_first and self._previous_turn <= 1:
+                # A task alone: waiting for the end of the turn would only add a turn.
+                self._sent += count
+                self._write(packed)
+                return future
+            self._loop.call_soon(self._flush)
+        self._unsent.append(packed)
+        self._unsent_bytes += len(packed)
+        self._unsent_replies += count
+        return future
+
+    def retire(self) -> None:
+        """Take no further commands; close when those under way have their replies."""
+        self._is_retired = True
+        if not self._waiters:
+            self._lose(RedisConnectionError(f"The connection to {self._address} was retired."))
+
+    async def aclose(self) -> None:
+        """Close the connection; those who wait get an error."""
+        self._lose(RedisConnectionError(f"The connection to {self._address} was closed here."))
+        if self._transport is not None:
+            await self._closed
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # for the type checker
+        self._transport = transport
+        self.is_open = True
+
+    def data_received(self, data: bytes) -> None:
+        reader = self._reader
+        waiters = self._waiters
+        try:
+            reader.feed(data)
+            while (reply := reader.gets(False)) is not _NOT_ENOUGH_DATA:
+                if isinstance(reply, hiredis.PushNotification):
+                    continue
+                if not waiters:
+                    raise InvalidResponse("a reply came that nobody had asked for")
+                waiter = waiters.popleft()
+                self._replied += 1
+                if type(waiter) is _Replies:
+                    waiter.add(reply)
+                elif not waiter.done():  # type: ignore[union-attr]  # a Future here
+                    waiter.set_result(reply)  # type: ignore[union-attr]  # a Future here
+        except (InvalidResponse, RedisError) as error:
+            self._lose(RedisConnectionError(f"{self._address} sent nonsense: {error}"))
+            return
+        turns = self._turns
+        while turns and turns[0][0] <= self._replied:
+            turns.popleft()
+        if self._is_retired:
+            self.retire()
+        elif self._rooms and not self.is_full:
+            self._let_in()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        reason = f": {error}" if error else ""
+        self._lose(RedisConnectionError(f"{self._address} closed the connection{reason}."))
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    def pause_writing(self) -> None:
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+        self._let_in()
+
+    def _flush(self) -> None:
+        if not self._unsent:
+            return
+        packed = self._unsent[0] if len(self._unsent) == 1 else b"".join(self._unsent)
+        self._previous_turn = len(self._unsent)
+        self._sent += self._unsent_replies
+        self._unsent.clear()
+        self._unsent_bytes = self._unsent_replies = 0
+        self._write(packed)
+        if self._rooms:
+            self._let_in()
+
+    def _write(self, packed: bytes) -> None:
+        if self._timeout_s is not None:
+            now = self._loop.time()
+            self._turns.append((self._sent, now))
+            if self._watchdog is None:
+                self._watchdog = self._loop.call_later(self._timeout_s, self._watch)
+        if self._transport is not None:
+            self._transport.write(packed)
+
+    def _watch(self) -> None:
+        """Give the connection up when the oldest command has waited too long."""
+        self._watchdog = None
+        if not self._turns or self._timeout_s is None:
+            return
+        left_s = self._turns[0][1] + self._timeout_s - self._loop.time()
+        if left_s > 0:
+            self._watchdog = self._loop.call_later(left_s, self._watch)
+            return
+        self._lose(RedisTimeoutError(f"{self._address} didn't answer within {self._timeout_s} s."))
+
+    def _let_in(self) -> None:
+        while self._rooms:
+            room = self._rooms.popleft()
+            if not room.done():
+                room.set_result(None)
+
+    def _lose(self, error: RedisError) -> None:
+        if self.is_open:
+            self.is_open = False
+            if self._transport is not None:
+                # What waits to be written must not be carried out after its error was given.
+                self._transport.abort()
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            self._watchdog = None
+        unsent = NotSentError(*error.args)
+        sent_waiting = len(self._waiters) - self._unsent_replies
+        for position, waiter in enumerate(self._waiters):
+            future = waiter.future if isinstance(waiter, _Replies) else waiter
+            if not future.done():
+                future.set_result(error if position < sent_waiting else unsent)
+        self._waiters.clear()
+        self._unsent.clear()
+        self._turns.clear()
+        self._unsent_bytes = self._unsent_replies = 0
+        self._let_in()
+
+
+class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
+    """A pool whose tasks share one connection for everything that allows it.
+
+    `execute()` sends over the shared connection. `get_connection()` checks a connection of one's
+    own out, for what needs that: blocking commands, WATCH, publish/subscribe, and all that
+    `redis.asyncio.Redis` does.
+
+    Args:
+        max_connections, timeout, connection_class, connection_kwargs: as for
+            `AsyncBlockingConnectionPool`; `max_connections` doesn't count the shared connection.
+    """
+
+    def __init__(
+        self,
+        max_connections: int | None = 50,
+        timeout: float | None = 20,
+        connection_class: type[Any] = Connection,
+        **connection_kwargs: Any,
+    ) -> None:
+        super().__init__(
+            max_connections=max_connections,
+            timeout=timeout,
+            connection_class=connection_class,
+            **connection_kwargs,
+        )
+        self._shared: SharedConnection | None = None
+        self._opening: asyncio.Task[SharedConnection] | None = None
+
+    async def execute(self, packed: bytes, count: int = 1) -> Any:
+        """Send one packed command, or `count` of them, and wait for the reply, or the list.
+
+        Returns:
+            What the server replied; an error is returned, not raised, as is the loss of the
+            connection (`NotSentError` when no byte of the command had left).
+        """
+        shared = self._shared
+        if shared is None or not shared.is_open:
+            shared = await self._open_shared()
+        if shared.is_full:
+            await shared.room()
+        return await shared.submit(packed, count)
+
+    def retire_shared(self) -> None:
+        """Have the next command open a new shared connection; those under way end on the old."""
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            shared.retire()
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        """Close the idle connections, those in use unless told otherwise, and the shared one."""
+        if inuse_connections:
+            if self._opening is not None:
+                self._opening.cancel()
+            if self._shared is not None:
+                await self._shared.aclose()
+        await super().disconnect(inuse_connections)
+
+    async def _open_shared(self) -> SharedConnection:
+        """Open the shared connection once, whoever asks; a caller's end doesn't end the attempt."""
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._connect_shared())
+            self._opening.add_done_callback(self._opened)
+        return await asyncio.shield(self._opening)
+
+    def _opened(self, task: asyncio.Task[SharedConnection]) -> None:
+        self._opening = None
+        if not task.cancelled() and task.exception() is None:
+            self._shared = task.result()
+
+    async def _connect_shared(self) -> SharedConnection:
+        template = self.make_connection()  # never connected: it tells where to, and who we are
+        address, arguments = await self._target(template)
+        timeout_s = template.socket_timeout
+        try:
+            async with asyncio.timeout(template.socket_connect_timeout):
+                shared = await self._dial(address, arguments, timeout_s)
+                try:
+                    await self._greet(shared, template)
+                except BaseException:
+                    await shared.aclose()
+                    raise
+        except TimeoutError:
+            raise RedisTimeoutError(f"Timeout connecting to {address}") from None
+        except OSError as error:
+            raise RedisConnectionError(f"Error connecting to {address}: {error}") from None
+        return shared
+
+    async def _target(self, template: Any) -> tuple[str, dict[str, Any]]:
+        """Where to connect: what is shown in an error, and the arguments for the event loop."""
+        if hasattr(template, "path"):
+            return template.path, {"path": template.path}
+        sentinel_route = getattr(template, "connection_pool", None)
+        if sentinel_route is not None:
+            host, port = await sentinel_route.get_master_address()
+        else:
+            host, port = template.host, template.port
+        arguments: dict[str, Any] = {"host": host, "port": port}
+        if hasattr(template, "ssl_context"):
+            arguments["ssl"] = template.ssl_context.get()
+        return f"{host}:{port}", arguments
+
+    async def _dial(
+        self, address: str, arguments: dict[str, Any], timeout_s: float | None
+    ) -> SharedConnection:
+        loop = asyncio.get_running_loop()
+        connect = loop.create_unix_connection if "path" in arguments else loop.create_connection
+        transport, shared = await connect(lambda: SharedConnection(address, timeout_s), **arguments)
+        raw_socket = transport.get_extra_info("socket")
+        if raw_socket is not None and raw_socket.family != socket.AF_UNIX:
+            raw_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return shared
+
+    async def _greet(self, shared: SharedConnection, template: Any) -> None:
+        """HELLO with the credentials, or AUTH; the client's name; the database. One round trip."""
+        credentials: tuple[Any, ...] = ()
+        if template.credential_provider is not None:
+            credentials = tuple(await template.credential_provider.get_credentials_async())
+        elif template.username or template.password:
+            credentials = (template.username or "default", template.password or "")
+        commands: list[tuple[Any, ...]] = []
+        if template.protocol == 3:
+            user = ("default", *credentials) if len(credentials) == 1 else credentials
+            commands.append(("HELLO", 3, "AUTH", *user) if user else ("HELLO", 3))
+        elif credentials:
+            commands.append(("AUTH", *credentials))
+        if template.client_name:
+            commands.append(("CLIENT", "SETNAME", template.client_name))
+        if template.db:
+            commands.append(("SELECT", template.db))
+        replies = [shared.submit(hiredis.pack_command(command)) for command in commands]
+        for reply in replies:
+            answer = await reply
+            if isinstance(answer, ResponseError):
+                raise RedisConnectionError(str(answer)) from answer
+            if isinstance(answer, Exception):
+                raise answer

@@ -1,0 +1,116 @@
+"""A dict in every form it has: sync and async, both layouts, on each of the servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from redisdict import PersistentDict
+from redisdict.conf import parse_alias
+from redisdict.connections.backend import Backend
+
+
+class Face:
+    """Calls a dict's methods in one colour: `face.get(k)` is `d.get(k)` or `await d.aget(k)`."""
+
+    def __init__(self, mapping: PersistentDict[Any, Any], runner: asyncio.Runner | None) -> None:
+        self.mapping = mapping
+        self.runner = runner
+
+    def __getattr__(self, name: str) -> Any:
+        if self.runner is None:
+            return getattr(self.mapping, name)
+        runner, method = self.runner, getattr(self.mapping, f"a{name}")
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            return await method(*args, **kwargs)
+
+        return lambda *args, **kwargs: runner.run(call(*args, **kwargs))
+
+    def getitem(self, key: Any) -> Any:
+        return self._choose(lambda: self.mapping[key], lambda: self.mapping.agetitem(key))
+
+    def delitem(self, key: Any) -> None:
+        self._choose(lambda: self.mapping.__delitem__(key), lambda: self.mapping.adelitem(key))
+
+    def contains(self, key: Any) -> bool:
+        return bool(self._choose(lambda: key in self.mapping, lambda: self.mapping.acontains(key)))
+
+    def len(self) -> int:
+        return int(self._choose(lambda: len(self.mapping), self.mapping.alen))
+
+    def keys(self) -> list[Any]:
+        return self._all(self.mapping.__iter__, self.mapping.__aiter__)
+
+    def values(self) -> list[Any]:
+        return self._all(self.mapping.values, self.mapping.avalues)
+
+    def items(self) -> list[tuple[Any, Any]]:
+        return self._all(self.mapping.items, self.mapping.aitems)
+
+    def copy(self) -> dict[Any, Any]:
+        copied: dict[Any, Any] = self._choose(self.mapping.copy, self.mapping.acopy)
+        return copied
+
+    def _choose(self, sync: Callable[[], Any], asynchronous: Callable[[], Any]) -> Any:
+        return sync() if self.runner is None else self.runner.run(asynchronous())
+
+    def _all(self, sync: Callable[[], Any], asynchronous: Callable[[], Any]) -> list[Any]:
+        if self.runner is None:
+            return list(sync())
+
+        async def collect() -> list[Any]:
+            return [item async for item in asynchronous()]
+
+        return self.runner.run(collect())
+
+
+@pytest.fixture(params=["sync", "async"])
+def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner | None]:
+    if request.param == "sync":
+        yield None
+        return
+    with asyncio.Runner() as running:
+        yield running
+
+
+@pytest.fixture
+def backend(server_url: str, alias_for: Callable[..., dict[str, Any]]) -> Iterator[Backend]:
+    made = Backend(parse_alias("test", alias_for(server_url)))
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=[True, False], ids=["hash", "keys"])
+def hset_enabled(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+@pytest.fixture
+def make(backend: Backend, hset_enabled: bool) -> Iterator[Callable[..., PersistentDict[Any, Any]]]:
+    """Makes dicts of this test's layout on this test's server, and clears them afterwards."""
+    made: list[PersistentDict[Any, Any]] = []
+
+    def make_one(name: str = "d", **options: Any) -> PersistentDict[Any, Any]:
+        mapping: PersistentDict[Any, Any] = PersistentDict(
+            name, backend, hset_enabled=hset_enabled, **options
+        )
+        made.append(mapping)
+        return mapping
+
+    yield make_one
+    for mapping in made:
+        mapping.clear()
+
+
+@pytest.fixture
+def mapping(make: Callable[..., PersistentDict[Any, Any]]) -> PersistentDict[Any, Any]:
+    return make()
+
+
+@pytest.fixture
+def face(mapping: PersistentDict[Any, Any], runner: asyncio.Runner | None) -> Face:
+    return Face(mapping, runner)
