@@ -1,0 +1,133 @@
+"""Which dicts a server holds, and what each costs, by commands that block no server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+from redisdict.connections.capabilities import Capabilities
+from redisdict.connections.requests import Batch, Command, Operation
+from redisdict.mapping.hash_layout import HashLayout
+from redisdict.mapping.layout import FOREVER, MISSING
+from redisdict.mapping.names import Names, escape_glob
+
+__all__ = ["CatalogPage", "DictFacts", "FoundDict", "find_dicts", "hash_facts", "keys_facts"]
+
+#: Keys of the database looked at in one SCAN.
+SCAN_COUNT = 1000
+
+#: So many items of a dict stand for all of them.
+SAMPLE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDict:
+    """A dict that has at least one key on the server."""
+
+    path: tuple[str, ...]
+    is_hash: bool
+
+
+@dataclass(slots=True)
+class CatalogPage:
+    """The dicts of one SCAN, each with the keys of its items where these are keys."""
+
+    cursor: bytes
+    dicts: dict[FoundDict, list[bytes]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DictFacts:
+    """What is known of one dict.
+
+    Memory in bytes and the times to live in milliseconds are those of up to `SAMPLE` items;
+    a time to live is None for ever, and memory None where the server doesn't tell.
+    """
+
+    item_count: int
+    memory_bytes: int | None
+    shortest_ms: int | None
+    longest_ms: int | None
+
+
+def find_dicts(prefix: str, cursor: bytes) -> Operation[CatalogPage]:
+    """One page of the dicts whose alias has this KEY_PREFIX; the cursor `b"0"` begins and ends.
+
+    One SCAN. A dict of single keys is on every page that holds items of it, and a key may be on
+    two pages when the database shrinks meanwhile.
+    """
+    start = Names(prefix, ("",)).hash.partition(b"h:{")[0]
+    pattern = escape_glob(start) + b"[hk]:{*"
+    reply = yield (b"SCAN", cursor, b"MATCH", pattern, b"COUNT", SCAN_COUNT)
+    page = CatalogPage(reply[0])
+    for key in reply[1]:
+        found = _dict_of(prefix, key, start)
+        if found is not None:
+            page.dicts.setdefault(found, []).append(key)
+    return page
+
+
+def hash_facts(names: Names, capabilities: Capabilities) -> Operation[DictFacts]:
+    """The facts of a dict that is one hash. HLEN, PTTL, MEMORY USAGE and HRANDFIELD, all O(1)."""
+    layout = HashLayout(names, capabilities)
+    item_count = yield from layout.length()
+    keys = (names.hash, names.fenced, names.deadlines)
+    whole_ms, *replies = yield Batch(
+        [
+            (b"PTTL", names.hash),
+            *((b"MEMORY", b"USAGE", key, b"SAMPLES", SAMPLE) for key in keys),
+            *((b"HRANDFIELD", key, SAMPLE) for key in keys[:2]),
+        ]
+    )
+    fields = [name for names_ in replies[3:] if isinstance(names_, list) for name in names_]
+    times = []
+    for name in fields[:SAMPLE]:
+        own_ms = yield from layout.ttl(name)
+        # An item doesn't outlive its dict.
+        times.append(min((t for t in (own_ms, whole_ms) if t >= 0), default=own_ms))
+    return _facts(item_count, sum(_numbers(replies[:3])) or None, times)
+
+
+def keys_facts(keys: Sequence[bytes]) -> Operation[DictFacts]:
+    """The facts of a dict of single keys, as far as these are known. PTTL and MEMORY USAGE."""
+    sample = keys[:SAMPLE]
+    commands: list[Command] = [(b"PTTL", key) for key in sample]
+    commands += [(b"MEMORY", b"USAGE", key) for key in sample]
+    replies = yield Batch(commands)
+    sizes = _numbers(replies[len(sample) :])
+    memory = round(sum(sizes) / len(sizes) * len(keys)) if sizes else None
+    return _facts(len(keys), memory, _numbers(replies[: len(sample)]))
+
+
+def _dict_of(prefix: str, key: bytes, start: bytes) -> FoundDict | None:
+    """The dict that a key belongs to; None for a key that another program has put there."""
+    kind, _, rest = key[len(start) :].partition(b":{")
+    try:
+        name = rest.partition(b"}")[0].decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return None
+    path = tuple("" if part == "%" else unquote(part) for part in name.split("/"))
+    names = Names(prefix, path)
+    if kind == b"h" and key == names.hash:
+        return FoundDict(path, is_hash=True)
+    if kind == b"k" and key.startswith(names.item_prefix):
+        return FoundDict(path, is_hash=False)
+    return None
+
+
+def _numbers(replies: Sequence[Any]) -> list[int]:
+    """Replies that are numbers: no error of a command that the server or the user lacks."""
+    return [reply for reply in replies if isinstance(reply, int)]
+
+
+def _facts(item_count: int, memory_bytes: int | None, times_ms: Sequence[int]) -> DictFacts:
+    alive = [time_ms for time_ms in times_ms if time_ms != MISSING]
+    limited = [time_ms for time_ms in alive if time_ms != FOREVER]
+    return DictFacts(
+        item_count=item_count,
+        memory_bytes=memory_bytes,
+        shortest_ms=min(limited, default=None),
+        longest_ms=max(limited, default=None) if len(limited) == len(alive) else None,
+    )
