@@ -10,6 +10,7 @@ import pytest
 from redisdict import PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
+from redisdict.connections.requests import Operation
 from redisdict.mapping.catalog import (
     SAMPLE,
     CatalogPage,
@@ -132,11 +133,8 @@ def test_cost_does_not_grow_with_the_dict(backend: Backend) -> None:
     mapping = PersistentDict[str, int]("d", using=backend)
     mapping.set_many({str(number): number for number in range(5_000)})
     operation = hash_facts(Names(backend.config.key_prefix, ("d",)), backend.capabilities)
-    asked = [next(operation)]
-    with pytest.raises(StopIteration) as stop:
-        while True:
-            asked.append(operation.send(backend.driver.run(_one(asked[-1]))))
-    assert stop.value.value.item_count == 5_000
+    asked, facts = answered(backend, operation)
+    assert facts.item_count == 5_000
     assert len(asked) <= 2 + SAMPLE + 1
     names = [command[0] for request in asked for command in getattr(request, "commands", [request])]
     assert set(names) <= {
@@ -150,5 +148,18 @@ def test_cost_does_not_grow_with_the_dict(backend: Backend) -> None:
     }
 
 
-def _one(request: Any) -> Any:
+def answered(backend: Backend, operation: Operation[DictFacts]) -> tuple[list[Any], DictFacts]:
+    """The requests of an operation, each answered by the server, and its result."""
+    asked: list[Any] = []
+    reply: Any = None
+    while True:
+        try:
+            request = operation.send(reply)
+        except StopIteration as stop:
+            return asked, stop.value
+        asked.append(request)
+        reply = backend.driver.run(only(request))
+
+
+def only(request: Any) -> Operation[Any]:
     return (yield request)
