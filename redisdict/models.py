@@ -150,3 +150,22 @@ class BenchmarkResult(models.Model):
             for part in (self.service, self.mode, self.pool, self.variant, self.operation)
             if part
         )
+
+
+class StoredDict(models.Model):
+    """A `PersistentDict` that was found on a server.
+
+    There is no such table: the model gives dicts their permissions, their page in the admin and
+    their entries in its log.
+    """
+
+    identity = models.CharField(_("identity"), primary_key=True, max_length=255)
+
+    class Meta:
+        managed = False
+        default_permissions = ("view", "delete")
+        verbose_name = _("persistent dict")
+        verbose_name_plural = _("persistent dicts")
+
+    def __str__(self) -> str:
+        return self.identity
