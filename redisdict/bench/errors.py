@@ -6,7 +6,7 @@ from redis.exceptions import RedisError
 
 from redisdict.exceptions import RedisDictError
 
-__all__ = ["CELL_ERRORS", "UsageError", "WrongReply", "describe"]
+__all__ = ["CELL_ERRORS", "SameServer", "UsageError", "WrongReply", "describe"]
 
 #: What makes a cell or a service fail without ending the run.
 CELL_ERRORS = (RedisError, RedisDictError, OSError)
@@ -14,6 +14,10 @@ CELL_ERRORS = (RedisError, RedisDictError, OSError)
 
 class UsageError(RedisDictError):
     """The user asked for something that can't be done; the message says what to do instead."""
+
+
+class SameServer(UsageError):
+    """Two names stand for one server."""
 
 
 class WrongReply(RedisDictError):

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "SAME",
     "SPLIT",
     "UNCONTROLLED",
+    "Cpus",
     "PlacementProbe",
     "can_pin",
     "choose_cpus",
@@ -73,21 +75,31 @@ def can_pin() -> bool:
     return hasattr(os, "sched_setaffinity")
 
 
-def choose_cpus(placement: str, *, sample_s: float = 0.1) -> tuple[int, int] | None:
-    """The CPU for the client and the one for the servers, the idlest first.
+@dataclass(frozen=True)
+class Cpus:
+    """Where a run puts its client, the server that answers it, and replicas and sentinels."""
+
+    client: int
+    server: int
+    others: frozenset[int]
+
+
+def choose_cpus(placement: str, *, sample_s: float = 0.1) -> Cpus | None:
+    """The idlest CPU for the client; for the server the same one, or with "split" the next.
 
     None when nothing is to be pinned: "free", no such system call, or one CPU wanted as two.
     """
     if placement not in (SAME, SPLIT) or not can_pin():
         return None
-    allowed = sorted(os.sched_getaffinity(0))
+    allowed = os.sched_getaffinity(0)
     if placement == SPLIT and len(allowed) < 2:
         return None
     before = _busy_ticks()
     time.sleep(sample_s)
     after = _busy_ticks()
     by_load = sorted(allowed, key=lambda cpu: after.get(cpu, 0) - before.get(cpu, 0))
-    return (by_load[0], by_load[0]) if placement == SAME else (by_load[0], by_load[1])
+    client, server = (by_load[0], by_load[0]) if placement == SAME else (by_load[0], by_load[1])
+    return Cpus(client, server, frozenset(allowed - {client, server} or allowed))
 
 
 @contextmanager
@@ -104,10 +116,10 @@ def pinned_client(cpu: int | None) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def pin_process(pid: int, cpu: int) -> None:
-    """Keep a server that this run started on one CPU, with all its threads."""
+def pin_process(pid: int, cpus: Collection[int]) -> None:
+    """Keep a server that this run started on these CPUs, with all its threads."""
     for task in _tasks(pid):
-        os.sched_setaffinity(task, {cpu})
+        os.sched_setaffinity(task, cpus)
 
 
 def _tasks(pid: int) -> Sequence[int]:

@@ -1,0 +1,169 @@
+"""Where a run took place: one small function for each fact, none of them a secret."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+__all__ = ["CpuTimes", "collect", "commit", "cpu_model", "foreign_cpu_share", "machine"]
+
+#: The packages whose versions decide how fast a client is.
+PACKAGES = ("django-redisdict", "redis", "hiredis", "Django", "uvloop", "ormsgpack")
+
+
+def collect() -> dict[str, Any]:
+    """All facts of this machine and interpreter that a figure may depend on."""
+    return {
+        "cpu_model": cpu_model(),
+        "cpu_count": os.cpu_count(),
+        "cpus_allowed": cpus_allowed(),
+        "cpu_governor": cpu_governor(),
+        "is_virtual_machine": is_virtual_machine(),
+        "machine_hash": machine_hash(),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "is_gil_enabled": is_gil_enabled(),
+        "packages": package_versions(),
+        "load_average": load_average(),
+    }
+
+
+def machine() -> str:
+    """One line that a reader recognises the machine by; no host name, which may be private."""
+    return f"{platform.system()} {platform.machine()}, {cpu_model()}, {os.cpu_count()} CPUs"
+
+
+def cpu_model() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def cpus_allowed() -> int | None:
+    """How many CPUs this process may use; containers often have fewer than the machine."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    return len(os.sched_getaffinity(0))
+
+
+def cpu_governor() -> str:
+    """How Linux sets the CPU's clock rate, such as "performance"; empty where it can't."""
+    with suppress(OSError):
+        return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip()
+    return ""
+
+
+def is_virtual_machine() -> bool:
+    with suppress(OSError):
+        return " hypervisor" in Path("/proc/cpuinfo").read_text()
+    return False
+
+
+def machine_hash() -> str:
+    """Tells two machines apart without telling which machine it is."""
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        with suppress(OSError):
+            identity = Path(path).read_text().strip()
+            if identity:
+                return hashlib.sha256(f"redisbench {identity}".encode()).hexdigest()[:12]
+    return hashlib.sha256(f"redisbench {platform.node()}".encode()).hexdigest()[:12]
+
+
+def is_gil_enabled() -> bool:
+    asks = getattr(sys, "_is_gil_enabled", None)
+    return True if asks is None else bool(asks())
+
+
+def package_versions() -> dict[str, str | None]:
+    """The installed versions; None where a package is missing."""
+    versions: dict[str, str | None] = dict.fromkeys(PACKAGES)
+    for package in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return versions
+
+
+def load_average() -> list[float]:
+    with suppress(OSError):
+        return [round(load, 2) for load in os.getloadavg()]
+    return []
+
+
+def commit(directory: Path) -> str:
+    """The project's git commit, with "+" when files differ from it; empty outside of git."""
+    revision = _git(directory, "rev-parse", "--short=12", "HEAD")
+    if not revision:
+        return ""
+    is_changed = bool(_git(directory, "status", "--porcelain", "--untracked-files=no"))
+    return f"{revision}+" if is_changed else revision
+
+
+def _git(directory: Path, *arguments: str) -> str:
+    with suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run(  # noqa: S603 - fixed words
+            ["git", "-C", str(directory), *arguments],  # noqa: S607 - the user's own git
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=5,
+        ).stdout.strip()
+    return ""
+
+
+@dataclass(frozen=True)
+class CpuTimes:
+    """Clock ticks since boot, of the whole machine and of single processes (Linux only)."""
+
+    total: int
+    busy: int
+    steal: int
+    processes: Mapping[int, int]
+
+    @classmethod
+    def now(cls, pids: tuple[int, ...]) -> CpuTimes | None:
+        """None where there is no /proc."""
+        try:
+            words = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+        except OSError:
+            return None
+        user, nice, system, idle, iowait, irq, softirq, steal = map(int, words[1:9])
+        busy = user + nice + system + irq + softirq
+        return cls(
+            total=busy + idle + iowait + steal,
+            busy=busy,
+            steal=steal,
+            processes={pid: _process_ticks(pid) for pid in pids},
+        )
+
+
+def foreign_cpu_share(before: CpuTimes | None, after: CpuTimes | None) -> float | None:
+    """The share of the machine's CPU time that others took, steal included: 0.1 is 10 %.
+
+    Others are all processes but those that both measurements name.
+    """
+    if before is None or after is None or after.total <= before.total:
+        return None
+    own = sum(
+        max(ticks - before.processes.get(pid, 0), 0) for pid, ticks in after.processes.items()
+    )
+    foreign = after.busy - before.busy - own + after.steal - before.steal
+    return max(foreign, 0) / (after.total - before.total)
+
+
+def _process_ticks(pid: int) -> int:
+    """User and system time of a process with all its threads (proc(5), fields 14 and 15)."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+    return 0

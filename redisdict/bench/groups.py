@@ -1,0 +1,147 @@
+"""One group from its cells to its figures: open, rounds, latencies, analysis, close."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from redisdict.bench.analysis import cell_result, comparisons, group_noise_floor
+from redisdict.bench.errors import CELL_ERRORS, WrongReply, describe
+from redisdict.bench.latency import Latencies, measure_latencies
+from redisdict.bench.plan import Group
+from redisdict.bench.results import CellResult
+from redisdict.bench.runner import Clock, Rounds
+from redisdict.bench.series import Failure, Series
+from redisdict.bench.spec import BenchmarkSpec, Cell, Precision, Role
+from redisdict.bench.workloads.cells import CellFactory, WorkloadCell
+
+__all__ = ["GroupOutcome", "measure_group"]
+
+#: Calls of the latency pass that are batches or whole iterations, for each hundred plain ones.
+LONG_CALLS_PER_HUNDRED = 5
+LEAST_LONG_CALLS = 20
+
+#: The open loop is for single commands.
+OPEN_LOOP_OPERATIONS = ("SET", "GET")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupOutcome:
+    """What a group gave."""
+
+    results: list[CellResult]
+    comparisons: list[dict[str, Any]]
+    noise_floor: float | None
+    has_wrong_reply: bool
+    was_stopped: bool
+
+
+def measure_group(
+    group: Group,
+    spec: BenchmarkSpec,
+    precision: Precision,
+    make_factory: Callable[[ExitStack], CellFactory],
+    *,
+    clock: Clock,
+    server_cpu: Mapping[str, Callable[[], int | None]],
+    on_round: Callable[[float], None],
+    should_stop: Callable[[], bool],
+) -> GroupOutcome:
+    """Measure all cells of the group, as far as they can be; a cell's failure is its own.
+
+    Args:
+        make_factory: gives what opens cells; all it opens is closed through the stack.
+        server_cpu: service -> its server's CPU clock.
+    """
+    with ExitStack() as stack:
+        factory = make_factory(stack)
+        opened, failed = _open(group, factory)
+        rounds = Rounds(
+            list(opened.values()),
+            group.references,
+            precision,
+            rng=random.Random(f"{spec.seed} {group.name}"),  # noqa: S311 - an order, not a secret
+            clock=clock,
+            on_round=on_round,
+            should_stop=should_stop,
+        )
+        series = {**rounds.run(), **failed}
+        latencies: dict[Cell, Latencies | None] = {}
+        facts: dict[Cell, dict[str, Any]] = {}
+        for cell, open_cell in opened.items():
+            if cell.role is not Role.MEASURED or series[cell].failure or should_stop():
+                continue
+            cpu_ns = server_cpu[cell.service]
+            try:
+                latencies[cell] = _latencies(
+                    cell, open_cell, factory, spec, clock, cpu_ns, should_stop
+                )
+                facts[cell] = {**open_cell.facts(), "rate_per_second": _rate_of(cell, spec)}
+            except CELL_ERRORS as error:
+                series[cell].failure = _failure(error)
+    return GroupOutcome(
+        results=[
+            cell_result(group, cell, series, latencies.get(cell), facts.get(cell, {}))
+            for cell in group.measured
+        ],
+        comparisons=comparisons(group, series),
+        noise_floor=group_noise_floor(group, series),
+        has_wrong_reply=any(
+            one.failure is not None and one.failure.is_wrong_reply for one in series.values()
+        ),
+        was_stopped=rounds.was_stopped,
+    )
+
+
+def _open(
+    group: Group, factory: CellFactory
+) -> tuple[dict[Cell, WorkloadCell], dict[Cell, Series]]:
+    opened: dict[Cell, WorkloadCell] = {}
+    failed: dict[Cell, Series] = {}
+    for cell in group.cells:
+        try:
+            opened[cell] = factory.open(cell)
+        except CELL_ERRORS as error:
+            failed[cell] = Series(failure=_failure(error))
+    return opened, failed
+
+
+def _latencies(
+    cell: Cell,
+    open_cell: WorkloadCell,
+    factory: CellFactory,
+    spec: BenchmarkSpec,
+    clock: Clock,
+    server_cpu_ns: Callable[[], int | None],
+    should_stop: Callable[[], bool],
+) -> Latencies | None:
+    calls = spec.latency_operations
+    if not calls:
+        return None
+    rate = _rate_of(cell, spec)
+    if rate:
+        # All calls in one block: between blocks a schedule would start anew and forget its delay.
+        open_cell = factory.open(cell, block=calls)
+    if cell.operation.startswith("PIPE") or cell.operation in ("Iter", "Items"):
+        calls = max(calls * LONG_CALLS_PER_HUNDRED // 100, LEAST_LONG_CALLS)
+    return measure_latencies(
+        open_cell,
+        calls,
+        clock=clock,
+        per_second=rate,
+        server_cpu_ns=server_cpu_ns,
+        should_stop=should_stop,
+    )
+
+
+def _rate_of(cell: Cell, spec: BenchmarkSpec) -> float:
+    """Calls a second in the latency pass; 0 for a closed loop."""
+    is_single = cell.operation in OPEN_LOOP_OPERATIONS and cell.concurrency == 1
+    return spec.rate if is_single else 0.0
+
+
+def _failure(error: BaseException) -> Failure:
+    return Failure(describe(error), is_wrong_reply=isinstance(error, WrongReply))

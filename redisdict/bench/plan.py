@@ -1,0 +1,263 @@
+"""From a specification and the services that are there to groups of cells.
+
+Cells of one group take turns, so only they can be paired. Each group has the run's reference row
+and a second copy of it, the A/A twin, whose distance from the first is the noise floor; so the
+groups stay small and results arrive one group after the other, and ratios hold across all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from redisdict.bench.spec import (
+    ASYNC,
+    DEFAULT_POOL,
+    DICT_OPERATIONS,
+    DICT_POOLS,
+    MODES,
+    POOL_OPERATIONS,
+    POOLS,
+    SYNC,
+    VARIANTS,
+    BenchmarkSpec,
+    Cell,
+    Role,
+    Table,
+)
+
+__all__ = ["Group", "PlannedService", "plan", "rows_of", "weight"]
+
+#: The reference row: redis-py's client over this pool, of the first service that is there.
+REFERENCE_MODE, REFERENCE_POOL = SYNC, "ConnectionPool"
+
+#: Which command of the reference row a dict operation is compared with.
+COUNTERPARTS = {"Set": "SET", "Get": "GET", "Del": "DEL"}
+
+#: Further workloads, and the one that each is compared with.
+WORKLOADS = {
+    "SET 10 B": "SET",
+    "SET 1 kB": "SET",
+    "SET 10 kB": "SET",
+    "SET 100 kB": "SET",
+    "GET 10 B": "GET",
+    "GET 1 kB": "GET",
+    "GET 10 kB": "GET",
+    "GET 100 kB": "GET",
+    "GET zipf": "GET",
+    "MIX 80/20": "GET",
+    "PIPE MULTI": "PIPE",
+    "CONNECT": "GET",
+}
+
+
+@dataclass(frozen=True)
+class PlannedService:
+    """A service that can be measured. `has_own_pool`: as Sentinel has, in the report "Default"."""
+
+    name: str
+    has_own_pool: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells that take turns. `references` says which cell each is compared with."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    references: Mapping[Cell, Cell]
+
+    @property
+    def twins(self) -> tuple[Cell, ...]:
+        return tuple(cell for cell in self.cells if cell.role is Role.TWIN)
+
+    @property
+    def measured(self) -> tuple[Cell, ...]:
+        """The cells whose figures go into the tables, in the order of their rows."""
+        return tuple(cell for cell in self.cells if cell.role is Role.MEASURED)
+
+
+def plan(spec: BenchmarkSpec, services: Sequence[PlannedService]) -> tuple[Group, ...]:
+    """The groups of a run, in the order in which they are measured.
+
+    Args:
+        services: those that are there, in the order of the report; the first has the reference.
+    """
+    if not services:
+        return ()
+    groups = []
+    if Table.POOLS in spec.tables:
+        groups += [_pool_group(spec, service, services[0]) for service in services]
+    if Table.DICT in spec.tables:
+        groups.append(_dict_group(spec, services[0]))
+    if Table.CONCURRENCY in spec.tables:
+        groups += _concurrency_groups(spec, services[0])
+    if Table.WORKLOADS in spec.tables:
+        groups.append(_workload_group(spec, services[0]))
+    return tuple(group for group in groups if group.measured)
+
+
+def rows_of(spec: BenchmarkSpec, service: PlannedService) -> list[tuple[str, str]]:
+    """(mode, pool) of the service's rows in the first table, in their order."""
+    rows = []
+    for mode in MODES:
+        if spec.modes and mode not in spec.modes:
+            continue
+        pools = POOLS[mode] if spec.pools or not service.has_own_pool else (DEFAULT_POOL,)
+        rows += [(mode, pool) for pool in pools if not spec.pools or pool in spec.pools]
+    return rows
+
+
+def _pool_group(spec: BenchmarkSpec, service: PlannedService, reference: PlannedService) -> Group:
+    operations = _chosen(POOL_OPERATIONS, spec)
+    cells = [
+        Cell(table=Table.POOLS, service=service.name, mode=mode, pool=pool, operation=operation)
+        for mode, pool in rows_of(spec, service)
+        for operation in operations
+    ]
+    return _compared(
+        f"{service.name}: pools", cells, [_reference(reference, o) for o in operations]
+    )
+
+
+def _dict_group(spec: BenchmarkSpec, service: PlannedService) -> Group:
+    cells = []
+    for variant, (mode, _) in VARIANTS.items():
+        pool = dict_pool(spec, service, mode)
+        if pool is None:
+            continue
+        cells += [
+            Cell(
+                table=Table.DICT,
+                service=service.name,
+                mode=mode,
+                pool=pool,
+                variant=variant,
+                operation=operation,
+            )
+            for operation in _chosen(DICT_OPERATIONS, spec)
+        ]
+    # An iteration has no counterpart among the commands; its own first variant is the reference.
+    references = []
+    for operation in _chosen(DICT_OPERATIONS, spec):
+        if operation in COUNTERPARTS:
+            references.append(_reference(service, COUNTERPARTS[operation]))
+        elif cells:
+            first = next(cell for cell in cells if cell.operation == operation)
+            references.append(replace(first, role=Role.REFERENCE))
+    return _compared(f"{service.name}: dict", cells, references)
+
+
+def dict_pool(spec: BenchmarkSpec, service: PlannedService, mode: str) -> str | None:
+    """The pool under the dict in this mode; None when the selection leaves the mode out."""
+    if spec.modes and mode not in spec.modes:
+        return None
+    if not spec.pools:
+        return DEFAULT_POOL if service.has_own_pool else DICT_POOLS[mode]
+    return next((pool for pool in POOLS[mode] if pool in spec.pools), None)
+
+
+def _concurrency_groups(spec: BenchmarkSpec, service: PlannedService) -> list[Group]:
+    """Pools against one another where they differ: many workers, few and many connections."""
+    groups = []
+    for workers in spec.concurrency:
+        for mode in MODES:
+            pools = [
+                pool
+                for pool in POOLS[mode]
+                if (mode, pool) in rows_of(spec, replace(service, has_own_pool=False))
+            ]
+            cells = [
+                Cell(
+                    table=Table.CONCURRENCY,
+                    service=service.name,
+                    mode=mode,
+                    pool=pool,
+                    operation=operation,
+                    concurrency=workers,
+                    connections=connections,
+                )
+                for operation in ("SET", "GET")
+                if operation in _chosen(POOL_OPERATIONS, spec)
+                for pool in pools
+                for connections in spec.connections
+            ]
+            enough = max(spec.connections, default=0)
+            references = [
+                Cell(
+                    table=Table.CONCURRENCY,
+                    service=service.name,
+                    mode=mode,
+                    pool=POOLS[mode][0],
+                    operation=operation,
+                    concurrency=workers,
+                    connections=max(enough, workers),
+                    role=Role.REFERENCE,
+                )
+                for operation in dict.fromkeys(cell.operation for cell in cells)
+            ]
+            name = f"{service.name}: {workers} {'tasks' if mode == ASYNC else 'threads'}"
+            groups.append(_compared(name, cells, references))
+    return groups
+
+
+def _workload_group(spec: BenchmarkSpec, service: PlannedService) -> Group:
+    cells = [
+        Cell(table=Table.WORKLOADS, service=service.name, mode=mode, pool=pool, operation=operation)
+        for mode in MODES
+        for pool in [POOLS[mode][0]]
+        if (mode, pool) in rows_of(spec, replace(service, has_own_pool=False))
+        for operation, counterpart in WORKLOADS.items()
+        if counterpart in _chosen(POOL_OPERATIONS, spec)
+    ]
+    commands = dict.fromkeys(WORKLOADS[cell.operation] for cell in cells)
+    return _compared(
+        f"{service.name}: workloads", cells, [_reference(service, o) for o in commands]
+    )
+
+
+def _reference(service: PlannedService, operation: str) -> Cell:
+    return Cell(
+        table=Table.POOLS,
+        service=service.name,
+        mode=REFERENCE_MODE,
+        pool=DEFAULT_POOL if service.has_own_pool else REFERENCE_POOL,
+        operation=operation,
+        role=Role.REFERENCE,
+    )
+
+
+def _compared(name: str, cells: Sequence[Cell], references: Sequence[Cell]) -> Group:
+    """The cells with their references and twins. A cell that is its own reference is that once."""
+    by_operation = {}
+    for reference in references:
+        own = replace(reference, role=Role.MEASURED)
+        by_operation[reference.operation] = own if own in cells else reference
+    twins = [replace(reference, role=Role.TWIN) for reference in references]
+    extra = [cell for cell in by_operation.values() if cell.role is Role.REFERENCE]
+    compared = {}
+    for cell in [*cells, *twins]:
+        counterpart = COUNTERPARTS.get(cell.operation) or WORKLOADS.get(cell.operation)
+        compared[cell] = by_operation[counterpart or cell.operation]
+    return Group(name, (*cells, *extra, *twins), compared)
+
+
+def _chosen(operations: Sequence[str], spec: BenchmarkSpec) -> list[str]:
+    return [name for name in operations if not spec.operations or name.upper() in spec.operations]
+
+
+def weight(group: Group, spec: BenchmarkSpec) -> float:
+    """How long a round of the group takes, roughly, in blocks of ten plain operations."""
+    total = 0.0
+    for cell in group.cells:
+        blocks = max(4 * cell.concurrency / spec.block_operations, 1.0)
+        if cell.operation.startswith("PIPE"):
+            blocks = 1 + spec.batch_size / 60
+        elif cell.operation == "Iter":
+            blocks = spec.iteration_items / 400
+        elif cell.operation == "Items":
+            blocks = spec.iteration_items / 200
+        elif cell.operation == "CONNECT":
+            blocks = 30.0
+        total += blocks * (2 if cell.mode == ASYNC else 1)
+    return total

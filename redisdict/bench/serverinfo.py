@@ -1,0 +1,102 @@
+"""What a server says of itself, as far as a figure may depend on it; nothing else is kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from redisdict.bench.services import RunningService
+
+__all__ = ["cpu_clock", "differing_settings", "local_pid", "server_facts"]
+
+#: What is kept is listed, not what is left out: a field that a later version adds may be a secret.
+INFO_FIELDS = (
+    "redis_version", "valkey_version", "dragonfly_version", "redis_mode", "role", "arch_bits",
+    "multiplexing_api", "mem_allocator", "run_id", "process_id", "tcp_port", "uptime_in_seconds",
+    "connected_clients", "used_memory", "maxmemory", "maxmemory_policy", "io_threads_active",
+    "server_threads", "thread_count", "aof_enabled", "hz",
+)  # fmt: skip
+
+CONFIG_FIELDS = (
+    "save", "appendonly", "appendfsync", "maxmemory", "maxmemory-policy", "io-threads",
+    "server-threads", "databases", "activedefrag", "lazyfree-lazy-user-del",
+)  # fmt: skip
+
+
+def server_facts(running: RunningService, client: redis.Redis) -> dict[str, Any]:
+    """INFO and CONFIG GET, reduced to the lists above, and the number of keys.
+
+    Raises:
+        redis.exceptions.RedisError: INFO can't be had. CONFIG may be forbidden; then it is empty.
+    """
+    info: Any = client.info()
+    config: dict[str, Any] = {}
+    with suppress(redis.ResponseError):
+        for name in CONFIG_FIELDS:
+            found: Any = client.config_get(name)
+            config.update(found)
+    return {
+        "name": running.identity.name,
+        "executable": Path(running.identity.executable).name,
+        "persistence": running.identity.persistence,
+        "info": {name: info[name] for name in INFO_FIELDS if name in info},
+        "config": {name: config[name] for name in CONFIG_FIELDS if name in config},
+        "keys": client.dbsize(),
+    }
+
+
+def local_pid(running: RunningService) -> int | None:
+    """The server's process on this machine, as long as it is certain that it is the one.
+
+    A server in a container or elsewhere names a process id that here is another's, or nobody's.
+    """
+    if running.server_pid is not None:
+        return running.server_pid
+    pid, executable = running.identity.process_id, running.identity.executable
+    if pid is None or not executable:
+        return None
+    with suppress(OSError):
+        if Path(f"/proc/{pid}/exe").resolve() == Path(executable).resolve():
+            return pid
+    return None
+
+
+def cpu_clock(pid: int | None) -> Callable[[], int | None]:
+    """Reads the nanoseconds of CPU that all threads of a process had so far (Linux)."""
+    paths = (
+        [] if pid is None else [str(path) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+    )
+
+    def read() -> int | None:
+        total = 0
+        for path in paths:
+            try:
+                file = os.open(path, os.O_RDONLY)
+            except OSError:
+                continue  # that thread has ended
+            try:
+                total += int(os.read(file, 64).split()[0])
+            finally:
+                os.close(file)
+        return total or None
+
+    return read
+
+
+def differing_settings(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """The settings that the servers don't share: name -> service -> value."""
+    differing = {}
+    names = dict.fromkeys(name for one in facts.values() for name in one["config"])
+    for name in ["persistence", *names]:
+        values = {
+            service: str(one["persistence"] if name == "persistence" else one["config"].get(name))
+            for service, one in facts.items()
+        }
+        if len(set(values.values())) > 1:
+            differing[name] = values
+    return differing

@@ -1,0 +1,270 @@
+"""A whole run: services up, group after group measured and saved, everything taken down."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from redisdict.bench.environment import CpuTimes, foreign_cpu_share
+from redisdict.bench.errors import CELL_ERRORS, SameServer, UsageError, describe
+from redisdict.bench.fleet import Fleet, Member
+from redisdict.bench.groups import GroupOutcome, measure_group
+from redisdict.bench.interruption import Interruption
+from redisdict.bench.leftovers import new_token
+from redisdict.bench.placement import choose_cpus, pinned_client
+from redisdict.bench.plan import Group, PlannedService, plan, weight
+from redisdict.bench.progress import Reporter
+from redisdict.bench.results import CellResult, CellStatus, RunRecord, RunStatus
+from redisdict.bench.runner import Clock
+from redisdict.bench.services import Service
+from redisdict.bench.spec import BenchmarkSpec, Table
+from redisdict.bench.warnings import find_warnings
+from redisdict.bench.workloads.cells import CellFactory
+
+__all__ = ["Recorder", "Session"]
+
+#: Services that the report shows with one pool of their own.
+OWN_POOL = ("sentinel",)
+
+
+class Recorder(Protocol):
+    """Where results go as they are finished; it must not raise, but remember what went wrong."""
+
+    def save(self, record: RunRecord) -> None: ...
+
+
+class Session:
+    """Measures one run.
+
+    Args:
+        services: what was selected, in the order of the report, with those that aren't there.
+        record: gets the results; one that has some already is completed.
+    """
+
+    def __init__(
+        self,
+        spec: BenchmarkSpec,
+        services: Sequence[Service],
+        *,
+        record: RunRecord,
+        recorder: Recorder,
+        reporter: Reporter,
+        interruption: Interruption,
+        clock: Clock = time.perf_counter_ns,
+    ) -> None:
+        self._spec = spec
+        self._services = services
+        self._record = record
+        self._recorder = recorder
+        self._reporter = reporter
+        self._interruption = interruption
+        self._clock = clock
+        self._token = new_token()
+        self._facts: dict[str, dict[str, Any]] = {}
+        self._foreign_shares: list[float] = []
+        self.has_wrong_reply = False
+
+    def run(self) -> None:
+        """Measure, and leave everything in the record, whatever happens.
+
+        Raises:
+            Interrupted: after all that was measured is saved and all that was started is stopped.
+            SameServer: two names stand for one server.
+            UsageError: none of the services can be measured.
+        """
+        record = self._record
+        try:
+            with self._interruption.listening(), ExitStack() as stack:
+                self._run(stack)
+            is_partial = any(one.status is CellStatus.FAILED for one in record.results)
+            record.status = RunStatus.PARTIAL if is_partial else RunStatus.FINISHED
+        except BaseException as error:
+            is_interrupted = isinstance(error, KeyboardInterrupt)
+            record.status = RunStatus.INTERRUPTED if is_interrupted else RunStatus.FAILED
+            record.error = describe(error)
+            raise
+        finally:
+            record.finished_at = datetime.now(UTC)
+            record.warnings = find_warnings(record)
+            self._recorder.save(record)
+
+    def _run(self, stack: ExitStack) -> None:
+        cpus = choose_cpus(self._spec.placement)
+        fleet = Fleet(self._token, cpus)
+        available = self._look_at_services(fleet)
+        reference, measurable = self._bring_up_reference(stack, fleet, available)
+        stack.enter_context(pinned_client(cpus.client if cpus else None))
+        loop = stack.enter_context(asyncio.Runner()).get_loop()
+        self._record.environment["event_loop"] = type(loop).__module__
+        groups = [
+            group
+            for group in plan(self._spec, [_planned(service) for service in measurable])
+            if not self._is_done(group)
+        ]
+        self._recorder.save(self._record)
+        try:
+            self._measure(groups, {s.title: s for s in measurable}, fleet, reference, loop)
+        finally:
+            self._interruption.start_cleaning_up()
+
+    def _look_at_services(self, fleet: Fleet) -> list[Service]:
+        """What can be measured; the others get their row with the reason."""
+        reasons = fleet.look_at([service for service in self._services if service.is_available])
+        available = []
+        for service in self._services:
+            if not service.is_available:
+                self._put_row(service.title, CellStatus.UNAVAILABLE, service.reason)
+            elif service.title in reasons:
+                self._put_row(service.title, CellStatus.FAILED, reasons[service.title])
+            else:
+                available.append(service)
+        return available
+
+    def _bring_up_reference(
+        self, stack: ExitStack, fleet: Fleet, available: Sequence[Service]
+    ) -> tuple[Member, Sequence[Service]]:
+        """The first service that starts has the reference; gives back those from it on."""
+        for number, service in enumerate(available):
+            self._reporter.note(f"{service.title}: {service.source} {service.address}".rstrip())
+            try:
+                return stack.enter_context(fleet.member(service)), available[number:]
+            except CELL_ERRORS as error:
+                self._put_row(service.title, CellStatus.FAILED, describe(error))
+        reasons = [f"{one.service}: {one.reason}" for one in self._record.results if one.reason]
+        raise UsageError(
+            "None of the services can be measured. " + " ".join(reasons)
+            if reasons
+            else "No service is selected; `redisbench services` lists what there is."
+        )
+
+    def _measure(
+        self,
+        groups: Sequence[Group],
+        services: Mapping[str, Service],
+        fleet: Fleet,
+        reference: Member,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        weights = [weight(group, self._spec) for group in groups]
+        seconds_left = self._spec.precision.seconds
+        for number, group in enumerate(groups):
+            share = weights[number] / sum(weights[number:])
+            self._reporter.begin(group.name, weights[number] / sum(weights))
+            began_ns = self._clock()
+            with self._interruption.deferred(), ExitStack() as stack:
+                try:
+                    members = self._members(stack, group, services, fleet, reference)
+                except SameServer:
+                    raise
+                except CELL_ERRORS as error:
+                    self._fail(group, describe(error))
+                else:
+                    self._keep(group, self._group(group, members, seconds_left * share, loop))
+            self._recorder.save(self._record)
+            seconds_left = max(seconds_left - (self._clock() - began_ns) / 1e9, 1.0)
+
+    def _members(
+        self,
+        stack: ExitStack,
+        group: Group,
+        services: Mapping[str, Service],
+        fleet: Fleet,
+        reference: Member,
+    ) -> dict[str, Member]:
+        members = {reference.service.title: reference}
+        for title in dict.fromkeys(cell.service for cell in group.cells):
+            if title not in members:
+                members[title] = stack.enter_context(fleet.member(services[title]))
+        for title, member in members.items():
+            self._facts[title] = member.facts
+        self._record.environment["servers"] = self._facts
+        return members
+
+    def _group(
+        self,
+        group: Group,
+        members: Mapping[str, Member],
+        seconds: float,
+        loop: asyncio.AbstractEventLoop,
+    ) -> GroupOutcome:
+        def make_factory(stack: ExitStack) -> CellFactory:
+            return CellFactory(
+                self._spec,
+                locations={title: member.location for title, member in members.items()},
+                probes={title: member.probe for title, member in members.items()},
+                token=self._token,
+                loop=loop,
+                stack=stack,
+            )
+
+        own = (os.getpid(), *(pid for member in members.values() for pid in member.pids))
+        before = CpuTimes.now(own)
+        outcome = measure_group(
+            group,
+            self._spec,
+            replace(self._spec.precision, seconds=seconds),
+            make_factory,
+            clock=self._clock,
+            server_cpu={title: member.cpu_ns for title, member in members.items()},
+            on_round=self._reporter.advance,
+            should_stop=lambda: self._interruption.is_requested,
+        )
+        foreign = foreign_cpu_share(before, CpuTimes.now(own))
+        if foreign is not None:
+            self._foreign_shares.append(foreign)
+            self._record.environment["foreign_cpu_share"] = max(self._foreign_shares)
+        return outcome
+
+    def _keep(self, group: Group, outcome: GroupOutcome) -> None:
+        record = self._record
+        self.has_wrong_reply |= outcome.has_wrong_reply
+        record.put(outcome.results)
+        self._sort_rows()
+        record.comparisons += outcome.comparisons
+        if outcome.noise_floor is not None:
+            record.noise_floor = max(record.noise_floor or 0.0, outcome.noise_floor)
+        for result in outcome.results:
+            if result.status is CellStatus.FAILED:
+                self._reporter.note(f"{group.name}, {result.operation}: {result.reason}")
+
+    def _fail(self, group: Group, reason: str) -> None:
+        self._record.put(
+            CellResult.without_figures(cell, CellStatus.FAILED, reason) for cell in group.measured
+        )
+        self._sort_rows()
+        self._reporter.note(f"{group.name}: {reason}")
+
+    def _put_row(self, title: str, status: CellStatus, reason: str) -> None:
+        row = CellResult(table=Table.POOLS, status=status, service=title, reason=reason)
+        self._record.put([row])
+        self._sort_rows()
+        if status is CellStatus.FAILED:
+            self._reporter.note(f"{title}: {reason}")
+
+    def _sort_rows(self) -> None:
+        """Tables, then services as the report has them; inside of these as they were planned."""
+        tables = list(Table)
+        titles = [service.title for service in self._services]
+        self._record.results.sort(
+            key=lambda result: (tables.index(result.table), titles.index(result.service))
+        )
+
+    def _is_done(self, group: Group) -> bool:
+        """Whether a run that is being completed has all the figures of this group."""
+        measured = {
+            result.key for result in self._record.results if result.status is CellStatus.MEASURED
+        }
+        wanted = {
+            CellResult.without_figures(cell, CellStatus.FAILED, "").key for cell in group.measured
+        }
+        return wanted <= measured
+
+
+def _planned(service: Service) -> PlannedService:
+    return PlannedService(service.title, has_own_pool=service.key in OWN_POOL)

@@ -1,0 +1,1 @@
+"""What a cell does: calls prepared before the timer, run by a driver, checked after it."""

@@ -1,0 +1,232 @@
+"""From a cell of the plan to one that can be timed: its pool, its client, its workload, its driver.
+
+Every service is reached through the same `Backend` that a dict uses, so the client code is the same
+for all of them, behind Sentinel as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from array import array
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import redis
+
+from redisdict import PersistentDict
+from redisdict.bench.placement import PlacementProbe
+from redisdict.bench.runner import Clock
+from redisdict.bench.series import Block
+from redisdict.bench.spec import (
+    ASYNC,
+    DEFAULT_POOL,
+    DICT_POOLS,
+    VARIANTS,
+    BenchmarkSpec,
+    Cell,
+    Role,
+    Table,
+)
+from redisdict.bench.workloads import commands, dicts, mixes
+from redisdict.bench.workloads.calls import Calls, Workload
+from redisdict.bench.workloads.drivers import (
+    AsyncDriver,
+    Driver,
+    Starts,
+    SyncDriver,
+    TaskDriver,
+    ThreadDriver,
+)
+from redisdict.conf import parse_alias
+from redisdict.connections.backend import Backend
+
+__all__ = ["CellFactory", "WorkloadCell", "block_size"]
+
+#: Sizes of values that further workloads name.
+SIZES = {"10 B": 10, "1 kB": 1000, "10 kB": 10_000, "100 kB": 100_000}
+
+COMMANDS: Mapping[str, type[commands.StringCommands]] = {
+    "SET": commands.Set,
+    "GET": commands.Get,
+    "DEL": commands.Delete,
+    "PIPE": commands.Pipeline,
+    "PIPE MULTI": mixes.Transaction,
+    "GET zipf": mixes.ZipfGet,
+    "MIX 80/20": mixes.Mixed,
+    "CONNECT": mixes.Connect,
+}
+
+DICT_WORKLOADS: Mapping[str, Callable[..., Workload]] = {
+    "Set": dicts.DictSet,
+    "Get": dicts.DictGet,
+    "Del": dicts.DictDelete,
+    "Iter": dicts.DictIter,
+    "Items": dicts.DictItems,
+}
+
+
+class WorkloadCell:
+    """A cell that is connected and ready: what the runner times."""
+
+    def __init__(
+        self, cell: Cell, workload: Workload, driver: Driver, probe: PlacementProbe
+    ) -> None:
+        self.cell = cell
+        self._workload = workload
+        self._driver = driver
+        self._probe = probe
+        self._calls: Calls = ()
+        self._replies: list[Any] = []
+
+    def prepare(self) -> None:
+        self._calls = self._workload.prepare()
+
+    def run(self, clock: Clock) -> Block:
+        timed = self._driver.run(clock, self._calls)
+        self._replies = timed.replies
+        return Block(timed.duration_ns, self._workload.count(timed.replies), timed.cpu_ns)
+
+    def run_each(self, starts: Starts, clock: Clock, out: array[int]) -> int:
+        """Time every call of the block by itself; gives back the number of operations."""
+        self._replies = self._driver.latencies(starts, clock, self._calls, out)
+        return self._workload.count(self._replies)
+
+    def check(self) -> None:
+        self._workload.check(self._replies)
+
+    def placement(self) -> str:
+        return self._probe()
+
+    def facts(self) -> dict[str, Any]:
+        return self._workload.facts()
+
+
+class CellFactory:
+    """Opens the cells of one group; cells of one row share a pool, as they would in a program.
+
+    Args:
+        locations: service -> `LOCATION`.
+        probes: service -> where its server runs.
+        token: random text in the name of every key.
+        loop: in which the asynchronous cells live. It runs only during their blocks.
+        stack: closes everything that was opened here.
+    """
+
+    def __init__(
+        self,
+        spec: BenchmarkSpec,
+        *,
+        locations: Mapping[str, str],
+        probes: Mapping[str, PlacementProbe],
+        token: str,
+        loop: asyncio.AbstractEventLoop,
+        stack: ExitStack,
+    ) -> None:
+        self._spec = spec
+        self._locations = locations
+        self._probes = probes
+        self._token = token
+        self._loop = loop
+        self._stack = stack
+        self._backends: dict[tuple[str, str, str, int, Role], Backend] = {}
+        self._opened = 0
+
+    def open(self, cell: Cell, *, block: int | None = None) -> WorkloadCell:
+        """Connect the cell and store what it needs to find.
+
+        Args:
+            block: operations in one block, when it isn't to be `block_size()`.
+
+        Raises:
+            redis.exceptions.RedisError, RedisDictError, OSError: the server can't be used.
+        """
+        is_dict = cell.table is Table.DICT
+        block = block or block_size(cell, self._spec)
+        make = self._dict_workload if is_dict else self._command_workload
+        workload = make(cell, block)
+        workload.open()
+        driver = self._driver(cell)
+        self._stack.callback(driver.close)
+        return WorkloadCell(cell, workload, driver, self._probes[cell.service])
+
+    def inspector(self, service: str) -> redis.Redis:
+        """A blocking client of its own, for everything that is not timed."""
+        return self._backend(service, "", DEFAULT_POOL, 0, Role.MEASURED).client()
+
+    def _command_workload(self, cell: Cell, block: int) -> Workload:
+        name, value_bytes = cell.operation, self._spec.value_bytes
+        command, _, size = name.partition(" ")
+        if size in SIZES:
+            name, value_bytes = command, SIZES[size]
+        backend = self._backend(cell.service, cell.mode, cell.pool, cell.connections, cell.role)
+        self._opened += 1
+        return COMMANDS[name](
+            self._async_client(backend) if cell.mode == ASYNC else backend.client(),
+            self.inspector(cell.service),
+            f"redisbench:{self._token}:{self._opened}",
+            rng=random.Random(self._spec.seed),  # noqa: S311 - data, not secrets
+            key_count=self._spec.key_count,
+            value_bytes=value_bytes,
+            block=block,
+        )
+
+    def _dict_workload(self, cell: Cell, block: int) -> Workload:
+        backend = self._backend(cell.service, cell.mode, cell.pool, cell.connections, cell.role)
+        is_iteration = cell.operation in ("Iter", "Items")
+        _, is_hash = VARIANTS[cell.variant]
+        # All iterations of one layout read one dict: SCAN walks over every key of the database, so
+        # further copies of the items would slow the others down.
+        name = "iteration" if is_iteration else f"{cell.variant} {cell.operation} {cell.role}"
+        return DICT_WORKLOADS[cell.operation](
+            PersistentDict[str, Any](name, using=backend, hset_enabled=is_hash),
+            is_async=cell.mode == ASYNC,
+            rng=random.Random(self._spec.seed),  # noqa: S311 - data, not secrets
+            key_count=self._spec.iteration_items if is_iteration else self._spec.key_count,
+            value_bytes=self._spec.value_bytes,
+            block=1 if is_iteration else block,
+        )
+
+    def _backend(self, service: str, mode: str, pool: str, connections: int, role: Role) -> Backend:
+        key = (service, mode, pool, connections, role)
+        if key not in self._backends:
+            values: dict[str, Any] = {
+                "LOCATION": self._locations[service],
+                "OPTIONS": {"max_connections": connections} if connections else {},
+                "KEY_PREFIX": f"redisbench:{self._token}",
+            }
+            if mode:
+                name = DICT_POOLS[mode] if pool == DEFAULT_POOL else pool
+                setting = "ASYNC_POOL_CLASS" if mode == ASYNC else "POOL_CLASS"
+                values[setting] = f"redisdict.pools.{name}"
+            backend = Backend(parse_alias(f"redisbench {service}", values))
+            self._backends[key] = backend
+            self._stack.callback(self._close, backend)
+        return self._backends[key]
+
+    def _async_client(self, backend: Backend) -> Any:
+        async def make() -> Any:
+            return backend.async_client()
+
+        return self._loop.run_until_complete(make())
+
+    def _close(self, backend: Backend) -> None:
+        self._loop.run_until_complete(backend.aclose())
+        backend.close()
+
+    def _driver(self, cell: Cell) -> Driver:
+        if cell.mode == ASYNC:
+            if cell.concurrency > 1:
+                return TaskDriver(self._loop, cell.concurrency)
+            return AsyncDriver(self._loop)
+        return ThreadDriver(cell.concurrency) if cell.concurrency > 1 else SyncDriver()
+
+
+def block_size(cell: Cell, spec: BenchmarkSpec) -> int:
+    """Operations in one block of this cell."""
+    if cell.operation.startswith("PIPE"):
+        return spec.batch_size
+    if cell.concurrency > 1:
+        return max(spec.block_operations, 4 * cell.concurrency)
+    return spec.block_operations

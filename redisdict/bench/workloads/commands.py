@@ -1,0 +1,201 @@
+"""The report's commands over redis-py's client: SET, GET, DEL, PIPE.
+
+`client` is redis-py's blocking or asynchronous client over one of the pools; its methods have the
+same names in both, so each workload is written once. `inspector` is a blocking client of its own
+that stores and reads back outside the timer.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import redis
+
+from redisdict.bench.errors import WrongReply
+from redisdict.bench.workloads.calls import Calls, Workload, blocks_of
+from redisdict.bench.workloads.dataset import key_names, texts
+
+__all__ = ["Delete", "Get", "Pipeline", "Set", "StringCommands"]
+
+#: Blocks between two looks at what is really stored.
+READ_BACK_EVERY = 20
+
+Pair = tuple[str, bytes]
+
+
+class StringCommands(Workload):
+    """String keys of its own, and what stores and reads them outside the timer.
+
+    Args:
+        client: whose calls are timed.
+        inspector: for everything that is not timed.
+        prefix: of all its keys.
+        block: operations in one block.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        inspector: redis.Redis,
+        prefix: str,
+        *,
+        rng: random.Random,
+        key_count: int,
+        value_bytes: int,
+        block: int,
+    ) -> None:
+        self.client = client
+        self.inspector = inspector
+        self.rng = rng
+        self.block = block
+        self.value_bytes = value_bytes
+        # Whole blocks, so that no block has one key twice.
+        count = -(-key_count // block) * block
+        values = [text.encode() for text in texts(rng, count, value_bytes)]
+        self.pairs: list[Pair] = list(zip(key_names(prefix, count), values, strict=True))
+        self.values = dict(self.pairs)
+
+    def facts(self) -> dict[str, Any]:
+        return {"keys": len(self.pairs), "value_bytes": self.value_bytes}
+
+    def store(self, pairs: Sequence[Pair]) -> None:
+        with self.inspector.pipeline(transaction=False) as pipe:
+            for key, value in pairs:
+                pipe.set(key, value)
+            pipe.execute()
+
+    def expect_stored(self, pairs: Sequence[Pair]) -> None:
+        with self.inspector.pipeline(transaction=False) as pipe:
+            for key, _ in pairs:
+                pipe.get(key)
+            found = pipe.execute()
+        wrong = sum(value != stored for (_, value), stored in zip(pairs, found, strict=True))
+        if wrong:
+            raise WrongReply(
+                f"{wrong} of {len(pairs)} keys that were SET hold another value when read back."
+            )
+
+    def pairs_to_write(self) -> list[Pair]:
+        """Every key twice, with two values, so that a write that is lost doesn't go unnoticed."""
+        keys = [key for key, _ in self.pairs]
+        values = [value for _, value in self.pairs]
+        return [*self.pairs, *zip(keys, values[1:] + values[:1], strict=True)]
+
+    def expect_values(self, replies: Sequence[Any], expected: Sequence[Any]) -> None:
+        if list(replies) == list(expected):
+            return
+        misses = sum(reply is None for reply in replies)
+        wrong = sum(
+            reply is not None and reply != value
+            for reply, value in zip(replies, expected, strict=True)
+        )
+        raise WrongReply(
+            f"Of {len(replies)} calls on stored keys, {misses} found nothing"
+            f" and {wrong} got another reply than the right one."
+        )
+
+
+class Set(StringCommands):
+    """SET of existing keys; a sample is read back."""
+
+    def open(self) -> None:
+        calls = [(self.client.set, pair) for pair in self.pairs_to_write()]
+        self._blocks = itertools.cycle(blocks_of(calls, self.block))
+        self._checks = itertools.count()
+
+    def prepare(self) -> Calls:
+        self._current = next(self._blocks)
+        return self._current
+
+    def check(self, replies: Sequence[Any]) -> None:
+        refused = sum(reply is not True for reply in replies)
+        if refused:
+            raise WrongReply(f"{refused} of {len(replies)} SETs were not answered with OK.")
+        if next(self._checks) % READ_BACK_EVERY == 0:
+            self.expect_stored([arguments for _, arguments in self._current])
+
+
+class Get(StringCommands):
+    """GET of existing keys; every reply is compared, so a miss is a wrong reply."""
+
+    def open(self) -> None:
+        self.store(self.pairs)
+        calls = [(self.client.get, (key,)) for key in self.chosen_keys()]
+        self._blocks: Iterator[tuple[Calls, list[bytes]]] = itertools.cycle(
+            [
+                (block, [self.values[arguments[0]] for _, arguments in block])
+                for block in blocks_of(calls, self.block)
+            ]
+        )
+
+    def chosen_keys(self) -> list[str]:
+        """The keys in the order in which they are asked for."""
+        return [key for key, _ in self.pairs]
+
+    def prepare(self) -> Calls:
+        calls, self._expected = next(self._blocks)
+        return calls
+
+    def check(self, replies: Sequence[Any]) -> None:
+        self.expect_values(replies, self._expected)
+
+
+class Delete(StringCommands):
+    """DEL of existing keys, which are stored before each block; the replies are summed."""
+
+    def open(self) -> None:
+        calls = [(self.client.delete, (key,)) for key, _ in self.pairs]
+        self._blocks = itertools.cycle(
+            zip(blocks_of(calls, self.block), _batches(self.pairs, self.block), strict=True)
+        )
+
+    def prepare(self) -> Calls:
+        calls, pairs = next(self._blocks)
+        self.store(pairs)
+        return calls
+
+    def check(self, replies: Sequence[Any]) -> None:
+        deleted = sum(replies)
+        if deleted != len(replies):
+            raise WrongReply(f"{len(replies)} DELs of existing keys say they deleted {deleted}.")
+
+
+class Pipeline(StringCommands):
+    """A batch of SETs in one round trip; each counts, and MULTI and EXEC (if asked for) don't."""
+
+    is_transaction = False
+
+    def open(self) -> None:
+        self._batches = itertools.cycle(_batches(self.pairs_to_write(), self.block))
+        self._checks = itertools.count()
+
+    def prepare(self) -> Calls:
+        self._current = next(self._batches)
+        return [(self._send, (self._current,))]
+
+    def check(self, replies: Sequence[Any]) -> None:
+        stored = sum(reply is True for batch in replies for reply in batch)
+        if stored != self.block:
+            raise WrongReply(f"A pipeline of {self.block} SETs was answered with {stored} OKs.")
+        if next(self._checks) % READ_BACK_EVERY == 0:
+            self.expect_stored(self._current)
+
+    def count(self, replies: Sequence[Any]) -> int:
+        return sum(map(len, replies))
+
+    def facts(self) -> dict[str, Any]:
+        batch = {"batch_size": self.block, "is_transaction": self.is_transaction}
+        return {**super().facts(), **batch}
+
+    def _send(self, pairs: Sequence[Pair]) -> Any:
+        pipe = self.client.pipeline(transaction=self.is_transaction)
+        for key, value in pairs:
+            pipe.set(key, value)
+        return pipe.execute()
+
+
+def _batches(pairs: Sequence[Pair], size: int) -> list[Sequence[Pair]]:
+    return [pairs[start : start + size] for start in range(0, len(pairs), size)]

@@ -1,0 +1,190 @@
+"""The dict's operations over PersistentDict: Set, Get, Del, Iter, Items.
+
+Blocking and asynchronous dicts are the same object with two sets of methods, so a workload takes
+the methods that it times; everything untimed goes through the blocking ones.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from redisdict import PersistentDict
+from redisdict.bench.errors import WrongReply
+from redisdict.bench.workloads.calls import Calls, Workload, blocks_of
+from redisdict.bench.workloads.dataset import key_names, texts
+
+__all__ = ["DictDelete", "DictGet", "DictItems", "DictIter", "DictSet"]
+
+#: Blocks between two looks at what is really stored.
+READ_BACK_EVERY = 20
+
+
+class _DictItems(Workload):
+    """A dict, and the items that it is to hold.
+
+    Args:
+        mapping: its blocking methods prepare and check, also when the asynchronous ones are timed.
+        is_async: whether the asynchronous methods are timed.
+        block: operations in one block.
+    """
+
+    def __init__(
+        self,
+        mapping: PersistentDict[str, Any],
+        *,
+        is_async: bool,
+        rng: random.Random,
+        key_count: int,
+        value_bytes: int,
+        block: int,
+    ) -> None:
+        self.mapping = mapping
+        self.is_async = is_async
+        self.block = block
+        self.value_bytes = value_bytes
+        count = -(-key_count // block) * block
+        self.items = dict(
+            zip(key_names("item", count), texts(rng, count, value_bytes), strict=True)
+        )
+
+    def facts(self) -> dict[str, Any]:
+        return {"items": len(self.items), "value_bytes": self.value_bytes}
+
+    def expect_stored(self, items: Mapping[str, str]) -> None:
+        found = self.mapping.get_many(list(items))
+        if found != dict(items):
+            wrong = sum(found.get(key) != value for key, value in items.items())
+            raise WrongReply(f"{wrong} of {len(items)} items that were set differ when read back.")
+
+
+class DictSet(_DictItems):
+    """`d[key] = value` for existing keys; a sample is read back."""
+
+    def open(self) -> None:
+        method = self.mapping.aset if self.is_async else self.mapping.__setitem__
+        keys, values = list(self.items), list(self.items.values())
+        pairs = [*self.items.items(), *zip(keys, values[1:] + values[:1], strict=True)]
+        self._blocks = itertools.cycle(blocks_of([(method, pair) for pair in pairs], self.block))
+        self._checks = itertools.count()
+
+    def prepare(self) -> Calls:
+        self._current = next(self._blocks)
+        return self._current
+
+    def check(self, replies: Sequence[Any]) -> None:
+        if next(self._checks) % READ_BACK_EVERY == 0:
+            self.expect_stored({key: value for _, (key, value) in self._current})
+
+
+class DictGet(_DictItems):
+    """`d[key]` for existing keys; every value is compared."""
+
+    def open(self) -> None:
+        self.mapping.set_many(self.items)
+        method = self.mapping.agetitem if self.is_async else self.mapping.__getitem__
+        blocks = blocks_of([(method, (key,)) for key in self.items], self.block)
+        self._blocks: Iterator[tuple[Calls, list[str]]] = itertools.cycle(
+            [(block, [self.items[key] for _, (key,) in block]) for block in blocks]
+        )
+
+    def prepare(self) -> Calls:
+        calls, self._expected = next(self._blocks)
+        return calls
+
+    def check(self, replies: Sequence[Any]) -> None:
+        wrong = sum(reply != value for reply, value in zip(replies, self._expected, strict=True))
+        if wrong:
+            raise WrongReply(f"{wrong} of {len(replies)} items came back with another value.")
+
+
+class DictDelete(_DictItems):
+    """`del d[key]` for existing keys, which are stored before each block."""
+
+    def open(self) -> None:
+        method = self.mapping.adelitem if self.is_async else self.mapping.__delitem__
+        blocks = blocks_of([(method, (key,)) for key in self.items], self.block)
+        self._blocks = itertools.cycle(
+            [(block, {key: self.items[key] for _, (key,) in block}) for block in blocks]
+        )
+
+    def prepare(self) -> Calls:
+        calls, self._deleted = next(self._blocks)
+        self.mapping.set_many(self._deleted)
+        return calls
+
+    def check(self, replies: Sequence[Any]) -> None:
+        left = len(self.mapping.get_many(list(self._deleted)))
+        if left:
+            raise WrongReply(f"{left} of {len(replies)} deleted items are still there.")
+
+
+class DictIter(_DictItems):
+    """One whole iteration; an operation is one key delivered, and the keys are counted.
+
+    The iteration's keys are compared with the dict's outside the timer.
+    """
+
+    def open(self) -> None:
+        if len(self.mapping) != len(self.items):
+            self.mapping.clear()
+            self.mapping.set_many(self.items)
+        self._call = (self._acount if self.is_async else self._count, ())
+        self._checks = itertools.count()
+
+    def prepare(self) -> Calls:
+        return [self._call]
+
+    def check(self, replies: Sequence[Any]) -> None:
+        if replies[0] != len(self.items):
+            raise WrongReply(f"An iteration over {len(self.items)} items delivered {replies[0]}.")
+        if next(self._checks) % READ_BACK_EVERY == 0:
+            self.expect_complete()
+
+    def count(self, replies: Sequence[Any]) -> int:
+        return int(replies[0])
+
+    def facts(self) -> dict[str, Any]:
+        bytes_per_item = self.mapping.memory_usage() / len(self.items)
+        return {**super().facts(), "counts": "keys", "server_bytes_per_item": bytes_per_item}
+
+    def expect_complete(self) -> None:
+        if set(self.mapping) != self.items.keys():
+            raise WrongReply("An iteration delivered other keys than the dict has.")
+
+    def _count(self) -> int:
+        count = 0
+        for _ in self.mapping:
+            count += 1
+        return count
+
+    async def _acount(self) -> int:
+        count = 0
+        async for _ in self.mapping:
+            count += 1
+        return count
+
+
+class DictItems(DictIter):
+    """One whole iteration over keys with their decoded values."""
+
+    def facts(self) -> dict[str, Any]:
+        return {**super().facts(), "counts": "keys with decoded values"}
+
+    def expect_complete(self) -> None:
+        if dict(self.mapping.items()) != self.items:
+            raise WrongReply("An iteration over items delivered others than the dict has.")
+
+    def _count(self) -> int:
+        count = 0
+        for _ in self.mapping.items():
+            count += 1
+        return count
+
+    async def _acount(self) -> int:
+        count = 0
+        async for _ in self.mapping.aitems():
+            count += 1
+        return count
