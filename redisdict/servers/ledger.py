@@ -22,6 +22,9 @@ __all__ = ["ServerStartError", "discard_directory", "interpreter", "new_director
 
 _REAPER_END_TIMEOUT_S = 5.0
 
+# A unix socket's path has at most 103 bytes on macOS, and there are two names and "sock" below.
+_ROOT_LENGTH_LIMIT = 70
+
 
 class ServerStartError(RedisDictError):
     """A server could not be started here; the message quotes what it said."""
@@ -86,9 +89,8 @@ def interpreter() -> str:
 
 def _open_session() -> _Session:
     python = interpreter()
-    root = Path(tempfile.gettempdir()).resolve() / f"redisdict-{os.getuid()}"
     try:
-        with reaper.locked_root(root):
+        with reaper.locked_root(root := _root()):
             reaper.clear_ended_owners(root)
             directory = Path(tempfile.mkdtemp(dir=root, prefix=f"{os.getpid()}-"))
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
@@ -105,6 +107,15 @@ def _open_session() -> _Session:
         start_new_session=True,
     )
     return _Session(directory, lock, watcher)
+
+
+def _root() -> Path:
+    """Where all processes of this user have their directories."""
+    name = f"redisdict-{os.getuid()}"
+    root = Path(tempfile.gettempdir(), name)
+    if len(os.fsencode(root)) > _ROOT_LENGTH_LIMIT:
+        root = Path("/tmp", name)  # noqa: S108 - only used when it is this user's alone
+    return root
 
 
 def _close_session(session: _Session) -> None:

@@ -56,7 +56,7 @@ class ServerProcess:
         self.program = program
         self.directory = new_directory()
         self.port = 0
-        self.socket_path = self.directory / "server.sock" if listen == "unix" else None
+        self.socket_path = self.directory / "sock" if listen == "unix" else None
         self._arguments = tuple(arguments)
         self._password = password
         self._config: Path | None = None

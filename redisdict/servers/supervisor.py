@@ -60,8 +60,9 @@ def ping(socket_path: Path, timeout_s: float = 1.0) -> str:
 def supervise(home: Path, socket_path: Path, linger_s: float, program: str) -> None:
     """Run the server from start to end; tells the starter "ready", or what went wrong."""
     lock = os.open(home / SERVER_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if not _lock_within(lock, _LOCK_TIMEOUT_S):
-        _tell(f"another server, perhaps in another container, still writes to {home}")
+    problem = _wait_for_lock(lock, socket_path)
+    if problem is not None:
+        _tell(problem)
         return
     server = _start_server(home, socket_path, lock, program)
     signal.signal(signal.SIGTERM, lambda *_: server.terminate())
@@ -147,14 +148,24 @@ def _stop_after_last_user(home: Path, server: "subprocess.Popen[bytes]", linger_
     server.kill()
 
 
-def _lock_within(lock: int, timeout_s: float) -> bool:
-    deadline = time.monotonic() + timeout_s
+def _wait_for_lock(lock: int, socket_path: Path) -> str | None:
+    """Wait until no other server has the data; else what to tell the starter.
+
+    The other server may be one that is about to end, or one that was slow to start and is there
+    now, which is as good as one of our own.
+    """
+    deadline = time.monotonic() + _LOCK_TIMEOUT_S
     while time.monotonic() < deadline:
         with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
+            return None
+        if ping(socket_path) == READY:
+            return READY
         time.sleep(0.01)
-    return False
+    return (
+        f"another server, perhaps in another container, holds {SERVER_LOCK} in that directory "
+        f"for more than {_LOCK_TIMEOUT_S:.0f} s and doesn't answer here"
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,120 @@
+"""Python processes that use servers, for tests of how such processes end."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+class PythonProcess:
+    """Runs code that prints lines; its input stays open until `finish`."""
+
+    def __init__(self, code: str, *arguments: object, temporary: Path | None = None) -> None:
+        environment = dict(os.environ)
+        if temporary is not None:
+            environment["TMPDIR"] = str(temporary)
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+            cwd=REPOSITORY,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.pid = self._process.pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.__exit__(None, None, None)
+
+    def line(self) -> str:
+        """The next line it prints."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, f"the process ended with status {self._process.wait()}"
+        return line.rstrip("\n")
+
+    def close_input(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    def finish(self) -> int:
+        """Close its input, which lets it end by itself; its exit status."""
+        self.close_input()
+        return self._process.wait(10)
+
+    def end_by(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+        self._process.wait(10)
+
+
+@pytest.fixture
+def python() -> Iterator[Callable[..., PythonProcess]]:
+    """Starts Python processes that are killed with the test."""
+    started: list[PythonProcess] = []
+
+    def start(code: str, *arguments: object, temporary: Path | None = None) -> PythonProcess:
+        process = PythonProcess(code, *arguments, temporary=temporary)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.__exit__()
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """An empty directory with a short name, since sockets go into it."""
+    directory = Path(tempfile.mkdtemp(prefix="rd-", dir="/tmp"))
+    yield directory
+    shutil.rmtree(directory)
+
+
+def eventually(is_so: Callable[[], bool], *, within_s: float = 5.0) -> bool:
+    """Wait until it is so; false when it never is."""
+    deadline = time.monotonic() + within_s
+    while not is_so():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def is_alive(pid: int) -> bool:
+    """Whether any thread of that process runs; one that only waits for its parent doesn't.
+
+    The main thread may be through before the others, which keep the files and sockets open.
+    """
+    with suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):
+                status = (thread / "stat").read_text()
+                if status.rpartition(")")[2].split()[0] not in "ZX":
+                    return True
+    return False
+
+
+def processes_naming(text: str) -> list[int]:
+    """The processes with that text on their command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid() and is_alive(int(entry.name)):
+            with suppress(OSError):
+                if text.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+    return found

@@ -1,0 +1,270 @@
+import os
+import signal
+import socket
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import redis
+
+from redisdict.servers import process
+from redisdict.servers.listeners import free_port, is_free, listens_on
+from redisdict.servers.process import ServerProcess, ServerStartError
+from redisdict.servers.programs import Family, Program
+from tests.conftest import program_for_tests
+from tests.servers.conftest import (
+    PythonProcess,
+    eventually,
+    is_alive,
+    processes_naming,
+)
+
+OWNER = """
+import sys
+from redisdict.servers.process import ServerProcess
+from redisdict.servers.programs import find_program
+
+server = ServerProcess(find_program("valkey")).start()
+print(server.pid, flush=True)
+print(server.directory, flush=True)
+"""
+
+#: Ends by itself, running what is registered with `atexit`, when its input ends.
+PATIENT_OWNER = OWNER + "sys.stdin.read()"
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Program:
+    return program_for_tests("valkey")
+
+
+@pytest.mark.parametrize("family", ["valkey", "redis"])
+@pytest.mark.parametrize("listen", ["tcp", "unix"])
+def test_a_server_answers_in_its_block_and_leaves_nothing_behind(
+    family: Family, listen: Literal["tcp", "unix"]
+) -> None:
+    with ServerProcess(program_for_tests(family), listen=listen) as server:
+        pid, directory = server.pid, server.directory
+        with redis.Redis.from_url(server.url) as client:
+            assert client.info("server")["process_id"] == pid
+            assert client.config_get("save") == {"save": ""}
+            assert client.config_get("appendonly") == {"appendonly": "no"}
+        assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+
+    assert not is_alive(pid)
+    assert not directory.parent.exists()
+    assert processes_naming(str(directory.parent)) == []
+
+
+def test_a_socket_is_private_and_there_is_no_port(valkey: Program) -> None:
+    with ServerProcess(valkey, listen="unix") as server, server.client() as client:
+        assert server.socket_path is not None
+        assert stat.S_IMODE(server.socket_path.stat().st_mode) == 0o700
+        assert client.info("server")["tcp_port"] == 0
+
+
+def test_a_port_is_on_the_loopback_interface_only(valkey: Program) -> None:
+    with ServerProcess(valkey) as server:
+        # 127.0.0.2 stands for the other interfaces of this machine: a server on all would answer.
+        with pytest.raises(ConnectionRefusedError), socket.socket() as other:
+            other.connect(("127.0.0.2", server.port))
+
+
+def test_a_neighbour_on_the_port_is_noticed(
+    valkey: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ServerProcess(valkey) as neighbour:
+        ports = iter([neighbour.port, free_port()])
+        monkeypatch.setattr(process, "free_port", lambda: next(ports))
+        with ServerProcess(valkey) as server:
+            assert server.port != neighbour.port
+            with server.client() as client:
+                assert client.info("server")["process_id"] == server.pid
+        assert neighbour.is_running
+
+
+def test_a_neighbour_that_does_not_speak_redis_is_noticed(
+    valkey: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as neighbour:
+        taken = neighbour.getsockname()[1]
+        ports = iter([taken, free_port()])
+        monkeypatch.setattr(process, "free_port", lambda: next(ports))
+        with ServerProcess(valkey) as server:
+            assert server.port != taken
+
+
+def test_the_system_tells_who_listens(valkey: Program) -> None:
+    with ServerProcess(valkey) as server, ServerProcess(valkey) as other:
+        assert listens_on(server.pid, server.port)
+        assert not listens_on(server.pid, other.port)
+        assert not is_free(server.port)
+    assert is_free(server.port)
+
+
+def test_a_server_that_does_not_start_is_quoted(valkey: Program) -> None:
+    server = ServerProcess(valkey, arguments=["--maxmemory", "much"])
+    with pytest.raises(ServerStartError, match=r"(?s)ended at once. It said:.*maxmemory"):
+        server.start()
+    assert not server.directory.exists()
+
+
+def test_a_server_that_is_not_ready_in_time_is_ended(valkey: Program) -> None:
+    # It takes connections, but refuses to say who it is.
+    server = ServerProcess(valkey, arguments=["--requirepass", "unknown to the starter"])
+    with pytest.raises(ServerStartError, match=r"was not ready within 0\.3 s"):
+        server.start(timeout_s=0.3)
+    assert not server.is_running
+    assert not server.directory.exists()
+
+
+def test_a_password_is_in_the_url_and_nowhere_else(valkey: Program) -> None:
+    with ServerProcess(valkey, password="s3cr:t@/") as server:
+        with redis.Redis.from_url(server.url) as client:
+            assert client.ping()
+        assert "s3cr" not in repr(server) + server.address + server.log
+
+
+def test_after_a_crash_it_starts_again_on_the_same_port_with_its_data(valkey: Program) -> None:
+    with ServerProcess(valkey, arguments=["--appendonly", "yes"]) as server:
+        url = server.url
+        with server.client() as client:
+            client.set("key", "value")
+        server.kill()
+        assert not server.is_running
+        server.start()
+        assert server.url == url
+        with server.client() as client:
+            assert client.get("key") == b"value"
+
+
+def test_a_hung_server_is_stopped_as_well(valkey: Program) -> None:
+    with ServerProcess(valkey) as server:
+        pid = server.pid
+        os.kill(pid, signal.SIGSTOP)
+    assert not is_alive(pid)
+
+
+def test_a_server_never_started_leaves_nothing(valkey: Program) -> None:
+    server = ServerProcess(valkey)
+    assert server.directory.exists()
+    assert "not running" in repr(server)
+    with pytest.raises(ServerStartError, match="was not started"):
+        _ = server.pid
+    server.stop()
+    assert not server.directory.exists()
+
+
+@pytest.mark.parametrize("end", ["exit", signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_the_end_of_the_owner_is_the_end_of_the_server(
+    python: Callable[..., PythonProcess], temporary: Path, end: str | signal.Signals
+) -> None:
+    owner = python(PATIENT_OWNER, temporary=temporary)
+    server_pid, directory = int(owner.line()), Path(owner.line())
+    assert is_alive(server_pid)
+    assert directory.is_relative_to(temporary)
+
+    if isinstance(end, signal.Signals):
+        owner.end_by(end)
+    else:
+        assert owner.finish() == 0
+
+    assert eventually(lambda: not is_alive(server_pid))
+    assert eventually(lambda: list(temporary.iterdir()) == [])
+    assert eventually(lambda: processes_naming(str(temporary)) == [])
+
+
+def test_what_survives_everything_is_cleared_by_the_next_run(
+    python: Callable[..., PythonProcess], temporary: Path
+) -> None:
+    owner = python(PATIENT_OWNER, temporary=temporary)
+    server_pid, directory = int(owner.line()), Path(owner.line())
+    for watcher in processes_naming(f"reaper.py\0{directory.parent}"):
+        os.kill(watcher, signal.SIGKILL)
+    owner.end_by(signal.SIGKILL)
+    assert not eventually(lambda: not is_alive(server_pid), within_s=0.3)
+
+    next_owner = python(PATIENT_OWNER, temporary=temporary)
+    next_pid = int(next_owner.line())
+
+    assert not is_alive(server_pid)
+    assert not directory.parent.exists()
+    assert is_alive(next_pid)
+    assert next_owner.finish() == 0
+    assert eventually(lambda: list(temporary.iterdir()) == [])
+
+
+def test_another_run_leaves_the_servers_of_a_living_owner_alone(
+    python: Callable[..., PythonProcess], temporary: Path
+) -> None:
+    first = python(PATIENT_OWNER, temporary=temporary)
+    first_pid, first_directory = int(first.line()), Path(first.line())
+
+    second = python(PATIENT_OWNER, temporary=temporary)
+    second.line()
+    assert second.finish() == 0
+
+    assert is_alive(first_pid)
+    assert first_directory.exists()
+
+
+def test_a_forked_child_neither_stops_nor_keeps_the_server(
+    python: Callable[..., PythonProcess], temporary: Path
+) -> None:
+    owner = python(
+        OWNER
+        + """
+import os, time
+
+if os.fork() == 0:
+    server.stop()
+    sys.exit()  # with all that is registered with atexit
+os.wait()
+print(server.is_running, flush=True)
+
+survivor = os.fork()
+if survivor == 0:
+    os.close(0)
+    os.close(1)
+    time.sleep(60)
+    os._exit(0)
+print(survivor, flush=True)
+sys.stdin.read()
+os.kill(os.getpid(), 9)
+""",
+        temporary=temporary,
+    )
+    server_pid, directory = int(owner.line()), Path(owner.line())
+    assert owner.line() == "True"
+    assert directory.exists()
+
+    survivor = int(owner.line())
+    try:
+        owner.finish()
+        assert is_alive(survivor)
+        assert eventually(lambda: not is_alive(server_pid))
+        assert eventually(lambda: list(temporary.iterdir()) == [])
+    finally:
+        os.kill(survivor, signal.SIGKILL)
+
+
+def test_a_directory_of_somebody_else_is_refused(
+    valkey: Program, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    root = temporary / f"redisdict-{os.getuid()}"
+    root.mkdir()
+    root.chmod(0o777)
+
+    with pytest.raises(ServerStartError, match=r"mode 777. Remove it, or set TMPDIR"):
+        ServerProcess(valkey)
+
+    root.rmdir()
+    elsewhere = temporary / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    root.symlink_to(elsewhere)
+    with pytest.raises(ServerStartError, match="only this user"):
+        ServerProcess(valkey)
+    assert list(elsewhere.iterdir()) == []

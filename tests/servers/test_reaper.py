@@ -1,0 +1,76 @@
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from redisdict.servers import reaper
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(["sleep", "60"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_recorded_process_is_ended(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    reaper.write_record(tmp_path, sleeper.pid, "sleep")
+    assert reaper.recorded_process(tmp_path) == sleeper.pid
+
+    reaper.end_recorded_process(tmp_path)
+
+    assert reaper.recorded_process(tmp_path) is None
+    assert sleeper.wait() == -9
+
+
+@pytest.mark.parametrize("changed", [{"started": "another boot 1"}, {"program": "redis-server"}])
+def test_a_process_that_only_has_the_number_is_left_alone(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes], changed: dict[str, str]
+) -> None:
+    reaper.write_record(tmp_path, sleeper.pid, "sleep")
+    record = tmp_path / "process.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | changed))
+
+    reaper.end_recorded_process(tmp_path)
+
+    assert sleeper.poll() is None
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"pid": "x", "started": 1, "program": 2}'])
+def test_a_record_that_cannot_be_read_names_nobody(tmp_path: Path, text: str) -> None:
+    (tmp_path / "process.json").write_text(text)
+    assert reaper.recorded_process(tmp_path) is None
+
+
+def test_a_process_that_waits_for_its_parent_has_ended(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    reaper.write_record(tmp_path, sleeper.pid, "sleep")
+    sleeper.kill()
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
+
+    assert reaper.recorded_process(tmp_path) is None
+
+
+def test_the_root_goes_with_the_last_and_stays_while_in_use(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    with reaper.locked_root(root):
+        (root / "owner").mkdir()
+    assert root.stat().st_mode & 0o777 == 0o700
+    with reaper.locked_root(root):
+        (root / "owner").rmdir()
+    assert not root.exists()
+
+
+def test_only_directories_of_owners_are_cleared(tmp_path: Path) -> None:
+    (tmp_path / "ended").mkdir()
+    (tmp_path / "ended" / reaper.OWNER_LOCK).touch()
+    (tmp_path / "somebody else's").mkdir()
+
+    reaper.clear_ended_owners(tmp_path)
+
+    assert [entry.name for entry in tmp_path.iterdir()] == ["somebody else's"]
