@@ -1,6 +1,8 @@
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import path
-from django.views.generic import TemplateView
+from django.utils.functional import lazy
+from django.views.generic import RedirectView, TemplateView
 
 from benchsite import notes
 
@@ -12,5 +14,6 @@ urlpatterns = [
     path("async/", notes.async_notes, name="async-notes"),
     path("async/add/", notes.async_add, name="async-notes-add"),
     path("async/delete/", notes.async_delete, name="async-notes-delete"),
+    path("favicon.ico", RedirectView.as_view(url=lazy(static, str)("benchsite/icon.svg"))),
     path("admin/", admin.site.urls),
 ]

@@ -1,0 +1,5 @@
+"""The pages of redisdict in Django's admin."""
+
+from redisdict.admin.runs import BenchmarkRunAdmin
+
+__all__ = ["BenchmarkRunAdmin"]

@@ -1,0 +1,102 @@
+"""The charts on the page of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from redisdict.admin.tables import ResultRow, ResultTable
+from redisdict.bench.results import CellResult
+from redisdict.bench.spec import MODES
+from redisdict.charts import Axis, Chart, Point, Series
+
+__all__ = ["latency_charts", "throughput_charts"]
+
+#: These move so many items a call that they would flatten every other bar.
+BULK_OPERATIONS = frozenset({"PIPE", "Iter", "Items"})
+
+PERCENTILES = (
+    ("p50", "p50_us"),
+    ("p90", "p90_us"),
+    ("p99", "p99_us"),
+    ("p99.9", "p999_us"),
+    (gettext_lazy("max"), "max_us"),
+)
+
+
+def throughput_charts(table: ResultTable) -> Iterator[Chart]:
+    """Operations per second; the sync and the async rows apart where both are in one table."""
+    rows = [row for row in table.rows if row.is_measured]
+    if "mode" not in table.key_fields:
+        if rows:
+            yield _throughput(table, rows, "all", str(table.title))
+        return
+    for mode in MODES:
+        of_mode = [row for row in rows if mode in row.key]
+        if of_mode:
+            yield _throughput(table, of_mode, mode.lower(), f"{table.title}, {mode}")
+
+
+def latency_charts(table: ResultTable) -> Iterator[Chart]:
+    """How long single calls took: one chart an operation."""
+    for operation in table.columns:
+        cells = [
+            (row, cell)
+            for row in table.rows
+            if (cell := row.cells.get(operation)) and cell.p50_us is not None
+        ]
+        if cells:
+            yield Chart(
+                id=f"latency-{table.table}-{operation}",
+                title=_("Latency of %(operation)s") % {"operation": operation},
+                kind="dots",
+                label_title=", ".join(table.key_titles),
+                labels=[_row_label(table, row) for row, _cell in cells],
+                series=[
+                    Series(label=label, points=[Point(getattr(cell, name)) for _row, cell in cells])
+                    for label, name in PERCENTILES
+                ],
+                axis=Axis(label=_("µs a call"), is_logarithmic=True),
+            )
+
+
+def _throughput(table: ResultTable, rows: Sequence[ResultRow], suffix: str, what: str) -> Chart:
+    operations = [name for name in table.columns if any(name in row.cells for row in rows)]
+    bulk = [name for name in operations if name in BULK_OPERATIONS]
+    return Chart(
+        id=f"throughput-{table.table}-{suffix}",
+        title=_("Throughput: %(what)s") % {"what": what},
+        kind="bars",
+        label_title=", ".join(table.key_titles),
+        labels=[_row_label(table, row) for row in rows],
+        series=[
+            Series(
+                label=operation,
+                points=[_throughput_point(row.cells.get(operation)) for row in rows],
+                axis="second" if operation in bulk else "main",
+            )
+            for operation in operations
+        ],
+        axis=Axis(label=_("operations a second")),
+        second_axis=Axis(label=_("%(operations)s a second") % {"operations": ", ".join(bulk)})
+        if bulk
+        else None,
+    )
+
+
+def _throughput_point(cell: CellResult | None) -> Point:
+    """The interval is that of the ratio: what is known of the cell beside the others of its run,
+    and not how far the machine's speed itself would move between two runs."""
+    if cell is None or cell.ops_per_second is None:
+        return Point(None)
+    if not cell.ratio or cell.ratio_low is None or cell.ratio_high is None:
+        return Point(cell.ops_per_second)
+    scale = cell.ops_per_second / cell.ratio
+    return Point(cell.ops_per_second, cell.ratio_low * scale, cell.ratio_high * scale)
+
+
+def _row_label(table: ResultTable, row: ResultRow) -> str:
+    parts = zip(table.key_fields, row.key, strict=True)
+    return " · ".join(str(value) for name, value in parts if value != "" and name != "mode")

@@ -1,0 +1,170 @@
+"""The list of runs: columns, filters, search, the baseline, deletion, permissions and cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from redisdict.models import BenchmarkResult, BenchmarkRun
+from tests.admin.factories import FIRST_DAY, make_run, make_runs
+from tests.admin.pages import Page
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/redisdict/benchmarkrun/"
+
+
+def labels(client: Client, query: str = "") -> list[str]:
+    page = Page(client.get(f"{LIST}?{query}").content)
+    return [row["Label"] for row in page.rows("Label")] if page.has_table("Label") else []
+
+
+def test_columns_of_the_list(viewer: Client) -> None:
+    make_run(is_baseline=True)
+    [row] = Page(viewer.get(LIST).content).rows("Label")
+    assert row == {
+        "Started": "March 1, 2026, noon",
+        "Label": "before",
+        "Preset": "quick",
+        "Status": "finished",
+        "Warnings": "1",
+        "Noise floor": "1.2 %",
+        "Baseline": "",
+        "Services": "Standard Redis, Valkey",
+        "Commit": "0123456789ab",
+        "Machine": "Linux x86_64, Test CPU, 2 CPUs",
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("status__exact=failed", ["broken"]),
+        ("preset=standard", ["long"]),
+        ("service=Valkey", ["broken", "long"]),
+        ("service=KeyDB", []),
+        ("is_baseline__exact=1", ["long"]),
+        ("machine=elsewhere", ["broken"]),
+        ("q=lon", ["long"]),
+        ("q=fedcba", ["broken"]),
+        ("q=nothing+of+it", []),
+        ("started_at__year=2026&started_at__month=3&started_at__day=2", ["long"]),
+    ],
+)
+def test_filters_and_search(viewer: Client, query: str, expected: list[str]) -> None:
+    make_run(label="broken", status="failed", machine="elsewhere", commit="fedcba")
+    make_run(label="empty", results=[], services=[], started_at=FIRST_DAY - timedelta(days=99))
+    make_run(
+        label="long", preset="standard", is_baseline=True, started_at=FIRST_DAY + timedelta(days=1)
+    )
+    assert sorted(labels(viewer, query)) == expected
+
+
+def test_one_run_becomes_the_baseline(client_with: Callable[..., Client]) -> None:
+    client = client_with("view_benchmarkrun", "change_benchmarkrun")
+    old, new = make_run(label="old", is_baseline=True), make_run(label="new")
+    client.post(LIST, {"action": "set_baseline", "_selected_action": [new.pk]})
+    assert list(BenchmarkRun.objects.filter(is_baseline=True)) == [new]
+    entry = LogEntry.objects.get()
+    assert (entry.object_id, entry.change_message) == (str(new.pk), "Made the baseline.")
+
+    client.post(LIST, {"action": "set_baseline", "_selected_action": [old.pk, new.pk]})
+    assert list(BenchmarkRun.objects.filter(is_baseline=True)) == [new]
+
+
+def test_deletion_names_the_run_and_counts_its_results(client_with: Callable[..., Client]) -> None:
+    client = client_with("view_benchmarkrun", "delete_benchmarkrun")
+    run = make_run()
+    count = run.results.count()
+    page = Page(client.get(f"{LIST}{run.pk}/delete/").content)
+    assert f"Benchmark results: {count}" in page.text
+    assert "Test CPU" not in page.text
+
+    client.post(f"{LIST}{run.pk}/delete/", {"post": "yes"})
+    assert not BenchmarkRun.objects.exists()
+    assert not BenchmarkResult.objects.exists()
+    assert LogEntry.objects.get().is_deletion()
+
+
+def test_many_runs_are_deleted_in_few_queries(client_with: Callable[..., Client]) -> None:
+    client = client_with("view_benchmarkrun", "delete_benchmarkrun")
+    make_runs(50, results_each=20)
+    chosen = list(BenchmarkRun.objects.values_list("pk", flat=True))
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        client.post(LIST, {"action": "delete_selected", "_selected_action": chosen, "post": "yes"})
+    assert not BenchmarkResult.objects.exists()
+    assert len(queries) <= 20
+
+
+def test_viewer_can_only_look(viewer: Client) -> None:
+    run = make_run()
+    page = Page(viewer.get(LIST).content)
+    assert f"{LIST}add/" not in page.links
+    assert "Action:" not in page.text
+    assert viewer.get(f"{LIST}add/").status_code == 403
+    assert viewer.get(f"{LIST}{run.pk}/delete/").status_code == 403
+    assert viewer.post(f"{LIST}{run.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert viewer.post(f"{LIST}{run.pk}/change/", {"label": "mine"}).status_code == 403
+    for action in ("set_baseline", "delete_selected"):
+        viewer.post(LIST, {"action": action, "_selected_action": [run.pk], "post": "yes"})
+    run.refresh_from_db()
+    assert (run.label, run.is_baseline) == ("before", False)
+
+
+def test_nobody_edits_a_run(admin_client: Client) -> None:
+    run = make_run()
+    assert admin_client.get(f"{LIST}add/").status_code == 403
+    assert admin_client.post(f"{LIST}{run.pk}/change/", {"label": "mine"}).status_code == 403
+
+
+def test_outsider_sees_nothing(outsider: Client) -> None:
+    run = make_run()
+    assert outsider.get(LIST).status_code == 403
+    for page in ("change", "history", "delete"):
+        assert outsider.get(f"{LIST}{run.pk}/{page}/").status_code == 403
+    assert "Redis dict" not in Page(outsider.get("/admin/").content).text
+
+
+def test_visitor_is_asked_to_log_in(client: Client) -> None:
+    for path in (LIST, f"{LIST}{make_run().pk}/change/"):
+        assert client.get(path).headers["Location"] == f"{reverse('admin:login')}?next={path}"
+
+
+def test_500_runs_of_200_results_are_listed_fast(client_with: Callable[..., Client]) -> None:
+    client = client_with("view_benchmarkrun", "change_benchmarkrun", "delete_benchmarkrun")
+    make_runs(500, results_each=200)
+    client.get(LIST)  # templates are compiled at the first request
+    for query in ("", "p=9", "service=Valkey", "q=run+4", "started_at__year=2026"):
+        with CaptureQueriesContext(connection) as queries:
+            began = time.perf_counter()
+            response = client.get(f"{LIST}?{query}")
+            seconds = time.perf_counter() - began
+        assert response.status_code == 200
+        assert len(queries) <= 10, (query, [entry["sql"] for entry in queries])
+        assert seconds < 0.3, (query, seconds)
+
+
+def test_markup_in_stored_texts_is_text(admin_client: Client, admin_user: User) -> None:
+    hostile = "<script>alert(1)</script>"
+    make_run(
+        label=hostile,
+        machine=hostile,
+        commit=hostile,
+        preset=hostile,
+        services=[{"title": hostile, "source": "", "reason": ""}],
+    )
+    html = admin_client.get(LIST).content.decode()
+    assert hostile not in html
+    assert Page(html).text.count(hostile) >= 5
+    assert Page(html).inline_code == []
