@@ -8,3 +8,6 @@ DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memor
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Tests name their server themselves, with override_settings and the fixtures of conftest.py.
 REDISDICT = {}
+
+# Models that only the tests need.
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.codec"]  # noqa: F405

@@ -67,16 +67,9 @@ class Codec:
         self.compress_min_length = compress_min_length
         self.max_decoded_length = max_decoded_length
 
-        self._readers: dict[int, Serializer] = {
-            reader.code: reader
-            for reader in (
-                MessagePackSerializer(),
-                JsonSerializer(),
-                RawSerializer(),
-                *map(find_serializer, also_read),
-                self.serializer,
-            )
-        }
+        readers: list[Serializer] = [MessagePackSerializer(), JsonSerializer(), RawSerializer()]
+        readers += [*map(find_serializer, also_read), self.serializer]
+        self._readers = {reader.code: reader for reader in readers}
         self._prefix = format_byte(self.serializer.code, UNCOMPRESSED)
         is_msgpack = self.serializer.code == MSGPACK
         self._dumps = messagepack.dumps if is_msgpack else self._dumps_guarded

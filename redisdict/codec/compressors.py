@@ -6,6 +6,7 @@ and never allocates what the stored bytes merely claim.
 
 import sys
 import zlib
+from importlib import import_module
 from threading import local
 from types import ModuleType
 from typing import Final, Protocol
@@ -119,26 +120,23 @@ def _decompress_all(decompressor: _Decompressor, data: bytes, max_length: int) -
 
 
 def _too_long(max_length: int) -> ValueError:
-    return ValueError(f"decompressed it would be longer than max_decoded_length={max_length} bytes")
+    return ValueError(f"it would decompress to more than {max_length} bytes")
 
 
 def _import_zstd() -> ModuleType:
     try:
         if sys.version_info >= (3, 14):
-            from compression import zstd
-        else:
-            from backports import zstd
+            return import_module("compression.zstd")
+        return import_module("backports.zstd")
     except ImportError as error:
         raise _missing_extra("zstd") from error
-    return zstd
 
 
 def _import_lz4() -> ModuleType:
     try:
-        from lz4 import frame
+        return import_module("lz4.frame")
     except ImportError as error:
         raise _missing_extra("lz4") from error
-    return frame
 
 
 def _missing_extra(name: str) -> ConfigurationError:

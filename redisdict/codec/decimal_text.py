@@ -14,23 +14,27 @@ from redisdict.exceptions import DeserializationError
 MAX_BITS: Final = 2048
 MAX_LENGTH: Final = 640
 
-_INTEGER: Final = re.compile(rb"0|-?[1-9][0-9]*")
-_FLOAT: Final = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_FLOAT: Final = re.compile(rb"-?[0-9]+(?:\.[0-9]+(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)")
 
 
 def parse(text: bytes) -> int | float:
-    """Return the number that this text, written by a codec or by the server, stands for.
+    """Return the number that this text stands for, written by a codec or by the server.
 
-    An integer without leading zeros gives an int; digits with a fraction or an exponent a float.
+    An integer without needless zeros gives an int, digits with a fraction or an exponent a float.
     Raises `DeserializationError` for anything else.
     """
     if len(text) <= MAX_LENGTH:
-        if _INTEGER.fullmatch(text):
-            return int(text)
-        if _FLOAT.fullmatch(text) and not text.lstrip(b"-").isdigit():
-            return float(text)
+        try:
+            number = int(text)
+        except ValueError:
+            if _FLOAT.fullmatch(text):
+                return float(text)
+        else:
+            # int() also takes spaces, underscores, a plus sign and leading zeros.
+            if b"%d" % number == text:
+                return number
     raise DeserializationError(
-        f"{len(text)} stored bytes are neither a number nor a value that this package wrote: they "
-        f"begin with {text[:16]!r}. They stay on the server as they are; overwrite or delete the "
-        "item, or read it with a client of its own."
+        f"{len(text)} stored bytes that begin with {text[:16]!r} are neither a number nor a value "
+        "that this package wrote. They stay on the server as they are: read them with another "
+        "client, or overwrite or delete the item."
     )

@@ -3,7 +3,7 @@
 Codes are permanent, like those of the format byte: a code is never given to another type.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -15,6 +15,7 @@ from ipaddress import (
     IPv6Interface,
     IPv6Network,
 )
+from itertools import count, repeat
 from typing import Any, Final
 from uuid import UUID
 
@@ -36,11 +37,20 @@ OPTIONS: Final = (
 )
 
 # ormsgpack bounds how deep lists and dicts nest, but begins anew inside each extension. This bounds
-# the extensions inside one another, so that the two together bound the use of the C stack.
-MAX_NESTED_CONTAINERS: Final = 32
+# the extensions inside one another, so that the two together need no more than 3 MB of C stack.
+MAX_NESTED_CONTAINERS: Final = 16
 
 PackHook = Callable[[Any], Any]
 UnpackHook = Callable[[int, bytes], Any]
+
+
+def pack(value: Any, hook: PackHook | None) -> bytes:
+    """Return the MessagePack form of a value; raise `MsgpackEncodeError` if it has none.
+
+    ormsgpack writes two levels more than its `Fragment`, which checks before reading, takes. Two
+    lists around the value, cut off again, make sure that whatever can be written can be read.
+    """
+    return packb([[value]], hook, OPTIONS)[2:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,32 @@ class Scalar:
         return Ext(self.code, self.pack(value))
 
 
+# How an error names the step from a value to one of its parts: a template, and what its "{}" is.
+Step = tuple[str, Any]
+
+
+def steps_by_number(_value: Any) -> Iterator[Step]:
+    return zip(repeat("[{}]"), count())
+
+
+def steps_by_key(value: dict[Any, Any]) -> Iterator[Step]:
+    return zip(repeat("[{}]"), value)
+
+
+def _steps_of_set(_value: Any) -> Iterator[Step]:
+    return repeat((", one element", None))
+
+
+def _steps_by_alternate_keys(value: dict[Any, Any]) -> Iterator[Step]:
+    for key in value:
+        yield ", the key {}", key
+        yield "[{}]", key
+
+
+def _steps_of_instance(value: Model) -> Iterator[Step]:
+    return ((f".{name}", None) for name in instances.part_names(value))
+
+
 @dataclass(frozen=True, slots=True)
 class Container:
     """A type that holds other values: written as the MessagePack array of its parts."""
@@ -64,15 +100,14 @@ class Container:
     kind: type
     take_apart: Callable[[Any], Iterable[Any]]
     put_together: Callable[[list[Any]], Any]
+    steps: Callable[[Any], Iterator[Step]]
     is_unordered: bool = False
-    # How an error names the place of a part: "{}" stands for its number.
-    step: str = "[{}]"
 
     def to_ext(self, parts: Iterable[Any], hook: PackHook | None) -> Ext:
         if self.is_unordered:
             # Equal sets get equal bytes, whatever order this process iterates them in.
-            parts = map(Fragment, sorted(packb(part, hook, OPTIONS) for part in parts))
-        return Ext(self.code, packb(list(parts), hook, OPTIONS))
+            parts = map(Fragment, sorted(pack(part, hook) for part in parts))
+        return Ext(self.code, pack(list(parts), hook))
 
 
 def _pack_integer(value: int) -> bytes:
@@ -119,11 +154,6 @@ def _pair_up(parts: list[Any]) -> dict[Any, Any]:
     return dict(zip(iterator, iterator, strict=True))
 
 
-MAPPING: Final = Container(12, dict, _alternate, _pair_up, step=" (part {} of its keys and values)")
-MODEL_INSTANCE: Final = Container(
-    13, Model, instances.take_apart, instances.put_together, step=" (part {} of its fields)"
-)
-
 _SCALARS: Final = (
     Scalar(1, int, _pack_integer, _unpack_integer),
     Scalar(2, str, _pack_text, _unpack_text),
@@ -140,23 +170,27 @@ _SCALARS: Final = (
     _by_text(18, IPv4Interface),
     _by_text(19, IPv6Interface),
 )
+_MODEL_INSTANCE: Final = Container(
+    13, Model, instances.take_apart, instances.put_together, _steps_of_instance
+)
 _CONTAINERS: Final = (
-    Container(9, tuple, list, tuple),
-    Container(10, set, list, set, is_unordered=True, step=" (an element)"),
-    Container(11, frozenset, list, frozenset, is_unordered=True, step=" (an element)"),
+    Container(9, tuple, list, tuple, steps_by_number),
+    Container(10, set, list, set, _steps_of_set, is_unordered=True),
+    Container(11, frozenset, list, frozenset, _steps_of_set, is_unordered=True),
+    # Only for dicts whose keys aren't all plain text; the others are MessagePack maps.
+    Container(12, dict, _alternate, _pair_up, _steps_by_alternate_keys),
+    _MODEL_INSTANCE,
 )
 
 SCALAR_OF_TYPE: Final = {scalar.kind: scalar for scalar in _SCALARS}
 UNPACK_OF_CODE: Final = {scalar.code: scalar.unpack for scalar in _SCALARS}
-CONTAINER_OF_TYPE: Final = {container.kind: container for container in _CONTAINERS}
-PUT_TOGETHER_OF_CODE: Final = {
-    container.code: container.put_together for container in (*_CONTAINERS, MAPPING, MODEL_INSTANCE)
-}
+_CONTAINER_OF_TYPE: Final = {container.kind: container for container in _CONTAINERS}
+PUT_TOGETHER_OF_CODE: Final = {container.code: container.put_together for container in _CONTAINERS}
 
 
 def container_of(kind: type) -> Container | None:
     """Return the container that this very type is, or None."""
-    container = CONTAINER_OF_TYPE.get(kind)
+    container = _CONTAINER_OF_TYPE.get(kind)
     if container is None and issubclass(kind, Model):
-        return MODEL_INSTANCE
+        return _MODEL_INSTANCE
     return container

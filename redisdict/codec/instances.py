@@ -5,12 +5,14 @@ and the values that a `SELECT` would have given. Cached relations, prefetched li
 are not fields and are left out.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
 from typing import Any, Final
 
 from django.apps import apps
+from django.core.files import File
 from django.db.models import Field, FileField, Model
 from django.db.models.fields.files import FieldFile
 
@@ -18,6 +20,11 @@ from redisdict.codec.refusal import Unstorable
 from redisdict.exceptions import DeserializationError
 
 _FINGERPRINT_BYTES: Final = 8
+_HEADER: Final = ("label", "fingerprint", "database", "adding", "loaded")
+
+
+class ModelChanged(DeserializationError):
+    """A stored instance belongs to a model that has other fields by now, or is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +63,11 @@ def _describe(field: "Field[Any, Any]") -> str:
     )
 
 
-def fingerprint(model: type[Model]) -> bytes:
-    """Return eight bytes that change when a migration changes the fields of this model."""
-    return _shape_of(model).fingerprint
+def part_names(instance: Model) -> Iterator[str]:
+    """Yield the name of each part of an instance, in the order of `take_apart`."""
+    shape = _shape_of(type(instance))
+    yield from _HEADER
+    yield from (name for name in shape.attnames if name in instance.__dict__)
 
 
 def take_apart(instance: Model) -> list[Any]:
@@ -74,7 +83,7 @@ def take_apart(instance: Model) -> list[Any]:
     values = [held[name] for name in loaded]
     if shape.file_attnames:
         values = [
-            _file_name(value) if name in shape.file_attnames else value
+            _file_name(name, value) if name in shape.file_attnames else value
             for name, value in zip(loaded, values, strict=True)
         ]
     return [
@@ -88,32 +97,36 @@ def take_apart(instance: Model) -> list[Any]:
 
 
 def put_together(parts: list[Any]) -> Model:
-    """Return the instance again; raises `DeserializationError` if its model has changed."""
+    """Return the instance again; raises `ModelChanged` if its model has other fields by now."""
     label, stored_fingerprint, database, adding, loaded, *values = parts
     try:
-        model = apps.get_model(label)
+        model: type[Model] = apps.get_model(label)
     except LookupError as error:
-        raise DeserializationError(
-            f"A stored instance of {label} can't be read: no installed app has this model."
+        raise ModelChanged(
+            f"A stored instance of {label} can't be read: no installed app has this model. "
+            "Delete the item, or store it again."
         ) from error
     shape = _shape_of(model)
     if stored_fingerprint != shape.fingerprint:
-        raise DeserializationError(
+        raise ModelChanged(
             f"A stored instance of {label} can't be read: the model's fields have changed since "
             "it was written. Store it again from the database."
         )
     names = shape.attnames if loaded is None else loaded
     if len(names) != len(values):
         raise DeserializationError(f"A stored instance of {label} is damaged.")
-    instance = model.from_db(database, names, values)
+    instance: Model = model.from_db(database, names, values)
     instance._state.adding = adding
     return instance
 
 
-def _file_name(value: Any) -> Any:
+def _file_name(attname: str, value: Any) -> Any:
     """Return what the column of a file field holds for this value."""
-    if not isinstance(value, FieldFile):
-        return value
-    if value and not value._committed:
-        raise Unstorable(f"the file {value.name!r} isn't saved yet: save the instance first")
-    return value.name
+    if isinstance(value, FieldFile) and value._committed:  # type: ignore[attr-defined]  # no stub
+        return value.name
+    if isinstance(value, File):
+        raise Unstorable(
+            f"the file {value.name!r} of the field {attname!r} isn't saved yet: save the instance "
+            "first"
+        )
+    return value

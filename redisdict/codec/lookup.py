@@ -112,7 +112,7 @@ def _custom(
 
 def _import(setting: str, path: str, names: dict[str, Callable[[], Any]]) -> object:
     if "." not in path:
-        nearest = get_close_matches(path, names, n=1, cutoff=0)[0]
+        nearest = get_close_matches(path.lower(), names, n=1, cutoff=0)[0]
         raise ConfigurationError(
             f"{setting} {path!r} isn't known: did you mean {nearest!r}? There are "
             f"{', '.join(map(repr, names))} and dotted paths to your own."

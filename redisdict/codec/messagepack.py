@@ -7,18 +7,18 @@ aren't str and on text with lone surrogates; `walk.dumps` is the way for these a
 
 from typing import Any, Final
 
-from ormsgpack import Fragment, MsgpackEncodeError, packb, unpackb
+from ormsgpack import Fragment, MsgpackEncodeError, unpackb
 
 from redisdict.codec import walk
 from redisdict.codec.extensions import (
     MAX_NESTED_CONTAINERS,
-    OPTIONS,
     PUT_TOGETHER_OF_CODE,
     SCALAR_OF_TYPE,
     UNPACK_OF_CODE,
     PackHook,
     UnpackHook,
     container_of,
+    pack,
 )
 from redisdict.codec.hook_errors import hook_errors
 from redisdict.codec.refusal import plain_form
@@ -32,7 +32,7 @@ def dumps(value: Any) -> bytes:
     contains itself or nests too deep.
     """
     try:
-        return packb(value, _pack_foreign, OPTIONS)
+        return pack(value, _pack_foreign)
     except MsgpackEncodeError:
         error = hook_errors.take()
     if error is not None and not isinstance(error, Exception):
@@ -55,7 +55,7 @@ def loads(payload: bytes) -> Any:
     raise DeserializationError(f"Stored MessagePack can't be read: {error!r}.") from error
 
 
-def _unpack(payload: bytes, hook: UnpackHook) -> Any:
+def _unpack(payload: bytes, hook: UnpackHook | None) -> Any:
     # unpackb allocates a list of any announced length, and crashes where the memory isn't there; it
     # also ignores bytes after the value. Fragment checks structure and end, and builds nothing.
     Fragment(payload)
@@ -89,8 +89,9 @@ def _unpack_hook(levels: int) -> UnpackHook:
         try:
             if (unpack := UNPACK_OF_CODE.get(code)) is not None:
                 return unpack(data)
-            put_together = PUT_TOGETHER_OF_CODE[code]
-            return put_together(_unpack(data, inner))
+            if (put_together := PUT_TOGETHER_OF_CODE.get(code)) is not None:
+                return put_together(_unpack(data, inner))
+            raise ValueError(f"extension type {code} isn't known to this version")
         except BaseException as error:
             hook_errors.keep(error)
             raise

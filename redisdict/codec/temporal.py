@@ -40,10 +40,10 @@ def pack_time(value: time) -> bytes:
 
 
 def unpack_time(data: bytes) -> time:
-    *clock, fraction = _TIME.unpack_from(data)
+    hour, minute, second, fraction = _TIME.unpack_from(data)
     zone = _unpack_zone(data[_TIME.size :])
-    fold = fraction >> _FOLD_SHIFT
-    return time(*clock, fraction & _MICROSECOND_MASK, zone, fold=fold)
+    microsecond, fold = fraction & _MICROSECOND_MASK, fraction >> _FOLD_SHIFT
+    return time(hour, minute, second, microsecond, zone, fold=fold)
 
 
 def pack_datetime(value: datetime) -> bytes:
@@ -59,11 +59,10 @@ def pack_datetime(value: datetime) -> bytes:
 
 
 def unpack_datetime(data: bytes) -> datetime:
-    *moment, fraction = _DATETIME.unpack_from(data)
+    year, month, day, hour, minute, second, fraction = _DATETIME.unpack_from(data)
     zone = _unpack_zone(data[_DATETIME.size :])
-    fold = fraction >> _FOLD_SHIFT
-    # Naive if it was stored naive.
-    return datetime(*moment, fraction & _MICROSECOND_MASK, zone, fold=fold)  # noqa: DTZ001
+    microsecond, fold = fraction & _MICROSECOND_MASK, fraction >> _FOLD_SHIFT
+    return datetime(year, month, day, hour, minute, second, microsecond, zone, fold=fold)
 
 
 def pack_timedelta(value: timedelta) -> bytes:
@@ -82,34 +81,27 @@ def _pack_zone(zone: tzinfo | None) -> bytes:
     if type(zone) is ZoneInfo and zone.key is not None:
         return _NAME_MARK + zone.key.encode()
     if type(zone) is timezone:
-        # The one public way to learn whether the offset was given a name.
-        offset, *name = zone.__getinitargs__()  # type: ignore[attr-defined]  # not in typeshed
-        return _OFFSET_MARK + pack_timedelta(offset) + _pack_zone_label(name)
+        # pickle's protocol is the one public way to learn whether the offset was given a name.
+        offset, *names = zone.__getinitargs__()  # type: ignore[attr-defined]  # not in typeshed
+        label = b"".join(b"=" + name.encode("utf-8", "surrogatepass") for name in names)
+        return _OFFSET_MARK + pack_timedelta(offset) + label
     raise Unstorable(
-        f"the time zone {zone!r} of a {type(zone).__module__}.{type(zone).__qualname__} can't be "
-        "named: use zoneinfo.ZoneInfo(name), datetime.timezone or no zone"
+        f"the time zone {zone!r} has no name to store: use zoneinfo.ZoneInfo(name), "
+        "datetime.timezone or none"
     )
 
 
-def _pack_zone_label(name: list[str]) -> bytes:
-    return b"" if not name else b"=" + name[0].encode("utf-8", "surrogatepass")
-
-
 def _unpack_zone(data: bytes) -> tzinfo | None:
+    mark, rest = data[:1], data[1:]
     if not data:
         return None
-    mark, rest = data[:1], data[1:]
     if data == _UTC_MARK:
         return UTC
     if mark == _NAME_MARK:
         return ZoneInfo(rest.decode())
     if mark == _OFFSET_MARK:
-        offset = unpack_timedelta(rest[: _TIMEDELTA.size])
-        return _fixed_zone(offset, rest[_TIMEDELTA.size :])
-    raise ValueError(f"unknown form of time zone {data[:1]!r}")
-
-
-def _fixed_zone(offset: timedelta, label: bytes) -> timezone:
-    if not label:
-        return timezone(offset)
-    return timezone(offset, label[1:].decode("utf-8", "surrogatepass"))
+        offset, label = unpack_timedelta(rest[: _TIMEDELTA.size]), rest[_TIMEDELTA.size :]
+        if not label:
+            return timezone(offset)
+        return timezone(offset, label.removeprefix(b"=").decode("utf-8", "surrogatepass"))
+    raise ValueError(f"time zones have no form {mark!r}")
