@@ -104,10 +104,12 @@ def comparisons(group: Group, series: Mapping[Cell, Series]) -> list[dict[str, A
         found.append(
             {
                 "kind": kind,
+                "group": group.name,
                 "table": left.table.value,
                 "service": left.service,
                 "operation": left.operation,
                 "concurrency": left.concurrency,
+                "connections": left.connections,
                 "left": left.service if kind == "service" else _short_name(left),
                 "right": right.service if kind == "service" else _short_name(right),
                 "ratio": ratio.value,

@@ -6,6 +6,7 @@ import sys
 from contextlib import ExitStack
 from typing import Protocol, TextIO
 
+from django.core.management.base import OutputWrapper
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -30,7 +31,7 @@ class Reporter(Protocol):
 class LineProgress:
     """One line for each part, for logs and pipes."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: OutputWrapper) -> None:
         self._stream = stream
 
     def begin(self, name: str, share: float) -> None:
@@ -90,5 +91,6 @@ class BarProgress:
         self._stack.close()
 
 
-def reporter_for(stream: TextIO = sys.stderr) -> Reporter:
-    return BarProgress(stream) if stream.isatty() else LineProgress(stream)
+def reporter_for(stderr: OutputWrapper) -> Reporter:
+    """A bar on a terminal, which is written to as it is: the wrapper would end every line."""
+    return BarProgress(sys.stderr) if stderr.isatty() else LineProgress(stderr)

@@ -140,5 +140,16 @@ class RunRecord:
                 places[result.key] = len(self.results)
                 self.results.append(result)
 
+    def put_comparisons(self, comparisons: Iterable[dict[str, Any]]) -> None:
+        """Add comparisons; one of the same pair that is there already is replaced."""
+        known = {_pair(comparison): comparison for comparison in self.comparisons}
+        known |= {_pair(comparison): comparison for comparison in comparisons}
+        self.comparisons = list(known.values())
+
     def of_table(self, table: Table) -> list[CellResult]:
         return [result for result in self.results if result.table == table]
+
+
+def _pair(comparison: dict[str, Any]) -> tuple[Any, ...]:
+    names = ("kind", "group", "operation", "left", "right", "concurrency", "connections")
+    return tuple(comparison[name] for name in names)

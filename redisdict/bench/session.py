@@ -226,7 +226,7 @@ class Session:
         self.has_wrong_reply |= outcome.has_wrong_reply
         record.put(outcome.results)
         self._sort_rows()
-        record.comparisons += outcome.comparisons
+        record.put_comparisons(outcome.comparisons)
         if outcome.noise_floor is not None:
             record.noise_floor = max(record.noise_floor or 0.0, outcome.noise_floor)
         for result in outcome.results:

@@ -10,7 +10,7 @@ from redisdict.bench.results import CellResult, CellStatus, RunRecord
 from redisdict.bench.serverinfo import differing_settings
 from redisdict.bench.spec import Table
 
-__all__ = ["find_warnings"]
+__all__ = ["find_warnings", "warning_lines"]
 
 WIDE_INTERVAL = 0.05
 HIGH_SPREAD = 0.3
@@ -29,6 +29,11 @@ def find_warnings(record: RunRecord) -> list[dict[str, Any]]:
         for check in CHECKS
         for name, text, advice in check(record)
     ]
+
+
+def warning_lines(record: RunRecord) -> list[str]:
+    """The warnings that were saved with a run, as lines for stderr."""
+    return [f"warning {one['name']}: {one['text']} {one['advice']}\n" for one in record.warnings]
 
 
 def _noise_floor(record: RunRecord) -> Warnings:

@@ -1,0 +1,1 @@
+"""What `manage.py redisbench` does; the command itself only parses, calls and prints."""

@@ -1,0 +1,103 @@
+"""Two runs side by side: what became faster or slower, and what can't be said.
+
+Across runs the ratios to the reference are compared, never ops/s: those of one and the same server
+differ from run to run by far more than any change worth finding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from redisdict.bench.results import CellResult, CellStatus, RunRecord
+from redisdict.bench.statistics import Ratio, Verdict, judge, quotient
+
+__all__ = ["Change", "compare", "obstacles", "regressions"]
+
+#: What must be equal in two specifications, or their figures stand for different things.
+COMPARABLE_SPEC = (
+    "batch_size",
+    "is_transaction",
+    "value_bytes",
+    "key_count",
+    "iteration_items",
+    "block_operations",
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One cell in two runs. `ratio` is its speed now against its speed before.
+
+    `reason` says why it isn't comparable.
+    """
+
+    name: str
+    before: CellResult
+    after: CellResult
+    ratio: Ratio | None
+    verdict: Verdict
+    reason: str = ""
+
+
+def compare(before: RunRecord, after: RunRecord) -> list[Change]:
+    """Every cell that both runs measured, in the order of the later one."""
+    general = obstacles(before, after)
+    floor = max(before.noise_floor or 0.0, after.noise_floor or 0.0)
+    earlier = {result.key: result for result in before.results}
+    changes = []
+    for result in after.results:
+        other = earlier.get(result.key)
+        if other is None or CellStatus.MEASURED not in (result.status, other.status):
+            continue
+        reason = general[0] if general else _obstacle(other, result)
+        was, now = other.speed, result.speed
+        name = cell_name(result)
+        if reason or was is None or now is None:
+            reason = reason or "without an interval"
+            changes.append(Change(name, other, result, None, Verdict.NOT_COMPARABLE, reason))
+        else:
+            ratio = quotient(now, was)
+            changes.append(Change(name, other, result, ratio, judge(ratio, floor)))
+    return changes
+
+
+def obstacles(before: RunRecord, after: RunRecord) -> list[str]:
+    """Why no figure of these two runs can be compared; nothing when they can."""
+    found = []
+    if before.environment.get("machine_hash") != after.environment.get("machine_hash"):
+        found.append("another machine")
+    for name in COMPARABLE_SPEC:
+        was, now = before.spec.get(name), after.spec.get(name)
+        if was != now:
+            found += [f"another specification ({name} {was} and {now})"]
+    return found
+
+
+def regressions(changes: list[Change], threshold_percent: float) -> list[Change]:
+    """The cells that are proven to be slower, and by more than the threshold."""
+    limit = 1 - threshold_percent / 100
+    return [
+        change
+        for change in changes
+        if change.verdict is Verdict.SLOWER and change.ratio and change.ratio.value < limit
+    ]
+
+
+def cell_name(result: CellResult) -> str:
+    """The cell in words: service, mode, pool or variant, load, operation."""
+    parts = [result.service, result.variant or f"{result.mode} {result.pool}"]
+    if result.concurrency > 1:
+        parts.append(f"{result.concurrency} workers, {result.connections} connections")
+    return " ".join([*parts, result.operation])
+
+
+def _obstacle(before: CellResult, after: CellResult) -> str:
+    if CellStatus.MEASURED not in (before.status, after.status) or before.status != after.status:
+        return f"it {before.status.value} before and {after.status.value} now"
+    if before.placement != after.placement:
+        return f"another placement ({before.placement} and {after.placement})"
+    if before.details.get("reference") != after.details.get("reference"):
+        return "another reference"
+    if before.ratio_low == before.ratio_high == after.ratio_low == 1:
+        return "it is the reference"
+    return ""

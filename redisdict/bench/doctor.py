@@ -1,0 +1,205 @@
+"""What disturbs measurements on this machine, and how fast it can be at best."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from redisdict.bench import environment
+from redisdict.bench.environment import CpuTimes, foreign_cpu_share
+from redisdict.bench.placement import (
+    PlacementProbe,
+    can_pin,
+    choose_cpus,
+    pin_process,
+    pinned_client,
+)
+from redisdict.bench.rawsocket import RawGet
+from redisdict.bench.runner import Clock, Rounds
+from redisdict.bench.series import ratio_between
+from redisdict.bench.spec import SYNC, Cell, Precision, Table
+from redisdict.bench.statistics import Ratio
+from redisdict.bench.workloads.cells import WorkloadCell
+from redisdict.bench.workloads.commands import Get
+from redisdict.bench.workloads.drivers import SyncDriver
+from redisdict.conf import parse_alias
+from redisdict.connections.backend import Backend
+from redisdict.servers.process import ServerProcess
+from redisdict.servers.programs import find_embeddable_program
+
+__all__ = ["Diagnosis", "Floor", "diagnose", "measure_floor"]
+
+#: A machine busier than this disturbs.
+HIGH_FOREIGN_SHARE = 0.1
+
+#: A clock coarser than this shows in blocks of a few hundred microseconds.
+COARSE_CLOCK_NS = 1000
+
+FLOOR_ROUNDS = 500
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One thing that was looked at. `advice` is empty when there is nothing to do."""
+
+    name: str
+    finding: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """One GET over a bare socket and through redis-py, client and server on one CPU."""
+
+    socket_us: float
+    client_us: float
+    socket_against_client: Ratio
+
+
+def diagnose(clock: Clock = time.perf_counter_ns) -> list[Diagnosis]:
+    """Look at this machine for a second."""
+    return [diagnosis for check in CHECKS for diagnosis in check(clock)]
+
+
+def measure_floor(clock: Clock = time.perf_counter_ns) -> Floor | None:
+    """What the socket alone costs here, and what the client adds; about half a second.
+
+    Raises:
+        ProgramMissing, ServerStartError: no server can be started here.
+    """
+    key, value = "redisbench:floor", b"x" * 100
+    with ExitStack() as stack:
+        server = stack.enter_context(ServerProcess(find_embeddable_program()))
+        cpus = choose_cpus("same")
+        if cpus is not None:
+            pin_process(server.pid, {cpus.server})
+        stack.enter_context(pinned_client(cpus.client if cpus else None))
+        probe = PlacementProbe(server.pid)
+        stack.callback(probe.close)
+        values = {"LOCATION": server.url, "POOL_CLASS": "redisdict.pools.ConnectionPool"}
+        backend = Backend(parse_alias("doctor", values))
+        stack.callback(backend.close)
+        backend.client().set(key, value)
+        raw = RawGet(server.port, key, value, block=10)
+        client = Get(
+            backend.client(),
+            backend.client(),
+            "redisbench:floor",
+            rng=random.Random(1),  # noqa: S311 - data, not secrets
+            key_count=10,
+            value_bytes=len(value),
+            block=10,
+        )
+        raw.open()
+        stack.callback(raw.close)
+        client.open()
+        cells = [
+            WorkloadCell(_cell("socket"), raw, SyncDriver(), probe),
+            WorkloadCell(_cell("client"), client, SyncDriver(), probe),
+        ]
+        series = Rounds(
+            cells,
+            {},
+            Precision(min_rounds=FLOOR_ROUNDS, max_rounds=FLOOR_ROUNDS, seconds=10),
+            rng=random.Random(1),  # noqa: S311 - an order, not a secret
+            clock=clock,
+        ).run()
+    socket_series, client_series = (series[cell.cell] for cell in cells)
+    ratio = ratio_between(socket_series, client_series)
+    if ratio is None:
+        return None
+    place = client_series.placement
+    return Floor(
+        statistics.median(socket_series.times_at(place)) / 1000,
+        statistics.median(client_series.times_at(place)) / 1000,
+        ratio,
+    )
+
+
+def _cell(name: str) -> Cell:
+    return Cell(table=Table.POOLS, service=name, mode=SYNC, operation="GET")
+
+
+def _machine(clock: Clock) -> Iterator[Diagnosis]:
+    yield Diagnosis("machine", environment.machine())
+    if environment.is_virtual_machine():
+        yield Diagnosis(
+            "virtual machine",
+            "its CPUs are shared with others",
+            "Trust ratios, not ops/s.",
+        )
+
+
+def _cpus(clock: Clock) -> Iterator[Diagnosis]:
+    allowed = environment.cpus_allowed()
+    if allowed == 1:
+        yield Diagnosis(
+            "CPUs",
+            "one for everything",
+            "Anything else that runs disturbs; --placement split isn't possible.",
+        )
+    if not can_pin():
+        yield Diagnosis(
+            "pinning",
+            "this system doesn't let a process choose its CPU",
+            "Expect jumps when the scheduler moves client or server; Linux can do better.",
+        )
+
+
+def _governor(clock: Clock) -> Iterator[Diagnosis]:
+    governor = environment.cpu_governor()
+    if governor not in ("", "performance"):
+        yield Diagnosis(
+            "CPU clock rate",
+            f"governed by {governor!r}",
+            "For steady ops/s: cpupower frequency-set --governor performance",
+        )
+
+
+def _load(clock: Clock) -> Iterator[Diagnosis]:
+    before = CpuTimes.now(())
+    time.sleep(1)
+    after = CpuTimes.now(())
+    share = foreign_cpu_share(before, after)
+    if share is None or before is None or after is None:
+        return
+    advice = "Stop what else runs here." if share > HIGH_FOREIGN_SHARE else ""
+    yield Diagnosis("other processes", f"took {share:.0%} of the CPU time", advice)
+    steal = (after.steal - before.steal) / max(after.total - before.total, 1)
+    if steal > 0.01:
+        yield Diagnosis(
+            "steal", f"the host withheld {steal:.0%}", "Measure at another time or place."
+        )
+
+
+def _clock(clock: Clock) -> Iterator[Diagnosis]:
+    steps = []
+    for _ in range(100):
+        began = now = clock()
+        while now == began:
+            now = clock()
+        steps.append(now - began)
+    step = statistics.median(steps)
+    advice = (
+        "Use longer blocks (block_operations in a --spec file)." if step > COARSE_CLOCK_NS else ""
+    )
+    yield Diagnosis("clock", f"moves in steps of {step:.0f} ns", advice)
+
+
+def _packages(clock: Clock) -> Iterator[Diagnosis]:
+    if environment.package_versions()["hiredis"] is None:
+        yield Diagnosis("hiredis", "isn't installed", "pip install hiredis")
+
+
+CHECKS: tuple[Callable[[Clock], Iterator[Diagnosis]], ...] = (
+    _machine,
+    _cpus,
+    _governor,
+    _load,
+    _clock,
+    _packages,
+)

@@ -1,0 +1,116 @@
+"""The footnote: how the figures came about, where, and what may be wrong with them."""
+
+from __future__ import annotations
+
+from redisdict.bench.results import CellResult, CellStatus, RunRecord
+from redisdict.bench.spec import Table
+
+__all__ = ["method_notes", "reference_name"]
+
+
+def method_notes(record: RunRecord) -> list[str]:
+    """Paragraphs for the end of a report."""
+    notes = [_rounds(record), _counts(record), _noise(record), _placement(record)]
+    notes += [_iteration(record), _environment(record), _servers(record)]
+    return [note for note in notes if note]
+
+
+def reference_name(record: RunRecord) -> str:
+    """The row that all ratios refer to, without the operation."""
+    for result in record.of_table(Table.POOLS):
+        reference: str = result.details.get("reference") or ""
+        if reference:
+            return reference.rpartition(" ")[0]
+    return ""
+
+
+def _rounds(record: RunRecord) -> str:
+    measured = _measured(record)
+    if not measured:
+        return "Nothing was measured."
+    rounds = sorted(result.rounds for result in measured)
+    spec = record.spec
+    return (
+        f"Figures are medians over {rounds[0]} to {rounds[-1]} rounds (preset {record.preset}, seed"
+        f" {spec.get('seed')}). In each round every cell of a group had one block of"
+        f" {spec.get('block_operations')} operations, in fresh random order. Ratios are medians of"
+        f" paired quotients with {reference_name(record) or 'the reference'}, with 95 % intervals;"
+        " they hold on a noisy machine, ops/s don't."
+    )
+
+
+def _counts(record: RunRecord) -> str:
+    spec = record.spec
+    wrapped = "with" if spec.get("is_transaction") else "without"
+    return (
+        f"Values of {spec.get('value_bytes')} bytes; one operation is one call, in PIPE one SET of"
+        f" a batch of {spec.get('batch_size')} {wrapped} MULTI/EXEC. Replies were compared with"
+        " what had been stored."
+    )
+
+
+def _noise(record: RunRecord) -> str:
+    if record.noise_floor is None:
+        return ""
+    return (
+        f"Noise floor: two copies of the reference came out within {record.noise_floor:.1%} of one"
+        " another; no smaller difference is called faster or slower."
+    )
+
+
+def _placement(record: RunRecord) -> str:
+    places = {
+        "same": "on the same CPU",
+        "split": "on two CPUs",
+        "uncontrolled": "where the system put them (uncontrolled)",
+    }
+    found: dict[str, list[str]] = {}
+    for result in _measured(record):
+        services = found.setdefault(result.placement, [])
+        if result.service not in services:
+            services.append(result.service)
+    if not found:
+        return ""
+    described = "; ".join(
+        f"{places.get(place, place)}: {', '.join(services)}" for place, services in found.items()
+    )
+    return f"Client and server ran {described}."
+
+
+def _iteration(record: RunRecord) -> str:
+    """The second figure of an iteration, and what the first one counts."""
+    items = [result for result in record.of_table(Table.DICT) if result.operation == "Items"]
+    figures = ", ".join(
+        f"{one.variant} {one.ops_per_second:,.0f}" for one in items if one.ops_per_second
+    )
+    count = record.spec.get("iteration_items")
+    text = f"Iter counts the keys that one whole iteration over {count} items delivered, a second."
+    if figures:
+        text += f" Keys with their decoded values: {figures}."
+    return text if record.of_table(Table.DICT) else ""
+
+
+def _environment(record: RunRecord) -> str:
+    facts = record.environment
+    packages = facts.get("packages", {})
+    versions = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
+    parts = [record.machine, facts.get("kernel"), facts.get("python"), versions]
+    loop = facts.get("event_loop")
+    if loop:
+        parts.append(f"event loop {loop}")
+    if record.commit:
+        parts.append(f"commit {record.commit}")
+    return f"Environment: {', '.join(part for part in parts if part)}."
+
+
+def _servers(record: RunRecord) -> str:
+    servers = record.environment.get("servers", {})
+    described = [
+        f"{title} is {facts['name']} (persistence {facts['persistence']})"
+        for title, facts in servers.items()
+    ]
+    return f"Servers: {'; '.join(described)}." if described else ""
+
+
+def _measured(record: RunRecord) -> list[CellResult]:
+    return [result for result in record.results if result.status is CellStatus.MEASURED]

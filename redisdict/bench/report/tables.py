@@ -1,0 +1,116 @@
+"""The rows and columns of the report's tables, for whatever prints them.
+
+Headings and order are those that readers of earlier reports know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from redisdict.bench.results import CellResult, CellStatus, RunRecord
+from redisdict.bench.spec import POOL_OPERATIONS, Table
+
+__all__ = ["ReportTable", "Row", "concurrency_table", "dict_table", "pool_table", "workload_table"]
+
+MISSING = "-"
+
+#: Of the dict's operations, those with a column; items with values stand in the footnote.
+DICT_COLUMNS = ("Set", "Get", "Del", "Iter")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: its labels, and its cells in the order of the columns (None: not measured)."""
+
+    labels: tuple[str, ...]
+    cells: tuple[CellResult | None, ...]
+
+    def texts(self, text_of: Callable[[CellResult], str] | None = None) -> list[str]:
+        text_of = text_of or speed_text
+        return [*self.labels, *(text_of(cell) if cell else MISSING for cell in self.cells)]
+
+
+@dataclass(frozen=True)
+class ReportTable:
+    headings: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def pool_table(record: RunRecord) -> ReportTable:
+    """Services, modes and pools; a service that isn't there keeps its row, with the reason."""
+    return _table(
+        record.of_table(Table.POOLS),
+        ("Service", "Mode", "Pool"),
+        lambda one: (one.service, one.mode or MISSING, one.pool or reason_text(one)),
+        POOL_OPERATIONS,
+    )
+
+
+def dict_table(record: RunRecord) -> ReportTable:
+    """The dict's four variants."""
+    return _table(
+        record.of_table(Table.DICT), ("Variant",), lambda one: (one.variant,), DICT_COLUMNS
+    )
+
+
+def concurrency_table(record: RunRecord) -> ReportTable:
+    """Pools with many workers, and with fewer and more connections than workers."""
+    return _table(
+        record.of_table(Table.CONCURRENCY),
+        ("Service", "Mode", "Workers", "Connections", "Pool"),
+        lambda one: (
+            one.service,
+            one.mode,
+            str(one.concurrency),
+            str(one.connections),
+            one.pool,
+        ),
+        ("SET", "GET"),
+    )
+
+
+def workload_table(record: RunRecord) -> ReportTable:
+    """Further workloads, one a row."""
+    results = record.of_table(Table.WORKLOADS)
+    rows = [Row((one.service, one.mode, one.pool, one.operation), (one,)) for one in results]
+    return ReportTable(("Service", "Mode", "Pool", "Workload", "ops/s"), tuple(rows))
+
+
+def speed_text(result: CellResult) -> str:
+    """Operations a second, in full up to a million."""
+    if result.ops_per_second is None:
+        return result.status.value if result.status is CellStatus.FAILED else MISSING
+    if result.ops_per_second >= 1e6:
+        return f"{result.ops_per_second / 1e6:.2f}M"
+    return f"{result.ops_per_second:.0f}"
+
+
+def ratio_text(result: CellResult) -> str:
+    """The ratio with its interval; without one there is nothing to show."""
+    speed = result.speed
+    return str(speed) if speed else MISSING
+
+
+def reason_text(result: CellResult) -> str:
+    """Why a row has no figures."""
+    kind = "not available" if result.status is CellStatus.UNAVAILABLE else "failed"
+    return f"{kind}: {result.reason}"
+
+
+def _table(
+    results: Sequence[CellResult],
+    labels: tuple[str, ...],
+    labels_of: Callable[[CellResult], tuple[str, ...]],
+    operations: Sequence[str],
+) -> ReportTable:
+    rows: dict[tuple[str, ...], dict[str, CellResult]] = {}
+    for result in results:
+        rows.setdefault(labels_of(result), {})[result.operation] = result
+    return ReportTable(
+        (*labels, *(f"{operation} (ops/s)" for operation in operations)),
+        tuple(
+            Row(row_labels, tuple(cells.get(operation) for operation in operations))
+            for row_labels, cells in rows.items()
+        ),
+    )
