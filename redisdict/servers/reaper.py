@@ -91,6 +91,8 @@ def locked_root(root: Path) -> Iterator[None]:
         if [entry.name for entry in root.iterdir()] == [_ROOT_LOCK]:
             (root / _ROOT_LOCK).unlink()
             root.rmdir()
+        # Unlock, because a child that was forked meanwhile has the same open file.
+        fcntl.flock(lock, fcntl.LOCK_UN)
         os.close(lock)
 
 

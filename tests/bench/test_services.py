@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.test import override_settings
 
 from redisdict.bench.errors import UsageError
 from redisdict.bench.services import Service, configured_services, discover, running
@@ -75,10 +76,12 @@ def test_a_title_of_its_own_adds_a_service(guarded: ServerProcess) -> None:
         assert SECRET not in repr(service)
 
 
-def test_an_alias_can_be_named(guarded: ServerProcess, settings) -> None:
-    settings.REDISDICT = {"shop": {"LOCATION": guarded.url}}
-    settings.REDISDICT_BENCH = {"SERVICES": {"valkey": "shop", "redis": "shopp"}}
-    services = discover()
+def test_an_alias_can_be_named(guarded: ServerProcess) -> None:
+    with override_settings(
+        REDISDICT={"shop": {"LOCATION": guarded.url}},
+        REDISDICT_BENCH={"SERVICES": {"valkey": "shop", "redis": "shopp"}},
+    ):
+        services = discover()
 
     assert one(services, "valkey").source == "settings alias shop"
     assert one(services, "valkey").address == f"redis://127.0.0.1:{guarded.port}/0"
@@ -94,10 +97,10 @@ def test_an_alias_can_be_named(guarded: ServerProcess, settings) -> None:
         ({"SERVICES": ["redis"]}, r'REDISDICT_BENCH\["SERVICES"\] is list; a dict is expected'),
     ],
 )
-def test_a_wrong_setting_is_an_error(configured: object, complaint: str, settings) -> None:
-    settings.REDISDICT_BENCH = configured
-    with pytest.raises(ConfigurationError, match=complaint):
-        configured_services()
+def test_a_wrong_setting_is_an_error(configured: object, complaint: str) -> None:
+    with override_settings(REDISDICT_BENCH=configured):
+        with pytest.raises(ConfigurationError, match=complaint):
+            configured_services()
 
 
 @pytest.mark.parametrize(

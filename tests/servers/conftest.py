@@ -16,6 +16,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 
+ON_LINUX = sys.platform == "linux"
+
 
 class PythonProcess:
     """Runs code that prints lines; its input stays open until `finish`."""
@@ -80,7 +82,7 @@ def python() -> Iterator[Callable[..., PythonProcess]]:
 @pytest.fixture
 def temporary() -> Iterator[Path]:
     """An empty directory with a short name, since sockets go into it."""
-    directory = Path(tempfile.mkdtemp(prefix="rd-", dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="rd-", dir="/tmp")).resolve()
     yield directory
     shutil.rmtree(directory)
 
@@ -100,6 +102,8 @@ def is_alive(pid: int) -> bool:
 
     The main thread may be through before the others, which keep the files and sockets open.
     """
+    if not ON_LINUX:
+        return pid in _listed_processes()
     with suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
             with suppress(OSError):
@@ -110,11 +114,18 @@ def is_alive(pid: int) -> bool:
 
 
 def processes_naming(text: str) -> list[int]:
-    """The processes with that text on their command line."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid() and is_alive(int(entry.name)):
-            with suppress(OSError):
-                if text.encode() in (entry / "cmdline").read_bytes():
-                    found.append(int(entry.name))
+    """The processes with that text on their command line, its words separated by blanks."""
+    return [pid for pid, command in _listed_processes().items() if text in command]
+
+
+def _listed_processes() -> dict[int, str]:
+    """All processes that haven't ended, with their command lines."""
+    listing = subprocess.check_output(
+        ["/bin/ps", "-axww", "-o", "pid=", "-o", "stat=", "-o", "command="], text=True
+    )
+    found = {}
+    for line in listing.splitlines():
+        pid, state, command = line.split(maxsplit=2)
+        if not state.startswith("Z"):
+            found[int(pid)] = command
     return found

@@ -13,7 +13,7 @@ from redisdict.exceptions import BackendUnavailable, ConfigurationError
 from redisdict.servers import supervisor
 from redisdict.servers.embedded import ensure_server, stop_server
 from redisdict.servers.programs import ProgramMissing
-from tests.servers.conftest import PythonProcess, eventually, is_alive, processes_naming
+from tests.servers.conftest import ON_LINUX, PythonProcess, eventually, is_alive, processes_naming
 
 USER = """
 import os, sys, time
@@ -212,9 +212,10 @@ def test_a_directory_made_anew_gets_a_new_server(home: Path) -> None:
     assert is_alive(second)
 
 
+@pytest.mark.skipif(not ON_LINUX, reason="other systems don't tell children of a parent's end")
 def test_the_server_ends_with_its_supervisor(home: Path) -> None:
     pid = server_pid(home)
-    (watcher,) = set(processes_naming(f"supervisor.py\0{home}")) - {pid}
+    (watcher,) = set(processes_naming(f"supervisor.py {home}")) - {pid}
     os.kill(watcher, signal.SIGKILL)
     assert eventually(lambda: not is_alive(pid))
     assert server_pid(home) != pid
@@ -225,7 +226,7 @@ def test_what_a_crash_of_everything_leaves_is_no_obstacle(home: Path) -> None:
     with server_of(path) as client:
         client.set("key", "value")
     # Held first, so that neither can tidy up after the other.
-    crashing = {server_pid(home), *processes_naming(f"supervisor.py\0{home}")}
+    crashing = {server_pid(home), *processes_naming(f"supervisor.py {home}")}
     assert len(crashing) == 2
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for pid in crashing:

