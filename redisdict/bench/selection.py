@@ -42,7 +42,8 @@ def select(
         modes=_named("--mode", modes, MODES) or spec.modes,
         pools=_named("--pool", pools, POOL_NAMES) or spec.pools,
         operations=_named("--operation", operations, OPERATIONS) or spec.operations,
-        tables=tuple(map(Table, _named("--table", tables, list(Table)))) or spec.tables,
+        tables=tuple(map(Table, _named("--table", tables, [table.value for table in Table])))
+        or spec.tables,
         **{name: value for name, value in changes.items() if value is not None},
     )
     if chosen.pools and chosen.modes:

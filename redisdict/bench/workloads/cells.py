@@ -16,6 +16,7 @@ from typing import Any
 import redis
 
 from redisdict import PersistentDict
+from redisdict.bench.errors import WrongReply
 from redisdict.bench.placement import PlacementProbe
 from redisdict.bench.runner import Clock
 from redisdict.bench.series import Block
@@ -84,13 +85,19 @@ class WorkloadCell:
         self._calls = self._workload.prepare()
 
     def run(self, clock: Clock) -> Block:
-        timed = self._driver.run(clock, self._calls)
+        try:
+            timed = self._driver.run(clock, self._calls)
+        except KeyError as error:
+            raise _lost(error) from error
         self._replies = timed.replies
         return Block(timed.duration_ns, self._workload.count(timed.replies), timed.cpu_ns)
 
     def run_each(self, starts: Starts, clock: Clock, out: array[int]) -> int:
         """Time every call of the block by itself; gives back the number of operations."""
-        self._replies = self._driver.latencies(starts, clock, self._calls, out)
+        try:
+            self._replies = self._driver.latencies(starts, clock, self._calls, out)
+        except KeyError as error:
+            raise _lost(error) from error
         return self._workload.count(self._replies)
 
     def check(self) -> None:
@@ -221,6 +228,11 @@ class CellFactory:
                 return TaskDriver(self._loop, cell.concurrency)
             return AsyncDriver(self._loop)
         return ThreadDriver(cell.concurrency) if cell.concurrency > 1 else SyncDriver()
+
+
+def _lost(error: KeyError) -> WrongReply:
+    """What a dict says of a missing key, and every key that is asked for was stored before."""
+    return WrongReply(f"The item {error} was stored, and is not there any more.")
 
 
 def block_size(cell: Cell, spec: BenchmarkSpec) -> int:

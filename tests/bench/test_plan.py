@@ -1,0 +1,141 @@
+"""Which cells a run has, what each is compared with, and in what order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from redisdict.bench.plan import PlannedService, plan, weight
+from redisdict.bench.spec import PRESETS, Role, Table
+
+REDIS = PlannedService("Standard Redis")
+VALKEY = PlannedService("Valkey")
+SENTINEL = PlannedService("Redis Sentinel", has_own_pool=True)
+
+QUICK = PRESETS["quick"]
+
+
+def rows(spec=QUICK, services=(REDIS, VALKEY, SENTINEL)):
+    groups = plan(spec, services)
+    return [
+        (cell.service, cell.mode, cell.pool)
+        for group in groups
+        for cell in group.measured
+        if cell.table is Table.POOLS and cell.operation == "GET"
+    ]
+
+
+def test_rows_are_those_of_the_report_in_its_order() -> None:
+    assert rows() == [
+        ("Standard Redis", "ASYNC", "AsyncConnectionPool"),
+        ("Standard Redis", "ASYNC", "AsyncBlockingConnectionPool"),
+        ("Standard Redis", "ASYNC", "OptimizedAsyncConnectionPool"),
+        ("Standard Redis", "SYNC", "ConnectionPool"),
+        ("Standard Redis", "SYNC", "BlockingConnectionPool"),
+        ("Valkey", "ASYNC", "AsyncConnectionPool"),
+        ("Valkey", "ASYNC", "AsyncBlockingConnectionPool"),
+        ("Valkey", "ASYNC", "OptimizedAsyncConnectionPool"),
+        ("Valkey", "SYNC", "ConnectionPool"),
+        ("Valkey", "SYNC", "BlockingConnectionPool"),
+        ("Redis Sentinel", "ASYNC", "Default"),
+        ("Redis Sentinel", "SYNC", "Default"),
+    ]
+
+
+def test_each_service_has_a_group_and_the_dict_one_on_the_first() -> None:
+    groups = plan(QUICK, [REDIS, VALKEY])
+    assert [group.name for group in groups] == [
+        "Standard Redis: pools",
+        "Valkey: pools",
+        "Standard Redis: dict",
+    ]
+
+
+def test_every_group_has_the_reference_row_of_the_first_service_and_its_twin() -> None:
+    for group in plan(QUICK, [REDIS, VALKEY])[:2]:
+        assert len(group.twins) == 4
+        for cell in [*group.measured, *group.twins]:
+            reference = group.references[cell]
+            assert reference in group.cells
+            assert (reference.service, reference.mode, reference.pool, reference.operation) == (
+                "Standard Redis", "SYNC", "ConnectionPool", cell.operation,
+            )  # fmt: skip
+
+
+def test_the_reference_row_is_measured_once_where_it_is_a_row_of_the_table() -> None:
+    first, second, _ = plan(QUICK, [REDIS, VALKEY])
+    assert sum(cell.role is Role.REFERENCE for cell in first.cells) == 0
+    assert sum(cell.role is Role.REFERENCE for cell in second.cells) == 4
+    assert len(first.cells) == len(set(first.cells)) == 5 * 4 + 4
+
+
+def test_the_reference_is_measured_even_when_it_was_not_selected() -> None:
+    spec = replace(QUICK, modes=("ASYNC",), operations=("GET",), tables=(Table.POOLS,))
+    (group,) = plan(spec, [REDIS])
+    assert {cell.mode for cell in group.measured} == {"ASYNC"}
+    assert {group.references[cell].mode for cell in group.measured} == {"SYNC"}
+
+
+def test_sentinel_first_is_its_own_reference() -> None:
+    group = plan(replace(QUICK, tables=(Table.POOLS,)), [SENTINEL])[0]
+    assert {reference.pool for reference in group.references.values()} == {"Default"}
+
+
+def test_named_pools_apply_to_sentinel_too() -> None:
+    spec = replace(QUICK, pools=("BlockingConnectionPool",), tables=(Table.POOLS,))
+    assert rows(spec, [REDIS, SENTINEL]) == [
+        ("Standard Redis", "SYNC", "BlockingConnectionPool"),
+        ("Redis Sentinel", "SYNC", "BlockingConnectionPool"),
+    ]
+
+
+def test_dict_cells_are_compared_with_the_bare_commands_and_iterations_with_one_another() -> None:
+    group = plan(replace(QUICK, tables=(Table.DICT,)), [REDIS])[0]
+    assert {cell.variant for cell in group.measured} == {
+        "Sync (HSET)", "Sync (No HSET)", "Async (HSET)", "Async (No HSET)",
+    }  # fmt: skip
+    compared = {cell.operation: group.references[cell] for cell in group.measured}
+    assert {name: cell.operation for name, cell in compared.items()} == {
+        "Set": "SET", "Get": "GET", "Del": "DEL", "Iter": "Iter", "Items": "Items",
+    }  # fmt: skip
+    assert compared["Get"].pool == "ConnectionPool"
+    assert compared["Iter"].variant == "Sync (HSET)"
+    assert compared["Iter"].role is Role.MEASURED
+    assert len(group.twins) == 5
+
+
+def test_the_dict_uses_the_selected_pool_and_leaves_out_modes_without_one() -> None:
+    spec = replace(QUICK, pools=("AsyncBlockingConnectionPool",), tables=(Table.DICT,))
+    group = plan(spec, [REDIS])[0]
+    assert {(cell.mode, cell.pool) for cell in group.measured} == {
+        ("ASYNC", "AsyncBlockingConnectionPool")
+    }
+
+
+def test_concurrency_compares_pools_of_one_mode_with_few_and_many_connections() -> None:
+    spec = replace(QUICK, tables=(Table.CONCURRENCY,), concurrency=(10,), connections=(5, 64))
+    tasks, threads = plan(spec, [REDIS])
+    assert (tasks.name, threads.name) == ("Standard Redis: 10 tasks", "Standard Redis: 10 threads")
+    assert {cell.mode for cell in threads.measured} == {"SYNC"}
+    assert {cell.connections for cell in threads.measured} == {5, 64}
+    references = {threads.references[cell] for cell in threads.measured}
+    assert {(one.pool, one.connections) for one in references} == {("ConnectionPool", 64)}
+
+
+def test_workloads_are_compared_with_the_plain_command() -> None:
+    spec = replace(QUICK, tables=(Table.WORKLOADS,))
+    (group,) = plan(spec, [REDIS])
+    compared = {cell.operation: group.references[cell].operation for cell in group.measured}
+    assert compared["SET 10 kB"] == "SET"
+    assert compared["MIX 80/20"] == "GET"
+    assert compared["PIPE MULTI"] == "PIPE"
+
+
+def test_nothing_to_measure_is_no_group() -> None:
+    assert plan(QUICK, []) == ()
+    assert plan(replace(QUICK, operations=("ITER",), tables=(Table.POOLS,)), [REDIS]) == ()
+
+
+def test_long_blocks_weigh_more() -> None:
+    pools, items = plan(QUICK, [REDIS])
+    assert weight(items, replace(QUICK, iteration_items=5000)) > weight(items, QUICK)
+    assert weight(pools, QUICK) > 20
