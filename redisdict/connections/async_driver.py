@@ -44,7 +44,13 @@ class AsyncDriver:
             request = send(None)
             while True:
                 if type(request) is Sleep or type(request) is Call:
-                    request = send(await _outside(request))
+                    try:
+                        answer = await _outside(request)
+                    except BaseException as error:  # noqa: BLE001  # passed on, not swallowed
+                        # The operation may have something to undo before it passes this on.
+                        request = operation.throw(error)
+                    else:
+                        request = send(answer)
                     continue
                 reply = await self._exchange(request)
                 if isinstance(reply, ResponseError):

@@ -19,7 +19,7 @@ def pack(request: Any) -> bytes:
     if type(request) is not Batch:
         packed: bytes = pack_command(request)
         return packed
-    commands = [pack_command(command) for command in request.commands]
+    commands: list[bytes] = [pack_command(command) for command in request.commands]  # type: ignore[arg-type]  # its stub has tuples of one
     if request.is_atomic:
         commands = [MULTI, *commands, EXEC]
     return b"".join(commands)

@@ -20,8 +20,8 @@ __all__ = ["AsyncSentinelRoute", "route_async_pool", "route_pool"]
 class SentinelConnection(redis.sentinel.SentinelManagedConnection):
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         if not self.is_connected:
-            self.connect()
-        super().send_packed_command(command, check_health)
+            self.connect()  # type: ignore[no-untyped-call]  # redis-py's
+        super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]  # redis-py's
 
 
 class SentinelSSLConnection(SentinelConnection, redis.sentinel.SentinelManagedSSLConnection):
@@ -33,7 +33,7 @@ class AsyncSentinelConnection(redis.asyncio.sentinel.SentinelManagedConnection):
         self, command: bytes | str | Iterable[bytes], check_health: bool = True
     ) -> None:
         if not self.is_connected:
-            await self.connect()
+            await self.connect()  # type: ignore[no-untyped-call]  # redis-py's
         await super().send_packed_command(command, check_health)
 
 

@@ -46,7 +46,13 @@ class SyncDriver:
                     if connection is not None:
                         pool.release(connection)
                         connection = None
-                    request = send(_outside(request))
+                    try:
+                        answer = _outside(request)
+                    except BaseException as error:  # noqa: BLE001  # passed on, not swallowed
+                        # The operation may have something to undo before it passes this on.
+                        request = operation.throw(error)
+                    else:
+                        request = send(answer)
                     continue
                 if connection is None:
                     pool = self._backend.pool()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from redisdict.codec import get_codec
 from redisdict.connections import registry
@@ -22,6 +21,20 @@ __all__ = ["Binding"]
 
 K = TypeVar("K")
 V = TypeVar("V")
+T = TypeVar("T")
+
+
+class Run(Protocol):
+    """Runs an operation in the calling thread."""
+
+    def __call__(self, operation: Operation[T]) -> T: ...
+
+
+class AsyncRun(Protocol):
+    """Runs an operation in the running event loop."""
+
+    async def __call__(self, operation: Operation[T]) -> T: ...
+
 
 _BOUND = ("_operations", "_run", "_arun")
 
@@ -33,8 +46,8 @@ class Binding(Generic[K, V]):
     """Holds what a dict was asked to be; makes its operations and finds its drivers when used."""
 
     _operations: Operations[K, V]
-    _run: Callable[[Operation[Any]], Any]
-    _arun: Callable[[Operation[Any]], Awaitable[Any]]
+    _run: Run
+    _arun: AsyncRun
 
     def __init__(
         self,

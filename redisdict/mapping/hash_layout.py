@@ -23,8 +23,10 @@ SCAN_COUNT = 1000
 class HashLayout(Layout):
     """One HASH a dict.
 
-    Where the server's fields can expire (Redis 8, Valkey 9), timeouts use that. Elsewhere the
-    dict gets a fence (see `lua/hash.lua`), which a plain command runs into as WRONGTYPE.
+    While no item has a timeout, every operation is one plain command. The first timeout puts up a
+    fence (see `lua/hash.lua`), which a plain command runs into as WRONGTYPE; from then on this
+    object goes through the script. The expiry of fields that Redis 8 and Valkey 9 have is not used,
+    for their HLEN counts dead fields until a background job has removed them.
     """
 
     is_hash = True
@@ -56,36 +58,25 @@ class HashLayout(Layout):
     def set(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[None]:
         if timeout_ms is None:
             return self._either((b"HSET", self._key, field, value), "set", b"", field, value)
-        return self._timed(
-            (b"HSETEX", self._key, b"PX", timeout_ms, b"FIELDS", 1, field, value),
-            "set",
-            timeout_ms,
-            field,
-            value,
-        )
+        return self._script("set", timeout_ms, field, value)
 
     def set_many(
         self, pairs: Sequence[tuple[bytes, Argument]], timeout_ms: int | None
     ) -> Operation[None]:
-        is_native = timeout_ms is None or (yield from self._capabilities.field_expiry())
         for some in slices(pairs, CHUNK * COMMANDS_PER_BATCH):
-            chunks = list(slices(some, CHUNK))
+            chunks = [tuple(chain.from_iterable(chunk)) for chunk in slices(some, CHUNK)]
             replies = None
-            if is_native:
-                replies = yield from self._batch([self._set_command(c, timeout_ms) for c in chunks])
+            if timeout_ms is None:
+                replies = yield from self._batch([(b"HSET", self._key, *c) for c in chunks])
             if replies is None:
-                timeout = b"" if timeout_ms is None else timeout_ms
                 for chunk in chunks:
-                    yield from self._script("set", timeout, *chain.from_iterable(chunk))
+                    yield from self._script("set", _text(timeout_ms), *chunk)
 
     def add(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[int]:
         if timeout_ms is None:
             command = Once((b"HSETNX", self._key, field, value))
             return self._either(command, "add", b"", field, value)
-        command = Once(
-            (b"HSETEX", self._key, b"FNX", b"PX", timeout_ms, b"FIELDS", 1, field, value)
-        )
-        return self._timed(command, "add", timeout_ms, field, value)
+        return self._script("add", timeout_ms, field, value, is_repeatable=False)
 
     def delete(self, fields: Sequence[bytes]) -> Operation[int]:
         count = 0
@@ -95,51 +86,40 @@ class HashLayout(Layout):
         return count
 
     def pop(self, field: bytes) -> Operation[bytes | None]:
-        command = Once((b"HGETDEL", self._key, b"FIELDS", 1, field))
-        reply = yield from self._timed(command, "pop", field)
-        return reply[0] if isinstance(reply, list) else reply
+        if self._capabilities.has_hash_getdel and not self._is_fenced:
+            command = Once((b"HGETDEL", self._key, b"FIELDS", 1, field))
+            try:
+                reply = yield from self._either(command, "pop", field)
+            except ResponseError as error:
+                if "unknown command" not in str(error):
+                    raise
+                self._capabilities.has_hash_getdel = False
+            else:
+                value: bytes | None = reply[0] if isinstance(reply, list) else reply
+                return value
+        value = yield from self._script("pop", field, is_repeatable=False)
+        return value
 
     def popitem(self) -> Operation[Pair | None]:
         pair = yield from self._script("popitem", is_repeatable=False)
         return (pair[0], pair[1]) if pair else None
 
     def compare_and_set(self, field: bytes, expected: bytes, new: Argument) -> Operation[int]:
-        is_native = yield from self._capabilities.field_expiry()
-        command = b"HSETEX" if is_native else b"HSET"
-        reply: int = yield from self._script(
-            "compare_and_set", command, field, expected, new, is_repeatable=False
-        )
-        return reply
+        return self._script("compare_and_set", field, expected, new, is_repeatable=False)
 
     def compare_and_delete(self, field: bytes, expected: bytes) -> Operation[int]:
         return self._script("compare_and_delete", field, expected, is_repeatable=False)
 
     def incr(self, field: bytes, delta: float) -> Operation[bytes | int]:
         name = b"HINCRBY" if isinstance(delta, int) else b"HINCRBYFLOAT"
-        text = str(delta) if isinstance(delta, int) else repr(delta)
-        command = Once((name, self._key, field, text))
-        return self._either(command, "incr", name, field, text)
+        command = Once((name, self._key, field, repr(delta)))
+        return self._either(command, "incr", name, field, repr(delta))
 
     def touch(self, field: bytes, timeout_ms: int | None) -> Operation[int]:
-        if timeout_ms is None:
-            command: Command = (b"HPERSIST", self._key, b"FIELDS", 1, field)
-            reply = yield from self._timed(command, "touch", b"", field)
-        else:
-            command = (b"HPEXPIRE", self._key, timeout_ms, b"FIELDS", 1, field)
-            reply = yield from self._timed(command, "touch", timeout_ms, field)
-        # Natively one of 1 (done), -1 (had no time to live) and -2 (no such field), in a list;
-        # an empty list or nil from some versions when there is no hash at all.
-        if isinstance(reply, int):
-            return reply
-        return int(bool(reply) and reply[0] != -2)
+        return self._script("touch", _text(timeout_ms), field)
 
     def ttl(self, field: bytes) -> Operation[int]:
-        command = (b"HPTTL", self._key, b"FIELDS", 1, field)
-        reply = yield from self._timed(command, "ttl", field)
-        if isinstance(reply, int):
-            return reply
-        left: int = reply[0] if reply else -2
-        return left
+        return self._script("ttl", field)
 
     def length(self) -> Operation[int]:
         return self._either((b"HLEN", self._key), "len")
@@ -148,7 +128,7 @@ class HashLayout(Layout):
         yield (b"UNLINK", *self._keys)
 
     def expire(self, timeout_ms: int | None) -> Operation[int]:
-        return self._script("expire", b"" if timeout_ms is None else timeout_ms)
+        return self._script("expire", _text(timeout_ms))
 
     def memory_usage(self) -> Operation[int]:
         sizes = yield Batch([(b"MEMORY", b"USAGE", key, b"SAMPLES", 0) for key in self._keys])
@@ -183,61 +163,44 @@ class HashLayout(Layout):
         command = (b"HSCAN", self._key, cursor, *match, b"COUNT", SCAN_COUNT, *extra)
         return self._either(command, "scan", cursor, SCAN_COUNT, *only)
 
-    def _set_command(
-        self, pairs: Sequence[tuple[bytes, Argument]], timeout_ms: int | None
-    ) -> Command:
-        flat = chain.from_iterable(pairs)
-        if timeout_ms is None:
-            return (b"HSET", self._key, *flat)
-        return (b"HSETEX", self._key, b"PX", timeout_ms, b"FIELDS", len(pairs), *flat)
-
     def _either(self, command: Command, name: str, *arguments: Argument) -> Operation[Any]:
         """The plain command; behind a fence the operation of the script."""
         if not self._is_fenced:
             try:
                 return (yield command)
             except ResponseError as error:
-                yield from self._meet_fence(error)
-            if not self._is_fenced:
-                return (yield command)
+                self._meet_fence(error)
         return (
             yield from self._script(name, *arguments, is_repeatable=not isinstance(command, Once))
         )
 
-    def _timed(self, command: Command, name: str, *arguments: Argument) -> Operation[Any]:
-        """The native command where fields can expire, elsewhere the operation of the script."""
-        if (yield from self._capabilities.field_expiry()):
-            return (yield from self._either(command, name, *arguments))
-        return (
-            yield from self._script(name, *arguments, is_repeatable=not isinstance(command, Once))
-        )
-
-    def _batch(self, commands: list[Command]) -> Generator[Any, Any, list[Any] | None]:
+    def _batch(self, commands: Sequence[Command]) -> Generator[Any, Any, list[Any] | None]:
         """The replies of plain commands, or None behind a fence."""
-        for _ in range(2):
-            if self._is_fenced:
+        if self._is_fenced:
+            return None
+        replies: list[Any] = yield Batch(commands)
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                self._meet_fence(reply)
                 return None
-            replies: list[Any] = yield Batch(commands)
-            refused = [reply for reply in replies if isinstance(reply, ResponseError)]
-            if not refused:
-                return replies
-            yield from self._meet_fence(refused[0])
-        return None
+        return replies
 
-    def _meet_fence(self, error: ResponseError) -> Operation[None]:
-        """WRONGTYPE means a fence: adopt what is behind it, or go through the script from now on.
+    def _meet_fence(self, error: ResponseError) -> None:
+        """Go through the script from now on: WRONGTYPE means a fence, or a key that isn't ours,
+        which the script will find out.
 
         Raises:
-            redis.exceptions.ResponseError: it isn't a fence.
+            redis.exceptions.ResponseError: it is something else.
         """
         if not str(error).startswith("WRONGTYPE"):
             raise error
-        if not (yield from self._capabilities.field_expiry()):
-            self._is_fenced = True
-        elif not (yield from self._script("adopt")):
-            raise error
+        self._is_fenced = True
 
     def _script(
         self, name: str, *arguments: Argument, is_repeatable: bool = True
     ) -> Operation[Any]:
         return HASH.call(self._keys, name, *arguments, is_repeatable=is_repeatable)
+
+
+def _text(timeout_ms: int | None) -> Argument:
+    return b"" if timeout_ms is None else timeout_ms

@@ -34,7 +34,8 @@ class KeysLayout(Layout):
         self._escaped_prefix = escape_glob(names.item_prefix)
 
     def get(self, field: bytes) -> Operation[bytes | None]:
-        return (yield (b"GET", self._prefix + field))
+        value: bytes | None = yield (b"GET", self._prefix + field)
+        return value
 
     def get_many(self, fields: Sequence[bytes]) -> Operation[list[bytes | None]]:
         values: list[bytes | None] = []
@@ -47,7 +48,8 @@ class KeysLayout(Layout):
         return values
 
     def contains(self, field: bytes) -> Operation[int]:
-        return (yield (b"EXISTS", self._prefix + field))
+        count: int = yield (b"EXISTS", self._prefix + field)
+        return count
 
     def set(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[None]:
         yield self._set_command(field, value, timeout_ms)
@@ -80,7 +82,8 @@ class KeysLayout(Layout):
         return count
 
     def pop(self, field: bytes) -> Operation[bytes | None]:
-        return (yield Once((b"GETDEL", self._prefix + field)))
+        value: bytes | None = yield Once((b"GETDEL", self._prefix + field))
+        return value
 
     def popitem(self) -> Operation[Pair | None]:
         cursor = b"0"
@@ -100,20 +103,22 @@ class KeysLayout(Layout):
         return COMPARE_AND_DELETE.call((self._prefix + field,), expected, is_repeatable=False)
 
     def incr(self, field: bytes, delta: float) -> Operation[bytes | int]:
-        if isinstance(delta, int):
-            return (yield Once((b"INCRBY", self._prefix + field, str(delta))))
-        return (yield Once((b"INCRBYFLOAT", self._prefix + field, repr(delta))))
+        name = b"INCRBY" if isinstance(delta, int) else b"INCRBYFLOAT"
+        total: bytes | int = yield Once((name, self._prefix + field, repr(delta)))
+        return total
 
     def touch(self, field: bytes, timeout_ms: int | None) -> Operation[int]:
         key = self._prefix + field
         if timeout_ms is not None:
-            return (yield (b"PEXPIRE", key, timeout_ms))
+            is_there: int = yield (b"PEXPIRE", key, timeout_ms)
+            return is_there
         # PERSIST answers 0 to a key without a time to live as well as to no key.
         replies = yield Batch([(b"PERSIST", key), (b"EXISTS", key)], is_atomic=True)
         return int(replies[1])
 
     def ttl(self, field: bytes) -> Operation[int]:
-        return (yield (b"PTTL", self._prefix + field))
+        left_ms: int = yield (b"PTTL", self._prefix + field)
+        return left_ms
 
     def length(self) -> Operation[int]:
         count = 0
@@ -184,7 +189,7 @@ class KeysLayout(Layout):
         return (b"SET", self._prefix + field, value, b"PX", timeout_ms)
 
 
-def _all(commands: list[Command]) -> Operation[list[Any]]:
+def _all(commands: Sequence[Command]) -> Operation[list[Any]]:
     """The replies to all of them, in one round trip; the first error is raised."""
     replies = (yield Batch(commands)) if commands else []
     for reply in replies:

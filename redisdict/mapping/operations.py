@@ -218,7 +218,9 @@ class Operations(Generic[K, V]):
                 result = yield from self._keep(key, field, (yield Call(default)), timeout)
             else:
                 result = self._decode(stored)
-        except Exception:
+        except GeneratorExit:
+            raise  # the connection is lost; the lock goes with its time limit
+        except BaseException:
             yield from self.locks.release(field, token)
             raise
         yield from self.locks.release(field, token)

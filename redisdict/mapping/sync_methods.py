@@ -78,7 +78,7 @@ class SyncMethods(Binding[K, V], MutableMapping[K, V], Generic[K, V]):
             return NotImplemented
         return {**other, **self.copy()}
 
-    def __ior__(self, other: Mapping[K, V] | Iterable[tuple[K, V]]) -> SyncMethods[K, V]:  # type: ignore[misc]  # as dict's
+    def __ior__(self, other: Mapping[K, V] | Iterable[tuple[K, V]]) -> SyncMethods[K, V]:
         self.update(other)
         return self
 

@@ -60,7 +60,7 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
             redis.exceptions.ConnectionError: the server can't be reached, or no connection is
                 free (`MaxConnectionsError`, or after `timeout` seconds in the blocking pool).
         """
-        connection: Any = self.get_available_connection()
+        connection: Any = self.get_available_connection()  # type: ignore[no-untyped-call]  # redis-py's
         if connection.is_connected:
             idle_s = time.monotonic() - connection.returned_at
             if idle_s < IDLE_POLL_AFTER_S:
@@ -81,9 +81,8 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
         if connection.should_reconnect():
             await connection.disconnect(nowait=True)
         if self._announces_release:
-            await self._event_dispatcher.dispatch_async(
-                AsyncAfterConnectionReleasedEvent(connection)
-            )
+            dispatcher: Any = self._event_dispatcher
+            await dispatcher.dispatch_async(AsyncAfterConnectionReleasedEvent(connection))
         self._check_in(connection)
 
     def _check_in(self, connection: Any) -> None:

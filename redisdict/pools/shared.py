@@ -315,7 +315,8 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
             self._shared = task.result()
 
     async def _connect_shared(self) -> SharedConnection:
-        template = self.make_connection()  # never connected: it tells where to, and who we are
+        # Never connected: it tells where to, and who we are.
+        template = self.connection_class(**self.connection_kwargs)
         address, arguments = await self._target(template)
         timeout_s = template.socket_timeout
         try:

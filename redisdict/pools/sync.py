@@ -110,7 +110,8 @@ class ConnectionPool(redis.ConnectionPool):
         if connection.should_reconnect():
             connection.disconnect()
         if self._announces_release:
-            self._event_dispatcher.dispatch(AfterConnectionReleasedEvent(connection))
+            dispatcher: Any = self._event_dispatcher
+            dispatcher.dispatch(AfterConnectionReleasedEvent(connection))
         connection.returned_at = time.monotonic()
         self._available_connections.append(connection)
         if self._waiting:
@@ -153,8 +154,8 @@ class ConnectionPool(redis.ConnectionPool):
         if self.cache is not None:
             from redis.connection import CacheProxyConnection
 
-            connection = self.connection_class(**self.connection_kwargs)
-            return CacheProxyConnection(connection, self.cache, self._lock)
+            proxy: Any = CacheProxyConnection  # abstract to the type checker, not to Python
+            return proxy(self.connection_class(**self.connection_kwargs), self.cache, self._lock)
         return self.connection_class(**self.connection_kwargs)
 
     def _none_left(self) -> Any:

@@ -1,4 +1,4 @@
-"""Items that live for a time: alike in both layouts and on servers with and without field expiry."""
+"""Items that live for a time: alike in both layouts and on every server."""
 
 from __future__ import annotations
 

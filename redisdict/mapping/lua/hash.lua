@@ -1,10 +1,12 @@
 -- Operations on a dict kept as one hash, where no single command does them.
 --
--- On a server whose hash fields can't expire by themselves, the first item with a timeout puts up
--- a fence: the hash moves to a key of its own, and a string takes its place. A plain HGET or HSET
--- then gets WRONGTYPE, which tells a client to come here, however late it learns of it. So a dict
--- without timeouts pays nothing, and one with timeouts is right for everybody. When its last
--- timeout has gone the fence comes down.
+-- The first item with a timeout puts up a fence: the hash moves to a key of its own, and a string
+-- takes its place. A plain HGET or HSET then gets WRONGTYPE, which tells a client to come here,
+-- however late it learns of it. So a dict without timeouts pays nothing, and one with timeouts is
+-- right for everybody. When the last timeout has gone the fence comes down.
+--
+-- Dead items are removed when they are met, and some at every change. When all items of a dict
+-- have a deadline, its keys get the last one, so the server removes what nobody comes back to.
 --
 -- KEYS[1] the hash, or the fence in its place
 -- KEYS[2] the hash behind the fence
@@ -13,6 +15,7 @@
 
 local home, yard, deadlines = KEYS[1], KEYS[2], KEYS[3]
 local FENCE = 'redisdict: the items are behind the fence'
+local FENCE_OF_MORTAL = FENCE .. ', and expire() has been called'
 
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
@@ -21,27 +24,49 @@ local function number(value)
   return string.format('%.0f', value)
 end
 
-local fenced = redis.call('TYPE', home).ok == 'string' and redis.call('GET', home) == FENCE
+local sign = redis.call('TYPE', home).ok == 'string' and redis.call('GET', home)
+local fenced = sign == FENCE or sign == FENCE_OF_MORTAL
 local items = fenced and yard or home
+local changed = false
 
 local function fence()
   if fenced then return end
   redis.call('DEL', yard, deadlines)
   local left = redis.call('PTTL', home)
   if left ~= -2 then redis.call('RENAME', home, yard) end
-  redis.call('SET', home, FENCE)
-  if left > 0 then redis.call('PEXPIRE', home, left) end
+  sign = left >= 0 and FENCE_OF_MORTAL or FENCE
+  redis.call('SET', home, sign)
+  if left >= 0 then redis.call('PEXPIRE', home, math.max(left, 1)) end
   fenced, items = true, yard
 end
 
-local function unfence_if_needless()
-  if not fenced or redis.call('EXISTS', deadlines) == 1 then return end
+local function unfence()
   redis.call('DEL', home)
-  if redis.call('EXISTS', yard) == 1 then redis.call('RENAME', yard, home) end
+  if redis.call('EXISTS', yard) == 1 then
+    if sign == FENCE then redis.call('PERSIST', yard) end
+    redis.call('RENAME', yard, home)
+  end
   fenced, items = false, home
 end
 
+-- After every change: takes the fence down when it is needless, or sees to it that
+-- the server forgets the dict when its last item dies.
+local function settle()
+  if not fenced then return end
+  local mortal = redis.call('ZCARD', deadlines)
+  if mortal == 0 then return unfence() end
+  if sign == FENCE_OF_MORTAL then
+    redis.call('PEXPIRE', deadlines, math.max(redis.call('PTTL', home), 1))
+  elseif mortal == redis.call('HLEN', yard) then
+    local last = redis.call('ZRANGE', deadlines, -1, -1, 'WITHSCORES')[2]
+    for _, key in ipairs(KEYS) do redis.call('PEXPIREAT', key, number(tonumber(last) + 1)) end
+  else
+    for _, key in ipairs(KEYS) do redis.call('PERSIST', key) end
+  end
+end
+
 local function forget(field)
+  changed = true
   redis.call('HDEL', items, field)
   if fenced then redis.call('ZREM', deadlines, field) end
 end
@@ -57,19 +82,19 @@ local function sweep(most)
   if not fenced then return end
   local dead = redis.call('ZRANGEBYSCORE', deadlines, '-inf', number(now), 'LIMIT', 0, most)
   if #dead > 0 then
+    changed = true
     redis.call('HDEL', yard, unpack(dead))
     redis.call('ZREM', deadlines, unpack(dead))
   end
 end
 
 local function set_deadline(field, timeout_ms)
+  changed = true
   if timeout_ms == '' then
     if fenced then redis.call('ZREM', deadlines, field) end
     return
   end
   redis.call('ZADD', deadlines, number(now + tonumber(timeout_ms)), field)
-  local left = redis.call('PTTL', home)
-  if left > 0 then redis.call('PEXPIRE', deadlines, left) end
 end
 
 local operations = {}
@@ -100,7 +125,6 @@ function operations.set(timeout_ms, ...)
   sweep(100)
   redis.call('HSET', items, unpack(pairs))
   for position = 1, #pairs, 2 do set_deadline(pairs[position], timeout_ms) end
-  unfence_if_needless()
   return #pairs / 2
 end
 
@@ -116,10 +140,10 @@ end
 function operations.delete(...)
   local fields = {...}
   for _, field in ipairs(fields) do drop_if_dead(field) end
+  changed = true
   local count = redis.call('HDEL', items, unpack(fields))
   if fenced then redis.call('ZREM', deadlines, unpack(fields)) end
   sweep(100)
-  unfence_if_needless()
   return count
 end
 
@@ -128,7 +152,6 @@ function operations.pop(field)
   drop_if_dead(field)
   local value = redis.call('HGET', items, field)
   forget(field)
-  unfence_if_needless()
   return value
 end
 
@@ -144,15 +167,11 @@ function operations.popitem()
   return false
 end
 
--- compare_and_set HSET|HSETEX FIELD EXPECTED NEW -> 1 when the stored value was EXPECTED
-function operations.compare_and_set(command, field, expected, new)
+-- compare_and_set FIELD EXPECTED NEW -> 1 when the stored value was EXPECTED; its deadline stays
+function operations.compare_and_set(field, expected, new)
   drop_if_dead(field)
   if redis.call('HGET', items, field) ~= expected then return 0 end
-  if command == 'HSETEX' then
-    redis.call('HSETEX', items, 'KEEPTTL', 'FIELDS', 1, field, new)
-  else
-    redis.call('HSET', items, field, new)
-  end
+  redis.call('HSET', items, field, new)
   return 1
 end
 
@@ -161,13 +180,13 @@ function operations.compare_and_delete(field, expected)
   drop_if_dead(field)
   if redis.call('HGET', items, field) ~= expected then return 0 end
   forget(field)
-  unfence_if_needless()
   return 1
 end
 
 -- incr HINCRBY|HINCRBYFLOAT FIELD DELTA -> the new value
 function operations.incr(command, field, delta)
   drop_if_dead(field)
+  changed = true
   return redis.call(command, items, field, delta)
 end
 
@@ -177,7 +196,6 @@ function operations.touch(timeout_ms, field)
   if redis.call('HEXISTS', items, field) == 0 then return 0 end
   if timeout_ms ~= '' then fence() end
   set_deadline(field, timeout_ms)
-  unfence_if_needless()
   return 1
 end
 
@@ -214,7 +232,12 @@ end
 
 -- expire TIMEOUT_MS|'' -> 1 when the dict is there; the whole dict lives as long
 function operations.expire(timeout_ms)
-  local found = redis.call('EXISTS', items)
+  changed = true
+  local found = operations.len() > 0 and 1 or 0
+  if fenced then
+    sign = timeout_ms == '' and FENCE or FENCE_OF_MORTAL
+    redis.call('SET', home, sign)
+  end
   for _, key in ipairs(KEYS) do
     if timeout_ms == '' then redis.call('PERSIST', key)
     else redis.call('PEXPIRE', key, timeout_ms) end
@@ -222,17 +245,6 @@ function operations.expire(timeout_ms)
   return found
 end
 
--- adopt -> 1 when there was a fence; for a server whose fields expire by themselves, where the
--- dict was fenced by an older server: deadlines become the fields' own, and the fence comes down
-function operations.adopt()
-  if not fenced then return 0 end
-  local pairs = redis.call('ZRANGE', deadlines, 0, -1, 'WITHSCORES')
-  for position = 1, #pairs, 2 do
-    redis.call('HPEXPIREAT', yard, number(tonumber(pairs[position + 1])), 'FIELDS', 1, pairs[position])
-  end
-  redis.call('DEL', deadlines)
-  unfence_if_needless()
-  return 1
-end
-
-return operations[ARGV[1]](unpack(ARGV, 2))
+local result = operations[ARGV[1]](unpack(ARGV, 2))
+if changed then settle() end
+return result
