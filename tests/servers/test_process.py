@@ -1,9 +1,11 @@
 import os
+import re
 import signal
 import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import indent
 from typing import Literal
 
 import pytest
@@ -55,8 +57,7 @@ def test_a_server_answers_in_its_block_and_leaves_nothing_behind(
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 
     assert not is_alive(pid)
-    assert not directory.parent.exists()
-    assert processes_naming(str(directory.parent)) == []
+    assert not directory.exists()
 
 
 def test_a_socket_is_private_and_there_is_no_port(valkey: Program) -> None:
@@ -253,21 +254,21 @@ os.kill(os.getpid(), 9)
         os.kill(survivor, signal.SIGKILL)
 
 
+@pytest.mark.parametrize("kind", ["open to all", "a link"])
 def test_a_directory_of_somebody_else_is_refused(
-    valkey: Program, temporary: Path, monkeypatch: pytest.MonkeyPatch
+    python: Callable[..., PythonProcess], temporary: Path, kind: str
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(temporary))
-    root = temporary / f"redisdict-{os.getuid()}"
-    root.mkdir()
-    root.chmod(0o777)
-
-    with pytest.raises(ServerStartError, match=r"mode 777. Remove it, or set TMPDIR"):
-        ServerProcess(valkey)
-
-    root.rmdir()
-    elsewhere = temporary / "elsewhere"
+    root, elsewhere = temporary / f"redisdict-{os.getuid()}", temporary / "elsewhere"
     elsewhere.mkdir(mode=0o700)
-    root.symlink_to(elsewhere)
-    with pytest.raises(ServerStartError, match="only this user"):
-        ServerProcess(valkey)
+    if kind == "a link":
+        root.symlink_to(elsewhere)
+    else:
+        root.mkdir()
+        root.chmod(0o777)
+
+    owner = python(
+        f"try:{indent(OWNER, ' ')}\nexcept Exception as e: print(e)", temporary=temporary
+    )
+
+    assert re.search(r"with mode 777. Remove it, or set TMPDIR", owner.line())
     assert list(elsewhere.iterdir()) == []

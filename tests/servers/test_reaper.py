@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from redisdict.servers import reaper
+from tests.servers.conftest import eventually, processes_naming
 
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(["sleep", "60"])
+    # For a moment after the program was replaced it has no command line at all.
+    assert eventually(lambda: process.pid in processes_naming("sleep 60"))
     yield process
     process.kill()
     process.wait()
