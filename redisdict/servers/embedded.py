@@ -113,7 +113,8 @@ def stop_server(path: str | os.PathLike[str], *, timeout_s: float = 10.0) -> boo
             connection.recv(1024)  # nothing comes, the connection just ends
     if not _ended(home, timeout_s):
         if pid > 0:  # it is 0 for a server in another container
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         if not _ended(home, timeout_s):
             raise BackendUnavailable(f"The server of embedded://{home} (pid {pid}) doesn't end.")
     return True
