@@ -14,6 +14,22 @@ from redisdict.templatetags.redisdict_figures import NOTHING
 __all__ = ["FactRow", "flatten", "side_by_side"]
 
 
+#: What is another with every start of a server or run, so that a difference says nothing.
+VOLATILE = frozenset(
+    {
+        "connected clients",
+        "foreign cpu share",
+        "keys",
+        "load average",
+        "process id",
+        "run id",
+        "tcp port",
+        "uptime in seconds",
+        "used memory",
+    }
+)
+
+
 @dataclass(frozen=True)
 class FactRow:
     """One fact of several things beside one another."""
@@ -22,8 +38,13 @@ class FactRow:
     texts: list[str]
 
     @property
+    def is_volatile(self) -> bool:
+        return self.name.rpartition(": ")[2] in VOLATILE
+
+    @property
     def differs(self) -> bool:
-        return len(set(self.texts)) > 1
+        """Whether a reader should know that it isn't the same for all."""
+        return not self.is_volatile and len(set(self.texts)) > 1
 
 
 def flatten(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -37,11 +58,11 @@ def flatten(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
 
 
 def side_by_side(things: Sequence[Mapping[str, Any]]) -> list[FactRow]:
-    """The facts of all `things`, one column each; those that differ come first."""
+    """The facts of all `things`, one column each: what differs first, what says little last."""
     columns = [dict(flatten(thing)) for thing in things]
     names = dict.fromkeys(name for column in columns for name in column)
     rows = [FactRow(name, [column.get(name, NOTHING) for column in columns]) for name in names]
-    return sorted(rows, key=lambda row: not row.differs)
+    return sorted(rows, key=lambda row: (not row.differs, row.is_volatile))
 
 
 def _text(value: Any) -> str:
