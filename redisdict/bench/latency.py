@@ -48,7 +48,7 @@ class Latencies:
         ordered = sorted(times_ns)
 
         def at(percent: float) -> float | None:
-            if len(ordered) * (100 - percent) / 100 < LEAST_CALLS_BEYOND:
+            if round(len(ordered) * (100 - percent) / 100, 6) < LEAST_CALLS_BEYOND:
                 return None
             return percentile(ordered, percent) / 1000
 

@@ -41,7 +41,8 @@ def _lines(record: RunRecord) -> Iterator[str]:
     yield from _section("Further workloads", workload_table(record))
     reference = reference_name(record)
     if reference:
-        yield from _section(f"Speed relative to {reference}", pool_table(record), ratio_text)
+        ratios = pool_table(record).without_units()
+        yield from _section(f"Speed relative to {reference}", ratios, ratio_text)
     yield ""
     yield "**Conclusion:**"
     for sentence in conclusions(record) or ["Nothing was compared."]:

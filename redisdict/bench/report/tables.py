@@ -15,6 +15,8 @@ __all__ = ["ReportTable", "Row", "concurrency_table", "dict_table", "pool_table"
 
 MISSING = "-"
 
+UNIT = " (ops/s)"
+
 #: Of the dict's operations, those with a column; items with values stand in the footnote.
 DICT_COLUMNS = ("Set", "Get", "Del", "Iter")
 
@@ -35,6 +37,11 @@ class Row:
 class ReportTable:
     headings: tuple[str, ...]
     rows: tuple[Row, ...]
+
+    def without_units(self) -> ReportTable:
+        """For showing something else than ops/s in the columns."""
+        names = tuple(heading.removesuffix(UNIT) for heading in self.headings)
+        return ReportTable(names, self.rows)
 
 
 def pool_table(record: RunRecord) -> ReportTable:
@@ -108,7 +115,7 @@ def _table(
     for result in results:
         rows.setdefault(labels_of(result), {})[result.operation] = result
     return ReportTable(
-        (*labels, *(f"{operation} (ops/s)" for operation in operations)),
+        (*labels, *(f"{operation}{UNIT}" for operation in operations)),
         tuple(
             Row(row_labels, tuple(cells.get(operation) for operation in operations))
             for row_labels, cells in rows.items()
