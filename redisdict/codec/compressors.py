@@ -14,6 +14,8 @@ from typing import Final, Protocol
 from redisdict.codec import envelope
 from redisdict.exceptions import ConfigurationError
 
+_ZSTD_MODULE: Final = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+
 
 class Compressor(Protocol):
     """What a compressor has to have.
@@ -53,7 +55,7 @@ class ZstdCompressor:
     code = envelope.ZSTD
 
     def __init__(self) -> None:
-        self._zstd = _import_zstd()
+        self._zstd = _import_or_name_extra(_ZSTD_MODULE, extra="zstd")
         # Making a zstd compressor takes five times as long as compressing a kilobyte with it, and
         # one must not be used by two threads at once.
         self._of_thread = local()
@@ -79,7 +81,7 @@ class Lz4Compressor:
     _MAX_RATIO: Final = 255
 
     def __init__(self) -> None:
-        self._frame = _import_lz4()
+        self._frame = _import_or_name_extra("lz4.frame", extra="lz4")
 
     def compress(self, data: bytes) -> bytes:
         compressed: bytes = self._frame.compress(data, store_size=True)
@@ -123,24 +125,11 @@ def _too_long(max_length: int) -> ValueError:
     return ValueError(f"it would decompress to more than {max_length} bytes")
 
 
-def _import_zstd() -> ModuleType:
+def _import_or_name_extra(module: str, extra: str) -> ModuleType:
     try:
-        if sys.version_info >= (3, 14):
-            return import_module("compression.zstd")
-        return import_module("backports.zstd")
+        return import_module(module)
     except ImportError as error:
-        raise _missing_extra("zstd") from error
-
-
-def _import_lz4() -> ModuleType:
-    try:
-        return import_module("lz4.frame")
-    except ImportError as error:
-        raise _missing_extra("lz4") from error
-
-
-def _missing_extra(name: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"COMPRESSOR {name!r} needs a package that isn't installed: "
-        f"pip install 'django-redisdict[{name}]'."
-    )
+        raise ConfigurationError(
+            f"COMPRESSOR {extra!r} needs a package that isn't installed: "
+            f"pip install 'django-redisdict[{extra}]'."
+        ) from error

@@ -15,7 +15,7 @@ from ipaddress import (
     IPv6Interface,
     IPv6Network,
 )
-from itertools import count, repeat
+from itertools import chain, count, repeat
 from typing import Any, Final
 from uuid import UUID
 
@@ -23,7 +23,7 @@ import ormsgpack
 from django.db.models import Model
 from ormsgpack import Ext, Fragment, packb
 
-from redisdict.codec import instances, temporal
+from redisdict.codec import instances, ranges, temporal
 
 # Whatever ormsgpack would quietly store as something plainer is passed to the hook instead.
 OPTIONS: Final = (
@@ -44,12 +44,16 @@ PackHook = Callable[[Any], Any]
 UnpackHook = Callable[[int, bytes], Any]
 
 
-def pack(value: Any, hook: PackHook | None) -> bytes:
-    """Return the MessagePack form of a value; raise `MsgpackEncodeError` if it has none.
+NATIVE_INTEGERS: Final = range(-(2**63), 2**64)
+_LEAVES: Final = frozenset({str, bytes, float, bool, type(None)})
 
-    ormsgpack writes two levels more than its `Fragment`, which checks before reading, takes. Two
-    lists around the value, cut off again, make sure that whatever can be written can be read.
-    """
+
+def pack(value: Any, hook: PackHook | None) -> bytes:
+    """Return the MessagePack form of a value; raise `MsgpackEncodeError` if it has none."""
+    if type(value) in _LEAVES:
+        return packb(value, hook, OPTIONS)
+    # ormsgpack writes two levels more than its `Fragment`, which checks before reading, takes. Two
+    # lists around the value, cut off again, make sure that whatever can be written can be read.
     return packb([[value]], hook, OPTIONS)[2:]
 
 
@@ -58,7 +62,6 @@ class Scalar:
     """A type whose values have nothing inside: written as bytes of its own."""
 
     code: int
-    kind: type
     pack: Callable[[Any], bytes]
     unpack: Callable[[bytes], Any]
 
@@ -83,9 +86,7 @@ def _steps_of_set(_value: Any) -> Iterator[Step]:
 
 
 def _steps_by_alternate_keys(value: dict[Any, Any]) -> Iterator[Step]:
-    for key in value:
-        yield ", the key {}", key
-        yield "[{}]", key
+    return chain.from_iterable(((", the key {}", key), ("[{}]", key)) for key in value)
 
 
 def _steps_of_instance(value: Model) -> Iterator[Step]:
@@ -97,7 +98,6 @@ class Container:
     """A type that holds other values: written as the MessagePack array of its parts."""
 
     code: int
-    kind: type
     take_apart: Callable[[Any], Iterable[Any]]
     put_together: Callable[[list[Any]], Any]
     steps: Callable[[Any], Iterator[Step]]
@@ -105,9 +105,19 @@ class Container:
 
     def to_ext(self, parts: Iterable[Any], hook: PackHook | None) -> Ext:
         if self.is_unordered:
-            # Equal sets get equal bytes, whatever order this process iterates them in.
-            parts = map(Fragment, sorted(pack(part, hook) for part in parts))
+            parts = _in_fixed_order(list(parts), hook)
         return Ext(self.code, pack(list(parts), hook))
+
+
+def _in_fixed_order(parts: list[Any], hook: PackHook | None) -> Iterable[Any]:
+    """Return the elements of a set so that equal sets get equal bytes in every process."""
+    kinds = set(map(type, parts))
+    if kinds in ({str}, {bytes}):
+        return sorted(parts)
+    if kinds == {int} and min(parts) in NATIVE_INTEGERS and max(parts) in NATIVE_INTEGERS:
+        return sorted(parts)
+    # What has no order of its own is sorted by its bytes.
+    return map(Fragment, sorted(pack(part, hook) for part in parts))
 
 
 def _pack_integer(value: int) -> bytes:
@@ -139,7 +149,6 @@ def _by_text(code: int, kind: type) -> Scalar:
     """Return the extension of a type that its own `str()` describes completely."""
     return Scalar(
         code,
-        kind,
         pack=lambda value: str(value).encode(),
         unpack=lambda data: kind(data.decode()),
     )
@@ -154,43 +163,45 @@ def _pair_up(parts: list[Any]) -> dict[Any, Any]:
     return dict(zip(iterator, iterator, strict=True))
 
 
-_SCALARS: Final = (
-    Scalar(1, int, _pack_integer, _unpack_integer),
-    Scalar(2, str, _pack_text, _unpack_text),
-    _by_text(3, Decimal),
-    Scalar(4, datetime, temporal.pack_datetime, temporal.unpack_datetime),
-    Scalar(5, date, temporal.pack_date, temporal.unpack_date),
-    Scalar(6, time, temporal.pack_time, temporal.unpack_time),
-    Scalar(7, timedelta, temporal.pack_timedelta, temporal.unpack_timedelta),
-    Scalar(8, UUID, _pack_uuid, _unpack_uuid),
-    _by_text(14, IPv4Address),
-    _by_text(15, IPv6Address),
-    _by_text(16, IPv4Network),
-    _by_text(17, IPv6Network),
-    _by_text(18, IPv4Interface),
-    _by_text(19, IPv6Interface),
-)
-_MODEL_INSTANCE: Final = Container(
-    13, Model, instances.take_apart, instances.put_together, _steps_of_instance
-)
-_CONTAINERS: Final = (
-    Container(9, tuple, list, tuple, steps_by_number),
-    Container(10, set, list, set, _steps_of_set, is_unordered=True),
-    Container(11, frozenset, list, frozenset, _steps_of_set, is_unordered=True),
+SCALAR_OF_TYPE: Final[dict[type, Scalar]] = {
+    int: Scalar(1, _pack_integer, _unpack_integer),
+    str: Scalar(2, _pack_text, _unpack_text),
+    Decimal: _by_text(3, Decimal),
+    datetime: Scalar(4, temporal.pack_datetime, temporal.unpack_datetime),
+    date: Scalar(5, temporal.pack_date, temporal.unpack_date),
+    time: Scalar(6, temporal.pack_time, temporal.unpack_time),
+    timedelta: Scalar(7, temporal.pack_timedelta, temporal.unpack_timedelta),
+    UUID: Scalar(8, _pack_uuid, _unpack_uuid),
+    IPv4Address: _by_text(14, IPv4Address),
+    IPv6Address: _by_text(15, IPv6Address),
+    IPv4Network: _by_text(16, IPv4Network),
+    IPv6Network: _by_text(17, IPv6Network),
+    IPv4Interface: _by_text(18, IPv4Interface),
+    IPv6Interface: _by_text(19, IPv6Interface),
+}
+_CONTAINER_OF_TYPE: Final[dict[type, Container]] = {
+    tuple: Container(9, list, tuple, steps_by_number),
+    set: Container(10, list, set, _steps_of_set, is_unordered=True),
+    frozenset: Container(11, list, frozenset, _steps_of_set, is_unordered=True),
     # Only for dicts whose keys aren't all plain text; the others are MessagePack maps.
-    Container(12, dict, _alternate, _pair_up, _steps_by_alternate_keys),
-    _MODEL_INSTANCE,
+    dict: Container(12, _alternate, _pair_up, _steps_by_alternate_keys),
+}
+_MODEL_INSTANCE: Final = Container(
+    13, instances.take_apart, instances.put_together, _steps_of_instance
 )
+_RANGE: Final = Container(20, ranges.take_apart, ranges.put_together, steps_by_number)
 
-SCALAR_OF_TYPE: Final = {scalar.kind: scalar for scalar in _SCALARS}
-UNPACK_OF_CODE: Final = {scalar.code: scalar.unpack for scalar in _SCALARS}
-_CONTAINER_OF_TYPE: Final = {container.kind: container for container in _CONTAINERS}
-PUT_TOGETHER_OF_CODE: Final = {container.code: container.put_together for container in _CONTAINERS}
+UNPACK_OF_CODE: Final = {scalar.code: scalar.unpack for scalar in SCALAR_OF_TYPE.values()}
+PUT_TOGETHER_OF_CODE: Final = {
+    container.code: container.put_together
+    for container in (*_CONTAINER_OF_TYPE.values(), _MODEL_INSTANCE, _RANGE)
+}
 
 
 def container_of(kind: type) -> Container | None:
-    """Return the container that this very type is, or None."""
-    container = _CONTAINER_OF_TYPE.get(kind)
-    if container is None and issubclass(kind, Model):
+    """Return the container that values of this very type are, or None."""
+    if (container := _CONTAINER_OF_TYPE.get(kind)) is not None:
+        return container
+    if issubclass(kind, Model):
         return _MODEL_INSTANCE
-    return container
+    return _RANGE if ranges.is_range_type(kind) else None

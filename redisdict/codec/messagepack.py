@@ -24,6 +24,10 @@ from redisdict.codec.hook_errors import hook_errors
 from redisdict.codec.refusal import plain_form
 from redisdict.exceptions import DeserializationError
 
+# unpackb allocates lists of any announced length, crashes where the memory isn't there, and ignores
+# what follows the value. Making a Fragment checks structure and end first, and allocates nothing.
+_refuse_malformed: Final = Fragment
+
 
 def dumps(value: Any) -> bytes:
     """Return the MessagePack form of a value.
@@ -47,19 +51,13 @@ def loads(payload: bytes) -> Any:
     something that can't be made again here, such as an instance of a model that has changed.
     """
     try:
-        return _unpack(payload, _unpack_foreign)
+        _refuse_malformed(payload)
+        return unpackb(payload, ext_hook=_unpack_foreign)
     except ValueError as unpack_error:
         error = hook_errors.take() or unpack_error
     if isinstance(error, DeserializationError) or not isinstance(error, Exception):
         raise error
     raise DeserializationError(f"Stored MessagePack can't be read: {error!r}.") from error
-
-
-def _unpack(payload: bytes, hook: UnpackHook | None) -> Any:
-    # unpackb allocates a list of any announced length, and crashes where the memory isn't there; it
-    # also ignores bytes after the value. Fragment checks structure and end, and builds nothing.
-    Fragment(payload)
-    return unpackb(payload, ext_hook=hook)
 
 
 def _pack_hook(levels: int) -> PackHook:
@@ -90,7 +88,8 @@ def _unpack_hook(levels: int) -> UnpackHook:
             if (unpack := UNPACK_OF_CODE.get(code)) is not None:
                 return unpack(data)
             if (put_together := PUT_TOGETHER_OF_CODE.get(code)) is not None:
-                return put_together(_unpack(data, inner))
+                _refuse_malformed(data)
+                return put_together(unpackb(data, ext_hook=inner))
             raise ValueError(f"extension type {code} isn't known to this version")
         except BaseException as error:
             hook_errors.keep(error)

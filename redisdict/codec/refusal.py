@@ -14,7 +14,14 @@ from django.utils.safestring import SafeString
 
 
 class Unstorable(Exception):
-    """A value, perhaps inside the one to be stored, has no exact stored form; says what to do."""
+    """A value, perhaps inside the one to be stored, has no exact stored form; says what to do.
+
+    `steps` leads from that value out to the one to be stored: templates and what to put into them.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.steps: list[tuple[str, Any]] = []
 
 
 _PLAIN_TYPES: Final = (dict, list, tuple, set, frozenset, str, int, float, bytes)

@@ -4,15 +4,16 @@ It is taken for the values that ormsgpack refuses: some can be stored all the sa
 that aren't str, text with lone surrogates), for the others it finds the place to name.
 """
 
-from collections.abc import Iterable, Iterator
-from itertools import repeat
+from collections.abc import Callable, Iterable
+from itertools import islice, repeat
 from reprlib import repr as short_repr
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ormsgpack import Ext, MsgpackEncodeError
 
 from redisdict.codec.extensions import (
     MAX_NESTED_CONTAINERS,
+    NATIVE_INTEGERS,
     SCALAR_OF_TYPE,
     Container,
     Step,
@@ -24,69 +25,77 @@ from redisdict.codec.extensions import (
 from redisdict.codec.refusal import Unstorable, plain_form
 from redisdict.exceptions import SerializationError
 
-_NATIVE_TYPES: Final = (type(None), bool, float, bytes, bytearray)
-_NATIVE_INTEGERS: Final = range(-(2**63), 2**64)
+T = TypeVar("T")
 
-# A place inside a value: the place around it and the step from there. Made for every element, put
-# into words only in an error.
-_Place = tuple["_Place", Step] | None
+_NATIVE_TYPES: Final = frozenset({type(None), bool, float, bytes, bytearray})
 
 
 def dumps(value: Any) -> bytes:
     """Return the MessagePack form of a value, or raise `SerializationError` with the place."""
     try:
-        prepared = _prepare(value, None, MAX_NESTED_CONTAINERS)
+        prepared = _prepare(value, MAX_NESTED_CONTAINERS)
+    except Unstorable as error:
+        raise SerializationError(f"{_place(error)}: {error}.") from None
     except RecursionError as error:
         raise _too_deep() from error
-    try:
-        return pack(prepared, None)
-    except MsgpackEncodeError as error:
-        # Nothing is left that ormsgpack has no form for.
-        raise _too_deep() from error
+    return _or_too_deep(pack, prepared)
 
 
-def _prepare(value: Any, place: _Place, levels: int) -> Any:
+def _prepare(value: Any, levels: int) -> Any:
     """Return the value with an extension in the place of all that MessagePack doesn't have."""
     kind = type(value)
-    if kind in _NATIVE_TYPES or (kind is int and value in _NATIVE_INTEGERS):
+    if kind in _NATIVE_TYPES:
         return value
     if kind is str and _is_encodable(value):
         return value
+    if kind is int and value in NATIVE_INTEGERS:
+        return value
     if kind is list:
-        # map and not a comprehension, which would be one more Python frame for each level.
-        return list(map(_prepare, value, _places(place, steps_by_number(value)), repeat(levels)))
+        return _prepare_all(value, levels, steps_by_number, value)
     if kind is dict and all(type(key) is str and _is_encodable(key) for key in value):
-        places = _places(place, steps_by_key(value))
-        return dict(zip(value, map(_prepare, value.values(), places, repeat(levels)), strict=True))
+        items = _prepare_all(value.values(), levels, steps_by_key, value)
+        return dict(zip(value, items, strict=True))
     if kind is memoryview:
         return value.tobytes()
+    if (scalar := SCALAR_OF_TYPE.get(kind)) is not None:
+        return scalar.to_ext(value)
+    if (container := container_of(kind)) is not None:
+        return _to_ext(container, value, levels)
+    return _prepare(plain_form(value), levels)
+
+
+def _prepare_all(
+    parts: Iterable[Any], levels: int, steps: Callable[[Any], Iterable[Step]], value: Any
+) -> list[Any]:
+    prepared: list[Any] = []
     try:
-        if (scalar := SCALAR_OF_TYPE.get(kind)) is not None:
-            return scalar.to_ext(value)
-        if (container := container_of(kind)) is not None:
-            return _to_ext(container, value, place, levels)
-        plain = plain_form(value)
+        # map and not a comprehension, which would be one more Python frame for each level.
+        prepared.extend(map(_prepare, parts, repeat(levels)))
     except Unstorable as error:
-        raise SerializationError(f"{_in_words(place)}: {error}.") from None
-    return _prepare(plain, place, levels)
+        # As many parts are prepared as come before the one that can't be.
+        error.steps += islice(steps(value), len(prepared), len(prepared) + 1)
+        raise
+    return prepared
 
 
-def _to_ext(container: Container, value: Any, place: _Place, levels: int) -> Ext:
+def _to_ext(container: Container, value: Any, levels: int) -> Ext:
     if not levels:
         raise _too_deep()
-    places = _places(place, container.steps(value))
-    parts = list(map(_prepare, container.take_apart(value), places, repeat(levels - 1)))
+    parts = _prepare_all(container.take_apart(value), levels - 1, container.steps, value)
+    return _or_too_deep(container.to_ext, parts)
+
+
+def _or_too_deep(write: Callable[[Any, None], T], prepared: Any) -> T:
     try:
-        return container.to_ext(parts, None)
+        return write(prepared, None)
     except MsgpackEncodeError as error:
+        # ormsgpack has a form for all that is left, so only the depth can be wrong.
         raise _too_deep() from error
 
 
-def _places(around: _Place, steps: Iterable[Step]) -> Iterator[_Place]:
-    return ((around, step) for step in steps)
-
-
 def _is_encodable(text: str) -> bool:
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -94,12 +103,9 @@ def _is_encodable(text: str) -> bool:
     return True
 
 
-def _in_words(place: _Place) -> str:
-    steps: list[str] = []
-    while place is not None:
-        place, (template, name) = place
-        steps.append(template.format(short_repr(name)))
-    return "value" + "".join(reversed(steps))
+def _place(error: Unstorable) -> str:
+    steps = (template.format(short_repr(name)) for template, name in reversed(error.steps))
+    return "value" + "".join(steps)
 
 
 def _too_deep() -> SerializationError:

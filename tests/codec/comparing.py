@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db.models import Model
+from psycopg.types.range import Range
 
 
 def assert_same(actual: Any, expected: Any) -> None:
@@ -29,6 +30,8 @@ def assert_same(actual: Any, expected: Any) -> None:
     elif isinstance(expected, datetime | time):
         assert repr(actual) == repr(expected)
         assert type(actual.tzinfo) is type(expected.tzinfo)
+    elif isinstance(expected, Range):
+        assert_same(vars_of_range(actual), vars_of_range(expected))
     elif isinstance(expected, Model):
         names = [field.attname for field in expected._meta.concrete_fields]
         held = {name: expected.__dict__[name] for name in names if name in expected.__dict__}
@@ -37,6 +40,10 @@ def assert_same(actual: Any, expected: Any) -> None:
         assert actual._state.adding == expected._state.adding
     else:
         assert actual == expected
+
+
+def vars_of_range(value: Range[Any]) -> list[Any]:
+    return [value.isempty, value.lower, value.upper, value.bounds]
 
 
 def fingerprint(element: Hashable) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
+from psycopg.types.range import Range
 
 # Text with lone surrogates too, which neither UTF-8 nor most serializers can hold.
 text = st.text(st.characters(exclude_categories=[])) | st.text(max_size=100)
@@ -44,6 +45,18 @@ ip_others: st.SearchStrategy[Any] = (
     | st.builds(ipaddress.IPv6Interface, st.tuples(st.ip_addresses(v=6), st.integers(0, 128)))
 )
 
+
+def ranges_of(ends: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Ranges as PostgreSQL gives them: with and without ends, and the empty one."""
+    pairs = st.tuples(st.none() | ends, st.none() | ends)
+    bounds = st.sampled_from(["[)", "(]", "()", "[]"])
+    return st.builds(lambda pair, kind: Range(*pair, kind), pairs, bounds) | st.just(
+        Range(empty=True)
+    )
+
+
+ranges = ranges_of(st.integers()) | ranges_of(decimals) | ranges_of(st.datetimes(timezones=zones))
+
 hashable_scalars: st.SearchStrategy[Any] = st.one_of(
     st.none(),
     st.booleans(),
@@ -68,7 +81,7 @@ hashables: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3).map(tuple) | st.frozensets(inner, max_size=3),
     max_leaves=4,
 )
-scalars = hashable_scalars | decimals
+scalars = hashable_scalars | decimals | ranges
 values: st.SearchStrategy[Any] = st.recursive(
     scalars,
     lambda inner: st.one_of(

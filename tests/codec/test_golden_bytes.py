@@ -19,6 +19,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
+from psycopg.types.range import Range
 
 from redisdict.codec import Codec, get_codec
 from tests.codec.comparing import assert_same
@@ -90,6 +91,10 @@ EXTENSIONS: list[tuple[Any, bytes]] = [
     ),
     ((1, "a", ()), b"\x80\xc7\x07\t\x93\x01\xa1a\xd4\t\x90\xec\xcb\xc7\x8d"),
     ({3, 1, "b"}, b"\x80\xc7\x05\n\x93\x01\x03\xa1b._`;"),
+    ({10, 9, -1}, b"\x80\xd6\n\x93\xff\t\n\xef\xfa\xd7\xbb"),
+    ({"bb", "a"}, b"\x80\xc7\x06\n\x92\xa1a\xa2bbhH\xce\x0b"),
+    (Range(1, 5), b"\x80\xc7\x06\x14\x93\x01\x05\xa2[)>\x96\x9a\xdc"),
+    (Range(empty=True), b"\x80\xd6\x14\x93\xc0\xc0\xc0\x086\xb9*"),
     (frozenset({b"x", None}), b"\x80\xc7\x05\x0b\x92\xc0\xc4\x01x\x0e\xe9(\xc4"),
     (
         {1: "a", (2, 3): {"b": None}},
@@ -184,4 +189,4 @@ def test_every_serializer_and_compressor_is_here() -> None:
     first_bytes = {stored[0] for _value, stored in COMPRESSED}
     assert first_bytes == {0x80 | c << 4 | s for c in (1, 2, 3) for s in (0, 1, 3)}
     codes = {stored[i] for _value, stored in EXTENSIONS for i in range(1, 6)}
-    assert set(range(1, 20)) <= codes
+    assert set(range(1, 21)) <= codes

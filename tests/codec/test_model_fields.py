@@ -90,6 +90,12 @@ def test_a_whole_instance(saved: EveryField) -> None:
     assert back.foreign_key.name == "Ann"
 
 
+def test_a_file_that_was_looked_at(saved: EveryField) -> None:
+    assert isinstance(saved.file, FieldFile)
+    back = store_and_read(saved)
+    assert back.file == saved.file
+
+
 def test_a_loaded_instance_can_be_saved_again(saved: EveryField) -> None:
     back = store_and_read(saved)
     back.char = "new"

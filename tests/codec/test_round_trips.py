@@ -18,7 +18,7 @@ from tests.codec.strategies import values
 codec = get_codec("msgpack", None)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(values)
 def test_any_value_comes_back_the_same(value: Any) -> None:
     assert_same(codec.decode(codec.encode(value)), value)

@@ -6,6 +6,7 @@ import threading
 from itertools import product
 
 import pytest
+from psycopg.types.range import Range
 
 from redisdict.codec import Codec, get_codec, lookup
 from redisdict.exceptions import ConfigurationError, DeserializationError, SerializationError
@@ -160,3 +161,10 @@ def test_a_missing_extra_is_named(
         Codec("msgpack", compressor)
     with pytest.raises(DeserializationError, match=install):
         Codec("msgpack").decode(stored)
+
+
+def test_a_range_needs_psycopg_to_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = get_codec().encode(Range(1, 5))
+    monkeypatch.setitem(sys.modules, "psycopg.types.range", None)
+    with pytest.raises(DeserializationError, match="psycopg"):
+        get_codec().decode(stored)
