@@ -11,8 +11,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from redisdict.admin.facts import side_by_side
-from redisdict.admin.tables import TITLES
-from redisdict.bench.compare import Change, cell_name, compare, obstacles
+from redisdict.admin.tables import TITLES, cell_label
+from redisdict.bench.compare import Change, compare, obstacles
 from redisdict.bench.results import CellStatus, RunRecord
 from redisdict.bench.spec import Table
 from redisdict.bench.statistics import Verdict
@@ -42,9 +42,10 @@ class ComparedTable:
     changes: list[Change]
     forest: Chart | None
 
-    def lines(self) -> Iterator[tuple[Change, str]]:
+    def lines(self) -> Iterator[tuple[str, Change, str]]:
+        """Each cell in words, its change, and the verdict in words."""
         for change in self.changes:
-            yield change, str(VERDICT_TEXTS[change.verdict])
+            yield cell_label(change.after), change, str(VERDICT_TEXTS[change.verdict])
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _table(number: int, table: Table, changes: list[Change]) -> ComparedTable:
         title=_("Change of speed: %(table)s") % {"table": TITLES[table]},
         kind="dots",
         label_title=_("cell"),
-        labels=[change.name for change, _ratio in comparable],
+        labels=[cell_label(change.after) for change, _ratio in comparable],
         series=[
             Series(
                 label=_("now against before"),
@@ -123,7 +124,7 @@ def _table(number: int, table: Table, changes: list[Change]) -> ComparedTable:
 
 def _measured(record: RunRecord) -> dict[tuple[Any, ...], str]:
     return {
-        result.key: cell_name(result)
+        result.key: cell_label(result)
         for result in record.results
         if result.status is CellStatus.MEASURED
     }

@@ -12,7 +12,7 @@ from redisdict.bench.results import CellResult
 from redisdict.bench.spec import MODES
 from redisdict.charts import Axis, Chart, Point, Series
 
-__all__ = ["latency_charts", "throughput_charts"]
+__all__ = ["latency_charts", "spread_charts", "throughput_charts"]
 
 #: These move so many items a call that they would flatten every other bar.
 BULK_OPERATIONS = frozenset({"PIPE", "Iter", "Items"})
@@ -53,13 +53,37 @@ def latency_charts(table: ResultTable) -> Iterator[Chart]:
                 title=_("Latency of %(operation)s") % {"operation": operation},
                 kind="dots",
                 label_title=", ".join(table.key_titles),
-                labels=[_row_label(table, row) for row, _cell in cells],
+                labels=[table.label(row) for row, _cell in cells],
                 series=[
                     Series(label=label, points=[Point(getattr(cell, name)) for _row, cell in cells])
                     for label, name in PERCENTILES
+                    if any(getattr(cell, name) is not None for _row, cell in cells)
                 ],
                 axis=Axis(label=_("µs a call"), is_logarithmic=True),
             )
+
+
+def spread_charts(table: ResultTable) -> Iterator[Chart]:
+    """How much the blocks of each cell differ from round to round, which its ratio is free of."""
+    rows = [row for row in table.rows if row.is_measured]
+    if rows:
+        yield Chart(
+            id=f"spread-{table.table}",
+            title=_("Spread over the rounds"),
+            kind="dots",
+            label_title=", ".join(table.key_titles),
+            labels=[table.label(row) for row in rows],
+            series=[
+                Series(label=column, points=[_spread_point(row.cells.get(column)) for row in rows])
+                for column in table.columns
+            ],
+            axis=Axis(label=_("median deviation from the median block, %")),
+        )
+
+
+def _spread_point(cell: CellResult | None) -> Point:
+    spread = cell.details.get("spread") if cell is not None else None
+    return Point(None if spread is None else spread * 100)
 
 
 def _throughput(table: ResultTable, rows: Sequence[ResultRow], suffix: str, what: str) -> Chart:
@@ -70,7 +94,7 @@ def _throughput(table: ResultTable, rows: Sequence[ResultRow], suffix: str, what
         title=_("Throughput: %(what)s") % {"what": what},
         kind="bars",
         label_title=", ".join(table.key_titles),
-        labels=[_row_label(table, row) for row in rows],
+        labels=[table.label(row, without="mode") for row in rows],
         series=[
             Series(
                 label=operation,
@@ -95,8 +119,3 @@ def _throughput_point(cell: CellResult | None) -> Point:
         return Point(cell.ops_per_second)
     scale = cell.ops_per_second / cell.ratio
     return Point(cell.ops_per_second, cell.ratio_low * scale, cell.ratio_high * scale)
-
-
-def _row_label(table: ResultTable, row: ResultRow) -> str:
-    parts = zip(table.key_fields, row.key, strict=True)
-    return " · ".join(str(value) for name, value in parts if value != "" and name != "mode")

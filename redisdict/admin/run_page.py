@@ -11,7 +11,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from redisdict.admin.facts import flatten, side_by_side
-from redisdict.admin.run_charts import latency_charts, throughput_charts
+from redisdict.admin.run_charts import latency_charts, spread_charts, throughput_charts
 from redisdict.admin.tables import ResultTable, result_tables
 from redisdict.bench.store import load_record
 from redisdict.charts import Chart
@@ -27,7 +27,7 @@ class Section:
 
     table: ResultTable
     throughput: list[Chart]
-    latency: list[Chart]
+    details: list[Chart]
 
 
 def run_context(run: BenchmarkRun) -> dict[str, Any]:
@@ -38,7 +38,11 @@ def run_context(run: BenchmarkRun) -> dict[str, Any]:
     return {
         "summary": list(_summary(run)),
         "sections": [
-            Section(table, list(throughput_charts(table)), list(latency_charts(table)))
+            Section(
+                table,
+                list(throughput_charts(table)),
+                [*latency_charts(table), *spread_charts(table)],
+            )
             for table in result_tables(record.results)
         ],
         "servers": list(servers),

@@ -14,7 +14,7 @@ from redisdict.bench.spec import DICT_OPERATIONS, MODES, POOL_OPERATIONS, Table
 from redisdict.models import BenchmarkResult
 from redisdict.templatetags.redisdict_figures import NOTHING
 
-__all__ = ["KEY_FIELDS", "ResultRow", "ResultTable", "result_tables"]
+__all__ = ["TITLES", "ResultRow", "ResultTable", "cell_label", "result_tables"]
 
 #: What tells one row of a table from another, as fields of `BenchmarkResult`.
 KEY_FIELDS: dict[Table, tuple[str, ...]] = {
@@ -41,6 +41,8 @@ COLUMN_ORDER: dict[Table, tuple[str, ...]] = {
     Table.CONCURRENCY: POOL_OPERATIONS,
     Table.WORKLOADS: MODES,
 }
+
+SEPARATOR = " · "
 
 STATUS_TEXTS = dict(BenchmarkResult.Status.choices)
 
@@ -91,6 +93,11 @@ class ResultTable:
         for row in self.rows:
             yield self.key_texts(row), row, [row.cells.get(column) for column in self.columns]
 
+    def label(self, row: ResultRow, *, without: str = "") -> str:
+        """The key of a row in one text, perhaps without one of its fields."""
+        parts = zip(self.key_fields, self.key_texts(row), strict=True)
+        return SEPARATOR.join(text for name, text in parts if name != without)
+
     def key_texts(self, row: ResultRow) -> list[str]:
         return [
             _key_text(name, value) for name, value in zip(self.key_fields, row.key, strict=True)
@@ -140,3 +147,14 @@ def _key_text(name: str, value: str | int) -> str:
     if name == "connections" and value == 0:
         return _("default")
     return str(value) or NOTHING
+
+
+def cell_label(result: CellResult) -> str:
+    """One cell in words, its parts set apart so that a chart can break the line there."""
+    parts = [result.service, result.variant or f"{result.mode} {result.pool}"]
+    if result.concurrency > 1:
+        parts.append(
+            _("%(workers)d workers, %(connections)d connections")
+            % {"workers": result.concurrency, "connections": result.connections}
+        )
+    return SEPARATOR.join([*parts, result.operation])

@@ -13,7 +13,8 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from redisdict.admin.compare import VERDICT_TEXTS
-from redisdict.bench.compare import Change, cell_name, compare
+from redisdict.admin.tables import cell_label
+from redisdict.bench.compare import Change, compare
 from redisdict.bench.results import CellKey, CellResult, CellStatus, RunRecord
 from redisdict.bench.statistics import Verdict
 from redisdict.bench.store import load_record
@@ -77,7 +78,7 @@ def trend_context(query: Mapping[str, str]) -> dict[str, Any]:
 def _cells(record: RunRecord) -> dict[str, str]:
     """What can be chosen: the measured cells of the latest run, as (value, name)."""
     return {
-        json.dumps(result.key): cell_name(result)
+        json.dumps(result.key): cell_label(result)
         for result in record.results
         if result.status is CellStatus.MEASURED
     }
@@ -113,7 +114,7 @@ def _chart(name: str, points: list[TrendPoint]) -> Chart:
     values = [Point(p.cell.ratio, p.cell.ratio_low, p.cell.ratio_high) for p in points]
     return Chart(
         id="trend",
-        title=_("Trend: %(cell)s") % {"cell": name},
+        title=_("Speed of %(cell)s, run by run") % {"cell": name},
         kind="lines",
         label_title=_("run"),
         labels=[

@@ -64,7 +64,7 @@ def test_verdicts_and_forest_plot(viewer: Client) -> None:
 
     [forest] = page.data
     assert forest["reference"] == 1.0
-    assert forest["labels"] == [f"Valkey SYNC ConnectionPool {name}" for name in "ABCD"]
+    assert forest["labels"] == [f"Valkey · SYNC ConnectionPool · {name}" for name in "ABCD"]
     [series] = forest["series"]
     assert series["values"] == pytest.approx([1.2, 0.8, 1.0, 1.0])
     assert series["low"][0] < 1.2 < series["high"][0]
@@ -102,7 +102,7 @@ def test_cells_that_cannot_be_compared_say_why(viewer: Client) -> None:
     assert {row["Change"] for row in rows.values()} == {"\N{EN DASH}"}
     assert all(row["Verdict"].startswith("not comparable ") for row in rows.values())
     assert "2 cells were measured only before" in page.text  # B failed now
-    assert "1 cell was measured only now Valkey SYNC ConnectionPool F" in page.text
+    assert "1 cell was measured only now Valkey · SYNC ConnectionPool · F" in page.text
 
 
 def test_runs_of_two_machines_are_not_compared(viewer: Client) -> None:

@@ -7,7 +7,7 @@
     maximumSignificantDigits: 4,
   });
   const POINT_STYLES = ["circle", "rect", "triangle", "rectRot", "rectRounded", "star"];
-  const ROW_HEIGHT = 12; // pixels for one bar or dot of a horizontal chart
+  const ROW_HEIGHT = 12; // pixels for one bar of a horizontal chart
   const drawn = new Map();
 
   function colours(figure) {
@@ -98,9 +98,19 @@
     };
   }
 
+  // Whatever is drawn on the axis that isn't a value itself: the ends of intervals, the reference.
+  function extent(data, axisName) {
+    const ends = data.series
+      .filter((series) => series.axis === axisName)
+      .flatMap((series) => [...series.low, ...series.high, data.reference])
+      .filter((end) => typeof end === "number");
+    return ends.length ? { suggestedMin: Math.min(...ends), suggestedMax: Math.max(...ends) } : {};
+  }
+
   function valueScale(axis, data, palette, isSecond) {
     const horizontal = data.horizontal;
     return {
+      ...extent(data, isSecond ? "second" : "main"),
       type: axis.logarithmic ? "logarithmic" : "linear",
       axis: horizontal ? "x" : "y",
       position: horizontal ? (isSecond ? "top" : "bottom") : isSecond ? "right" : "left",
@@ -120,10 +130,18 @@
     return `${label}: ${value}` + (known ? ` [${format.format(from)}, ${format.format(to)}]` : "");
   }
 
+  // On a narrow screen a label has a line for each of its parts.
+  const narrow = matchMedia("(max-width: 767px)");
+  const wrapped = (label) => (narrow.matches ? label.split(" · ") : label);
+
   function configuration(data, palette) {
     const scales = {
       [data.horizontal ? "y" : "x"]: {
-        ticks: { color: palette.text, autoSkip: !data.horizontal },
+        ticks: {
+          color: palette.text,
+          autoSkip: !data.horizontal,
+          font: { size: narrow.matches ? 10 : 12 },
+        },
         grid: { display: false },
         offset: true,
       },
@@ -132,7 +150,7 @@
     if (data.second_axis) scales.second = valueScale(data.second_axis, data, palette, true);
     return {
       data: {
-        labels: data.labels,
+        labels: data.labels.map(wrapped),
         datasets: data.series.map((series, index) => dataset(series, index, data, palette)),
       },
       options: {
@@ -160,8 +178,8 @@
     const canvas = figure.querySelector("canvas");
     figure.hidden = false;
     if (data.horizontal) {
-      const perLabel = data.kind === "bars" ? data.series.length : 1.8;
-      const height = 110 + data.labels.length * (perLabel * ROW_HEIGHT + 10);
+      const lines = data.kind === "bars" ? data.series.length : narrow.matches ? 3 : 1.5;
+      const height = 110 + data.labels.length * (lines * ROW_HEIGHT + 10);
       canvas.parentElement.style.height = `${height}px`;
     }
     drawn.get(figure)?.destroy();
@@ -174,6 +192,8 @@
   new MutationObserver(drawAll).observe(document.documentElement, {
     attributeFilter: ["data-theme"],
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+  for (const query of [narrow, matchMedia("(prefers-color-scheme: dark)")]) {
+    query.addEventListener("change", drawAll);
+  }
   drawAll();
 })();
