@@ -67,9 +67,15 @@ class Codec:
         self.compress_min_length = compress_min_length
         self.max_decoded_length = max_decoded_length
 
-        readers: list[Serializer] = [MessagePackSerializer(), JsonSerializer(), RawSerializer()]
-        readers += [*map(find_serializer, also_read), self.serializer]
-        self._readers = {reader.code: reader for reader in readers}
+        self._readers = _by_code(
+            [
+                MessagePackSerializer(),
+                JsonSerializer(),
+                RawSerializer(),
+                *map(find_serializer, also_read),
+                self.serializer,
+            ]
+        )
         self._prefix = format_byte(self.serializer.code, UNCOMPRESSED)
         is_msgpack = self.serializer.code == MSGPACK
         self._dumps = messagepack.dumps if is_msgpack else self._dumps_guarded
@@ -170,6 +176,18 @@ class Codec:
             f"The stored value was written by a compressor with the code {code}, which this codec "
             "doesn't have: name it in COMPRESSOR."
         )
+
+
+def _by_code(serializers: Iterable[Serializer]) -> dict[int, Serializer]:
+    found: dict[int, Serializer] = {}
+    for serializer in serializers:
+        other = found.setdefault(serializer.code, serializer)
+        if type(other) is not type(serializer):
+            raise ConfigurationError(
+                f"{type(other).__name__} and {type(serializer).__name__} both have the code "
+                f"{serializer.code}: values of one would be read by the other. Give each its own."
+            )
+    return found
 
 
 @cache

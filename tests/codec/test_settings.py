@@ -130,6 +130,15 @@ def test_wrong_serializers(serializer: object, message: str) -> None:
         Codec(also_read=[serializer])
 
 
+def test_two_serializers_with_one_code() -> None:
+    class Other(custom.ReprSerializer):
+        pass
+
+    with pytest.raises(ConfigurationError, match="Other and ReprSerializer both have the code 12"):
+        Codec(custom.instance, also_read=[Other])
+    Codec(custom.instance, also_read=[custom.ReprSerializer])
+
+
 @pytest.mark.parametrize(
     ("compressor", "message"),
     [
