@@ -1,8 +1,8 @@
 """Everything that belongs to one alias: its pools, its clients, its drivers.
 
-The pool for threads exists once in the process. A pool for tasks exists once in an event loop:
-it is kept weakly by loop and is closed when the loop shuts its generators down, as
-`asyncio.run()` and Django's own runners do before they close the loop.
+The pool for threads exists once in the process. A pool for tasks exists once in an event loop: it
+is closed and forgotten when the loop shuts its generators down, as `asyncio.run()` and Django's own
+runners do before they close the loop.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import weakref
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import redis
@@ -42,9 +41,7 @@ class Backend:
         self.factory = PoolFactory(config)
         self._lock = threading.Lock()
         self._pool: redis.ConnectionPool | None = None
-        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopPool] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._loops: dict[asyncio.AbstractEventLoop, _LoopPool] = {}
         self.capabilities = Capabilities()
         self.driver = SyncDriver(self)
         self.async_driver = AsyncDriver(self)
@@ -74,10 +71,18 @@ class Backend:
         loop = asyncio.get_running_loop()
         entry = self._loops.get(loop)
         if entry is None:
-            pool, route = self.factory.make_async_pool()
-            entry = self._loops[loop] = _LoopPool(pool, route)
-            entry.close_with_loop()
+            entry = self._loops[loop] = self._make_loop_pool(loop)
         return entry.pool
+
+    def _make_loop_pool(self, loop: asyncio.AbstractEventLoop) -> _LoopPool:
+        # A pool refers to its loop, so those of loops that were closed without ceremony stay.
+        for other in list(self._loops):
+            if other.is_closed():
+                self._loops.pop(other, None)
+        pool, route = self.factory.make_async_pool()
+        entry = _LoopPool(pool, route)
+        entry.close_with_loop(lambda: self._loops.pop(loop, None))
+        return entry
 
     def client(self) -> redis.Redis:
         """A redis-py client over the pool for threads."""
@@ -111,7 +116,7 @@ class Backend:
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop; the next use opens new ones."""
-        entry = self._loops.pop(asyncio.get_running_loop(), None)
+        entry = self._loops.get(asyncio.get_running_loop())
         if entry is not None:
             await entry.aclose()
 
@@ -128,20 +133,21 @@ class _LoopPool:
         if self._keeper is not None:
             await self._keeper.aclose()
 
-    def close_with_loop(self) -> None:
-        """Tie the pool to the end of the running loop.
+    def close_with_loop(self, forget: Callable[[], object]) -> None:
+        """Tie the pool to the end of the running loop, and call `forget` then.
 
         A loop keeps account of the async generators begun in it, and closes them before it ends
         (`shutdown_asyncgens`). So one is begun here whose end closes the pool.
         """
-        self._keeper = self._keep()
+        self._keeper = self._keep(forget)
         with contextlib.suppress(StopIteration):  # it has reached its `yield`
             self._keeper.__anext__().send(None)
 
-    async def _keep(self) -> AsyncGenerator[None]:
+    async def _keep(self, forget: Callable[[], object]) -> AsyncGenerator[None]:
         try:
             yield
         finally:
+            forget()
             await self.pool.aclose()
             if self._route is not None:
                 await self._route.aclose()

@@ -1,0 +1,61 @@
+"""A server for threads that does what no real one can be made to do, and counts what it is sent."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import hiredis
+
+Answer = Callable[[socket.socket, int], bool]
+
+
+class FaultyServer:
+    """Answers each command by `answer(connection, number)`; False closes the connection."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.commands: list[Any] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0?protocol=2"
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        reader = hiredis.Reader()
+        with connection:
+            while data := connection.recv(65536):
+                reader.feed(data)
+                while command := reader.gets():
+                    if command[0] in (b"CLIENT", b"SELECT"):
+                        connection.sendall(b"+OK\r\n")
+                        continue
+                    self.commands.append(command)
+                    if not self._answer(connection, len(self.commands)):
+                        return
+
+
+@contextmanager
+def faulty_server(answer: Answer) -> Iterator[FaultyServer]:
+    server = FaultyServer(answer)
+    try:
+        yield server
+    finally:
+        server.close()

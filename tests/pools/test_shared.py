@@ -1,0 +1,243 @@
+"""One connection for many tasks: order, cancellation, loss, back-pressure, garbage."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from hiredis import pack_command
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from redisdict.pools import OptimizedAsyncConnectionPool, shared
+from redisdict.pools.shared import NotSentError
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@pytest.fixture
+async def pool(server_url: str) -> AsyncIterator[OptimizedAsyncConnectionPool]:
+    made = OptimizedAsyncConnectionPool.from_url(server_url)
+    yield made
+    await made.aclose()
+
+
+@contextlib.asynccontextmanager
+async def faulty_server(handle: Handler) -> AsyncIterator[str]:
+    """A server that does what no real one can be made to do."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            await handle(reader, writer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    yield f"redis://{host}:{port}/0?protocol=2"
+    server.close()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_each_task_gets_its_own_reply(pool: OptimizedAsyncConnectionPool) -> None:
+    async def work(number: int) -> None:
+        for turn in range(20):
+            text = b"%d-%d" % (number, turn)
+            assert await pool.execute(pack_command((b"ECHO", text))) == text
+
+    await asyncio.gather(*(work(number) for number in range(100)))
+
+
+async def test_a_batch_gets_a_list_with_errors_in_their_places(
+    pool: OptimizedAsyncConnectionPool, key_prefix: str
+) -> None:
+    commands = [(b"ECHO", b"a"), (b"NONSENSE",), (b"ECHO", b"b")]
+    batch = b"".join(map(pack_command, commands))
+    single = pool.execute(pack_command((b"ECHO", b"c")))
+    replies, alone = await asyncio.gather(pool.execute(batch, 3), single)
+    assert replies[0] == b"a"
+    assert isinstance(replies[1], ResponseError)
+    assert replies[2] == b"b"
+    assert alone == b"c"
+
+
+async def test_one_write_a_turn(pool: OptimizedAsyncConnectionPool) -> None:
+    await pool.execute(pack_command((b"PING",)))
+    assert pool._shared is not None
+    connection = pool._shared
+    writes: list[int] = []
+    write = connection._write
+
+    def count(packed: bytes) -> None:
+        writes.append(len(packed))
+        write(packed)
+
+    connection._write = count  # type: ignore[method-assign]  # to look on
+    ping = pack_command((b"PING",))
+    await asyncio.gather(*(pool.execute(ping) for _ in range(50)))
+    assert len(writes) <= 2  # the first may leave at once, the others leave together
+
+
+async def test_the_reply_of_a_cancelled_task_goes_to_nobody(
+    pool: OptimizedAsyncConnectionPool,
+) -> None:
+    for delay in range(8):  # cancelled at each point a command passes through
+
+        async def echo(text: bytes) -> bytes:
+            reply: bytes = await pool.execute(pack_command((b"ECHO", text)))
+            return reply
+
+        tasks = [asyncio.create_task(echo(b"%d" % number)) for number in range(20)]
+        for _ in range(delay):
+            await asyncio.sleep(0)
+        for task in tasks[::2]:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        for number, result in enumerate(results):
+            if isinstance(result, BaseException):
+                assert number % 2 == 0
+                assert isinstance(result, asyncio.CancelledError)
+            else:
+                assert result == b"%d" % number
+        assert await echo(b"after") == b"after"
+
+
+async def test_one_connection_is_opened_whoever_asks_and_whoever_gives_up(
+    pool: OptimizedAsyncConnectionPool,
+) -> None:
+    tasks = [asyncio.create_task(pool.execute(pack_command((b"CLIENT", b"ID")))) for _ in range(30)]
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    ids = await asyncio.gather(*tasks[1:])
+    assert len(set(ids)) == 1
+
+
+async def test_a_lost_connection_is_replaced(pool: OptimizedAsyncConnectionPool) -> None:
+    first = await pool.execute(pack_command((b"CLIENT", b"ID")))
+    assert pool._shared is not None
+    pool._shared._transport.abort()  # type: ignore[union-attr]  # connected
+    await asyncio.sleep(0.01)
+    assert await pool.execute(pack_command((b"CLIENT", b"ID"))) != first
+
+
+async def test_a_retired_connection_ends_what_is_under_way(
+    pool: OptimizedAsyncConnectionPool,
+) -> None:
+    waiting = [asyncio.create_task(pool.execute(pack_command((b"ECHO", b"x")))) for _ in range(5)]
+    await asyncio.sleep(0)
+    while pool._shared is None:  # noqa: ASYNC110  # it has no event
+        await asyncio.sleep(0)
+    old = pool._shared
+    for _ in range(3):
+        await asyncio.sleep(0)
+    pool.retire_shared()
+    assert await asyncio.gather(*waiting) == [b"x"] * 5
+    assert await pool.execute(pack_command((b"PING",))) == b"PONG"
+    assert pool._shared is not old
+    assert not old.is_open
+
+
+async def test_a_stuck_server_fails_its_commands_in_time() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with faulty_server(silent) as url:
+        pool = OptimizedAsyncConnectionPool.from_url(url, socket_timeout=0.2)
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        ping = pack_command((b"PING",))
+        replies = await asyncio.gather(*(pool.execute(ping) for _ in range(10)))
+        assert all(isinstance(reply, RedisTimeoutError) for reply in replies)
+        assert 0.19 <= loop.time() - begun < 1
+        await pool.aclose()
+
+
+async def test_a_server_that_trickles_does_not_keep_a_command_for_ever() -> None:
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        for byte in b"$1000\r\n" + b"x" * 1000:
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.02)
+
+    async with faulty_server(trickle) as url:
+        pool = OptimizedAsyncConnectionPool.from_url(url, socket_timeout=0.3)
+        reply = await asyncio.wait_for(pool.execute(pack_command((b"GET", b"k"))), 2)
+        assert isinstance(reply, RedisTimeoutError)
+        await pool.aclose()
+
+
+@pytest.mark.parametrize(
+    "answer", [b"garbage\r\n", b"+A\r\n+nobody asked for this\r\n", b"$5\r\nab"]
+)
+async def test_nonsense_ends_the_connection_and_never_becomes_a_value(answer: bytes) -> None:
+    async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(answer)
+        await writer.drain()
+
+    async with faulty_server(nonsense) as url:
+        pool = OptimizedAsyncConnectionPool.from_url(url, socket_timeout=0.3)
+        reply = await pool.execute(pack_command((b"GET", b"k")))
+        assert reply == b"A" or isinstance(reply, RedisConnectionError)
+        await asyncio.sleep(0.01)
+        assert pool._shared is not None
+        assert not pool._shared.is_open
+        await pool.aclose()
+
+
+async def test_what_had_not_left_is_told_apart() -> None:
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+
+    async with faulty_server(close) as url:
+        pool = OptimizedAsyncConnectionPool.from_url(url)
+        sent = asyncio.create_task(pool.execute(pack_command((b"PING",))))
+        assert isinstance(await sent, RedisConnectionError)
+        assert pool._shared is not None
+        late = await pool._shared.submit(pack_command((b"PING",)))
+        assert isinstance(late, NotSentError)
+        await pool.aclose()
+
+
+async def test_ten_thousand_tasks_in_bounded_memory(
+    pool: OptimizedAsyncConnectionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared, "MAX_UNSENT_BYTES", 1024 * 1024)
+    value = b"x" * 10_000
+    packed = pack_command((b"ECHO", value))
+    most = 0
+
+    async def work() -> None:
+        nonlocal most
+        assert await pool.execute(packed) == value
+        assert pool._shared is not None
+        most = max(most, pool._shared._unsent_bytes)
+
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    await asyncio.gather(*(work() for _ in range(10_000)))
+    grown_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib) / 1024
+    assert most <= 1024 * 1024 + len(packed)
+    assert grown_mib < 80  # 100 MB of replies went through
+
+
+async def test_credentials_name_and_database(redis_url: str) -> None:
+    url = redis_url.rsplit("/", 1)[0] + "/3"
+    pool = OptimizedAsyncConnectionPool.from_url(url, client_name="shared-test")
+    info = await pool.execute(pack_command((b"CLIENT", b"INFO")))
+    assert b"name=shared-test" in bytes(info)
+    assert b" db=3 " in bytes(info)
+    await pool.aclose()
+    wrong = OptimizedAsyncConnectionPool.from_url(redis_url, username="nobody", password="geheim")
+    with pytest.raises(RedisConnectionError, match="invalid username-password") as caught:
+        await wrong.execute(pack_command((b"PING",)))
+    assert "geheim" not in str(caught.value)
+    await wrong.aclose()
