@@ -241,3 +241,17 @@ async def test_credentials_name_and_database(redis_url: str) -> None:
         await wrong.execute(pack_command((b"PING",)))
     assert "geheim" not in str(caught.value)
     await wrong.aclose()
+
+
+def test_uvloop(server_url: str) -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def main() -> list[bytes]:
+        pool = OptimizedAsyncConnectionPool.from_url(server_url)
+        echo = [pool.execute(pack_command((b"ECHO", b"%d" % number))) for number in range(20)]
+        replies: list[bytes] = await asyncio.gather(*echo)
+        await pool.aclose()
+        return replies
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(main()) == [b"%d" % number for number in range(20)]
