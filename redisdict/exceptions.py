@@ -7,6 +7,7 @@ __all__ = [
     "ConcurrentUpdate",
     "ConfigurationError",
     "DeserializationError",
+    "NotANumberError",
     "RedisDictError",
     "SerializationError",
     "ServerUnsupported",
@@ -27,6 +28,10 @@ class SerializationError(RedisDictError, TypeError):
 
 class DeserializationError(RedisDictError, ValueError):
     """The stored bytes can't be read; they stay on the server exactly as they are."""
+
+
+class NotANumberError(RedisDictError, TypeError):
+    """`incr()` or `decr()` of an item that isn't a number; it stays as it is."""
 
 
 class ConcurrentUpdate(RedisDictError):
