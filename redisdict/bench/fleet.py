@@ -40,11 +40,13 @@ class Fleet:
 
     Args:
         token: in the name of every key of this run.
+        tell: for what the user should know at once.
         cpus: where servers that this run starts are pinned; None leaves them alone.
     """
 
-    def __init__(self, token: str, cpus: Cpus | None) -> None:
+    def __init__(self, token: str, cpus: Cpus | None, tell: Callable[[str], None]) -> None:
         self._token = token
+        self._tell = tell
         self._cpus = cpus
         self._names_by_run_id: dict[str, str] = {}
 
@@ -82,7 +84,7 @@ class Fleet:
             stack.callback(backend.close)
             client = backend.client()
             if not up.pids:
-                stack.enter_context(keys_removed_after(client, self._token))
+                stack.enter_context(keys_removed_after(client, self._token, self._keys_left(up)))
             pid = local_pid(up)
             probe = PlacementProbe(pid)
             stack.callback(probe.close)
@@ -94,6 +96,15 @@ class Fleet:
                 pids=up.pids or ((pid,) if pid else ()),
                 facts=server_facts(up, client),
             )
+
+    def _keys_left(self, up: RunningService) -> Callable[[str], None]:
+        def tell(reason: str) -> None:
+            self._tell(
+                f"keys of this run may be left on {up.service.title} ({reason});"
+                " the next run on that server removes them."
+            )
+
+        return tell
 
     def _remember(self, up: RunningService) -> None:
         title = up.service.title

@@ -12,7 +12,7 @@ from redisdict.bench.analysis import cell_result, comparisons, group_noise_floor
 from redisdict.bench.errors import CELL_ERRORS, WrongReply, describe
 from redisdict.bench.latency import Latencies, measure_latencies
 from redisdict.bench.plan import Group
-from redisdict.bench.results import CellResult
+from redisdict.bench.results import CellResult, CellStatus
 from redisdict.bench.runner import Clock, Rounds
 from redisdict.bench.series import Failure, Series
 from redisdict.bench.spec import BenchmarkSpec, Cell, Precision, Role
@@ -84,8 +84,10 @@ def measure_group(
                 series[cell].failure = _failure(error)
     return GroupOutcome(
         results=[
-            cell_result(group, cell, series, latencies.get(cell), facts.get(cell, {}))
-            for cell in group.measured
+            CellResult.without_figures(cell, CellStatus.UNAVAILABLE, group.left_out[cell])
+            if cell in group.left_out
+            else cell_result(group, cell, series, latencies.get(cell), facts.get(cell, {}))
+            for cell in group.rows
         ],
         comparisons=comparisons(group, series),
         noise_floor=group_noise_floor(group, series),

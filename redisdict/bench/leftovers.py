@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import redis
 
 from redisdict.bench.environment import machine_hash
+from redisdict.bench.errors import describe
 
 __all__ = ["LEDGER", "clear_ended_runs", "keys_removed_after", "new_token", "remove_keys"]
 
@@ -34,14 +35,18 @@ def new_token() -> str:
 
 
 @contextmanager
-def keys_removed_after(client: redis.Redis, token: str) -> Iterator[None]:
+def keys_removed_after(
+    client: redis.Redis, token: str, on_failure: Callable[[str], None]
+) -> Iterator[None]:
     """Note the run on the server, and remove its keys in the end.
 
     Runs that ended without doing so are cleared first.
 
+    Args:
+        on_failure: told why the keys could not be removed, if they could not.
+
     Raises:
-        redis.exceptions.RedisError: the server can't be used. When it is lost in the middle, its
-            keys stay until the next run.
+        redis.exceptions.RedisError: the server can't be used, to begin with.
     """
     clear_ended_runs(client)
     entry = {
@@ -53,8 +58,11 @@ def keys_removed_after(client: redis.Redis, token: str) -> Iterator[None]:
     try:
         yield
     finally:
-        remove_keys(client, token)
-        client.hdel(LEDGER, token)
+        try:
+            remove_keys(client, token)
+            client.hdel(LEDGER, token)
+        except (redis.RedisError, OSError) as error:
+            on_failure(describe(error))
 
 
 def clear_ended_runs(client: redis.Redis) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from redisdict.bench.spec import (
     ASYNC,
@@ -30,6 +31,10 @@ __all__ = ["Group", "PlannedService", "plan", "rows_of", "weight"]
 
 #: The reference row: redis-py's client over this pool, of the first service that is there.
 REFERENCE_MODE, REFERENCE_POOL = SYNC, "ConnectionPool"
+
+#: Pools that raise instead of waiting when all their connections are in use.
+REFUSING_POOLS = ("AsyncConnectionPool", "ConnectionPool")
+REFUSES = "this pool raises when all its connections are in use; give it one for each worker"
 
 #: Which command of the reference row a dict operation is compared with.
 COUNTERPARTS = {"Set": "SET", "Get": "GET", "Del": "DEL"}
@@ -61,20 +66,34 @@ class PlannedService:
 
 @dataclass(frozen=True)
 class Group:
-    """Cells that take turns. `references` says which cell each is compared with."""
+    """Cells that take turns.
+
+    Attributes:
+        rows: the cells of the tables, in the order of their rows.
+        extra: references that are no rows here, and A/A twins.
+        references: which cell each is compared with.
+        left_out: rows that can't be measured, with the reason.
+    """
 
     name: str
-    cells: tuple[Cell, ...]
+    rows: tuple[Cell, ...]
+    extra: tuple[Cell, ...]
     references: Mapping[Cell, Cell]
-
-    @property
-    def twins(self) -> tuple[Cell, ...]:
-        return tuple(cell for cell in self.cells if cell.role is Role.TWIN)
+    left_out: Mapping[Cell, str]
 
     @property
     def measured(self) -> tuple[Cell, ...]:
-        """The cells whose figures go into the tables, in the order of their rows."""
-        return tuple(cell for cell in self.cells if cell.role is Role.MEASURED)
+        """The rows that get figures."""
+        return tuple(cell for cell in self.rows if cell not in self.left_out)
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """All that take turns."""
+        return (*self.measured, *self.extra)
+
+    @property
+    def twins(self) -> tuple[Cell, ...]:
+        return tuple(cell for cell in self.extra if cell.role is Role.TWIN)
 
 
 def plan(spec: BenchmarkSpec, services: Sequence[PlannedService]) -> tuple[Group, ...]:
@@ -197,7 +216,8 @@ def _concurrency_groups(spec: BenchmarkSpec, service: PlannedService) -> list[Gr
                 for operation in dict.fromkeys(cell.operation for cell in cells)
             ]
             name = f"{service.name}: {workers} {'tasks' if mode == ASYNC else 'threads'}"
-            groups.append(_compared(name, cells, references))
+            left_out = {cell: REFUSES for cell in cells if _refuses(cell)}
+            groups.append(_compared(name, cells, references, left_out))
     return groups
 
 
@@ -227,19 +247,30 @@ def _reference(service: PlannedService, operation: str) -> Cell:
     )
 
 
-def _compared(name: str, cells: Sequence[Cell], references: Sequence[Cell]) -> Group:
-    """The cells with their references and twins. A cell that is its own reference is that once."""
+def _refuses(cell: Cell) -> bool:
+    """Whether workers would find the pool empty, and it doesn't let them wait."""
+    return cell.pool in REFUSING_POOLS and cell.connections < cell.concurrency
+
+
+def _compared(
+    name: str,
+    rows: Sequence[Cell],
+    references: Sequence[Cell],
+    left_out: Mapping[Cell, str] = MappingProxyType({}),
+) -> Group:
+    """The rows with their references and twins. A row that is its own reference is that once."""
+    measured = [cell for cell in rows if cell not in left_out]
     by_operation = {}
     for reference in references:
         own = replace(reference, role=Role.MEASURED)
-        by_operation[reference.operation] = own if own in cells else reference
+        by_operation[reference.operation] = own if own in measured else reference
     twins = [replace(reference, role=Role.TWIN) for reference in references]
     extra = [cell for cell in by_operation.values() if cell.role is Role.REFERENCE]
     compared = {}
-    for cell in [*cells, *twins]:
+    for cell in [*measured, *twins]:
         counterpart = COUNTERPARTS.get(cell.operation) or WORKLOADS.get(cell.operation)
         compared[cell] = by_operation[counterpart or cell.operation]
-    return Group(name, (*cells, *extra, *twins), compared)
+    return Group(name, tuple(rows), (*extra, *twins), compared, left_out)
 
 
 def _chosen(operations: Sequence[str], spec: BenchmarkSpec) -> list[str]:

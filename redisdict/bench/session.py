@@ -96,7 +96,7 @@ class Session:
 
     def _run(self, stack: ExitStack) -> None:
         cpus = choose_cpus(self._spec.placement)
-        fleet = Fleet(self._token, cpus)
+        fleet = Fleet(self._token, cpus, self._reporter.note)
         available = self._look_at_services(fleet)
         reference, measurable = self._bring_up_reference(stack, fleet, available)
         stack.enter_context(pinned_client(cpus.client if cpus else None))
@@ -235,7 +235,7 @@ class Session:
 
     def _fail(self, group: Group, reason: str) -> None:
         self._record.put(
-            CellResult.without_figures(cell, CellStatus.FAILED, reason) for cell in group.measured
+            CellResult.without_figures(cell, CellStatus.FAILED, reason) for cell in group.rows
         )
         self._sort_rows()
         self._reporter.note(f"{group.name}: {reason}")

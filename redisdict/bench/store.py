@@ -39,13 +39,15 @@ class DatabaseRecorder:
     """Saves the run whenever something is finished.
 
     A database that can't be written (locked, gone) never ends a measurement: `failure` says what
-    happened, and the next call tries again.
+    happened. Since finding that out may take long, the next try is at the end of the run.
     """
 
     def __init__(self) -> None:
         self.failure = ""
 
     def save(self, record: RunRecord) -> None:
+        if self.failure and record.status is RunStatus.RUNNING:
+            return
         try:
             save_record(record)
         except DatabaseError as error:

@@ -39,9 +39,9 @@ def test_probe_tells_same_from_split(busy_process: subprocess.Popen[bytes]) -> N
     probe = PlacementProbe(busy_process.pid)
     try:
         with pinned_client(allowed[0]):
-            pin_process(busy_process.pid, allowed[0])
+            pin_process(busy_process.pid, {allowed[0]})
             assert probe() == SAME
-            pin_process(busy_process.pid, allowed[1])
+            pin_process(busy_process.pid, {allowed[1]})
             assert probe() == SPLIT
         assert sorted(os.sched_getaffinity(0)) == allowed
     finally:
@@ -69,11 +69,13 @@ def test_choices_of_cpus() -> None:
     assert choose_cpus("free", sample_s=0) is None
     same = choose_cpus("same", sample_s=0)
     assert same is not None
-    assert same[0] == same[1]
+    assert same.client == same.server
+    assert same.others <= os.sched_getaffinity(0)
     split = choose_cpus("split", sample_s=0)
     if len(os.sched_getaffinity(0)) > 1:
+        assert same.client not in same.others
         assert split is not None
-        assert split[0] != split[1]
+        assert split.client != split.server
 
 
 def test_affinity_comes_back_after_an_error() -> None:

@@ -13,6 +13,9 @@ SENTINEL = PlannedService("Redis Sentinel", has_own_pool=True)
 
 QUICK = PRESETS["quick"]
 
+#: Of the pools that raise instead of waiting, one a mode.
+POOL_NAMES = ("AsyncConnectionPool", "ConnectionPool")
+
 
 def rows(spec=QUICK, services=(REDIS, VALKEY, SENTINEL)):
     groups = plan(spec, services)
@@ -119,6 +122,15 @@ def test_concurrency_compares_pools_of_one_mode_with_few_and_many_connections() 
     assert {cell.connections for cell in threads.measured} == {5, 64}
     references = {threads.references[cell] for cell in threads.measured}
     assert {(one.pool, one.connections) for one in references} == {("ConnectionPool", 64)}
+
+
+def test_a_pool_that_refuses_is_left_out_where_it_has_too_few_connections() -> None:
+    spec = replace(QUICK, tables=(Table.CONCURRENCY,), concurrency=(10,), connections=(5, 10))
+    for group, pool in zip(plan(spec, [REDIS]), POOL_NAMES, strict=True):
+        assert {(cell.pool, cell.connections) for cell in group.left_out} == {(pool, 5)}
+        assert all("one for each worker" in reason for reason in group.left_out.values())
+        assert not set(group.left_out) & set(group.cells)
+        assert set(group.left_out) < set(group.rows)
 
 
 def test_workloads_are_compared_with_the_plain_command() -> None:

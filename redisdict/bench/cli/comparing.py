@@ -14,11 +14,14 @@ from redisdict.bench.statistics import Verdict
 
 __all__ = ["comparison_text"]
 
+#: Wide enough for the longest names with every column beside them.
+WIDTH = 160
+
 
 def comparison_text(before: RunRecord, after: RunRecord, changes: list[Change]) -> str:
     """A table of all cells with a verdict, and a line that counts them."""
     stream = io.StringIO()
-    console = Console(file=stream, width=120, no_color=True, highlight=False)
+    console = Console(file=stream, width=WIDTH, no_color=True, highlight=False)
     table = RichTable(title=f"{_name(before)} -> {_name(after)}", title_justify="left")
     table.add_column("Cell")
     for heading in ("before (ops/s)", "now (ops/s)", "now / before"):

@@ -11,7 +11,7 @@ __all__ = ["method_notes", "reference_name"]
 def method_notes(record: RunRecord) -> list[str]:
     """Paragraphs for the end of a report."""
     notes = [_rounds(record), _counts(record), _noise(record), _placement(record)]
-    notes += [_iteration(record), _environment(record), _servers(record)]
+    notes += [_iteration(record), _left_out(record), _environment(record), _servers(record)]
     return [note for note in notes if note]
 
 
@@ -88,6 +88,19 @@ def _iteration(record: RunRecord) -> str:
     if figures:
         text += f" Keys with their decoded values: {figures}."
     return text if record.of_table(Table.DICT) else ""
+
+
+def _left_out(record: RunRecord) -> str:
+    """Pools that could not be measured with few connections."""
+    reasons: dict[str, list[str]] = {}
+    for one in record.of_table(Table.CONCURRENCY):
+        if one.status is CellStatus.UNAVAILABLE:
+            row = f"{one.pool} ({one.concurrency} workers, {one.connections} connections)"
+            rows = reasons.setdefault(one.reason, [])
+            if row not in rows:
+                rows.append(row)
+    described = [f"{', '.join(rows)}: {reason}" for reason, rows in reasons.items()]
+    return f"Not measured: {'; '.join(described)}." if described else ""
 
 
 def _environment(record: RunRecord) -> str:

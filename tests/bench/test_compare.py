@@ -1,0 +1,119 @@
+"""Two runs: what is proven, and what can't be said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from redisdict.bench.cli.comparing import comparison_text
+from redisdict.bench.compare import compare, obstacles, regressions
+from redisdict.bench.results import CellResult, CellStatus
+from redisdict.bench.statistics import Verdict
+from tests.bench.records import make_record, measured
+
+
+def verdict(before: CellResult, after: CellResult, **changes: object) -> tuple[Verdict, str]:
+    (change,) = compare(make_record(results=[before]), make_record(results=[after], **changes))
+    return change.verdict, change.reason
+
+
+@pytest.mark.parametrize(
+    ("ratio", "expected"),
+    [(1.2, Verdict.FASTER), (0.8, Verdict.SLOWER), (1.01, Verdict.SAME), (1.0, Verdict.SAME)],
+)
+def test_ratios_are_compared(ratio: float, expected: Verdict) -> None:
+    assert verdict(measured(ratio=0.5), measured(ratio=0.5 * ratio)) == (expected, "")
+
+
+def test_speeds_are_not_compared() -> None:
+    """A run on a day when the machine is half as fast is no regression."""
+    assert verdict(measured(20_000, 0.5), measured(10_000, 0.5)) == (Verdict.SAME, "")
+
+
+def test_a_wide_interval_proves_nothing() -> None:
+    wide = measured(ratio=0.9, ratio_low=0.7, ratio_high=1.2)
+    assert verdict(measured(), wide) == (Verdict.UNSURE, "")
+
+
+def test_the_noise_floor_of_either_run_counts() -> None:
+    assert verdict(measured(), measured(ratio=1.05))[0] is Verdict.FASTER
+    assert verdict(measured(), measured(ratio=1.05), noise_floor=0.1)[0] is Verdict.UNSURE
+
+
+@pytest.mark.parametrize(
+    ("after", "reason"),
+    [
+        (measured(placement="split"), "another placement (same and split)"),
+        (measured(details={"reference": "Valkey SYNC ConnectionPool GET"}), "another reference"),
+        (measured(status=CellStatus.FAILED), "it measured before and failed now"),
+        (measured(ratio_low=None, ratio_high=None), "without an interval"),
+    ],
+)
+def test_not_comparable(after: CellResult, reason: str) -> None:
+    assert verdict(measured(), after) == (Verdict.NOT_COMPARABLE, reason)
+
+
+def test_the_reference_says_nothing_about_itself() -> None:
+    cell = measured(ratio_low=1.0, ratio_high=1.0)
+    assert verdict(cell, cell) == (Verdict.NOT_COMPARABLE, "it is the reference")
+
+
+def test_other_machines_and_other_specifications_are_not_comparable() -> None:
+    here = make_record(results=[measured()])
+    elsewhere = make_record(results=[measured()], environment={"machine_hash": "beef"})
+    assert obstacles(here, elsewhere) == ["another machine"]
+    other = make_record(results=[measured()], spec={**here.spec, "value_bytes": 10})
+    assert obstacles(here, other) == ["another specification (value_bytes 100 and 10)"]
+    assert compare(here, other)[0].reason == "another specification (value_bytes 100 and 10)"
+    assert obstacles(here, here) == []
+
+
+def test_more_rounds_or_another_seed_are_comparable() -> None:
+    here = make_record(results=[measured()])
+    again = make_record(results=[measured()], spec={**here.spec, "seed": 5, "precision": {}})
+    assert obstacles(here, again) == []
+
+
+def test_cells_of_one_run_only_are_left_out() -> None:
+    before = make_record(results=[measured(), measured(operation="SET")])
+    after = make_record(results=[measured(), measured(operation="DEL")])
+    assert [change.name for change in compare(before, after)] == [
+        "Standard Redis SYNC BlockingConnectionPool GET"
+    ]
+
+
+def test_a_regression_is_proven_and_beyond_the_threshold() -> None:
+    before = make_record(results=[measured(operation=name) for name in ("SET", "GET", "DEL")])
+    after = make_record(
+        results=[
+            measured(ratio=0.8, operation="SET"),
+            measured(ratio=0.93, operation="GET"),
+            measured(ratio=0.7, ratio_low=0.4, ratio_high=1.3, operation="DEL"),
+        ]
+    )
+    changes = compare(before, after)
+    assert [change.verdict for change in changes] == [
+        Verdict.SLOWER, Verdict.SLOWER, Verdict.UNSURE,
+    ]  # fmt: skip
+    assert [change.after.operation for change in regressions(changes, 10)] == ["SET"]
+    assert [change.after.operation for change in regressions(changes, 5)] == ["SET", "GET"]
+    assert regressions(changes, 25) == []
+
+
+def test_the_text_shows_every_cell_and_counts_the_verdicts() -> None:
+    before = make_record(results=[measured(), measured(operation="SET")])
+    after = make_record(
+        results=[measured(ratio=0.8), replace(measured(operation="SET"), placement="split")],
+        label="after",
+    )
+    text = comparison_text(before, after, compare(before, after))
+    assert "before (2026-03-01 12:30) -> after (2026-03-01 12:30)" in text
+    assert "0.80 [0.79, 0.81]" in text
+    assert "not comparable: another placement" in text
+    assert text.endswith("1 slower, 1 not comparable\n")
+
+
+def test_nothing_in_common() -> None:
+    text = comparison_text(make_record(), make_record(), [])
+    assert text.endswith("The runs have no cell in common.\n")

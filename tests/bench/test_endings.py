@@ -1,0 +1,245 @@
+"""However the command ends: what was finished is kept, and nothing else is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from redisdict.bench.leftovers import LEDGER
+from redisdict.servers.process import ServerProcess
+from redisdict.servers.programs import find_program
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+#: Two groups of two seconds or more each: it never gets as precise as it is told to.
+LONG = """
+preset = "quick"
+tables = ["pools"]
+operations = ["get", "set"]
+key_count = 10
+latency_operations = 20
+[precision]
+min_rounds = 20
+max_rounds = 100000
+seconds = 4
+half_width = 0.0000001
+"""
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("database") / "db.sqlite3"
+    process = manage(path, "migrate", "--verbosity", "0")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    return path
+
+
+@pytest.fixture
+def database(migrated: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(migrated, tmp_path / "db.sqlite3"))
+
+
+@pytest.fixture
+def server() -> Iterator[ServerProcess]:
+    with ServerProcess(find_program("valkey")) as server:
+        yield server
+
+
+def manage(database: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "manage.py", *arguments],
+        cwd=PROJECT,
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.bench.endings_settings",
+            "BENCHSITE_DATABASE": str(database),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def benchmark(
+    database: Path, tmp_path: Path, server: ServerProcess, text: str, *arguments: str
+) -> subprocess.Popen[str]:
+    """A run on a server of somebody else's, then on one that it starts itself."""
+    spec = tmp_path / "spec.toml"
+    spec.write_text(text)
+    return manage(
+        database,
+        "redisbench",
+        *("--spec", str(spec), "--label", "mine", "--format", "csv"),
+        *("--service", "redis", "--service", "mine", "--url", f"Mine={server.url}"),
+        *arguments,
+    )
+
+
+def wait_until(is_so: Callable[[], object], what: str, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that this one started: the server and what watches over it."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = path.read_text().rpartition(")")[2].split()[1]
+        except OSError:
+            continue
+        if int(parent) == pid:
+            found.append(int(path.parent.name))
+    return found
+
+
+def own_keys(client: redis.Redis) -> int:
+    return sum(1 for _ in client.scan_iter(match="redisbench:*", count=1000))
+
+
+def exported(database: Path) -> dict[str, object]:
+    process = manage(database, "redisbench", "export", "mine")
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    run: dict[str, object] = json.loads(out)["run"]
+    return run
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_keeps_what_was_finished_and_leaves_nothing(
+    database: Path, tmp_path: Path, server: ServerProcess, number: int, status: int
+) -> None:
+    with server.client() as client:
+        process = benchmark(database, tmp_path, server, LONG)
+        wait_until(lambda: own_keys(client) > 20, "the group of the second server")
+        time.sleep(0.5)
+        started = children(process.pid)
+        assert started
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+        assert process.returncode == status, err
+        assert f"interrupted by {signal.Signals(number).name}: what was finished is kept" in err
+        assert "Traceback" not in err
+        assert own_keys(client) == 0
+        assert client.hlen(LEDGER) == 0
+    for pid in started:
+        wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), f"the end of {pid}")
+    assert "Mine,measured" not in out
+    run = exported(database)
+    assert run["status"] == "interrupted"
+    assert str(run["error"]).startswith("interrupted by")
+    results = run["results"]
+    assert isinstance(results, list)
+    measured = [one for one in results if one["status"] == "measured"]
+    assert len(measured) == 20
+    assert {one["service"] for one in measured} == {"Standard Redis", "Mine"}
+
+
+def test_a_second_signal_is_obeyed_at_once_and_cleans_up_too(
+    database: Path, tmp_path: Path, server: ServerProcess
+) -> None:
+    with server.client() as client:
+        process = benchmark(database, tmp_path, server, LONG)
+        wait_until(lambda: own_keys(client) > 20, "the group of the second server")
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+        assert process.returncode == 130, err
+        assert own_keys(client) == 0
+
+
+def test_a_server_that_dies_in_the_middle_is_3_and_the_rest_is_kept(
+    database: Path, tmp_path: Path, server: ServerProcess
+) -> None:
+    with server.client() as client:
+        process = benchmark(database, tmp_path, server, LONG)
+        wait_until(lambda: own_keys(client) > 20, "the group of the second server")
+    server.kill()
+    _, err = process.communicate(timeout=40)
+    assert process.returncode == 3, err
+    assert "Traceback" not in err
+    assert "Mine: pools, GET: " in err
+    assert "keys of this run may be left on Mine" in err
+    results = exported(database)["results"]
+    assert isinstance(results, list)
+    assert {(one["service"], one["status"]) for one in results} == {
+        ("Standard Redis", "measured"),
+        ("Mine", "failed"),
+    }
+
+
+def test_what_a_killed_run_left_is_cleared_by_the_next(
+    database: Path, tmp_path: Path, server: ServerProcess
+) -> None:
+    with server.client() as client:
+        process = benchmark(database, tmp_path, server, LONG)
+        wait_until(lambda: own_keys(client) > 20, "the group of the second server")
+        started = children(process.pid)
+        process.kill()
+        process.communicate(timeout=20)
+        assert own_keys(client) > 20
+        for pid in started:
+            wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), f"the end of {pid}")
+        short = LONG.replace("100000", "20")
+        process = benchmark(database, tmp_path, server, short, "--no-save")
+        _, err = process.communicate(timeout=40)
+        assert process.returncode == 0, err
+        assert own_keys(client) == 0
+        assert client.hlen(LEDGER) == 0
+
+
+def test_an_interrupted_run_is_completed(
+    database: Path, tmp_path: Path, server: ServerProcess
+) -> None:
+    with server.client() as client:
+        process = benchmark(database, tmp_path, server, LONG)
+        wait_until(lambda: own_keys(client) > 20, "the group of the second server")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+        assert process.returncode == 130
+    before = exported(database)
+    process = manage(database, "redisbench", "--resume", "mine", "--url", f"Mine={server.url}")
+    _, err = process.communicate(timeout=40)
+    assert process.returncode == 0, err
+    after = exported(database)
+    assert after["status"] == "finished"
+    assert after["identifier"] == before["identifier"]
+    assert isinstance(after["results"], list)
+    assert all(one["status"] == "measured" for one in after["results"])
+
+
+def test_a_locked_database_keeps_the_run_in_a_file(
+    database: Path, tmp_path: Path, server: ServerProcess
+) -> None:
+    with server.client() as client:
+        process = benchmark(database, tmp_path, server, LONG)
+        wait_until(lambda: own_keys(client) > 20, "the group of the second server")
+        blocker = sqlite3.connect(database, isolation_level=None)
+        blocker.execute("BEGIN EXCLUSIVE")
+        try:
+            _, err = process.communicate(timeout=100)
+        finally:
+            blocker.rollback()
+            blocker.close()
+    assert process.returncode == 3, err
+    assert "The database could not be written: database is locked" in err
+    path = Path(err.split("The run is in ")[1].split(";")[0])
+    imported = manage(database, "redisbench", "import", str(path))
+    imported.communicate(timeout=30)
+    assert imported.returncode == 0
+    path.unlink()
+    assert exported(database)["status"] == "finished"
