@@ -145,9 +145,10 @@ class Codec:
             raise
         except Exception as error:
             # Decompressors have errors of their own; pickle and users' code may raise anything.
+            # Not repr(error): that of a UnicodeDecodeError holds the whole value.
             raise DeserializationError(
                 f"{len(stored)} stored bytes can't be read by {type(serializer).__name__}: "
-                f"{error!r}. They stay on the server as they are."
+                f"{type(error).__name__}: {error}. They stay on the server as they are."
             ) from error
 
     def _reader(self, code: int) -> Serializer:

@@ -34,7 +34,7 @@ def parse(text: bytes) -> int | float:
             if b"%d" % number == text:
                 return number
     raise DeserializationError(
-        f"{len(text)} stored bytes that begin with {text[:16]!r} are neither a number nor a value "
-        "that this package wrote. They stay on the server as they are: read them with another "
-        "client, or overwrite or delete the item."
+        f"{len(text)} stored bytes that begin with 0x{text[:1].hex()} are neither a number nor a "
+        "value that this package wrote. They stay on the server as they are: read them with "
+        "another client, or overwrite or delete the item."
     )

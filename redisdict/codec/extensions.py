@@ -43,7 +43,6 @@ MAX_NESTED_CONTAINERS: Final = 16
 PackHook = Callable[[Any], Any]
 UnpackHook = Callable[[int, bytes], Any]
 
-
 NATIVE_INTEGERS: Final = range(-(2**63), 2**64)
 _LEAVES: Final = frozenset({str, bytes, float, bool, type(None)})
 
@@ -110,7 +109,10 @@ class Container:
 
 
 def _in_fixed_order(parts: list[Any], hook: PackHook | None) -> Iterable[Any]:
-    """Return the elements of a set so that equal sets get equal bytes in every process."""
+    """Return the elements of a set in an order that is the same in every process.
+
+    Otherwise equal sets would have different bytes, since the hash of text differs by process.
+    """
     kinds = set(map(type, parts))
     if kinds in ({str}, {bytes}):
         return sorted(parts)

@@ -57,7 +57,10 @@ def loads(payload: bytes) -> Any:
         error = hook_errors.take() or unpack_error
     if isinstance(error, DeserializationError) or not isinstance(error, Exception):
         raise error
-    raise DeserializationError(f"Stored MessagePack can't be read: {error!r}.") from error
+    raise DeserializationError(
+        f"Stored MessagePack can't be read: {type(error).__name__}: {error}. The bytes stay on the "
+        "server as they are."
+    ) from error
 
 
 def _pack_hook(levels: int) -> PackHook:

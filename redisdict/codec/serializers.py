@@ -7,6 +7,7 @@ nothing of the format byte, the checksum or compression.
 import json
 import pickle
 from io import BytesIO
+from reprlib import repr as short_repr
 from typing import Any, Final, Protocol
 
 from redisdict.codec import envelope, messagepack
@@ -65,8 +66,8 @@ def _refuse_what_json_changes(value: Any) -> None:
         for key, item in value.items():
             if type(key) is not str:
                 raise SerializationError(
-                    f"The serializer 'json' would turn the key {key!r} into text: use str keys, or "
-                    "the serializer 'msgpack'."
+                    f"The serializer 'json' would turn the key {short_repr(key)} into text: use "
+                    "str keys, or the serializer 'msgpack'."
                 )
             _refuse_what_json_changes(item)
     elif kind is list:

@@ -226,6 +226,19 @@ def test_damaged_pickles(body: bytes) -> None:
         get_codec("pickle").decode(seal(b"\x82" + body))
 
 
+def test_messages_do_not_hold_the_value() -> None:
+    secret = b"very secret" + b"\xff" * 1000
+    for stored in (
+        secret,
+        seal(b"\x81" + secret),
+        seal(b"\x80" + packb(Ext(3, secret))),
+        seal(b"\x90" + secret),
+    ):
+        with pytest.raises(DeserializationError) as caught:
+            codec.decode(stored)
+        assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[1,]", b"NaN", b"1 2", b"\xff", b"[" * 100_000])
 def test_damaged_json(body: bytes) -> None:
     with pytest.raises(DeserializationError, match="can't be read by JsonSerializer"):
