@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hiredis import pack_command
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from redisdict.connections.failures import LOST, is_worth_a_retry, unavailable, was_refused
@@ -41,9 +42,10 @@ class AsyncDriver:
         """
         send = operation.send
         try:
-            request = send(None)
+            request: Any = send(None)
             while True:
-                if type(request) is Sleep or type(request) is Call:
+                kind = type(request)
+                if kind is Sleep or kind is Call:
                     try:
                         answer = await _outside(request)
                     except BaseException as error:  # noqa: BLE001  # passed on, not swallowed
@@ -52,7 +54,16 @@ class AsyncDriver:
                     else:
                         request = send(answer)
                     continue
-                reply = await self._exchange(request)
+                pool: Any = self._backend.async_pool()
+                is_sharing = kind is not Batch and isinstance(pool, OptimizedAsyncConnectionPool)
+                shared = pool.shared if is_sharing else None
+                if shared is not None:  # the short way of a single command
+                    reply = await shared.submit(pack_command(request))
+                    if isinstance(reply, Exception):
+                        is_sent = not isinstance(reply, NotSentError)
+                        reply = await self._settle(pool, request, reply, is_sent)
+                else:
+                    reply = await self._settle(pool, request, *await self._attempt(pool, request))
                 if isinstance(reply, ResponseError):
                     request = operation.throw(reply)
                 else:
@@ -61,23 +72,24 @@ class AsyncDriver:
             result: T = stop.value
             return result
 
-    async def _exchange(self, request: Any) -> Any:
-        """The reply to a request, an error reply among them; once more where that is right."""
-        reply, is_sent = await self._attempt(request)
+    async def _settle(self, pool: Any, request: Any, reply: Any, is_sent: bool) -> Any:
+        """What came of the first attempt; the second one's reply where that is right."""
         if not isinstance(reply, (*LOST, ReadOnlyError)):
             return reply
-        was_sent = is_sent and not was_refused(reply)
+        is_refused = was_refused(reply)
+        if is_refused and isinstance(pool, OptimizedAsyncConnectionPool):
+            pool.retire_shared()
+        was_sent = is_sent and not is_refused
         if not is_worth_a_retry(request, reply, was_sent=was_sent):
             raise unavailable(self._backend, request, reply, was_sent=was_sent) from reply
         await self._backend.abefore_retry()
-        reply, is_sent = await self._attempt(request)
+        reply, is_sent = await self._attempt(pool, request)
         if isinstance(reply, LOST):
             raise unavailable(self._backend, request, reply, was_sent=is_sent) from reply
         return reply
 
-    async def _attempt(self, request: Any) -> tuple[Any, bool]:
+    async def _attempt(self, pool: Any, request: Any) -> tuple[Any, bool]:
         """The reply, or the error of the connection as an object; and whether anything was sent."""
-        pool: Any = self._backend.async_pool()
         if isinstance(pool, OptimizedAsyncConnectionPool):
             return await self._attempt_shared(pool, request)
         try:
@@ -108,8 +120,6 @@ class AsyncDriver:
             return error, False
         if isinstance(reply, LOST):
             return reply, not isinstance(reply, NotSentError)
-        if isinstance(reply, ReadOnlyError):
-            pool.retire_shared()
         if type(request) is Batch:
             return unwrap(request, [reply] if count == 1 else reply), True
         return reply, True

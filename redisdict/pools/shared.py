@@ -93,8 +93,8 @@ class SharedConnection(asyncio.Protocol):
     def is_full(self) -> bool:
         """Whether a further command should wait for `room()` first."""
         return (
-            len(self._waiters) >= MAX_IN_FLIGHT
-            or self._is_paused
+            self._is_paused
+            or len(self._waiters) >= MAX_IN_FLIGHT
             or self._unsent_bytes >= MAX_UNSENT_BYTES
         )
 
@@ -141,8 +141,7 @@ class SharedConnection(asyncio.Protocol):
             await self._closed
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # for the type checker
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has no such base
         self.is_open = True
 
     def data_received(self, data: bytes) -> None:
@@ -272,6 +271,12 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
         )
         self._shared: SharedConnection | None = None
         self._opening: asyncio.Task[SharedConnection] | None = None
+
+    @property
+    def shared(self) -> SharedConnection | None:
+        """The shared connection, when it is open and takes commands at once."""
+        shared = self._shared
+        return None if shared is None or not shared.is_open or shared.is_full else shared
 
     async def execute(self, packed: bytes, count: int = 1) -> Any:
         """Send one packed command, or `count` of them, and wait for the reply, or the list.
