@@ -1,7 +1,12 @@
 """Benchmark runs and their results, as `manage.py redisbench` saves them."""
 
-import uuid
+from __future__ import annotations
 
+import json
+import uuid
+from collections.abc import Sequence
+
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -152,11 +157,15 @@ class BenchmarkResult(models.Model):
         )
 
 
+#: The layouts of a dict, as the identity of a stored one names them.
+HASH, KEYS = "hash", "keys"
+
+
 class StoredDict(models.Model):
     """A `PersistentDict` that was found on a server.
 
-    There is no such table: the model gives dicts their permissions, their page in the admin and
-    their entries in its log.
+    There is no such table: the model gives dicts their permissions, their pages in the admin and
+    their entries in its log. `identity` is a JSON list of alias, layout and path of names.
     """
 
     identity = models.CharField(_("identity"), primary_key=True, max_length=255)
@@ -168,4 +177,41 @@ class StoredDict(models.Model):
         verbose_name_plural = _("persistent dicts")
 
     def __str__(self) -> str:
-        return self.identity
+        # repr() keeps what can't be printed, such as NUL, out of the log and of headings.
+        return f"{'/'.join(self.path)!r} ({self.alias})"
+
+    @classmethod
+    def of(cls, alias: str, path: Sequence[str], *, is_hash: bool) -> StoredDict:
+        return cls(identity=json.dumps([alias, HASH if is_hash else KEYS, *path]))
+
+    @property
+    def alias(self) -> str:
+        return self._parts[0]
+
+    @property
+    def is_hash(self) -> bool:
+        return self._parts[1] == HASH
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        return tuple(self._parts[2:])
+
+    def clean(self) -> None:
+        """Refuse an identity that `of()` wouldn't make, as an address may hold."""
+        try:
+            parts = json.loads(self.identity)
+        except ValueError:
+            parts = None
+        is_list = isinstance(parts, list) and all(isinstance(part, str) for part in parts)
+        if (
+            not is_list
+            or len(parts) < 3
+            or parts[1] not in (HASH, KEYS)
+            or self.identity != json.dumps(parts)
+        ):
+            raise ValidationError({"identity": _("This isn't the identity of a dict.")})
+
+    @property
+    def _parts(self) -> list[str]:
+        parts: list[str] = json.loads(self.identity)
+        return parts

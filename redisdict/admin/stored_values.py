@@ -67,7 +67,11 @@ def show_value(stored: bytes) -> ShownValue:
             is_cut=len(stored) > LONGEST_HEX,
             problem=visible(str(error)),
         )
-    text = value if isinstance(value, str) else _Printer(width=100, compact=True).pformat(value)
+    text = (
+        value
+        if isinstance(value, str)
+        else _Printer(width=100, compact=True, sort_dicts=False).pformat(value)
+    )
     return ShownValue(
         text=visible(text[:LONGEST_TEXT]),
         type_name=type(value).__name__,

@@ -15,8 +15,8 @@ from redisdict.mapping.names import Names, escape_glob
 
 __all__ = ["CatalogPage", "DictFacts", "FoundDict", "find_dicts", "hash_facts", "keys_facts"]
 
-#: Keys of the database looked at in one SCAN.
-SCAN_COUNT = 1000
+#: Keys of the database looked at in one SCAN, and so the most dicts that a page can have.
+SCAN_COUNT = 200
 
 #: So many items of a dict stand for all of them.
 SAMPLE = 10

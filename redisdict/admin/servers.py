@@ -1,0 +1,100 @@
+"""What the admin tells of the server behind an alias, from a few commands of constant cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import redis
+from django.template.defaultfilters import filesizeformat
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from redisdict import conf
+from redisdict.bench.identity import identify
+from redisdict.connections.registry import get_backend
+from redisdict.connections.requests import Operation
+from redisdict.exceptions import RedisDictError
+from redisdict.templatetags.redisdict_figures import NOTHING
+
+__all__ = ["SERVER_ERRORS", "ServerFacts", "all_servers", "server_facts"]
+
+#: What asking a server may raise; the texts name no password.
+SERVER_ERRORS = (RedisDictError, redis.RedisError, OSError)
+
+TOPOLOGIES: Mapping[str, str | Promise] = {
+    "tcp": gettext_lazy("one server"),
+    "tls": gettext_lazy("one server, over TLS"),
+    "unix": gettext_lazy("one server, on a unix socket"),
+    "sentinel": gettext_lazy("behind Sentinel"),
+    "cluster": gettext_lazy("Cluster"),
+    "embedded": gettext_lazy("embedded in the project"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerFacts:
+    """An alias and its server, or why nothing is known of it."""
+
+    alias: str
+    address: str = NOTHING
+    topology: str = NOTHING
+    name: str = NOTHING
+    role: str = NOTHING
+    memory: str = NOTHING
+    eviction: str = NOTHING
+    persistence: str = NOTHING
+    key_count: int | None = None
+    problem: str = ""
+
+
+def all_servers() -> list[ServerFacts]:
+    """The server of every configured alias."""
+    return [server_facts(alias) for alias in conf.aliases()]
+
+
+def server_facts(alias: str) -> ServerFacts:
+    """INFO, CONFIG GET save and DBSIZE of one server. An error is a fact too."""
+    address = topology = NOTHING
+    try:
+        backend = get_backend(alias)
+        address = backend.address
+        topology = str(TOPOLOGIES[backend.factory.location.kind])
+        # First by the driver, whose errors name the alias and what to do.
+        info, key_count = backend.driver.run(_ask())
+        identity = identify(backend.client())
+    except SERVER_ERRORS as error:
+        return ServerFacts(alias=alias, address=address, topology=topology, problem=str(error))
+    return ServerFacts(
+        alias=alias,
+        address=address,
+        topology=topology,
+        name=identity.name,
+        role=_role(info),
+        memory=_memory(info),
+        eviction=info.get("maxmemory_policy", NOTHING),
+        persistence=identity.persistence,
+        key_count=key_count,
+    )
+
+
+def _ask() -> Operation[tuple[dict[str, str], int]]:
+    text = yield (b"INFO",)
+    key_count = yield (b"DBSIZE",)
+    lines = text.decode("utf-8", "replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line), key_count
+
+
+def _role(info: Mapping[str, str]) -> str:
+    if info.get("role") != "master":
+        return _("replica")
+    return _("primary with %(count)s replicas") % {"count": info.get("connected_slaves", 0)}
+
+
+def _memory(info: Mapping[str, str]) -> str:
+    used = filesizeformat(int(info.get("used_memory", 0)))
+    limit = int(info.get("maxmemory", 0))
+    if not limit:
+        return _("%(used)s, no limit") % {"used": used}
+    return _("%(used)s of %(limit)s") % {"used": used, "limit": filesizeformat(limit)}
