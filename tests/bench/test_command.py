@@ -80,9 +80,9 @@ def test_a_run_measures_prints_and_saves(spec: str) -> None:
     assert record.status is RunStatus.FINISHED
     assert record.finished_at is not None
     measured = [one for one in record.results if one.status is CellStatus.MEASURED]
-    # Two services with five pools, Sentinel with two; four operations each; 4 dicts x 5; 5 pools x
-    # two operations x two sizes, of which the pools that refuse go without the small one.
-    assert len(measured) == (5 + 5 + 2) * 4 + 4 * 5 + 5 * 2 * 2 - 2 * 2
+    # Two services with five pools, Sentinel with two; four operations each. Four dicts, five
+    # operations. Five pools under load, two of which go without the small size; four operations.
+    assert len(measured) == (5 + 5 + 2) * 4 + 4 * 5 + (5 * 2 - 2) * 4
     for one in measured:
         assert one.ops_per_second
         assert one.p50_us

@@ -6,7 +6,8 @@ import asyncio
 import threading
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,31 @@ def test_latencies_are_in_any_order_and_replies_in_that_of_the_calls(
     assert replies == list(range(11))
     assert len(times) == 11
     assert min(times) >= 0
+
+
+def test_the_lead_in_is_called_but_not_timed(driver_and_calls: tuple[Driver, Calls]) -> None:
+    driver, calls = driver_and_calls
+    seen: list[str] = []
+
+    def clock() -> int:
+        seen.append("clock")
+        return len(seen)
+
+    def noting(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(number: int) -> Any:
+            seen.append("call")
+            return method(number)
+
+        return call
+
+    noted = [(noting(method), arguments) for method, arguments in calls[:6]]
+    timed = driver.run(clock, noted, 3)
+    assert timed.replies == list(range(6))
+    assert seen[:4] == ["call", "call", "call", "clock"]
+    assert seen.count("call") == 6
+    times: array[int] = array("q")
+    assert driver.latencies(clock, clock, noted, times, 3) == list(range(6))
+    assert len(times) == 3
 
 
 def test_threads_really_work_at_the_same_time() -> None:

@@ -120,6 +120,9 @@ def test_concurrency_compares_pools_of_one_mode_with_few_and_many_connections() 
     assert (tasks.name, threads.name) == ("Standard Redis: 10 tasks", "Standard Redis: 10 threads")
     assert {cell.mode for cell in threads.measured} == {"SYNC"}
     assert {cell.connections for cell in threads.measured} == {5, 64}
+    assert {(cell.operation, cell.variant) for cell in threads.measured} == {
+        ("SET", ""), ("GET", ""), ("Set", "Sync (HSET)"), ("Get", "Sync (HSET)"),
+    }  # fmt: skip
     references = {threads.references[cell] for cell in threads.measured}
     assert {(one.pool, one.connections) for one in references} == {("ConnectionPool", 64)}
 

@@ -181,13 +181,23 @@ def test_concurrency_and_workloads_have_tables_when_measured() -> None:
     record.put(
         [
             measured(table=Table.CONCURRENCY, concurrency=50, connections=5),
+            measured(
+                40_000,
+                table=Table.CONCURRENCY,
+                concurrency=50,
+                connections=5,
+                variant="Sync (HSET)",
+                operation="Get",
+            ),
             measured(table=Table.WORKLOADS, operation="MIX 80/20"),
         ]
     )
     for name in ("markdown", "table"):
         text = render(record, name)
         assert "Pools under concurrency" in text
-        assert re.search(r"SYNC +[|│] 50 +[|│] 5 +[|│] BlockingConnectionPool", text)
+        for through, expected in (("redis-py", 20000), ("PersistentDict", 40000)):
+            labels = ("SYNC", "50", "5", "BlockingConnectionPool", through, "-", str(expected))
+            assert re.search(r" +[|│] +".join(labels), text)
         assert re.search(r"MIX 80/20 +[|│] +20000", text)
 
 
