@@ -156,4 +156,7 @@ def _pairs(cells: Sequence[Cell], references: Mapping[Cell, Cell]) -> Iterator[_
 
 
 def _short_name(cell: Cell) -> str:
-    return cell.variant or f"{cell.mode} {cell.pool}"
+    if cell.table is Table.DICT:
+        return cell.variant
+    through = " under a dict" if cell.variant else ""
+    return f"{cell.mode} {cell.pool}{through}"

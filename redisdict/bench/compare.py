@@ -21,6 +21,7 @@ COMPARABLE_SPEC = (
     "key_count",
     "iteration_items",
     "block_operations",
+    "lead_in_operations",
 )
 
 

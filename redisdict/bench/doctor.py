@@ -21,7 +21,7 @@ from redisdict.bench.placement import (
 from redisdict.bench.rawsocket import RawGet
 from redisdict.bench.runner import Clock, Rounds
 from redisdict.bench.series import ratio_between
-from redisdict.bench.spec import SYNC, Cell, Precision, Table
+from redisdict.bench.spec import PRESETS, SYNC, Cell, Precision, Table
 from redisdict.bench.statistics import Ratio
 from redisdict.bench.workloads.cells import WorkloadCell
 from redisdict.bench.workloads.commands import Get
@@ -40,6 +40,10 @@ HIGH_FOREIGN_SHARE = 0.1
 COARSE_CLOCK_NS = 1000
 
 FLOOR_ROUNDS = 500
+
+#: As in a real run.
+BLOCK = PRESETS["standard"].block_operations
+LEAD_IN = PRESETS["standard"].lead_in_operations
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def measure_floor(clock: Clock = time.perf_counter_ns) -> Floor | None:
         backend = Backend(parse_alias("doctor", values))
         stack.callback(backend.close)
         backend.client().set(key, value)
-        raw = RawGet(server.port, key, value, block=10)
+        raw = RawGet(server.port, key, value, block=BLOCK + LEAD_IN, lead_in=LEAD_IN)
         client = Get(
             backend.client(),
             backend.client(),
@@ -92,7 +96,8 @@ def measure_floor(clock: Clock = time.perf_counter_ns) -> Floor | None:
             rng=random.Random(1),  # noqa: S311 - data, not secrets
             key_count=10,
             value_bytes=len(value),
-            block=10,
+            block=BLOCK + LEAD_IN,
+            lead_in=LEAD_IN,
         )
         raw.open()
         stack.callback(raw.close)

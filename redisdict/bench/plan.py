@@ -39,6 +39,9 @@ REFUSES = "this pool raises when all its connections are in use; give it one for
 #: Which command of the reference row a dict operation is compared with.
 COUNTERPARTS = {"Set": "SET", "Get": "GET", "Del": "DEL"}
 
+#: The dict that is measured under many workers.
+CROWDED_VARIANTS = {ASYNC: "Async (HSET)", SYNC: "Sync (HSET)"}
+
 #: Further workloads, and the one that each is compared with.
 WORKLOADS = {
     "SET 10 B": "SET",
@@ -181,27 +184,7 @@ def _concurrency_groups(spec: BenchmarkSpec, service: PlannedService) -> list[Gr
     groups = []
     for workers in spec.concurrency:
         for mode in MODES:
-            pools = [
-                pool
-                for pool in POOLS[mode]
-                if (mode, pool) in rows_of(spec, replace(service, has_own_pool=False))
-            ]
-            cells = [
-                Cell(
-                    table=Table.CONCURRENCY,
-                    service=service.name,
-                    mode=mode,
-                    pool=pool,
-                    operation=operation,
-                    concurrency=workers,
-                    connections=connections,
-                )
-                for operation in ("SET", "GET")
-                if operation in _chosen(POOL_OPERATIONS, spec)
-                for pool in pools
-                for connections in spec.connections
-            ]
-            enough = max(spec.connections, default=0)
+            rows = _crowded_rows(spec, service, mode, workers)
             references = [
                 Cell(
                     table=Table.CONCURRENCY,
@@ -210,23 +193,47 @@ def _concurrency_groups(spec: BenchmarkSpec, service: PlannedService) -> list[Gr
                     pool=POOLS[mode][0],
                     operation=operation,
                     concurrency=workers,
-                    connections=max(enough, workers),
+                    connections=max((*spec.connections, workers)),
                     role=Role.REFERENCE,
                 )
-                for operation in dict.fromkeys(cell.operation for cell in cells)
+                for operation in ("SET", "GET")
+                if operation in _chosen(POOL_OPERATIONS, spec)
             ]
             name = f"{service.name}: {workers} {'tasks' if mode == ASYNC else 'threads'}"
-            left_out = {cell: REFUSES for cell in cells if _refuses(cell)}
-            groups.append(_compared(name, cells, references, left_out))
+            left_out = {cell: REFUSES for cell in rows if _refuses(cell)}
+            groups.append(_compared(name, rows, references, left_out))
     return groups
+
+
+def _crowded_rows(
+    spec: BenchmarkSpec, service: PlannedService, mode: str, workers: int
+) -> list[Cell]:
+    """Every pool at every size, under redis-py's client and under a dict."""
+    variant = CROWDED_VARIANTS[mode]
+    columns = [(name, "") for name in ("SET", "GET")] + [(name, variant) for name in ("Set", "Get")]
+    return [
+        Cell(
+            table=Table.CONCURRENCY,
+            service=service.name,
+            mode=mode,
+            pool=pool,
+            variant=variant,
+            operation=operation,
+            concurrency=workers,
+            connections=connections,
+        )
+        for pool in _pools(spec, mode)
+        for connections in spec.connections
+        for operation, variant in columns
+        if _chosen((operation,), spec)
+    ]
 
 
 def _workload_group(spec: BenchmarkSpec, service: PlannedService) -> Group:
     cells = [
         Cell(table=Table.WORKLOADS, service=service.name, mode=mode, pool=pool, operation=operation)
         for mode in MODES
-        for pool in [POOLS[mode][0]]
-        if (mode, pool) in rows_of(spec, replace(service, has_own_pool=False))
+        for pool in _pools(spec, mode)[:1]
         for operation, counterpart in WORKLOADS.items()
         if counterpart in _chosen(POOL_OPERATIONS, spec)
     ]
@@ -245,6 +252,13 @@ def _reference(service: PlannedService, operation: str) -> Cell:
         operation=operation,
         role=Role.REFERENCE,
     )
+
+
+def _pools(spec: BenchmarkSpec, mode: str) -> list[str]:
+    """The selected pool classes of a mode, for any service."""
+    if spec.modes and mode not in spec.modes:
+        return []
+    return [pool for pool in POOLS[mode] if not spec.pools or pool in spec.pools]
 
 
 def _refuses(cell: Cell) -> bool:

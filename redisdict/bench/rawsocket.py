@@ -15,7 +15,8 @@ __all__ = ["RawGet"]
 class RawGet(Workload):
     """GET of one key over a bare TCP socket; the reply is compared byte by byte."""
 
-    def __init__(self, port: int, key: str, value: bytes, *, block: int) -> None:
+    def __init__(self, port: int, key: str, value: bytes, *, block: int, lead_in: int = 0) -> None:
+        self.lead_in = lead_in
         self._port = port
         self._command = b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (len(key), key.encode())
         self._expected = b"$%d\r\n%b\r\n" % (len(value), value)

@@ -18,7 +18,7 @@ from redisdict.bench.leftovers import new_token
 from redisdict.bench.placement import PlacementProbe, choose_cpus, pin_process, pinned_client
 from redisdict.bench.runner import Clock, Rounds
 from redisdict.bench.series import ratio_between
-from redisdict.bench.spec import SYNC, Cell, Precision, Role, Table
+from redisdict.bench.spec import PRESETS, SYNC, Cell, Precision, Role, Table
 from redisdict.bench.statistics import Ratio, Verdict, judge, noise_floor
 from redisdict.bench.workloads.calls import Calls
 from redisdict.bench.workloads.cells import WorkloadCell
@@ -34,6 +34,12 @@ __all__ = ["DELAYS", "Finding", "busy_neighbour", "selftest"]
 
 #: How much longer the blocks of the second server are made.
 DELAYS = (0.0, 0.02, 0.05)
+
+MAX_ROUNDS = 20_000
+
+#: As in a real run.
+BLOCK = PRESETS["standard"].block_operations
+LEAD_IN = PRESETS["standard"].lead_in_operations
 
 OPERATIONS: dict[str, type[StringCommands]] = {"SET": Set, "GET": Get}
 
@@ -85,8 +91,8 @@ def selftest(seconds: float, seed: int, *, clock: Clock = time.perf_counter_ns) 
                 cells[operation, delay] = opener.open(SECOND, operation, Role.MEASURED, delay)
         series = Rounds(
             [*references.values(), *twins.values(), *cells.values()],
-            {},
-            Precision(min_rounds=200, max_rounds=5000, seconds=seconds),
+            {cell.cell: references[operation].cell for (operation, _), cell in cells.items()},
+            Precision(min_rounds=200, max_rounds=MAX_ROUNDS, seconds=seconds, half_width=0.005),
             rng=random.Random(seed),  # noqa: S311 - an order, not a secret
             clock=clock,
         ).run()
@@ -124,8 +130,8 @@ class _DelayedDriver(SyncDriver):
     def __init__(self, delay: float) -> None:
         self._delay = delay
 
-    def run(self, clock: Clock, calls: Calls) -> Timed:
-        timed = super().run(clock, calls)
+    def run(self, clock: Clock, calls: Calls, lead_in: int = 0) -> Timed:
+        timed = super().run(clock, calls, lead_in)
         wanted_ns = timed.duration_ns * self._delay
         began_ns = waited_ns = clock()
         while waited_ns - began_ns < wanted_ns:
@@ -167,7 +173,8 @@ class _Opener:
             rng=random.Random(self._seed),  # noqa: S311 - data, not secrets
             key_count=100,
             value_bytes=100,
-            block=10,
+            block=BLOCK + LEAD_IN,
+            lead_in=LEAD_IN,
         )
         workload.open()
         driver = _DelayedDriver(delay) if delay else SyncDriver()

@@ -41,9 +41,9 @@ def _layouts(found: Iterable[Comparison]) -> Iterator[str]:
 
 
 def _rows(found: Iterable[Comparison]) -> Iterator[str]:
-    keys = ("service", "concurrency", "left", "right")
-    for (service, workers, left, right), pairs in _grouped(found, *keys):
-        load = f" with {workers} workers" if workers > 1 else ""
+    keys = ("service", "concurrency", "connections", "left", "right")
+    for (service, workers, connections, left, right), pairs in _grouped(found, *keys):
+        load = f" with {workers} workers and {connections} connections" if workers > 1 else ""
         yield f"{service}{load}, {left} against {right}: {_figures(pairs)}."
 
 

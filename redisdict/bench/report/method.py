@@ -33,7 +33,8 @@ def _rounds(record: RunRecord) -> str:
     return (
         f"Figures are medians over {rounds[0]} to {rounds[-1]} rounds (preset {record.preset}, seed"
         f" {spec.get('seed')}). In each round every cell of a group had one block of"
-        f" {spec.get('block_operations')} operations, in fresh random order. Ratios are medians of"
+        f" {spec.get('block_operations')} operations, after {spec.get('lead_in_operations')} that"
+        " weren't timed, in fresh random order. Ratios are medians of"
         f" paired quotients with {reference_name(record) or 'the reference'}, with 95 % intervals;"
         " they hold on a noisy machine, ops/s don't."
     )

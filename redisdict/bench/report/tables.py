@@ -6,7 +6,7 @@ Headings and order are those that readers of earlier reports know.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from redisdict.bench.results import CellResult, CellStatus, RunRecord
 from redisdict.bench.spec import POOL_OPERATIONS, Table
@@ -63,15 +63,19 @@ def dict_table(record: RunRecord) -> ReportTable:
 
 def concurrency_table(record: RunRecord) -> ReportTable:
     """Pools with many workers, and with fewer and more connections than workers."""
+    results = [
+        replace(one, operation=one.operation.upper()) for one in record.of_table(Table.CONCURRENCY)
+    ]
     return _table(
-        record.of_table(Table.CONCURRENCY),
-        ("Service", "Mode", "Workers", "Connections", "Pool"),
+        results,
+        ("Service", "Mode", "Workers", "Connections", "Pool", "Through"),
         lambda one: (
             one.service,
             one.mode,
             str(one.concurrency),
             str(one.connections),
             one.pool,
+            "PersistentDict" if one.variant else "redis-py",
         ),
         ("SET", "GET"),
     )

@@ -14,7 +14,12 @@ Calls = Sequence[Call]
 
 
 class Workload(ABC):
-    """One operation of one client, block after block. Only the calls of a block are timed."""
+    """One operation of one client, block after block.
+
+    The first `lead_in` calls of each block only warm up: not timed, but checked like the others.
+    """
+
+    lead_in: int
 
     @abstractmethod
     def open(self) -> None:
@@ -37,7 +42,7 @@ class Workload(ABC):
         """What the figure counts, so that nobody has to guess."""
 
     def count(self, replies: Sequence[Any]) -> int:
-        """How many operations the user gets out of the block's calls."""
+        """How many operations the user gets out of the timed calls."""
         return len(replies)
 
 

@@ -28,7 +28,6 @@ from redisdict.bench.spec import (
     BenchmarkSpec,
     Cell,
     Role,
-    Table,
 )
 from redisdict.bench.workloads import commands, dicts, mixes
 from redisdict.bench.workloads.calls import Calls, Workload
@@ -86,19 +85,21 @@ class WorkloadCell:
 
     def run(self, clock: Clock) -> Block:
         try:
-            timed = self._driver.run(clock, self._calls)
+            timed = self._driver.run(clock, self._calls, self._workload.lead_in)
         except KeyError as error:
             raise _lost(error) from error
         self._replies = timed.replies
-        return Block(timed.duration_ns, self._workload.count(timed.replies), timed.cpu_ns)
+        return Block(timed.duration_ns, self._count(), timed.cpu_ns)
 
     def run_each(self, starts: Starts, clock: Clock, out: array[int]) -> int:
         """Time every call of the block by itself; gives back the number of operations."""
         try:
-            self._replies = self._driver.latencies(starts, clock, self._calls, out)
+            self._replies = self._driver.latencies(
+                starts, clock, self._calls, out, self._workload.lead_in
+            )
         except KeyError as error:
             raise _lost(error) from error
-        return self._workload.count(self._replies)
+        return self._count()
 
     def check(self) -> None:
         self._workload.check(self._replies)
@@ -108,6 +109,9 @@ class WorkloadCell:
 
     def facts(self) -> dict[str, Any]:
         return self._workload.facts()
+
+    def _count(self) -> int:
+        return self._workload.count(self._replies[self._workload.lead_in :])
 
 
 class CellFactory:
@@ -144,14 +148,13 @@ class CellFactory:
         """Connect the cell and store what it needs to find.
 
         Args:
-            block: operations in one block, when it isn't to be `block_size()`.
+            block: timed operations in one block, when it isn't to be `block_size()`.
 
         Raises:
             redis.exceptions.RedisError, RedisDictError, OSError: the server can't be used.
         """
-        is_dict = cell.table is Table.DICT
         block = block or block_size(cell, self._spec)
-        make = self._dict_workload if is_dict else self._command_workload
+        make = self._dict_workload if cell.variant else self._command_workload
         workload = make(cell, block)
         workload.open()
         driver = self._driver(cell)
@@ -172,11 +175,12 @@ class CellFactory:
         return COMMANDS[name](
             self._async_client(backend) if cell.mode == ASYNC else backend.client(),
             self.inspector(cell.service),
-            f"redisbench:{self._token}:{self._opened}",
+            # As many digits for each, so that no cell sends longer keys than another.
+            f"redisbench:{self._token}:{self._opened:03d}",
             rng=random.Random(self._spec.seed),  # noqa: S311 - data, not secrets
             key_count=self._spec.key_count,
             value_bytes=value_bytes,
-            block=block,
+            **_sizes(cell, block, self._spec),
         )
 
     def _dict_workload(self, cell: Cell, block: int) -> Workload:
@@ -185,14 +189,15 @@ class CellFactory:
         _, is_hash = VARIANTS[cell.variant]
         # All iterations of one layout read one dict: SCAN walks over every key of the database, so
         # further copies of the items would slow the others down.
-        name = "iteration" if is_iteration else f"{cell.variant} {cell.operation} {cell.role}"
+        self._opened += 1
+        name = "iteration" if is_iteration else f"{self._opened:03d}"
         return DICT_WORKLOADS[cell.operation](
             PersistentDict[str, Any](name, using=backend, hset_enabled=is_hash),
             is_async=cell.mode == ASYNC,
             rng=random.Random(self._spec.seed),  # noqa: S311 - data, not secrets
             key_count=self._spec.iteration_items if is_iteration else self._spec.key_count,
             value_bytes=self._spec.value_bytes,
-            block=1 if is_iteration else block,
+            **({"block": 1} if is_iteration else _sizes(cell, block, self._spec)),
         )
 
     def _backend(self, service: str, mode: str, pool: str, connections: int, role: Role) -> Backend:
@@ -230,13 +235,21 @@ class CellFactory:
         return ThreadDriver(cell.concurrency) if cell.concurrency > 1 else SyncDriver()
 
 
+def _sizes(cell: Cell, block: int, spec: BenchmarkSpec) -> dict[str, int]:
+    """How many operations a workload gets, and how many of these come before the timer."""
+    if cell.operation.startswith("PIPE"):
+        return {"block": block}
+    lead_in = cell.concurrency if cell.concurrency > 1 else spec.lead_in_operations
+    return {"block": block + lead_in, "lead_in": lead_in}
+
+
 def _lost(error: KeyError) -> WrongReply:
     """What a dict says of a missing key, and every key that is asked for was stored before."""
     return WrongReply(f"The item {error} was stored, and is not there any more.")
 
 
 def block_size(cell: Cell, spec: BenchmarkSpec) -> int:
-    """Operations in one block of this cell."""
+    """Timed operations in one block of this cell."""
     if cell.operation.startswith("PIPE"):
         return spec.batch_size
     if cell.concurrency > 1:

@@ -34,13 +34,15 @@ class Timed:
 
 
 class Driver(Protocol):
-    """Makes the calls of a block."""
+    """Makes the calls of a block; the first `lead_in` of them outside the timer."""
 
-    def run(self, clock: Clock, calls: Calls) -> Timed:
-        """Time the block as a whole."""
+    def run(self, clock: Clock, calls: Calls, lead_in: int = 0) -> Timed:
+        """Time the rest of the block as a whole."""
 
-    def latencies(self, starts: Starts, clock: Clock, calls: Calls, out: array[int]) -> list[Any]:
-        """Time every call by itself, from its start, and append its nanoseconds to `out`."""
+    def latencies(
+        self, starts: Starts, clock: Clock, calls: Calls, out: array[int], lead_in: int = 0
+    ) -> list[Any]:
+        """Time every other call by itself, from its start, and append its nanoseconds to `out`."""
 
     def close(self) -> None: ...
 
@@ -48,19 +50,22 @@ class Driver(Protocol):
 class SyncDriver:
     """One call after the other in this thread."""
 
-    def run(self, clock: Clock, calls: Calls) -> Timed:
-        replies: list[Any] = []
+    def run(self, clock: Clock, calls: Calls, lead_in: int = 0) -> Timed:
+        replies = [method(*arguments) for method, arguments in calls[:lead_in]]
+        timed_calls = calls[lead_in:]
         keep = replies.append
         cpu_ns = time.thread_time_ns()
         started_ns = clock()
-        for method, arguments in calls:
+        for method, arguments in timed_calls:
             keep(method(*arguments))
         duration_ns = clock() - started_ns
         return Timed(duration_ns, time.thread_time_ns() - cpu_ns, replies)
 
-    def latencies(self, starts: Starts, clock: Clock, calls: Calls, out: array[int]) -> list[Any]:
-        replies: list[Any] = []
-        for method, arguments in calls:
+    def latencies(
+        self, starts: Starts, clock: Clock, calls: Calls, out: array[int], lead_in: int = 0
+    ) -> list[Any]:
+        replies = [method(*arguments) for method, arguments in calls[:lead_in]]
+        for method, arguments in calls[lead_in:]:
             started_ns = starts()
             reply = method(*arguments)
             out.append(clock() - started_ns)
@@ -77,11 +82,13 @@ class AsyncDriver:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
 
-    def run(self, clock: Clock, calls: Calls) -> Timed:
-        return self._loop.run_until_complete(_in_turn(clock, calls))
+    def run(self, clock: Clock, calls: Calls, lead_in: int = 0) -> Timed:
+        return self._loop.run_until_complete(_in_turn(clock, calls, lead_in))
 
-    def latencies(self, starts: Starts, clock: Clock, calls: Calls, out: array[int]) -> list[Any]:
-        return self._loop.run_until_complete(_in_turn_each(starts, clock, calls, out))
+    def latencies(
+        self, starts: Starts, clock: Clock, calls: Calls, out: array[int], lead_in: int = 0
+    ) -> list[Any]:
+        return self._loop.run_until_complete(_in_turn_each(starts, clock, calls, out, lead_in))
 
     def close(self) -> None:
         """The loop belongs to the session."""
@@ -90,7 +97,8 @@ class AsyncDriver:
 class ThreadDriver:
     """The calls shared out to threads that live as long as the cell and start together.
 
-    A block lasts from the first thread's first call to the last thread's last reply.
+    A block lasts from the first thread's first call to the last thread's last reply. The lead-in is
+    shared out like the rest, so it has to be a multiple of the workers.
     """
 
     def __init__(self, workers: int) -> None:
@@ -99,25 +107,32 @@ class ThreadDriver:
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="redisbench")
         self._one = SyncDriver()
 
-    def run(self, clock: Clock, calls: Calls) -> Timed:
-        def work(own: Calls) -> tuple[int, int, Timed]:
+    def run(self, clock: Clock, calls: Calls, lead_in: int = 0) -> Timed:
+        own_lead_in = lead_in // self._workers
+
+        def work(own: Calls) -> tuple[list[Any], int, int, Timed]:
+            replies = [method(*arguments) for method, arguments in own[:own_lead_in]]
             self._start.wait()
             started_ns = clock()
-            timed = self._one.run(clock, own)
-            return started_ns, clock(), timed
+            timed = self._one.run(clock, own[own_lead_in:])
+            return replies, started_ns, clock(), timed
 
         parts = list(self._threads.map(work, _shares(calls, self._workers)))
         return Timed(
-            max(part[1] for part in parts) - min(part[0] for part in parts),
-            sum(part[2].cpu_ns for part in parts),
-            _merged([part[2].replies for part in parts]),
+            max(ended_ns for _, _, ended_ns, _ in parts)
+            - min(started_ns for _, started_ns, _, _ in parts),
+            sum(timed.cpu_ns for *_, timed in parts),
+            _merged([[*replies, *timed.replies] for replies, _, _, timed in parts]),
         )
 
-    def latencies(self, starts: Starts, clock: Clock, calls: Calls, out: array[int]) -> list[Any]:
+    def latencies(
+        self, starts: Starts, clock: Clock, calls: Calls, out: array[int], lead_in: int = 0
+    ) -> list[Any]:
         def work(own: Calls) -> tuple[array[int], list[Any]]:
             times = array("q")
             self._start.wait()
-            return times, self._one.latencies(starts, clock, own, times)
+            own_lead_in = lead_in // self._workers
+            return times, self._one.latencies(starts, clock, own, times, own_lead_in)
 
         parts = list(self._threads.map(work, _shares(calls, self._workers)))
         for times, _ in parts:
@@ -129,30 +144,35 @@ class ThreadDriver:
 
 
 class TaskDriver:
-    """The calls shared out to tasks of one loop that start together."""
+    """The calls shared out to tasks of one loop that start together, the lead-in before them."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, workers: int) -> None:
         self._loop = loop
         self._workers = workers
 
-    def run(self, clock: Clock, calls: Calls) -> Timed:
+    def run(self, clock: Clock, calls: Calls, lead_in: int = 0) -> Timed:
         async def all_together() -> Timed:
-            shares = _shares(calls, self._workers)
+            warm = await asyncio.gather(*(_replies([call]) for call in calls[:lead_in]))
+            shares = _shares(calls[lead_in:], self._workers)
             cpu_ns = time.thread_time_ns()
             started_ns = clock()
             parts = await asyncio.gather(*(_replies(own) for own in shares))
             duration_ns = clock() - started_ns
-            return Timed(duration_ns, time.thread_time_ns() - cpu_ns, _merged(parts))
+            cpu_ns = time.thread_time_ns() - cpu_ns
+            return Timed(duration_ns, cpu_ns, [*(one[0] for one in warm), *_merged(parts)])
 
         return self._loop.run_until_complete(all_together())
 
-    def latencies(self, starts: Starts, clock: Clock, calls: Calls, out: array[int]) -> list[Any]:
+    def latencies(
+        self, starts: Starts, clock: Clock, calls: Calls, out: array[int], lead_in: int = 0
+    ) -> list[Any]:
         async def all_together() -> list[Any]:
-            shares = _shares(calls, self._workers)
+            warm = await asyncio.gather(*(_replies([call]) for call in calls[:lead_in]))
+            shares = _shares(calls[lead_in:], self._workers)
             parts = await asyncio.gather(
                 *(_in_turn_each(starts, clock, own, out) for own in shares)
             )
-            return _merged(parts)
+            return [*(one[0] for one in warm), *_merged(parts)]
 
         return self._loop.run_until_complete(all_together())
 
@@ -160,20 +180,23 @@ class TaskDriver:
         """The loop belongs to the session."""
 
 
-async def _in_turn(clock: Clock, calls: Calls) -> Timed:
-    replies: list[Any] = []
+async def _in_turn(clock: Clock, calls: Calls, lead_in: int) -> Timed:
+    replies = await _replies(calls[:lead_in])
+    timed_calls = calls[lead_in:]
     keep = replies.append
     cpu_ns = time.thread_time_ns()
     started_ns = clock()
-    for method, arguments in calls:
+    for method, arguments in timed_calls:
         keep(await method(*arguments))
     duration_ns = clock() - started_ns
     return Timed(duration_ns, time.thread_time_ns() - cpu_ns, replies)
 
 
-async def _in_turn_each(starts: Starts, clock: Clock, calls: Calls, out: array[int]) -> list[Any]:
-    replies: list[Any] = []
-    for method, arguments in calls:
+async def _in_turn_each(
+    starts: Starts, clock: Clock, calls: Calls, out: array[int], lead_in: int = 0
+) -> list[Any]:
+    replies = await _replies(calls[:lead_in])
+    for method, arguments in calls[lead_in:]:
         started_ns = starts()
         reply = await method(*arguments)
         out.append(clock() - started_ns)
