@@ -1,7 +1,8 @@
 """The codec of a dict: values to stored bytes and back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
+from operator import itemgetter
 from typing import Any, Final
 from zlib import crc32
 
@@ -38,7 +39,12 @@ from redisdict.exceptions import (
 DEFAULT_COMPRESS_MIN_LENGTH: Final = 1024
 DEFAULT_MAX_DECODED_LENGTH: Final = 512 * 1024 * 1024
 
-_PLAIN_MSGPACK: Final = format_byte(MSGPACK, UNCOMPRESSED)[0]
+_FIRST_FORMAT_BYTE: Final = bytes([FIRST_FORMAT_BYTE])
+_PLAIN_MSGPACK: Final = format_byte(MSGPACK, UNCOMPRESSED)
+_PLAIN_RAW: Final = format_byte(RAW, UNCOMPRESSED)
+_FIRST_BYTES: Final = itemgetter(slice(1))
+_BODY: Final = itemgetter(slice(1, -CHECKSUM_LENGTH))
+_INTACT: Final = {CHECKSUM_RESIDUE}
 
 
 class Codec:
@@ -103,14 +109,44 @@ class Codec:
         Raises `DeserializationError` for bytes that are damaged, are not this package's, or were
         written by pickle or a serializer of your own that this codec doesn't name.
         """
-        first = stored[0] if stored else 0
-        if first < FIRST_FORMAT_BYTE:
+        first = stored[:1]
+        if first < _FIRST_FORMAT_BYTE:
             return decimal_text.parse(stored)
         if crc32(stored) != CHECKSUM_RESIDUE:
             raise damaged(stored)
         if first == _PLAIN_MSGPACK:
             return messagepack.loads(stored[1:-CHECKSUM_LENGTH])
+        if first == _PLAIN_RAW:
+            return stored[1:-CHECKSUM_LENGTH]
         return self._decode_other(stored)
+
+    def encode_many(self, values: Iterable[Any]) -> list[bytes]:
+        """Return what to store for each value, as `encode()` would; faster for many."""
+        encode = self.encode
+        if self.compressor is not None or self.serializer.code not in (MSGPACK, RAW):
+            return [encode(value) for value in values]
+        prefix, dumps = self._prefix, self._dumps
+        stored: list[bytes] = []
+        append = stored.append
+        for value in values:
+            if type(value) is int:
+                append(encode(value))
+            else:
+                message = prefix + dumps(value)
+                append(message + crc32(message).to_bytes(CHECKSUM_LENGTH, "little"))
+        return stored
+
+    def decode_many(self, stored: Sequence[bytes]) -> list[Any]:
+        """Return the value of each of these, as `decode()` would; faster for many."""
+        if set(map(_FIRST_BYTES, stored)) == {_PLAIN_RAW} and set(map(crc32, stored)) == _INTACT:
+            return list(map(_BODY, stored))
+        decode, loads = self.decode, messagepack.loads
+        return [
+            loads(one[1:-CHECKSUM_LENGTH])
+            if one[:1] == _PLAIN_MSGPACK and crc32(one) == CHECKSUM_RESIDUE
+            else decode(one)
+            for one in stored
+        ]
 
     def _writes_as_text(self, value: int) -> bool:
         return self._accepts_integers and value.bit_length() <= decimal_text.MAX_BITS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hiredis import pack_command
@@ -11,7 +12,7 @@ from redis.exceptions import ReadOnlyError, ResponseError
 
 from redisdict.connections.failures import LOST, is_worth_a_retry, unavailable, was_refused
 from redisdict.connections.packing import pack, reply_count, unwrap
-from redisdict.connections.requests import Batch, Call, Operation, Sleep
+from redisdict.connections.requests import Batch, Call, Command, Operation, Sleep
 from redisdict.pools.shared import NotSentError, OptimizedAsyncConnectionPool
 
 if TYPE_CHECKING:
@@ -71,6 +72,38 @@ class AsyncDriver:
         except StopIteration as stop:
             result: T = stop.value
             return result
+
+    async def ask(
+        self,
+        command: Command | None,
+        operation: Callable[..., Operation[T]],
+        *arguments: Any,
+    ) -> T:
+        """The short way to what `operation(*arguments)` gives, where one command does it.
+
+        Sends the command over the shared connection and returns the reply as it came. Where there
+        is no such command or no such connection, the server refuses it or the connection is lost,
+        the operation is run from its beginning, unless the command may have been carried out and
+        must not be repeated.
+
+        Raises: as `run()`.
+        """
+        pool: Any = self._backend.async_pool()
+        if command is None or not isinstance(pool, OptimizedAsyncConnectionPool):
+            return await self.run(operation(*arguments))
+        shared = pool.shared
+        if shared is None:
+            return await self.run(operation(*arguments))
+        reply: Any = await shared.submit(pack(command))
+        if not isinstance(reply, Exception):
+            result: T = reply
+            return result
+        was_sent = not isinstance(reply, (NotSentError, ResponseError))
+        if isinstance(reply, ReadOnlyError):
+            pool.retire_shared()
+        elif not is_worth_a_retry(command, reply, was_sent=was_sent):
+            raise unavailable(self._backend, command, reply, was_sent=was_sent) from reply
+        return await self.run(operation(*arguments))
 
     async def _settle(self, pool: Any, request: Any, reply: Any, is_sent: bool) -> Any:
         """What came of the first attempt; the second one's reply where that is right."""

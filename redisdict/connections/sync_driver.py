@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from redisdict.connections.failures import LOST, is_worth_a_retry, unavailable, was_refused
 from redisdict.connections.packing import pack, reply_count, unwrap
-from redisdict.connections.requests import Batch, Call, Operation, Request, Sleep
+from redisdict.connections.requests import Batch, Call, Command, Operation, Request, Sleep
 
 if TYPE_CHECKING:
     from redisdict.connections.backend import Backend
@@ -91,6 +92,46 @@ class SyncDriver:
         finally:
             if connection is not None:
                 pool.release(connection)
+
+    def ask(
+        self,
+        command: Command | None,
+        operation: Callable[..., Operation[T]],
+        *arguments: Any,
+    ) -> T:
+        """The short way to what `operation(*arguments)` gives, where one command does it.
+
+        Sends the command and returns the reply as it came. Where there is no such command, the
+        server refuses it or the connection is lost, the operation is run from its beginning, unless
+        the command may have been carried out and must not be repeated.
+
+        Raises: as `run()`.
+        """
+        if command is None:
+            return self.run(operation(*arguments))
+        try:
+            pool: Any = self._backend.pool()
+            connection = pool.get_connection()
+        except LOST:
+            return self.run(operation(*arguments))
+        is_clean = is_sent = False
+        try:
+            connection.send_packed_command((pack(command),), False)
+            is_sent = True
+            reply: T = connection.read_response(True, disconnect_on_error=True)
+            is_clean = True
+            return reply
+        except ResponseError as error:
+            is_clean = not isinstance(error, ReadOnlyError)
+        except LOST as error:
+            was_sent = is_sent and not was_refused(error)
+            if not is_worth_a_retry(command, error, was_sent=was_sent):
+                raise unavailable(self._backend, command, error, was_sent=was_sent) from error
+        finally:
+            if not is_clean:
+                connection.disconnect()
+            pool.release(connection)
+        return self.run(operation(*arguments))
 
     def _connect(self, pool: Any, request: Request) -> Any:
         try:

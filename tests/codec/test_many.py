@@ -1,0 +1,51 @@
+"""Many values at once are what they are one by one, in every mixture."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from redisdict.codec import Codec
+from redisdict.exceptions import DeserializationError, SerializationError
+
+VALUES = st.lists(st.one_of(st.integers(), st.binary(), st.text(), st.none(), st.floats(allow_nan=False)))
+CODECS = [Codec(), Codec(compressor="zlib", compress_min_length=1), Codec("json"), Codec("pickle")]
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=repr)
+@given(values=VALUES.map(lambda values: [v for v in values if not isinstance(v, bytes)]))
+def test_many_are_as_one_by_one(codec: Codec, values: list[object]) -> None:
+    stored = codec.encode_many(values)
+    assert stored == [codec.encode(value) for value in values]
+    assert codec.decode_many(stored) == values
+
+
+@given(st.lists(st.binary()))
+def test_raw_too(values: list[bytes]) -> None:
+    codec = Codec("raw")
+    stored = codec.encode_many(values)
+    assert stored == [codec.encode(value) for value in values]
+    assert codec.decode_many(stored) == values
+
+
+@given(st.lists(st.tuples(st.sampled_from(["raw", "msgpack"]), st.binary()), min_size=1))
+def test_a_mixture_of_formats(pairs: list[tuple[str, bytes]]) -> None:
+    stored = [Codec(name).encode(value) for name, value in pairs]
+    assert Codec().decode_many(stored) == [value for _, value in pairs]
+
+
+@pytest.mark.parametrize("name", ["raw", "msgpack"])
+@pytest.mark.parametrize("damage", [b"", b"\x83", b"\x80", b"\xff12345", b"x"])
+def test_one_damaged_among_many_is_an_error(name: str, damage: bytes) -> None:
+    codec = Codec(name)
+    stored = codec.encode_many([b"a", b"b"])
+    flipped = bytes([stored[0][0], stored[0][1] ^ 1]) + stored[0][2:]
+    for bad in (damage, flipped, stored[1][:-1]):
+        with pytest.raises(DeserializationError):
+            codec.decode_many([stored[0], bad])
+
+
+def test_one_that_cannot_be_stored_among_many_is_an_error() -> None:
+    with pytest.raises(SerializationError):
+        Codec().encode_many([1, object()])
+    with pytest.raises(SerializationError):
+        Codec("raw").encode_many([b"a", 1])
