@@ -157,6 +157,30 @@ class BenchmarkResult(models.Model):
         )
 
 
+class BenchmarkProgress(models.Model):
+    """How far a run is that was started from the admin, and whether somebody wants it to end."""
+
+    run = models.OneToOneField(
+        BenchmarkRun,
+        on_delete=models.CASCADE,
+        primary_key=True,
+        related_name="progress",
+        verbose_name=_("run"),
+    )
+    fraction = models.FloatField(_("fraction done"), default=0.0)
+    activity = models.CharField(_("activity"), max_length=200, blank=True)
+    updated_at = models.DateTimeField(_("updated"))
+    is_cancel_requested = models.BooleanField(_("cancel requested"), default=False)
+
+    class Meta:
+        verbose_name = _("progress of a benchmark run")
+        verbose_name_plural = _("progress of benchmark runs")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.fraction:.0%} {self.activity}"
+
+
 #: The layouts of a dict, as the identity of a stored one names them.
 HASH, KEYS = "hash", "keys"
 

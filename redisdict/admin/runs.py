@@ -1,43 +1,30 @@
-"""Benchmark runs in the admin: seen, compared, exported, marked and deleted, and never edited."""
+"""The list of benchmark runs: columns, filters, and what can be done with those selected."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.forms import Media
-from django.forms.widgets import Script
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseRedirect,
+)
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from redisdict.admin.compare import MOST_RUNS, compare_context
-from redisdict.admin.exports import FORMATS, export
 from redisdict.admin.filters import PresetFilter, ServiceFilter
-from redisdict.admin.run_page import run_context
-from redisdict.admin.trend import trend_context
+from redisdict.admin.run_views import RunViews
 from redisdict.models import BenchmarkResult, BenchmarkRun
 from redisdict.templatetags.redisdict_figures import percent
 
 __all__ = ["BenchmarkRunAdmin"]
 
-CHART_MEDIA = Media(
-    js=[
-        Script(f"redisdict/{name}", defer=True)  # type: ignore[misc]  # unknown to the stubs
-        for name in ("vendor/chartjs/chart.umd.min.js", "charts.js")
-    ]
-)
-
 
 @admin.register(BenchmarkRun)
-class BenchmarkRunAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
+class BenchmarkRunAdmin(RunViews):
     list_display = (
         "started_at",
         "label",
@@ -58,22 +45,9 @@ class BenchmarkRunAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic 
     show_full_result_count = False
     actions = ("compare", "set_baseline", "export_csv", "export_json", "export_markdown")
 
-    class Media:
-        css = {"all": ("redisdict/admin.css",)}
-
-    # Who may do what
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: BenchmarkRun | None = None) -> bool:
-        return False
-
     def has_set_baseline_permission(self, request: HttpRequest) -> bool:
         """The mark is the one thing about a run that people decide."""
         return request.user.has_perm("redisdict.change_benchmarkrun")
-
-    # The list
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BenchmarkRun]:
         queryset = super().get_queryset(request)
@@ -93,8 +67,6 @@ class BenchmarkRunAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic 
     @admin.display(description=_("warnings"))
     def warning_count(self, run: BenchmarkRun) -> int:
         return len(run.warnings)
-
-    # Actions
 
     @admin.action(description=_("Compare the selected runs"), permissions=["view"])
     def compare(self, request: HttpRequest, queryset: QuerySet[BenchmarkRun]) -> HttpResponse:
@@ -136,89 +108,6 @@ class BenchmarkRunAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic 
         keys = queryset.order_by("started_at", "pk").values_list("pk", flat=True)
         query = urlencode([*(("run", key) for key in keys), *parameters.items()])
         return HttpResponseRedirect(f"{self._url(page)}?{query}")
-
-    # Pages of its own
-
-    def get_urls(self) -> list[URLPattern]:
-        pages = {"compare": self.compare_view, "trend": self.trend_view, "export": self.export_view}
-        own = [
-            path(
-                f"{name}/", self.admin_site.admin_view(view), name=f"redisdict_benchmarkrun_{name}"
-            )
-            for name, view in pages.items()
-        ]
-        return [*own, *super().get_urls()]
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        run = self.get_object(request, unquote(object_id))
-        context = dict(extra_context or {})
-        if run is not None and self.has_view_permission(request, run):
-            context |= run_context(run)
-            context |= {"media": self.media + CHART_MEDIA, "formats": FORMATS.values()}
-        return super().change_view(request, object_id, form_url, context)
-
-    def compare_view(self, request: HttpRequest) -> HttpResponse:
-        runs = self._chosen_runs(request)
-        if not 2 <= len(runs) <= MOST_RUNS:
-            self.message_user(
-                request,
-                gettext("Select two to %(most)d runs to compare.") % {"most": MOST_RUNS},
-                messages.WARNING,
-            )
-            return HttpResponseRedirect(self._url("changelist"))
-        title = gettext("Compare benchmark runs")
-        return self._page(request, "compare", title, compare_context(runs))
-
-    def trend_view(self, request: HttpRequest) -> HttpResponse:
-        self._check_view_permission(request)
-        title = gettext("Trend of a benchmark")
-        return self._page(request, "trend", title, trend_context(request.GET))
-
-    def export_view(self, request: HttpRequest) -> HttpResponse:
-        runs = self._chosen_runs(request)
-        format_name = request.GET.get("format", "")
-        if not runs or format_name not in FORMATS:
-            raise Http404(gettext("No run is selected, or the format is unknown."))
-        return export(runs, format_name)
-
-    def _chosen_runs(self, request: HttpRequest) -> list[BenchmarkRun]:
-        self._check_view_permission(request)
-        keys = [int(key) for key in request.GET.getlist("run") if key.isdecimal()]
-        queryset = self.get_queryset(request).filter(pk__in=keys)
-        return list(queryset.prefetch_related("results").order_by("started_at", "pk"))
-
-    def _check_view_permission(self, request: HttpRequest) -> None:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-
-    def _page(
-        self, request: HttpRequest, name: str, title: str, context: dict[str, Any]
-    ) -> HttpResponse:
-        request.current_app = self.admin_site.name
-        return TemplateResponse(
-            request,
-            f"admin/redisdict/benchmarkrun/{name}.html",
-            {
-                **self.admin_site.each_context(request),
-                "title": title,
-                "original": title,  # what the breadcrumbs end with
-                "opts": self.opts,
-                "has_view_permission": True,
-                "media": self.media + CHART_MEDIA,
-                **context,
-            },
-        )
-
-    def _url(self, name: str) -> str:
-        return reverse(f"{self.admin_site.name}:redisdict_benchmarkrun_{name}")
-
-    # Deletion
 
     def get_deleted_objects(
         self, objs: QuerySet[BenchmarkRun] | Sequence[BenchmarkRun], request: HttpRequest

@@ -100,6 +100,9 @@ def _add_report(parser: ArgumentParser) -> None:
     group.add_argument("--no-save", action="store_true", help="don't use the database")
     group.add_argument("--resume", metavar="RUN", help="complete a run that was interrupted")
     group.add_argument(
+        "--watched", action="store_true", help="keep the progress in the database, for the admin"
+    )
+    group.add_argument(
         "--mark-baseline", action="store_true", help="later runs are compared with this one"
     )
     group.add_argument("--baseline", metavar="RUN", help="compare with this run")

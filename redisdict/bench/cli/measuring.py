@@ -6,18 +6,16 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import OutputWrapper
 
-from redisdict.bench import environment
 from redisdict.bench.cli.comparing import comparison_text
 from redisdict.bench.compare import Change, compare, regressions
 from redisdict.bench.errors import UsageError
 from redisdict.bench.interruption import Interrupted, Interruption
+from redisdict.bench.new_run import new_record
 from redisdict.bench.output import check_writable, write_report
 from redisdict.bench.progress import reporter_for
 from redisdict.bench.report import render
@@ -27,7 +25,7 @@ from redisdict.bench.selection import choose_services, select
 from redisdict.bench.services import Service, discover
 from redisdict.bench.session import Session
 from redisdict.bench.spec import PRESETS, BenchmarkSpec
-from redisdict.bench.specfile import check_spec, read_spec, spec_from_dict, spec_to_dict
+from redisdict.bench.specfile import check_spec, read_spec, spec_from_dict
 from redisdict.bench.statistics import Verdict
 from redisdict.bench.store import (
     DatabaseRecorder,
@@ -38,6 +36,7 @@ from redisdict.bench.store import (
     mark_baseline,
 )
 from redisdict.bench.warnings import warning_lines
+from redisdict.bench.watching import WatchedProgress
 
 __all__ = ["ExitStatus", "measure"]
 
@@ -78,6 +77,8 @@ def measure(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> i
     prepared = _prepare(options)
     record = prepared.record
     reporter = reporter_for(stderr)
+    if options["watched"]:
+        reporter = WatchedProgress(reporter, record.identifier)
     session = Session(
         prepared.spec,
         prepared.services,
@@ -126,7 +127,7 @@ def _prepare(options: Options) -> _Prepared:
     if needs_database:
         check_database()
     baseline = load_record(find_run(options["baseline"])) if options["baseline"] else None
-    record = _new_record(spec, options) if resumed is None else _reopened(resumed)
+    record = new_record(spec, options["label"]) if resumed is None else _reopened(resumed)
     record.services = [_described(service) for service in services]
     recorder = MemoryRecorder() if options["no_save"] else DatabaseRecorder()
     return _Prepared(spec, services, record, recorder, baseline)
@@ -156,18 +157,6 @@ def _specification(options: Options, resumed: RunRecord | None) -> BenchmarkSpec
         rate=options["rate"],
     )
     return check_spec(spec, "the options")
-
-
-def _new_record(spec: BenchmarkSpec, options: Options) -> RunRecord:
-    return RunRecord(
-        preset=spec.preset,
-        label=options["label"],
-        started_at=datetime.now(UTC),
-        commit=environment.commit(Path(getattr(settings, "BASE_DIR", "."))),
-        machine=environment.machine(),
-        spec=spec_to_dict(spec),
-        environment=environment.collect(),
-    )
 
 
 def _reopened(record: RunRecord) -> RunRecord:
