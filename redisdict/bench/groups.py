@@ -36,52 +36,57 @@ class GroupOutcome:
     comparisons: list[dict[str, Any]]
     noise_floor: float | None
     has_wrong_reply: bool
-    was_stopped: bool
 
 
 def measure_group(
     group: Group,
     spec: BenchmarkSpec,
     precision: Precision,
-    make_factory: Callable[[ExitStack], CellFactory],
+    start: Callable[[ExitStack], CellFactory],
     *,
     clock: Clock,
-    server_cpu: Mapping[str, Callable[[], int | None]],
     on_round: Callable[[float], None],
     should_stop: Callable[[], bool],
 ) -> GroupOutcome:
     """Measure all cells of the group, as far as they can be; a cell's failure is its own.
 
     Args:
-        make_factory: gives what opens cells; all it opens is closed through the stack.
-        server_cpu: service -> its server's CPU clock.
+        start: starts the servers and gives what opens cells on them; called once for each of the
+            precision's server starts. All that it opens is closed through the stack.
+
+    Raises:
+        RedisDictError, redis.exceptions.RedisError, OSError: from `start`.
     """
-    with ExitStack() as stack:
-        factory = make_factory(stack)
-        opened, failed = _open(group, factory)
-        rounds = Rounds(
-            list(opened.values()),
-            group.references,
-            precision,
-            rng=random.Random(f"{spec.seed} {group.name}"),  # noqa: S311 - an order, not a secret
-            clock=clock,
-            on_round=on_round,
-            should_stop=should_stop,
-        )
-        series = {**rounds.run(), **failed}
-        latencies: dict[Cell, Latencies | None] = {}
-        facts: dict[Cell, dict[str, Any]] = {}
-        for cell, open_cell in opened.items():
-            if cell.role is not Role.MEASURED or series[cell].failure or should_stop():
-                continue
-            cpu_ns = server_cpu[cell.service]
-            try:
-                latencies[cell] = _latencies(
-                    cell, open_cell, factory, spec, clock, cpu_ns, should_stop
-                )
-                facts[cell] = {**open_cell.facts(), "rate_per_second": _rate_of(cell, spec)}
-            except CELL_ERRORS as error:
-                series[cell].failure = _failure(error)
+    series = {cell: Series() for cell in group.cells}
+    latencies: dict[Cell, Latencies | None] = {}
+    facts: dict[Cell, dict[str, Any]] = {}
+    for number in range(precision.server_starts):
+        with ExitStack() as stack:
+            factory = start(stack)
+            opened = _open(factory, series)
+            rounds = Rounds(
+                list(opened.values()),
+                group.references,
+                precision.of_one_start,
+                rng=random.Random(f"{spec.seed} {group.name} {number}"),  # noqa: S311 - an order
+                clock=clock,
+                on_round=_share_of(on_round, number, precision.server_starts),
+                should_stop=should_stop,
+            )
+            _extend(series, rounds.run())
+            if number == precision.server_starts - 1:
+                for cell, open_cell in opened.items():
+                    if cell.role is not Role.MEASURED or series[cell].failure or should_stop():
+                        continue
+                    try:
+                        latencies[cell] = _latencies(
+                            cell, open_cell, factory, spec, clock, should_stop
+                        )
+                        facts[cell] = {**open_cell.facts(), "rate_per_second": _rate_of(cell, spec)}
+                    except CELL_ERRORS as error:
+                        series[cell].failure = _failure(error)
+        if should_stop():
+            break
     return GroupOutcome(
         results=[
             CellResult.without_figures(cell, CellStatus.UNAVAILABLE, group.left_out[cell])
@@ -94,21 +99,34 @@ def measure_group(
         has_wrong_reply=any(
             one.failure is not None and one.failure.is_wrong_reply for one in series.values()
         ),
-        was_stopped=rounds.was_stopped,
     )
 
 
-def _open(
-    group: Group, factory: CellFactory
-) -> tuple[dict[Cell, WorkloadCell], dict[Cell, Series]]:
+def _open(factory: CellFactory, series: Mapping[Cell, Series]) -> dict[Cell, WorkloadCell]:
+    """Open every cell that hasn't failed; one that can't be opened fails."""
     opened: dict[Cell, WorkloadCell] = {}
-    failed: dict[Cell, Series] = {}
-    for cell in group.cells:
-        try:
-            opened[cell] = factory.open(cell)
-        except CELL_ERRORS as error:
-            failed[cell] = Series(failure=_failure(error))
-    return opened, failed
+    for cell, own in series.items():
+        if own.failure is None:
+            try:
+                opened[cell] = factory.open(cell)
+            except CELL_ERRORS as error:
+                own.failure = _failure(error)
+    return opened
+
+
+def _extend(series: Mapping[Cell, Series], part: Mapping[Cell, Series]) -> None:
+    rounds = max((len(one.times) for one in part.values()), default=0)
+    for cell, own in series.items():
+        if cell in part:
+            own.extend(part[cell])
+        else:
+            own.skip(rounds)
+
+
+def _share_of(
+    on_round: Callable[[float], None], number: int, count: int
+) -> Callable[[float], None]:
+    return lambda fraction: on_round((number + fraction) / count)
 
 
 def _latencies(
@@ -117,7 +135,6 @@ def _latencies(
     factory: CellFactory,
     spec: BenchmarkSpec,
     clock: Clock,
-    server_cpu_ns: Callable[[], int | None],
     should_stop: Callable[[], bool],
 ) -> Latencies | None:
     calls = spec.latency_operations
@@ -134,7 +151,7 @@ def _latencies(
         calls,
         clock=clock,
         per_second=rate,
-        server_cpu_ns=server_cpu_ns,
+        server_cpu_ns=factory.host(cell).cpu_ns,
         should_stop=should_stop,
     )
 

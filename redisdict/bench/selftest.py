@@ -1,8 +1,8 @@
 """Does the benchmark find a difference that is there, and none where there is none?
 
-Two servers of one program run side by side. The second is measured as it is (A/A), and with blocks
-that are made 2 % and 5 % longer by waiting. All this may happen while another process works without
-pause.
+Three servers of one program run side by side: a reference, its A/A twin, and a second server. That
+is measured as it is, and with blocks that are made 2 % and 5 % longer by waiting. All this may
+happen while another process works without pause.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from __future__ import annotations
 import random
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from redisdict.bench.leftovers import new_token
 from redisdict.bench.placement import PlacementProbe, choose_cpus, pin_process, pinned_client
 from redisdict.bench.runner import Clock, Rounds
-from redisdict.bench.series import ratio_between
-from redisdict.bench.spec import PRESETS, SYNC, Cell, Precision, Role, Table
+from redisdict.bench.series import Series, ratio_between
+from redisdict.bench.spec import PRESETS, SYNC, Cell, Precision, Table
 from redisdict.bench.statistics import Ratio, Verdict, judge, noise_floor
 from redisdict.bench.workloads.calls import Calls
 from redisdict.bench.workloads.cells import WorkloadCell
@@ -43,7 +42,8 @@ LEAD_IN = PRESETS["standard"].lead_in_operations
 
 OPERATIONS: dict[str, type[StringCommands]] = {"SET": Set, "GET": Get}
 
-FIRST, SECOND = "first server", "second server"
+#: The reference, its A/A twin from which the noise floor comes, and the one that is judged.
+FIRST, TWIN, SECOND = "first server", "twin", "second server"
 
 
 @dataclass(frozen=True)
@@ -69,47 +69,67 @@ class Finding:
 
 
 def selftest(seconds: float, seed: int, *, clock: Clock = time.perf_counter_ns) -> list[Finding]:
-    """One run of about so many seconds, on two servers of its own.
+    """One run of about so many seconds, on servers of its own, which are started afresh as often as
+    in a standard run.
 
     Raises:
         ProgramMissing, ServerStartError: no server can be started here.
     """
+    precision = Precision(
+        min_rounds=200,
+        max_rounds=MAX_ROUNDS,
+        seconds=seconds,
+        half_width=0.003,
+        server_starts=PRESETS["standard"].precision.server_starts,
+    )
+    total: dict[Cell, Series] = {}
+    for number in range(precision.server_starts):
+        rng = random.Random(f"{seed} {number}")  # noqa: S311 - an order, not a secret
+        for cell, series in _rounds(precision.of_one_start, rng, clock).items():
+            total.setdefault(cell, Series()).extend(series)
+    twins = [
+        ratio_between(total[_cell(TWIN, name)], total[_cell(FIRST, name)]) for name in OPERATIONS
+    ]
+    floor = noise_floor([ratio for ratio in twins if ratio is not None])
+    findings = []
+    for operation in OPERATIONS:
+        for delay in DELAYS:
+            reference = total[_cell(FIRST, operation)]
+            ratio = ratio_between(total[_cell(SECOND, operation, delay)], reference)
+            if ratio is not None:
+                findings.append(Finding(operation, delay, ratio, judge(ratio, floor)))
+    return findings
+
+
+def _rounds(precision: Precision, rng: random.Random, clock: Clock) -> Mapping[Cell, Series]:
+    """The rounds of one start of the servers."""
     with ExitStack() as stack:
         program = find_embeddable_program()
-        servers = {name: stack.enter_context(ServerProcess(program)) for name in (FIRST, SECOND)}
         cpus = choose_cpus("same")
-        if cpus is not None:
-            for server in servers.values():
-                pin_process(server.pid, {cpus.server})
+        servers = {}
+        for name in (FIRST, TWIN, SECOND):
+            servers[name] = stack.enter_context(ServerProcess(program))
+            if cpus is not None:
+                pin_process(servers[name].pid, {cpus.server})
         stack.enter_context(pinned_client(cpus.client if cpus else None))
-        opener = _Opener(servers, seed, stack)
-        references, twins, cells = {}, {}, {}
-        for operation in OPERATIONS:
-            references[operation] = opener.open(FIRST, operation, Role.REFERENCE)
-            twins[operation] = opener.open(FIRST, operation, Role.TWIN)
-            for delay in DELAYS:
-                cells[operation, delay] = opener.open(SECOND, operation, Role.MEASURED, delay)
-        series = Rounds(
-            [*references.values(), *twins.values(), *cells.values()],
-            {cell.cell: references[operation].cell for (operation, _), cell in cells.items()},
-            Precision(min_rounds=200, max_rounds=MAX_ROUNDS, seconds=seconds, half_width=0.005),
-            rng=random.Random(seed),  # noqa: S311 - an order, not a secret
-            clock=clock,
-        ).run()
-        ratios = {
-            key: ratio_between(series[cell.cell], series[references[key[0]].cell])
-            for key, cell in cells.items()
-        }
-        floors = [
-            ratio_between(series[twin.cell], series[references[operation].cell])
-            for operation, twin in twins.items()
+        opener = _Opener(servers, stack)
+        cells = [
+            opener.open(server, operation, delay)
+            for operation in OPERATIONS
+            for server, delay in ((FIRST, 0.0), (TWIN, 0.0), *((SECOND, one) for one in DELAYS))
         ]
-    floor = noise_floor([ratio for ratio in floors if ratio is not None])
-    return [
-        Finding(operation, delay, ratio, judge(ratio, floor))
-        for (operation, delay), ratio in ratios.items()
-        if ratio is not None
-    ]
+        references = {cell.cell: _cell(FIRST, cell.cell.operation) for cell in cells}
+        return Rounds(cells, references, precision, rng=rng, clock=clock).run()
+
+
+def _cell(server: str, operation: str, delay: float = 0.0) -> Cell:
+    return Cell(
+        table=Table.POOLS,
+        service=f"{server} +{delay:.0%}",
+        mode=SYNC,
+        pool="ConnectionPool",
+        operation=operation,
+    )
 
 
 @contextmanager
@@ -141,36 +161,29 @@ class _DelayedDriver(SyncDriver):
 
 
 class _Opener:
-    """Opens cells on the two servers, each with a pool of its own."""
+    """Opens cells, each with a pool of its own."""
 
-    def __init__(self, servers: dict[str, ServerProcess], seed: int, stack: ExitStack) -> None:
+    def __init__(self, servers: Mapping[str, ServerProcess], stack: ExitStack) -> None:
         self._servers = servers
-        self._seed = seed
         self._stack = stack
+        self._opened = 0
         self._probes = {name: PlacementProbe(server.pid) for name, server in servers.items()}
         for probe in self._probes.values():
             stack.callback(probe.close)
 
-    def open(self, server: str, operation: str, role: Role, delay: float = 0.0) -> WorkloadCell:
-        cell = Cell(
-            table=Table.POOLS,
-            service=f"{server} +{delay:.0%}",
-            mode=SYNC,
-            pool="ConnectionPool",
-            operation=operation,
-            role=role,
-        )
+    def open(self, server: str, operation: str, delay: float) -> WorkloadCell:
         values = {
             "LOCATION": self._servers[server].url,
             "POOL_CLASS": "redisdict.pools.ConnectionPool",
         }
         backend = Backend(parse_alias(f"selftest {server}", values))
         self._stack.callback(backend.close)
+        self._opened += 1
         workload = OPERATIONS[operation](
             backend.client(),
             backend.client(),
-            f"redisbench:{new_token()}",
-            rng=random.Random(self._seed),  # noqa: S311 - data, not secrets
+            f"redisbench:{self._opened:03d}",
+            rng=random.Random(1),  # noqa: S311 - data, not secrets
             key_count=100,
             value_bytes=100,
             block=BLOCK + LEAD_IN,
@@ -178,4 +191,4 @@ class _Opener:
         )
         workload.open()
         driver = _DelayedDriver(delay) if delay else SyncDriver()
-        return WorkloadCell(cell, workload, driver, self._probes[server])
+        return WorkloadCell(_cell(server, operation, delay), workload, driver, self._probes[server])

@@ -48,10 +48,19 @@ class Series:
         self.duration_ns += block.duration_ns
         self.cpu_ns += block.cpu_ns
 
-    def skip(self) -> None:
-        """Keep the indices in step after the cell has failed."""
-        self.times.append(None)
-        self.placements.append("")
+    def skip(self, rounds: int = 1) -> None:
+        """Keep the indices in step when the cell isn't there."""
+        self.times += [None] * rounds
+        self.placements += [""] * rounds
+
+    def extend(self, later: Series) -> None:
+        """Add the rounds of another process of the same server."""
+        self.times += later.times
+        self.placements += later.placements
+        self.operations += later.operations
+        self.duration_ns += later.duration_ns
+        self.cpu_ns += later.cpu_ns
+        self.failure = self.failure or later.failure
 
     @property
     def placement(self) -> str:

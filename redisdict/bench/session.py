@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -23,7 +23,7 @@ from redisdict.bench.progress import Reporter
 from redisdict.bench.results import CellResult, CellStatus, RunRecord, RunStatus
 from redisdict.bench.runner import Clock
 from redisdict.bench.services import Service
-from redisdict.bench.spec import BenchmarkSpec, Table
+from redisdict.bench.spec import BenchmarkSpec, Role, Table
 from redisdict.bench.warnings import find_warnings
 from redisdict.bench.workloads.cells import CellFactory
 
@@ -97,8 +97,7 @@ class Session:
     def _run(self, stack: ExitStack) -> None:
         cpus = choose_cpus(self._spec.placement)
         fleet = Fleet(self._token, cpus, self._reporter.note)
-        available = self._look_at_services(fleet)
-        reference, measurable = self._bring_up_reference(stack, fleet, available)
+        measurable = self._from_first_that_starts(fleet, self._look_at_services(fleet))
         stack.enter_context(pinned_client(cpus.client if cpus else None))
         loop = stack.enter_context(asyncio.Runner()).get_loop()
         self._record.environment["event_loop"] = type(loop).__module__
@@ -109,7 +108,7 @@ class Session:
         ]
         self._recorder.save(self._record)
         try:
-            self._measure(groups, {s.title: s for s in measurable}, fleet, reference, loop)
+            self._measure(groups, fleet, loop)
         finally:
             self._interruption.start_cleaning_up()
 
@@ -126,14 +125,17 @@ class Session:
                 available.append(service)
         return available
 
-    def _bring_up_reference(
-        self, stack: ExitStack, fleet: Fleet, available: Sequence[Service]
-    ) -> tuple[Member, Sequence[Service]]:
-        """The first service that starts has the reference; gives back those from it on."""
+    def _from_first_that_starts(
+        self, fleet: Fleet, available: Sequence[Service]
+    ) -> Sequence[Service]:
+        """The services from the first on that can be brought up: it has the reference."""
         for number, service in enumerate(available):
             self._reporter.note(f"{service.title}: {service.source} {service.address}".rstrip())
             try:
-                return stack.enter_context(fleet.member(service)), available[number:]
+                with fleet.member(service):
+                    return available[number:]
+            except SameServer:
+                raise
             except CELL_ERRORS as error:
                 self._put_row(service.title, CellStatus.FAILED, describe(error))
         reasons = [f"{one.service}: {one.reason}" for one in self._record.results if one.reason]
@@ -144,12 +146,7 @@ class Session:
         )
 
     def _measure(
-        self,
-        groups: Sequence[Group],
-        services: Mapping[str, Service],
-        fleet: Fleet,
-        reference: Member,
-        loop: asyncio.AbstractEventLoop,
+        self, groups: Sequence[Group], fleet: Fleet, loop: asyncio.AbstractEventLoop
     ) -> None:
         weights = [weight(group, self._spec) for group in groups]
         seconds_left = self._spec.precision.seconds
@@ -157,69 +154,65 @@ class Session:
             share = weights[number] / sum(weights[number:])
             self._reporter.begin(group.name, weights[number] / sum(weights))
             began_ns = self._clock()
-            with self._interruption.deferred(), ExitStack() as stack:
+            with self._interruption.deferred():
                 try:
-                    members = self._members(stack, group, services, fleet, reference)
+                    self._keep(group, self._group(group, seconds_left * share, fleet, loop))
                 except SameServer:
                     raise
                 except CELL_ERRORS as error:
                     self._fail(group, describe(error))
-                else:
-                    self._keep(group, self._group(group, members, seconds_left * share, loop))
-            self._recorder.save(self._record)
+                self._recorder.save(self._record)
             seconds_left = max(seconds_left - (self._clock() - began_ns) / 1e9, 1.0)
 
-    def _members(
-        self,
-        stack: ExitStack,
-        group: Group,
-        services: Mapping[str, Service],
-        fleet: Fleet,
-        reference: Member,
-    ) -> dict[str, Member]:
-        members = {reference.service.title: reference}
-        for title in dict.fromkeys(cell.service for cell in group.cells):
-            if title not in members:
-                members[title] = stack.enter_context(fleet.member(services[title]))
-        for title, member in members.items():
-            self._facts[title] = member.facts
-        self._record.environment["servers"] = self._facts
-        return members
-
     def _group(
-        self,
-        group: Group,
-        members: Mapping[str, Member],
-        seconds: float,
-        loop: asyncio.AbstractEventLoop,
+        self, group: Group, seconds: float, fleet: Fleet, loop: asyncio.AbstractEventLoop
     ) -> GroupOutcome:
-        def make_factory(stack: ExitStack) -> CellFactory:
-            return CellFactory(
-                self._spec,
-                locations={title: member.location for title, member in members.items()},
-                probes={title: member.probe for title, member in members.items()},
-                token=self._token,
-                loop=loop,
-                stack=stack,
-            )
+        def start(stack: ExitStack) -> CellFactory:
+            members = self._members(stack, group, fleet)
+            stack.enter_context(self._foreign_cpu_noted(members.values()))
+            return CellFactory(self._spec, hosts=members, token=self._token, loop=loop, stack=stack)
 
-        own = (os.getpid(), *(pid for member in members.values() for pid in member.pids))
-        before = CpuTimes.now(own)
-        outcome = measure_group(
+        return measure_group(
             group,
             self._spec,
             replace(self._spec.precision, seconds=seconds),
-            make_factory,
+            start,
             clock=self._clock,
-            server_cpu={title: member.cpu_ns for title, member in members.items()},
             on_round=self._reporter.advance,
             should_stop=lambda: self._interruption.is_requested,
         )
-        foreign = foreign_cpu_share(before, CpuTimes.now(own))
-        if foreign is not None:
-            self._foreign_shares.append(foreign)
+
+    def _members(
+        self, stack: ExitStack, group: Group, fleet: Fleet
+    ) -> dict[tuple[str, bool], Member]:
+        """The servers of a group. The A/A twin of one that is started gets a process of its own.
+
+        So the noise floor holds what two processes of one program differ by.
+        """
+        services = {service.title: service for service in self._services}
+        members: dict[tuple[str, bool], Member] = {}
+        for cell in group.cells:
+            is_twin = cell.role is Role.TWIN
+            if (cell.service, is_twin) in members:
+                continue
+            service = services[cell.service]
+            if is_twin and service.location is not None:
+                members[cell.service, True] = members[cell.service, False]
+            else:
+                members[cell.service, is_twin] = stack.enter_context(fleet.member(service))
+                self._facts[cell.service] = members[cell.service, is_twin].facts
+        self._record.environment["servers"] = self._facts
+        return members
+
+    @contextmanager
+    def _foreign_cpu_noted(self, members: Iterable[Member]) -> Iterator[None]:
+        own = (os.getpid(), *(pid for member in members for pid in member.pids))
+        before = CpuTimes.now(own)
+        yield
+        share = foreign_cpu_share(before, CpuTimes.now(own))
+        if share is not None:
+            self._foreign_shares.append(share)
             self._record.environment["foreign_cpu_share"] = max(self._foreign_shares)
-        return outcome
 
     def _keep(self, group: Group, outcome: GroupOutcome) -> None:
         record = self._record

@@ -7,9 +7,9 @@ import itertools
 import random
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -28,6 +28,15 @@ SPEC = replace(PRESETS["quick"], key_count=20, batch_size=7, iteration_items=30,
 SERVICE = "Valkey"
 
 
+@dataclass
+class FakeHost:
+    """A server that somebody else started."""
+
+    location: str
+    probe: PlacementProbe = field(default_factory=lambda: PlacementProbe(None))
+    cpu_ns: Callable[[], int | None] = lambda: None
+
+
 class Bench:
     """Opens cells on one server, with a token of its own."""
 
@@ -38,8 +47,7 @@ class Bench:
         runner = stack.enter_context(asyncio.Runner())
         self.factory = CellFactory(
             SPEC,
-            locations={SERVICE: url},
-            probes={SERVICE: PlacementProbe(None)},
+            hosts={(SERVICE, False): FakeHost(url)},
             token=self.token,
             loop=runner.get_loop(),
             stack=stack,

@@ -11,9 +11,8 @@ import random
 from array import array
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Any
-
-import redis
+from dataclasses import replace
+from typing import Any, Protocol
 
 from redisdict import PersistentDict
 from redisdict.bench.errors import WrongReply
@@ -42,7 +41,7 @@ from redisdict.bench.workloads.drivers import (
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 
-__all__ = ["CellFactory", "WorkloadCell", "block_size"]
+__all__ = ["CellFactory", "Host", "WorkloadCell", "block_size"]
 
 #: Sizes of values that further workloads name.
 SIZES = {"10 B": 10, "1 kB": 1000, "10 kB": 10_000, "100 kB": 100_000}
@@ -65,6 +64,22 @@ DICT_WORKLOADS: Mapping[str, Callable[..., Workload]] = {
     "Iter": dicts.DictIter,
     "Items": dicts.DictItems,
 }
+
+
+class Host(Protocol):
+    """A server that answers."""
+
+    @property
+    def location(self) -> str:
+        """As the `LOCATION` setting takes it."""
+
+    @property
+    def probe(self) -> PlacementProbe:
+        """Where it runs."""
+
+    @property
+    def cpu_ns(self) -> Callable[[], int | None]:
+        """What CPU time it has had so far."""
 
 
 class WorkloadCell:
@@ -118,8 +133,7 @@ class CellFactory:
     """Opens the cells of one group; cells of one row share a pool, as they would in a program.
 
     Args:
-        locations: service -> `LOCATION`.
-        probes: service -> where its server runs.
+        hosts: (service, whether it is for A/A twins) -> its server.
         token: random text in the name of every key.
         loop: in which the asynchronous cells live. It runs only during their blocks.
         stack: closes everything that was opened here.
@@ -129,15 +143,13 @@ class CellFactory:
         self,
         spec: BenchmarkSpec,
         *,
-        locations: Mapping[str, str],
-        probes: Mapping[str, PlacementProbe],
+        hosts: Mapping[tuple[str, bool], Host],
         token: str,
         loop: asyncio.AbstractEventLoop,
         stack: ExitStack,
     ) -> None:
         self._spec = spec
-        self._locations = locations
-        self._probes = probes
+        self._hosts = hosts
         self._token = token
         self._loop = loop
         self._stack = stack
@@ -159,22 +171,24 @@ class CellFactory:
         workload.open()
         driver = self._driver(cell)
         self._stack.callback(driver.close)
-        return WorkloadCell(cell, workload, driver, self._probes[cell.service])
+        return WorkloadCell(cell, workload, driver, self.host(cell).probe)
 
-    def inspector(self, service: str) -> redis.Redis:
-        """A blocking client of its own, for everything that is not timed."""
-        return self._backend(service, "", DEFAULT_POOL, 0, Role.MEASURED).client()
+    def host(self, cell: Cell) -> Host:
+        """The server of this cell."""
+        return self._hosts[cell.service, cell.role is Role.TWIN]
 
     def _command_workload(self, cell: Cell, block: int) -> Workload:
         name, value_bytes = cell.operation, self._spec.value_bytes
         command, _, size = name.partition(" ")
         if size in SIZES:
             name, value_bytes = command, SIZES[size]
-        backend = self._backend(cell.service, cell.mode, cell.pool, cell.connections, cell.role)
+        backend = self._backend(cell)
+        # A client of its own for everything that is not timed.
+        inspector = self._backend(replace(cell, mode="", pool="", connections=0)).client()
         self._opened += 1
         return COMMANDS[name](
             self._async_client(backend) if cell.mode == ASYNC else backend.client(),
-            self.inspector(cell.service),
+            inspector,
             # As many digits for each, so that no cell sends longer keys than another.
             f"redisbench:{self._token}:{self._opened:03d}",
             rng=random.Random(self._spec.seed),  # noqa: S311 - data, not secrets
@@ -184,7 +198,7 @@ class CellFactory:
         )
 
     def _dict_workload(self, cell: Cell, block: int) -> Workload:
-        backend = self._backend(cell.service, cell.mode, cell.pool, cell.connections, cell.role)
+        backend = self._backend(cell)
         is_iteration = cell.operation in ("Iter", "Items")
         _, is_hash = VARIANTS[cell.variant]
         # All iterations of one layout read one dict: SCAN walks over every key of the database, so
@@ -200,19 +214,20 @@ class CellFactory:
             **({"block": 1} if is_iteration else _sizes(cell, block, self._spec)),
         )
 
-    def _backend(self, service: str, mode: str, pool: str, connections: int, role: Role) -> Backend:
-        key = (service, mode, pool, connections, role)
+    def _backend(self, cell: Cell) -> Backend:
+        key = (cell.service, cell.mode, cell.pool, cell.connections, cell.role)
         if key not in self._backends:
+            options = {"max_connections": cell.connections} if cell.connections else {}
             values: dict[str, Any] = {
-                "LOCATION": self._locations[service],
-                "OPTIONS": {"max_connections": connections} if connections else {},
+                "LOCATION": self.host(cell).location,
+                "OPTIONS": options,
                 "KEY_PREFIX": f"redisbench:{self._token}",
             }
-            if mode:
-                name = DICT_POOLS[mode] if pool == DEFAULT_POOL else pool
-                setting = "ASYNC_POOL_CLASS" if mode == ASYNC else "POOL_CLASS"
+            if cell.mode:
+                name = DICT_POOLS[cell.mode] if cell.pool == DEFAULT_POOL else cell.pool
+                setting = "ASYNC_POOL_CLASS" if cell.mode == ASYNC else "POOL_CLASS"
                 values[setting] = f"redisdict.pools.{name}"
-            backend = Backend(parse_alias(f"redisbench {service}", values))
+            backend = Backend(parse_alias(f"redisbench {cell.service}", values))
             self._backends[key] = backend
             self._stack.callback(self._close, backend)
         return self._backends[key]
