@@ -6,6 +6,7 @@ The user's dict is never changed.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -33,6 +34,7 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "TIMEOUT": None,
         "SERIALIZER": "msgpack",
         "COMPRESSOR": None,
+        "RETRY_FOR": None,
     }
 )
 
@@ -52,6 +54,7 @@ class AliasConfig:
     timeout: float | None = None
     serializer: str = DEFAULTS["SERIALIZER"]
     compressor: str | None = None
+    retry_for: float | None = None
 
 
 def parse_alias(alias: str, values: Mapping[str, Any]) -> AliasConfig:
@@ -74,6 +77,7 @@ def parse_alias(alias: str, values: Mapping[str, Any]) -> AliasConfig:
         _check(where, key, given[key], (str,), "a string")
     _check(where, "OPTIONS", given["OPTIONS"], (Mapping,), "a dict of pool options")
     _check_timeout(where, given["TIMEOUT"])
+    _check_retry_for(where, given["RETRY_FOR"])
     _check_source(where, values)
     return AliasConfig(
         alias=alias,
@@ -86,6 +90,7 @@ def parse_alias(alias: str, values: Mapping[str, Any]) -> AliasConfig:
         timeout=given["TIMEOUT"],
         serializer=given["SERIALIZER"],
         compressor=given["COMPRESSOR"],
+        retry_for=given["RETRY_FOR"],
     )
 
 
@@ -175,6 +180,16 @@ def _check_timeout(where: str, timeout: object) -> None:
         return
     raise ConfigurationError(
         f'{where}["TIMEOUT"] is {timeout!r}; seconds above 0 are expected, or None for ever.'
+    )
+
+
+def _check_retry_for(where: str, seconds: object) -> None:
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if seconds is None or (is_number and 0 <= seconds < math.inf):  # type: ignore[operator]  # is a number here
+        return
+    raise ConfigurationError(
+        f'{where}["RETRY_FOR"] is {seconds!r}; a number of seconds is expected, 0 for a single'
+        " retry at once, or None for the default of the location."
     )
 
 

@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hiredis import pack_command
 from redis.exceptions import ReadOnlyError, ResponseError
 
-from redisdict.connections.failures import LOST, is_worth_a_retry, unavailable, was_refused
+from redisdict.connections.failures import (
+    LOST,
+    is_worth_a_retry,
+    may_be_half_done,
+    unavailable,
+    was_refused,
+)
 from redisdict.connections.packing import pack, reply_count, unwrap
 from redisdict.connections.requests import Batch, Call, Command, Operation, Sleep
+from redisdict.connections.retrying import Attempts
 from redisdict.pools.shared import NotSentError, OptimizedAsyncConnectionPool
 
 if TYPE_CHECKING:
@@ -98,7 +105,8 @@ class AsyncDriver:
         if not isinstance(reply, Exception):
             result: T = reply
             return result
-        was_sent = not isinstance(reply, (NotSentError, ResponseError))
+        is_refusal = isinstance(reply, ResponseError) or was_refused(command, reply)
+        was_sent = not is_refusal and not isinstance(reply, NotSentError)
         if isinstance(reply, ReadOnlyError):
             pool.retire_shared()
         elif not is_worth_a_retry(command, reply, was_sent=was_sent):
@@ -106,19 +114,20 @@ class AsyncDriver:
         return await self.run(operation(*arguments))
 
     async def _settle(self, pool: Any, request: Any, reply: Any, is_sent: bool) -> Any:
-        """What came of the first attempt; the second one's reply where that is right."""
-        if not isinstance(reply, (*LOST, ReadOnlyError)):
-            return reply
-        is_refused = was_refused(reply)
-        if is_refused and isinstance(pool, OptimizedAsyncConnectionPool):
-            pool.retire_shared()
-        was_sent = is_sent and not is_refused
-        if not is_worth_a_retry(request, reply, was_sent=was_sent):
-            raise unavailable(self._backend, request, reply, was_sent=was_sent) from reply
-        await self._backend.abefore_retry()
-        reply, is_sent = await self._attempt(pool, request)
-        if isinstance(reply, LOST):
-            raise unavailable(self._backend, request, reply, was_sent=is_sent) from reply
+        """What came of the first attempt, or of further ones where those are right."""
+        attempts: Attempts | None = None
+        while isinstance(reply, (*LOST, ReadOnlyError)):
+            attempts = attempts or Attempts(self._backend, request)
+            if isinstance(reply, ReadOnlyError) and isinstance(pool, OptimizedAsyncConnectionPool):
+                pool.retire_shared()
+            was_sent = is_sent or may_be_half_done(request)
+            pause_s = attempts.pause_after(
+                reply, was_sent=was_sent and not was_refused(request, reply)
+            )
+            if pause_s:
+                await asyncio.sleep(pause_s)
+            await self._backend.abefore_retry()
+            reply, is_sent = await self._attempt(pool, request)
         return reply
 
     async def _attempt(self, pool: Any, request: Any) -> tuple[Any, bool]:

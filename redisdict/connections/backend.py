@@ -24,6 +24,10 @@ from redisdict.connections.sync_driver import SyncDriver
 
 __all__ = ["Backend"]
 
+#: RETRY_FOR where another server takes the place of a lost one by itself, which takes sentinels
+#: the time they are told to wait (often 5 s) and 1.3 s more.
+GROUP_RETRY_FOR_S = 10.0
+
 
 class Backend:
     """The server, or group of servers, behind one alias. Nothing is connected before first use.
@@ -96,14 +100,25 @@ class Backend:
         """
         return redis.asyncio.Redis(connection_pool=self.async_pool())
 
+    @property
+    def retry_for_s(self) -> float:
+        """For how many seconds a command may be tried again after a lost connection."""
+        given = self.config.retry_for
+        if given is not None:
+            return given
+        return GROUP_RETRY_FOR_S if self.factory.location.kind in ("sentinel", "cluster") else 0.0
+
     def before_retry(self) -> None:
         """What may bring a lost server back before a command is tried again. May block."""
+        self.capabilities.forget()
         self.factory.revive()
 
     async def abefore_retry(self) -> None:
         """The same for tasks: what may block happens in a thread."""
         if self.factory.location.kind == "embedded":
             await asyncio.to_thread(self.before_retry)
+        else:
+            self.capabilities.forget()
 
     def close(self) -> None:
         """Close the connections of the pool for threads; the next use opens new ones.

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from redis.exceptions import AuthenticationError, MaxConnectionsError, ReadOnlyError
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    MaxConnectionsError,
+    ReadOnlyError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redisdict.connections.requests import Batch, Once, Request
 from redisdict.exceptions import BackendUnavailable
 
-__all__ = ["LOST", "is_worth_a_retry", "unavailable", "was_refused"]
+__all__ = ["LOST", "is_worth_a_retry", "may_be_half_done", "unavailable", "was_refused"]
 
 #: What redis-py and the operating system raise when a server can't be reached or hangs up.
 LOST = (RedisConnectionError, RedisTimeoutError, OSError)
@@ -27,12 +32,20 @@ def may_repeat(request: Request) -> bool:
     return not isinstance(request, Once)
 
 
-def was_refused(error: BaseException) -> bool:
-    """Whether a primary that has become a replica refused the command: it wasn't carried out.
+def may_be_half_done(request: Request) -> bool:
+    """Whether the server can have carried out a part of the request and not the rest."""
+    return isinstance(request, Batch) and not request.is_atomic and len(request.commands) > 1
 
-    redis-py's Sentinel connections raise their own error in place of the refusal.
+
+def was_refused(request: Request, error: BaseException) -> bool:
+    """Whether the server refused the whole request, so that it wasn't carried out.
+
+    A primary that has become a replica does (redis-py's Sentinel connections raise an error of
+    their own in place of that), and a server that is still loading its data.
     """
-    return isinstance(error, ReadOnlyError) or isinstance(error.__context__, ReadOnlyError)
+    refusals = (ReadOnlyError, BusyLoadingError)
+    is_refusal = isinstance(error, refusals) or isinstance(error.__context__, refusals)
+    return is_refusal and not may_be_half_done(request)
 
 
 def is_worth_a_retry(request: Request, error: BaseException, *, was_sent: bool) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hiredis import pack_command
+from redis.exceptions import ReadOnlyError
 
 from redisdict.connections.requests import Batch
 
@@ -31,5 +32,11 @@ def reply_count(batch: Batch) -> int:
 
 
 def unwrap(batch: Batch, replies: list[Any]) -> Any:
-    """The replies to the batch's own commands; of a transaction, those that EXEC gives."""
+    """The replies to the batch's own commands; of a transaction, those that EXEC gives.
+
+    In place of them the refusal of a primary that has become a replica meanwhile.
+    """
+    for reply in replies:
+        if isinstance(reply, ReadOnlyError):
+            return reply
     return replies[-1] if batch.is_atomic else replies

@@ -11,10 +11,17 @@ from typing import Any
 
 import redis.asyncio.sentinel
 import redis.sentinel
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from redisdict.connections.locations import Location
+from redisdict.pools.shared import OptimizedAsyncConnectionPool
 
 __all__ = ["AsyncSentinelRoute", "route_async_pool", "route_pool"]
+
+#: Seconds that a sentinel has to answer, unless the options give timeouts.
+SENTINEL_TIMEOUT_S = 1.0
 
 
 class SentinelConnection(redis.sentinel.SentinelManagedConnection):
@@ -55,7 +62,11 @@ class AsyncSentinelRoute:
         self._pool = pool
         self.service_name = location.service
         self.sentinel = redis.asyncio.sentinel.Sentinel(
-            location.nodes, sentinel_kwargs=_sentinel_options(location, options)
+            location.nodes,
+            sentinel_kwargs={
+                **_sentinel_options(location, options),
+                "retry": AsyncRetry(NoBackoff(), 0),
+            },
         )
         self._address: tuple[str, int] | None = None
 
@@ -64,6 +75,8 @@ class AsyncSentinelRoute:
         address: tuple[str, int] = await self.sentinel.discover_master(self.service_name)
         if self._address not in (None, address):
             await self._pool.disconnect(inuse_connections=False)
+            if isinstance(self._pool, OptimizedAsyncConnectionPool):
+                self._pool.retire_shared()
         self._address = address
         return address
 
@@ -80,7 +93,8 @@ def connection_class(location: Location, is_async: bool) -> type[Any]:
 def route_pool(pool: redis.ConnectionPool, location: Location, options: Mapping[str, Any]) -> None:
     """Make the connections of `pool` find the primary through the sentinels."""
     sentinel = redis.sentinel.Sentinel(
-        location.nodes, sentinel_kwargs=_sentinel_options(location, options)
+        location.nodes,
+        sentinel_kwargs={**_sentinel_options(location, options), "retry": Retry(NoBackoff(), 0)},
     )
     pool.connection_kwargs["connection_pool"] = redis.sentinel.SentinelConnectionPoolProxy(
         connection_pool=pool,
@@ -101,8 +115,15 @@ def route_async_pool(
 
 
 def _sentinel_options(location: Location, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The sentinels share the sockets' timeouts with the servers, but not the credentials."""
-    shared = {name: value for name, value in options.items() if name.startswith("socket_")}
+    """The sentinels share the sockets' options with the servers, but not the credentials.
+
+    One that doesn't answer within `SENTINEL_TIMEOUT_S` is passed over for the next.
+    """
+    shared: dict[str, Any] = {
+        "socket_timeout": SENTINEL_TIMEOUT_S,
+        "socket_connect_timeout": SENTINEL_TIMEOUT_S,
+    }
+    shared |= {name: value for name, value in options.items() if name.startswith("socket_")}
     if location.is_tls:
         shared["ssl"] = True
         shared |= {name: value for name, value in options.items() if name.startswith("ssl_")}

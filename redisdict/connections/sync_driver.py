@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.exceptions import ReadOnlyError, ResponseError
 
-from redisdict.connections.failures import LOST, is_worth_a_retry, unavailable, was_refused
+from redisdict.connections.failures import (
+    LOST,
+    is_worth_a_retry,
+    may_be_half_done,
+    unavailable,
+    was_refused,
+)
 from redisdict.connections.packing import pack, reply_count, unwrap
-from redisdict.connections.requests import Batch, Call, Command, Operation, Request, Sleep
+from redisdict.connections.requests import Batch, Call, Command, Operation, Sleep
+from redisdict.connections.retrying import Attempts
 
 if TYPE_CHECKING:
     from redisdict.connections.backend import Backend
@@ -55,32 +62,26 @@ class SyncDriver:
                     else:
                         request = send(answer)
                     continue
-                if connection is None:
-                    pool = self._backend.pool()
-                    connection = self._connect(pool, request)
                 is_sent = False
                 try:
+                    if connection is None:
+                        pool = self._backend.pool()
+                        connection = pool.get_connection()
                     connection.send_packed_command((pack(request),))
                     is_sent = True
                     reply = _read(connection, request)
-                except ReadOnlyError as error:
-                    # The primary has become a replica; the command was not carried out.
-                    connection.disconnect()
-                    reply = self._again(pool, connection, request, error, was_sent=False)
+                except (ReadOnlyError, *LOST) as error:
+                    if connection is not None:
+                        connection.disconnect()
+                        pool.release(connection)
+                        connection = None
+                    connection, reply = self._again(pool, request, error, is_sent)
                 except ResponseError as error:
                     request = operation.throw(error)
                     continue
-                except LOST as error:
-                    connection.disconnect()
-                    reply = self._again(
-                        pool,
-                        connection,
-                        request,
-                        error,
-                        was_sent=is_sent and not was_refused(error),
-                    )
                 except BaseException:
-                    connection.disconnect()
+                    if connection is not None:
+                        connection.disconnect()
                     raise
                 if isinstance(reply, ResponseError):
                     request = operation.throw(reply)
@@ -124,7 +125,7 @@ class SyncDriver:
         except ResponseError as error:
             is_clean = not isinstance(error, ReadOnlyError)
         except LOST as error:
-            was_sent = is_sent and not was_refused(error)
+            was_sent = is_sent and not was_refused(command, error)
             if not is_worth_a_retry(command, error, was_sent=was_sent):
                 raise unavailable(self._backend, command, error, was_sent=was_sent) from error
         finally:
@@ -133,41 +134,37 @@ class SyncDriver:
             pool.release(connection)
         return self.run(operation(*arguments))
 
-    def _connect(self, pool: Any, request: Request) -> Any:
-        try:
-            return pool.get_connection()
-        except LOST as error:
-            if not is_worth_a_retry(request, error, was_sent=False):
-                raise unavailable(self._backend, request, error, was_sent=False) from error
-        try:
-            self._backend.before_retry()
-            return pool.get_connection()
-        except LOST as error:
-            raise unavailable(self._backend, request, error, was_sent=False) from error
-
-    def _again(
-        self, pool: Any, connection: Any, request: Any, error: Exception, *, was_sent: bool
-    ) -> Any:
-        """Send the request once more, over the same connection object, connected anew."""
-        if not is_worth_a_retry(request, error, was_sent=was_sent):
-            raise unavailable(self._backend, request, error, was_sent=was_sent) from error
-        is_sent = False
-        try:
+    def _again(self, pool: Any, request: Any, error: Exception, is_sent: bool) -> tuple[Any, Any]:
+        """Send the request again: the connection that has answered, still held, and the reply."""
+        attempts = Attempts(self._backend, request)
+        while True:
+            was_sent = is_sent or may_be_half_done(request)
+            pause_s = attempts.pause_after(
+                error, was_sent=was_sent and not was_refused(request, error)
+            )
             # What broke this connection has probably broken the idle ones too.
             pool.disconnect(inuse_connections=False)
-            self._backend.before_retry()
-            connection.connect()
-            connection.send_packed_command((pack(request),))
-            is_sent = True
-            return _read(connection, request)
-        except ResponseError as refusal:
-            return refusal
-        except LOST as second:
-            connection.disconnect()
-            raise unavailable(self._backend, request, second, was_sent=is_sent) from second
-        except BaseException:
-            connection.disconnect()
-            raise
+            if pause_s:
+                time.sleep(pause_s)
+            connection = None
+            is_sent = is_kept = False
+            try:
+                self._backend.before_retry()
+                connection = pool.get_connection()
+                connection.send_packed_command((pack(request),))
+                is_sent = True
+                reply = _read(connection, request)
+                is_kept = True
+                return connection, reply
+            except (ReadOnlyError, *LOST) as failure:
+                error = failure
+            except ResponseError as refusal:
+                is_kept = True
+                return connection, refusal
+            finally:
+                if connection is not None and not is_kept:
+                    connection.disconnect()
+                    pool.release(connection)
 
 
 def _outside(request: Sleep | Call) -> Any:
@@ -188,4 +185,7 @@ def _read(connection: Any, request: Any) -> Any:
             replies.append(connection.read_response(True, disconnect_on_error=True))
         except ResponseError as error:
             replies.append(error)
-    return unwrap(request, replies)
+    unwrapped = unwrap(request, replies)
+    if isinstance(unwrapped, ReadOnlyError):
+        raise unwrapped
+    return unwrapped

@@ -9,7 +9,7 @@ from typing import Any
 import redis.asyncio
 from redis.asyncio.connection import Connection
 from redis.event import AsyncAfterConnectionReleasedEvent
-from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import MaxConnectionsError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from redisdict.pools.sync import IDLE_POLL_AFTER_S
@@ -148,7 +148,8 @@ class AsyncBlockingConnectionPool(AsyncConnectionPool, redis.asyncio.BlockingCon
             async with asyncio.timeout(self.timeout):
                 await self._places.acquire()
         except TimeoutError:
-            raise RedisConnectionError(
+            # MaxConnectionsError, for trying again would only wait once more.
+            raise MaxConnectionsError(
                 f"No connection came free within {self.timeout} s (timeout);"
                 f" all {self.max_connections} are in use (max_connections)."
             ) from None

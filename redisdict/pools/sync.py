@@ -230,7 +230,8 @@ class BlockingConnectionPool(ConnectionPool, redis.BlockingConnectionPool):
                         pass
                     left_s = None if deadline is None else deadline - time.monotonic()
                     if left_s is not None and left_s <= 0:
-                        raise RedisConnectionError(
+                        # MaxConnectionsError, for trying again would only wait once more.
+                        raise MaxConnectionsError(
                             f"No connection came free within {self.timeout} s"
                             f" (timeout); all {self.max_connections} are in use (max_connections)."
                         )
