@@ -5,15 +5,16 @@ Each does what the method without the `a` does, costs the same and raises the sa
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Generic, TypeVar, cast
+from typing import IO, Any, Generic, TypeVar, cast, overload
 
 from redisdict.exceptions import ConcurrentUpdate
 from redisdict.mapping.binding import Binding
-from redisdict.mapping.operations import ABSENT
+from redisdict.mapping.item_operations import ABSENT
 from redisdict.mapping.scanning import Scan
-from redisdict.mapping.sync_methods import _as_dict
+from redisdict.mapping.sync_mapping import as_dict
 from redisdict.mapping.timeouts import DEFAULT, Timeout
 
 __all__ = ["AsyncMethods"]
@@ -30,114 +31,179 @@ class AsyncMethods(Binding[K, V], Generic[K, V]):
     # The mapping protocol
 
     async def agetitem(self, key: K) -> V:
-        """`d[key]`, with its KeyError."""
-        return await self._arun(self._operations.getitem(key))
+        """As `d[key]`, with its KeyError."""
+        operations = self._operations
+        return operations.value(key, await self._aask(*operations.ask_get(key)))
 
     async def adelitem(self, key: K) -> None:
-        """`del d[key]`, with its KeyError."""
-        await self._arun(self._operations.delitem(key))
+        """As `del d[key]`, with its KeyError."""
+        if not await self._aask(*self._operations.ask_delete(key)):
+            raise KeyError(key)
 
-    async def acontains(self, key: K) -> bool:
-        return await self._arun(self._operations.contains(key))
+    async def acontains(self, key: object) -> bool:
+        """As `key in d`."""
+        return bool(await self._aask(*self._operations.ask_contains(cast(K, key))))
 
     async def alen(self) -> int:
+        """As `len(d)`."""
         return await self._arun(self._operations.length())
 
     def __aiter__(self) -> AsyncIterator[K]:
+        """As `iter(d)`."""
         return self._awalk(self._operations.scan_keys())
 
     def akeys(self) -> AsyncIterator[K]:
+        """The keys, page by page; no view."""
         return self._awalk(self._operations.scan_keys())
 
     def avalues(self) -> AsyncIterator[V]:
+        """The values, page by page; no view."""
         return self._awalk(self._operations.scan_values())
 
     def aitems(self) -> AsyncIterator[tuple[K, V]]:
+        """The items, page by page; no view."""
         return self._awalk(self._operations.scan_items())
 
+    @overload
+    async def aget(self, key: K, default: None = None) -> V | None: ...
+    @overload
+    async def aget(self, key: K, default: V | T) -> V | T: ...
     async def aget(self, key: K, default: Any = None) -> Any:
-        return await self._arun(self._operations.get(key, default))
+        """As `get()`."""
+        operations = self._operations
+        return operations.value_or(default, await self._aask(*operations.ask_get(key)))
 
+    @overload
+    async def apop(self, key: K) -> V: ...
+    @overload
+    async def apop(self, key: K, default: V | T) -> V | T: ...
     async def apop(self, key: K, default: Any = ABSENT) -> Any:
+        """As `pop()`."""
         return await self._arun(self._operations.pop(key, default))
 
     async def apopitem(self) -> tuple[K, V]:
+        """As `popitem()`."""
         return await self._arun(self._operations.popitem())
 
     async def asetdefault(self, key: K, default: V = None) -> V:  # type: ignore[assignment]  # as dict's
+        """As `setdefault()`."""
         return await self._arun(self._operations.setdefault(key, default))
 
     async def aupdate(self, other: Any = (), /, **more: V) -> None:
-        await self.aset_many(_as_dict(other, more))
+        """As `update()`."""
+        if isinstance(other, AsyncMethods):
+            other = await other.acopy()
+        await self.aset_many(as_dict(other, **more))
+
+    async def aset_many(self, items: Mapping[K, V], timeout: Timeout = DEFAULT) -> None:
+        """As `set_many()`."""
+        if isinstance(items, AsyncMethods):
+            items = await items.acopy()
+        await self._arun(self._operations.set_many(items, timeout))
 
     async def aclear(self) -> None:
+        """As `clear()`."""
         await self._arun(self._operations.clear())
 
     async def acopy(self) -> dict[K, V]:
+        """As `copy()`."""
         return {key: value async for key, value in self.aitems()}
 
     # What Django's caches have
 
     async def aset(self, key: K, value: V, timeout: Timeout = DEFAULT) -> None:
-        await self._arun(self._operations.set(key, value, timeout))
+        """As `set()`."""
+        await self._aask(*self._operations.ask_set(key, value, timeout))
 
     async def aadd(self, key: K, value: V, timeout: Timeout = DEFAULT) -> bool:
+        """As `add()`."""
         return await self._arun(self._operations.add(key, value, timeout))
 
     async def adelete(self, key: K) -> bool:
-        return await self._arun(self._operations.delete(key))
+        """As `delete()`."""
+        return bool(await self._aask(*self._operations.ask_delete(key)))
 
     async def atouch(self, key: K, timeout: Timeout = DEFAULT) -> bool:
+        """As `touch()`."""
         return await self._arun(self._operations.touch(key, timeout))
 
     async def attl(self, key: K) -> float | None:
+        """As `ttl()`."""
         return await self._arun(self._operations.ttl(key))
 
     async def aincr(self, key: K, delta: N = 1) -> N:
+        """As `incr()`."""
         return cast(N, await self._arun(self._operations.incr(key, delta)))
 
     async def adecr(self, key: K, delta: N = 1) -> N:
+        """As `decr()`."""
         return await self.aincr(key, -delta)
 
     async def aget_many(self, keys: Iterable[K]) -> dict[K, V]:
+        """As `get_many()`."""
         return await self._arun(self._operations.get_many(keys))
 
-    async def aset_many(self, items: Mapping[K, V], timeout: Timeout = DEFAULT) -> None:
-        await self._arun(self._operations.set_many(items, timeout))
-
     async def adelete_many(self, keys: Iterable[K]) -> int:
+        """As `delete_many()`."""
         return await self._arun(self._operations.delete_many(keys))
 
     async def aget_or_set(
         self,
         key: K,
-        default: V | Callable[[], Any],
+        default: V | Callable[[], V] | Callable[[], Awaitable[V]],
         timeout: Timeout = DEFAULT,
         *,
+        stale: float = 0,
         lock_timeout: float = 60,
     ) -> V:
         """As `get_or_set()`; `default` may be a coroutine function."""
-        return cast(
-            V, await self._arun(self._operations.get_or_set(key, default, timeout, lock_timeout))
-        )
+        operation = self._operations.get_or_set(key, default, timeout, stale, lock_timeout)
+        return cast(V, await self._arun(operation))
 
     async def aexpire(self, timeout: Timeout) -> bool:
+        """As `expire()`."""
         return await self._arun(self._operations.expire(timeout))
 
     async def amemory_usage(self) -> int:
+        """As `memory_usage()`."""
         return await self._arun(self._operations.memory_usage())
+
+    # Ways in and out
+
+    def akeys_matching(self, pattern: str) -> AsyncIterator[K]:
+        """As `keys_matching()`."""
+        return self._awalk(self._operations.scan_keys_matching(pattern))
+
+    async def adump(self, file: IO[bytes]) -> int:
+        """As `dump()`; the file is written in a thread."""
+        return await self._arun(self._operations.dump(file, asyncio.to_thread))
+
+    async def aload(self, file: IO[bytes]) -> int:
+        """As `load()`; the file is read in a thread."""
+        return await self._arun(self._operations.load(file, asyncio.to_thread))
+
+    async def aclone_to(self, other: AsyncMethods[Any, Any]) -> int:
+        """As `clone_to()`."""
+        return await self._arun(self._operations.clone_to(other._operations, other._arun))
 
     # Safe changes
 
     async def acompare_and_set(self, key: K, expected: V, new: V) -> bool:
+        """As `compare_and_set()`."""
         return await self._arun(self._operations.compare_and_set(key, expected, new))
 
-    async def atransform(self, key: K, function: Callable[[V], Any], default: Any = ABSENT) -> V:
+    async def atransform(
+        self,
+        key: K,
+        function: Callable[[V], V] | Callable[[V], Awaitable[V]],
+        default: Any = ABSENT,
+    ) -> V:
         """As `transform()`; `function` may be a coroutine function."""
         return cast(V, await self._arun(self._operations.transform(key, function, default)))
 
     @asynccontextmanager
     async def aediting(self, key: K) -> AsyncIterator[V]:
+        """As `editing()`, for `async with`."""
         value, stored = await self._arun(self._operations.read_for_editing(key))
         yield value
         if not await self._arun(self._operations.write_edited(key, value, stored)):

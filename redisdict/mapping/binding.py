@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from redisdict.codec import get_codec
 from redisdict.connections import registry
@@ -30,13 +31,25 @@ class Run(Protocol):
     def __call__(self, operation: Operation[T]) -> T: ...
 
 
+class Ask(Protocol):
+    """Does what one command does, in the calling thread."""
+
+    def __call__(self, command: Any, operation: Any, *arguments: Any) -> Any: ...
+
+
+class AsyncAsk(Protocol):
+    """Does what one command does, in the running event loop."""
+
+    async def __call__(self, command: Any, operation: Any, *arguments: Any) -> Any: ...
+
+
 class AsyncRun(Protocol):
     """Runs an operation in the running event loop."""
 
     async def __call__(self, operation: Operation[T]) -> T: ...
 
 
-_BOUND = ("_operations", "_run", "_arun")
+_BOUND = ("_operations", "_run", "_arun", "_ask", "_aask")
 
 #: Every dict that is bound, by its id: it has to be bound anew when the settings change.
 _bound: weakref.WeakValueDictionary[int, Binding[Any, Any]] = weakref.WeakValueDictionary()
@@ -48,6 +61,8 @@ class Binding(Generic[K, V]):
     _operations: Operations[K, V]
     _run: Run
     _arun: AsyncRun
+    _ask: Ask
+    _aask: AsyncAsk
 
     def __init__(
         self,
@@ -75,8 +90,18 @@ class Binding(Generic[K, V]):
         self._bind()
         return self.__dict__[name]
 
+    # Pickles and copies are other handles of the same dict: what it was asked to be, no item.
+
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in _BOUND}
+        made_again = (*_BOUND, "_keys")
+        return {name: value for name, value in self.__dict__.items() if name not in made_again}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._keys = get_key_codec(self._key_type)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return copy.copy(self)
 
     def _bind(self) -> None:
         using = self._using
@@ -95,6 +120,8 @@ class Binding(Generic[K, V]):
         )
         self._run = backend.driver.run
         self._arun = backend.async_driver.run
+        self._ask = backend.driver.ask
+        self._aask = backend.async_driver.ask
         _bound[id(self)] = self
 
     def _unbind(self) -> None:

@@ -74,9 +74,8 @@ def hash_facts(names: Names, capabilities: Capabilities) -> Operation[DictFacts]
     layout = HashLayout(names, capabilities)
     item_count = yield from layout.length()
     keys = (names.hash, names.fenced, names.deadlines)
-    whole_ms, *replies = yield Batch(
+    replies = yield Batch(
         [
-            (b"PTTL", names.hash),
             *((b"MEMORY", b"USAGE", key, b"SAMPLES", SAMPLE) for key in keys),
             *((b"HRANDFIELD", key, SAMPLE) for key in keys[:2]),
         ]
@@ -84,9 +83,8 @@ def hash_facts(names: Names, capabilities: Capabilities) -> Operation[DictFacts]
     fields = [name for names_ in replies[3:] if isinstance(names_, list) for name in names_]
     times = []
     for name in fields[:SAMPLE]:
-        own_ms = yield from layout.ttl(name)
-        # An item doesn't outlive its dict.
-        times.append(min((t for t in (own_ms, whole_ms) if t >= 0), default=own_ms))
+        left_ms = yield from layout.ttl(name)
+        times.append(left_ms)
     return _facts(item_count, sum(_numbers(replies[:3])) or None, times)
 
 

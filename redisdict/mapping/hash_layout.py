@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -10,14 +10,29 @@ from redis.exceptions import ResponseError
 
 from redisdict.connections.capabilities import Capabilities
 from redisdict.connections.requests import Argument, Batch, Command, Once, Operation
-from redisdict.mapping.layout import CHUNK, COMMANDS_PER_BATCH, Layout, Pair, slices
+from redisdict.mapping.layout import (
+    CHUNK,
+    FOREVER,
+    MISSING,
+    SCAN_COUNT,
+    Layout,
+    Pair,
+    Record,
+    slices,
+)
 from redisdict.mapping.names import Names
 from redisdict.mapping.scripts import HASH
 
 __all__ = ["HashLayout"]
 
-#: Fields asked for in one HSCAN: at 1000 the page costs the server about half a millisecond.
-SCAN_COUNT = 1000
+#: Behind a fence, every so many operations the plain command is tried again.
+OPERATIONS_BEHIND_FENCE = 256
+
+#: Records in one call of the script: three arguments each, of at most 8,000 that Lua unpacks.
+RECORDS = 1000
+
+#: Fields that MEMORY USAGE looks at to tell the size of all: a millisecond of the server's time.
+SAMPLES = 1000
 
 
 class HashLayout(Layout):
@@ -25,8 +40,9 @@ class HashLayout(Layout):
 
     While no item has a timeout, every operation is one plain command. The first timeout puts up a
     fence (see `lua/hash.lua`), which a plain command runs into as WRONGTYPE; from then on this
-    object goes through the script. The expiry of fields that Redis 8 and Valkey 9 have is not used,
-    for their HLEN counts dead fields until a background job has removed them.
+    object goes through the script, and looks now and then whether the fence is still there. The
+    expiry of fields that Redis 8 and Valkey 9 have is not used, for their HLEN counts dead fields
+    until a background job has removed them.
     """
 
     is_hash = True
@@ -36,21 +52,26 @@ class HashLayout(Layout):
         self._keys = (names.hash, names.fenced, names.deadlines)
         self._capabilities = capabilities
         self._is_fenced = False
+        self._operations_left = 0
+
+    def get_command(self, field: bytes) -> Command | None:
+        return None if self._is_fenced else (b"HGET", self._key, field)
+
+    def contains_command(self, field: bytes) -> Command | None:
+        return None if self._is_fenced else (b"HEXISTS", self._key, field)
+
+    def set_command(self, field: bytes, value: Argument) -> Command | None:
+        return None if self._is_fenced else (b"HSET", self._key, field, value)
+
+    def delete_command(self, field: bytes) -> Command | None:
+        return None if self._is_fenced else Once((b"HDEL", self._key, field))
 
     def get(self, field: bytes) -> Operation[bytes | None]:
         return self._either((b"HGET", self._key, field), "get", field)
 
     def get_many(self, fields: Sequence[bytes]) -> Operation[list[bytes | None]]:
-        values: list[bytes | None] = []
-        for some in slices(fields, CHUNK * COMMANDS_PER_BATCH):
-            commands = [(b"HMGET", self._key, *chunk) for chunk in slices(some, CHUNK)]
-            replies = yield from self._batch(commands)
-            if replies is None:
-                replies = []
-                for chunk in slices(some, CHUNK):
-                    replies.append((yield from self._script("get_many", *chunk)))
-            values.extend(chain.from_iterable(replies))
-        return values
+        replies = yield from self._chunks(b"HMGET", "get_many", list(slices(fields, CHUNK)))
+        return list(chain.from_iterable(replies))
 
     def contains(self, field: bytes) -> Operation[int]:
         return self._either((b"HEXISTS", self._key, field), "contains", field)
@@ -63,14 +84,12 @@ class HashLayout(Layout):
     def set_many(
         self, pairs: Sequence[tuple[bytes, Argument]], timeout_ms: int | None
     ) -> Operation[None]:
-        for some in slices(pairs, CHUNK * COMMANDS_PER_BATCH):
-            chunks = [tuple(chain.from_iterable(chunk)) for chunk in slices(some, CHUNK)]
-            replies = None
-            if timeout_ms is None:
-                replies = yield from self._batch([(b"HSET", self._key, *c) for c in chunks])
-            if replies is None:
-                for chunk in chunks:
-                    yield from self._script("set", _text(timeout_ms), *chunk)
+        chunks = [tuple(chain.from_iterable(chunk)) for chunk in slices(pairs, CHUNK)]
+        if timeout_ms is None:
+            yield from self._chunks(b"HSET", "set", chunks, b"")
+            return
+        for chunk in chunks:
+            yield from self._script("set", timeout_ms, *chunk)
 
     def add(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[int]:
         if timeout_ms is None:
@@ -79,30 +98,36 @@ class HashLayout(Layout):
         return self._script("add", timeout_ms, field, value, is_repeatable=False)
 
     def delete(self, fields: Sequence[bytes]) -> Operation[int]:
-        count = 0
-        for chunk in slices(fields, CHUNK):
-            command = Once((b"HDEL", self._key, *chunk))
-            count += yield from self._either(command, "delete", *chunk)
-        return count
+        if len(fields) == 1:
+            return self._either(Once((b"HDEL", self._key, fields[0])), "delete", fields[0])
+        return self._delete_many(fields)
+
+    def _delete_many(self, fields: Sequence[bytes]) -> Operation[int]:
+        chunks = list(slices(fields, CHUNK))
+        return sum((yield from self._chunks(b"HDEL", "delete", chunks, is_repeatable=False)))
 
     def pop(self, field: bytes) -> Operation[bytes | None]:
-        if self._capabilities.has_hash_getdel and not self._is_fenced:
-            command = Once((b"HGETDEL", self._key, b"FIELDS", 1, field))
+        value: bytes | None
+        if self._capabilities.has_hash_getdel and self._may_be_plain():
             try:
-                reply = yield from self._either(command, "pop", field)
+                [value] = yield Once((b"HGETDEL", self._key, b"FIELDS", 1, field))
             except ResponseError as error:
-                if "unknown command" not in str(error):
-                    raise
-                self._capabilities.has_hash_getdel = False
+                if "unknown command" in str(error):
+                    self._capabilities.has_hash_getdel = False
+                else:
+                    self._meet_fence(error)
             else:
-                value: bytes | None = reply[0] if isinstance(reply, list) else reply
                 return value
         value = yield from self._script("pop", field, is_repeatable=False)
         return value
 
     def popitem(self) -> Operation[Pair | None]:
-        pair = yield from self._script("popitem", is_repeatable=False)
-        return (pair[0], pair[1]) if pair else None
+        while True:
+            pair = yield from self._script("popitem", is_repeatable=False)
+            if pair is None:
+                return None
+            if pair:
+                return pair[0], pair[1]
 
     def compare_and_set(self, field: bytes, expected: bytes, new: Argument) -> Operation[int]:
         return self._script("compare_and_set", field, expected, new, is_repeatable=False)
@@ -110,16 +135,28 @@ class HashLayout(Layout):
     def compare_and_delete(self, field: bytes, expected: bytes) -> Operation[int]:
         return self._script("compare_and_delete", field, expected, is_repeatable=False)
 
-    def incr(self, field: bytes, delta: float) -> Operation[bytes | int]:
+    def incr(self, field: bytes, delta: float, timeout_ms: int | None) -> Operation[bytes | int]:
         name = b"HINCRBY" if isinstance(delta, int) else b"HINCRBYFLOAT"
-        command = Once((name, self._key, field, repr(delta)))
-        return self._either(command, "incr", name, field, repr(delta))
+        arguments = (name, _text(timeout_ms), field, repr(delta))
+        if timeout_ms is None:
+            command = Once((name, self._key, field, repr(delta)))
+            return self._either(command, "incr", *arguments)
+        return self._script("incr", *arguments, is_repeatable=False)
 
     def touch(self, field: bytes, timeout_ms: int | None) -> Operation[int]:
-        return self._script("touch", _text(timeout_ms), field)
+        if timeout_ms is None:
+            # Where no fence is, there is no deadline to take away.
+            return self._either((b"HEXISTS", self._key, field), "touch", b"", field)
+        return self._script("touch", timeout_ms, field)
 
     def ttl(self, field: bytes) -> Operation[int]:
-        return self._script("ttl", field)
+        if self._may_be_plain():
+            command = (b"HEXISTS", self._key, field)
+            is_there, left_ms = yield Batch([command, self._left_of_dict])
+            if not isinstance(is_there, ResponseError):
+                return int(left_ms) if is_there else MISSING
+            self._meet_fence(is_there)
+        return int((yield from self._script("ttl", field)))
 
     def length(self) -> Operation[int]:
         return self._either((b"HLEN", self._key), "len")
@@ -131,41 +168,75 @@ class HashLayout(Layout):
         return self._script("expire", _text(timeout_ms))
 
     def memory_usage(self) -> Operation[int]:
-        sizes = yield Batch([(b"MEMORY", b"USAGE", key, b"SAMPLES", 0) for key in self._keys])
+        sizes = yield Batch([(b"MEMORY", b"USAGE", key, b"SAMPLES", SAMPLES) for key in self._keys])
         return sum(size or 0 for size in sizes)
 
     def scan_fields(
-        self, cursor: bytes, pattern: bytes | None
+        self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
     ) -> Operation[tuple[bytes, list[bytes]]]:
-        if self._capabilities.has_scan_without_values and not self._is_fenced:
+        if self._capabilities.has_scan_without_values and self._may_be_plain():
+            command = (b"HSCAN", self._key, *_page(cursor, count, pattern), b"NOVALUES")
             try:
-                reply = yield from self._scan(cursor, pattern, b"NOVALUES")
+                reply = yield command
             except ResponseError as error:
-                if "syntax" not in str(error):
-                    raise
-                self._capabilities.has_scan_without_values = False
+                if "syntax" in str(error):
+                    self._capabilities.has_scan_without_values = False
+                else:
+                    self._meet_fence(error)
             else:
-                # Behind a fence that was met just now, the script gave the values as well.
-                return reply[0], reply[1][::2] if self._is_fenced else reply[1]
-        reply = yield from self._scan(cursor, pattern)
+                return reply[0], reply[1]
+        reply = yield from self._scan(cursor, pattern, count)
         return reply[0], reply[1][::2]
 
     def scan_pairs(
-        self, cursor: bytes, pattern: bytes | None
+        self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
     ) -> Operation[tuple[bytes, list[Pair]]]:
-        reply = yield from self._scan(cursor, pattern)
-        flat: Iterator[bytes] = iter(reply[1])
+        reply = yield from self._scan(cursor, pattern, count)
+        flat = iter(reply[1])
         return reply[0], list(zip(flat, flat, strict=True))
 
-    def _scan(self, cursor: bytes, pattern: bytes | None, *extra: bytes) -> Operation[Any]:
-        only = () if pattern is None else (pattern,)
-        match = () if pattern is None else (b"MATCH", pattern)
-        command = (b"HSCAN", self._key, cursor, *match, b"COUNT", SCAN_COUNT, *extra)
-        return self._either(command, "scan", cursor, SCAN_COUNT, *only)
+    def scan_records(
+        self, cursor: bytes, count: int = SCAN_COUNT
+    ) -> Operation[tuple[bytes, list[Record]]]:
+        if self._may_be_plain():
+            command = (b"HSCAN", self._key, *_page(cursor, count))
+            reply, left_ms = yield Batch([command, self._left_of_dict])
+            if not isinstance(reply, ResponseError):
+                if left_ms == MISSING:
+                    return b"0", []
+                flat = iter(reply[1])
+                return reply[0], [(*pair, left_ms) for pair in zip(flat, flat, strict=True)]
+            self._meet_fence(reply)
+        reply = yield from self._script("scan_records", cursor, b"COUNT", count)
+        flat = iter(reply[1])
+        return reply[0], list(zip(flat, flat, flat, strict=True))
+
+    def set_records(self, records: Sequence[Record]) -> Operation[None]:
+        yield from self.set_many([record[:2] for record in records if record[2] == FOREVER], None)
+        mortal = [record for record in records if record[2] != FOREVER]
+        for some in slices(mortal, RECORDS):
+            arguments: Iterator[Argument] = chain.from_iterable(some)
+            yield from self._script("set_records", *arguments)
+
+    @property
+    def _left_of_dict(self) -> Command:
+        return (b"PTTL", self._key)
+
+    def _scan(self, cursor: bytes, pattern: bytes | None, count: int) -> Operation[Any]:
+        page = _page(cursor, count, pattern)
+        return self._either((b"HSCAN", self._key, *page), "scan", *page)
+
+    def _may_be_plain(self) -> bool:
+        """Whether to try the plain command: no fence was met, or not for some time."""
+        if not self._is_fenced:
+            return True
+        self._operations_left -= 1
+        self._is_fenced = self._operations_left > 0
+        return not self._is_fenced
 
     def _either(self, command: Command, name: str, *arguments: Argument) -> Operation[Any]:
         """The plain command; behind a fence the operation of the script."""
-        if not self._is_fenced:
+        if not self._is_fenced or self._may_be_plain():
             try:
                 return (yield command)
             except ResponseError as error:
@@ -174,15 +245,31 @@ class HashLayout(Layout):
             yield from self._script(name, *arguments, is_repeatable=not isinstance(command, Once))
         )
 
-    def _batch(self, commands: Sequence[Command]) -> Generator[Any, Any, list[Any] | None]:
-        """The replies of plain commands, or None behind a fence."""
-        if self._is_fenced:
-            return None
-        replies: list[Any] = yield Batch(commands)
-        for reply in replies:
-            if isinstance(reply, ResponseError):
-                self._meet_fence(reply)
-                return None
+    def _chunks(
+        self,
+        verb: bytes,
+        name: str,
+        chunks: Sequence[Sequence[Any]],
+        *first: Argument,
+        is_repeatable: bool = True,
+    ) -> Operation[list[Any]]:
+        """The replies to one command a chunk, in one round trip.
+
+        Those that meet a fence go through the script, and they alone: what another has done is
+        not to be done twice, for others may have changed it meanwhile.
+        """
+        replies: list[Any] = [None] * len(chunks)
+        todo = list(range(len(chunks)))
+        if chunks and self._may_be_plain():
+            commands = [(verb, self._key, *chunk) for chunk in chunks]
+            replies = yield Batch(commands, is_repeatable=is_repeatable)
+            todo = [at for at, reply in enumerate(replies) if isinstance(reply, ResponseError)]
+        for at in todo:
+            if replies[at] is not None:
+                self._meet_fence(replies[at])
+            replies[at] = yield from self._script(
+                name, *first, *chunks[at], is_repeatable=is_repeatable
+            )
         return replies
 
     def _meet_fence(self, error: ResponseError) -> None:
@@ -195,6 +282,7 @@ class HashLayout(Layout):
         if not str(error).startswith("WRONGTYPE"):
             raise error
         self._is_fenced = True
+        self._operations_left = OPERATIONS_BEHIND_FENCE
 
     def _script(
         self, name: str, *arguments: Argument, is_repeatable: bool = True
@@ -204,3 +292,8 @@ class HashLayout(Layout):
 
 def _text(timeout_ms: int | None) -> Argument:
     return b"" if timeout_ms is None else timeout_ms
+
+
+def _page(cursor: bytes, count: int, pattern: bytes | None = None) -> tuple[Argument, ...]:
+    match = () if pattern is None else (b"MATCH", pattern)
+    return (cursor, b"COUNT", count, *match)

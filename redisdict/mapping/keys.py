@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from redisdict.exceptions import ConfigurationError, DeserializationError
@@ -14,42 +15,23 @@ __all__ = ["KeyCodec", "get_key_codec"]
 K = TypeVar("K")
 
 
+@dataclass(frozen=True, slots=True)
 class KeyCodec(Generic[K]):
     """How the keys of one dict are written.
 
     Args:
-        expected: what a key must be, for the error.
-        encode: from a key to bytes; different keys must give different bytes.
-        decode: back.
-        is_key: whether something may be a key at all.
+        kind: what a key is: "str", "int", "uuid.UUID", "bytes", or "custom" for a pair of the
+            user's functions.
+        encode: from a key to bytes, different ones for different keys; a TypeError for what isn't
+            a key.
+        read: back; a ValueError or TypeError for bytes that no key is written as.
+        text: from a key's bytes to the text that a pattern is matched with, where there is one.
     """
 
-    __slots__ = ("_decode", "_encode", "_expected", "_is_key")
-
-    def __init__(
-        self,
-        expected: str,
-        encode: Callable[[K], bytes],
-        decode: Callable[[bytes], K],
-        is_key: Callable[[object], bool],
-    ) -> None:
-        self._expected = expected
-        self._encode = encode
-        self._decode = decode
-        self._is_key = is_key
-
-    def encode(self, key: K) -> bytes:
-        """The bytes of a key.
-
-        Raises:
-            TypeError: it isn't one.
-        """
-        if not self._is_key(key):
-            raise TypeError(
-                f"A key of this dict is {self._expected}, not {type(key).__name__} ({key!r:.80});"
-                " convert it, or give the dict another key_type."
-            )
-        return self._encode(key)
+    kind: str
+    encode: Callable[[K], bytes]
+    read: Callable[[bytes], K]
+    text: Callable[[bytes], str] | None
 
     def decode(self, stored: bytes) -> K:
         """The key of stored bytes.
@@ -58,41 +40,83 @@ class KeyCodec(Generic[K]):
             DeserializationError: no key of this type is written so.
         """
         try:
-            return self._decode(stored)
+            return self.read(stored)
         except (ValueError, TypeError) as error:
             raise DeserializationError(
-                f"The stored key {stored[:80]!r} isn't {self._expected}; was it written with"
-                " another key_type?"
+                f"The stored key {stored[:80]!r} is no key of this dict, whose key_type is"
+                f" {self.kind}; was it written with another key_type?"
             ) from error
 
 
-def _decode_text(stored: bytes) -> str:
+def _encode_str(key: str) -> bytes:
+    if not isinstance(key, str):
+        raise _refusal("str", key)
+    return encode_text(key)
+
+
+def _encode_int(key: int) -> bytes:
+    if not isinstance(key, int) or isinstance(key, bool):
+        raise _refusal("int", key)
+    return b"%d" % key
+
+
+def _encode_uuid(key: uuid.UUID) -> bytes:
+    if not isinstance(key, uuid.UUID):
+        raise _refusal("uuid.UUID", key)
+    return key.bytes
+
+
+def _encode_bytes(key: bytes) -> bytes:
+    if not isinstance(key, bytes):
+        raise _refusal("bytes", key)
+    return key
+
+
+def _refusal(kind: str, key: object) -> TypeError:
+    return TypeError(
+        f"A key of this dict is {kind}, not {type(key).__name__} ({key!r:.80});"
+        " convert it, or give the dict another key_type."
+    )
+
+
+def _read_str(stored: bytes) -> str:
     return stored.decode("utf-8", "surrogatepass")
 
 
-def _decode_int(stored: bytes) -> int:
+def _read_int(stored: bytes) -> int:
     number = int(stored)
     if b"%d" % number != stored:
         raise ValueError(stored)
     return number
 
 
-def _decode_uuid(stored: bytes) -> uuid.UUID:
+def _read_uuid(stored: bytes) -> uuid.UUID:
     return uuid.UUID(bytes=stored)
 
 
-_TEXT = KeyCodec[str]("str", encode_text, _decode_text, lambda key: isinstance(key, str))
-_INT = KeyCodec[int](
-    "int",
-    lambda key: b"%d" % key,
-    _decode_int,
-    lambda key: isinstance(key, int) and not isinstance(key, bool),
-)
-_UUID = KeyCodec[uuid.UUID](
-    "uuid.UUID", lambda key: key.bytes, _decode_uuid, lambda key: isinstance(key, uuid.UUID)
-)
-_BYTES = KeyCodec[bytes]("bytes", bytes, bytes, lambda key: isinstance(key, bytes))
-_KNOWN: dict[object, KeyCodec[Any]] = {str: _TEXT, int: _INT, uuid.UUID: _UUID, bytes: _BYTES}
+def _checked(encode: Callable[[K], object]) -> Callable[[K], bytes]:
+    def encode_checked(key: K) -> bytes:
+        stored = encode(key)
+        if isinstance(stored, bytes):
+            return stored
+        raise TypeError(
+            f"The encode function of key_type gave {type(stored).__name__} for {key!r:.80};"
+            " bytes are expected."
+        )
+
+    return encode_checked
+
+
+def _text_of_custom(stored: bytes) -> str:
+    return stored.decode("utf-8", "surrogateescape")
+
+
+_KNOWN: dict[object, KeyCodec[Any]] = {
+    str: KeyCodec("str", _encode_str, _read_str, _read_str),
+    int: KeyCodec("int", _encode_int, _read_int, _read_str),
+    uuid.UUID: KeyCodec("uuid.UUID", _encode_uuid, _read_uuid, None),
+    bytes: KeyCodec("bytes", _encode_bytes, bytes, None),
+}
 
 
 def get_key_codec(key_type: object) -> KeyCodec[Any]:
@@ -108,8 +132,8 @@ def get_key_codec(key_type: object) -> KeyCodec[Any]:
     if isinstance(key_type, type) and key_type in _KNOWN:
         return _KNOWN[key_type]
     if isinstance(key_type, tuple) and len(key_type) == 2 and all(map(callable, key_type)):
-        encode, decode = key_type
-        return KeyCodec("what its key_type takes", encode, decode, lambda key: True)
+        encode, read = key_type
+        return KeyCodec("custom", _checked(encode), read, _text_of_custom)
     raise ConfigurationError(
         f"key_type is {key_type!r}; str, int, uuid.UUID, bytes or a pair of functions"
         " (encode, decode) is expected."

@@ -9,15 +9,24 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from redisdict.connections.requests import Argument, Batch, Command, Once, Operation
-from redisdict.mapping.layout import CHUNK, COMMANDS_PER_BATCH, Layout, Pair, slices
+from redisdict.mapping.layout import (
+    CHUNK,
+    FOREVER,
+    MISSING,
+    SCAN_COUNT,
+    Layout,
+    Pair,
+    Record,
+    slices,
+)
 from redisdict.mapping.names import Names, escape_glob
 from redisdict.mapping.scanning import Pages
-from redisdict.mapping.scripts import COMPARE_AND_DELETE, COMPARE_AND_SET
+from redisdict.mapping.scripts import COMPARE_AND_DELETE, COMPARE_AND_SET, SHORTEN
 
 __all__ = ["KeysLayout"]
 
-#: Keys looked at in one SCAN.
-SCAN_COUNT = 1000
+#: Keys looked at in the first SCAN for any item of the dict; each further one looks at more.
+FIRST_SCAN_COUNT = 10
 
 
 class KeysLayout(Layout):
@@ -32,20 +41,27 @@ class KeysLayout(Layout):
     def __init__(self, names: Names) -> None:
         self._prefix = names.item_prefix
         self._escaped_prefix = escape_glob(names.item_prefix)
+        self._found_at = b"0"
+
+    def get_command(self, field: bytes) -> Command | None:
+        return (b"GET", self._prefix + field)
+
+    def contains_command(self, field: bytes) -> Command | None:
+        return (b"EXISTS", self._prefix + field)
+
+    def set_command(self, field: bytes, value: Argument) -> Command | None:
+        return (b"SET", self._prefix + field, value)
+
+    def delete_command(self, field: bytes) -> Command | None:
+        return Once((b"DEL", self._prefix + field))
 
     def get(self, field: bytes) -> Operation[bytes | None]:
         value: bytes | None = yield (b"GET", self._prefix + field)
         return value
 
     def get_many(self, fields: Sequence[bytes]) -> Operation[list[bytes | None]]:
-        values: list[bytes | None] = []
-        prefix = self._prefix
-        for some in slices(fields, CHUNK * COMMANDS_PER_BATCH):
-            commands = [
-                (b"MGET", *(prefix + field for field in chunk)) for chunk in slices(some, CHUNK)
-            ]
-            values.extend(chain.from_iterable((yield from _all(commands))))
-        return values
+        replies = yield from _all([(b"MGET", *keys) for keys in self._chunks(fields)])
+        return list(chain.from_iterable(replies))
 
     def contains(self, field: bytes) -> Operation[int]:
         count: int = yield (b"EXISTS", self._prefix + field)
@@ -57,44 +73,50 @@ class KeysLayout(Layout):
     def set_many(
         self, pairs: Sequence[tuple[bytes, Argument]], timeout_ms: int | None
     ) -> Operation[None]:
-        prefix = self._prefix
         if timeout_ms is not None:
-            for chunk in slices(pairs, CHUNK):
-                yield from _all([self._set_command(*pair, timeout_ms) for pair in chunk])
+            yield from _all([self._set_command(*pair, timeout_ms) for pair in pairs])
             return
-        for some in slices(pairs, CHUNK * COMMANDS_PER_BATCH):
-            yield from _all(
-                [
-                    (b"MSET", *chain.from_iterable((prefix + field, value) for field, value in c))
-                    for c in slices(some, CHUNK)
-                ]
-            )
+        prefix = self._prefix
+        yield from _all(
+            [
+                (b"MSET", *chain.from_iterable((prefix + field, value) for field, value in some))
+                for some in slices(pairs, CHUNK)
+            ]
+        )
 
     def add(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[int]:
         command = Once((*self._set_command(field, value, timeout_ms), b"NX"))
         return int((yield command) is not None)
 
     def delete(self, fields: Sequence[bytes]) -> Operation[int]:
-        count = 0
-        prefix = self._prefix
-        for chunk in slices(fields, CHUNK):
-            count += yield Once((b"DEL", *(prefix + field for field in chunk)))
-        return count
+        if len(fields) == 1:
+            count: int = yield Once((b"DEL", self._prefix + fields[0]))
+            return count
+        commands = [(b"DEL", *keys) for keys in self._chunks(fields)]
+        return sum((yield from _all(commands, is_repeatable=False)))
 
     def pop(self, field: bytes) -> Operation[bytes | None]:
         value: bytes | None = yield Once((b"GETDEL", self._prefix + field))
         return value
 
     def popitem(self) -> Operation[Pair | None]:
-        cursor = b"0"
+        # Goes on where the last one was found, for the keys before it belong to others by now;
+        # only a walk over all keys shows that there is none.
+        cursor = start = self._found_at
+        count = FIRST_SCAN_COUNT
         while True:
-            cursor, fields = yield from self.scan_fields(cursor, None)
+            next_cursor, fields = yield from self.scan_fields(cursor, count=count)
             for field in fields:
                 value = yield from self.pop(field)
                 if value is not None:
+                    self._found_at = cursor
                     return field, value
-            if cursor == b"0":
+            if next_cursor == b"0" and start == b"0":
                 return None
+            if next_cursor == b"0":
+                start = b"0"
+            cursor = next_cursor
+            count = min(2 * count, SCAN_COUNT)
 
     def compare_and_set(self, field: bytes, expected: bytes, new: Argument) -> Operation[int]:
         return COMPARE_AND_SET.call((self._prefix + field,), expected, new, is_repeatable=False)
@@ -102,9 +124,15 @@ class KeysLayout(Layout):
     def compare_and_delete(self, field: bytes, expected: bytes) -> Operation[int]:
         return COMPARE_AND_DELETE.call((self._prefix + field,), expected, is_repeatable=False)
 
-    def incr(self, field: bytes, delta: float) -> Operation[bytes | int]:
+    def incr(self, field: bytes, delta: float, timeout_ms: int | None) -> Operation[bytes | int]:
         name = b"INCRBY" if isinstance(delta, int) else b"INCRBYFLOAT"
-        total: bytes | int = yield Once((name, self._prefix + field, repr(delta)))
+        command = Once((name, self._prefix + field, repr(delta)))
+        total: bytes | int
+        if timeout_ms is None:
+            total = yield command
+            return total
+        begin = (*self._set_command(field, b"0", timeout_ms), b"NX")
+        _, total = yield from _all([begin, command], is_atomic=True, is_repeatable=False)
         return total
 
     def touch(self, field: bytes, timeout_ms: int | None) -> Operation[int]:
@@ -113,8 +141,8 @@ class KeysLayout(Layout):
             is_there: int = yield (b"PEXPIRE", key, timeout_ms)
             return is_there
         # PERSIST answers 0 to a key without a time to live as well as to no key.
-        replies = yield Batch([(b"PERSIST", key), (b"EXISTS", key)], is_atomic=True)
-        return int(replies[1])
+        _, is_there = yield from _all([(b"PERSIST", key), (b"EXISTS", key)], is_atomic=True)
+        return is_there
 
     def ttl(self, field: bytes) -> Operation[int]:
         left_ms: int = yield (b"PTTL", self._prefix + field)
@@ -125,7 +153,7 @@ class KeysLayout(Layout):
         cursor = b"0"
         pages = Pages()
         while True:
-            cursor, fields = yield from self.scan_fields(cursor, None)
+            cursor, fields = yield from self.scan_fields(cursor)
             count += len(pages.fresh(fields, fields, is_last=cursor == b"0"))
             if cursor == b"0":
                 return count
@@ -133,7 +161,7 @@ class KeysLayout(Layout):
     def clear(self) -> Operation[None]:
         cursor = b"0"
         while True:
-            cursor, fields = yield from self.scan_fields(cursor, None)
+            cursor, fields = yield from self.scan_fields(cursor)
             if fields:
                 yield (b"UNLINK", *(self._prefix + field for field in fields))
             if cursor == b"0":
@@ -143,13 +171,14 @@ class KeysLayout(Layout):
         is_there = 0
         cursor = b"0"
         while True:
-            cursor, fields = yield from self.scan_fields(cursor, None)
-            keys = [self._prefix + field for field in fields]
-            if timeout_ms is None:
-                yield from _all([(b"PERSIST", key) for key in keys])
-            else:
-                yield from _all([(b"PEXPIRE", key, timeout_ms) for key in keys])
-            is_there |= bool(fields)
+            cursor, fields = yield from self.scan_fields(cursor)
+            if fields:
+                is_there = 1
+                keys = [self._prefix + field for field in fields]
+                if timeout_ms is None:
+                    yield from _all([(b"PERSIST", key) for key in keys])
+                else:
+                    yield from SHORTEN.call(keys, timeout_ms)
             if cursor == b"0":
                 return is_there
 
@@ -157,31 +186,51 @@ class KeysLayout(Layout):
         total = 0
         cursor = b"0"
         while True:
-            cursor, fields = yield from self.scan_fields(cursor, None)
+            cursor, fields = yield from self.scan_fields(cursor)
             sizes = yield from _all([(b"MEMORY", b"USAGE", self._prefix + f) for f in fields])
             total += sum(size or 0 for size in sizes)
             if cursor == b"0":
                 return total
 
     def scan_fields(
-        self, cursor: bytes, pattern: bytes | None
+        self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
     ) -> Operation[tuple[bytes, list[bytes]]]:
         match = self._escaped_prefix + (b"*" if pattern is None else pattern)
-        reply = yield (b"SCAN", cursor, b"MATCH", match, b"COUNT", SCAN_COUNT)
+        reply = yield (b"SCAN", cursor, b"MATCH", match, b"COUNT", count)
         length = len(self._prefix)
         return reply[0], [key[length:] for key in reply[1]]
 
     def scan_pairs(
-        self, cursor: bytes, pattern: bytes | None
+        self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
     ) -> Operation[tuple[bytes, list[Pair]]]:
-        cursor, fields = yield from self.scan_fields(cursor, pattern)
-        if not fields:
-            return cursor, []
+        cursor, fields = yield from self.scan_fields(cursor, pattern, count)
         values = yield from self.get_many(fields)
         # Those that expired or were deleted between SCAN and MGET are gone.
         return cursor, [
             (field, value) for field, value in zip(fields, values, strict=True) if value is not None
         ]
+
+    def scan_records(
+        self, cursor: bytes, count: int = SCAN_COUNT
+    ) -> Operation[tuple[bytes, list[Record]]]:
+        cursor, fields = yield from self.scan_fields(cursor, count=count)
+        keys = [self._prefix + field for field in fields]
+        reading = [command for key in keys for command in ((b"GET", key), (b"PTTL", key))]
+        # Atomic, for a value must not be given the time to live of one that has replaced it.
+        replies = iter((yield from _all(reading, is_atomic=True)))
+        found = zip(fields, replies, replies, strict=True)
+        return cursor, [
+            record for record in found if record[1] is not None and record[2] != MISSING
+        ]
+
+    def set_records(self, records: Sequence[Record]) -> Operation[None]:
+        yield from self.set_many([record[:2] for record in records if record[2] == FOREVER], None)
+        mortal = [record for record in records if record[2] != FOREVER]
+        yield from _all([self._set_command(*record) for record in mortal])
+
+    def _chunks(self, fields: Sequence[bytes]) -> list[list[bytes]]:
+        prefix = self._prefix
+        return [[prefix + field for field in some] for some in slices(fields, CHUNK)]
 
     def _set_command(self, field: bytes, value: Argument, timeout_ms: int | None) -> Command:
         if timeout_ms is None:
@@ -189,9 +238,13 @@ class KeysLayout(Layout):
         return (b"SET", self._prefix + field, value, b"PX", timeout_ms)
 
 
-def _all(commands: Sequence[Command]) -> Operation[list[Any]]:
+def _all(
+    commands: Sequence[Command], *, is_atomic: bool = False, is_repeatable: bool = True
+) -> Operation[list[Any]]:
     """The replies to all of them, in one round trip; the first error is raised."""
-    replies = (yield Batch(commands)) if commands else []
+    if not commands:
+        return []
+    replies: list[Any] = yield Batch(commands, is_atomic=is_atomic, is_repeatable=is_repeatable)
     for reply in replies:
         if isinstance(reply, ResponseError):
             raise reply

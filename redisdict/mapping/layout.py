@@ -6,22 +6,38 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, TypeVar
 
-from redisdict.connections.requests import Argument, Operation
+from redisdict.connections.requests import Argument, Command, Operation
 
-__all__ = ["CHUNK", "COMMANDS_PER_BATCH", "FOREVER", "MISSING", "Layout", "Pair", "slices"]
+__all__ = [
+    "BATCH",
+    "CHUNK",
+    "FOREVER",
+    "MISSING",
+    "SCAN_COUNT",
+    "Layout",
+    "Pair",
+    "Record",
+    "slices",
+]
 
 #: Items in one command of a bulk operation. 2,000 is where MGET and MSET are fastest, and far from
 #: the 65,536 arguments at which Dragonfly closes the connection.
 CHUNK = 2000
 
-#: Commands in one round trip of a bulk operation, which bounds what either side has to hold.
-COMMANDS_PER_BATCH = 16
+#: Items in one round trip of a bulk operation, which bounds what either side has to hold.
+BATCH = 16 * CHUNK
+
+#: Items asked for in one SCAN or HSCAN: such a page costs the server about half a millisecond.
+SCAN_COUNT = 1000
 
 #: Times to live as servers tell them, in milliseconds.
 FOREVER = -1
 MISSING = -2
 
 Pair = tuple[bytes, bytes]
+
+#: A field, its value, and the milliseconds it has left or `FOREVER`.
+Record = tuple[bytes, bytes, int]
 
 T = TypeVar("T")
 
@@ -35,10 +51,28 @@ def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 class Layout(ABC):
     """How the items of one dict are kept. Fields and values are bytes; times are milliseconds.
 
-    `timeout_ms` is None for ever, otherwise above 0.
+    `timeout_ms` is None for ever, otherwise above 0. The operations on many items make one round
+    trip for up to `BATCH` of them; callers bring more in slices.
     """
 
     is_hash: ClassVar[bool]
+
+    # The one plain command that does the same as the operation of its name, where there is one.
+
+    @abstractmethod
+    def get_command(self, field: bytes) -> Command | None: ...
+
+    @abstractmethod
+    def contains_command(self, field: bytes) -> Command | None: ...
+
+    @abstractmethod
+    def set_command(self, field: bytes, value: Argument) -> Command | None:
+        """For a value without a time to live."""
+
+    @abstractmethod
+    def delete_command(self, field: bytes) -> Command | None: ...
+
+    # The operations
 
     @abstractmethod
     def get(self, field: bytes) -> Operation[bytes | None]: ...
@@ -81,8 +115,8 @@ class Layout(ABC):
         """Delete an item whose value is still `expected`; 1 when deleted."""
 
     @abstractmethod
-    def incr(self, field: bytes, delta: float) -> Operation[bytes | int]:
-        """Add to a number; a missing one counts as 0; the time to live stays."""
+    def incr(self, field: bytes, delta: float, timeout_ms: int | None) -> Operation[bytes | int]:
+        """Add to a number, whose time to live stays; a missing one begins as 0."""
 
     @abstractmethod
     def touch(self, field: bytes, timeout_ms: int | None) -> Operation[int]:
@@ -100,7 +134,7 @@ class Layout(ABC):
 
     @abstractmethod
     def expire(self, timeout_ms: int | None) -> Operation[int]:
-        """Give the whole dict a time to live; 0 when there is none."""
+        """Let the dict, or the items that it has now, end then; 0 when there are none."""
 
     @abstractmethod
     def memory_usage(self) -> Operation[int]:
@@ -108,12 +142,22 @@ class Layout(ABC):
 
     @abstractmethod
     def scan_fields(
-        self, cursor: bytes, pattern: bytes | None
+        self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
     ) -> Operation[tuple[bytes, list[bytes]]]:
         """One page of fields, and the cursor of the next; `b"0"` begins and ends."""
 
     @abstractmethod
     def scan_pairs(
-        self, cursor: bytes, pattern: bytes | None
+        self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
     ) -> Operation[tuple[bytes, list[Pair]]]:
         """One page of fields with their values, and the cursor of the next."""
+
+    @abstractmethod
+    def scan_records(
+        self, cursor: bytes, count: int = SCAN_COUNT
+    ) -> Operation[tuple[bytes, list[Record]]]:
+        """One page of fields with their values and times to live, and the cursor of the next."""
+
+    @abstractmethod
+    def set_records(self, records: Sequence[Record]) -> Operation[None]:
+        """Store fields with their values and times to live, as `scan_records()` gave them."""

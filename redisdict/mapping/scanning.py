@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 
 from redisdict.connections.requests import Operation
+from redisdict.mapping.layout import SCAN_COUNT
 
-__all__ = ["Pages", "Scan"]
+__all__ = ["PageSize", "Pages", "Scan"]
 
 T = TypeVar("T")
 
 #: So many fields are remembered at least.
 WINDOW = 65_536
+
+#: Of a longer field a digest of this many bytes is remembered.
+DIGEST_BYTES = 32
+
+#: What a page of items should have in bytes, and how many are asked for before that is known.
+PAGE_BYTES = 1024 * 1024
+FIRST_COUNT = 100
 
 
 class Pages:
@@ -33,6 +42,8 @@ class Pages:
 
     def fresh(self, fields: Sequence[bytes], items: Sequence[T], *, is_last: bool) -> Sequence[T]:
         """Those of `items` whose field, at the same place of `fields`, wasn't there before."""
+        if max(map(len, fields), default=0) > DIGEST_BYTES:
+            fields = [_short(field) for field in fields]
         distinct = set(fields)
         is_only = self._is_first and is_last
         self._is_first = False
@@ -64,6 +75,19 @@ class Pages:
             self._before, self._recent = self._recent, set()
 
 
+class PageSize:
+    """How many items to ask for, such that a page has about `PAGE_BYTES` whatever their size."""
+
+    def __init__(self) -> None:
+        self.count = FIRST_COUNT
+
+    def learn(self, page: Sequence[tuple[bytes, bytes, *tuple[Any, ...]]]) -> None:
+        """Ask for more or fewer next time; `page` has fields, values, and what there may be."""
+        if page:
+            size = sum(len(item[0]) + len(item[1]) for item in page)
+            self.count = max(1, min(SCAN_COUNT, PAGE_BYTES * len(page) // max(size, 1)))
+
+
 class Scan(Generic[T]):
     """One walk over a dict, page by page, so that memory stays flat whatever its size.
 
@@ -93,3 +117,10 @@ class Scan(Generic[T]):
         self.is_over = cursor == b"0"
         decode = self._decode
         return [decode(raw) for raw in self._pages.fresh(fields, items, is_last=self.is_over)]
+
+
+def _short(field: bytes) -> bytes:
+    """The field, or a digest that no two fields share in practice, so that memory stays flat."""
+    if len(field) <= DIGEST_BYTES:
+        return field
+    return blake2b(field, digest_size=DIGEST_BYTES).digest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -10,27 +11,42 @@ from redis.exceptions import NoScriptError
 
 from redisdict.connections.requests import Argument, Once, Operation
 
-__all__ = ["COMPARE_AND_DELETE", "COMPARE_AND_SET", "HASH", "Script"]
+__all__ = [
+    "COMPARE_AND_DELETE",
+    "COMPARE_AND_EXPIRE",
+    "COMPARE_AND_SET",
+    "HASH",
+    "SHORTEN",
+    "Script",
+]
 
 
 class Script:
-    """One `.lua` file of this package."""
+    """One `.lua` file of a package.
 
-    def __init__(self, name: str) -> None:
-        self._text = files(__package__).joinpath("lua", f"{name}.lua").read_bytes()
-        self._digest = hashlib.sha1(self._text, usedforsecurity=False).hexdigest().encode()
+    Args:
+        name: of the file, without its suffix.
+        package: the package that has it in its folder `lua`.
+        heading: comes before the text, where scripts of one text must differ in their digest.
+    """
+
+    def __init__(self, name: str, package: str = __package__, heading: bytes = b"") -> None:
+        self.text = heading + files(package).joinpath("lua", f"{name}.lua").read_bytes()
+        self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
 
     def call(
-        self, keys: tuple[bytes, ...], *arguments: Argument, is_repeatable: bool = True
+        self, keys: Sequence[bytes], *arguments: Argument, is_repeatable: bool = True
     ) -> Operation[Any]:
         """Run it: EVALSHA, and EVAL where the server doesn't know it yet."""
         kind = tuple if is_repeatable else Once
         try:
-            return (yield kind((b"EVALSHA", self._digest, len(keys), *keys, *arguments)))
+            return (yield kind((b"EVALSHA", self.digest, len(keys), *keys, *arguments)))
         except NoScriptError:
-            return (yield kind((b"EVAL", self._text, len(keys), *keys, *arguments)))
+            return (yield kind((b"EVAL", self.text, len(keys), *keys, *arguments)))
 
 
 HASH = Script("hash")
+SHORTEN = Script("shorten")
 COMPARE_AND_SET = Script("compare_and_set")
 COMPARE_AND_DELETE = Script("compare_and_delete")
+COMPARE_AND_EXPIRE = Script("compare_and_expire")

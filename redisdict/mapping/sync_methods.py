@@ -1,162 +1,55 @@
-"""The methods of `PersistentDict` for threads: each runs one operation."""
+"""The methods of `PersistentDict` for threads, beyond those of a `dict`."""
 
 from __future__ import annotations
 
-from collections.abc import (
-    Callable,
-    ItemsView,
-    Iterable,
-    Iterator,
-    KeysView,
-    Mapping,
-    MutableMapping,
-    ValuesView,
-)
+import copy
+import operator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import IO, Any, Generic, Self, TypeVar, cast
 
 from redisdict.exceptions import ConcurrentUpdate
-from redisdict.mapping.binding import Binding
+from redisdict.mapping.item_operations import ABSENT
 from redisdict.mapping.lock import Lock
-from redisdict.mapping.operations import ABSENT
-from redisdict.mapping.scanning import Scan
+from redisdict.mapping.sync_mapping import SyncMapping
 from redisdict.mapping.timeouts import DEFAULT, Timeout
 
 __all__ = ["SyncMethods"]
 
 K = TypeVar("K")
 V = TypeVar("V")
-T = TypeVar("T")
 N = TypeVar("N", int, float)
 
 
-class SyncMethods(Binding[K, V], MutableMapping[K, V], Generic[K, V]):
-    """`dict`'s methods with `dict`'s meaning, and those that Django's caches have.
-
-    All of them raise `BackendUnavailable` when the server can't be reached or doesn't answer in
-    time, TypeError for a key of another type than the dict's, `SerializationError` for a value
-    that can't be stored and `DeserializationError` for stored bytes that can't be read.
-    """
-
-    # The mapping protocol
-
-    def __getitem__(self, key: K) -> V:
-        return self._run(self._operations.getitem(key))
-
-    def __setitem__(self, key: K, value: V) -> None:
-        self._run(self._operations.set(key, value))
-
-    def __delitem__(self, key: K) -> None:
-        self._run(self._operations.delitem(key))
-
-    def __contains__(self, key: object) -> bool:
-        return self._run(self._operations.contains(cast(K, key)))
-
-    def __len__(self) -> int:
-        return self._run(self._operations.length())
-
-    def __bool__(self) -> bool:
-        return not self._run(self._operations.is_empty())
-
-    def __iter__(self) -> Iterator[K]:
-        return self._walk(self._operations.scan_keys())
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Mapping):
-            return NotImplemented
-        return self.copy() == (other.copy() if isinstance(other, SyncMethods) else dict(other))
-
-    __hash__ = None  # type: ignore[assignment]  # as every mutable mapping
-
-    def __or__(self, other: Mapping[K, V]) -> dict[K, V]:
-        if not isinstance(other, Mapping):
-            return NotImplemented
-        return {**self.copy(), **other}
-
-    def __ror__(self, other: Mapping[K, V]) -> dict[K, V]:
-        if not isinstance(other, Mapping):
-            return NotImplemented
-        return {**other, **self.copy()}
-
-    def __ior__(self, other: Mapping[K, V] | Iterable[tuple[K, V]]) -> SyncMethods[K, V]:
-        self.update(other)
-        return self
-
-    def keys(self) -> KeysView[K]:
-        """A view of the keys. Iterating pages with HSCAN or SCAN."""
-        return KeysView(self)
-
-    def values(self) -> ValuesView[V]:
-        """A view of the values. Iterating pages with HSCAN, or SCAN and MGET."""
-        return _Values(self)
-
-    def items(self) -> ItemsView[K, V]:
-        """A view of the items. Iterating pages with HSCAN, or SCAN and MGET."""
-        return _Items(self)
-
-    @overload
-    def get(self, key: K, default: None = None) -> V | None: ...
-    @overload
-    def get(self, key: K, default: V | T) -> V | T: ...
-    def get(self, key: K, default: Any = None) -> Any:
-        """The value of `key`, or `default`. HGET or GET."""
-        return self._run(self._operations.get(key, default))
-
-    def pop(self, key: K, default: Any = ABSENT) -> Any:
-        """Take an item out; of several takers one gets it. HGETDEL or GETDEL, elsewhere a script.
-
-        Raises:
-            KeyError: there is none, and no default is given.
-        """
-        return self._run(self._operations.pop(key, default))
-
-    def popitem(self) -> tuple[K, V]:
-        """Take any item out; of several takers one gets it. A script, or SCAN and GETDEL.
-
-        Raises:
-            KeyError: the dict is empty.
-        """
-        return self._run(self._operations.popitem())
-
-    def setdefault(self, key: K, default: V = None) -> V:  # type: ignore[assignment]  # as dict's
-        """The value of `key`, stored first when it isn't there: by one of several callers."""
-        return self._run(self._operations.setdefault(key, default))
-
-    def update(self, other: Any = (), /, **more: V) -> None:
-        """Store all items of a mapping, of pairs or of keywords, as `set_many()` does."""
-        self.set_many(_as_dict(other, more))
-
-    def clear(self) -> None:
-        """Remove all items. UNLINK, or SCAN and UNLINK."""
-        self._run(self._operations.clear())
-
-    def copy(self) -> dict[K, V]:
-        """All items as a plain `dict`."""
-        return dict(self._walk(self._operations.scan_items()))
+class SyncMethods(SyncMapping[K, V], Generic[K, V]):
+    """The methods that Django's caches have, safe changes, and ways in and out."""
 
     # What Django's caches have
 
     def set(self, key: K, value: V, timeout: Timeout = DEFAULT) -> None:
-        """Store a value for `timeout` seconds, None for ever. HSET, HSETEX or SET.
+        """Store a value for `timeout` seconds, None for ever. HSET, a script for a time, or SET.
 
         A time of 0 or less is over already: nothing is kept.
         """
-        self._run(self._operations.set(key, value, timeout))
+        self._ask(*self._operations.ask_set(key, value, timeout))
 
     def add(self, key: K, value: V, timeout: Timeout = DEFAULT) -> bool:
-        """Store a value unless the key is there; whether it was stored. HSETNX or SET NX."""
+        """Store a value unless the key is there; whether it was stored.
+
+        HSETNX, a script for a time, or SET NX.
+        """
         return self._run(self._operations.add(key, value, timeout))
 
     def delete(self, key: K) -> bool:
         """Remove an item; whether it was there. HDEL or DEL."""
-        return self._run(self._operations.delete(key))
+        return bool(self._ask(*self._operations.ask_delete(key)))
 
     def touch(self, key: K, timeout: Timeout = DEFAULT) -> bool:
-        """Give an item another time to live; whether it is there. HPEXPIRE or PEXPIRE."""
+        """Give an item another time to live; whether it is there. A script, or PEXPIRE."""
         return self._run(self._operations.touch(key, timeout))
 
     def ttl(self, key: K) -> float | None:
-        """Seconds an item has left, None for ever. HPTTL or PTTL.
+        """Seconds an item has left, None for ever. HEXISTS and PTTL, a script, or PTTL.
 
         Raises:
             KeyError: there is none.
@@ -164,9 +57,10 @@ class SyncMethods(Binding[K, V], MutableMapping[K, V], Generic[K, V]):
         return self._run(self._operations.ttl(key))
 
     def incr(self, key: K, delta: N = 1) -> N:
-        """Add to a number, which counts as 0 when it isn't there; the new number. HINCRBY, INCRBY.
+        """Add to a number, which begins as 0 when it isn't there; the new number.
 
-        The time to live stays as it is.
+        HINCRBY or INCRBY, or their like for floats. The time to live stays as it is; a new item
+        lives as long as the dict's timeout says.
 
         Raises:
             NotANumberError: the item isn't a number.
@@ -181,13 +75,6 @@ class SyncMethods(Binding[K, V], MutableMapping[K, V], Generic[K, V]):
         """Those of the items that are there. HMGET or MGET, 2,000 keys a command."""
         return self._run(self._operations.get_many(keys))
 
-    def set_many(self, items: Mapping[K, V], timeout: Timeout = DEFAULT) -> None:
-        """Store several items. HSET, HSETEX or MSET, 2,000 items a command.
-
-        When one of them can't be stored, none is.
-        """
-        self._run(self._operations.set_many(items, timeout))
-
     def delete_many(self, keys: Iterable[K]) -> int:
         """Remove several items; how many were there. HDEL or DEL, 2,000 keys a command."""
         return self._run(self._operations.delete_many(keys))
@@ -198,22 +85,99 @@ class SyncMethods(Binding[K, V], MutableMapping[K, V], Generic[K, V]):
         default: V | Callable[[], V],
         timeout: Timeout = DEFAULT,
         *,
+        stale: float = 0,
         lock_timeout: float = 60,
     ) -> V:
         """The value of `key`; when it isn't there, that of `default`, which is stored.
 
         Of several callers one calls `default`; the others wait for its value and hold no
         connection meanwhile. When that one dies, another takes over after `lock_timeout` seconds.
+
+        Args:
+            stale: seconds for which the value is kept beyond `timeout`. In this time one caller
+                computes it anew, and the others get the old one at once.
+
+        Raises:
+            ValueError: `stale` is given, and no timeout.
         """
-        return cast(V, self._run(self._operations.get_or_set(key, default, timeout, lock_timeout)))
+        return cast(
+            V,
+            self._run(self._operations.get_or_set(key, default, timeout, stale, lock_timeout)),
+        )
 
     def expire(self, timeout: Timeout) -> bool:
-        """Give the whole dict a time to live; whether there is anything in it."""
+        """Let the whole dict end in `timeout` seconds, None for never; whether it has any item.
+
+        A hash ends as a whole, with what is stored meanwhile. Of single keys only those that are
+        there now get the limit, and None takes away the times to live of all. A script, or a SCAN
+        with scripts.
+        """
         return self._run(self._operations.expire(timeout))
 
     def memory_usage(self) -> int:
-        """Bytes the dict takes on the server. MEMORY USAGE of its keys."""
+        """Bytes the dict takes on the server. MEMORY USAGE.
+
+        Of a hash 1,000 items stand for all, so that a large one doesn't hold the server up.
+        """
         return self._run(self._operations.memory_usage())
+
+    # Parts of it, and ways in and out
+
+    def child(self, name: str) -> Self:
+        """Another dict, whose name is this one's and below it `name`; with the same options.
+
+        It is a dict of its own: neither sees the other's items, nor does `clear()` of one touch
+        the other. Asks the server nothing.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"name is {type(name).__name__}; a string is expected.")
+        child = copy.copy(self)
+        child._path = (*self._path, name)
+        return child
+
+    def keys_matching(self, pattern: str) -> Iterator[K]:
+        r"""The keys that match a pattern, page by page. HSCAN or SCAN of all keys.
+
+        Args:
+            pattern: `*` stands for any characters, `?` for one, `[abc]`, `[a-z]` and `[^a]` for
+                one of a class; `\` takes the next character for itself. Keys that aren't text are
+                matched as decimal digits (`int`) or as what `key_type` encodes them to.
+
+        Raises:
+            TypeError: the keys are `bytes` or `uuid.UUID`.
+            ValueError: the pattern has a `[` without a `]`.
+        """
+        return self._walk(self._operations.scan_keys_matching(pattern))
+
+    def dump(self, file: IO[bytes]) -> int:
+        """Write all items to a file opened as "wb", with their times to live; how many.
+
+        Keys and values are written as they are on the server, in the format that
+        `redisdict.mapping.dump_format` describes. HSCAN, or SCAN with GET and PTTL.
+        """
+        return self._run(self._operations.dump(file, operator.call))
+
+    def load(self, file: IO[bytes]) -> int:
+        """Store the items of a file that `dump()` wrote; how many. Others stay as they are.
+
+        The file is read twice, the first time to see that it is whole, so a damaged one changes
+        nothing. Each item gets the time that it had left when it was written. HSET or MSET;
+        a script, or SET PX, for those that have a time to live.
+
+        Values are stored unread: load only files that you trust into a dict that reads pickle.
+
+        Raises:
+            DeserializationError: it is no such file, is damaged, or has keys of another type.
+        """
+        return self._run(self._operations.load(file, operator.call))
+
+    def clone_to(self, other: SyncMethods[Any, Any]) -> int:
+        """Store all items in another dict, with their times to live; how many.
+
+        It may have another alias, layout, serializer or key_type; values are read and written anew
+        only where that is needed. What else it holds stays. Memory stays flat.
+        """
+        return self._run(self._operations.clone_to(other._operations, other._run))
 
     # Safe changes
 
@@ -259,33 +223,3 @@ class SyncMethods(Binding[K, V], MutableMapping[K, V], Generic[K, V]):
             wait: seconds to wait for it; None waits for ever.
         """
         return Lock(self, name, timeout, wait)
-
-    def _walk(self, scan: Scan[T]) -> Iterator[T]:
-        while not scan.is_over:
-            yield from self._run(scan.next_page())
-
-
-class _Values(ValuesView[V]):
-    _mapping: SyncMethods[Any, V]
-
-    def __iter__(self) -> Iterator[V]:
-        mapping = self._mapping
-        return mapping._walk(mapping._operations.scan_values())  # its own view
-
-    def __contains__(self, value: object) -> bool:
-        return any(value is one or value == one for one in self)
-
-
-class _Items(ItemsView[K, V]):
-    _mapping: SyncMethods[K, V]
-
-    def __iter__(self) -> Iterator[tuple[K, V]]:
-        mapping = self._mapping
-        return mapping._walk(mapping._operations.scan_items())  # its own view
-
-
-def _as_dict(other: Any, more: dict[str, Any]) -> dict[Any, Any]:
-    """What `dict.update()` would take, read completely before anything is stored."""
-    items: dict[Any, Any] = {}
-    items.update(other, **more)
-    return items

@@ -24,14 +24,24 @@ local function number(value)
   return string.format('%.0f', value)
 end
 
-local sign = redis.call('TYPE', home).ok == 'string' and redis.call('GET', home)
+local kind = redis.call('TYPE', home).ok
+local sign = kind == 'string' and redis.call('GETRANGE', home, 0, #FENCE_OF_MORTAL)
 local fenced = sign == FENCE or sign == FENCE_OF_MORTAL
+if kind ~= 'hash' and kind ~= 'none' and not fenced then
+  return redis.error_reply('WRONGTYPE another program keeps a ' .. kind .. ' in ' .. home)
+end
 local items = fenced and yard or home
 local changed = false
 
+-- A dict whose items have all died is no more, and neither is the end that expire() gave it.
+if fenced and redis.call('HLEN', yard) <= redis.call('ZCOUNT', deadlines, '-inf', number(now)) then
+  redis.call('UNLINK', home, yard, deadlines)
+  sign, fenced, items = false, false, home
+end
+
 local function fence()
   if fenced then return end
-  redis.call('DEL', yard, deadlines)
+  redis.call('UNLINK', yard, deadlines)
   local left = redis.call('PTTL', home)
   if left ~= -2 then redis.call('RENAME', home, yard) end
   sign = left >= 0 and FENCE_OF_MORTAL or FENCE
@@ -46,7 +56,7 @@ local function unfence()
     if sign == FENCE then redis.call('PERSIST', yard) end
     redis.call('RENAME', yard, home)
   end
-  fenced, items = false, home
+  sign, fenced, items = false, false, home
 end
 
 -- After every change: takes the fence down when it is needless, or sees to it that
@@ -78,14 +88,16 @@ local function drop_if_dead(field)
 end
 
 -- Removes some dead items, so that what nobody asks for goes too; bounded, so it blocks nobody.
+-- -> the number of those removed
 local function sweep(most)
-  if not fenced then return end
+  if not fenced then return 0 end
   local dead = redis.call('ZRANGEBYSCORE', deadlines, '-inf', number(now), 'LIMIT', 0, most)
   if #dead > 0 then
     changed = true
     redis.call('HDEL', yard, unpack(dead))
     redis.call('ZREM', deadlines, unpack(dead))
   end
+  return #dead
 end
 
 local function set_deadline(field, timeout_ms)
@@ -95,6 +107,19 @@ local function set_deadline(field, timeout_ms)
     return
   end
   redis.call('ZADD', deadlines, number(now + tonumber(timeout_ms)), field)
+end
+
+-- -> milliseconds until expire() ends the whole dict, -1 for ever
+local function left_of_dict()
+  if sign == FENCE then return -1 end
+  return redis.call('PTTL', home)
+end
+
+-- -> milliseconds that a living item has left, for it doesn't outlive its dict; -1 for ever
+local function left_of_item(deadline, whole)
+  if not deadline then return whole end
+  local left = tonumber(deadline) - now
+  return whole >= 0 and math.min(left, whole) or left
 end
 
 local operations = {}
@@ -155,16 +180,13 @@ function operations.pop(field)
   return value
 end
 
--- popitem -> {field, value} of any item, which is gone; nil from an empty dict
+-- popitem -> {field, value} of any item, which is gone; nil from an empty dict;
+-- {} when there were too many dead ones to remove at once: call it again
 function operations.popitem()
-  sweep(1000)
+  local most = 1000
+  if sweep(most) == most then return {} end
   local field = redis.call('HRANDFIELD', items)
-  while field do
-    local value = operations.pop(field)
-    if value then return {field, value} end
-    field = redis.call('HRANDFIELD', items)
-  end
-  return false
+  return field and {field, operations.pop(field)}
 end
 
 -- compare_and_set FIELD EXPECTED NEW -> 1 when the stored value was EXPECTED; its deadline stays
@@ -183,11 +205,18 @@ function operations.compare_and_delete(field, expected)
   return 1
 end
 
--- incr HINCRBY|HINCRBYFLOAT FIELD DELTA -> the new value
-function operations.incr(command, field, delta)
+-- incr HINCRBY|HINCRBYFLOAT TIMEOUT_MS|'' FIELD DELTA -> the new value; the deadline stays,
+-- an item that was not there begins as 0 and lives TIMEOUT_MS
+function operations.incr(command, timeout_ms, field, delta)
   drop_if_dead(field)
+  local is_new = timeout_ms ~= '' and redis.call('HEXISTS', items, field) == 0
+  local total = redis.call(command, items, field, delta)
   changed = true
-  return redis.call(command, items, field, delta)
+  if is_new then
+    fence()
+    set_deadline(field, timeout_ms)
+  end
+  return total
 end
 
 -- touch TIMEOUT_MS|'' FIELD -> 1 when the item is there
@@ -204,7 +233,7 @@ function operations.ttl(field)
   drop_if_dead(field)
   if redis.call('HEXISTS', items, field) == 0 then return -2 end
   local deadline = fenced and redis.call('ZSCORE', deadlines, field)
-  return deadline and tonumber(deadline) - now or -1
+  return left_of_item(deadline, left_of_dict())
 end
 
 -- len -> number of living items
@@ -214,26 +243,53 @@ function operations.len()
   return count
 end
 
--- scan CURSOR COUNT [PATTERN] -> {cursor, {field, value, ...}} without the dead
-function operations.scan(cursor, count, pattern)
-  local page = pattern and redis.call('HSCAN', items, cursor, 'COUNT', count, 'MATCH', pattern)
-    or redis.call('HSCAN', items, cursor, 'COUNT', count)
-  if not fenced then return page end
-  local living = {}
+-- Calls deliver(field, value, deadline) for each living item of a page -> the cursor of the next.
+local function each_of_page(deliver, ...)
+  local page = redis.call('HSCAN', items, ...)
   for position = 1, #page[2], 2 do
-    local deadline = redis.call('ZSCORE', deadlines, page[2][position])
+    local field = page[2][position]
+    local deadline = fenced and redis.call('ZSCORE', deadlines, field)
     if not deadline or tonumber(deadline) > now then
-      living[#living + 1] = page[2][position]
-      living[#living + 1] = page[2][position + 1]
+      deliver(field, page[2][position + 1], deadline)
     end
   end
-  return {page[1], living}
+  return page[1]
+end
+
+-- scan CURSOR COUNT NUMBER [MATCH PATTERN] -> {cursor, {field, value, ...}}
+function operations.scan(...)
+  local living = {}
+  local cursor = each_of_page(function(field, value)
+    living[#living + 1] = field
+    living[#living + 1] = value
+  end, ...)
+  return {cursor, living}
+end
+
+-- scan_records CURSOR COUNT NUMBER -> {cursor, {field, value, milliseconds left, ...}}
+function operations.scan_records(...)
+  local living = {}
+  local whole = left_of_dict()
+  local cursor = each_of_page(function(field, value, deadline)
+    living[#living + 1] = field
+    living[#living + 1] = value
+    living[#living + 1] = left_of_item(deadline, whole)
+  end, ...)
+  return {cursor, living}
+end
+
+-- set_records FIELD VALUE TIMEOUT_MS|'' ...
+function operations.set_records(...)
+  local records = {...}
+  for position = 1, #records, 3 do
+    operations.set(records[position + 2], records[position], records[position + 1])
+  end
 end
 
 -- expire TIMEOUT_MS|'' -> 1 when the dict is there; the whole dict lives as long
 function operations.expire(timeout_ms)
+  if redis.call('EXISTS', home) == 0 then return 0 end
   changed = true
-  local found = operations.len() > 0 and 1 or 0
   if fenced then
     sign = timeout_ms == '' and FENCE or FENCE_OF_MORTAL
     redis.call('SET', home, sign)
@@ -242,7 +298,7 @@ function operations.expire(timeout_ms)
     if timeout_ms == '' then redis.call('PERSIST', key)
     else redis.call('PEXPIRE', key, timeout_ms) end
   end
-  return found
+  return 1
 end
 
 local result = operations[ARGV[1]](unpack(ARGV, 2))

@@ -1,0 +1,137 @@
+"""What is done with one item, once for sync and async: each is a generator (see `requests`)."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Generic, TypeVar
+
+from redisdict.codec import Codec
+from redisdict.connections.requests import Operation
+from redisdict.mapping.keys import KeyCodec
+from redisdict.mapping.layout import FOREVER, MISSING, Layout
+from redisdict.mapping.locks import LockOperations
+from redisdict.mapping.timeouts import DEFAULT, Timeout, to_milliseconds
+
+__all__ = ["ABSENT", "ItemOperations"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+#: Stands for "no default given", where None is a value like any other.
+ABSENT: Final = object()
+
+
+class ItemOperations(Generic[K, V]):
+    """The operations on one item of a dict, over its layout.
+
+    Args:
+        layout: where the items are.
+        keys: how keys are written.
+        codec: how values are written.
+        locks: the dict's locks and leases.
+        timeout: seconds an item lives when nothing else is said; None for ever.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        keys: KeyCodec[K],
+        codec: Codec,
+        locks: LockOperations,
+        timeout: float | None,
+    ) -> None:
+        self.layout = layout
+        self.keys = keys
+        self.codec = codec
+        self.locks = locks
+        self._encode_key = keys.encode
+        self._decode_key = keys.decode
+        self._encode = codec.encode
+        self._decode = codec.decode
+        self._default_ms = to_milliseconds(timeout, None)
+
+    # What one plain command does: for the drivers' short way (`ask`), the command, and the
+    # operation with its arguments that does the same wherever the command can't.
+
+    def ask_get(self, key: K) -> tuple[Any, ...]:
+        field = self._encode_key(key)
+        return self.layout.get_command(field), self.layout.get, field
+
+    def ask_contains(self, key: K) -> tuple[Any, ...]:
+        field = self._encode_key(key)
+        return self.layout.contains_command(field), self.layout.contains, field
+
+    def ask_set(self, key: K, value: V, timeout: Timeout = DEFAULT) -> tuple[Any, ...]:
+        field = self._encode_key(key)
+        stored = self._encode(value)
+        timeout_ms = to_milliseconds(timeout, self._default_ms)
+        if timeout_ms is None:
+            return self.layout.set_command(field, stored), self.layout.set, field, stored, None
+        if timeout_ms == 0:
+            return self.layout.delete_command(field), self.layout.delete, [field]
+        return None, self.layout.set, field, stored, timeout_ms
+
+    def ask_delete(self, key: K) -> tuple[Any, ...]:
+        field = self._encode_key(key)
+        return self.layout.delete_command(field), self.layout.delete, [field]
+
+    def value(self, key: K, stored: bytes | None) -> V:
+        """What is stored under `key`.
+
+        Raises:
+            KeyError: nothing is.
+        """
+        if stored is None:
+            raise KeyError(key)
+        value: V = self._decode(stored)
+        return value
+
+    def value_or(self, default: Any, stored: bytes | None) -> Any:
+        return default if stored is None else self._decode(stored)
+
+    # Operations
+
+    def add(self, key: K, value: V, timeout: Timeout = DEFAULT) -> Operation[bool]:
+        field = self._encode_key(key)
+        stored = self._encode(value)
+        timeout_ms = to_milliseconds(timeout, self._default_ms)
+        if timeout_ms == 0:
+            return not (yield from self.layout.contains(field))
+        return bool((yield from self.layout.add(field, stored, timeout_ms)))
+
+    def setdefault(self, key: K, default: V) -> Operation[V]:
+        field = self._encode_key(key)
+        new = self._encode(default)
+        while True:
+            stored = yield from self.layout.get(field)
+            if stored is not None:
+                value: V = self._decode(stored)
+                return value
+            if (yield from self.layout.add(field, new, self._default_ms)):
+                return default
+
+    def pop(self, key: K, default: Any = ABSENT) -> Operation[Any]:
+        stored = yield from self.layout.pop(self._encode_key(key))
+        if stored is not None:
+            return self._decode(stored)
+        if default is ABSENT:
+            raise KeyError(key)
+        return default
+
+    def popitem(self) -> Operation[tuple[K, V]]:
+        pair = yield from self.layout.popitem()
+        if pair is None:
+            raise KeyError("popitem(): the dict is empty")
+        return self._decode_key(pair[0]), self._decode(pair[1])
+
+    def touch(self, key: K, timeout: Timeout = DEFAULT) -> Operation[bool]:
+        field = self._encode_key(key)
+        timeout_ms = to_milliseconds(timeout, self._default_ms)
+        if timeout_ms == 0:
+            return bool((yield from self.layout.delete([field])))
+        return bool((yield from self.layout.touch(field, timeout_ms)))
+
+    def ttl(self, key: K) -> Operation[float | None]:
+        left_ms = yield from self.layout.ttl(self._encode_key(key))
+        if left_ms == MISSING:
+            raise KeyError(key)
+        return None if left_ms == FOREVER else left_ms / 1000
