@@ -78,9 +78,10 @@ class SharedConnection(asyncio.Protocol):
         self._waiters: deque[asyncio.Future[Any] | _Replies] = deque()
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
-        self._unsent_replies = 0
         self._previous_turn = 0
-        self._sent = self._replied = 0
+        # Replies there have been, and there will have been when all that was sent is answered.
+        self._replied = self._awaited = 0
+        #: For each write, `_awaited` and the time then.
         self._turns: deque[tuple[int, float]] = deque()
         self._is_paused = False
         self._rooms: deque[asyncio.Future[None]] = deque()
@@ -88,6 +89,8 @@ class SharedConnection(asyncio.Protocol):
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._is_retired = False
         self.is_open = False
+        #: Open, and not full: a command may be submitted at once.
+        self.is_ready = False
 
     @property
     def is_full(self) -> bool:
@@ -111,21 +114,22 @@ class SharedConnection(asyncio.Protocol):
         if not self.is_open:
             future.set_result(NotSentError(f"The connection to {self._address} is closed."))
             return future
-        is_first = not self._waiters
+        waiters = self._waiters
+        is_first = not waiters
         if count == 1:
-            self._waiters.append(future)
+            waiters.append(future)
         else:
-            self._waiters.extend([_Replies(future, count)] * count)
+            waiters.extend([_Replies(future, count)] * count)
         if not self._unsent:
             if is_first and self._previous_turn <= 1:
                 # A task alone: waiting for the end of the turn would only add a turn.
-                self._sent += count
                 self._write(packed)
                 return future
             self._loop.call_soon(self._flush)
         self._unsent.append(packed)
         self._unsent_bytes += len(packed)
-        self._unsent_replies += count
+        if self._unsent_bytes >= MAX_UNSENT_BYTES or len(waiters) >= MAX_IN_FLIGHT:
+            self.is_ready = False
         return future
 
     def retire(self) -> None:
@@ -142,20 +146,20 @@ class SharedConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's has no such base
-        self.is_open = True
+        self.is_open = self.is_ready = True
 
     def data_received(self, data: bytes) -> None:
-        reader = self._reader
         waiters = self._waiters
+        gets = self._reader.gets
+        before = len(waiters)
         try:
-            reader.feed(data)
-            while (reply := reader.gets(False)) is not _NOT_ENOUGH_DATA:
-                if isinstance(reply, hiredis.PushNotification):
+            self._reader.feed(data)
+            while (reply := gets(False)) is not _NOT_ENOUGH_DATA:
+                if type(reply) is hiredis.PushNotification:
                     continue
                 if not waiters:
                     raise InvalidResponse("a reply came that nobody had asked for")
                 waiter = waiters.popleft()
-                self._replied += 1
                 if type(waiter) is _Replies:
                     waiter.add(reply)
                 elif not waiter.done():  # type: ignore[union-attr]  # a Future here
@@ -163,12 +167,13 @@ class SharedConnection(asyncio.Protocol):
         except (InvalidResponse, RedisError) as error:
             self._lose(RedisConnectionError(f"{self._address} sent nonsense: {error}"))
             return
+        self._replied += before - len(waiters)
         turns = self._turns
         while turns and turns[0][0] <= self._replied:
             turns.popleft()
         if self._is_retired:
             self.retire()
-        elif self._rooms and not self.is_full:
+        elif not self.is_ready:
             self._let_in()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -179,6 +184,7 @@ class SharedConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._is_paused = True
+        self.is_ready = False
 
     def resume_writing(self) -> None:
         self._is_paused = False
@@ -189,17 +195,16 @@ class SharedConnection(asyncio.Protocol):
             return
         packed = self._unsent[0] if len(self._unsent) == 1 else b"".join(self._unsent)
         self._previous_turn = len(self._unsent)
-        self._sent += self._unsent_replies
         self._unsent.clear()
-        self._unsent_bytes = self._unsent_replies = 0
+        self._unsent_bytes = 0
         self._write(packed)
-        if self._rooms:
+        if not self.is_ready:
             self._let_in()
 
     def _write(self, packed: bytes) -> None:
+        self._awaited = self._replied + len(self._waiters)
         if self._timeout_s is not None:
-            now = self._loop.time()
-            self._turns.append((self._sent, now))
+            self._turns.append((self._awaited, self._loop.time()))
             if self._watchdog is None:
                 self._watchdog = self._loop.call_later(self._timeout_s, self._watch)
         if self._transport is not None:
@@ -217,6 +222,10 @@ class SharedConnection(asyncio.Protocol):
         self._lose(RedisTimeoutError(f"{self._address} didn't answer within {self._timeout_s} s."))
 
     def _let_in(self) -> None:
+        """Wake those that wait for room, if there is some, or never will be."""
+        if self.is_open and self.is_full:
+            return
+        self.is_ready = self.is_open
         while self._rooms:
             room = self._rooms.popleft()
             if not room.done():
@@ -224,7 +233,7 @@ class SharedConnection(asyncio.Protocol):
 
     def _lose(self, error: RedisError) -> None:
         if self.is_open:
-            self.is_open = False
+            self.is_open = self.is_ready = False
             if self._transport is not None:
                 # What waits to be written must not be carried out after its error was given.
                 self._transport.abort()
@@ -232,7 +241,7 @@ class SharedConnection(asyncio.Protocol):
             self._watchdog.cancel()
             self._watchdog = None
         unsent = NotSentError(*error.args)
-        sent_waiting = len(self._waiters) - self._unsent_replies
+        sent_waiting = self._awaited - self._replied
         for position, waiter in enumerate(self._waiters):
             future = waiter.future if isinstance(waiter, _Replies) else waiter
             if not future.done():
@@ -240,7 +249,7 @@ class SharedConnection(asyncio.Protocol):
         self._waiters.clear()
         self._unsent.clear()
         self._turns.clear()
-        self._unsent_bytes = self._unsent_replies = 0
+        self._unsent_bytes = 0
         self._let_in()
 
 
@@ -274,9 +283,9 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
 
     @property
     def shared(self) -> SharedConnection | None:
-        """The shared connection, when it is open and takes commands at once."""
+        """The shared connection, when there is one that takes a command at once."""
         shared = self._shared
-        return None if shared is None or not shared.is_open or shared.is_full else shared
+        return shared if shared is not None and shared.is_ready else None
 
     async def execute(self, packed: bytes, count: int = 1) -> Any:
         """Send one packed command, or `count` of them, and wait for the reply, or the list.
