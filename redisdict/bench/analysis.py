@@ -13,7 +13,7 @@ from redisdict.bench.plan import Group
 from redisdict.bench.results import CellResult, CellStatus
 from redisdict.bench.series import Series, ratio_between
 from redisdict.bench.spec import ASYNC, DEFAULT_POOL, POOLS, Cell, Table
-from redisdict.bench.statistics import Ratio, drift, judge, noise_floor, relative_spread
+from redisdict.bench.statistics import Ratio, drift, judge, margin, noise_floor, relative_spread
 
 __all__ = ["cell_result", "comparisons", "group_noise_floor", "twin_ratios"]
 
@@ -90,12 +90,15 @@ def group_noise_floor(group: Group, series: Mapping[Cell, Series]) -> float | No
     return noise_floor(list(twins.values())) if twins else None
 
 
-def comparisons(group: Group, series: Mapping[Cell, Series]) -> list[dict[str, Any]]:
+def comparisons(
+    group: Group, series: Mapping[Cell, Series], server_starts: int
+) -> list[dict[str, Any]]:
     """Every pair that a reader may ask about, over the rounds of this group.
 
     Each says: `left` is `ratio` times as fast as `right`, and what that proves.
     """
     floor = group_noise_floor(group, series) or 0.0
+    least = margin(floor, server_starts)
     found = []
     for kind, left, right in [*_twins(group), *_pairs(group.measured, group.references)]:
         ratio = _ratio(series, left, right)
@@ -117,7 +120,7 @@ def comparisons(group: Group, series: Mapping[Cell, Series]) -> list[dict[str, A
                 "high": ratio.high,
                 "rounds": ratio.rounds,
                 "noise_floor": floor,
-                "verdict": judge(ratio, floor).value,
+                "verdict": judge(ratio, least).value,
             }
         )
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from redisdict.bench.results import CellResult, CellStatus, RunRecord
-from redisdict.bench.statistics import Ratio, Verdict, judge, quotient
+from redisdict.bench.statistics import Ratio, Verdict, judge, margin, quotient
 
 __all__ = ["Change", "compare", "obstacles", "regressions"]
 
@@ -43,7 +43,7 @@ class Change:
 def compare(before: RunRecord, after: RunRecord) -> list[Change]:
     """Every cell that both runs measured, in the order of the later one."""
     general = obstacles(before, after)
-    floor = max(before.noise_floor or 0.0, after.noise_floor or 0.0)
+    least = max(_margin(before), _margin(after))
     earlier = {result.key: result for result in before.results}
     changes = []
     for result in after.results:
@@ -58,7 +58,7 @@ def compare(before: RunRecord, after: RunRecord) -> list[Change]:
             changes.append(Change(name, other, result, None, Verdict.NOT_COMPARABLE, reason))
         else:
             ratio = quotient(now, was)
-            changes.append(Change(name, other, result, ratio, judge(ratio, floor)))
+            changes.append(Change(name, other, result, ratio, judge(ratio, least)))
     return changes
 
 
@@ -90,6 +90,11 @@ def cell_name(result: CellResult) -> str:
     if result.concurrency > 1:
         parts.append(f"{result.concurrency} workers, {result.connections} connections")
     return " ".join([*parts, result.operation])
+
+
+def _margin(record: RunRecord) -> float:
+    starts: int = record.spec.get("precision", {}).get("server_starts", 1)
+    return margin(record.noise_floor or 0.0, starts)
 
 
 def _obstacle(before: CellResult, after: CellResult) -> str:

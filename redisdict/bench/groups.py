@@ -94,7 +94,7 @@ def measure_group(
             else cell_result(group, cell, series, latencies.get(cell), facts.get(cell, {}))
             for cell in group.rows
         ],
-        comparisons=comparisons(group, series),
+        comparisons=comparisons(group, series, precision.server_starts),
         noise_floor=group_noise_floor(group, series),
         has_wrong_reply=any(
             one.failure is not None and one.failure.is_wrong_reply for one in series.values()
@@ -115,12 +115,13 @@ def _open(factory: CellFactory, series: Mapping[Cell, Series]) -> dict[Cell, Wor
 
 
 def _extend(series: Mapping[Cell, Series], part: Mapping[Cell, Series]) -> None:
-    rounds = max((len(one.times) for one in part.values()), default=0)
+    absent = Series()
+    absent.skip(max((len(one.times) for one in part.values()), default=0))
     for cell, own in series.items():
         if cell in part:
             own.extend(part[cell])
         else:
-            own.skip(rounds)
+            own.extend(absent)
 
 
 def _share_of(

@@ -14,14 +14,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+import redis
+
 from redisdict.bench.placement import PlacementProbe, choose_cpus, pin_process, pinned_client
 from redisdict.bench.runner import Clock, Rounds
-from redisdict.bench.series import Series, ratio_between
+from redisdict.bench.series import Block, Series, ratio_between
 from redisdict.bench.spec import PRESETS, SYNC, Cell, Precision, Table
-from redisdict.bench.statistics import Ratio, Verdict, judge, noise_floor
+from redisdict.bench.statistics import Ratio, Verdict, judge, margin, noise_floor
 from redisdict.bench.workloads.calls import Calls
 from redisdict.bench.workloads.cells import WorkloadCell
 from redisdict.bench.workloads.commands import Get, Set, StringCommands
+from redisdict.bench.workloads.dataset import key_names
 from redisdict.bench.workloads.drivers import SyncDriver, Timed
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
@@ -29,12 +32,17 @@ from redisdict.servers.ledger import interpreter
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import find_embeddable_program
 
-__all__ = ["DELAYS", "Finding", "busy_neighbour", "selftest"]
+__all__ = ["DELAYS", "Finding", "SelfTest", "busy_neighbour", "selftest"]
 
 #: How much longer the blocks of the second server are made.
 DELAYS = (0.0, 0.02, 0.05)
 
 MAX_ROUNDS = 20_000
+
+#: The loop that no harness is around.
+BARE = "GET, bare loop"
+
+VALUE_BYTES = 100
 
 #: As in a real run.
 BLOCK = PRESETS["standard"].block_operations
@@ -68,7 +76,15 @@ class Finding:
         return self.verdict not in (Verdict.FASTER, Verdict.SLOWER)
 
 
-def selftest(seconds: float, seed: int, *, clock: Clock = time.perf_counter_ns) -> list[Finding]:
+@dataclass(frozen=True)
+class SelfTest:
+    """What one run found. `bare_loop`: how fast the plainest loop is against the harness."""
+
+    findings: list[Finding]
+    bare_loop: Ratio | None
+
+
+def selftest(seconds: float, seed: int, *, clock: Clock = time.perf_counter_ns) -> SelfTest:
     """One run of about so many seconds, on servers of its own, which are started afresh as often as
     in a standard run.
 
@@ -91,14 +107,16 @@ def selftest(seconds: float, seed: int, *, clock: Clock = time.perf_counter_ns) 
         ratio_between(total[_cell(TWIN, name)], total[_cell(FIRST, name)]) for name in OPERATIONS
     ]
     floor = noise_floor([ratio for ratio in twins if ratio is not None])
+    least = margin(floor, precision.server_starts)
     findings = []
     for operation in OPERATIONS:
         for delay in DELAYS:
             reference = total[_cell(FIRST, operation)]
             ratio = ratio_between(total[_cell(SECOND, operation, delay)], reference)
             if ratio is not None:
-                findings.append(Finding(operation, delay, ratio, judge(ratio, floor)))
-    return findings
+                findings.append(Finding(operation, delay, ratio, judge(ratio, least)))
+    bare_loop = ratio_between(total[_cell(FIRST, BARE)], total[_cell(FIRST, "GET")])
+    return SelfTest(findings, bare_loop)
 
 
 def _rounds(precision: Precision, rng: random.Random, clock: Clock) -> Mapping[Cell, Series]:
@@ -119,7 +137,9 @@ def _rounds(precision: Precision, rng: random.Random, clock: Clock) -> Mapping[C
             for server, delay in ((FIRST, 0.0), (TWIN, 0.0), *((SECOND, one) for one in DELAYS))
         ]
         references = {cell.cell: _cell(FIRST, cell.cell.operation) for cell in cells}
-        return Rounds(cells, references, precision, rng=rng, clock=clock).run()
+        bare = opener.open_bare()
+        references[bare.cell] = _cell(FIRST, "GET")
+        return Rounds([*cells, bare], references, precision, rng=rng, clock=clock).run()
 
 
 def _cell(server: str, operation: str, delay: float = 0.0) -> Cell:
@@ -142,6 +162,31 @@ def busy_neighbour() -> Iterator[None]:
     finally:
         process.kill()
         process.wait()
+
+
+class _BareLoop:
+    """GET in the plainest of loops, against which the harness's own share is measured."""
+
+    def __init__(self, client: redis.Redis, keys: list[str], probe: PlacementProbe) -> None:
+        self.cell = _cell(FIRST, BARE)
+        self._get = client.get
+        self._keys = keys
+        self.placement = probe
+
+    def prepare(self) -> None:
+        """Nothing is used up."""
+
+    def run(self, clock: Clock) -> Block:
+        get, keys = self._get, self._keys
+        for key in keys[:LEAD_IN]:
+            get(key)
+        started_ns = clock()
+        for key in keys[LEAD_IN:]:
+            get(key)
+        return Block(clock() - started_ns, len(keys) - LEAD_IN, 0)
+
+    def check(self) -> None:
+        """Nothing is kept that could be looked at."""
 
 
 class _DelayedDriver(SyncDriver):
@@ -171,13 +216,15 @@ class _Opener:
         for probe in self._probes.values():
             stack.callback(probe.close)
 
+    def open_bare(self) -> _BareLoop:
+        client = self._backend(FIRST).client()
+        keys = key_names("redisbench:000", BLOCK + LEAD_IN)
+        for key in keys:
+            client.set(key, "x" * VALUE_BYTES)
+        return _BareLoop(client, keys, self._probes[FIRST])
+
     def open(self, server: str, operation: str, delay: float) -> WorkloadCell:
-        values = {
-            "LOCATION": self._servers[server].url,
-            "POOL_CLASS": "redisdict.pools.ConnectionPool",
-        }
-        backend = Backend(parse_alias(f"selftest {server}", values))
-        self._stack.callback(backend.close)
+        backend = self._backend(server)
         self._opened += 1
         workload = OPERATIONS[operation](
             backend.client(),
@@ -185,10 +232,19 @@ class _Opener:
             f"redisbench:{self._opened:03d}",
             rng=random.Random(1),  # noqa: S311 - data, not secrets
             key_count=100,
-            value_bytes=100,
+            value_bytes=VALUE_BYTES,
             block=BLOCK + LEAD_IN,
             lead_in=LEAD_IN,
         )
         workload.open()
         driver = _DelayedDriver(delay) if delay else SyncDriver()
         return WorkloadCell(_cell(server, operation, delay), workload, driver, self._probes[server])
+
+    def _backend(self, server: str) -> Backend:
+        values = {
+            "LOCATION": self._servers[server].url,
+            "POOL_CLASS": "redisdict.pools.ConnectionPool",
+        }
+        backend = Backend(parse_alias(f"selftest {server}", values))
+        self._stack.callback(backend.close)
+        return backend

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from redisdict.bench.environment import CpuTimes, foreign_cpu_share
 from redisdict.bench.errors import CELL_ERRORS, SameServer, UsageError, describe
@@ -20,10 +21,11 @@ from redisdict.bench.leftovers import new_token
 from redisdict.bench.placement import choose_cpus, pinned_client
 from redisdict.bench.plan import Group, PlannedService, plan, weight
 from redisdict.bench.progress import Reporter
+from redisdict.bench.reference_tool import redis_benchmark
 from redisdict.bench.results import CellResult, CellStatus, RunRecord, RunStatus
 from redisdict.bench.runner import Clock
 from redisdict.bench.services import Service
-from redisdict.bench.spec import BenchmarkSpec, Role, Table
+from redisdict.bench.spec import BenchmarkSpec, Cell, Role, Table
 from redisdict.bench.warnings import find_warnings
 from redisdict.bench.workloads.cells import CellFactory
 
@@ -163,6 +165,27 @@ class Session:
                     self._fail(group, describe(error))
                 self._recorder.save(self._record)
             seconds_left = max(seconds_left - (self._clock() - began_ns) / 1e9, 1.0)
+        if any(cell.concurrency > 1 for group in groups for cell in group.measured):
+            with self._interruption.deferred():
+                self._put_beside(fleet, groups[0].references)
+
+    def _put_beside(self, fleet: Fleet, references: Mapping[Cell, Cell]) -> None:
+        """What another tool says of the reference's server, if the run starts it itself."""
+        title = next(iter(references.values())).service
+        service = next(one for one in self._services if one.title == title)
+        if service.location is not None or self._interruption.is_requested:
+            return
+        connections = max(self._spec.concurrency)
+        try:
+            with fleet.member(service) as member:
+                port = urlsplit(member.location).port
+                found = port and redis_benchmark(port, connections, self._spec.value_bytes)
+        except CELL_ERRORS as error:
+            self._reporter.note(f"redis-benchmark on {title}: {describe(error)}")
+            return
+        if found:
+            facts = {"service": title, "connections": connections, "ops_per_second": found}
+            self._record.environment["redis_benchmark"] = facts
 
     def _group(
         self, group: Group, seconds: float, fleet: Fleet, loop: asyncio.AbstractEventLoop

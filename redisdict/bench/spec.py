@@ -177,13 +177,13 @@ PRESETS = {
     ),
     "standard": BenchmarkSpec(
         preset="standard",
-        precision=Precision(min_rounds=200, max_rounds=1000, seconds=180, server_starts=3),
+        precision=Precision(min_rounds=200, max_rounds=1000, seconds=160, server_starts=5),
         tables=(Table.POOLS, Table.DICT, Table.CONCURRENCY),
     ),
     "rigorous": BenchmarkSpec(
         preset="rigorous",
         precision=Precision(
-            min_rounds=500, max_rounds=5000, seconds=900, half_width=0.005, server_starts=5
+            min_rounds=500, max_rounds=5000, seconds=900, half_width=0.005, server_starts=10
         ),
         tables=(Table.POOLS, Table.DICT, Table.CONCURRENCY, Table.WORKLOADS),
         latency_operations=10_000,

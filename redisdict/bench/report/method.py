@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from redisdict.bench.results import CellResult, CellStatus, RunRecord
 from redisdict.bench.spec import Table
+from redisdict.bench.statistics import margin
 
 __all__ = ["method_notes", "reference_name"]
 
@@ -11,7 +12,8 @@ __all__ = ["method_notes", "reference_name"]
 def method_notes(record: RunRecord) -> list[str]:
     """Paragraphs for the end of a report."""
     notes = [_rounds(record), _counts(record), _noise(record), _placement(record)]
-    notes += [_iteration(record), _left_out(record), _environment(record), _servers(record)]
+    notes += [_iteration(record), _left_out(record), _other_tool(record)]
+    notes += [_environment(record), _servers(record)]
     return [note for note in notes if note]
 
 
@@ -53,9 +55,13 @@ def _counts(record: RunRecord) -> str:
 def _noise(record: RunRecord) -> str:
     if record.noise_floor is None:
         return ""
+    starts: int = record.spec.get("precision", {}).get("server_starts", 1)
+    least = margin(record.noise_floor, starts)
+    times = f"started {starts} times" if starts > 1 else "started once"
     return (
         f"Noise floor: two copies of the reference came out within {record.noise_floor:.1%} of one"
-        " another; no smaller difference is called faster or slower."
+        f" another. Servers of the run were {times}; no difference below {least:.1%} is called"
+        " faster or slower."
     )
 
 
@@ -102,6 +108,17 @@ def _left_out(record: RunRecord) -> str:
                 rows.append(row)
     described = [f"{', '.join(rows)}: {reason}" for reason, rows in reasons.items()]
     return f"Not measured: {'; '.join(described)}." if described else ""
+
+
+def _other_tool(record: RunRecord) -> str:
+    facts = record.environment.get("redis_benchmark")
+    if not facts:
+        return ""
+    speeds = ", ".join(f"{name} {speed:.0f}" for name, speed in facts["ops_per_second"].items())
+    return (
+        f"For comparison, redis-benchmark over {facts['connections']} connections to"
+        f" {facts['service']} (ops/s): {speeds}."
+    )
 
 
 def _environment(record: RunRecord) -> str:
