@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -22,20 +22,25 @@ T = TypeVar("T")
 #: Bytes of keys and values in one round trip of `set_many()`.
 BATCH_BYTES = 4 * 1024 * 1024
 
+#: Items that `set_many()` encodes before it looks how many bytes they have become.
+ENCODED_AT_ONCE = 250
+
 
 class BulkOperations(ItemOperations[K, V]):
     """The operations on many items of a dict, and on all."""
 
     def get_many(self, keys: Iterable[K]) -> Operation[dict[K, V]]:
-        found = {}
-        decode = self._decode
+        found: dict[K, V] = {}
+        decode_many = self.codec.decode_many
         iterator = iter(keys)
         some = list(islice(iterator, BATCH))
         while some:
-            values = yield from self.layout.get_many([self._encode_key(key) for key in some])
-            for key, stored in zip(some, values, strict=True):
-                if stored is not None:
-                    found[key] = decode(stored)
+            values: Any = yield from self.layout.get_many(self.keys.encode_many(some))
+            there = some
+            if None in values:
+                pairs = [pair for pair in zip(some, values, strict=True) if pair[1] is not None]
+                there, values = [key for key, _ in pairs], [stored for _, stored in pairs]
+            found.update(zip(there, decode_many(values), strict=True))
             some = yield from _next_batch(iterator, some)
         return found
 
@@ -58,13 +63,15 @@ class BulkOperations(ItemOperations[K, V]):
 
     def _encoded(self, items: Mapping[K, V]) -> Iterator[list[Pair]]:
         """The items as bytes, as many at a time as one round trip should carry."""
-        batch = []
+        pairs = iter(items.items())
+        batch: list[Pair] = []
         size = 0
-        for key, value in items.items():
-            pair = (self._encode_key(key), self._encode(value))
-            batch.append(pair)
-            size += len(pair[0]) + len(pair[1])
-            if len(batch) == BATCH or size >= BATCH_BYTES:
+        while some := list(islice(pairs, ENCODED_AT_ONCE)):
+            fields = self.keys.encode_many([key for key, _ in some])
+            values = self.codec.encode_many(value for _, value in some)
+            batch.extend(zip(fields, values, strict=True))
+            size += sum(map(len, fields)) + sum(map(len, values))
+            if len(batch) > BATCH - ENCODED_AT_ONCE or size >= BATCH_BYTES:
                 yield batch
                 batch = []
                 size = 0
@@ -76,7 +83,7 @@ class BulkOperations(ItemOperations[K, V]):
         iterator = iter(keys)
         some = list(islice(iterator, BATCH))
         while some:
-            count += yield from self.layout.delete([self._encode_key(key) for key in some])
+            count += yield from self.layout.delete(self.keys.encode_many(some))
             some = yield from _next_batch(iterator, some)
         return count
 
@@ -113,7 +120,7 @@ class BulkOperations(ItemOperations[K, V]):
             cursor, fields = yield from self.layout.scan_fields(cursor)
             return cursor, fields, fields
 
-        return Scan(page, self._decode_key)
+        return Scan(page, self.keys.decode_many)
 
     def scan_keys_matching(self, pattern: str) -> Scan[K]:
         text = self.keys.text
@@ -129,15 +136,20 @@ class BulkOperations(ItemOperations[K, V]):
             matching = [field for field in fields if glob.matches(text(field))]
             return cursor, matching, matching
 
-        return Scan(page, self._decode_key)
+        return Scan(page, self.keys.decode_many)
 
     def scan_values(self) -> Scan[V]:
-        decode = self._decode
-        return self._scan_pairs(lambda pair: decode(pair[1]))
+        decode_many = self.codec.decode_many
+        return self._scan_pairs(lambda pairs: decode_many([stored for _, stored in pairs]))
 
     def scan_items(self) -> Scan[tuple[K, V]]:
-        decode_key, decode = self._decode_key, self._decode
-        return self._scan_pairs(lambda pair: (decode_key(pair[0]), decode(pair[1])))
+        decode_keys, decode_many = self.keys.decode_many, self.codec.decode_many
+
+        def decode(pairs: Sequence[Pair]) -> list[tuple[K, V]]:
+            fields, values = zip(*pairs, strict=True) if pairs else ((), ())
+            return list(zip(decode_keys(fields), decode_many(values), strict=True))
+
+        return self._scan_pairs(decode)
 
     def scan_records(self) -> Scan[Record]:
         """All that is stored, as it is stored."""
@@ -145,18 +157,19 @@ class BulkOperations(ItemOperations[K, V]):
 
         def page(cursor: bytes) -> Operation[Any]:
             cursor, records = yield from self.layout.scan_records(cursor, size.count)
-            size.learn(records)
+            size.learn(len(records), sum(len(field) + len(value) for field, value, _ in records))
             return cursor, [record[0] for record in records], records
 
-        return Scan(page, lambda record: record)
+        return Scan(page, list)
 
     def _scan_pairs(self, decode: Any) -> Scan[Any]:
         size = PageSize()
 
         def page(cursor: bytes) -> Operation[Any]:
             cursor, pairs = yield from self.layout.scan_pairs(cursor, None, size.count)
-            size.learn(pairs)
-            return cursor, [field for field, _ in pairs], pairs
+            fields, values = zip(*pairs, strict=True) if pairs else ((), ())
+            size.learn(len(pairs), sum(map(len, fields)) + sum(map(len, values)))
+            return cursor, fields, pairs
 
         return Scan(page, decode)
 

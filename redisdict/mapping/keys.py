@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -46,6 +47,22 @@ class KeyCodec(Generic[K]):
                 f"The stored key {stored[:80]!r} is no key of this dict, whose key_type is"
                 f" {self.kind}; was it written with another key_type?"
             ) from error
+
+    def encode_many(self, keys: Sequence[K]) -> list[bytes]:
+        """The bytes of each key, as `encode()` would give them; faster for many strings."""
+        if self.kind == "str":
+            with suppress(TypeError, UnicodeEncodeError):  # which `encode()` knows to deal with
+                return list(map(str.encode, keys))  # type: ignore[arg-type]  # K is str
+        encode = self.encode
+        return [encode(key) for key in keys]
+
+    def decode_many(self, stored: Iterable[bytes]) -> list[K]:
+        """The key of each of these, as `decode()` would give it; faster for many strings."""
+        if self.kind == "str":
+            with suppress(UnicodeDecodeError):
+                return list(map(bytes.decode, stored))  # type: ignore[arg-type]  # K is str
+        decode = self.decode
+        return [decode(one) for one in stored]
 
 
 def _encode_str(key: str) -> bytes:

@@ -81,11 +81,10 @@ class PageSize:
     def __init__(self) -> None:
         self.count = FIRST_COUNT
 
-    def learn(self, page: Sequence[tuple[bytes, bytes, *tuple[Any, ...]]]) -> None:
-        """Ask for more or fewer next time; `page` has fields, values, and what there may be."""
-        if page:
-            size = sum(len(item[0]) + len(item[1]) for item in page)
-            self.count = max(1, min(SCAN_COUNT, PAGE_BYTES * len(page) // max(size, 1)))
+    def learn(self, count: int, size: int) -> None:
+        """Ask for more or fewer next time: so many items had so many bytes."""
+        if count:
+            self.count = max(1, min(SCAN_COUNT, PAGE_BYTES * count // max(size, 1)))
 
 
 class Scan(Generic[T]):
@@ -96,13 +95,13 @@ class Scan(Generic[T]):
 
     Args:
         page: the operation that reads one page: the next cursor, the fields, the raw items.
-        decode: from a raw item to what the caller gets.
+        decode: from raw items, a page of them, to what the caller gets.
     """
 
     def __init__(
         self,
         page: Callable[[bytes], Operation[tuple[bytes, Sequence[bytes], Sequence[Any]]]],
-        decode: Callable[[Any], T],
+        decode: Callable[[Sequence[Any]], list[T]],
     ) -> None:
         self._page = page
         self._decode = decode
@@ -115,8 +114,7 @@ class Scan(Generic[T]):
         cursor, fields, items = yield from self._page(self._cursor)
         self._cursor = cursor
         self.is_over = cursor == b"0"
-        decode = self._decode
-        return [decode(raw) for raw in self._pages.fresh(fields, items, is_last=self.is_over)]
+        return self._decode(self._pages.fresh(fields, items, is_last=self.is_over))
 
 
 def _short(field: bytes) -> bytes:

@@ -36,7 +36,7 @@ def test_a_scan_ends_at_cursor_zero() -> None:
         return next(answers)
         yield
 
-    scan = Scan(page, bytes.decode)
+    scan = Scan(page, lambda fields: [field.decode() for field in fields])
     delivered = []
     while not scan.is_over:
         try:
