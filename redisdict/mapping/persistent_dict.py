@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, overload
 
 from redisdict.conf import DEFAULT_ALIAS
 from redisdict.connections.backend import Backend
@@ -25,6 +26,7 @@ class PersistentDict(SyncMethods[K, V], AsyncMethods[K, V], Generic[K, V]):
     - as a cache: `set`, `add`, `delete`, `touch`, `ttl`, `incr`, `decr`, `get_many`, `set_many`,
       `delete_many`, `get_or_set`, `expire`, `memory_usage`
     - safe changes of a value: `transform`, `compare_and_set`, `editing`, `lock`
+    - parts of it, and ways in and out: `child`, `keys_matching`, `dump`, `load`, `clone_to`
 
     Each has an async twin with an `a` before its name; `async for` iterates.
 
@@ -41,10 +43,41 @@ class PersistentDict(SyncMethods[K, V], AsyncMethods[K, V], Generic[K, V]):
         serializer, compressor: None means the alias's.
         key_type: `str`, `int`, `uuid.UUID`, `bytes` or a pair of functions (encode, decode). A key
             of another type is a TypeError.
+        durable: "aof": a write returns when it is on the server's disk (WAITAOF: Redis 7.2,
+            Valkey 8); "replicas": when a replica has it (WAIT); None means the alias's DURABLE.
+            One that isn't safe in time raises `NotDurable`.
 
-    Nothing is connected before the first use.
+    Nothing is connected before the first use. Threads and tasks can share one. Pickling or copying
+    gives another handle of the same dict; `copy()` gives its items.
     """
 
+    # Without `key_type` the keys are str, for type checkers too.
+
+    @overload
+    def __init__(
+        self: PersistentDict[str, V],
+        name: str,
+        using: str | Backend = ...,
+        hset_enabled: bool = ...,
+        timeout: float | None = ...,
+        serializer: Any = ...,
+        compressor: Any = ...,
+        key_type: type[str] = ...,
+        durable: str | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        name: str,
+        using: str | Backend = ...,
+        hset_enabled: bool = ...,
+        timeout: float | None = ...,
+        serializer: Any = ...,
+        compressor: Any = ...,
+        *,
+        key_type: type[K] | tuple[Callable[[K], bytes], Callable[[bytes], K]],
+        durable: str | None = ...,
+    ) -> None: ...
     def __init__(
         self,
         name: str,
@@ -54,13 +87,17 @@ class PersistentDict(SyncMethods[K, V], AsyncMethods[K, V], Generic[K, V]):
         serializer: Any = None,
         compressor: Any = None,
         key_type: Any = str,
+        durable: str | None = None,
     ) -> None:
         if not isinstance(name, str):
             raise TypeError(f"name is {type(name).__name__}; a string is expected.")
-        super().__init__((name,), using, hset_enabled, timeout, serializer, compressor, key_type)
+        super().__init__(
+            (name,), using, hset_enabled, timeout, serializer, compressor, key_type, durable
+        )
 
     @property
     def name(self) -> str:
+        """The name it was given; that of a child stands after its parent's and a slash."""
         return "/".join(self._path)
 
     def __repr__(self) -> str:
