@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from redisdict.codec import Codec
 from redisdict.exceptions import DeserializationError, SerializationError
 
-VALUES = st.lists(st.one_of(st.integers(), st.binary(), st.text(), st.none(), st.floats(allow_nan=False)))
+VALUES = st.lists(
+    st.one_of(st.integers(), st.binary(), st.text(), st.none(), st.floats(allow_nan=False))
+)
 CODECS = [Codec(), Codec(compressor="zlib", compress_min_length=1), Codec("json"), Codec("pickle")]
 
 
