@@ -15,6 +15,7 @@ __all__ = ["Change", "compare", "obstacles", "regressions"]
 
 #: What must be equal in two specifications, or their figures stand for different things.
 COMPARABLE_SPEC = (
+    "event_loop",
     "batch_size",
     "is_transaction",
     "value_bytes",

@@ -72,8 +72,8 @@ class Series:
 
     @property
     def placement(self) -> str:
-        """Where client and server were in most rounds."""
-        seen = Counter(placement for placement in self.placements if placement)
+        """Where client and server were in most rounds that can be compared."""
+        seen = Counter(where for where in self.placements if where not in ("", MOVED))
         return seen.most_common(1)[0][0] if seen else ""
 
     def times_at(self, placement: str) -> list[float]:

@@ -101,7 +101,7 @@ class Session:
         fleet = Fleet(self._token, cpus, self._reporter.note)
         measurable = self._from_first_that_starts(fleet, self._look_at_services(fleet))
         stack.enter_context(pinned_client(cpus.client if cpus else None))
-        loop = stack.enter_context(asyncio.Runner()).get_loop()
+        loop = stack.enter_context(_event_loop(self._spec.event_loop)).get_loop()
         self._record.environment["event_loop"] = type(loop).__module__
         groups = [
             group
@@ -280,6 +280,15 @@ class Session:
             CellResult.without_figures(cell, CellStatus.FAILED, "").key for cell in group.measured
         }
         return wanted <= measured
+
+
+def _event_loop(name: str) -> asyncio.Runner:
+    if name == "uvloop":
+        # An optional package, whose absence has been told before.
+        import uvloop
+
+        return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    return asyncio.Runner()
 
 
 def _planned(service: Service) -> PlannedService:

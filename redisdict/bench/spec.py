@@ -11,6 +11,7 @@ __all__ = [
     "DEFAULT_POOL",
     "DICT_OPERATIONS",
     "DICT_POOLS",
+    "EVENT_LOOPS",
     "MODES",
     "OPERATIONS",
     "POOLS",
@@ -49,6 +50,9 @@ DICT_OPERATIONS = ("Set", "Get", "Del", "Iter", "Items")
 
 #: What `--operation` accepts; a name selects the operation in both tables.
 OPERATIONS = ("SET", "GET", "DEL", "PIPE", "ITER", "ITEMS")
+
+#: Whose event loop the asynchronous cells run in.
+EVENT_LOOPS = ("asyncio", "uvloop")
 
 #: The dict's variants: name -> (mode, hset_enabled).
 VARIANTS = {
@@ -149,6 +153,7 @@ class BenchmarkSpec:
     operations: tuple[str, ...] = ()
     tables: tuple[Table, ...] = (Table.POOLS, Table.DICT)
     placement: str = "same"
+    event_loop: str = "asyncio"
     #: Operations a block times: calls, or one batch, or one iteration.
     block_operations: int = 10
     #: Calls of the same kind right before them, which aren't timed: the first call after another

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from redisdict.bench.errors import UsageError
 from redisdict.bench.names import unknown_name
 from redisdict.bench.placement import CHOICES
 from redisdict.bench.selection import select
-from redisdict.bench.spec import PRESETS, BenchmarkSpec, Precision, Table
+from redisdict.bench.spec import EVENT_LOOPS, PRESETS, BenchmarkSpec, Precision, Table
 
 __all__ = ["check_spec", "read_spec", "spec_from_dict", "spec_to_dict"]
 
@@ -76,6 +77,10 @@ def check_spec(spec: BenchmarkSpec, where: str) -> BenchmarkSpec:
             raise UsageError(f"{where}: {name} is {getattr(spec, name)}; at least 1 is expected.")
     if spec.placement not in CHOICES:
         raise UsageError(unknown_name(f"{where}: placement", spec.placement, CHOICES))
+    if spec.event_loop not in EVENT_LOOPS:
+        raise UsageError(unknown_name(f"{where}: event_loop", spec.event_loop, EVENT_LOOPS))
+    if spec.event_loop == "uvloop" and find_spec("uvloop") is None:
+        raise UsageError(f"{where}: uvloop isn't installed; pip install uvloop")
     return spec
 
 

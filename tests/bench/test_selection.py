@@ -108,6 +108,7 @@ def test_a_stored_specification_reads_back_equal(preset: str) -> None:
         ("modes = ['both']", r"spec.toml: --mode 'both' is unknown"),
         ("value_bytes = 0", r"value_bytes is 0; at least 1 is expected"),
         ("placement = 'here'", r"placement 'here' is unknown"),
+        ("event_loop = 'twisted'", r"event_loop 'twisted' is unknown.*Known: asyncio, uvloop"),
         ("[precision]\nrounds = 5", r"precision has the key 'rounds' is unknown"),
         ("[", r"isn't TOML"),
     ],

@@ -91,7 +91,9 @@ def test_commands_over_every_pool(bench: Bench, mode: str, pool: str, operation:
 
 
 @pytest.mark.parametrize("mode", [ASYNC, SYNC])
-@pytest.mark.parametrize("operation", sorted(set(COMMANDS) | {f"SET {size}" for size in SIZES}))
+@pytest.mark.parametrize(
+    "operation", sorted({*COMMANDS, *(f"SET {size}" for size in SIZES), "GET mixed"})
+)
 def test_every_command_workload_in_both_modes(bench: Bench, mode: str, operation: str) -> None:
     run_blocks(bench.open(operation, mode), 3)
 
@@ -235,6 +237,7 @@ def test_the_same_seed_gives_the_same_data() -> None:
     assert texts(random.Random(3), 4, 20) == texts(random.Random(3), 4, 20)
     assert texts(random.Random(3), 4, 20) != texts(random.Random(4), 4, 20)
     assert {len(text) for text in texts(random.Random(3), 50, 20)} == {20}
+    assert {len(text) for text in texts(random.Random(3), 50, [2, 30])} == {2, 30}
 
 
 def test_keys_have_one_length() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from redisdict.bench.placement import CHOICES
 from redisdict.bench.report import FORMATS
-from redisdict.bench.spec import PRESETS, Table
+from redisdict.bench.spec import EVENT_LOOPS, PRESETS, Table
 
 __all__ = ["add_arguments"]
 
@@ -81,6 +81,7 @@ def _add_method(parser: ArgumentParser) -> None:
     group.add_argument("--seconds", type=_positive, help="time for the rounds of all cells")
     group.add_argument("--seed", type=int, help="of orders, keys and values")
     group.add_argument("--placement", choices=CHOICES, help="client and server on CPUs")
+    group.add_argument("--event-loop", choices=EVENT_LOOPS, help="of the asynchronous cells")
     group.add_argument("--value-bytes", type=_count, help="size of a value")
     group.add_argument("--batch-size", type=_count, help="SETs in one PIPE")
     group.add_argument(

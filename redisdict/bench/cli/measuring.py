@@ -151,6 +151,7 @@ def _specification(options: Options, resumed: RunRecord | None) -> BenchmarkSpec
         services=tuple(options["service"]) or None,
         seed=options["seed"],
         placement=options["placement"],
+        event_loop=options["event_loop"],
         value_bytes=options["value_bytes"],
         batch_size=options["batch_size"],
         is_transaction=options["transaction"],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Protocol
@@ -178,10 +178,13 @@ class CellFactory:
         return self._hosts[cell.service, cell.role is Role.TWIN]
 
     def _command_workload(self, cell: Cell, block: int) -> Workload:
-        name, value_bytes = cell.operation, self._spec.value_bytes
+        name = cell.operation
+        value_bytes: int | Sequence[int] = self._spec.value_bytes
         command, _, size = name.partition(" ")
         if size in SIZES:
             name, value_bytes = command, SIZES[size]
+        elif size == "mixed":
+            name, value_bytes = command, list(SIZES.values())
         backend = self._backend(cell)
         # A client of its own for everything that is not timed.
         inspector = self._backend(replace(cell, mode="", pool="", connections=0)).client()

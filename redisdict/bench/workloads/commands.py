@@ -44,7 +44,7 @@ class StringCommands(Workload):
         *,
         rng: random.Random,
         key_count: int,
-        value_bytes: int,
+        value_bytes: int | Sequence[int],
         block: int,
         lead_in: int = 0,
     ) -> None:

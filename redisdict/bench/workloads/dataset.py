@@ -20,9 +20,10 @@ def key_names(prefix: str, count: int) -> list[str]:
     return [f"{prefix}:{number:0{width}d}" for number in range(count)]
 
 
-def texts(rng: random.Random, count: int, length: int) -> list[str]:
-    """Texts of `length` ASCII characters that hardly compress."""
-    return ["".join(rng.choices(_ALPHABET, k=length)) for _ in range(count)]
+def texts(rng: random.Random, count: int, lengths: int | Sequence[int]) -> list[str]:
+    """Texts of ASCII characters that hardly compress, of one length or of any of several."""
+    choices = [lengths] if isinstance(lengths, int) else lengths
+    return ["".join(rng.choices(_ALPHABET, k=rng.choice(choices))) for _ in range(count)]
 
 
 def zipf_choices(rng: random.Random, items: Sequence[T], count: int, skew: float = 1.0) -> list[T]:
