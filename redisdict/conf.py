@@ -18,9 +18,20 @@ from django.dispatch import receiver
 
 from redisdict.exceptions import ConfigurationError
 
-__all__ = ["DEFAULT_ALIAS", "AliasConfig", "aliases", "forget", "get_alias", "parse_alias"]
+__all__ = [
+    "DEFAULT_ALIAS",
+    "AliasConfig",
+    "aliases",
+    "check_durable",
+    "forget",
+    "get_alias",
+    "parse_alias",
+]
 
 DEFAULT_ALIAS = "default"
+
+#: What DURABLE can be.
+GUARANTEES = ("aof", "replicas")
 
 #: The keys of one alias, with the value each has when it isn't given.
 DEFAULTS: Mapping[str, Any] = MappingProxyType(
@@ -35,6 +46,7 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "SERIALIZER": "msgpack",
         "COMPRESSOR": None,
         "RETRY_FOR": None,
+        "DURABLE": None,
     }
 )
 
@@ -55,6 +67,7 @@ class AliasConfig:
     serializer: str = DEFAULTS["SERIALIZER"]
     compressor: str | None = None
     retry_for: float | None = None
+    durable: str | None = None
 
 
 def parse_alias(alias: str, values: Mapping[str, Any]) -> AliasConfig:
@@ -78,6 +91,7 @@ def parse_alias(alias: str, values: Mapping[str, Any]) -> AliasConfig:
     _check(where, "OPTIONS", given["OPTIONS"], (Mapping,), "a dict of pool options")
     _check_timeout(where, given["TIMEOUT"])
     _check_retry_for(where, given["RETRY_FOR"])
+    check_durable(f'{where}["DURABLE"]', given["DURABLE"])
     _check_source(where, values)
     return AliasConfig(
         alias=alias,
@@ -91,6 +105,7 @@ def parse_alias(alias: str, values: Mapping[str, Any]) -> AliasConfig:
         serializer=given["SERIALIZER"],
         compressor=given["COMPRESSOR"],
         retry_for=given["RETRY_FOR"],
+        durable=given["DURABLE"],
     )
 
 
@@ -118,6 +133,19 @@ def aliases() -> tuple[str, ...]:
     if configured:
         return tuple(configured)
     return (DEFAULT_ALIAS,) if _is_django_redis(DEFAULT_ALIAS) else ()
+
+
+def check_durable(where: str, durable: object) -> None:
+    """Refuse what isn't one of the guarantees that a write can have.
+
+    Raises:
+        ConfigurationError: it is something else than None, "aof" or "replicas".
+    """
+    if durable not in (None, *GUARANTEES):
+        raise ConfigurationError(
+            f'{where} is {durable!r}; "aof" (a write returns when it is on the server\'s disk),'
+            ' "replicas" (when a replica has it) or None is expected.'
+        )
 
 
 @receiver(setting_changed)

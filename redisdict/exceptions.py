@@ -8,6 +8,7 @@ __all__ = [
     "ConfigurationError",
     "DeserializationError",
     "NotANumberError",
+    "NotDurable",
     "RedisDictError",
     "SerializationError",
     "ServerUnsupported",
@@ -52,3 +53,13 @@ class BackendUnavailable(RedisDictError, ConnectionError):
     def __init__(self, message: str, *, outcome_unknown: bool = False) -> None:
         super().__init__(message)
         self.outcome_unknown = outcome_unknown
+
+
+class NotDurable(BackendUnavailable):
+    """The write was made, but the server didn't confirm in time that it is safe (`durable`).
+
+    It is visible to everybody, and lost if the server fails now.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, outcome_unknown=True)

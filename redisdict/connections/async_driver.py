@@ -132,7 +132,8 @@ class AsyncDriver:
 
     async def _attempt(self, pool: Any, request: Any) -> tuple[Any, bool]:
         """The reply, or the error of the connection as an object; and whether anything was sent."""
-        if isinstance(pool, OptimizedAsyncConnectionPool):
+        holds_up = type(request) is Batch and request.wait is not None
+        if isinstance(pool, OptimizedAsyncConnectionPool) and not holds_up:
             return await self._attempt_shared(pool, request)
         try:
             connection = await pool.get_connection()

@@ -19,6 +19,7 @@ import redis.asyncio
 from redisdict.conf import AliasConfig
 from redisdict.connections.async_driver import AsyncDriver
 from redisdict.connections.capabilities import Capabilities
+from redisdict.connections.durability import Durability, GuardedDriver
 from redisdict.connections.factory import PoolFactory
 from redisdict.connections.sync_driver import SyncDriver
 
@@ -107,6 +108,18 @@ class Backend:
         if given is not None:
             return given
         return GROUP_RETRY_FOR_S if self.factory.location.kind in ("sentinel", "cluster") else 0.0
+
+    def drivers(self, guarantee: str | None) -> tuple[Any, Any]:
+        """The drivers for threads and for tasks, under which writes have that guarantee."""
+        if guarantee is None:
+            return self.driver, self.async_driver
+        durability = Durability(
+            guarantee, self.address, self.capabilities, self.factory.socket_timeout_s
+        )
+        return (
+            GuardedDriver(self.driver, durability),
+            GuardedDriver(self.async_driver, durability),
+        )
 
     def before_retry(self) -> None:
         """What may bring a lost server back before a command is tried again. May block."""

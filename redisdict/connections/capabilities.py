@@ -20,3 +20,6 @@ class Capabilities:
         self.has_scan_without_values = True
         #: There is HGETDEL (Redis 8, Valkey 9).
         self.has_hash_getdel = True
+        #: There is WAITAOF, and an append-only file to wait for: not believed but asked, since a
+        #: write must not be made before that is known.
+        self.has_aof = False

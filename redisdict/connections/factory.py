@@ -70,6 +70,17 @@ class PoolFactory:
         """Where the server is, without credentials."""
         return self._location.address
 
+    @property
+    def socket_timeout_s(self) -> float | None:
+        """How long a connection waits for a reply, 5 s by redis-py's default; None for ever."""
+        given = {
+            "socket_timeout": 5,
+            **self._options,
+            **self._location.options,
+        }
+        seconds: float | None = given["socket_timeout"]
+        return seconds
+
     def make_pool(self) -> redis.ConnectionPool:
         if self._config.cache is not None:
             return borrowed.pool(self._config.cache)

@@ -23,12 +23,14 @@ def pack(request: Any) -> bytes:
     commands: list[bytes] = [pack_command(command) for command in request.commands]  # type: ignore[arg-type]  # its stub has tuples of one
     if request.is_atomic:
         commands = [MULTI, *commands, EXEC]
+    if request.wait is not None:
+        commands.append(pack_command(request.wait))  # type: ignore[arg-type]  # as above
     return b"".join(commands)
 
 
 def reply_count(batch: Batch) -> int:
     """How many replies the server gives to a batch."""
-    return len(batch.commands) + (2 if batch.is_atomic else 0)
+    return len(batch.commands) + (2 if batch.is_atomic else 0) + (batch.wait is not None)
 
 
 def unwrap(batch: Batch, replies: list[Any]) -> Any:
@@ -39,4 +41,7 @@ def unwrap(batch: Batch, replies: list[Any]) -> Any:
     for reply in replies:
         if isinstance(reply, ReadOnlyError):
             return reply
-    return replies[-1] if batch.is_atomic else replies
+    if batch.wait is None:
+        return replies[-1] if batch.is_atomic else replies
+    *own, waited = replies
+    return own[-1] if batch.is_atomic else own, waited

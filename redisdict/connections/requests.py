@@ -43,12 +43,14 @@ class Batch:
     """Several commands in one round trip.
 
     `is_atomic` wraps them in MULTI and EXEC. `is_repeatable` is false when one of them is such
-    that it must not be sent twice.
+    that it must not be sent twice. `wait` is sent behind the others and holds the connection up
+    until they are safe; the answer is then a pair, of which its reply is the second.
     """
 
     commands: Sequence[Command]
     is_atomic: bool = False
     is_repeatable: bool = True
+    wait: Command | None = None
 
 
 @dataclass(frozen=True, slots=True)

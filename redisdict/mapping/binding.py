@@ -7,6 +7,7 @@ import weakref
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from redisdict.codec import get_codec
+from redisdict.conf import check_durable
 from redisdict.connections import registry
 from redisdict.connections.backend import Backend
 from redisdict.connections.requests import Operation
@@ -73,7 +74,9 @@ class Binding(Generic[K, V]):
         serializer: Any,
         compressor: Any,
         key_type: Any,
+        durable: str | None = None,
     ) -> None:
+        check_durable("durable", durable)
         self._path = path
         self._using = using
         self._is_hash = hset_enabled
@@ -81,6 +84,7 @@ class Binding(Generic[K, V]):
         self._serializer = serializer
         self._compressor = compressor
         self._key_type = key_type
+        self._durable = durable
         self._keys = get_key_codec(key_type)
 
     def __getattr__(self, name: str) -> Any:
@@ -118,10 +122,9 @@ class Binding(Generic[K, V]):
             LockOperations(names),
             config.timeout if self._timeout is None else self._timeout,
         )
-        self._run = backend.driver.run
-        self._arun = backend.async_driver.run
-        self._ask = backend.driver.ask
-        self._aask = backend.async_driver.ask
+        driver, async_driver = backend.drivers(self._durable or config.durable)
+        self._run, self._ask = driver.run, driver.ask
+        self._arun, self._aask = async_driver.run, async_driver.ask
         _bound[id(self)] = self
 
     def _unbind(self) -> None:

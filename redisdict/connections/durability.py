@@ -1,0 +1,158 @@
+"""Writes that return when they are safe: in the append-only file, or on a replica.
+
+The command that waits for that (WAITAOF, WAIT) speaks of what its own connection has written, so
+it travels in one batch with the write. It holds its connection up, so such a batch has one of its
+own, also where tasks share one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from redis.exceptions import ResponseError
+
+from redisdict.connections.capabilities import Capabilities
+from redisdict.connections.requests import Batch, Call, Command, Once, Operation, Request, Sleep
+from redisdict.exceptions import NotDurable, ServerUnsupported
+
+__all__ = ["Durability", "GuardedDriver"]
+
+#: Seconds that a server has to make a write safe; with `appendfsync everysec` it takes up to two.
+WAIT_FOR_S = 2.5
+
+#: Commands that change nothing, so that there is nothing to wait for.
+READS = frozenset(
+    b"COMMAND EXISTS GET HEXISTS HGET HLEN HMGET HSCAN INFO MEMORY MGET PTTL SCAN TYPE".split()
+)
+
+T = TypeVar("T")
+
+
+class Durability:
+    """One guarantee of one backend.
+
+    Args:
+        guarantee: "aof": written to the server's append-only file and synced to the disk
+            (WAITAOF: Redis 7.2, Valkey 8); "replicas": received by a replica (WAIT).
+        address: how the server is called in an error.
+        capabilities: of the backend.
+        socket_timeout_s: seconds after which a connection gives its server up. The server has to
+            answer well before that, for it looks at such clients ten times a second only.
+    """
+
+    def __init__(
+        self,
+        guarantee: str,
+        address: str,
+        capabilities: Capabilities,
+        socket_timeout_s: float | None,
+    ) -> None:
+        self._guarantee = guarantee
+        self._address = address
+        self._capabilities = capabilities
+        self._wait_for_s = min(WAIT_FOR_S, (socket_timeout_s or math.inf) / 2)
+        wait_ms = max(1, int(1000 * self._wait_for_s))
+        self._wait: Command = (
+            (b"WAITAOF", 1, 0, wait_ms) if guarantee == "aof" else (b"WAIT", 1, wait_ms)
+        )
+
+    def guard(self, operation: Operation[T]) -> Operation[T]:
+        """The same operation, every write of which is waited for.
+
+        Raises:
+            ServerUnsupported: the server can't give the guarantee; nothing was written.
+            NotDurable: a write was made, and wasn't safe in time.
+        """
+        step: Callable[[Any], Request] = operation.send
+        value: Any = None
+        try:
+            while True:
+                request = step(value)
+                try:
+                    value = yield from self._answer(request)
+                    step = operation.send
+                except BaseException as error:  # noqa: BLE001 - passed on, not swallowed
+                    step, value = operation.throw, error
+        except StopIteration as stop:
+            return cast(T, stop.value)
+
+    def _answer(self, request: Request) -> Operation[Any]:
+        if isinstance(request, (Sleep, Call)):
+            return (yield request)
+        batch = _as_batch(request)
+        if all(command[0] in READS for command in batch.commands):
+            return (yield request)
+        if self._guarantee == "aof":
+            yield from self._find_aof()
+        own, safe = yield Batch(
+            batch.commands,
+            is_atomic=batch.is_atomic,
+            is_repeatable=batch.is_repeatable,
+            wait=self._wait,
+        )
+        single = own[0] if isinstance(own, list) and not isinstance(request, Batch) else None
+        if isinstance(single, ResponseError):
+            raise single
+        self._check(safe)
+        return own if isinstance(request, Batch) else single
+
+    def _find_aof(self) -> Operation[None]:
+        """Ask once, and before the first write, whether there is an append-only file."""
+        if self._capabilities.has_aof:
+            return
+        try:
+            yield (b"WAITAOF", 1, 0, 1)
+        except ResponseError as error:
+            reason = (
+                "it has no append-only file: start it with --appendonly yes"
+                if "appendonly" in str(error)
+                else 'it has no WAITAOF, which Redis 7.2 and Valkey 8 have; use durable="replicas"'
+            )
+            raise ServerUnsupported(
+                f'{self._address} can\'t give durable="aof": {reason}. Nothing was written.'
+            ) from error
+        self._capabilities.has_aof = True
+
+    def _check(self, safe: Any) -> None:
+        count = safe[0] if isinstance(safe, list) else safe
+        if isinstance(count, int) and count >= 1:
+            return
+        where = (
+            "its append-only file didn't have it on the disk"
+            if self._guarantee == "aof"
+            else "no replica had it"
+        )
+        why = f" ({safe})" if isinstance(safe, ResponseError) else ""
+        raise NotDurable(
+            f"The write was made on {self._address}, but {where} within {self._wait_for_s:g} s"
+            f"{why}. It is visible, and lost if that server fails now."
+        )
+
+
+class GuardedDriver:
+    """A driver, blocking or async, whose writes are waited for.
+
+    It hands on what the driver gives: a result, or what can be awaited for one.
+    """
+
+    def __init__(self, driver: Any, durability: Durability) -> None:
+        self._driver = driver
+        self._durability = durability
+
+    def run(self, operation: Operation[Any]) -> Any:
+        return self._driver.run(self._durability.guard(operation))
+
+    def ask(
+        self, command: Command | None, operation: Callable[..., Operation[Any]], *arguments: Any
+    ) -> Any:
+        if command is not None and command[0] in READS:
+            return self._driver.ask(command, operation, *arguments)
+        return self.run(operation(*arguments))
+
+
+def _as_batch(request: Command | Batch) -> Batch:
+    if isinstance(request, Batch):
+        return request
+    return Batch([request], is_repeatable=not isinstance(request, Once))
