@@ -40,15 +40,17 @@ class Load:
         for number in itertools.count():
             if self.is_over:
                 return
+            is_counting = False
             try:
                 mapping.set(f"k{number}", number)
                 self._acknowledge(worker, number)
                 if mapping[f"k{number}"] != number:
                     raise AssertionError(f"{worker}: k{number} has another value")
+                is_counting = True
                 mapping.incr("n")
                 self._count(worker)
             except BackendUnavailable as error:
-                self._fail(worker, error)
+                self._fail(worker, error, is_counting)
             except BaseException as error:  # noqa: BLE001 - the test looks at it
                 self.surprises.append(error)
                 return
@@ -59,15 +61,17 @@ class Load:
         for number in itertools.count():
             if self.is_over:
                 return
+            is_counting = False
             try:
                 await mapping.aset(f"k{number}", number)
                 self._acknowledge(worker, number)
                 if await mapping.aget(f"k{number}") != number:
                     raise AssertionError(f"{worker}: k{number} has another value")
+                is_counting = True
                 await mapping.aincr("n")
                 self._count(worker)
             except BackendUnavailable as error:
-                self._fail(worker, error)
+                self._fail(worker, error, is_counting)
             except BaseException as error:  # noqa: BLE001 - the test looks at it
                 self.surprises.append(error)
                 return
@@ -107,9 +111,9 @@ class Load:
     def _count(self, worker: str) -> None:
         self.counted[worker] = self.counted.get(worker, 0) + 1
 
-    def _fail(self, worker: str, error: BackendUnavailable) -> None:
+    def _fail(self, worker: str, error: BackendUnavailable, is_counting: bool) -> None:
         self.errors.append(error)
-        if error.outcome_unknown:
+        if is_counting and error.outcome_unknown:
             self.unknown[worker] = self.unknown.get(worker, 0) + 1
 
 
