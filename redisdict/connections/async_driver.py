@@ -65,13 +65,19 @@ class AsyncDriver:
                 pool: Any = self._backend.async_pool()
                 is_sharing = kind is not Batch and isinstance(pool, OptimizedAsyncConnectionPool)
                 shared = pool.shared if is_sharing else None
-                if shared is not None:  # the short way of a single command
-                    reply = await shared.submit(pack_command(request))
-                    if isinstance(reply, Exception):
-                        is_sent = not isinstance(reply, NotSentError)
-                        reply = await self._settle(pool, request, reply, is_sent)
-                else:
-                    reply = await self._settle(pool, request, *await self._attempt(pool, request))
+                try:
+                    if shared is not None:  # the short way of a single command
+                        reply = await shared.submit(pack_command(request))
+                        if isinstance(reply, Exception):
+                            is_sent = not isinstance(reply, NotSentError)
+                            reply = await self._settle(pool, request, reply, is_sent)
+                    else:
+                        attempt = await self._attempt(pool, request)
+                        reply = await self._settle(pool, request, *attempt)
+                except asyncio.CancelledError as error:
+                    # The server may have done it; what the operation has to undo, it can undo.
+                    request = operation.throw(error)
+                    continue
                 if isinstance(reply, ResponseError):
                     request = operation.throw(reply)
                 else:

@@ -12,10 +12,10 @@ import time
 
 from redisdict.connections.requests import Once, Operation, Sleep
 from redisdict.mapping.names import Names
-from redisdict.mapping.scripts import COMPARE_AND_DELETE
+from redisdict.mapping.scripts import COMPARE_AND_DELETE, COMPARE_AND_EXPIRE
 from redisdict.mapping.timeouts import to_milliseconds
 
-__all__ = ["LockOperations"]
+__all__ = ["LockOperations", "limit_ms"]
 
 #: The first pause between two attempts, and the longest.
 SHORTEST_PAUSE_S = 0.002
@@ -41,8 +41,7 @@ class LockOperations:
     def try_acquire(self, name: bytes, token: bytes, timeout: float) -> Operation[bool]:
         """Take the lock for `timeout` seconds if nobody has it."""
         key = self._prefix + name
-        timeout_ms = to_milliseconds(timeout, None) or 1
-        reply = yield Once((b"SET", key, token, b"NX", b"PX", timeout_ms))
+        reply = yield Once((b"SET", key, token, b"NX", b"PX", limit_ms(timeout)))
         return reply is not None
 
     def acquire(
@@ -51,17 +50,44 @@ class LockOperations:
         """Take the lock, waiting up to `wait` seconds for it; None waits for ever."""
         deadline = None if wait is None else time.monotonic() + wait
         attempt = 0
-        while not (yield from self.try_acquire(name, token, timeout)):
-            pause_s = self.pause_s(attempt)
-            if deadline is not None:
-                left_s = deadline - time.monotonic()
-                if left_s <= 0:
-                    return False
-                pause_s = min(pause_s, left_s)
-            yield Sleep(pause_s)
-            attempt += 1
+        try:
+            while not (yield from self.try_acquire(name, token, timeout)):
+                pause_s = self.pause_s(attempt)
+                if deadline is not None:
+                    left_s = deadline - time.monotonic()
+                    if left_s <= 0:
+                        return False
+                    pause_s = min(pause_s, left_s)
+                yield Sleep(pause_s)
+                attempt += 1
+        except (GeneratorExit, Exception):
+            raise
+        except BaseException:
+            # A task was cancelled, and the server may have given it the lock all the same.
+            yield from self.release(name, token)
+            raise
         return True
+
+    def extend(self, name: bytes, token: bytes, timeout: float) -> Operation[bool]:
+        """Keep the lock for `timeout` seconds from now; false when it was no longer ours."""
+        key = self._prefix + name
+        return bool((yield from COMPARE_AND_EXPIRE.call((key,), token, limit_ms(timeout))))
 
     def release(self, name: bytes, token: bytes) -> Operation[bool]:
         """Give the lock back; false when it was no longer ours."""
         return bool((yield from COMPARE_AND_DELETE.call((self._prefix + name,), token)))
+
+
+def limit_ms(timeout: float) -> int:
+    """The time limit of a lock in milliseconds.
+
+    Raises:
+        TypeError, ValueError: it isn't a number of seconds above 0.
+    """
+    timeout_ms = to_milliseconds(timeout, None)
+    if not timeout_ms:
+        raise ValueError(
+            f"The timeout of a lock is {timeout}; seconds above 0 are expected, since the lock of"
+            " an owner that dies must end."
+        )
+    return timeout_ms

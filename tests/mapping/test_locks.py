@@ -1,0 +1,174 @@
+"""Locks: one owner at a time, for a limited time, in both colours."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from redisdict import BackendUnavailable, ConcurrentUpdate, PersistentDict
+from redisdict.connections.backend import Backend
+from redisdict.mapping.lock import Lock
+from redisdict.mapping.names import Names
+
+
+class LockFace:
+    """Calls a lock's methods in one colour."""
+
+    def __init__(self, lock: Lock, runner: asyncio.Runner | None) -> None:
+        self.lock = lock
+        self.runner = runner
+
+    def __getattr__(self, name: str) -> Any:
+        if self.runner is None:
+            return getattr(self.lock, name)
+        runner, method = self.runner, getattr(self.lock, f"a{name}")
+        return lambda *arguments: runner.run(method(*arguments))
+
+    def hold(self, action: Callable[[], object]) -> None:
+        """Call `action` in a `with` block of the lock."""
+        if self.runner is None:
+            with self.lock:
+                action()
+            return
+
+        async def block() -> None:
+            async with self.lock:
+                action()
+
+        self.runner.run(block())
+
+
+@pytest.fixture
+def lock(mapping: PersistentDict[str, int], runner: asyncio.Runner | None) -> Callable[..., Any]:
+    return lambda *arguments, **options: LockFace(mapping.lock(*arguments, **options), runner)
+
+
+def test_one_owner_at_a_time(lock: Callable[..., Any]) -> None:
+    one, other = lock("a"), lock("a", wait=0)
+    assert one.acquire() is True
+    assert one.lock.is_owned
+    assert other.acquire() is False
+    assert not other.lock.is_owned
+    assert lock("b", wait=0).acquire() is True
+    one.release()
+    assert not one.lock.is_owned
+    assert other.acquire() is True
+
+
+def test_a_block_holds_it(mapping: PersistentDict[str, int], lock: Callable[..., Any]) -> None:
+    one = lock()
+    seen = []
+    one.hold(lambda: seen.append((one.lock.is_owned, mapping.lock(wait=0).acquire())))
+    assert seen == [(True, False)]
+    assert lock(wait=0).acquire() is True
+
+
+def test_it_is_waited_for(lock: Callable[..., Any]) -> None:
+    lock(timeout=0.1).acquire()
+    begin = time.monotonic()
+    assert lock(wait=5).acquire() is True
+    assert 0.05 < time.monotonic() - begin < 2
+
+
+def test_who_comes_too_late_is_told(lock: Callable[..., Any]) -> None:
+    lock("busy").acquire()
+    with pytest.raises(BackendUnavailable, match=r"<Lock 'busy' of .* wasn't free within 0.02 s"):
+        lock("busy", wait=0.02).hold(lambda: None)
+
+
+def test_after_its_time_it_is_lost(lock: Callable[..., Any]) -> None:
+    one, other = lock("a", timeout=0.05), lock("a")
+    one.acquire()
+    time.sleep(0.1)
+    other.acquire()
+    with pytest.raises(ConcurrentUpdate, match=r"held longer than its 0\.05 s"):
+        one.release()
+    assert not one.lock.is_owned
+    assert lock("a", wait=0).acquire() is False  # the other still has it
+    other.release()
+
+
+def test_its_time_can_be_extended(lock: Callable[..., Any]) -> None:
+    one = lock("a", timeout=0.1)
+    one.acquire()
+    one.extend(60)
+    time.sleep(0.15)
+    assert lock("a", wait=0).acquire() is False
+    one.extend()  # for its own time again
+    time.sleep(0.15)
+    with pytest.raises(ConcurrentUpdate, match="held longer"):
+        one.extend()
+    assert not one.lock.is_owned
+
+
+def test_the_error_of_a_block_is_the_one_that_is_seen(lock: Callable[..., Any]) -> None:
+    def fail() -> None:
+        time.sleep(0.1)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        lock(timeout=0.05).hold(fail)
+    with pytest.raises(ConcurrentUpdate):
+        lock(timeout=0.05).hold(lambda: time.sleep(0.1))
+
+
+def test_a_misused_object_says_so(lock: Callable[..., Any]) -> None:
+    one = lock("a")
+    for call in (one.release, one.extend):
+        with pytest.raises(RuntimeError, match="isn't acquired"):
+            call()
+    one.acquire()
+    with pytest.raises(RuntimeError, match="acquired already"):
+        one.acquire()
+    one.release()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"timeout": 0}, ValueError),
+        ({"timeout": None}, ValueError),
+        ({"timeout": "5"}, TypeError),
+        ({"name": 5}, TypeError),
+    ],
+)
+def test_a_wrong_argument_is_named(
+    mapping: PersistentDict[str, int], arguments: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error, match=next(iter(arguments))):
+        mapping.lock(**arguments)
+
+
+@pytest.mark.parametrize("turns", range(1, 6))
+async def test_a_cancelled_task_leaves_no_lock_behind(
+    backend: Backend, mapping: PersistentDict[str, int], turns: int
+) -> None:
+    """Wherever it is cancelled: also when the command is under way."""
+    await mapping.alen()  # the connection is there
+    task = asyncio.create_task(mapping.lock("a").aacquire())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    if task.cancelled():
+        key = Names(backend.config.key_prefix, ("d",)).lock_prefix + b":a"
+        assert await backend.async_client().get(key) is None
+    await backend.aclose()
+
+
+@pytest.mark.parametrize("turns", range(1, 20))
+async def test_a_cancelled_computation_leaves_no_lease_behind(
+    backend: Backend, mapping: PersistentDict[str, int], turns: int
+) -> None:
+    await mapping.alen()
+    task = asyncio.create_task(mapping.aget_or_set("k", lambda: 1))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert await asyncio.wait_for(mapping.aget_or_set("k", lambda: 2), 5) in (1, 2)
+    await backend.aclose()
