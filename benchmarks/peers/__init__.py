@@ -1,0 +1,1 @@
+"""This package beside other clients and dicts: `python -m benchmarks.peers`."""

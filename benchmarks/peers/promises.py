@@ -1,0 +1,89 @@
+"""How fast this package means to be, and whether it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from benchmarks.peers.plan import BULK, CONCURRENT, SINGLE
+from benchmarks.peers.results import Measured
+from benchmarks.peers.roster import BY_HAND, DICT, PROTOCOL, REFERENCE, Kind
+from redisdict.bench.statistics import Ratio
+
+__all__ = ["PROMISES", "Overtaken", "Promise", "kept", "overtaken"]
+
+OVER_CONNECTION_POOL = "redis-py over our ConnectionPool"
+
+
+@dataclass(frozen=True)
+class Promise:
+    """`client` is at least `at_least` times as fast as `other`, in these columns."""
+
+    tables: Sequence[str]
+    columns: Sequence[str]
+    client: str
+    other: str
+    at_least: float
+
+
+_SYNC = ("hash", "keys")
+_LOOPS = ("asyncio hash", "asyncio keys", "uvloop hash", "uvloop keys")
+_BULK = ("bulk hash", "bulk keys")
+_ONE_BY_ONE = [column.name for column in SINGLE]
+_ONE_TASK = [column.name for column in CONCURRENT if column.tasks == 1]
+_MANY_TASKS = [column.name for column in CONCURRENT if column.tasks > 1]
+_MANY = [column.name for column in BULK[:2]]
+_ITERATION = [BULK[2].name]
+
+PROMISES = (
+    Promise(_SYNC, _ONE_BY_ONE, DICT, REFERENCE, 1.45),
+    Promise(_SYNC, _ONE_BY_ONE, DICT, BY_HAND, 0.9),
+    Promise(_SYNC, _ONE_BY_ONE, f"{DICT}, unix socket", REFERENCE, 1.9),
+    Promise(_SYNC, _ONE_BY_ONE, OVER_CONNECTION_POOL, REFERENCE, 1.2),
+    Promise(
+        _SYNC,
+        _ONE_BY_ONE,
+        "redis-py over our BlockingConnectionPool",
+        OVER_CONNECTION_POOL,
+        0.95,
+    ),
+    Promise(_BULK, _MANY, DICT, REFERENCE, 0.6),
+    Promise(_BULK, _MANY, f"{DICT}, raw", REFERENCE, 0.85),
+    Promise(_BULK, _ITERATION, DICT, REFERENCE, 0.65),
+    Promise(_BULK, _ITERATION, f"{DICT}, raw", REFERENCE, 0.9),
+    Promise(_LOOPS, _ONE_TASK, DICT, REFERENCE, 1.2),
+    Promise(_LOOPS, _MANY_TASKS, DICT, REFERENCE, 8),
+    Promise(_LOOPS, _MANY_TASKS, DICT, PROTOCOL, 0.5),
+)
+
+
+def kept(promise: Promise, measured: Measured) -> dict[str, Ratio]:
+    """Column -> the ratio that was measured; empty for a table it isn't about."""
+    if measured.table.name not in promise.tables:
+        return {}
+    found = {
+        column: measured.ratio(column, promise.client, promise.other)
+        for column in promise.columns
+        if column in measured.series
+    }
+    return {column: ratio for column, ratio in found.items() if ratio is not None}
+
+
+@dataclass(frozen=True)
+class Overtaken:
+    """A peer that is faster than the dict: `ratio` times as fast."""
+
+    column: str
+    peer: str
+    ratio: Ratio
+
+
+def overtaken(measured: Measured) -> Iterator[Overtaken]:
+    """Every peer whose interval lies above the dict's speed, over the same kind of connection."""
+    peers = [client.name for client in measured.table.clients if client.kind is Kind.PEER]
+    for column in measured.series:
+        for peer in peers:
+            own = f"{DICT}, unix socket" if peer.endswith("unix socket") else DICT
+            ratio = measured.ratio(column, peer, own)
+            if ratio is not None and ratio.low > 1:
+                yield Overtaken(column, peer, ratio)

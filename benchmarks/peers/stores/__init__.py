@@ -1,0 +1,1 @@
+"""Clients and dicts, each behind the same few operations."""
