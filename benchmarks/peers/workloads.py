@@ -196,7 +196,7 @@ class Iterate(_AllAtOnce):
 
     def call(self) -> Call:
         self._start = self.store.items()
-        return self._consume, ()
+        return self._consume
 
     def check(self, replies: Sequence[Any]) -> None:
         if replies[0] != len(self.items):

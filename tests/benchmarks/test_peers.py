@@ -96,7 +96,7 @@ class Forgetful(BareHash):
     """Answers a GET with what nobody stored."""
 
     def get(self, key: str) -> Call:
-        return (lambda: b"something else"), ()
+        return lambda: b"something else"
 
 
 def test_a_client_that_lies_has_no_figure(server: Server) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from benchmarks.peers.stores.commands import SCAN_COUNT
@@ -21,22 +22,22 @@ class Cache(Store):
         self.cache = cache
 
     def get(self, key: str) -> Call:
-        return self.cache.get, (key,)
+        return partial(self.cache.get, key)
 
     def set(self, key: str, value: Any) -> Call:
-        return self.cache.set, (key, value, None)
+        return partial(self.cache.set, key, value, None)
 
     def delete(self, key: str) -> Call:
-        return self.cache.delete, (key,)
+        return partial(self.cache.delete, key)
 
     def contains(self, key: str) -> Call:
-        return self.cache.__contains__, (key,)
+        return partial(self.cache.__contains__, key)
 
     def get_many(self, keys: Sequence[str]) -> Call:
-        return self.cache.get_many, (keys,)
+        return partial(self.cache.get_many, keys)
 
     def set_many(self, items: Mapping[str, Any]) -> Call:
-        return self.cache.set_many, (items, None)
+        return partial(self.cache.set_many, items, None)
 
     def close(self) -> Any:
         return self.cache.close()
@@ -62,16 +63,16 @@ class AsyncCache(Cache):
     """The same with Django's asynchronous twins."""
 
     def get(self, key: str) -> Call:
-        return self.cache.aget, (key,)
+        return partial(self.cache.aget, key)
 
     def set(self, key: str, value: Any) -> Call:
-        return self.cache.aset, (key, value, None)
+        return partial(self.cache.aset, key, value, None)
 
     def delete(self, key: str) -> Call:
-        return self.cache.adelete, (key,)
+        return partial(self.cache.adelete, key)
 
     def contains(self, key: str) -> Call:
-        return self.cache.ahas_key, (key,)
+        return partial(self.cache.ahas_key, key)
 
     def close(self) -> Any:
         return self.cache.aclose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from benchmarks.peers.stores.commands import NAME
@@ -30,16 +31,16 @@ class Coredis(Store):
         return self
 
     def get(self, key: str) -> Call:
-        return self.client.hget, (NAME, key)
+        return partial(self.client.hget, NAME, key)
 
     def set(self, key: str, value: Any) -> Call:
-        return self.client.hset, (NAME, {key: value})
+        return partial(self.client.hset, NAME, {key: value})
 
     def delete(self, key: str) -> Call:
-        return self.client.hdel, (NAME, [key])
+        return partial(self.client.hdel, NAME, [key])
 
     def contains(self, key: str) -> Call:
-        return self.client.hexists, (NAME, key)
+        return partial(self.client.hexists, NAME, key)
 
     async def close(self) -> None:
         self._end.set()

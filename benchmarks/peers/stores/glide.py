@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from benchmarks.peers.stores.commands import NAME, SCAN_COUNT
@@ -19,22 +20,22 @@ class GlideHash(Store):
         self.client = client
 
     def get(self, key: str) -> Call:
-        return self.client.hget, (NAME, key)
+        return partial(self.client.hget, NAME, key)
 
     def set(self, key: str, value: Any) -> Call:
-        return self.client.hset, (NAME, {key: value})
+        return partial(self.client.hset, NAME, {key: value})
 
     def delete(self, key: str) -> Call:
-        return self.client.hdel, (NAME, [key])
+        return partial(self.client.hdel, NAME, [key])
 
     def contains(self, key: str) -> Call:
-        return self.client.hexists, (NAME, key)
+        return partial(self.client.hexists, NAME, key)
 
     def get_many(self, keys: Sequence[str]) -> Call:
-        return self.client.hmget, (NAME, keys)
+        return partial(self.client.hmget, NAME, keys)
 
     def set_many(self, items: Mapping[str, Any]) -> Call:
-        return self.client.hset, (NAME, items)
+        return partial(self.client.hset, NAME, items)
 
     def items(self) -> Items:
         return self._scan
@@ -58,22 +59,22 @@ class GlideKeys(Store):
         self.client = client
 
     def get(self, key: str) -> Call:
-        return self.client.get, (key,)
+        return partial(self.client.get, key)
 
     def set(self, key: str, value: Any) -> Call:
-        return self.client.set, (key, value)
+        return partial(self.client.set, key, value)
 
     def delete(self, key: str) -> Call:
-        return self.client.delete, ([key],)
+        return partial(self.client.delete, [key])
 
     def contains(self, key: str) -> Call:
-        return self.client.exists, ([key],)
+        return partial(self.client.exists, [key])
 
     def get_many(self, keys: Sequence[str]) -> Call:
-        return self.client.mget, (keys,)
+        return partial(self.client.mget, keys)
 
     def set_many(self, items: Mapping[str, Any]) -> Call:
-        return self.client.mset, (items,)
+        return partial(self.client.mset, items)
 
     def items(self) -> Items:
         return self._scan

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -29,22 +30,22 @@ class BareHash(Store):
         self._close = close
 
     def get(self, key: str) -> Call:
-        return self._ask, (b"HGET", NAME, key)
+        return partial(self._ask, b"HGET", NAME, key)
 
     def set(self, key: str, value: Any) -> Call:
-        return self._ask, (b"HSET", NAME, key, value)
+        return partial(self._ask, b"HSET", NAME, key, value)
 
     def delete(self, key: str) -> Call:
-        return self._ask, (b"HDEL", NAME, key)
+        return partial(self._ask, b"HDEL", NAME, key)
 
     def contains(self, key: str) -> Call:
-        return self._ask, (b"HEXISTS", NAME, key)
+        return partial(self._ask, b"HEXISTS", NAME, key)
 
     def get_many(self, keys: Sequence[str]) -> Call:
-        return lambda: self._ask(b"HMGET", NAME, *keys), ()
+        return lambda: self._ask(b"HMGET", NAME, *keys)
 
     def set_many(self, items: Mapping[str, Any]) -> Call:
-        return lambda: self._ask(b"HSET", NAME, *chain.from_iterable(items.items())), ()
+        return lambda: self._ask(b"HSET", NAME, *chain.from_iterable(items.items()))
 
     def items(self) -> Items:
         return self._scan
@@ -69,22 +70,22 @@ class BareKeys(Store):
         self._close = close
 
     def get(self, key: str) -> Call:
-        return self._ask, (b"GET", key)
+        return partial(self._ask, b"GET", key)
 
     def set(self, key: str, value: Any) -> Call:
-        return self._ask, (b"SET", key, value)
+        return partial(self._ask, b"SET", key, value)
 
     def delete(self, key: str) -> Call:
-        return self._ask, (b"DEL", key)
+        return partial(self._ask, b"DEL", key)
 
     def contains(self, key: str) -> Call:
-        return self._ask, (b"EXISTS", key)
+        return partial(self._ask, b"EXISTS", key)
 
     def get_many(self, keys: Sequence[str]) -> Call:
-        return lambda: self._ask(b"MGET", *keys), ()
+        return lambda: self._ask(b"MGET", *keys)
 
     def set_many(self, items: Mapping[str, Any]) -> Call:
-        return lambda: self._ask(b"MSET", *chain.from_iterable(items.items())), ()
+        return lambda: self._ask(b"MSET", *chain.from_iterable(items.items()))
 
     def items(self) -> Items:
         return self._scan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from benchmarks.peers.stores.store import Items, Store
@@ -35,19 +36,19 @@ class MappingStore(Store):
         self.client = client
 
     def get(self, key: str) -> Call:
-        return self.mapping.__getitem__, (key,)
+        return partial(self.mapping.__getitem__, key)
 
     def set(self, key: str, value: Any) -> Call:
-        return self.mapping.__setitem__, (key, value)
+        return partial(self.mapping.__setitem__, key, value)
 
     def delete(self, key: str) -> Call:
-        return self.mapping.__delitem__, (key,)
+        return partial(self.mapping.__delitem__, key)
 
     def contains(self, key: str) -> Call:
-        return self.mapping.__contains__, (key,)
+        return partial(self.mapping.__contains__, key)
 
     def set_many(self, items: Mapping[str, Any]) -> Call:
-        return self.mapping.update, (items,)
+        return partial(self.mapping.update, items)
 
     def items(self) -> Items:
         items: Items = self.mapping.items
@@ -63,7 +64,7 @@ class OneByOne(MappingStore):
     is_item_by_item: ClassVar[bool] = True
 
     def get_many(self, keys: Sequence[str]) -> Call:
-        return self._get_each, (keys,)
+        return partial(self._get_each, keys)
 
     def _get_each(self, keys: Sequence[str]) -> list[Any]:
         mapping = self.mapping
@@ -74,10 +75,10 @@ class Persistent(MappingStore):
     """`redisdict.PersistentDict` with its default serializer."""
 
     def get_many(self, keys: Sequence[str]) -> Call:
-        return self.mapping.get_many, (keys,)
+        return partial(self.mapping.get_many, keys)
 
     def set_many(self, items: Mapping[str, Any]) -> Call:
-        return self.mapping.set_many, (items,)
+        return partial(self.mapping.set_many, items)
 
 
 class RawPersistent(Persistent):
@@ -90,16 +91,16 @@ class AsyncPersistent(Persistent):
     """`redisdict.PersistentDict` in an event loop."""
 
     def get(self, key: str) -> Call:
-        return self.mapping.agetitem, (key,)
+        return partial(self.mapping.agetitem, key)
 
     def set(self, key: str, value: Any) -> Call:
-        return self.mapping.aset, (key, value)
+        return partial(self.mapping.aset, key, value)
 
     def delete(self, key: str) -> Call:
-        return self.mapping.adelitem, (key,)
+        return partial(self.mapping.adelitem, key)
 
     def contains(self, key: str) -> Call:
-        return self.mapping.acontains, (key,)
+        return partial(self.mapping.acontains, key)
 
     def close(self) -> Any:
         return self.client.aclose()
@@ -115,7 +116,7 @@ class CollectionsDict(MappingStore):
     """`redis_collections.Dict`, which pickles."""
 
     def get_many(self, keys: Sequence[str]) -> Call:
-        return self.mapping.getmany, tuple(keys)
+        return partial(self.mapping.getmany, *keys)
 
 
 class WalrusHash(MappingStore):
@@ -124,7 +125,7 @@ class WalrusHash(MappingStore):
     stores_text = False
 
     def get_many(self, keys: Sequence[str]) -> Call:
-        return self.mapping.__getitem__, (list(keys),)
+        return partial(self.mapping.__getitem__, list(keys))
 
     def items(self) -> Items:
         return lambda: iter(self.mapping)

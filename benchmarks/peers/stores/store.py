@@ -17,8 +17,8 @@ Items = Callable[[], Iterable[tuple[Any, Any]]]
 class Store(ABC):
     """Items on a server, reached through one client as its users reach them.
 
-    An operation is given as a call, a method with its arguments, that is put together outside the
-    timer. An asynchronous client's calls return awaitables.
+    An operation is given as a call, a method bound to its arguments outside the timer. An
+    asynchronous client's calls return awaitables.
     """
 
     #: Values are text, which the client serializes; otherwise bytes, which it sends as they are.
