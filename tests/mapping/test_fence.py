@@ -7,9 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from redis.exceptions import ResponseError
 
 from redisdict import PersistentDict
 from redisdict.connections.backend import Backend
+from redisdict.connections.capabilities import Capabilities
+from redisdict.mapping.hash_layout import OPERATIONS_BEHIND_FENCE, HashLayout
+from redisdict.mapping.layout import CHUNK
 from redisdict.mapping.names import Names
 
 
@@ -112,3 +116,204 @@ def test_a_dict_with_an_end_of_its_own_keeps_it_through_the_fence(
     mapping.expire(None)
     mapping.delete("t")
     assert backend.client().pttl(home) == -1
+
+
+def test_the_end_of_a_dict_goes_with_its_last_item(
+    mapping: PersistentDict[str, int], keys: Callable[[], dict[str, str]]
+) -> None:
+    """As it does without a fence, where an empty hash doesn't exist."""
+    mapping.set("dying", 1, timeout=0.05)
+    assert mapping.expire(60)
+    time.sleep(0.1)
+    assert mapping.expire(60) is False
+    mapping["new"] = 2
+    assert mapping.ttl("new") is None
+    assert keys() == DOWN
+    mapping.set("dying", 1, timeout=0.05)
+    mapping.expire(60)
+    mapping.delete("new")
+    time.sleep(0.1)
+    mapping.set("new", 2, timeout=300)
+    assert (mapping.ttl("new") or 0) > 200
+
+
+def test_an_item_does_not_outlive_its_dict(mapping: PersistentDict[str, int]) -> None:
+    mapping["a"] = 1
+    mapping.expire(30)
+    assert 20 < (mapping.ttl("a") or 0) <= 30
+    mapping.set("long", 1, timeout=600)
+    mapping.set("short", 1, timeout=10)
+    assert 20 < (mapping.ttl("long") or 0) <= 30
+    assert 20 < (mapping.ttl("a") or 0) <= 30
+    assert (mapping.ttl("short") or 0) <= 10
+
+
+@pytest.mark.parametrize("timeout", [None, 60])
+@pytest.mark.parametrize("kind", ["string", "list"])
+def test_a_key_of_another_program_is_left_alone(
+    mapping: PersistentDict[str, int], backend: Backend, kind: str, timeout: float | None
+) -> None:
+    key = Names(backend.config.key_prefix, ("d",)).hash
+    client = backend.client()
+    client.set(key, "theirs") if kind == "string" else client.rpush(key, "theirs")
+    before = client.dump(key)
+    for call in (
+        lambda: mapping.set("a", 1, timeout=timeout),
+        lambda: mapping.set_many({"a": 1}, timeout=timeout),
+        lambda: mapping.add("a", 1, timeout=timeout),
+        lambda: mapping.touch("a", timeout),
+        lambda: mapping.expire(timeout),
+        lambda: mapping.popitem(),
+        lambda: list(mapping),
+        lambda: mapping.ttl("a"),
+    ):
+        with pytest.raises(ResponseError, match=f"another program keeps a {kind}"):
+            call()
+    assert client.dump(key) == before
+
+
+def test_many_dead_items_hold_nobody_up(
+    mapping: PersistentDict[str, int], keys: Callable[[], dict[str, str]]
+) -> None:
+    """`popitem()` gets through them in slices; a change takes some of them along."""
+    mapping["living"] = 0
+    mapping.set_many({str(number): number for number in range(5000)}, timeout=0.05)
+    time.sleep(0.1)
+    assert mapping.popitem() == ("living", 0)
+    assert keys() == {}
+
+
+@pytest.mark.parametrize("lost", ["home", "yard", "deadlines"])
+def test_a_key_that_the_server_has_evicted_is_no_obstacle(
+    mapping: PersistentDict[str, int], backend: Backend, lost: str
+) -> None:
+    """Data is lost then, but the dict is one again."""
+    names = Names(backend.config.key_prefix, ("d",))
+    mapping["a"] = 1
+    mapping.set("t", 2, timeout=0.05)
+    backend.client().delete(
+        {"home": names.hash, "yard": names.fenced, "deadlines": names.deadlines}[lost]
+    )
+    time.sleep(0.1)
+    assert len(mapping) == len(mapping.copy())
+    mapping.set("t", 3, timeout=60)
+    mapping["b"] = 4
+    assert mapping["t"] == 3
+    assert mapping["b"] == 4
+    assert len(mapping) == len(mapping.copy())
+    mapping.clear()
+    assert backend.client().exists(names.hash, names.fenced, names.deadlines) == 0
+
+
+def test_a_counter_lives_as_long_as_the_dict_says(
+    make: Callable[..., PersistentDict[str, Any]], keys: Callable[[], dict[str, str]]
+) -> None:
+    mapping = make(timeout=60)
+    assert mapping.incr("n") == 1
+    assert keys() == UP
+    assert (mapping.ttl("n") or 0) > 50
+    mapping.touch("n", 600)
+    assert mapping.incr("n", 0.5) == 1.5
+    assert (mapping.ttl("n") or 0) > 500
+    assert mapping.incr("big", 2**70) == 2**70
+    assert mapping.copy() == {"n": 1.5, "big": 2**70}
+
+
+def test_the_plain_commands_come_back_after_the_fence(
+    mapping: PersistentDict[str, int], backend: Backend
+) -> None:
+    mapping["a"] = 1
+    mapping.set("t", 1, timeout=60)
+    layout = mapping._operations.layout
+    assert layout.get_command(b"a") is not None  # this one hasn't met it yet
+    assert mapping["a"] == 1
+    assert layout.get_command(b"a") is None
+    mapping.delete("t")
+    for _ in range(OPERATIONS_BEHIND_FENCE):
+        assert mapping["a"] == 1
+    assert layout.get_command(b"a") is not None
+
+
+WRONGTYPE = ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
+
+
+def answered(operation: Any, *answers: Any) -> tuple[list[Any], Any]:
+    """What an operation asks when it is given these answers, and its result."""
+    asked = []
+    waiting = iter(answers)
+    answer = None
+    while True:
+        try:
+            is_error = isinstance(answer, ResponseError)
+            asked.append(operation.throw(answer) if is_error else operation.send(answer))
+            answer = next(waiting)
+        except StopIteration as stop:
+            return asked, stop.value
+
+
+def test_a_batch_that_meets_a_fence_half_way_does_nothing_twice() -> None:
+    """Between the two somebody else may have changed what the first part has done."""
+    layout = HashLayout(Names("p", ("d",)), Capabilities())
+    pairs = [(b"%d" % number, b"v") for number in range(CHUNK + 1)]
+    asked, _ = answered(layout.set_many(pairs, None), [CHUNK, WRONGTYPE], 1)
+    assert len(asked) == 2
+    assert len(asked[0].commands) == 2
+    assert asked[1][-3:] == (b"", b"%d" % CHUNK, b"v")  # the second chunk alone
+
+    layout = HashLayout(Names("p", ("d",)), Capabilities())
+    fields = [field for field, _ in pairs]
+    asked, count = answered(layout.delete(fields), [7, WRONGTYPE], 1)
+    assert count == 8
+    assert asked[1][-1] == b"%d" % CHUNK
+
+    layout = HashLayout(Names("p", ("d",)), Capabilities())
+    asked, values = answered(layout.get_many(fields), [[b"v"] * CHUNK, WRONGTYPE], [None])
+    assert values == [b"v"] * CHUNK + [None]
+
+
+def test_another_error_of_one_command_of_a_batch_is_raised() -> None:
+    layout = HashLayout(Names("p", ("d",)), Capabilities())
+    with pytest.raises(ResponseError, match="OOM"):
+        answered(layout.set_many([(b"f", b"v")], None), [ResponseError("OOM command not allowed")])
+
+
+def test_a_scan_goes_on_behind_a_fence_that_comes_up_meanwhile(
+    make: Callable[..., PersistentDict[str, int]],
+) -> None:
+    one, other = make(), make()
+    expected = {f"key {number}": number for number in range(5000)}
+    one.update(expected)
+    for iterate in (iter, lambda d: (key for key, _ in d.items())):
+        seen = []
+        for position, key in enumerate(iterate(one)):
+            seen.append(key)
+            if position == 1500:
+                other.set("dying", 1, timeout=60)
+        other.delete("dying")
+        assert sorted(set(seen) - {"dying"}) == sorted(expected)
+        assert len(seen) == len(set(seen))
+
+
+def test_servers_without_the_newer_commands() -> None:
+    """HSCAN NOVALUES and HGETDEL are tried once, on every dict of a backend."""
+    capabilities = Capabilities()
+    layout = HashLayout(Names("p", ("d",)), capabilities)
+    page = [b"0", [b"f", b"v"]]
+    asked, result = answered(layout.scan_fields(b"0"), ResponseError("syntax error"), page)
+    assert result == (b"0", [b"f"])
+    assert (asked[0][-1], asked[1][-1]) == (b"NOVALUES", 1000)
+    asked, result = answered(layout.scan_fields(b"0"), page)
+    assert len(asked) == 1
+
+    unknown = ResponseError("unknown command 'HGETDEL', with args beginning with: ")
+    asked, result = answered(layout.pop(b"f"), unknown, b"v")
+    assert result == b"v"
+    assert asked[1][0] == b"EVALSHA"
+    asked, result = answered(HashLayout(Names("p", ("e",)), capabilities).pop(b"f"), b"v")
+    assert asked[0][0] == b"EVALSHA"
+
+
+def test_a_dict_that_ends_between_two_commands_of_a_page_has_no_items() -> None:
+    layout = HashLayout(Names("p", ("d",)), Capabilities())
+    _, result = answered(layout.scan_records(b"0"), [[b"7", [b"f", b"v"]], -2])
+    assert result == (b"0", [])
