@@ -5,6 +5,9 @@
     PREFIX:t:{NAME}          the deadlines of its items
     PREFIX:k:{NAME}:ITEM     one item of a dict in the keys layout
     PREFIX:l:{NAME}:ITEM     a lock or a lease
+    PREFIX:m:{NAME}          the generation of a cached table of the database
+    PREFIX:m:{NAME}:ROW      one row of it
+    PREFIX:c:{NAME}          what is counted of it
 
 NAME and PREFIX are escaped so that neither holds a brace: the first `{` of a key begins the name
 and the next `}` ends it, whatever ITEM holds. The braces also put all keys of one dict into one
@@ -49,6 +52,18 @@ class Names:
     @property
     def lock_prefix(self) -> bytes:
         return self._key("l") + b":"
+
+    @property
+    def cached_table(self) -> bytes:
+        return self._key("m")
+
+    @property
+    def cached_row_prefix(self) -> bytes:
+        return self._key("m") + b":"
+
+    @property
+    def counts(self) -> bytes:
+        return self._key("c")
 
     def _key(self, kind: str) -> bytes:
         name = "/".join(_escape(part, "%{}/") or "%" for part in self.path)

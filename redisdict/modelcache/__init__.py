@@ -1,0 +1,1 @@
+"""ModelDict: model instances from the server, never older than the last commit."""

@@ -1,0 +1,123 @@
+"""The cells of a cached table on the server, and the three scripts that change them.
+
+A cell is one string key. The table has one and each of its rows has one:
+
+    G generation                            the table: what is stored under it is believed
+    V generation fingerprint body           a row
+    L generation token                      a row leased to the reader with this token
+    B token end  token end ...              the barriers of writers, on a row or on the table
+
+A row's value or lease of another generation than the table's counts as nothing. So does a value
+whose fingerprint isn't the reader's: a migration has changed the fields.
+
+Every step of every protocol is one script on keys of one slot, and each can be repeated without
+harm: what a token has done once it has done, and others' tokens are left alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+from collections.abc import Sequence
+
+from redis.exceptions import NoScriptError
+
+from redisdict.connections.requests import Command, Operation
+from redisdict.mapping.layout import slices
+from redisdict.mapping.names import Names
+from redisdict.mapping.scripts import Script
+
+__all__ = ["BLOCKED", "BUSY", "CHUNK", "LEASED", "Answer", "Cells", "new_token"]
+
+#: What the server answers about a row that it has no value of.
+LEASED = 1  #: it is leased to who asks
+BUSY = 2  #: it is leased to somebody else
+BLOCKED = 3  #: nothing may be stored now
+
+#: The body of a row, or one of the three above.
+Answer = bytes | int
+
+#: Cells in one call of a script, which blocks the server for about a microsecond for each.
+CHUNK = 1000
+
+FILL = Script("fill", __package__)
+BARRIER = Script("barrier", __package__)
+
+_identity = secrets.token_bytes(8)
+_numbers = itertools.count()
+
+
+def new_token() -> bytes:
+    """16 bytes that no other call gives, in this process or another."""
+    return _identity + next(_numbers).to_bytes(8, "big")
+
+
+def _take_another_identity() -> None:
+    global _identity
+    _identity = secrets.token_bytes(8)
+
+
+os.register_at_fork(after_in_child=_take_another_identity)
+
+
+class Cells:
+    """What can be done to the cells of one table.
+
+    Args:
+        names: under which its keys are.
+        fingerprint: 8 bytes that stand for the fields and the form of a body.
+    """
+
+    def __init__(self, names: Names, fingerprint: bytes) -> None:
+        self.table = names.cached_table
+        self.prefix = names.cached_row_prefix
+        self.fingerprint = fingerprint
+        # A digest of the table's own; see the script.
+        self._read = Script("read", __package__, b"-- %r\n" % self.table)
+
+    def read_command(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Command:
+        """The command that `read()` begins with, for the short way of a driver."""
+        return (b"EVALSHA", self._read.digest, *self._arguments(keys, token, lease_ms), 0)
+
+    def read(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Operation[list[Answer]]:
+        """Read rows. Each that isn't there is leased to `token`, unless `lease_ms` is 0."""
+        answers: list[Answer] = []
+        for chunk in slices(keys, CHUNK):
+            try:
+                answers += yield self.read_command(chunk, token, lease_ms)
+            except NoScriptError:
+                arguments = self._arguments(chunk, token, lease_ms)
+                answers += yield (b"EVAL", self._read.text, *arguments, 1)
+        return answers
+
+    def _arguments(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Command:
+        return (len(keys) + 1, self.table, *keys, token, lease_ms, self.fingerprint)
+
+    def fill(
+        self,
+        keys: Sequence[bytes],
+        token: bytes,
+        bodies: Sequence[bytes | None],
+        timeout_ms: int | None,
+    ) -> Operation[int]:
+        """Store rows whose lease `token` still has, and give the lease of None back; how many."""
+        values = [b"" if body is None else self.fingerprint + body for body in bodies]
+        count = 0
+        for some_keys, some in zip(slices(keys, CHUNK), slices(values, CHUNK), strict=True):
+            count += yield from FILL.call(some_keys, token, timeout_ms or 0, *some)
+        return count
+
+    def block(self, keys: Sequence[bytes], token: bytes, duration_ms: int) -> Operation[None]:
+        """Remove rows, or all rows by the table's key, and let nobody store them meanwhile."""
+        for chunk in slices(keys, CHUNK):
+            yield from BARRIER.call(chunk, token, duration_ms)
+
+    def lift(self, keys: Sequence[bytes], token: bytes) -> Operation[None]:
+        """Take the barrier of `token` down, and remove whatever isn't a barrier.
+
+        With a token that has no barrier it only removes. Without its cell a table begins a new
+        generation.
+        """
+        for chunk in slices(keys, CHUNK):
+            yield from BARRIER.call(chunk, token, 0)

@@ -1,0 +1,134 @@
+"""A model of the server: what the three scripts do, in Python, to explore every schedule with.
+
+`test_cells.py` holds it against real servers, reply by reply and cell by cell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from redisdict.modelcache.cells import BARRIER, BLOCKED, BUSY, FILL, LEASED
+
+
+@dataclass(frozen=True)
+class Value:
+    generation: bytes
+    value: bytes
+
+
+@dataclass(frozen=True)
+class Lease:
+    generation: bytes
+    token: bytes
+
+
+@dataclass(frozen=True)
+class Barriers:
+    tokens: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Generation:
+    name: bytes
+
+
+Cell = Value | Lease | Barriers | Generation
+
+
+@dataclass
+class ServerModel:
+    """Cells by key. Time doesn't pass here: `expire()` is a move of the schedule."""
+
+    cells: dict[bytes, Cell] = field(default_factory=dict)
+    knows_read_script: bool = True
+    generations: int = 0
+
+    def execute(self, command: tuple[Any, ...]) -> Any:
+        name, script, count = command[0], command[1], int(command[2])
+        keys = [bytes(key) for key in command[3 : 3 + count]]
+        arguments = command[3 + count :]
+        if script in (FILL.digest, FILL.text):
+            return self.fill(keys, *arguments)
+        if script in (BARRIER.digest, BARRIER.text):
+            return self.barrier(keys, *arguments)
+        if name == b"EVALSHA" and not self.knows_read_script:
+            raise NoScriptError("NOSCRIPT")
+        self.knows_read_script = True
+        return self.read(keys, *arguments)
+
+    def read(
+        self, keys: list[bytes], token: bytes, lease_ms: int, fingerprint: bytes, is_taught: int
+    ) -> list[Any]:
+        table, *rows = keys
+        cell = self.cells.get(table)
+        if isinstance(cell, Barriers):
+            return [BLOCKED] * len(rows)
+        if not isinstance(cell, Generation) or is_taught:
+            self.generations += 1
+            cell = self.cells[table] = Generation(b"generation %d" % self.generations)
+        return [self.answer(key, cell.name, token, lease_ms, fingerprint) for key in rows]
+
+    def answer(
+        self, key: bytes, generation: bytes, token: bytes, lease_ms: int, fingerprint: bytes
+    ) -> Any:
+        cell = self.cells.get(key)
+        if isinstance(cell, Barriers):
+            return BLOCKED
+        if (
+            isinstance(cell, Value)
+            and cell.generation == generation
+            and cell.value.startswith(fingerprint)
+        ):
+            return cell.value[len(fingerprint) :]
+        if isinstance(cell, Lease) and cell.generation == generation and cell.token != token:
+            return BUSY
+        if not lease_ms:
+            return BLOCKED
+        self.cells[key] = Lease(generation, token)
+        return LEASED
+
+    def fill(self, keys: list[bytes], token: bytes, timeout_ms: int, *values: bytes) -> int:
+        count = 0
+        for key, value in zip(keys, values, strict=True):
+            cell = self.cells.get(key)
+            if isinstance(cell, Lease) and self.is_of(cell, token):
+                count += 1
+                if value:
+                    self.cells[key] = Value(cell.generation, value)
+                else:
+                    del self.cells[key]
+        return count
+
+    def is_of(self, lease: Lease, token: bytes) -> bool:
+        return lease.token == token
+
+    def barrier(self, keys: list[bytes], token: bytes, duration_ms: int) -> None:
+        for key in keys:
+            standing = self.others(self.cells.get(key), token)
+            if duration_ms:
+                standing = (*standing, token)
+            if standing:
+                self.cells[key] = Barriers(standing)
+            else:
+                self.cells.pop(key, None)
+
+    def others(self, cell: Cell | None, token: bytes) -> tuple[bytes, ...]:
+        if not isinstance(cell, Barriers):
+            return ()
+        return tuple(other for other in cell.tokens if other != token)
+
+    def expire(self, key: bytes, token: bytes | None = None) -> None:
+        """The end of a lease, or of the barrier of one token, by its time limit."""
+        cell = self.cells.pop(key)
+        if isinstance(cell, Barriers):
+            left = tuple(other for other in cell.tokens if other != token)
+            if left:
+                self.cells[key] = replace(cell, tokens=left)
+
+    def restart(self, cells: dict[bytes, Cell]) -> None:
+        """Killed and started again, with what an earlier moment has left on its disk."""
+        self.cells = dict(cells)
+        self.knows_read_script = False

@@ -1,0 +1,183 @@
+"""The scripts on real servers do, step by step, what the model of the server does."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from redisdict.conf import parse_alias
+from redisdict.connections.backend import Backend
+from redisdict.mapping.names import Names
+from redisdict.modelcache.cells import BLOCKED, BUSY, LEASED, Cells, new_token
+from redisdict.modelcache.reading import ABSENT
+from tests.modelcache.server_model import Barriers, Generation, Lease, ServerModel, Value
+
+TOKENS = [b"%016d" % number for number in range(3)]
+LONG_MS = 60_000
+
+
+@pytest.fixture
+def backend(server_url: str, alias_for: Callable[..., dict[str, Any]]) -> Iterator[Backend]:
+    made = Backend(parse_alias("test", alias_for(server_url)))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def cells(backend: Backend) -> Iterator[Cells]:
+    """The cells of a table that no other test has, nor another example of this one."""
+    name = secrets.token_hex(4)
+    yield Cells(Names(backend.config.key_prefix, (name, "default")), b"12345678")
+    client = backend.client()
+    for key in client.scan_iter(f"{backend.config.key_prefix}:*"):
+        client.delete(key)
+
+
+rows = st.lists(st.sampled_from([b"1", b"2"]), min_size=1, max_size=2, unique=True)
+tokens = st.sampled_from(TOKENS)
+steps = st.one_of(
+    st.tuples(st.just("read"), rows, tokens, st.sampled_from([0, LONG_MS])),
+    st.tuples(st.just("fill"), rows, tokens, st.sampled_from([b"", b"a body", None])),
+    st.tuples(st.just("block"), st.one_of(rows, st.just([None])), tokens, st.just(LONG_MS)),
+    st.tuples(st.just("lift"), st.one_of(rows, st.just([None])), tokens, st.just(0)),
+)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(steps, max_size=12))
+def test_the_model_is_true(backend: Backend, done: list[tuple[Any, ...]]) -> None:
+    name = secrets.token_hex(4)
+    cells = Cells(Names(backend.config.key_prefix, (name, "default")), b"12345678")
+    model = ServerModel(knows_read_script=False)
+
+    def run_on_model(operation: Any) -> Any:
+        answer: Any = None
+        error: Exception | None = None
+        while True:
+            try:
+                request = operation.throw(error) if error else operation.send(answer)
+            except StopIteration as stop:
+                return stop.value
+            try:
+                answer, error = model.execute(request), None
+            except Exception as refusal:  # noqa: BLE001  # goes to the operation
+                error = refusal
+
+    def operation_of(step: tuple[Any, ...]) -> Any:
+        kind, items, token, argument = step
+        keys = [cells.table if item is None else cells.prefix + item for item in items]
+        if kind == "read":
+            return cells.read(keys, token, argument)
+        if kind == "fill":
+            return cells.fill(keys, token, [argument] * len(keys), None)
+        if kind == "block":
+            return cells.block(keys, token, argument)
+        return cells.lift(keys, token)
+
+    client = backend.client()
+    names: dict[bytes, bytes] = {}  # of generations, as the model calls them
+    for step in done:
+        assert backend.driver.run(operation_of(step)) == run_on_model(operation_of(step))
+        for key in (cells.table, cells.prefix + b"1", cells.prefix + b"2"):
+            assert _as_model(client.get(key), names) == model.cells.get(key), step
+    client.delete(cells.table, cells.prefix + b"1", cells.prefix + b"2")
+
+
+def _as_model(stored: Any, names: dict[bytes, bytes]) -> Any:
+    if stored is None:
+        return None
+    kind, rest = stored[:1], stored[1:]
+    if kind in b"GVL":
+        generation = names.setdefault(rest[:16], b"generation %d" % (len(names) + 1))
+    if kind == b"G":
+        return Generation(generation)
+    if kind == b"V":
+        return Value(generation, rest[16:])
+    if kind == b"L":
+        return Lease(generation, rest[16:])
+    assert kind == b"B"
+    assert len(rest) % 29 == 0
+    return Barriers(tuple(rest[at : at + 16] for at in range(0, len(rest), 29)))
+
+
+def test_a_lease_a_value_and_a_barrier_end_by_themselves(backend: Backend, cells: Cells) -> None:
+    run, client = backend.driver.run, backend.client()
+    key = cells.prefix + b"1"
+    token = new_token()
+    assert run(cells.read([key], token, 5000)) == [LEASED]
+    assert 4000 < client.pttl(key) <= 5000
+    assert run(cells.fill([key], token, [b"body"], 7000)) == 1
+    assert 6000 < client.pttl(key) <= 7000
+    run(cells.block([key], token, 9000))
+    assert 8000 < client.pttl(key) <= 9000
+    run(cells.block([key], new_token(), 3000))
+    assert 8000 < client.pttl(key) <= 9000  # the end of the last of them
+    run(cells.lift([key], token))
+    assert 2000 < client.pttl(key) <= 3000
+
+
+def test_a_dead_writers_barrier_is_swept_away_by_the_next(backend: Backend, cells: Cells) -> None:
+    run, client = backend.driver.run, backend.client()
+    key = cells.prefix + b"1"
+    dead, alive = new_token(), new_token()
+    run(cells.block([key], dead, 1))
+    run(cells.block([key], alive, LONG_MS))
+    stored: Any = client.get(key)
+    while dead in stored:  # a millisecond of the server's
+        run(cells.block([key], alive, LONG_MS))
+        stored = client.get(key)
+    run(cells.lift([key], alive))
+    assert client.get(key) is None
+
+
+def test_a_value_of_other_fields_is_leased_anew(backend: Backend, cells: Cells) -> None:
+    run = backend.driver.run
+    key = cells.prefix + b"1"
+    token = new_token()
+    assert run(cells.read([key], token, LONG_MS)) == [LEASED]
+    assert run(cells.fill([key], token, [b"body"], None)) == 1
+    migrated = Cells(Names(backend.config.key_prefix, ("x",)), b"87654321")
+    migrated.table, migrated.prefix = cells.table, cells.prefix
+    assert run(migrated.read([key], new_token(), LONG_MS)) == [LEASED]
+    assert run(cells.read([key], new_token(), LONG_MS)) == [BUSY]
+
+
+def test_absence_is_no_empty_value(backend: Backend, cells: Cells) -> None:
+    run = backend.driver.run
+    key = cells.prefix + b"1"
+    token = new_token()
+    run(cells.read([key], token, LONG_MS))
+    run(cells.fill([key], token, [ABSENT], None))
+    assert run(cells.read([key], token, LONG_MS)) == [ABSENT]
+
+
+def test_many_rows_go_in_chunks(backend: Backend, cells: Cells) -> None:
+    run = backend.driver.run
+    keys = [cells.prefix + b"%d" % number for number in range(2500)]
+    token = new_token()
+    assert run(cells.read(keys, token, LONG_MS)) == [LEASED] * 2500
+    assert run(cells.fill(keys, token, [b"body"] * 2500, None)) == 2500
+    assert run(cells.read(keys, token, LONG_MS)) == [b"body"] * 2500
+    run(cells.block([cells.table], token, LONG_MS))
+    assert run(cells.read(keys, token, LONG_MS)) == [BLOCKED] * 2500
+    run(cells.lift([cells.table], token))
+    assert run(cells.read(keys, token, 0)) == [BLOCKED] * 2500  # of another generation
+
+
+def test_tokens_differ_across_a_fork() -> None:
+    import os
+
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(writing, new_token())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert os.read(reading, 16) != new_token()

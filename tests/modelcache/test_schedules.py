@@ -1,0 +1,110 @@
+"""Readers, writers and crashes in every order: nobody ever reads an old row.
+
+And the search can find one: with any part of the protocol left out, it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from redisdict.connections.requests import Call, Operation
+from redisdict.modelcache import committing
+from tests.modelcache import schedules
+from tests.modelcache.schedules import Plan, StaleRead, explore
+from tests.modelcache.server_model import Barriers, Cell, Generation, Lease, ServerModel, Value
+
+WAYS_TO_WRITE = pytest.mark.parametrize(
+    "writers",
+    [
+        ("transaction", "transaction"),
+        ("transaction", "autocommit"),
+        ("autocommit", "autocommit"),
+        ("transaction", "all rows"),
+    ],
+    ids=" and ".join,
+)
+
+
+@WAYS_TO_WRITE
+def test_two_readers_and_two_writers_of_a_cached_row(writers: tuple[str, ...]) -> None:
+    assert explore(Plan(2, writers, crashes=1, expiries=1)) > 1000
+
+
+@pytest.mark.parametrize("way", ["transaction", "autocommit"])
+def test_two_readers_and_two_writers_of_a_row_not_cached(way: str) -> None:
+    assert explore(Plan(2, (way, way), crashes=1, is_warm=False)) > 1000
+
+
+def test_the_server_starts_again_with_what_it_had_earlier() -> None:
+    assert explore(Plan(2, ("transaction",), crashes=1, restarts=1)) > 1000
+
+
+class FillsWithoutLease(ServerModel):
+    def fill(self, keys: list[bytes], token: bytes, timeout_ms: int, *values: bytes) -> int:
+        generation = self.cells.get(schedules.CELLS.table)
+        for key, value in zip(keys, values, strict=True):
+            if value and isinstance(generation, Generation):
+                self.cells[key] = Value(generation.name, value)
+        return len(keys)
+
+
+class TakesAnyLease(ServerModel):
+    def is_of(self, lease: Lease, token: bytes) -> bool:
+        return True
+
+
+class RemovesWithoutBarrier(ServerModel):
+    def barrier(self, keys: list[bytes], token: bytes, duration_ms: int) -> None:
+        super().barrier(keys, token, 0)
+
+
+class LiftsTheBarriersOfOthers(ServerModel):
+    def others(self, cell: Cell | None, token: bytes) -> tuple[bytes, ...]:
+        return ()
+
+
+class LeasesBehindBarriers(ServerModel):
+    def answer(self, key: bytes, generation: bytes, token: bytes, *rest: Any) -> Any:
+        if isinstance(self.cells.get(key), Barriers):
+            del self.cells[key]
+        return super().answer(key, generation, token, *rest)
+
+
+class BelievesWhatItHadBefore(ServerModel):
+    def read(
+        self, keys: list[bytes], token: bytes, lease_ms: int, fingerprint: bytes, is_taught: int
+    ) -> list[Any]:
+        return super().read(keys, token, lease_ms, fingerprint, 0)
+
+
+@pytest.mark.parametrize(
+    ("make_server", "plan"),
+    [
+        (FillsWithoutLease, {"readers": 1, "writers": ("transaction",), "is_warm": False}),
+        (TakesAnyLease, {"readers": 2, "writers": ("autocommit",), "is_warm": False}),
+        (RemovesWithoutBarrier, {"readers": 1, "writers": ("transaction",)}),
+        (LiftsTheBarriersOfOthers, {"readers": 1, "writers": ("autocommit", "autocommit")}),
+        (LeasesBehindBarriers, {"readers": 1, "writers": ("autocommit",)}),
+        (BelievesWhatItHadBefore, {"readers": 1, "writers": ("transaction",), "restarts": 1}),
+    ],
+)
+def test_a_fault_of_the_server_side_is_found(
+    make_server: type[ServerModel], plan: dict[str, Any]
+) -> None:
+    with pytest.raises(StaleRead):
+        explore(Plan(**plan, crashes=1, make_server=make_server))
+
+
+def test_removing_the_row_only_after_the_commit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def change_then_remove(
+        changed: committing.Changed, token: bytes, _duration_ms: int, change: Callable[[], Any]
+    ) -> Operation[Any]:
+        yield Call(change)
+        yield from committing.lift(changed, token)
+
+    monkeypatch.setattr(schedules, "change_behind_barriers", change_then_remove)
+    with pytest.raises(StaleRead):
+        explore(Plan(readers=1, writers=("transaction",), crashes=1))
