@@ -189,7 +189,7 @@ def verified(file: IO[bytes], key_kind: str, check_key: Callable[[bytes], object
         source = _Copying(file, copy)
     try:
         for key, _, _ in DumpReader(source, key_kind):
-            check_key(key)
+            _check(key, check_key)
     except BaseException:
         if copy is not None:
             copy.close()
@@ -197,6 +197,13 @@ def verified(file: IO[bytes], key_kind: str, check_key: Callable[[bytes], object
     checked = copy or file
     checked.seek(start)
     return checked
+
+
+def _check(key: bytes, check_key: Callable[[bytes], object]) -> None:
+    try:
+        check_key(key)
+    except DeserializationError as error:
+        raise DeserializationError(f"{error} Nothing was stored.") from error
 
 
 def next_batch(records: Iterator[Record]) -> list[Record]:

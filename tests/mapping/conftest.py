@@ -60,7 +60,7 @@ class Face:
 
     def _all(self, sync: Callable[[], Any], asynchronous: Callable[[], Any]) -> list[Any]:
         if self.runner is None:
-            return list(sync())
+            return list(iter(sync()))  # of a view itself, list() would ask for the length too
 
         async def collect() -> list[Any]:
             return [item async for item in asynchronous()]
