@@ -7,6 +7,7 @@ from typing import Any
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
+    InvalidResponse,
     MaxConnectionsError,
     ReadOnlyError,
 )
@@ -18,8 +19,9 @@ from redisdict.exceptions import BackendUnavailable
 
 __all__ = ["LOST", "is_worth_a_retry", "may_be_half_done", "unavailable", "was_refused"]
 
-#: What redis-py and the operating system raise when a server can't be reached or hangs up.
-LOST = (RedisConnectionError, RedisTimeoutError, OSError)
+#: What redis-py and the operating system raise when a server can't be reached, hangs up, or sends
+#: what isn't a reply.
+LOST = (RedisConnectionError, RedisTimeoutError, InvalidResponse, OSError)
 
 #: Those that a second attempt can't mend.
 FINAL = (AuthenticationError, MaxConnectionsError)

@@ -1,11 +1,17 @@
 """Connections that ask the sentinels where the primary is, each time they connect.
 
 redis-py 8.1's own reconnect inside a command to the address they had before, and so miss a
-failover; these always go through `connect()`, which asks.
+failover; these always go through `connect()`, which asks. One at a time does, since redis-py moves
+the sentinel that has answered to the front of its list: when several do that at once, one sentinel
+ends up twice in the list, and another is lost.
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
+import threading
+import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -22,6 +28,8 @@ __all__ = ["AsyncSentinelRoute", "route_async_pool", "route_pool"]
 
 #: Seconds that a sentinel has to answer, unless the options give timeouts.
 SENTINEL_TIMEOUT_S = 1.0
+
+_routes: weakref.WeakSet[SentinelRoute] = weakref.WeakSet()
 
 
 class SentinelConnection(redis.sentinel.SentinelManagedConnection):
@@ -69,10 +77,15 @@ class AsyncSentinelRoute:
             },
         )
         self._address: tuple[str, int] | None = None
+        self._asking = asyncio.Lock()
 
     async def get_master_address(self) -> tuple[str, int]:
         """Ask the sentinels (SENTINEL MASTERS); a new primary ends the idle connections."""
-        address: tuple[str, int] = await self.sentinel.discover_master(self.service_name)
+        async with self._asking:
+            try:
+                address: tuple[str, int] = await self.sentinel.discover_master(self.service_name)
+            except redis.asyncio.sentinel.MasterNotFoundError:
+                raise _no_primary(self.service_name) from None
         if self._address not in (None, address):
             await self._pool.disconnect(inuse_connections=False)
             if isinstance(self._pool, OptimizedAsyncConnectionPool):
@@ -84,6 +97,33 @@ class AsyncSentinelRoute:
         await self.sentinel.aclose()
 
 
+class SentinelRoute(redis.sentinel.SentinelConnectionPoolProxy):
+    """The way to the primary of one service, for the connections of one pool for threads."""
+
+    def __init__(self, pool: redis.ConnectionPool, location: Location, options: Any) -> None:
+        sentinel = redis.sentinel.Sentinel(
+            location.nodes,
+            sentinel_kwargs={
+                **_sentinel_options(location, options),
+                "retry": Retry(NoBackoff(), 0),
+            },
+        )
+        self._asking = threading.Lock()
+        super().__init__(pool, True, False, location.service, sentinel)  # type: ignore[no-untyped-call]  # redis-py's
+        _routes.add(self)
+
+    def get_master_address(self) -> Any:
+        """Ask the sentinels (SENTINEL MASTERS); a new primary ends the idle connections."""
+        with self._asking:
+            try:
+                return super().get_master_address()  # type: ignore[no-untyped-call]  # redis-py's
+            except redis.sentinel.MasterNotFoundError:
+                raise _no_primary(self.service_name) from None
+
+    def reset_after_fork(self) -> None:
+        self._asking = threading.Lock()  # a thread that the child hasn't got may have held it
+
+
 def connection_class(location: Location, is_async: bool) -> type[Any]:
     if is_async:
         return AsyncSentinelSSLConnection if location.is_tls else AsyncSentinelConnection
@@ -92,17 +132,7 @@ def connection_class(location: Location, is_async: bool) -> type[Any]:
 
 def route_pool(pool: redis.ConnectionPool, location: Location, options: Mapping[str, Any]) -> None:
     """Make the connections of `pool` find the primary through the sentinels."""
-    sentinel = redis.sentinel.Sentinel(
-        location.nodes,
-        sentinel_kwargs={**_sentinel_options(location, options), "retry": Retry(NoBackoff(), 0)},
-    )
-    pool.connection_kwargs["connection_pool"] = redis.sentinel.SentinelConnectionPoolProxy(
-        connection_pool=pool,
-        is_master=True,
-        check_connection=False,
-        service_name=location.service,
-        sentinel_manager=sentinel,
-    )
+    pool.connection_kwargs["connection_pool"] = SentinelRoute(pool, location, options)
 
 
 def route_async_pool(
@@ -112,6 +142,12 @@ def route_async_pool(
     route = AsyncSentinelRoute(pool, location, options)
     pool.connection_kwargs["connection_pool"] = route
     return route
+
+
+def _no_primary(service: str) -> redis.sentinel.MasterNotFoundError:
+    return redis.sentinel.MasterNotFoundError(
+        f"none of the sentinels that answer knows a primary of {service!r} that is up"
+    )
 
 
 def _sentinel_options(location: Location, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,3 +164,12 @@ def _sentinel_options(location: Location, options: Mapping[str, Any]) -> dict[st
         shared["ssl"] = True
         shared |= {name: value for name, value in options.items() if name.startswith("ssl_")}
     return {**shared, **location.node_options}
+
+
+def _reset_after_fork() -> None:
+    for route in list(_routes):
+        route.reset_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)

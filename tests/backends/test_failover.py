@@ -1,18 +1,22 @@
-"""Sentinel failovers under load: the primary killed, and hung."""
+"""Sentinel: failovers under load with the primary killed and hung, and the way to the primary."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from redisdict import BackendUnavailable, PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.servers.topologies import SentinelTopology
 from tests.backends.failover import Fault, fail_over, mend, switches_of
 from tests.backends.load import Load, under_load
 from tests.conftest import program_for_tests
+from tests.connections.faults import faulty_server
 
 OPTIONS = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5, "client_name": "load"}
 
@@ -45,3 +49,43 @@ def test_writes_go_on_with_the_new_primary(
     assert "load" not in names
     assert not backend.pool()._in_use_connections  # type: ignore[attr-defined]  # redis-py's name
     backend.close()
+
+
+def silent_first(topology: SentinelTopology, port: int) -> str:
+    """The topology's location, with something before the sentinels that doesn't answer."""
+    return topology.location.replace("redis+sentinel://", f"redis+sentinel://127.0.0.1:{port},")
+
+
+def test_many_ask_at_once_and_no_sentinel_is_forgotten(
+    sentinel: SentinelTopology, alias_for: Callable[..., dict[str, Any]]
+) -> None:
+    with faulty_server(lambda *_: False) as not_a_sentinel:
+        location = silent_first(sentinel, not_a_sentinel.port)
+        backend = Backend(parse_alias("test", alias_for(location)))
+        route = backend.pool().connection_kwargs["connection_pool"]
+        with ThreadPoolExecutor(16) as threads:
+            list(threads.map(lambda _: route.get_master_address(), range(64)))
+        assert len(set(map(id, route.sentinel_manager.sentinels))) == 4
+
+        async def ask() -> None:
+            route = backend.async_pool().connection_kwargs["connection_pool"]
+            await asyncio.gather(*(route.get_master_address() for _ in range(64)))
+            assert len(set(map(id, route.sentinel.sentinels))) == 4
+            await backend.aclose()
+
+        asyncio.run(ask())
+        backend.close()
+
+
+def test_no_primary_within_the_time_is_an_error(alias_for: Callable[..., dict[str, Any]]) -> None:
+    values = alias_for(
+        "redis+sentinel://:secret@127.0.0.1:1/shop?sentinel_password=s3", RETRY_FOR=0.2
+    )
+    backend = Backend(parse_alias("test", values))
+    d: PersistentDict[str, int] = PersistentDict("d", backend)
+    message = "none of the sentinels that answer knows a primary of 'shop' that is up"
+    with pytest.raises(BackendUnavailable, match=message) as caught:
+        d.incr("a")
+    assert not caught.value.outcome_unknown
+    with pytest.raises(BackendUnavailable, match=message):
+        asyncio.run(d.aincr("a"))
