@@ -78,3 +78,6 @@ USE_I18N = True
 USE_TZ = True
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "benchsite" / "static"]
+
+# Whoever may add benchmark runs can start one from the admin.
+REDISDICT_ADMIN = {"RUN_BENCHMARKS": True}

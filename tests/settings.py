@@ -8,6 +8,7 @@ DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memor
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Tests name their server themselves, with override_settings and the fixtures of conftest.py.
 REDISDICT = {}
+REDISDICT_ADMIN = {}
 
 # Models that only the tests need.
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.codec"]  # noqa: F405

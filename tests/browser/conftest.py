@@ -1,0 +1,96 @@
+"""A browser on a running site; whatever it complains about fails the test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.browser.site import PASSWORD, USER, Site, running_site
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+#: A run of the command line that is done in some seconds.
+SHORT_RUN = ("redisbench", "--quick", "--service", "valkey", "--seconds", "3")
+
+#: Opens an empty page in a context with these options, logged in.
+Opener = Callable[..., Page]
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    # Until the end of this package: while it lasts, an event loop runs in this thread.
+    if not CHROMIUM.exists():
+        reason = f"{CHROMIUM} isn't there; install Debian's package `chromium`."
+        if os.environ.get("CI"):
+            pytest.fail(f"CI is set, and nothing may be missing there. {reason}")
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        with playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS) as browser:
+            yield browser
+
+
+@pytest.fixture(scope="package")
+def site(
+    tmp_path_factory: pytest.TempPathFactory, valkey_url: str, browser: Browser
+) -> Iterator[Site]:
+    """With two short runs, measured for real."""
+    with running_site(tmp_path_factory.mktemp("site"), valkey_url) as site:
+        site.manage(*SHORT_RUN, "--label", "before")
+        site.manage(*SHORT_RUN, "--label", "after")
+        yield site
+
+
+@pytest.fixture(scope="package")
+def session(browser: Browser, site: Site) -> Iterator[Any]:
+    """The cookies of a logged-in administrator."""
+    with browser.new_context(base_url=site.url) as context:
+        page = context.new_page()
+        page.goto("/admin/")
+        page.fill("#id_username", USER)
+        page.fill("#id_password", PASSWORD)
+        page.click("input[type=submit]")
+        page.wait_for_url("**/admin/")
+        yield context.storage_state()
+
+
+@pytest.fixture
+def open_admin(browser: Browser, site: Site, session: Any) -> Iterator[Opener]:
+    complaints: list[str] = []
+    with ExitStack() as stack:
+
+        def open_admin(**options: Any) -> Page:
+            options.setdefault("viewport", {"width": 1280, "height": 900})
+            options.setdefault("storage_state", session)
+            context = browser.new_context(base_url=site.url, **options)
+            context.set_default_timeout(20_000)
+            stack.callback(context.close)
+            page = context.new_page()
+            # Violations of the content security policy come as errors of the console, too.
+            page.on("console", lambda message: _note(complaints, message.type, message.text))
+            page.on("pageerror", lambda error: complaints.append(f"uncaught: {error}"))
+            return page
+
+        yield open_admin
+    assert complaints == []
+
+
+def _note(complaints: list[str], kind: str, text: str) -> None:
+    if kind in ("error", "warning"):
+        complaints.append(f"{kind}: {text}")

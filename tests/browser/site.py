@@ -1,0 +1,92 @@
+"""The demo site as its users run it: a process of its own, with a database and an administrator."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["PASSWORD", "USER", "Site", "running_site"]
+
+PROJECT = Path(__file__).parents[2]
+USER = PASSWORD = "admin"
+
+#: Seconds until the site must answer.
+STARTING_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running site."""
+
+    url: str
+    environment: dict[str, str]
+
+    def manage(self, *arguments: str) -> str:
+        """Run a command of the site's project, and give back what it printed."""
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=PROJECT,
+            env=self.environment,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        ).stdout
+
+
+@contextmanager
+def running_site(directory: Path, location: str) -> Iterator[Site]:
+    """A site with its database in `directory` and its dicts at `location`."""
+    port = _free_port()
+    site = Site(
+        url=f"http://127.0.0.1:{port}",
+        environment={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "benchsite.settings",
+            "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
+            "BENCHSITE_DATABASE": str(directory / "site.sqlite3"),
+            "REDISDICT_LOCATION": location,
+        },
+    )
+    site.manage("migrate", "--verbosity", "0")
+    site.manage("createsuperuser", "--noinput", "--username", USER, "--email", "a@example.com")
+    with (directory / "site.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "runserver", "--noreload", f"127.0.0.1:{port}"],
+            cwd=PROJECT,
+            env=site.environment,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            _wait_for(port, process, directory / "site.log")
+            yield site
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + STARTING_TIMEOUT_S
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError(f"the site doesn't answer:\n{log.read_text()}")
