@@ -69,4 +69,6 @@ def _panel(panel: Any, measured: Measured) -> None:
     panel.invert_yaxis()
     panel.grid(axis="x", alpha=0.3)
     panel.set_title(f"{measured.table.title}: speed, {REFERENCE} = 1", fontsize=10, loc="left")
-    panel.legend(fontsize=7, loc="lower right", ncols=2)
+    panel.legend(
+        fontsize=7, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(MARKERS), frameon=False
+    )
