@@ -64,7 +64,7 @@ def cell_result(
         p99_us=latencies.p99_us if latencies else None,
         p999_us=latencies.p999_us if latencies else None,
         max_us=latencies.max_us if latencies else None,
-        client_cpu_us=own.cpu_ns / own.operations / 1000,
+        client_cpu_us=latencies.client_cpu_us if latencies else None,
         server_cpu_us=latencies.server_cpu_us if latencies else None,
         details={
             "reference": str(reference) if reference else None,

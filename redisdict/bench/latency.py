@@ -23,6 +23,9 @@ __all__ = ["Latencies", "Schedule", "measure_latencies"]
 HISTOGRAM_RANGE_NS = (100, 60_000_000_000)
 HISTOGRAM_DIGITS = 2
 
+#: Nanoseconds of CPU time that somebody had so far; None when it can't be known.
+CpuClock = Callable[[], int | None]
+
 #: Below so many calls beyond a percentile, it would be an accident.
 LEAST_CALLS_BEYOND = 1
 
@@ -40,11 +43,17 @@ class Latencies:
     p99_us: float | None
     p999_us: float | None
     max_us: float
+    client_cpu_us: float | None
     server_cpu_us: float | None
     histogram: str
 
     @classmethod
-    def of(cls, times_ns: array[int], server_cpu_us: float | None) -> Latencies:
+    def of(
+        cls,
+        times_ns: array[int],
+        client_cpu_us: float | None = None,
+        server_cpu_us: float | None = None,
+    ) -> Latencies:
         ordered = sorted(times_ns)
 
         def at(percent: float) -> float | None:
@@ -59,6 +68,7 @@ class Latencies:
             p99_us=at(99),
             p999_us=at(99.9),
             max_us=ordered[-1] / 1000,
+            client_cpu_us=client_cpu_us,
             server_cpu_us=server_cpu_us,
             histogram=_histogram(times_ns),
         )
@@ -108,7 +118,8 @@ def measure_latencies(
     *,
     clock: Clock,
     per_second: float = 0.0,
-    server_cpu_ns: Callable[[], int | None] = lambda: None,
+    client_cpu_ns: CpuClock = time.process_time_ns,
+    server_cpu_ns: CpuClock = lambda: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Latencies | None:
     """Time single calls of an open cell.
@@ -116,29 +127,46 @@ def measure_latencies(
     Args:
         calls: how many at least; whole blocks are run.
         per_second: rate of an open loop; 0 makes the next call when the last has ended.
-        server_cpu_ns: the server's CPU time so far, read around the timed calls only.
+        client_cpu_ns, server_cpu_ns: CPU time so far, read around the calls of each block.
 
     Returns:
         None when it was stopped before the first block.
     """
     times = array("q")
     operations = 0
-    cpu_ns: int | None = 0
+    client, server = _CpuUse(client_cpu_ns), _CpuUse(server_cpu_ns)
     with quiet_collector():
         while len(times) < calls and not should_stop():
             cell.prepare()
             starts = Schedule(clock, per_second).next_start if per_second else clock
-            before = server_cpu_ns()
-            operations += cell.run_each(starts, clock, times)
-            after = server_cpu_ns()
+            with client, server:
+                operations += cell.run_each(starts, clock, times)
             cell.check()
-            if before is None or after is None or cpu_ns is None:
-                cpu_ns = None
-            else:
-                cpu_ns += after - before
     if not times:
         return None
-    return Latencies.of(times, None if cpu_ns is None else cpu_ns / operations / 1000)
+    return Latencies.of(times, client.us_each(operations), server.us_each(operations))
+
+
+class _CpuUse:
+    """Adds up the CPU time of the `with` blocks; a clock that fails once makes it unknown."""
+
+    def __init__(self, clock: CpuClock) -> None:
+        self._clock = clock
+        self._total_ns: int | None = 0
+        self._began_ns: int | None = None
+
+    def __enter__(self) -> None:
+        self._began_ns = self._clock()
+
+    def __exit__(self, *_error: object) -> None:
+        now_ns = self._clock()
+        if self._began_ns is None or now_ns is None or self._total_ns is None:
+            self._total_ns = None
+        else:
+            self._total_ns += now_ns - self._began_ns
+
+    def us_each(self, operations: int) -> float | None:
+        return None if self._total_ns is None else self._total_ns / operations / 1000
 
 
 def _histogram(times_ns: array[int]) -> str:

@@ -30,7 +30,7 @@ class RawGet(Workload):
         self._socket.close()
 
     def prepare(self) -> Calls:
-        return [(self._get, ())] * self._block
+        return Calls(self._get, [()] * self._block)
 
     def check(self, replies: Sequence[Any]) -> None:
         if any(reply != self._expected for reply in replies):

@@ -7,6 +7,7 @@ happen while another process works without pause.
 
 from __future__ import annotations
 
+import itertools
 import random
 import subprocess
 import time
@@ -21,7 +22,7 @@ from redisdict.bench.runner import Clock, Rounds
 from redisdict.bench.series import Block, Series, ratio_between
 from redisdict.bench.spec import PRESETS, SYNC, Cell, Precision, Table
 from redisdict.bench.statistics import Ratio, Verdict, judge, margin, noise_floor
-from redisdict.bench.workloads.calls import Calls
+from redisdict.bench.workloads.calls import Calls, blocks_of
 from redisdict.bench.workloads.cells import WorkloadCell
 from redisdict.bench.workloads.commands import Get, Set, StringCommands
 from redisdict.bench.workloads.dataset import key_names
@@ -43,6 +44,7 @@ MAX_ROUNDS = 20_000
 BARE = "GET, bare loop"
 
 VALUE_BYTES = 100
+KEYS = 112
 
 #: As in a real run.
 BLOCK = PRESETS["standard"].block_operations
@@ -170,11 +172,11 @@ class _BareLoop:
     def __init__(self, client: redis.Redis, keys: list[str], probe: PlacementProbe) -> None:
         self.cell = _cell(FIRST, BARE)
         self._get = client.get
-        self._keys = keys
+        self._blocks = itertools.cycle(blocks_of(keys, BLOCK + LEAD_IN))
         self.placement = probe
 
     def prepare(self) -> None:
-        """Nothing is used up."""
+        self._keys = next(self._blocks)
 
     def run(self, clock: Clock) -> Block:
         get, keys = self._get, self._keys
@@ -183,7 +185,7 @@ class _BareLoop:
         started_ns = clock()
         for key in keys[LEAD_IN:]:
             get(key)
-        return Block(clock() - started_ns, len(keys) - LEAD_IN, 0)
+        return Block(clock() - started_ns, len(keys) - LEAD_IN)
 
     def check(self) -> None:
         """Nothing is kept that could be looked at."""
@@ -202,7 +204,7 @@ class _DelayedDriver(SyncDriver):
         while waited_ns - began_ns < wanted_ns:
             waited_ns = clock()
         waited_ns -= began_ns
-        return Timed(timed.duration_ns + waited_ns, timed.cpu_ns + waited_ns, timed.replies)
+        return Timed(timed.duration_ns + waited_ns, timed.replies)
 
 
 class _Opener:
@@ -218,7 +220,7 @@ class _Opener:
 
     def open_bare(self) -> _BareLoop:
         client = self._backend(FIRST).client()
-        keys = key_names("redisbench:000", BLOCK + LEAD_IN)
+        keys = key_names("redisbench:000", KEYS)
         for key in keys:
             client.set(key, "x" * VALUE_BYTES)
         return _BareLoop(client, keys, self._probes[FIRST])
@@ -231,7 +233,7 @@ class _Opener:
             backend.client(),
             f"redisbench:{self._opened:03d}",
             rng=random.Random(1),  # noqa: S311 - data, not secrets
-            key_count=100,
+            key_count=KEYS,
             value_bytes=VALUE_BYTES,
             block=BLOCK + LEAD_IN,
             lead_in=LEAD_IN,

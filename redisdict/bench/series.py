@@ -15,11 +15,10 @@ MOVED = "moved"
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One timed block. `cpu_ns` is what the client's own threads took of it."""
+    """One timed block."""
 
     duration_ns: int
     operations: int
-    cpu_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,6 @@ class Series:
     starts: list[int] = field(default_factory=list)
     operations: int = 0
     duration_ns: int = 0
-    cpu_ns: int = 0
     failure: Failure | None = None
 
     def add(self, block: Block, placement: str) -> None:
@@ -51,7 +49,6 @@ class Series:
         self.starts.append(0)
         self.operations += block.operations
         self.duration_ns += block.duration_ns
-        self.cpu_ns += block.cpu_ns
 
     def skip(self, rounds: int = 1) -> None:
         """Keep the indices in step when the cell isn't there."""
@@ -67,7 +64,6 @@ class Series:
         self.placements += later.placements
         self.operations += later.operations
         self.duration_ns += later.duration_ns
-        self.cpu_ns += later.cpu_ns
         self.failure = self.failure or later.failure
 
     @property

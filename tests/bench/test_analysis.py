@@ -30,7 +30,7 @@ def series_of(group: Group, **factors: float) -> dict[Cell, Series]:
         factor = next((factors[name] for name in names if name in factors), 1.0)
         found[cell] = Series()
         for microseconds in ROUNDS:
-            found[cell].add(Block(round(microseconds * 10_000 * factor), 10, 50_000), "same")
+            found[cell].add(Block(round(microseconds * 10_000 * factor), 10), "same")
     return found
 
 
@@ -41,7 +41,7 @@ def pools_group() -> Group:
 def test_the_figures_of_a_cell() -> None:
     group = pools_group()
     cell = next(cell for cell in group.measured if cell.pool == "AsyncConnectionPool")
-    latencies = Latencies.of(array("q", [30_000] * 99 + [900_000]), 4.0)
+    latencies = Latencies.of(array("q", [30_000] * 99 + [900_000]), 5.0, 4.0)
     series = series_of(group, AsyncConnectionPool=2.0)
     result = cell_result(group, cell, series, latencies, {"keys": 7})
     assert result.status is CellStatus.MEASURED
@@ -61,7 +61,7 @@ def test_a_stall_shows_in_the_total_and_not_in_the_median() -> None:
     group = pools_group()
     series = series_of(group)
     cell = group.measured[0]
-    series[cell].add(Block(10**9, 10, 1), "same")
+    series[cell].add(Block(10**9, 10), "same")
     for other in series.values():
         if other is not series[cell]:
             other.skip()
@@ -98,7 +98,7 @@ def test_too_few_rounds_are_no_figure() -> None:
     series = {cell: Series() for cell in group.cells}
     for own in series.values():
         for _ in range(5):
-            own.add(Block(1000, 10, 1), "same")
+            own.add(Block(1000, 10), "same")
     result = cell_result(group, group.measured[0], series, None, {})
     assert result.status is CellStatus.UNAVAILABLE
     assert result.reason == "interrupted after 5 rounds; at least 6 make a figure"

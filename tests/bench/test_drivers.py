@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -47,7 +47,7 @@ def driver_and_calls(
     else:
         driver = TaskDriver(loop, 3)
     method = coroutine_of if is_async else int
-    yield driver, [(method, (number,)) for number in range(11)]
+    yield driver, Calls(method, [(number,) for number in range(11)])
     driver.close()
 
 
@@ -57,7 +57,6 @@ def test_replies_are_in_the_order_of_the_calls(driver_and_calls: tuple[Driver, C
         timed = driver.run(time.perf_counter_ns, calls)
         assert timed.replies == list(range(11))
         assert timed.duration_ns > 0
-        assert timed.cpu_ns > 0
 
 
 def test_latencies_are_in_any_order_and_replies_in_that_of_the_calls(
@@ -79,14 +78,11 @@ def test_the_lead_in_is_called_but_not_timed(driver_and_calls: tuple[Driver, Cal
         seen.append("clock")
         return len(seen)
 
-    def noting(method: Callable[..., Any]) -> Callable[..., Any]:
-        def call(number: int) -> Any:
-            seen.append("call")
-            return method(number)
+    def noting(number: int) -> Any:
+        seen.append("call")
+        return calls.method(number)
 
-        return call
-
-    noted = [(noting(method), arguments) for method, arguments in calls[:6]]
+    noted = Calls(noting, calls.arguments[:6])
     timed = driver.run(clock, noted, 3)
     assert timed.replies == list(range(6))
     assert seen[:4] == ["call", "call", "call", "clock"]
@@ -101,7 +97,7 @@ def test_threads_really_work_at_the_same_time() -> None:
     driver = ThreadDriver(3)
     try:
         # Each call waits for two others, so in turn they would never end.
-        replies = driver.run(time.perf_counter_ns, [(together.wait, ())] * 6).replies
+        replies = driver.run(time.perf_counter_ns, Calls(together.wait, [()] * 6)).replies
     finally:
         driver.close()
     assert sorted(replies) == [0, 0, 1, 1, 2, 2]
@@ -119,18 +115,17 @@ def test_tasks_really_work_at_the_same_time(loop: asyncio.AbstractEventLoop) -> 
             waiting.clear()
         await own
 
-    timed = TaskDriver(loop, 3).run(time.perf_counter_ns, [(meet, ())] * 6)
+    timed = TaskDriver(loop, 3).run(time.perf_counter_ns, Calls(meet, [()] * 6))
     assert timed.replies == [None] * 6
 
 
 def test_a_block_of_threads_lasts_from_the_first_call_to_the_last_reply() -> None:
     driver = ThreadDriver(2)
     try:
-        timed = driver.run(time.perf_counter_ns, [(time.sleep, (0.02,)), (time.sleep, (0.05,))])
+        timed = driver.run(time.perf_counter_ns, Calls(time.sleep, [(0.02,), (0.05,)]))
     finally:
         driver.close()
-    assert 50_000_000 <= timed.duration_ns < 70_000_000 + 50_000_000
-    assert timed.cpu_ns < 20_000_000
+    assert timed.duration_ns >= 50_000_000
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -144,9 +139,9 @@ def test_an_error_in_a_worker_comes_out(workers: int, loop: asyncio.AbstractEven
     threads = ThreadDriver(workers)
     try:
         with pytest.raises(OSError, match="reset"):
-            threads.run(time.perf_counter_ns, [(fail, ())] * 3)
-        assert threads.run(time.perf_counter_ns, [(int, ())] * 3).replies == [0, 0, 0]
+            threads.run(time.perf_counter_ns, Calls(fail, [()] * 3))
+        assert threads.run(time.perf_counter_ns, Calls(int, [()] * 3)).replies == [0, 0, 0]
     finally:
         threads.close()
     with pytest.raises(OSError, match="reset"):
-        TaskDriver(loop, workers).run(time.perf_counter_ns, [(afail, ())] * 3)
+        TaskDriver(loop, workers).run(time.perf_counter_ns, Calls(afail, [()] * 3))

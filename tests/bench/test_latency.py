@@ -51,9 +51,10 @@ class FakeCell:
 
 def test_percentiles_are_exact() -> None:
     times = array("q", [number * 1000 for number in range(1, 1001)])
-    found = Latencies.of(times, 2.5)
+    found = Latencies.of(times, 3.5, 2.5)
     assert (found.p50_us, found.p90_us, found.p99_us, found.p999_us) == (500, 900, 990, 999)
-    assert (found.max_us, found.calls, found.server_cpu_us) == (1000, 1000, 2.5)
+    assert (found.max_us, found.calls) == (1000, 1000)
+    assert (found.client_cpu_us, found.server_cpu_us) == (3.5, 2.5)
 
 
 @pytest.mark.parametrize(
@@ -61,13 +62,13 @@ def test_percentiles_are_exact() -> None:
     [(5, [False] * 3), (10, [True, False, False]), (999, [True, True, False])],
 )
 def test_too_few_calls_have_no_far_percentile(count: int, expected: list[bool]) -> None:
-    found = Latencies.of(array("q", range(1, count + 1)), None)
+    found = Latencies.of(array("q", range(1, count + 1)))
     far = [found.p90_us, found.p99_us, found.p999_us]
     assert [value is not None for value in far] == expected
 
 
 def test_the_histogram_reads_back_with_the_standard_decoder() -> None:
-    found = Latencies.of(array("q", [20_000] * 90 + [5_000_000] * 10), None)
+    found = Latencies.of(array("q", [20_000] * 90 + [5_000_000] * 10))
     histogram = HdrHistogram.decode(found.histogram)
     assert histogram.get_total_count() == 100
     assert histogram.get_value_at_percentile(50) == pytest.approx(20_000, rel=0.01)
@@ -83,12 +84,18 @@ def test_closed_loop_times_each_call_and_nothing_else() -> None:
     assert cell.checked == 2
 
 
-def test_server_cpu_is_taken_around_the_calls_only() -> None:
+def test_cpu_time_is_taken_around_the_calls_only() -> None:
     world = World()
     cell = FakeCell(world, [1000] * 10)
-    found = measure_latencies(cell, 20, clock=world.clock, server_cpu_ns=world.clock)
+    found = measure_latencies(
+        cell,
+        20,
+        clock=world.clock,
+        client_cpu_ns=lambda: world.now_ns // 2,
+        server_cpu_ns=world.clock,
+    )
     assert found is not None
-    assert found.server_cpu_us == 1
+    assert (found.client_cpu_us, found.server_cpu_us) == (0.5, 1)
 
 
 def test_unknown_server_cpu_is_none() -> None:

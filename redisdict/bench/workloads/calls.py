@@ -4,13 +4,31 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-__all__ = ["Call", "Calls", "Workload", "blocks_of"]
+__all__ = ["Calls", "Workload", "blocks_of"]
 
-#: A bound method and its arguments. What it returns is the reply, or awaitable to it.
-Call = tuple[Callable[..., Any], tuple[Any, ...]]
-Calls = Sequence[Call]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Calls of one method, each with its arguments. What it returns is a reply, or awaitable to it.
+
+    In this form `itertools.starmap` makes them, which is the cheapest way to make prepared calls; a
+    list of `functools.partial` objects, for one, would make each GET 1 to 3 % slower.
+    """
+
+    method: Callable[..., Any]
+    arguments: Sequence[tuple[Any, ...]]
+
+    def split(self, lead_in: int) -> tuple[Calls, Calls]:
+        """The first calls, and the others."""
+        return (
+            Calls(self.method, self.arguments[:lead_in]),
+            Calls(self.method, self.arguments[lead_in:]),
+        )
 
 
 class Workload(ABC):
@@ -46,10 +64,10 @@ class Workload(ABC):
         return len(replies)
 
 
-def blocks_of(calls: Calls, size: int) -> list[Calls]:
-    """All calls in blocks of exactly `size`; the last block is filled up from the beginning."""
-    count = -(-len(calls) // size)
+def blocks_of(items: Sequence[T], size: int) -> list[list[T]]:
+    """All items in blocks of exactly `size`; the last block is filled up from the beginning."""
+    count = -(-len(items) // size)
     return [
-        [calls[place % len(calls)] for place in range(number * size, (number + 1) * size)]
+        [items[place % len(items)] for place in range(number * size, (number + 1) * size)]
         for number in range(count)
     ]

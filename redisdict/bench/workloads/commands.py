@@ -104,20 +104,25 @@ class Set(StringCommands):
     """SET of existing keys; a sample is read back."""
 
     def open(self) -> None:
-        calls = [(self.client.set, pair) for pair in self.pairs_to_write()]
-        self._blocks = itertools.cycle(blocks_of(calls, self.block))
+        method = self.client.set
+        self._blocks: Iterator[tuple[Calls, list[Pair]]] = itertools.cycle(
+            [
+                (Calls(method, pairs), pairs)
+                for pairs in blocks_of(self.pairs_to_write(), self.block)
+            ]
+        )
         self._checks = itertools.count()
 
     def prepare(self) -> Calls:
-        self._current = next(self._blocks)
-        return self._current
+        calls, self._current = next(self._blocks)
+        return calls
 
     def check(self, replies: Sequence[Any]) -> None:
         refused = sum(reply is not True for reply in replies)
         if refused:
             raise WrongReply(f"{refused} of {len(replies)} SETs were not answered with OK.")
         if next(self._checks) % READ_BACK_EVERY == 0:
-            self.expect_stored([arguments for _, arguments in self._current])
+            self.expect_stored(self._current)
 
 
 class Get(StringCommands):
@@ -125,11 +130,11 @@ class Get(StringCommands):
 
     def open(self) -> None:
         self.store(self.pairs)
-        calls = [(self.client.get, (key,)) for key in self.chosen_keys()]
+        method = self.client.get
         self._blocks: Iterator[tuple[Calls, list[bytes]]] = itertools.cycle(
             [
-                (block, [self.values[arguments[0]] for _, arguments in block])
-                for block in blocks_of(calls, self.block)
+                (Calls(method, [(key,) for key in keys]), [self.values[key] for key in keys])
+                for keys in blocks_of(self.chosen_keys(), self.block)
             ]
         )
 
@@ -149,9 +154,12 @@ class Delete(StringCommands):
     """DEL of existing keys, which are stored before each block; the replies are summed."""
 
     def open(self) -> None:
-        calls = [(self.client.delete, (key,)) for key, _ in self.pairs]
-        self._blocks = itertools.cycle(
-            zip(blocks_of(calls, self.block), _batches(self.pairs, self.block), strict=True)
+        method = self.client.delete
+        self._blocks: Iterator[tuple[Calls, list[Pair]]] = itertools.cycle(
+            [
+                (Calls(method, [(key,) for key, _ in pairs]), pairs)
+                for pairs in blocks_of(self.pairs, self.block)
+            ]
         )
 
     def prepare(self) -> Calls:
@@ -175,12 +183,12 @@ class Pipeline(StringCommands):
 
     def open(self) -> None:
         self.lead_in = 1
-        self._batches = itertools.cycle(_batches(self.pairs_to_write(), self.block))
+        self._batches = itertools.cycle(blocks_of(self.pairs_to_write(), self.block))
         self._checks = itertools.count()
 
     def prepare(self) -> Calls:
         self._current = next(self._batches)
-        return [(self._send, (self._current[:1],)), (self._send, (self._current,))]
+        return Calls(self._send, [(self._current[:1],), (self._current,)])
 
     def check(self, replies: Sequence[Any]) -> None:
         stored = sum(reply is True for reply in replies[-1])
@@ -201,7 +209,3 @@ class Pipeline(StringCommands):
         for key, value in pairs:
             pipe.set(key, value)
         return pipe.execute()
-
-
-def _batches(pairs: Sequence[Pair], size: int) -> list[Sequence[Pair]]:
-    return [pairs[start : start + size] for start in range(0, len(pairs), size)]

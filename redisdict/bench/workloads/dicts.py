@@ -7,8 +7,9 @@ the methods that it times; everything untimed goes through the blocking ones.
 from __future__ import annotations
 
 import itertools
+import operator
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from redisdict import PersistentDict
@@ -66,19 +67,23 @@ class DictSet(_DictItems):
     """`d[key] = value` for existing keys; a sample is read back."""
 
     def open(self) -> None:
-        method = self.mapping.aset if self.is_async else self.mapping.__setitem__
+        method: Callable[..., Any] = (
+            self.mapping.aset if self.is_async else self.mapping.__setitem__
+        )
         keys, values = list(self.items), list(self.items.values())
         pairs = [*self.items.items(), *zip(keys, values[1:] + values[:1], strict=True)]
-        self._blocks = itertools.cycle(blocks_of([(method, pair) for pair in pairs], self.block))
+        self._blocks: Iterator[tuple[Calls, list[tuple[str, str]]]] = itertools.cycle(
+            [(Calls(method, block), block) for block in blocks_of(pairs, self.block)]
+        )
         self._checks = itertools.count()
 
     def prepare(self) -> Calls:
-        self._current = next(self._blocks)
-        return self._current
+        calls, self._current = next(self._blocks)
+        return calls
 
     def check(self, replies: Sequence[Any]) -> None:
         if next(self._checks) % READ_BACK_EVERY == 0:
-            self.expect_stored({key: value for _, (key, value) in self._current})
+            self.expect_stored(dict(self._current))
 
 
 class DictGet(_DictItems):
@@ -86,10 +91,14 @@ class DictGet(_DictItems):
 
     def open(self) -> None:
         self.mapping.set_many(self.items)
-        method = self.mapping.agetitem if self.is_async else self.mapping.__getitem__
-        blocks = blocks_of([(method, (key,)) for key in self.items], self.block)
+        method: Callable[..., Any] = (
+            self.mapping.agetitem if self.is_async else self.mapping.__getitem__
+        )
         self._blocks: Iterator[tuple[Calls, list[str]]] = itertools.cycle(
-            [(block, [self.items[key] for _, (key,) in block]) for block in blocks]
+            [
+                (Calls(method, [(key,) for key in keys]), [self.items[key] for key in keys])
+                for keys in blocks_of(list(self.items), self.block)
+            ]
         )
 
     def prepare(self) -> Calls:
@@ -106,10 +115,14 @@ class DictDelete(_DictItems):
     """`del d[key]` for existing keys, which are stored before each block."""
 
     def open(self) -> None:
-        method = self.mapping.adelitem if self.is_async else self.mapping.__delitem__
-        blocks = blocks_of([(method, (key,)) for key in self.items], self.block)
-        self._blocks = itertools.cycle(
-            [(block, {key: self.items[key] for _, (key,) in block}) for block in blocks]
+        method: Callable[..., Any] = (
+            self.mapping.adelitem if self.is_async else self.mapping.__delitem__
+        )
+        self._blocks: Iterator[tuple[Calls, dict[str, str]]] = itertools.cycle(
+            [
+                (Calls(method, [(key,) for key in keys]), {key: self.items[key] for key in keys})
+                for keys in blocks_of(list(self.items), self.block)
+            ]
         )
 
     def prepare(self) -> Calls:
@@ -135,9 +148,11 @@ class DictIter(_DictItems):
         if len(self.mapping) != len(self.items):
             self.mapping.clear()
             self.mapping.set_many(self.items)
-        read = self.mapping.agetitem if self.is_async else self.mapping.__getitem__
-        count = self._acount if self.is_async else self._count
-        self._calls: Calls = [(read, (next(iter(self.items)),)), (count, ())]
+        read: Callable[..., Any] = (
+            self.mapping.agetitem if self.is_async else self.mapping.__getitem__
+        )
+        count: Callable[[], Any] = self._acount if self.is_async else self._count
+        self._calls = Calls(operator.call, [(read, next(iter(self.items))), (count,)])
         self._checks = itertools.count()
 
     def prepare(self) -> Calls:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from array import array
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Any, Protocol
 
 from redisdict.bench.runner import Clock
@@ -26,10 +26,9 @@ Starts = Callable[[], int]
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """What a block took, and what it was answered; replies are in the order of the calls."""
+    """What a block took, and all its replies, those of the lead-in first, in the calls' order."""
 
     duration_ns: int
-    cpu_ns: int
     replies: list[Any]
 
 
@@ -51,21 +50,19 @@ class SyncDriver:
     """One call after the other in this thread."""
 
     def run(self, clock: Clock, calls: Calls, lead_in: int = 0) -> Timed:
-        replies = [method(*arguments) for method, arguments in calls[:lead_in]]
-        timed_calls = calls[lead_in:]
-        keep = replies.append
-        cpu_ns = time.thread_time_ns()
+        method, arguments = calls.method, calls.arguments[lead_in:]
+        before = list(starmap(method, calls.arguments[:lead_in]))
         started_ns = clock()
-        for method, arguments in timed_calls:
-            keep(method(*arguments))
+        replies = list(starmap(method, arguments))
         duration_ns = clock() - started_ns
-        return Timed(duration_ns, time.thread_time_ns() - cpu_ns, replies)
+        return Timed(duration_ns, before + replies)
 
     def latencies(
         self, starts: Starts, clock: Clock, calls: Calls, out: array[int], lead_in: int = 0
     ) -> list[Any]:
-        replies = [method(*arguments) for method, arguments in calls[:lead_in]]
-        for method, arguments in calls[lead_in:]:
+        method = calls.method
+        replies = list(starmap(method, calls.arguments[:lead_in]))
+        for arguments in calls.arguments[lead_in:]:
             started_ns = starts()
             reply = method(*arguments)
             out.append(clock() - started_ns)
@@ -108,22 +105,18 @@ class ThreadDriver:
         self._one = SyncDriver()
 
     def run(self, clock: Clock, calls: Calls, lead_in: int = 0) -> Timed:
-        own_lead_in = lead_in // self._workers
-
-        def work(own: Calls) -> tuple[list[Any], int, int, Timed]:
-            replies = [method(*arguments) for method, arguments in own[:own_lead_in]]
+        def work(own: Calls) -> tuple[list[Any], int, int]:
+            before, timed = own.split(lead_in // self._workers)
+            replies = list(starmap(before.method, before.arguments))
             self._start.wait()
             started_ns = clock()
-            timed = self._one.run(clock, own[own_lead_in:])
-            return replies, started_ns, clock(), timed
+            replies += starmap(timed.method, timed.arguments)
+            return replies, started_ns, clock()
 
         parts = list(self._threads.map(work, _shares(calls, self._workers)))
-        return Timed(
-            max(ended_ns for _, _, ended_ns, _ in parts)
-            - min(started_ns for _, started_ns, _, _ in parts),
-            sum(timed.cpu_ns for *_, timed in parts),
-            _merged([[*replies, *timed.replies] for replies, _, _, timed in parts]),
-        )
+        ended_ns = max(ended_ns for _, _, ended_ns in parts)
+        started_ns = min(started_ns for _, started_ns, _ in parts)
+        return Timed(ended_ns - started_ns, _merged([replies for replies, _, _ in parts]))
 
     def latencies(
         self, starts: Starts, clock: Clock, calls: Calls, out: array[int], lead_in: int = 0
@@ -152,14 +145,13 @@ class TaskDriver:
 
     def run(self, clock: Clock, calls: Calls, lead_in: int = 0) -> Timed:
         async def all_together() -> Timed:
-            warm = await asyncio.gather(*(_replies([call]) for call in calls[:lead_in]))
-            shares = _shares(calls[lead_in:], self._workers)
-            cpu_ns = time.thread_time_ns()
+            before, timed = calls.split(lead_in)
+            warm = await asyncio.gather(*starmap(before.method, before.arguments))
+            shares = _shares(timed, self._workers)
             started_ns = clock()
-            parts = await asyncio.gather(*(_replies(own) for own in shares))
+            parts = await asyncio.gather(*map(_replies, shares))
             duration_ns = clock() - started_ns
-            cpu_ns = time.thread_time_ns() - cpu_ns
-            return Timed(duration_ns, cpu_ns, [*(one[0] for one in warm), *_merged(parts)])
+            return Timed(duration_ns, [*warm, *_merged(parts)])
 
         return self._loop.run_until_complete(all_together())
 
@@ -167,12 +159,13 @@ class TaskDriver:
         self, starts: Starts, clock: Clock, calls: Calls, out: array[int], lead_in: int = 0
     ) -> list[Any]:
         async def all_together() -> list[Any]:
-            warm = await asyncio.gather(*(_replies([call]) for call in calls[:lead_in]))
-            shares = _shares(calls[lead_in:], self._workers)
+            before, timed = calls.split(lead_in)
+            warm = await asyncio.gather(*starmap(before.method, before.arguments))
+            shares = _shares(timed, self._workers)
             parts = await asyncio.gather(
-                *(_in_turn_each(starts, clock, own, out) for own in shares)
+                *(_in_turn_each(starts, clock, own, out, 0) for own in shares)
             )
-            return [*(one[0] for one in warm), *_merged(parts)]
+            return [*warm, *_merged(parts)]
 
         return self._loop.run_until_complete(all_together())
 
@@ -181,35 +174,35 @@ class TaskDriver:
 
 
 async def _in_turn(clock: Clock, calls: Calls, lead_in: int) -> Timed:
-    replies = await _replies(calls[:lead_in])
-    timed_calls = calls[lead_in:]
+    before, timed = calls.split(lead_in)
+    replies = await _replies(before)
     keep = replies.append
-    cpu_ns = time.thread_time_ns()
     started_ns = clock()
-    for method, arguments in timed_calls:
-        keep(await method(*arguments))
+    for reply in starmap(timed.method, timed.arguments):
+        keep(await reply)
     duration_ns = clock() - started_ns
-    return Timed(duration_ns, time.thread_time_ns() - cpu_ns, replies)
+    return Timed(duration_ns, replies)
 
 
 async def _in_turn_each(
-    starts: Starts, clock: Clock, calls: Calls, out: array[int], lead_in: int = 0
+    starts: Starts, clock: Clock, calls: Calls, out: array[int], lead_in: int
 ) -> list[Any]:
-    replies = await _replies(calls[:lead_in])
-    for method, arguments in calls[lead_in:]:
+    before, timed = calls.split(lead_in)
+    replies = await _replies(before)
+    for arguments in timed.arguments:
         started_ns = starts()
-        reply = await method(*arguments)
+        reply = await timed.method(*arguments)
         out.append(clock() - started_ns)
         replies.append(reply)
     return replies
 
 
 async def _replies(calls: Calls) -> list[Any]:
-    return [await method(*arguments) for method, arguments in calls]
+    return [await reply for reply in starmap(calls.method, calls.arguments)]
 
 
 def _shares(calls: Calls, workers: int) -> list[Calls]:
-    return [calls[number::workers] for number in range(workers)]
+    return [Calls(calls.method, calls.arguments[number::workers]) for number in range(workers)]
 
 
 def _merged(parts: Sequence[Sequence[Any]]) -> list[Any]:

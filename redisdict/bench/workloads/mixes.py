@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis.asyncio
 
 from redisdict.bench.errors import WrongReply
-from redisdict.bench.workloads.calls import Call, Calls, blocks_of
+from redisdict.bench.workloads.calls import Calls, blocks_of
 from redisdict.bench.workloads.commands import Get, Pipeline, StringCommands
 from redisdict.bench.workloads.dataset import zipf_choices
 
@@ -35,16 +36,17 @@ class Mixed(StringCommands):
 
     def open(self) -> None:
         self.store(self.pairs)
-        calls: list[Call] = []
+        read, write = self.client.get, self.client.set
+        answered: list[tuple[tuple[Any, ...], object]] = []
         for key, value in self.rng.choices(self.pairs, k=REPEATS * len(self.pairs)):
             if self.rng.random() < WRITE_SHARE:
-                calls.append((self.client.set, (key, value)))
+                answered.append(((write, key, value), True))
             else:
-                calls.append((self.client.get, (key,)))
+                answered.append(((read, key), value))
         self._blocks = itertools.cycle(
             [
-                (block, [self._reply_to(arguments) for _, arguments in block])
-                for block in blocks_of(calls, self.block)
+                (Calls(operator.call, [call for call, _ in block]), [reply for _, reply in block])
+                for block in blocks_of(answered, self.block)
             ]
         )
 
@@ -54,9 +56,6 @@ class Mixed(StringCommands):
 
     def check(self, replies: Sequence[Any]) -> None:
         self.expect_values(replies, self._expected)
-
-    def _reply_to(self, arguments: Sequence[Any]) -> object:
-        return True if len(arguments) == 2 else self.values[arguments[0]]
 
 
 class Transaction(Pipeline):
@@ -71,10 +70,11 @@ class Connect(StringCommands):
     def open(self) -> None:
         self._make = self.client.connection_pool.make_connection
         is_async = isinstance(self.client, redis.asyncio.Redis)
-        self._call = (self._greet_async if is_async else self._greet, ())
+        greet: Callable[[], Any] = self._greet_async if is_async else self._greet
+        self._calls = Calls(greet, [()] * self.block)
 
     def prepare(self) -> Calls:
-        return [self._call] * self.block
+        return self._calls
 
     def check(self, replies: Sequence[Any]) -> None:
         answered = sum(reply in (b"PONG", "PONG") for reply in replies)
