@@ -48,7 +48,11 @@ PACKAGES = (
 
 
 def main() -> int:
-    """Measure what the command line asks for; 0."""
+    """Measure what the command line asks for.
+
+    Returns:
+        0, or 1 when there is a column in which nothing could be compared.
+    """
     options = parse()
     settings.configure()  # caches read settings of Django, all of which have defaults
     warnings.simplefilter("ignore")  # pottery warns of its own iteration, each time
@@ -72,7 +76,10 @@ def main() -> int:
     draw(results, options.output / "peers.svg")
     print(text)
     print(f"Also in {options.output}: peers.md, peers.svg", file=sys.stderr)
-    return 0
+    has_reference = all(
+        measured.ratio(column, TWIN) for measured in results for column in measured.series
+    )
+    return 0 if has_reference else 1
 
 
 def _where(server: Server, results: list[Measured], others: float | None) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.peers.stores.store import Store
 from redisdict.bench.errors import WrongReply
-from redisdict.bench.workloads.calls import Call, Calls, Workload
+from redisdict.bench.workloads.calls import Calls, Workload
 from redisdict.bench.workloads.dataset import key_names, texts
 
 __all__ = ["Contains", "Delete", "Get", "GetMany", "Iterate", "Set", "SetMany", "StoreWorkload"]
@@ -69,10 +69,10 @@ class StoreWorkload(Workload):
         return self.keys
 
     def set_each(self, keys: Sequence[str]) -> None:
-        self.perform([self.store.set(key, self.items[key]) for key in keys])
+        self.perform(self.store.set({key: self.items[key] for key in keys}))
 
     def expect_stored(self, items: Mapping[str, Any]) -> None:
-        found = self.perform([self.store.get(key) for key in items])
+        found = self.perform(self.store.get(list(items)))
         _expect_equal(found, list(items.values()))
 
     @property
@@ -88,7 +88,7 @@ class Get(StoreWorkload):
         self.set_each(list(self.items))
 
     def prepare(self) -> Calls:
-        return [self.store.get(key) for key in self.next_keys()]
+        return self.store.get(self.next_keys())
 
     def check(self, replies: Sequence[Any]) -> None:
         _expect_equal(replies, [self.items[key] for key in self.keys])
@@ -109,7 +109,7 @@ class Set(StoreWorkload):
             self._is_other = not self._is_other
         values = self._others if self._is_other else self.items
         self._written = {key: values[key] for key in keys}
-        return [self.store.set(key, value) for key, value in self._written.items()]
+        return self.store.set(self._written)
 
     def check(self, replies: Sequence[Any]) -> None:
         if self.is_due:
@@ -125,10 +125,10 @@ class Delete(StoreWorkload):
     def prepare(self) -> Calls:
         keys = self.next_keys()
         self.set_each(keys)
-        return [self.store.delete(key) for key in keys]
+        return self.store.delete(keys)
 
     def check(self, replies: Sequence[Any]) -> None:
-        if self.is_due and any(self.perform([self.store.contains(key) for key in self.keys])):
+        if self.is_due and any(self.perform(self.store.contains(self.keys))):
             raise WrongReply("a deleted item is still there")
 
 
@@ -137,11 +137,11 @@ class Contains(StoreWorkload):
 
     def open(self) -> None:
         self.set_each(list(self.items))
-        if any(self.perform([self.store.contains("no such item")])):
+        if any(self.perform(self.store.contains(["no such item"]))):
             raise WrongReply("an item is there that was never stored")
 
     def prepare(self) -> Calls:
-        return [self.store.contains(key) for key in self.next_keys()]
+        return self.store.contains(self.next_keys())
 
     def check(self, replies: Sequence[Any]) -> None:
         if not all(replies):
@@ -154,15 +154,15 @@ class _AllAtOnce(StoreWorkload):
     def open(self) -> None:
         pairs = list(self.items.items())
         for start in range(0, len(pairs), FILL_AT_ONCE):
-            self.perform([self.store.set_many(dict(pairs[start : start + FILL_AT_ONCE]))])
+            self.perform(self.store.set_many(dict(pairs[start : start + FILL_AT_ONCE])))
         self._sample = dict(random.Random(0).sample(pairs, SAMPLE))  # noqa: S311 - a choice of items
-        self._call = self.call()
+        self._calls = self.calls()
 
     @abstractmethod
-    def call(self) -> Call: ...
+    def calls(self) -> Calls: ...
 
     def prepare(self) -> Calls:
-        return [self._call]
+        return self._calls
 
     def count(self, replies: Sequence[Any]) -> int:
         return len(self.items)
@@ -171,7 +171,7 @@ class _AllAtOnce(StoreWorkload):
 class SetMany(_AllAtOnce):
     """All items; a sample is read back."""
 
-    def call(self) -> Call:
+    def calls(self) -> Calls:
         return self.store.set_many(self.items)
 
     def check(self, replies: Sequence[Any]) -> None:
@@ -182,7 +182,7 @@ class SetMany(_AllAtOnce):
 class GetMany(_AllAtOnce):
     """All items; every value is compared."""
 
-    def call(self) -> Call:
+    def calls(self) -> Calls:
         return self.store.get_many(list(self.items))
 
     def check(self, replies: Sequence[Any]) -> None:
@@ -194,9 +194,9 @@ class GetMany(_AllAtOnce):
 class Iterate(_AllAtOnce):
     """One whole iteration over keys and decoded values; what is delivered is counted."""
 
-    def call(self) -> Call:
+    def calls(self) -> Calls:
         self._start = self.store.items()
-        return self._consume
+        return Calls(self._consume, [()])
 
     def check(self, replies: Sequence[Any]) -> None:
         if replies[0] != len(self.items):

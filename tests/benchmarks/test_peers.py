@@ -6,7 +6,7 @@ comparison itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +31,7 @@ from benchmarks.peers.stores.limits import BareHash
 from benchmarks.peers.table import report
 from benchmarks.peers.target import Server, Target, started_server
 from redisdict.bench.spec import ASYNC, SYNC
-from redisdict.bench.workloads.calls import Call
+from redisdict.bench.workloads.calls import Calls
 
 SCALE = Scale(rounds=6, seed=1, is_quick=True)
 
@@ -95,8 +95,8 @@ def test_a_client_that_is_not_there_says_why(server: Server) -> None:
 class Forgetful(BareHash):
     """Answers a GET with what nobody stored."""
 
-    def get(self, key: str) -> Call:
-        return lambda: b"something else"
+    def get(self, keys: Sequence[str]) -> Calls:
+        return Calls(lambda _: b"something else", [(key,) for key in keys])
 
 
 def test_a_client_that_lies_has_no_figure(server: Server) -> None:

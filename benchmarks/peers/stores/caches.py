@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from benchmarks.peers.stores.commands import SCAN_COUNT
 from benchmarks.peers.stores.store import Items, Store
-from redisdict.bench.workloads.calls import Call
+from redisdict.bench.workloads.calls import Calls
 
 __all__ = ["AsyncCache", "Cache", "ScannedCache"]
 
@@ -21,23 +20,23 @@ class Cache(Store):
     def __init__(self, cache: Any) -> None:
         self.cache = cache
 
-    def get(self, key: str) -> Call:
-        return partial(self.cache.get, key)
+    def get(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.cache.get, [(key,) for key in keys])
 
-    def set(self, key: str, value: Any) -> Call:
-        return partial(self.cache.set, key, value, None)
+    def set(self, items: Mapping[str, Any]) -> Calls:
+        return Calls(self.cache.set, [(key, value, None) for key, value in items.items()])
 
-    def delete(self, key: str) -> Call:
-        return partial(self.cache.delete, key)
+    def delete(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.cache.delete, [(key,) for key in keys])
 
-    def contains(self, key: str) -> Call:
-        return partial(self.cache.__contains__, key)
+    def contains(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.cache.__contains__, [(key,) for key in keys])
 
-    def get_many(self, keys: Sequence[str]) -> Call:
-        return partial(self.cache.get_many, keys)
+    def get_many(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.cache.get_many, [(keys,)])
 
-    def set_many(self, items: Mapping[str, Any]) -> Call:
-        return partial(self.cache.set_many, items, None)
+    def set_many(self, items: Mapping[str, Any]) -> Calls:
+        return Calls(self.cache.set_many, [(items, None)])
 
     def close(self) -> Any:
         return self.cache.close()
@@ -62,17 +61,17 @@ class ScannedCache(Cache):
 class AsyncCache(Cache):
     """The same with Django's asynchronous twins."""
 
-    def get(self, key: str) -> Call:
-        return partial(self.cache.aget, key)
+    def get(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.cache.aget, [(key,) for key in keys])
 
-    def set(self, key: str, value: Any) -> Call:
-        return partial(self.cache.aset, key, value, None)
+    def set(self, items: Mapping[str, Any]) -> Calls:
+        return Calls(self.cache.aset, [(key, value, None) for key, value in items.items()])
 
-    def delete(self, key: str) -> Call:
-        return partial(self.cache.adelete, key)
+    def delete(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.cache.adelete, [(key,) for key in keys])
 
-    def contains(self, key: str) -> Call:
-        return partial(self.cache.ahas_key, key)
+    def contains(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.cache.ahas_key, [(key,) for key in keys])
 
     def close(self) -> Any:
         return self.cache.aclose()

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.peers.stores.store import Items, Store
-from redisdict.bench.workloads.calls import Call
+from redisdict.bench.workloads.calls import Calls
 
 __all__ = ["NAME", "SCAN_COUNT", "HashCommands", "KeyCommands"]
 
@@ -24,23 +24,23 @@ class HashCommands(Store):
     def __init__(self, client: Any) -> None:
         self.client = client
 
-    def get(self, key: str) -> Call:
-        return partial(self.client.hget, NAME, key)
+    def get(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.client.hget, [(NAME, key) for key in keys])
 
-    def set(self, key: str, value: Any) -> Call:
-        return partial(self.client.hset, NAME, key, value)
+    def set(self, items: Mapping[str, Any]) -> Calls:
+        return Calls(self.client.hset, [(NAME, key, value) for key, value in items.items()])
 
-    def delete(self, key: str) -> Call:
-        return partial(self.client.hdel, NAME, key)
+    def delete(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.client.hdel, [(NAME, key) for key in keys])
 
-    def contains(self, key: str) -> Call:
-        return partial(self.client.hexists, NAME, key)
+    def contains(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.client.hexists, [(NAME, key) for key in keys])
 
-    def get_many(self, keys: Sequence[str]) -> Call:
-        return partial(self.client.hmget, NAME, keys)
+    def get_many(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.client.hmget, [(NAME, keys)])
 
-    def set_many(self, items: Mapping[str, Any]) -> Call:
-        return partial(self.client.hset, NAME, mapping=items)
+    def set_many(self, items: Mapping[str, Any]) -> Calls:
+        return Calls(partial(self.client.hset, mapping=items), [(NAME,)])
 
     def items(self) -> Items:
         return lambda: self.client.hscan_iter(NAME, count=SCAN_COUNT)
@@ -55,23 +55,23 @@ class KeyCommands(Store):
     def __init__(self, client: Any) -> None:
         self.client = client
 
-    def get(self, key: str) -> Call:
-        return partial(self.client.get, key)
+    def get(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.client.get, [(key,) for key in keys])
 
-    def set(self, key: str, value: Any) -> Call:
-        return partial(self.client.set, key, value)
+    def set(self, items: Mapping[str, Any]) -> Calls:
+        return Calls(self.client.set, [(key, value) for key, value in items.items()])
 
-    def delete(self, key: str) -> Call:
-        return partial(self.client.delete, key)
+    def delete(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.client.delete, [(key,) for key in keys])
 
-    def contains(self, key: str) -> Call:
-        return partial(self.client.exists, key)
+    def contains(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.client.exists, [(key,) for key in keys])
 
-    def get_many(self, keys: Sequence[str]) -> Call:
-        return partial(self.client.mget, keys)
+    def get_many(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.client.mget, [(keys,)])
 
-    def set_many(self, items: Mapping[str, Any]) -> Call:
-        return partial(self.client.mset, items)
+    def set_many(self, items: Mapping[str, Any]) -> Calls:
+        return Calls(self.client.mset, [(items,)])
 
     def items(self) -> Items:
         return self._scan

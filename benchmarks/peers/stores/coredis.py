@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.peers.stores.commands import NAME
 from benchmarks.peers.stores.store import Store
-from redisdict.bench.workloads.calls import Call
+from redisdict.bench.workloads.calls import Calls
 
 __all__ = ["Coredis"]
 
@@ -30,17 +30,17 @@ class Coredis(Store):
         await is_open
         return self
 
-    def get(self, key: str) -> Call:
-        return partial(self.client.hget, NAME, key)
+    def get(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.client.hget, [(NAME, key) for key in keys])
 
-    def set(self, key: str, value: Any) -> Call:
-        return partial(self.client.hset, NAME, {key: value})
+    def set(self, items: Mapping[str, Any]) -> Calls:
+        return Calls(self.client.hset, [(NAME, {key: value}) for key, value in items.items()])
 
-    def delete(self, key: str) -> Call:
-        return partial(self.client.hdel, NAME, [key])
+    def delete(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.client.hdel, [(NAME, [key]) for key in keys])
 
-    def contains(self, key: str) -> Call:
-        return partial(self.client.hexists, NAME, key)
+    def contains(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.client.hexists, [(NAME, key) for key in keys])
 
     async def close(self) -> None:
         self._end.set()

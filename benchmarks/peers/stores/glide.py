@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from benchmarks.peers.stores.commands import NAME, SCAN_COUNT
 from benchmarks.peers.stores.store import Items, Store
-from redisdict.bench.workloads.calls import Call
+from redisdict.bench.workloads.calls import Calls
 
 __all__ = ["GlideHash", "GlideKeys"]
 
@@ -19,23 +18,23 @@ class GlideHash(Store):
     def __init__(self, client: Any) -> None:
         self.client = client
 
-    def get(self, key: str) -> Call:
-        return partial(self.client.hget, NAME, key)
+    def get(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.client.hget, [(NAME, key) for key in keys])
 
-    def set(self, key: str, value: Any) -> Call:
-        return partial(self.client.hset, NAME, {key: value})
+    def set(self, items: Mapping[str, Any]) -> Calls:
+        return Calls(self.client.hset, [(NAME, {key: value}) for key, value in items.items()])
 
-    def delete(self, key: str) -> Call:
-        return partial(self.client.hdel, NAME, [key])
+    def delete(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.client.hdel, [(NAME, [key]) for key in keys])
 
-    def contains(self, key: str) -> Call:
-        return partial(self.client.hexists, NAME, key)
+    def contains(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.client.hexists, [(NAME, key) for key in keys])
 
-    def get_many(self, keys: Sequence[str]) -> Call:
-        return partial(self.client.hmget, NAME, keys)
+    def get_many(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.client.hmget, [(NAME, keys)])
 
-    def set_many(self, items: Mapping[str, Any]) -> Call:
-        return partial(self.client.hset, NAME, items)
+    def set_many(self, items: Mapping[str, Any]) -> Calls:
+        return Calls(self.client.hset, [(NAME, items)])
 
     def items(self) -> Items:
         return self._scan
@@ -58,23 +57,23 @@ class GlideKeys(Store):
     def __init__(self, client: Any) -> None:
         self.client = client
 
-    def get(self, key: str) -> Call:
-        return partial(self.client.get, key)
+    def get(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.client.get, [(key,) for key in keys])
 
-    def set(self, key: str, value: Any) -> Call:
-        return partial(self.client.set, key, value)
+    def set(self, items: Mapping[str, Any]) -> Calls:
+        return Calls(self.client.set, [(key, value) for key, value in items.items()])
 
-    def delete(self, key: str) -> Call:
-        return partial(self.client.delete, [key])
+    def delete(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.client.delete, [([key],) for key in keys])
 
-    def contains(self, key: str) -> Call:
-        return partial(self.client.exists, [key])
+    def contains(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.client.exists, [([key],) for key in keys])
 
-    def get_many(self, keys: Sequence[str]) -> Call:
-        return partial(self.client.mget, keys)
+    def get_many(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.client.mget, [(keys,)])
 
-    def set_many(self, items: Mapping[str, Any]) -> Call:
-        return partial(self.client.mset, items)
+    def set_many(self, items: Mapping[str, Any]) -> Calls:
+        return Calls(self.client.mset, [(items,)])
 
     def items(self) -> Items:
         return self._scan

@@ -6,7 +6,6 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -14,7 +13,7 @@ import hiredis
 
 from benchmarks.peers.stores.commands import NAME, SCAN_COUNT
 from benchmarks.peers.stores.store import Items, Store
-from redisdict.bench.workloads.calls import Call
+from redisdict.bench.workloads.calls import Calls
 
 __all__ = ["BareConnection", "BareHash", "BareKeys", "BareProtocol", "BareSocket"]
 
@@ -29,23 +28,23 @@ class BareHash(Store):
         self._ask = ask
         self._close = close
 
-    def get(self, key: str) -> Call:
-        return partial(self._ask, b"HGET", NAME, key)
+    def get(self, keys: Sequence[str]) -> Calls:
+        return Calls(self._ask, [(b"HGET", NAME, key) for key in keys])
 
-    def set(self, key: str, value: Any) -> Call:
-        return partial(self._ask, b"HSET", NAME, key, value)
+    def set(self, items: Mapping[str, Any]) -> Calls:
+        return Calls(self._ask, [(b"HSET", NAME, key, value) for key, value in items.items()])
 
-    def delete(self, key: str) -> Call:
-        return partial(self._ask, b"HDEL", NAME, key)
+    def delete(self, keys: Sequence[str]) -> Calls:
+        return Calls(self._ask, [(b"HDEL", NAME, key) for key in keys])
 
-    def contains(self, key: str) -> Call:
-        return partial(self._ask, b"HEXISTS", NAME, key)
+    def contains(self, keys: Sequence[str]) -> Calls:
+        return Calls(self._ask, [(b"HEXISTS", NAME, key) for key in keys])
 
-    def get_many(self, keys: Sequence[str]) -> Call:
-        return lambda: self._ask(b"HMGET", NAME, *keys)
+    def get_many(self, keys: Sequence[str]) -> Calls:
+        return Calls(lambda: self._ask(b"HMGET", NAME, *keys), [()])
 
-    def set_many(self, items: Mapping[str, Any]) -> Call:
-        return lambda: self._ask(b"HSET", NAME, *chain.from_iterable(items.items()))
+    def set_many(self, items: Mapping[str, Any]) -> Calls:
+        return Calls(lambda: self._ask(b"HSET", NAME, *chain.from_iterable(items.items())), [()])
 
     def items(self) -> Items:
         return self._scan
@@ -69,23 +68,23 @@ class BareKeys(Store):
         self._ask = ask
         self._close = close
 
-    def get(self, key: str) -> Call:
-        return partial(self._ask, b"GET", key)
+    def get(self, keys: Sequence[str]) -> Calls:
+        return Calls(self._ask, [(b"GET", key) for key in keys])
 
-    def set(self, key: str, value: Any) -> Call:
-        return partial(self._ask, b"SET", key, value)
+    def set(self, items: Mapping[str, Any]) -> Calls:
+        return Calls(self._ask, [(b"SET", key, value) for key, value in items.items()])
 
-    def delete(self, key: str) -> Call:
-        return partial(self._ask, b"DEL", key)
+    def delete(self, keys: Sequence[str]) -> Calls:
+        return Calls(self._ask, [(b"DEL", key) for key in keys])
 
-    def contains(self, key: str) -> Call:
-        return partial(self._ask, b"EXISTS", key)
+    def contains(self, keys: Sequence[str]) -> Calls:
+        return Calls(self._ask, [(b"EXISTS", key) for key in keys])
 
-    def get_many(self, keys: Sequence[str]) -> Call:
-        return lambda: self._ask(b"MGET", *keys)
+    def get_many(self, keys: Sequence[str]) -> Calls:
+        return Calls(lambda: self._ask(b"MGET", *keys), [()])
 
-    def set_many(self, items: Mapping[str, Any]) -> Call:
-        return lambda: self._ask(b"MSET", *chain.from_iterable(items.items()))
+    def set_many(self, items: Mapping[str, Any]) -> Calls:
+        return Calls(lambda: self._ask(b"MSET", *chain.from_iterable(items.items())), [()])
 
     def items(self) -> Items:
         return self._scan

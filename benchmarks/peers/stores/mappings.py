@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, ClassVar
 
 from benchmarks.peers.stores.store import Items, Store
-from redisdict.bench.workloads.calls import Call
+from redisdict.bench.workloads.calls import Calls
 
 __all__ = [
     "AsyncPersistent",
@@ -35,20 +34,20 @@ class MappingStore(Store):
         self.mapping = mapping
         self.client = client
 
-    def get(self, key: str) -> Call:
-        return partial(self.mapping.__getitem__, key)
+    def get(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.mapping.__getitem__, [(key,) for key in keys])
 
-    def set(self, key: str, value: Any) -> Call:
-        return partial(self.mapping.__setitem__, key, value)
+    def set(self, items: Mapping[str, Any]) -> Calls:
+        return Calls(self.mapping.__setitem__, [(key, value) for key, value in items.items()])
 
-    def delete(self, key: str) -> Call:
-        return partial(self.mapping.__delitem__, key)
+    def delete(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.mapping.__delitem__, [(key,) for key in keys])
 
-    def contains(self, key: str) -> Call:
-        return partial(self.mapping.__contains__, key)
+    def contains(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.mapping.__contains__, [(key,) for key in keys])
 
-    def set_many(self, items: Mapping[str, Any]) -> Call:
-        return partial(self.mapping.update, items)
+    def set_many(self, items: Mapping[str, Any]) -> Calls:
+        return Calls(self.mapping.update, [(items,)])
 
     def items(self) -> Items:
         items: Items = self.mapping.items
@@ -63,8 +62,8 @@ class OneByOne(MappingStore):
 
     is_item_by_item: ClassVar[bool] = True
 
-    def get_many(self, keys: Sequence[str]) -> Call:
-        return partial(self._get_each, keys)
+    def get_many(self, keys: Sequence[str]) -> Calls:
+        return Calls(self._get_each, [(keys,)])
 
     def _get_each(self, keys: Sequence[str]) -> list[Any]:
         mapping = self.mapping
@@ -74,11 +73,11 @@ class OneByOne(MappingStore):
 class Persistent(MappingStore):
     """`redisdict.PersistentDict` with its default serializer."""
 
-    def get_many(self, keys: Sequence[str]) -> Call:
-        return partial(self.mapping.get_many, keys)
+    def get_many(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.mapping.get_many, [(keys,)])
 
-    def set_many(self, items: Mapping[str, Any]) -> Call:
-        return partial(self.mapping.set_many, items)
+    def set_many(self, items: Mapping[str, Any]) -> Calls:
+        return Calls(self.mapping.set_many, [(items,)])
 
 
 class RawPersistent(Persistent):
@@ -90,17 +89,17 @@ class RawPersistent(Persistent):
 class AsyncPersistent(Persistent):
     """`redisdict.PersistentDict` in an event loop."""
 
-    def get(self, key: str) -> Call:
-        return partial(self.mapping.agetitem, key)
+    def get(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.mapping.agetitem, [(key,) for key in keys])
 
-    def set(self, key: str, value: Any) -> Call:
-        return partial(self.mapping.aset, key, value)
+    def set(self, items: Mapping[str, Any]) -> Calls:
+        return Calls(self.mapping.aset, [(key, value) for key, value in items.items()])
 
-    def delete(self, key: str) -> Call:
-        return partial(self.mapping.adelitem, key)
+    def delete(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.mapping.adelitem, [(key,) for key in keys])
 
-    def contains(self, key: str) -> Call:
-        return partial(self.mapping.acontains, key)
+    def contains(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.mapping.acontains, [(key,) for key in keys])
 
     def close(self) -> Any:
         return self.client.aclose()
@@ -115,8 +114,8 @@ class RawAsyncPersistent(AsyncPersistent):
 class CollectionsDict(MappingStore):
     """`redis_collections.Dict`, which pickles."""
 
-    def get_many(self, keys: Sequence[str]) -> Call:
-        return partial(self.mapping.getmany, *keys)
+    def get_many(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.mapping.getmany, [(*keys,)])
 
 
 class WalrusHash(MappingStore):
@@ -124,8 +123,8 @@ class WalrusHash(MappingStore):
 
     stores_text = False
 
-    def get_many(self, keys: Sequence[str]) -> Call:
-        return partial(self.mapping.__getitem__, list(keys))
+    def get_many(self, keys: Sequence[str]) -> Calls:
+        return Calls(self.mapping.__getitem__, [(list(keys),)])
 
     def items(self) -> Items:
         return lambda: iter(self.mapping)

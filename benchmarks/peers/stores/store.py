@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from redisdict.bench.workloads.calls import Call
+from redisdict.bench.workloads.calls import Calls
 
 __all__ = ["Items", "Store"]
 
@@ -17,8 +17,8 @@ Items = Callable[[], Iterable[tuple[Any, Any]]]
 class Store(ABC):
     """Items on a server, reached through one client as its users reach them.
 
-    An operation is given as a call, a method bound to its arguments outside the timer. An
-    asynchronous client's calls return awaitables.
+    An operation is given as calls of a method with their arguments, put together outside the timer.
+    The calls of an asynchronous client return awaitables.
     """
 
     #: Values are text, which the client serializes; otherwise bytes, which it sends as they are.
@@ -29,22 +29,27 @@ class Store(ABC):
     is_item_by_item: ClassVar[bool] = False
 
     @abstractmethod
-    def get(self, key: str) -> Call: ...
+    def get(self, keys: Sequence[str]) -> Calls:
+        """A call for each key."""
 
     @abstractmethod
-    def set(self, key: str, value: Any) -> Call: ...
+    def set(self, items: Mapping[str, Any]) -> Calls:
+        """A call for each item."""
 
     @abstractmethod
-    def delete(self, key: str) -> Call: ...
+    def delete(self, keys: Sequence[str]) -> Calls:
+        """A call for each key."""
 
     @abstractmethod
-    def contains(self, key: str) -> Call: ...
+    def contains(self, keys: Sequence[str]) -> Calls:
+        """A call for each key."""
 
-    def get_many(self, keys: Sequence[str]) -> Call:
-        """Replies with the values in the order of the keys, or with a mapping."""
+    def get_many(self, keys: Sequence[str]) -> Calls:
+        """One call; it replies with the values in the order of the keys, or with a mapping."""
         raise NotImplementedError("it has no such operation")
 
-    def set_many(self, items: Mapping[str, Any]) -> Call:
+    def set_many(self, items: Mapping[str, Any]) -> Calls:
+        """One call."""
         raise NotImplementedError("it has no such operation")
 
     def items(self) -> Items:
