@@ -23,6 +23,9 @@ __all__ = ["DictPage", "Item", "ItemPage", "layout_of", "list_dicts", "list_item
 #: Dicts, and items, on one page.
 PAGE_SIZE = 50
 
+#: The most that the server is asked to look through in one command.
+SCAN_COUNT = 1000
+
 #: How long a page may take to look through the keys of a server before it offers to go on.
 SECONDS = 1.0
 
@@ -75,11 +78,10 @@ class Item:
 
 @dataclass(frozen=True)
 class ItemPage:
-    """Some of the items of a dict, and where the next page begins, if there is one."""
+    """Some of the items of a dict; `next_cursor` is empty on the last page."""
 
     items: list[Item]
     next_cursor: str
-    next_offset: int
 
 
 def list_dicts(backend: Backend, cursor: str) -> DictPage:
@@ -105,18 +107,14 @@ def list_dicts(backend: Backend, cursor: str) -> DictPage:
     return DictPage(listed, "" if place == b"0" else place.decode())
 
 
-def list_items(
-    backend: Backend, stored: StoredDict, pattern: str, cursor: str, offset: int
-) -> ItemPage:
-    """Items from `cursor` and, among those the server gives at once, `offset` on. HSCAN or SCAN.
+def list_items(backend: Backend, stored: StoredDict, pattern: str, cursor: str) -> ItemPage:
+    """Items from `cursor` on: `PAGE_SIZE`, or as many as the server gives at once. HSCAN or SCAN.
 
     Args:
         pattern: a glob for the keys; a text without `*`, `?` and `[` is looked for anywhere.
     """
     layout = layout_of(backend, stored)
-    fields, next_cursor, next_offset = _find_fields(
-        backend, layout, _glob(pattern), cursor.encode(), offset
-    )
+    fields, next_cursor = _find_fields(backend, layout, _glob(pattern), cursor.encode())
     run = backend.driver.run
     values = run(layout.get_many(fields)) if fields else []
     items = [
@@ -124,30 +122,27 @@ def list_items(
         for field, value in zip(fields, values, strict=True)
         if value is not None
     ]
-    return ItemPage(items, next_cursor, next_offset)
+    return ItemPage(items, next_cursor)
 
 
 def _find_fields(
-    backend: Backend, layout: Layout, glob: bytes | None, cursor: bytes, offset: int
-) -> tuple[list[bytes], str, int]:
-    """The fields of one page, and where the next begins: a cursor and an offset from it.
+    backend: Backend, layout: Layout, glob: bytes | None, cursor: bytes
+) -> tuple[list[bytes], str]:
+    """The fields of one page, and the cursor of the next.
 
-    The server gives as many fields at once as it likes, so a page may end in the middle of them.
+    A page ends only where the server's own pages do: what the server gives for one cursor changes
+    while its table grows, so a place inside of that would lose items.
     """
     found: dict[bytes, None] = {}
+    count = PAGE_SIZE
     deadline = time.monotonic() + SECONDS
     while True:
-        next_cursor, given = backend.driver.run(layout.scan_fields(cursor, glob))
-        fields = sorted(set(given))[offset:]
-        room = PAGE_SIZE - len(found)
-        found |= dict.fromkeys(fields[:room])
-        if len(fields) > room:
-            return list(found), cursor.decode(), offset + room
-        if next_cursor == b"0":
-            return list(found), "", 0
-        if len(found) == PAGE_SIZE or time.monotonic() > deadline:
-            return list(found), next_cursor.decode(), 0
-        cursor, offset = next_cursor, 0
+        cursor, fields = backend.driver.run(layout.scan_fields(cursor, glob, count))
+        found |= dict.fromkeys(fields)
+        if cursor == b"0" or len(found) >= PAGE_SIZE or time.monotonic() > deadline:
+            return sorted(found), "" if cursor == b"0" else cursor.decode()
+        if not fields:
+            count = min(2 * count, SCAN_COUNT)
 
 
 def layout_of(backend: Backend, stored: StoredDict) -> Layout:

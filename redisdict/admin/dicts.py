@@ -85,16 +85,10 @@ class StoredDictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in
         self._check_view_permission(request)
         stored = self._stored_or_404(request, object_id)
         pattern = request.GET.get("q", "")
-        offset = request.GET.get("offset", "0")
         context: dict[str, Any] = {"title": shown_name(stored), "original": stored}
         try:
-            context["page"] = list_items(
-                get_backend(stored.alias),
-                stored,
-                pattern,
-                _cursor(request),
-                int(offset) if offset.isdecimal() else 0,
-            )
+            backend = get_backend(stored.alias)
+            context["page"] = list_items(backend, stored, pattern, _cursor(request))
         except SERVER_ERRORS as error:
             context["problem"] = str(error)
         context |= {
