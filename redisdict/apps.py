@@ -6,3 +6,8 @@ class RedisDictConfig(AppConfig):
     name = "redisdict"
     verbose_name = _("Redis dict")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from redisdict import checks
+
+        checks.register_all()

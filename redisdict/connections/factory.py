@@ -100,6 +100,15 @@ class PoolFactory:
             return pool, None
         return pool, sentinel.route_async_pool(pool, self._location, self._options)
 
+    def verify(self) -> None:
+        """Find mistakes in the pool classes and options now; connects and starts nothing."""
+        for is_async, key, base in (
+            (False, "POOL_CLASS", redis.ConnectionPool),
+            (True, "ASYNC_POOL_CLASS", redis.asyncio.ConnectionPool),
+        ):
+            self._pool_class(key, base)
+            self._try_options(self._connection_options(is_async))
+
     def revive(self) -> None:
         """Start the embedded server again if it is gone. Other servers are not ours to start."""
         if self._location.kind == "embedded":
@@ -121,7 +130,7 @@ class PoolFactory:
             )
         return pool_class
 
-    def _make(self, pool_class: type[Any], is_async: bool) -> Any:
+    def _connection_options(self, is_async: bool) -> dict[str, Any]:
         # As in redis-py, what the location says comes before the options.
         options = {**self._options, **self._location.options}
         if self._location.kind == "sentinel":
@@ -131,6 +140,10 @@ class PoolFactory:
         else:
             classes = CONNECTION_CLASSES[self._location.kind]
             options.setdefault("connection_class", classes[is_async])
+        return options
+
+    def _make(self, pool_class: type[Any], is_async: bool) -> Any:
+        options = self._connection_options(is_async)
         if self._location.kind == "embedded":
             options |= self._socket_options()
         self._try_options(options)

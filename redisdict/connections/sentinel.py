@@ -9,6 +9,7 @@ ends up twice in the list, and another is lost.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 import weakref
@@ -19,12 +20,14 @@ import redis.asyncio.sentinel
 import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from redisdict.connections.locations import Location
 from redisdict.pools.shared import OptimizedAsyncConnectionPool
 
-__all__ = ["AsyncSentinelRoute", "route_async_pool", "route_pool"]
+__all__ = ["AsyncSentinelRoute", "SentinelRoute", "route_async_pool", "route_pool"]
 
 #: Seconds that a sentinel has to answer, unless the options give timeouts.
 SENTINEL_TIMEOUT_S = 1.0
@@ -119,6 +122,14 @@ class SentinelRoute(redis.sentinel.SentinelConnectionPoolProxy):
                 return super().get_master_address()  # type: ignore[no-untyped-call]  # redis-py's
             except redis.sentinel.MasterNotFoundError:
                 raise _no_primary(self.service_name) from None
+
+    def quorum(self) -> int:
+        """How many sentinels have to agree that the primary is lost. SENTINEL MASTERS."""
+        with self._asking:
+            for client in self.sentinel_manager.sentinels:
+                with contextlib.suppress(RedisConnectionError, RedisTimeoutError):
+                    return int(client.sentinel_masters()[self.service_name]["quorum"])
+        raise _no_primary(self.service_name)
 
     def reset_after_fork(self) -> None:
         self._asking = threading.Lock()  # a thread that the child hasn't got may have held it
