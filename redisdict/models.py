@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 
 class BenchmarkRun(models.Model):
@@ -85,7 +86,10 @@ class BenchmarkResult(models.Model):
         FAILED = "failed", _("failed")
 
     run = models.ForeignKey(
-        BenchmarkRun, on_delete=models.CASCADE, related_name="results", verbose_name=_("run")
+        BenchmarkRun,
+        on_delete=models.CASCADE,
+        related_name="results",
+        verbose_name=pgettext_lazy("benchmark", "run"),
     )
     position = models.PositiveIntegerField(_("position"), default=0)
     table = models.CharField(_("table"), max_length=20, choices=Table.choices)
@@ -165,7 +169,7 @@ class BenchmarkProgress(models.Model):
         on_delete=models.CASCADE,
         primary_key=True,
         related_name="progress",
-        verbose_name=_("run"),
+        verbose_name=pgettext_lazy("benchmark", "run"),
     )
     fraction = models.FloatField(_("fraction done"), default=0.0)
     activity = models.CharField(_("activity"), max_length=200, blank=True)

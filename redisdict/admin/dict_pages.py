@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from redisdict.admin.stored_values import ShownKey, ShownValue, show_key, show_value, visible
 from redisdict.connections.backend import Backend
@@ -188,6 +189,11 @@ def _duration(milliseconds: int) -> str:
     days, seconds = divmod(seconds, 86_400)
     hours, seconds = divmod(seconds, 3_600)
     minutes, seconds = divmod(seconds, 60)
-    parts = [(days, _("d")), (hours, _("h")), (minutes, _("min")), (seconds, _("s"))]
+    parts = [
+        (days, pgettext("duration", "d")),
+        (hours, pgettext("duration", "h")),
+        (minutes, pgettext("duration", "min")),
+        (seconds, pgettext("duration", "s")),
+    ]
     texts = [f"{number} {unit}" for number, unit in parts if number]
-    return " ".join(texts[:2]) or f"0 {_('s')}"
+    return " ".join(texts[:2]) or f"0 {parts[-1][1]}"

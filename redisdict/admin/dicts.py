@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from redisdict import conf
 from redisdict.admin.dict_pages import BEGINNING, layout_of, list_dicts, list_items, shown_name
-from redisdict.admin.servers import SERVER_ERRORS, all_servers
+from redisdict.admin.servers import SERVER_ERRORS, all_servers, warnings
 from redisdict.admin.stored_values import show_key, show_value
 from redisdict.connections.registry import get_backend
 from redisdict.models import StoredDict
@@ -64,7 +64,7 @@ class StoredDictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in
         usable = [server.alias for server in servers if not server.problem]
         if chosen not in usable:
             chosen = usable[0] if usable else ""
-        context: dict[str, Any] = {"servers": servers, "alias": chosen}
+        context: dict[str, Any] = {"servers": servers, "warnings": warnings(), "alias": chosen}
         if chosen:
             try:
                 context["page"] = list_dicts(get_backend(chosen), _cursor(request))

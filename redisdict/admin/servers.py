@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import redis
+from django.core.checks import ERROR, CheckMessage
 from django.template.defaultfilters import filesizeformat
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -13,12 +14,13 @@ from django.utils.translation import gettext_lazy
 
 from redisdict import conf
 from redisdict.bench.identity import identify
+from redisdict.checks import check_servers_at_deployment, check_settings
 from redisdict.connections.registry import get_backend
 from redisdict.connections.requests import Operation
 from redisdict.exceptions import RedisDictError
 from redisdict.templatetags.redisdict_figures import NOTHING
 
-__all__ = ["SERVER_ERRORS", "ServerFacts", "all_servers", "server_facts"]
+__all__ = ["SERVER_ERRORS", "ServerFacts", "all_servers", "server_facts", "warnings"]
 
 #: What asking a server may raise; the texts name no password.
 SERVER_ERRORS = (RedisDictError, redis.RedisError, OSError)
@@ -52,6 +54,12 @@ class ServerFacts:
 def all_servers() -> list[ServerFacts]:
     """The server of every configured alias."""
     return [server_facts(alias) for alias in conf.aliases()]
+
+
+def warnings() -> list[CheckMessage]:
+    """What the system checks say of the settings and servers; their errors are facts already."""
+    messages = [*check_settings(None), *check_servers_at_deployment(None)]
+    return [message for message in messages if message.level < ERROR]
 
 
 def server_facts(alias: str) -> ServerFacts:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext
 
 from redisdict.bench.results import CellResult
 from redisdict.bench.spec import DICT_OPERATIONS, MODES, POOL_OPERATIONS, Table
@@ -145,7 +145,7 @@ def _columns(table: Table, rows: Iterable[ResultRow]) -> tuple[str, ...]:
 
 def _key_text(name: str, value: str | int) -> str:
     if name == "connections" and value == 0:
-        return _("default")
+        return pgettext("size of a pool", "default")
     return str(value) or NOTHING
 
 

@@ -11,6 +11,7 @@ from django.db.models import Prefetch
 from django.utils.formats import date_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from redisdict.admin.compare import VERDICT_TEXTS
 from redisdict.admin.tables import cell_label
@@ -46,7 +47,11 @@ class TrendPoint:
 
     @property
     def verdict_text(self) -> str:
-        return str(VERDICT_TEXTS[self.change.verdict]) if self.change else _("first")
+        return (
+            str(VERDICT_TEXTS[self.change.verdict])
+            if self.change
+            else pgettext("benchmark", "first")
+        )
 
 
 def trend_context(query: Mapping[str, str]) -> dict[str, Any]:
@@ -116,7 +121,7 @@ def _chart(name: str, points: list[TrendPoint]) -> Chart:
         id="trend",
         title=_("Speed of %(cell)s, run by run") % {"cell": name},
         kind="lines",
-        label_title=_("run"),
+        label_title=pgettext("benchmark", "run"),
         labels=[
             date_format(localtime(point.run.started_at), "SHORT_DATETIME_FORMAT")
             for point in points

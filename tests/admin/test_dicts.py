@@ -81,6 +81,14 @@ def test_servers_of_all_aliases(
     assert "LOCATION" in rows["broken"]["Server"]
 
 
+def test_warnings_of_the_system_checks_come_first(viewer: Client) -> None:
+    text = Page(viewer.get(LIST).content).text
+    # The servers of the tests keep nothing on disk.
+    assert "writes nothing to disk: a restart loses every dict." in text
+    assert "(redisdict.W003)" in text
+    assert text.index("1 warning") < text.index("Aliases and their servers")
+
+
 @pytest.mark.parametrize("setting", [{}, None])
 def test_without_aliases(viewer: Client, setting: Any) -> None:
     with override_settings(REDISDICT=setting, CACHES={}):
