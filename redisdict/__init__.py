@@ -1,24 +1,33 @@
-"""A persistent dict and model cache for Django on Redis-compatible servers."""
+"""A persistent dict and model cache for Django on Redis-compatible servers.
 
-from redisdict.connections.registry import (
-    aclose_all,
-    close_all,
-    get_async_client,
-    get_client,
-)
-from redisdict.exceptions import (
-    BackendUnavailable,
-    ConcurrentUpdate,
-    ConfigurationError,
-    DeserializationError,
-    NotANumberError,
-    NotDurable,
-    RedisDictError,
-    SerializationError,
-    ServerUnsupported,
-)
-from redisdict.mapping.persistent_dict import PersistentDict
+The names below are imported when they are first used, so that an installed app costs a project's
+start next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from redisdict.version import __version__
+
+if TYPE_CHECKING:
+    from redisdict.connections.registry import (
+        aclose_all,
+        close_all,
+        get_async_client,
+        get_client,
+    )
+    from redisdict.exceptions import (
+        BackendUnavailable,
+        ConcurrentUpdate,
+        ConfigurationError,
+        DeserializationError,
+        NotANumberError,
+        NotDurable,
+        RedisDictError,
+        SerializationError,
+        ServerUnsupported,
+    )
+    from redisdict.mapping.persistent_dict import PersistentDict
 
 __all__ = [
     "BackendUnavailable",
@@ -37,3 +46,23 @@ __all__ = [
     "get_async_client",
     "get_client",
 ]
+
+_HOMES = {
+    "PersistentDict": "redisdict.mapping.persistent_dict",
+    "aclose_all": "redisdict.connections.registry",
+    "close_all": "redisdict.connections.registry",
+    "get_async_client": "redisdict.connections.registry",
+    "get_client": "redisdict.connections.registry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES.get(name, "redisdict.exceptions")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
