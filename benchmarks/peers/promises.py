@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.peers.plan import BULK, CONCURRENT, SINGLE
 from benchmarks.peers.results import Measured
-from benchmarks.peers.roster import BY_HAND, DICT, PROTOCOL, REFERENCE, Kind
+from benchmarks.peers.roster import BY_HAND, DICT, PROTOCOL, REFERENCE, UNIX, Kind
 from redisdict.bench.statistics import Ratio
 
 __all__ = ["PROMISES", "Overtaken", "Promise", "kept", "overtaken"]
@@ -38,7 +38,7 @@ _ITERATION = [BULK[2].name]
 PROMISES = (
     Promise(_SYNC, _ONE_BY_ONE, DICT, REFERENCE, 1.45),
     Promise(_SYNC, _ONE_BY_ONE, DICT, BY_HAND, 0.9),
-    Promise(_SYNC, _ONE_BY_ONE, f"{DICT}, unix socket", REFERENCE, 1.9),
+    Promise(_SYNC, _ONE_BY_ONE, f"{DICT}{UNIX}", REFERENCE, 1.9),
     Promise(_SYNC, _ONE_BY_ONE, OVER_CONNECTION_POOL, REFERENCE, 1.2),
     Promise(
         _SYNC,
@@ -71,19 +71,33 @@ def kept(promise: Promise, measured: Measured) -> dict[str, Ratio]:
 
 @dataclass(frozen=True)
 class Overtaken:
-    """A peer that is faster than the dict: `ratio` times as fast."""
+    """A peer that is faster than the dict: `ratio` times as fast.
+
+    `raw_ratio` is that against the dict without a serializer, for a peer that has none either.
+    """
 
     column: str
     peer: str
     ratio: Ratio
+    raw_ratio: Ratio | None
+
+    def __str__(self) -> str:
+        text = f"{self.column}: {self.peer} is {self.ratio} times as fast"
+        if self.raw_ratio is None:
+            return text
+        return (
+            f"{text}; it has no serializer, and is {self.raw_ratio} times as fast as the raw dict"
+        )
 
 
 def overtaken(measured: Measured) -> Iterator[Overtaken]:
     """Every peer whose interval lies above the dict's speed, over the same kind of connection."""
-    peers = [client.name for client in measured.table.clients if client.kind is Kind.PEER]
     for column in measured.series:
-        for peer in peers:
-            own = f"{DICT}, unix socket" if peer.endswith("unix socket") else DICT
-            ratio = measured.ratio(column, peer, own)
-            if ratio is not None and ratio.low > 1:
-                yield Overtaken(column, peer, ratio)
+        for client in measured.table.clients:
+            transport = UNIX if client.name.endswith(UNIX) else ""
+            ratio = measured.ratio(column, client.name, f"{DICT}{transport}")
+            if client.kind is not Kind.PEER or ratio is None or ratio.low <= 1:
+                continue
+            is_bare = client.name in measured.without_serializer
+            raw_ratio = measured.ratio(column, client.name, f"{DICT}, raw{transport}")
+            yield Overtaken(column, client.name, ratio, raw_ratio if is_bare else None)

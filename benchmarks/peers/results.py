@@ -22,12 +22,14 @@ class Measured:
 
     Args:
         failures: client -> why it could not be opened.
+        without_serializer: clients that store bytes as they are.
         item_by_item: clients that got a tenth of the items in bulk.
     """
 
     table: Table
     series: dict[str, dict[str, Series]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    without_serializer: set[str] = field(default_factory=set)
     item_by_item: set[str] = field(default_factory=set)
 
     def ratio(self, column: str, client: str, other: str = REFERENCE) -> Ratio | None:

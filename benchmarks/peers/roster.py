@@ -18,6 +18,7 @@ __all__ = [
     "DICT",
     "PROTOCOL",
     "REFERENCE",
+    "UNIX",
     "Client",
     "Kind",
     "async_clients",
@@ -29,6 +30,9 @@ __all__ = [
 REFERENCE = "redis-py"
 
 DICT = "PersistentDict"
+
+#: How the names of rows over a unix socket end.
+UNIX = ", unix socket"
 
 BY_HAND = "redis-py Connection and hiredis by hand"
 
@@ -58,17 +62,17 @@ def sync_clients(*, is_hash: bool) -> list[Client]:
     bare = BareHash if is_hash else BareKeys
     return [
         *bulk_clients(is_hash=is_hash),
-        _ours(f"{DICT}, unix socket", openers.persistent_dict(is_hash=is_hash, is_unix=True)),
+        _ours(f"{DICT}{UNIX}", openers.persistent_dict(is_hash=is_hash, is_unix=True)),
         _ours(
-            f"{DICT}, raw, unix socket",
+            f"{DICT}, raw{UNIX}",
             openers.persistent_dict(is_hash=is_hash, is_unix=True, serializer="raw"),
         ),
         *(
             _ours(f"redis-py over our {pool.__name__}", openers.redis_py(commands, pool))
             for pool in (pools.ConnectionPool, pools.BlockingConnectionPool)
         ),
-        _peer(f"{REFERENCE}, unix socket", openers.redis_py_unix(commands)),
-        _limit("socket and hiredis, unix socket", openers.sockets(bare, is_unix=True)),
+        _peer(f"{REFERENCE}{UNIX}", openers.redis_py_unix(commands)),
+        _limit(f"socket and hiredis{UNIX}", openers.sockets(bare, is_unix=True)),
     ]
 
 

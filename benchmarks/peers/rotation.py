@@ -90,6 +90,8 @@ def _open_all(
             continue
         stores[client.name] = store
         stack.callback(_close, store, loop)
+        if not store.stores_text:
+            measured.without_serializer.add(client.name)
         if store.is_item_by_item:
             measured.item_by_item.add(client.name)
     return stores

@@ -102,9 +102,7 @@ def _promises(results: Sequence[Measured]) -> Iterator[str]:
 
 def _overtaken(results: Sequence[Measured]) -> Iterator[str]:
     lines = [
-        f"- {measured.table.title}, {one.column}: {one.peer} is {one.ratio} times as fast"
-        for measured in results
-        for one in overtaken(measured)
+        f"- {measured.table.title}, {one}" for measured in results for one in overtaken(measured)
     ]
     yield from lines or ["None, in no column."]
 
