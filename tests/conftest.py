@@ -5,6 +5,7 @@ Tests share servers, so each takes its keys under a `key_prefix` of its own.
 
 import os
 import secrets
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,13 @@ import pytest
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import Family, Program, ProgramMissing, find_program
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
+
+
+def pytest_configure() -> None:
+    # A shell starts what it puts in the background with SIGINT ignored, and so would be every
+    # program that a test starts in order to interrupt it.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def program_for_tests(family: Family) -> Program:

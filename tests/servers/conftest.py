@@ -57,11 +57,11 @@ class PythonProcess:
     def finish(self) -> int:
         """Close its input, which lets it end by itself; its exit status."""
         self.close_input()
-        return self._process.wait(10)
+        return self._process.wait(30)
 
     def end_by(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
-        self._process.wait(10)
+        self._process.wait(30)
 
 
 @pytest.fixture
