@@ -13,12 +13,17 @@ from redisdict.bench.plan import Group
 from redisdict.bench.results import CellResult, CellStatus
 from redisdict.bench.series import Series, ratio_between
 from redisdict.bench.spec import ASYNC, DEFAULT_POOL, POOLS, Cell, Table
-from redisdict.bench.statistics import Ratio, drift, judge, margin, noise_floor, relative_spread
+from redisdict.bench.statistics import (
+    LEAST_ROUNDS,
+    Ratio,
+    drift,
+    judge,
+    margin,
+    noise_floor,
+    relative_spread,
+)
 
 __all__ = ["cell_result", "comparisons", "group_noise_floor", "twin_ratios"]
-
-#: Fewer rounds than this give no figure: they were interrupted or failed too early.
-LEAST_ROUNDS = 6
 
 #: What kind of comparison, the left cell, and the right one if it was measured.
 _Pair = tuple[str, Cell, Cell | None]
@@ -38,7 +43,7 @@ def cell_result(
     placement = own.placement
     times = own.times_at(placement)
     if len(times) < LEAST_ROUNDS:
-        reason = f"interrupted after {len(times)} rounds; at least {LEAST_ROUNDS} make a figure"
+        reason = f"ended after {len(times)} rounds; at least {LEAST_ROUNDS} make a figure"
         return CellResult.without_figures(cell, CellStatus.UNAVAILABLE, reason)
     reference = group.references.get(cell)
     ratio = _ratio(series, cell, reference)

@@ -16,6 +16,7 @@ from typing import Protocol
 from redisdict.bench.errors import CELL_ERRORS, WrongReply, describe
 from redisdict.bench.series import MOVED, Block, Failure, Series, ratio_between
 from redisdict.bench.spec import Cell, Precision
+from redisdict.bench.statistics import LEAST_ROUNDS
 
 __all__ = ["Clock", "OpenCell", "Rounds", "quiet_collector"]
 
@@ -129,6 +130,8 @@ class Rounds:
 
     def _is_enough(self, done: int, elapsed_s: float) -> bool:
         wanted = self._precision
+        if done < LEAST_ROUNDS:
+            return False
         if done < wanted.min_rounds:
             return elapsed_s >= 2 * wanted.seconds
         if elapsed_s >= wanted.seconds:

@@ -115,7 +115,8 @@ class Precision:
 
     Every cell's interval is within `half_width` of its ratio (0.01 is ±1 %), or `max_rounds` are
     done, or the share of the run's `seconds` is used up. It is never before `min_rounds`, except
-    that no group of cells takes more than twice its share.
+    that a group of cells that has had twice its share ends with however many it has, if these are
+    enough for a figure at all.
     """
 
     min_rounds: int

@@ -15,6 +15,7 @@ from functools import lru_cache
 
 __all__ = [
     "CONFIDENCE",
+    "LEAST_ROUNDS",
     "SAME_WITHIN",
     "Ratio",
     "Verdict",
@@ -44,8 +45,8 @@ LEAST_CLUSTERS = 4
 #: How much two processes of one server program may differ in speed, for as long as they live.
 PROCESS_LUCK = 0.01
 
-#: Fewer rounds than this are no cluster of their own.
-LEAST_ROUNDS_OF_CLUSTER = 6
+#: Fewer rounds than this have no interval, and so they are no figure and no cluster.
+LEAST_ROUNDS = 6
 
 #: Two things are called the same only when the whole interval lies this close to 1.
 SAME_WITHIN = 0.05
@@ -118,9 +119,7 @@ def clustered_interval(
     for value, cluster in zip(values, clusters, strict=True):
         by_cluster.setdefault(cluster, []).append(value)
     medians = [
-        statistics.median(group)
-        for group in by_cluster.values()
-        if len(group) >= LEAST_ROUNDS_OF_CLUSTER
+        statistics.median(group) for group in by_cluster.values() if len(group) >= LEAST_ROUNDS
     ]
     if len(medians) < LEAST_CLUSTERS:
         return None

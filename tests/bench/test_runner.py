@@ -12,6 +12,7 @@ from redisdict.bench.errors import WrongReply
 from redisdict.bench.runner import WARM_UP_ROUNDS, Clock, OpenCell, Rounds, quiet_collector
 from redisdict.bench.series import MOVED, Block, ratio_between
 from redisdict.bench.spec import Cell, Precision, Table
+from redisdict.bench.statistics import LEAST_ROUNDS
 from redisdict.exceptions import BackendUnavailable
 
 
@@ -175,6 +176,20 @@ def test_twice_its_share_is_the_end_even_before_the_least_rounds() -> None:
     ).run()
     # 5 s of warming up and 7 rounds make 12 s.
     assert len(series[cell.cell].times) == 7
+
+
+def test_no_time_is_too_short_for_a_figure() -> None:
+    world = World()
+    cell = FakeCell(world, "a", lambda _visit: 100_000_000)  # 1 s a block
+    open_cells: list[OpenCell] = [cell]
+    series = Rounds(
+        open_cells,
+        {},
+        Precision(min_rounds=50, max_rounds=5000, seconds=1),
+        rng=random.Random(1),
+        clock=world.clock,
+    ).run()
+    assert len(series[cell.cell].times) == LEAST_ROUNDS
 
 
 def test_stopping_keeps_what_was_measured() -> None:
