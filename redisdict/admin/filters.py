@@ -45,7 +45,7 @@ class ServiceFilter(SimpleListFilter):
         # The names are in a small JSON list of each run; asking the results for them would read
         # the figures of every run.
         lists = BenchmarkRun.objects.order_by().values_list("services", flat=True)
-        names = {service["title"] for services in lists for service in services}
+        names = {one["title"] for services in lists for one in services if not one["reason"]}
         return [(name, name) for name in sorted(names)]
 
     def queryset(

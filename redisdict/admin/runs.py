@@ -32,7 +32,7 @@ class BenchmarkRunAdmin(RunViews):
         "status",
         "warning_count",
         "noise",
-        "is_baseline",
+        "baseline",
         "service_names",
         "commit",
         "machine",
@@ -58,11 +58,15 @@ class BenchmarkRunAdmin(RunViews):
 
     @admin.display(description=_("services"))
     def service_names(self, run: BenchmarkRun) -> str:
-        return ", ".join(service["title"] for service in run.services)
+        return ", ".join(service["title"] for service in run.services if not service["reason"])
 
     @admin.display(description=_("noise floor"), ordering="noise_floor")
     def noise(self, run: BenchmarkRun) -> str:
         return percent(run.noise_floor)
+
+    @admin.display(description=_("baseline"), ordering="is_baseline")
+    def baseline(self, run: BenchmarkRun) -> str:
+        return gettext("yes") if run.is_baseline else ""
 
     @admin.display(description=_("warnings"))
     def warning_count(self, run: BenchmarkRun) -> int:

@@ -20,12 +20,9 @@ __all__ = ["TITLES", "ResultRow", "ResultTable", "cell_label", "result_tables"]
 KEY_FIELDS: dict[Table, tuple[str, ...]] = {
     Table.POOLS: ("service", "mode", "pool"),
     Table.DICT: ("service", "variant"),
-    Table.CONCURRENCY: ("service", "mode", "pool", "concurrency", "connections"),
+    Table.CONCURRENCY: ("service", "mode", "pool", "variant", "concurrency", "connections"),
     Table.WORKLOADS: ("service", "operation"),
 }
-
-#: Which field of a result says its column. A dozen further workloads would be too wide a table.
-COLUMN_FIELDS: dict[Table, str] = {Table.WORKLOADS: "mode"}
 
 TITLES: dict[Table, Promise] = {
     Table.POOLS: gettext_lazy("Services and pools"),
@@ -49,7 +46,7 @@ STATUS_TEXTS = dict(BenchmarkResult.Status.choices)
 FIELD_TITLES = {column.name: column.verbose_name for column in BenchmarkResult._meta.fields}
 
 #: Fields that a table needn't show when all of its rows agree on them.
-SHOWN_IF_DIFFERENT = {(Table.DICT, "service"), (Table.WORKLOADS, "pool")}
+SHOWN_IF_DIFFERENT = {(Table.DICT, "service"), (Table.CONCURRENCY, "variant")}
 
 
 @dataclass
@@ -113,7 +110,6 @@ def result_tables(results: Iterable[CellResult]) -> list[ResultTable]:
 
 
 def _table(table: Table, results: Sequence[CellResult]) -> ResultTable:
-    column_field = COLUMN_FIELDS.get(table, "operation")
     key_fields = tuple(
         name
         for name in KEY_FIELDS[table]
@@ -125,7 +121,7 @@ def _table(table: Table, results: Sequence[CellResult]) -> ResultTable:
         key = tuple(getattr(result, name) for name in key_fields)
         row = rows.setdefault(key, ResultRow(key))
         if result.operation:
-            row.cells[getattr(result, column_field)] = result
+            row.cells[_column(result)] = result
         else:
             row.whole = result
     return ResultTable(
@@ -137,6 +133,15 @@ def _table(table: Table, results: Sequence[CellResult]) -> ResultTable:
     )
 
 
+def _column(result: CellResult) -> str:
+    """The heading that a result stands under."""
+    if result.table == Table.WORKLOADS:  # their dozen operations would be too wide a table
+        return result.mode
+    if result.table == Table.CONCURRENCY:  # where Get of a dict stands under GET of redis-py
+        return result.operation.upper()
+    return result.operation
+
+
 def _columns(table: Table, rows: Iterable[ResultRow]) -> tuple[str, ...]:
     present = dict.fromkeys(column for row in rows for column in row.cells)
     ordered = [name for name in COLUMN_ORDER[table] if name in present]
@@ -146,6 +151,8 @@ def _columns(table: Table, rows: Iterable[ResultRow]) -> tuple[str, ...]:
 def _key_text(name: str, value: str | int) -> str:
     if name == "connections" and value == 0:
         return pgettext("size of a pool", "default")
+    if name == "variant" and not value:
+        return "redis-py"
     return str(value) or NOTHING
 
 
@@ -153,6 +160,8 @@ def cell_label(result: CellResult) -> str:
     """One cell in words, its parts set apart so that a chart can break the line there."""
     parts = [result.service, result.variant or f"{result.mode} {result.pool}"]
     if result.concurrency > 1:
+        if result.variant:
+            parts.append(result.pool)
         parts.append(
             _("%(workers)d workers, %(connections)d connections")
             % {"workers": result.concurrency, "connections": result.connections}

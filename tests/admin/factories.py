@@ -22,6 +22,18 @@ FIRST_DAY = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 SERVICES = ("Standard Redis", "Valkey")
 
+AVAILABLE = [
+    {"title": title, "source": "started for this run", "address": "", "reason": ""}
+    for title in SERVICES
+]
+
+MISSING = {
+    "title": "Dragonfly",
+    "source": "not available",
+    "address": "",
+    "reason": "no program `dragonfly`; install it or give its address with --url",
+}
+
 WARNING = {
     "name": "noise-floor",
     "text": "Two copies of the reference differ by 3.1%.",
@@ -51,7 +63,7 @@ def make_run(results: Sequence[BenchmarkResult] | None = None, **fields: Any) ->
         "finished_at": FIRST_DAY + timedelta(seconds=83),
         "commit": "0123456789ab",
         "machine": "Linux x86_64, Test CPU, 2 CPUs",
-        "services": [{"title": title, "source": "started", "reason": ""} for title in SERVICES],
+        "services": [*AVAILABLE, MISSING],
         "noise_floor": 0.0123,
         "spec": {"preset": "quick", "seed": 1, "precision": {"min_rounds": 30}},
         "environment": {
@@ -90,7 +102,7 @@ def measured_results() -> list[BenchmarkResult]:
             table=Table.POOLS,
             service="Dragonfly",
             status=BenchmarkResult.Status.UNAVAILABLE,
-            reason="no program `dragonfly`; install it or give its address with --url",
+            reason=MISSING["reason"],
         )
     )
     results += [
@@ -142,7 +154,7 @@ def make_runs(count: int, results_each: int) -> None:
             finished_at=FIRST_DAY + timedelta(days=number, minutes=5),
             commit=f"{number:012x}",
             machine=f"Machine {number % 3}",
-            services=[{"title": title, "source": "started", "reason": ""} for title in SERVICES],
+            services=[*AVAILABLE, MISSING],
             noise_floor=0.01,
             warnings=[WARNING],
         )

@@ -40,7 +40,7 @@ def test_columns_of_the_list(viewer: Client) -> None:
         "Status": "finished",
         "Warnings": "1",
         "Noise floor": "1.2 %",
-        "Baseline": "",
+        "Baseline": "yes",
         "Services": "Standard Redis, Valkey",
         "Commit": "0123456789ab",
         "Machine": "Linux x86_64, Test CPU, 2 CPUs",

@@ -148,6 +148,28 @@ def test_pools_under_concurrency(viewer: Client) -> None:
     ]
 
 
+def test_dicts_under_concurrency_have_rows_beside_those_of_redis_py(viewer: Client) -> None:
+    common = {"service": "Valkey", "mode": "ASYNC", "pool": "AsyncConnectionPool"}
+    common |= {"concurrency": 50, "connections": 5}
+    run = make_run(
+        [
+            make_result(Table.CONCURRENCY, operation="GET", **common),
+            make_result(
+                Table.CONCURRENCY,
+                operation="Get",
+                variant="Async (HSET)",
+                ops_per_second=20_000.0,
+                **common,
+            ),
+        ]
+    )
+    rows = page_of(viewer, run).rows("Pool", "Variant", "GET (ops/s)")
+    assert [(row["Variant"], row["GET (ops/s)"].split()[0]) for row in rows] == [
+        ("redis-py", "10,000"),
+        ("Async (HSET)", "20,000"),
+    ]
+
+
 def test_further_workloads_have_a_row_each(viewer: Client) -> None:
     run = make_run(
         [
