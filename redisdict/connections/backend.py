@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from typing import Any, cast
 
 import redis
 import redis.asyncio
@@ -19,6 +19,7 @@ import redis.asyncio
 from redisdict.conf import AliasConfig
 from redisdict.connections.async_driver import AsyncDriver
 from redisdict.connections.capabilities import Capabilities
+from redisdict.connections.cluster import AsyncClusterDriver, Cluster, ClusterDriver
 from redisdict.connections.durability import Durability, GuardedDriver
 from redisdict.connections.factory import PoolFactory
 from redisdict.connections.sync_driver import SyncDriver
@@ -48,8 +49,13 @@ class Backend:
         self._pool: redis.ConnectionPool | None = None
         self._loops: dict[asyncio.AbstractEventLoop, _LoopPool] = {}
         self.capabilities = Capabilities()
-        self.driver = SyncDriver(self)
-        self.async_driver = AsyncDriver(self)
+        self.driver: SyncDriver | ClusterDriver = SyncDriver(self)
+        self.async_driver: AsyncDriver | AsyncClusterDriver = AsyncDriver(self)
+        self.cluster: Cluster | None = None
+        if self.factory.location.kind == "cluster":
+            self.cluster = Cluster(self, Backend)
+            self.driver = ClusterDriver(self.cluster)
+            self.async_driver = AsyncClusterDriver(self.cluster)
 
     def __repr__(self) -> str:
         return f"<Backend {self.config.alias!r}>"
@@ -90,7 +96,12 @@ class Backend:
         return entry
 
     def client(self) -> redis.Redis:
-        """A redis-py client over the pool for threads."""
+        """A redis-py client over the pool for threads.
+
+        Of a Cluster it is a `redis.RedisCluster`, which connects at once, with pools of its own.
+        """
+        if self.cluster is not None:
+            return cast(redis.Redis, self.factory.make_cluster_client())
         return redis.Redis(connection_pool=self.pool())
 
     def async_client(self) -> redis.asyncio.Redis:
@@ -138,12 +149,16 @@ class Backend:
 
         A pool borrowed from django-redis is left alone: it isn't ours.
         """
+        for node in self.cluster.nodes if self.cluster else ():
+            node.close()
         pool, self._pool = self._pool, None
         if pool is not None and not self.factory.is_borrowed:
             pool.disconnect()
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop; the next use opens new ones."""
+        for node in self.cluster.nodes if self.cluster else ():
+            await node.aclose()
         entry = self._loops.get(asyncio.get_running_loop())
         if entry is not None:
             await entry.aclose()

@@ -17,6 +17,7 @@ from redis.asyncio.connection import (
 from redis.asyncio.connection import (
     UnixDomainSocketConnection as AsyncUnixDomainSocketConnection,
 )
+from redis.cluster import ClusterNode
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 
 from redisdict.conf import AliasConfig
@@ -55,11 +56,6 @@ class PoolFactory:
         else:
             assert config.location is not None  # conf has checked it
             self._location = parse_location(config.location, f'{self._where}["LOCATION"]')
-        if self._location.kind == "cluster":
-            raise ConfigurationError(
-                f'{self._where}["LOCATION"] is a cluster, which this version of redisdict'
-                " can't use yet; name one server, or sentinels (redis+sentinel://)."
-            )
 
     @property
     def location(self) -> Location:
@@ -82,6 +78,7 @@ class PoolFactory:
         return seconds
 
     def make_pool(self) -> redis.ConnectionPool:
+        self._refuse_cluster()
         if self._config.cache is not None:
             return borrowed.pool(self._config.cache)
         pool_class = self._pool_class("POOL_CLASS", redis.ConnectionPool)
@@ -94,11 +91,21 @@ class PoolFactory:
         self,
     ) -> tuple[redis.asyncio.ConnectionPool, sentinel.AsyncSentinelRoute | None]:
         """The pool, and the route to the primary that has to be closed with it, if any."""
+        self._refuse_cluster()
         pool_class = self._pool_class("ASYNC_POOL_CLASS", redis.asyncio.ConnectionPool)
         pool: redis.asyncio.ConnectionPool = self._make(pool_class, is_async=True)
         if self._location.kind != "sentinel":
             return pool, None
         return pool, sentinel.route_async_pool(pool, self._location, self._options)
+
+    def make_cluster_client(self) -> redis.RedisCluster:
+        nodes = [ClusterNode(host, port) for host, port in self._location.nodes]
+        options = {
+            name: value
+            for name, value in {**self._options, **self._location.options}.items()
+            if name not in POOL_OPTIONS
+        }
+        return redis.RedisCluster(startup_nodes=nodes, ssl=self._location.is_tls, **options)
 
     def verify(self) -> None:
         """Find mistakes in the pool classes and options now; connects and starts nothing."""
@@ -113,6 +120,13 @@ class PoolFactory:
         """Start the embedded server again if it is gone. Other servers are not ours to start."""
         if self._location.kind == "embedded":
             self._socket_options()
+
+    def _refuse_cluster(self) -> None:
+        if self._location.kind == "cluster":
+            raise ConfigurationError(
+                f"{self._where} is a cluster, which has a pool for each node and none for all of"
+                " them; use a dict, or a client of redis-py's own (redis.RedisCluster)."
+            )
 
     def _pool_class(self, key: str, base: type[Any]) -> type[Any]:
         path = self._config.pool_class if key == "POOL_CLASS" else self._config.async_pool_class
@@ -138,7 +152,10 @@ class PoolFactory:
                 "connection_class", sentinel.connection_class(self._location, is_async)
             )
         else:
-            classes = CONNECTION_CLASSES[self._location.kind]
+            kind = self._location.kind
+            if kind == "cluster":  # for the nodes
+                kind = "tls" if self._location.is_tls else "tcp"
+            classes = CONNECTION_CLASSES[kind]
             options.setdefault("connection_class", classes[is_async])
         return options
 

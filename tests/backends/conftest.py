@@ -16,7 +16,7 @@ import pytest
 
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import Family, Program, ProgramMissing, find_program, program_at
-from redisdict.servers.topologies import SentinelTopology
+from redisdict.servers.topologies import ClusterTopology, SentinelTopology
 from tests.conftest import program_for_tests
 from tests.mapping.conftest import backend, face, hset_enabled, make, mapping
 
@@ -48,6 +48,12 @@ def behind_sentinels(program: Program) -> Iterator[str]:
         yield topology.location
 
 
+@contextmanager
+def in_a_cluster(program: Program) -> Iterator[str]:
+    with ClusterTopology(program) as topology:
+        yield topology.location
+
+
 def unpackaged(family: Family) -> AbstractContextManager[str] | None:
     """A server that no package brings: at an address from the environment, or on PATH."""
     address = os.environ.get(f"REDISDICT_TEST_{family.upper()}")
@@ -67,6 +73,8 @@ SERVERS: dict[str, Callable[[], AbstractContextManager[str] | None]] = {
     "valkey-8.0": lambda: alone(fetched("valkey-8.0")),
     "sentinel-redis": lambda: behind_sentinels(program_for_tests("redis")),
     "sentinel-valkey": lambda: behind_sentinels(program_for_tests("valkey")),
+    "cluster-redis": lambda: in_a_cluster(program_for_tests("redis")),
+    "cluster-valkey": lambda: in_a_cluster(program_for_tests("valkey")),
 }
 UNPACKAGED: dict[str, Callable[[], AbstractContextManager[str] | None]] = {
     "keydb": lambda: unpackaged("keydb"),

@@ -199,7 +199,6 @@ def test_what_cannot_be_borrowed_is_named(caches: dict[str, Any], message: str) 
         ),
         ({"OPTIONS": {"max_conections": 3}}, r"don't take: .*max_conections"),
         ({"OPTIONS": {"max_connections": "x"}}, r'\["OPTIONS"\] can\'t be used'),
-        ({"LOCATION": "redis+cluster://h:1"}, r"is a cluster"),
     ],
 )
 def test_a_mistake_is_named_at_first_use(

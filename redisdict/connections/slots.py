@@ -1,0 +1,48 @@
+"""Which slot of a Cluster a request belongs to, and which node has which slots."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, TypeAlias, cast
+
+from redis.crc import key_slot
+
+from redisdict.connections.requests import Batch, Command
+
+__all__ = ["Address", "nodes_by_slot", "slot_of"]
+
+Address: TypeAlias = tuple[str, int]
+
+#: Commands that name no key, and so can be sent to any node.
+KEYLESS = frozenset(b"CLUSTER COMMAND CONFIG DBSIZE HELLO INFO PING WAIT WAITAOF".split())
+
+#: Where the key stands in the commands that don't have it right behind their name.
+POSITIONS = {b"EVAL": 3, b"EVALSHA": 3, b"MEMORY": 2, b"SCAN": 3}
+
+
+def slot_of(request: Command | Batch) -> int | None:
+    """The slot of a request's keys; None when it names no key.
+
+    All keys of one dict lie in one slot, by their hash tag. A SCAN is for the items of one dict,
+    whose tag stands in the pattern; so that node has all of them.
+    """
+    commands = request.commands if isinstance(request, Batch) else [request]
+    for command in commands:
+        name = command[0]
+        if name in KEYLESS:
+            continue
+        key = cast(bytes, command[POSITIONS.get(cast(bytes, name), 1)])
+        if name == b"SCAN":
+            key = re.sub(rb"\\(.)", rb"\1", key, flags=re.DOTALL)
+        return key_slot(key)
+    return None
+
+
+def nodes_by_slot(reply: Sequence[Any], asked: Address) -> dict[int, Address]:
+    """The primary of each slot, from the reply to CLUSTER SLOTS of the node at `asked`."""
+    nodes: dict[int, Address] = {}
+    for first, last, primary, *_ in reply:
+        host = primary[0].decode() if primary[0] else asked[0]
+        nodes.update(dict.fromkeys(range(first, last + 1), (host, int(primary[1]))))
+    return nodes

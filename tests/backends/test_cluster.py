@@ -1,0 +1,135 @@
+"""A Cluster in use: slots moved, a primary killed, and where a dict's keys lie."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from redis.crc import key_slot
+
+from redisdict import BackendUnavailable, ConfigurationError, PersistentDict
+from redisdict.conf import parse_alias
+from redisdict.connections.backend import Backend
+from redisdict.connections.requests import Batch, Once
+from redisdict.connections.slots import nodes_by_slot, slot_of
+from redisdict.servers.process import ServerProcess
+from redisdict.servers.topologies import ClusterTopology
+from tests.backends.load import Load, under_load
+from tests.conftest import program_for_tests
+
+OPTIONS = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
+
+
+@pytest.fixture(scope="module")
+def topology() -> Iterator[ClusterTopology]:
+    program = program_for_tests("valkey")
+    with ClusterTopology(program, replicas_each=1, node_timeout_ms=1000) as made:
+        yield made
+
+
+@pytest.fixture
+def backend(
+    topology: ClusterTopology, alias_for: Callable[..., dict[str, Any]]
+) -> Iterator[Backend]:
+    made = Backend(parse_alias("test", alias_for(topology.location, OPTIONS=OPTIONS)))
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("request_", "key"),
+    [
+        ((b"GET", b"p:k:{d}:x"), b"d"),
+        (Once((b"INCR", b"p:k:{d}:{e}")), b"d"),
+        ((b"EVALSHA", b"digest", 3, b"p:h:{d}", b"p:f:{d}", b"p:t:{d}"), b"d"),
+        ((b"MEMORY", b"USAGE", b"p:h:{d}"), b"d"),
+        ((b"SCAN", b"0", b"MATCH", rb"p\[:k:{a\*b}:*", b"COUNT", 10), b"a*b"),
+        (Batch([(b"INFO",), (b"GET", b"p:k:{d}:x")]), b"d"),
+        ((b"INFO",), None),
+        (Batch([(b"WAIT", 1, 0)]), None),
+    ],
+)
+def test_the_slot_of_a_request(request_: Any, key: bytes | None) -> None:
+    assert slot_of(request_) == (None if key is None else key_slot(key))
+
+
+def test_the_nodes_of_slots() -> None:
+    reply = [
+        [0, 1, [b"h1", 7000, b"id", []], [b"h2", 7001, b"id", []]],
+        [2, 2, [None, 7002, b"id", []]],
+    ]
+    nodes = {0: ("h1", 7000), 1: ("h1", 7000), 2: ("asked", 7002)}
+    assert nodes_by_slot(reply, ("asked", 1)) == nodes
+
+
+def node_of(topology: ClusterTopology, slot: int) -> ServerProcess:
+    alive = next(member for member in topology.members if member.is_running)
+    with alive.client() as client:
+        client.response_callbacks.clear()
+        reply: Any = client.execute_command("CLUSTER", "SLOTS")
+    _, port = nodes_by_slot(reply, ("127.0.0.1", alive.port))[slot]
+    return next(member for member in topology.members if member.port == port)
+
+
+def move_slot(topology: ClusterTopology, slot: int) -> None:
+    """Move a slot with all its keys to another node, as a resharding does."""
+    source = node_of(topology, slot)
+    target = next(node for node in topology.primaries if node is not source)
+    with source.client() as giver, target.client() as taker:
+        source_id, target_id = (each.execute_command("CLUSTER", "MYID") for each in (giver, taker))
+        taker.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
+        giver.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+        while keys := giver.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 10):
+            giver.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+            time.sleep(0.01)  # so that the dict is used while it is in two places
+        for client in (taker, giver):
+            client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+
+
+def test_slots_move_under_load(topology: ClusterTopology, backend: Backend) -> None:
+    with under_load(Load(backend)) as load:
+        for worker in ("thread-0", "thread-1", "task-0", "task-1"):
+            load.wait_for_acks_after(time.monotonic())
+            move_slot(topology, key_slot(worker.encode()))
+        load.wait_for_acks_after(time.monotonic())
+    assert load.errors == []
+    load.check(is_durable=True)
+
+
+def test_a_primary_is_killed_under_load(
+    topology: ClusterTopology, alias_for: Callable[..., dict[str, Any]]
+) -> None:
+    values = alias_for(topology.location, OPTIONS=OPTIONS, DURABLE="replicas", RETRY_FOR=15)
+    backend = Backend(parse_alias("test", values))
+    lost = node_of(topology, key_slot(b"thread-0"))
+    with under_load(Load(backend, pause_s=0.01)) as load:
+        load.wait_for_acks_after(time.monotonic())
+        lost.kill()
+        while node_of(topology, key_slot(b"thread-0")) is lost:
+            time.sleep(0.1)
+        time.sleep(1)
+        lost.start()
+        load.wait_for_acks_after(time.monotonic())
+    load.check(is_durable=True)
+    assert all(error.outcome_unknown for error in load.errors)
+    backend.close()
+
+
+def test_no_node_is_an_error(alias_for: Callable[..., dict[str, Any]]) -> None:
+    location = "redis+cluster://:secret@127.0.0.1:1,127.0.0.1:2"
+    backend = Backend(parse_alias("test", alias_for(location, RETRY_FOR=0.1)))
+    d: PersistentDict[str, int] = PersistentDict("d", backend)
+    with pytest.raises(BackendUnavailable, match=r"redis\+cluster://127.0.0.1:1,") as caught:
+        d.incr("a")
+    assert not caught.value.outcome_unknown
+    assert "secret" not in str(caught.value)
+    with pytest.raises(BackendUnavailable):
+        asyncio.run(d.aincr("a"))
+
+
+def test_a_cluster_has_no_single_pool(backend: Backend) -> None:
+    with pytest.raises(ConfigurationError, match="which has a pool for each node"):
+        backend.pool()
