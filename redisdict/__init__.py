@@ -28,12 +28,17 @@ if TYPE_CHECKING:
         ServerUnsupported,
     )
     from redisdict.mapping.persistent_dict import PersistentDict
+    from redisdict.modelcache.managers import CachedManager, CachedQuerySet
+    from redisdict.modelcache.model_dict import ModelDict
 
 __all__ = [
     "BackendUnavailable",
+    "CachedManager",
+    "CachedQuerySet",
     "ConcurrentUpdate",
     "ConfigurationError",
     "DeserializationError",
+    "ModelDict",
     "NotANumberError",
     "NotDurable",
     "PersistentDict",
@@ -48,6 +53,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CachedManager": "redisdict.modelcache.managers",
+    "CachedQuerySet": "redisdict.modelcache.managers",
+    "ModelDict": "redisdict.modelcache.model_dict",
     "PersistentDict": "redisdict.mapping.persistent_dict",
     "aclose_all": "redisdict.connections.registry",
     "close_all": "redisdict.connections.registry",

@@ -1,3 +1,5 @@
+import sys
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
@@ -11,3 +13,7 @@ class RedisDictConfig(AppConfig):
         from redisdict import checks
 
         checks.register_all()
+        # Only a project that has made a ModelDict has imported this.
+        signals = sys.modules.get("redisdict.modelcache.signals")
+        if signals is not None:
+            signals.connect_all()

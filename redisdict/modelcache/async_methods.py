@@ -1,0 +1,118 @@
+"""The methods of `ModelDict` for tasks: the same operations, run by the async driver.
+
+Each does what the method without the `a` does. The database is asked in Django's thread for
+synchronous code, where its connections are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.db import models
+
+from redisdict.mapping.layout import slices
+from redisdict.modelcache.outages import UNREACHED
+from redisdict.modelcache.sync_methods import WARM_CHUNK, SyncMethods
+from redisdict.modelcache.tally import CacheStats
+from redisdict.modelcache.views import View
+from redisdict.modelcache.walking import Walk
+
+__all__ = ["AsyncMethods"]
+
+M = TypeVar("M", bound=models.Model)
+
+
+class AsyncMethods(SyncMethods[M], Generic[M]):
+    """The async twins, under the same names with an `a` before them."""
+
+    async def agetitem(self, key: Any) -> M:
+        """`d[key]`, with its KeyError."""
+        found = await self._afind(key)
+        if found is None:
+            raise KeyError(key)
+        return found
+
+    async def acontains(self, key: Any) -> bool:
+        return await self._afind(key) is not None
+
+    async def aget(self, key: Any, default: Any = None) -> Any:
+        found = await self._afind(key)
+        return default if found is None else found
+
+    async def aget_many(self, keys: Iterable[Any]) -> dict[Any, M]:
+        return await self._aread(self._view(), list(dict.fromkeys(keys)))
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        async for key, _ in self.aitems():
+            yield key
+
+    async def aitems(self) -> AsyncIterator[tuple[Any, M]]:
+        view = self._view()
+        walk = Walk(view.table)
+        while not walk.is_over:
+            rows = await view.table.backend.async_driver.run(walk.next_page())
+            if view.table.changed_by:
+                pks = [row.pk for row in rows]
+                rows = list((await sync_to_async(view.by_pk.ask_database)(pks)).values())
+            for row in rows:
+                if (key := self._key_of(row)) is not None:
+                    yield key, row
+
+    async def awarm(self, rows: models.QuerySet[M]) -> int:
+        view = self._view().by_pk
+        chosen = rows.using(view.table.database).values_list("pk", flat=True)
+        pks = [pk async for pk in chosen]
+        found = [await self._aread(view, chunk) for chunk in slices(pks, WARM_CHUNK)]
+        return sum(map(len, found))
+
+    async def ainvalidate(self, *keys: Any) -> None:
+        await sync_to_async(self.invalidate)(*keys)
+
+    async def aclear(self) -> None:
+        await sync_to_async(self.clear)()
+
+    async def astats(self) -> CacheStats:
+        table = self._view().table
+        return await table.backend.async_driver.run(table.tally.total())
+
+    async def _afind(self, key: Any) -> M | None:
+        view = self._view()
+        if view.by_pk is not view or not await self._amay_use_server(view):
+            return (await self._aread(view, [key])).get(key)
+        driver = view.table.backend.async_driver
+        request = view.first_request(key, view.lease_ms)
+        try:
+            answers = await driver.ask(*request)
+            found = view.hit(answers)
+            if found is None:
+                found = await driver.run(view.go_on(key, sync_to_async, request, answers))
+        except UNREACHED as error:
+            self._note_failure(view, error)
+            found = (await sync_to_async(view.ask_database)([key])).get(key)
+        return found
+
+    async def _aread(self, view: View[M], keys: Sequence[Any]) -> dict[Any, M]:
+        if await self._amay_use_server(view):
+            try:
+                return await view.table.backend.async_driver.run(view.find(keys, sync_to_async))
+            except UNREACHED as error:
+                self._note_failure(view, error)
+        return await sync_to_async(view.ask_database)(keys)
+
+    async def _amay_use_server(self, view: View[M]) -> bool:
+        table = view.table
+        # Whose thread this task's queries will run in isn't known here, so a transaction of any
+        # thread that has changed the table counts as the task's own.
+        if table.changed_by:
+            return False
+        if table.outages.is_calm:
+            return True
+        if table.outages.is_resting and self._serves_when_down:
+            return False
+        try:
+            return await table.backend.async_driver.run(table.outages.recover())
+        except UNREACHED as error:
+            self._note_failure(view, error)
+            return False

@@ -1,0 +1,87 @@
+"""How rows are asked of the database, and whether what it gave may be kept for others."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.expressions import RawSQL
+
+from redisdict.modelcache.reading import Loaded
+from redisdict.modelcache.tables import CachedTable
+from redisdict.modelcache.transactions import is_in_transaction
+
+__all__ = ["load_by_field", "load_rows", "may_keep"]
+
+#: Whether this statement sees what others have committed and nothing of its own transaction's:
+#: without a transaction id nothing was written, and READ COMMITTED looks anew each time.
+IS_COMMITTED_STATE = (
+    "pg_current_xact_id_if_assigned() IS NULL"
+    " AND current_setting('transaction_isolation') = 'read committed'"
+)
+MARK = "_redisdict_is_committed_state"
+
+
+def load_rows(table: CachedTable, pks: Iterable[Any]) -> Loaded[models.Model]:
+    """The rows with these primary keys, by row key. One query, or what `in_bulk()` takes.
+
+    They come from the model's base manager, as those of a foreign key do.
+    """
+    rows = table.model._base_manager.using(table.database)
+    connection = connections[table.database]
+    is_marked = connection.vendor == "postgresql" and is_in_transaction(connection)
+    if is_marked:
+        is_committed = RawSQL(IS_COMMITTED_STATE, (), models.BooleanField())  # noqa: S611  # a constant
+        rows = rows.annotate(**{MARK: is_committed})
+    found = rows.in_bulk(list(pks))
+    if is_marked:
+        marks = [row.__dict__.pop(MARK) for row in found.values()]
+        may_be_kept = bool(marks) and all(marks)
+    else:
+        may_be_kept = _sees_committed_state(connection)
+    return Loaded({table.key(pk): row for pk, row in found.items()}, may_be_kept)
+
+
+def load_by_field(table: CachedTable, attname: str, values: Iterable[Any]) -> list[models.Model]:
+    """The rows that have these values of a field. One query."""
+    rows = table.model._base_manager.using(table.database)
+    return list(rows.filter(**{f"{attname}__in": list(values)}))
+
+
+def may_keep(table: CachedTable) -> bool:
+    """Whether a row that is loaded now could be kept; if not, there is no use in a lease."""
+    connection = connections[table.database]
+    return connection.vendor == "postgresql" or not is_in_transaction(connection)
+
+
+def _sees_committed_state(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a statement, outside PostgreSQL's transactions, sees all that is committed."""
+    if is_in_transaction(connection):
+        return False
+    return connection.vendor != "sqlite" or not _has_open_statement(connection.connection)
+
+
+def _has_open_statement(connection: Any) -> bool:
+    """Whether SQLite is still amid another statement, such as that of a queryset's `iterator()`.
+
+    While it is, every statement of the connection sees the database as it was at the beginning of
+    that one, also in autocommit mode. SQLite tells when it is asked to replace a collation.
+    """
+    if not isinstance(connection, sqlite3.Connection):
+        return False
+    try:
+        connection.create_collation(PROBE, _never_collates)
+    except sqlite3.OperationalError:
+        return True
+    return False
+
+
+#: The name of a collation that no statement uses.
+PROBE = "redisdict_probe"
+
+
+def _never_collates(left: str, right: str) -> int:
+    raise NotImplementedError("this collation only exists to be replaced")

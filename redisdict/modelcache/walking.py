@@ -1,0 +1,46 @@
+"""What a cached table has on the server, page by page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redisdict.connections.requests import Operation
+from redisdict.mapping.layout import SCAN_COUNT
+from redisdict.mapping.names import escape_glob
+from redisdict.mapping.scanning import Pages
+from redisdict.modelcache.cells import new_token
+from redisdict.modelcache.tables import CachedTable
+
+__all__ = ["Walk"]
+
+
+class Walk:
+    """One walk over the rows of a table that are on the server.
+
+    SCAN goes over all keys of the server's database, so its cost grows with that.
+    """
+
+    def __init__(self, table: CachedTable) -> None:
+        self._table = table
+        self._pages = Pages()
+        self._cursor = b"0"
+        self.is_over = False
+
+    def next_page(self) -> Operation[list[Any]]:
+        """The instances of one page that readers would get, too."""
+        keys = yield from self._next_keys()
+        answers = yield from self._table.cells.read(keys, new_token(), 0)
+        bodies = [answer for answer in answers if isinstance(answer, bytes) and answer]
+        rows = map(self._table.decode, bodies)
+        return [row for row in rows if row is not None]
+
+    def remove_page(self) -> Operation[None]:
+        """Remove one page; the barriers of writers stay."""
+        keys = yield from self._next_keys()
+        yield from self._table.cells.lift(keys, new_token())
+
+    def _next_keys(self) -> Operation[list[bytes]]:
+        match = escape_glob(self._table.cells.prefix) + b"*"
+        self._cursor, keys = yield (b"SCAN", self._cursor, b"MATCH", match, b"COUNT", SCAN_COUNT)
+        self.is_over = self._cursor == b"0"
+        return list(self._pages.fresh(keys, keys, is_last=self.is_over))

@@ -1,0 +1,122 @@
+"""The shop's tables in a database of each kind, and a server to keep their rows on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import connections
+from django.db.models.signals import post_save, pre_delete, pre_save
+from django.test import override_settings
+from pytest_django.plugin import DjangoDbBlocker
+
+from redisdict.modelcache import relations, signals, tables
+from tests.codec.models import Author, EveryField
+from tests.modelcache.postgres import PostgresCluster, PostgresMissing
+
+#: The alias that the shop's models are in, chosen by the test.
+chosen: list[str] = []
+
+
+class ShopRouter:
+    """Sends the shop's models to the database that the test is about."""
+
+    def db_for_read(self, model: Any, **_: Any) -> str | None:
+        return chosen[-1] if chosen and model._meta.app_label in ("shop", "codec") else None
+
+    db_for_write = db_for_read
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresCluster]:
+    """The cluster, or the end of the test: a skip on a developer's machine, a failure in CI."""
+    try:
+        cluster = PostgresCluster()
+    except PostgresMissing as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI is set, and no database may be missing there. {error}")
+        pytest.skip(str(error))
+    with cluster:
+        yield cluster
+
+
+def add_database(alias: str, values: dict[str, Any]) -> None:
+    """As if DATABASES had had it from the beginning; with the shop's tables."""
+    connections.settings[alias] = connections.configure_settings({"default": {}, alias: values})[
+        alias
+    ]
+    connection = connections[alias]
+    with connection.schema_editor() as editor:
+        for model in (*apps.get_app_config("shop").get_models(), Author, EveryField):
+            if model._meta.can_migrate(connection) and not model._meta.proxy:
+                editor.create_model(model)
+
+
+@pytest.fixture(scope="session")
+def sqlite_alias(
+    tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker
+) -> str:
+    path: Path = tmp_path_factory.mktemp("shop") / "shop.sqlite3"
+    values = {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(path),
+        "OPTIONS": {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF"},
+    }
+    with django_db_blocker.unblock():
+        add_database("shop_sqlite", values)
+    return "shop_sqlite"
+
+
+@pytest.fixture(scope="session")
+def postgres_alias(postgres: PostgresCluster, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    with django_db_blocker.unblock():
+        add_database("shop_postgres", postgres.settings())
+        yield "shop_postgres"
+        connections["shop_postgres"].close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """The alias of an empty database that has the shop's tables. The test runs on each."""
+    alias: str = request.getfixturevalue(f"{request.param}_alias")
+    with django_db_blocker.unblock(), override_settings(DATABASE_ROUTERS=[ShopRouter()]):
+        chosen.append(alias)
+        _empty(alias)
+        yield alias
+        _empty(alias)
+        chosen.remove(alias)
+        connections[alias].close()
+
+
+def _empty(alias: str) -> None:
+    connection = connections[alias]
+    present = connection.introspection.table_names()
+    shop = list(apps.get_app_config("shop").get_models(include_auto_created=True))
+    with connection.cursor() as cursor, connection.constraint_checks_disabled():
+        names = [model._meta.db_table for model in (*shop, EveryField, Author)]
+        quoted = [connection.ops.quote_name(name) for name in names if name in present]
+        if connection.vendor == "postgresql":
+            cursor.execute(f"TRUNCATE {', '.join(dict.fromkeys(quoted))} CASCADE")
+        else:
+            for name in quoted:
+                cursor.execute(f"DELETE FROM {name}")
+
+
+@pytest.fixture
+def server(valkey_url: str, alias_for: Callable[..., dict[str, Any]]) -> Iterator[str]:
+    """REDISDICT has an alias "default"; what is registered in the test is forgotten after it."""
+    with override_settings(REDISDICT={"default": alias_for(valkey_url)}):
+        yield valkey_url
+    forget_registrations()
+
+
+def forget_registrations() -> None:
+    tables._registered.clear()
+    relations.forget()
+    for model in apps.get_models(include_auto_created=True):
+        for signal in (pre_save, post_save, pre_delete):
+            signal.disconnect(sender=model, dispatch_uid=signals.UID)

@@ -1,0 +1,313 @@
+"""Rows come from the server when it has them, and from the database when not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from django.db import connections, transaction
+from django.test.utils import CaptureQueriesContext
+
+from redisdict import ConfigurationError, ModelDict
+from redisdict.modelcache import loading
+from tests.shop.models import Product, ProductProxy, Stamp, Tag
+
+
+def queries(database: str) -> CaptureQueriesContext:
+    return CaptureQueriesContext(connections[database])
+
+
+@pytest.fixture
+def products(server: str) -> ModelDict[Product]:
+    return ModelDict(Product)
+
+
+def test_a_row_is_asked_of_the_database_once(database: str, products: ModelDict[Product]) -> None:
+    made = Product.objects.create(name="Tea")
+    with queries(database) as asked:
+        first, second = products[made.pk], products[made.pk]
+    assert len(asked) == 1
+    assert first == second == made
+    assert first is not second
+    assert second.__dict__.keys() == Product.objects.get(pk=made.pk).__dict__.keys()
+    assert second._state.db == database
+    assert not second._state.adding
+
+
+def test_a_row_that_is_not_there(database: str, products: ModelDict[Product]) -> None:
+    with pytest.raises(KeyError, match="404"):
+        products[404]
+    assert products.get(404) is None
+    assert products.get(404, "none") == "none"
+    assert 404 not in products
+    made = Product.objects.create(pk=404, name="Found")
+    assert products[404] == made
+    with queries(database) as asked:
+        assert 404 in products
+    assert not asked
+
+
+@pytest.mark.parametrize("wrong", ["tea", None, 1.5j, (1, 2), Tag(pk=1)])
+def test_a_key_that_no_row_can_have(
+    database: str, products: ModelDict[Product], wrong: object
+) -> None:
+    with pytest.raises(TypeError, match=r"a value of shop\.Product\.id is expected"):
+        products.get(wrong)
+    with pytest.raises(TypeError):
+        products.get_many([1, wrong])
+
+
+def test_equal_keys_are_one_key(database: str, products: ModelDict[Product]) -> None:
+    made = Product.objects.create(name="Tea")
+    assert products[str(made.pk)] == made
+    with queries(database) as asked:
+        assert products[made.pk] == made
+    assert not asked
+
+
+@pytest.mark.parametrize("code", ["a:b", "é\U0001f600", "{x}", "*", "a b", "a\nb", "%7B"])
+def test_any_text_is_a_key(database: str, server: str, code: str) -> None:
+    stamps = ModelDict(Stamp)
+    Stamp.objects.create(code=code, worth=1)
+    Stamp.objects.create(code="other", worth=2)
+    assert stamps[code].worth == 1
+    with queries(database) as asked:
+        assert stamps[code].worth == 1
+        assert stamps.get("OTHER" if code == "other" else "Other") is None
+    assert len(asked) == 1
+    Stamp.objects.filter(code=code).get().delete()
+    assert code not in stamps
+
+
+def test_many_rows_are_one_query(database: str, products: ModelDict[Product]) -> None:
+    made = Product.objects.bulk_create([Product(name=f"Tea {n}") for n in range(20)])
+    pks = [one.pk for one in made]
+    assert products[pks[3]]
+    with queries(database) as asked:
+        found = products.get_many([*reversed(pks), 10**9])
+    assert len(asked) == 1
+    assert str(pks[3]) not in asked[0]["sql"].partition(" IN ")[2].replace(",", " ").split()
+    assert found == {one.pk: one for one in made}
+    assert list(found) == list(reversed(pks))
+    with queries(database) as asked:
+        assert products.get_many(pks) == found
+    assert not asked
+    assert products.get_many([]) == {}
+
+
+def test_more_rows_than_a_script_takes(database: str, products: ModelDict[Product]) -> None:
+    made = Product.objects.bulk_create([Product(name=f"Tea {n}") for n in range(2100)])
+    pks = [one.pk for one in made]
+    assert len(products.get_many(pks)) == 2100
+    with queries(database) as asked:
+        assert len(products.get_many(pks)) == 2100
+    assert not asked
+
+
+def test_proxies_share_rows_and_not_classes(database: str, server: str) -> None:
+    products, proxies = ModelDict(Product), ModelDict(ProductProxy)
+    made = Product.objects.create(name="Tea")
+    assert type(products[made.pk]) is Product
+    assert type(proxies[made.pk]) is ProductProxy
+    assert type(proxies[made.pk]) is ProductProxy
+    ProductProxy.objects.filter(pk=made.pk).update(name="Coffee")
+    assert products[made.pk].name == proxies[made.pk].name == "Coffee"
+    made.name = "Milk"
+    made.save()
+    assert products[made.pk].name == proxies[made.pk].name == "Milk"
+
+
+def test_time_limits(database: str, server: str) -> None:
+    products = ModelDict(Product, timeout=0.1)
+    made = Product.objects.create(name="Tea")
+    with queries(database) as asked:
+        assert products[made.pk]
+        assert products[made.pk]
+        time.sleep(0.15)
+        assert products[made.pk]
+    assert len(asked) == 2
+
+
+def test_absence_is_believed_when_asked_to(database: str, server: str) -> None:
+    products = ModelDict(Product, absent_timeout=60)
+    with queries(database) as asked:
+        assert products.get(7) is None
+        assert products.get(7) is None
+        assert products.get_many([7]) == {}
+    assert len(asked) == 1
+    Product(pk=7, name="Tea").save()
+    assert products[7].name == "Tea"
+    products[7].delete()
+    assert products.get(7) is None
+    with transaction.atomic(using=database):
+        Product.objects.bulk_create([Product(pk=7, name="Coffee")])
+    assert products[7].name == "Coffee"
+
+
+def test_many_readers_of_a_missing_row_are_one_query(
+    database: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    products = ModelDict(Product, lease_timeout=20)
+    made = Product.objects.create(name="Tea")
+    asked: list[Any] = []
+    ask = loading.load_rows
+
+    def slow(table: Any, pks: Any) -> Any:
+        asked.append(pks)
+        time.sleep(0.2)
+        try:
+            return ask(table, pks)
+        finally:
+            connections[database].close()
+
+    monkeypatch.setattr("redisdict.modelcache.views.load_rows", slow)
+    found: list[Product] = []
+    readers = [threading.Thread(target=lambda: found.append(products[made.pk])) for _ in range(50)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert found == [made] * 50
+    assert len(asked) == 1
+
+
+def test_who_waits_for_a_dead_reader_asks_itself(database: str, server: str) -> None:
+    products = ModelDict(Product, lease_timeout=0.2)
+    made = Product.objects.create(name="Tea")
+    table = products._view().table
+    table.backend.driver.run(table.cells.read([table.key(made.pk)], b"a dead reader...", 60_000))
+    begun = time.monotonic()
+    assert products[made.pk] == made
+    assert 0.2 <= time.monotonic() - begun < 2
+
+
+def test_an_error_of_the_database_gives_the_lease_back(
+    database: str, products: ModelDict[Product], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Product.objects.create(name="Tea")
+
+    def fail(*_: Any) -> Any:
+        raise OSError("the disk is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("redisdict.modelcache.views.load_rows", fail)
+        with pytest.raises(OSError, match="disk"):
+            products[made.pk]
+    begun = time.monotonic()
+    assert products[made.pk] == made
+    assert time.monotonic() - begun < 1
+
+
+def test_a_damaged_row_is_replaced(database: str, products: ModelDict[Product]) -> None:
+    made = Product.objects.create(name="Tea")
+    assert products[made.pk]
+    table = products._view().table
+    client = table.backend.client()
+    key = table.key(made.pk)
+    stored: Any = client.get(key)
+    # An array of four thousand million elements.
+    client.set(key, stored[:25] + b"\xdd\xff\xff\xff\xff")
+    assert products[made.pk] == made
+    with queries(database) as asked:
+        assert products[made.pk] == made
+    assert len(asked) == 1
+    with queries(database) as asked:
+        assert products[made.pk] == made
+    assert not asked
+
+
+def test_what_is_on_the_server(database: str, products: ModelDict[Product]) -> None:
+    made = Product.objects.bulk_create([Product(name=f"Tea {n}") for n in range(30)])
+    assert list(products) == []
+    assert products.warm(Product.objects.filter(pk__in=[one.pk for one in made[:20]])) == 20
+    assert sorted(products) == [one.pk for one in made[:20]]
+    assert dict(products.items()) == {one.pk: one for one in made[:20]}
+    made[0].save()
+    assert made[0].pk not in set(products)
+    products.clear()
+    assert list(products) == []
+    with queries(database) as asked:
+        assert products[made[1].pk] == made[1]
+    assert len(asked) == 1
+
+
+def test_the_bytes_of_removed_rows_go(database: str, products: ModelDict[Product]) -> None:
+    made = Product.objects.bulk_create([Product(name=f"Tea {n}") for n in range(30)])
+    products.warm(Product.objects.all())
+    table = products._view().table
+    client = table.backend.client()
+    assert client.exists(*[table.key(one.pk) for one in made]) == 30
+    products.clear()
+    assert client.exists(*[table.key(one.pk) for one in made]) == 0
+
+
+def test_rows_by_another_field(database: str, server: str) -> None:
+    by_slug = ModelDict(Product, key="slug")
+    made = Product.objects.create(name="Tea", slug="tea")
+    Product.objects.create(name="Nameless", slug=None)
+    assert by_slug["tea"] == made
+    with queries(database) as asked:
+        assert by_slug["tea"] == made
+        assert by_slug.get_many(["tea"]) == {"tea": made}
+    assert not asked
+    made.slug = "green-tea"
+    made.save()
+    assert by_slug.get("tea") is None
+    assert by_slug["green-tea"] == made
+    other = Product.objects.create(name="Other", slug="tea")
+    assert by_slug["tea"] == other
+    Product.objects.filter(pk=other.pk).update(slug=None)
+    assert "tea" not in by_slug
+    assert sorted(by_slug) == ["green-tea"]
+    with connections[database].cursor() as cursor:
+        cursor.execute("UPDATE shop_product SET name = 'Raw' WHERE slug = 'green-tea'")
+    by_slug.invalidate("green-tea")
+    assert by_slug["green-tea"].name == "Raw"
+    with pytest.raises(TypeError):
+        by_slug.get(None)
+
+
+def test_a_slug_that_changes_hands(database: str, server: str) -> None:
+    by_slug = ModelDict(Product, key="slug")
+    one = Product.objects.create(name="One", slug="first")
+    two = Product.objects.create(name="Two", slug="second")
+    assert by_slug.get_many(["first", "second"]) == {"first": one, "second": two}
+    with transaction.atomic(using=database):
+        Product.objects.filter(pk=one.pk).update(slug=None)
+        Product.objects.filter(pk=two.pk).update(slug="first")
+        Product.objects.filter(pk=one.pk).update(slug="second")
+    assert by_slug.get_many(["first", "second"]) == {"first": two, "second": one}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("Product",), "a model class is expected"),
+        ((Product.tags.through,), "sends no signals for it"),
+        ((Product, "nmae"), r"there is no such field. Unique are: id, slug"),
+        ((Product, "name"), "isn't unique"),
+        ((Product, "tags"), "a field with a column is expected"),
+    ],
+)
+def test_what_cannot_be_cached(arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        ModelDict(*arguments)
+
+
+def test_limits_have_to_be_times() -> None:
+    with pytest.raises(ConfigurationError, match="barrier_timeout is 0"):
+        ModelDict(Product, barrier_timeout=0)
+
+
+def test_stats(database: str, products: ModelDict[Product]) -> None:
+    made = Product.objects.create(name="Tea")
+    before = products.stats()
+    products[made.pk], products[made.pk], products.get(10**9)
+    made.save()
+    after = products.stats()
+    assert (after.hits - before.hits, after.misses - before.misses) == (1, 2)
+    assert (after.fills - before.fills, after.refused - before.refused) == (1, 0)
+    assert after.invalidations - before.invalidations == 1
+    assert after.outages == 0
