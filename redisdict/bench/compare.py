@@ -6,6 +6,7 @@ differ from run to run by far more than any change worth finding.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from redisdict.bench.results import CellResult, CellStatus, RunRecord
@@ -44,7 +45,7 @@ class Change:
 def compare(before: RunRecord, after: RunRecord) -> list[Change]:
     """Every cell that both runs measured, in the order of the later one."""
     general = obstacles(before, after)
-    least = max(_margin(before), _margin(after))
+    least = math.hypot(_margin(before), _margin(after))
     earlier = {result.key: result for result in before.results}
     changes = []
     for result in after.results:

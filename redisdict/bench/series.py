@@ -31,14 +31,10 @@ class Failure:
 
 @dataclass(slots=True)
 class Series:
-    """One cell over all rounds; the round is the index, and None stands for a round without it.
-
-    `starts` numbers the server processes that a round was measured on.
-    """
+    """One cell over all rounds; the round is the index, and None stands for a round without it."""
 
     times: list[float | None] = field(default_factory=list)
     placements: list[str] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
     operations: int = 0
     duration_ns: int = 0
     failure: Failure | None = None
@@ -46,7 +42,6 @@ class Series:
     def add(self, block: Block, placement: str) -> None:
         self.times.append(block.duration_ns / block.operations)
         self.placements.append(placement)
-        self.starts.append(0)
         self.operations += block.operations
         self.duration_ns += block.duration_ns
 
@@ -54,12 +49,9 @@ class Series:
         """Keep the indices in step when the cell isn't there."""
         self.times += [None] * rounds
         self.placements += [""] * rounds
-        self.starts += [0] * rounds
 
     def extend(self, later: Series) -> None:
         """Add the rounds on the next processes of the same servers."""
-        number = self.starts[-1] + 1 if self.starts else 0
-        self.starts += [number] * len(later.times)
         self.times += later.times
         self.placements += later.placements
         self.operations += later.operations
@@ -87,19 +79,13 @@ def ratio_between(own: Series, reference: Series) -> Ratio | None:
     None when there is no such round.
     """
     pairs = [
-        (time, reference_time, start)
-        for time, reference_time, where, reference_where, start in zip(
-            own.times,
-            reference.times,
-            own.placements,
-            reference.placements,
-            own.starts,
-            strict=True,
+        (time, reference_time)
+        for time, reference_time, where, reference_where in zip(
+            own.times, reference.times, own.placements, reference.placements, strict=True
         )
         if time is not None and reference_time is not None
         if where == reference_where and where != MOVED
     ]
     if not pairs:
         return None
-    times, reference_times, starts = zip(*pairs, strict=True)
-    return paired_ratio(times, reference_times, starts)
+    return paired_ratio([pair[0] for pair in pairs], [pair[1] for pair in pairs])

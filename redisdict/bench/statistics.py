@@ -19,7 +19,6 @@ __all__ = [
     "SAME_WITHIN",
     "Ratio",
     "Verdict",
-    "clustered_interval",
     "drift",
     "judge",
     "margin",
@@ -33,19 +32,11 @@ __all__ = [
 
 CONFIDENCE = 0.95
 
-#: Student's t for `CONFIDENCE`, both sides, by degrees of freedom from 1 on.
-_STUDENT_T = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
-    2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060,
-)  # fmt: skip
-
-#: Fewer clusters than this say too little about how much clusters differ.
-LEAST_CLUSTERS = 4
-
-#: How much two processes of one server program may differ in speed, for as long as they live.
+#: How much two processes of one server program may differ in speed for as long as they live, by the
+#: layout of their memory: twice the standard deviation seen over 40 pairs of Valkey processes.
 PROCESS_LUCK = 0.01
 
-#: Fewer rounds than this have no interval, and so they are no figure and no cluster.
+#: Fewer rounds than this have no interval, and so they are no figure.
 LEAST_ROUNDS = 6
 
 #: Two things are called the same only when the whole interval lies this close to 1.
@@ -85,16 +76,12 @@ class Ratio:
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
-def paired_ratio(
-    times: Sequence[float], reference_times: Sequence[float], clusters: Sequence[int] = ()
-) -> Ratio:
+def paired_ratio(times: Sequence[float], reference_times: Sequence[float]) -> Ratio:
     """How fast a cell is against the reference, from the times both took in the same rounds.
 
     Args:
         times: of the cell, one a round, in any unit.
         reference_times: of the reference in the same rounds, in the same unit.
-        clusters: which rounds had the same server processes. Such rounds share these processes'
-            luck; with enough clusters the interval covers it.
 
     Raises:
         ValueError: no rounds, or not the same number of them.
@@ -105,28 +92,7 @@ def paired_ratio(
     if not logs:
         raise ValueError("A ratio needs at least one round.")
     low, high = median_interval(logs)
-    between = clustered_interval(logs, clusters) if clusters else None
-    if between is not None:
-        low, high = min(low, between[0]), max(high, between[1])
     return Ratio(math.exp(statistics.median(logs)), _exp(low), _exp(high), len(logs))
-
-
-def clustered_interval(
-    values: Sequence[float], clusters: Sequence[int]
-) -> tuple[float, float] | None:
-    """Student's interval of the mean of the clusters' medians; None with too few clusters."""
-    by_cluster: dict[int, list[float]] = {}
-    for value, cluster in zip(values, clusters, strict=True):
-        by_cluster.setdefault(cluster, []).append(value)
-    medians = [
-        statistics.median(group) for group in by_cluster.values() if len(group) >= LEAST_ROUNDS
-    ]
-    if len(medians) < LEAST_CLUSTERS:
-        return None
-    t = _STUDENT_T[min(len(medians) - 1, len(_STUDENT_T)) - 1]
-    half_width = t * statistics.stdev(medians) / math.sqrt(len(medians))
-    middle = statistics.fmean(medians)
-    return middle - half_width, middle + half_width
 
 
 def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -184,10 +150,12 @@ def noise_floor(twins: Sequence[Ratio]) -> float:
 def margin(floor: float, server_starts: int) -> float:
     """The least difference that a run may call one.
 
-    With few server starts nothing tells how much two processes of one program differ; then it is
-    what they have been seen to.
+    Args:
+        floor: what truly equal things differed by in the run.
+        server_starts: over how many processes of each server the rounds were shared out. The more,
+            the better their luck is averaged; the intervals of the ratios don't know of it.
     """
-    return floor if server_starts >= LEAST_CLUSTERS else max(floor, PROCESS_LUCK)
+    return max(floor, PROCESS_LUCK / math.sqrt(server_starts))
 
 
 def judge(ratio: Ratio, least: float = 0.0) -> Verdict:
