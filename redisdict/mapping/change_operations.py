@@ -32,7 +32,9 @@ class ChangeOperations(ItemOperations[K, V]):
             if not _is_beyond_the_server(error):
                 raise
             return (yield from self.transform(key, lambda number: _add(key, number, delta), 0))
-        return self._decode(reply) if isinstance(reply, bytes) else reply
+        total = self._decode(reply) if isinstance(reply, bytes) else reply
+        # The text of a whole number doesn't tell that it is the sum of floats.
+        return float(total) if isinstance(delta, float) else total
 
     def compare_and_set(self, key: K, expected: Any, new: V) -> Operation[bool]:
         field = self._encode_key(key)

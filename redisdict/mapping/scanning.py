@@ -85,6 +85,9 @@ class PageSize:
         """Ask for more or fewer next time: so many items had so many bytes."""
         if count:
             self.count = max(1, min(SCAN_COUNT, PAGE_BYTES * count // max(size, 1)))
+        else:
+            # The server looked at so many keys, which are others'.
+            self.count = min(SCAN_COUNT, 10 * self.count)
 
 
 class Scan(Generic[T]):

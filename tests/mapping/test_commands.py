@@ -42,9 +42,6 @@ PLAIN: dict[str, tuple[Callable[[Face], Any], dict[str, int], dict[str, int]]] =
     "clear": (lambda d: d.clear(), {"unlink": 1}, {"scan": 1, "unlink": 1}),
 }
 
-#: Where no single command does it.
-TWO_TRIPS = {"setdefault, missing", "items", "clear"}
-
 
 @pytest.fixture
 def counted(backend: Backend) -> Iterator[Callable[[Callable[[], Any]], dict[str, int]]]:
@@ -73,8 +70,12 @@ def test_a_plain_command_each(
     face.set_many({"a": 1, "b": 2})
     face.get("a")  # connected by now
     face.keys()  # whether the server has NOVALUES is known by now
+    counts = counted(lambda: call(face))
     expected = hash_commands if hset_enabled else keys_commands
-    assert counted(lambda: call(face)) == expected
+    if "scan" in expected:
+        assert counts.keys() == expected.keys()  # how many depends on the keys of others
+    else:
+        assert counts == expected
 
 
 def test_taking_out(
@@ -146,15 +147,20 @@ class Counting:
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_one_round_trip_each(
-    mapping: PersistentDict[str, Any], backend: Backend, hset_enabled: bool, name: str
+    mapping: PersistentDict[str, Any],
+    backend: Backend,
+    hset_enabled: bool,
+    counted: Callable[..., dict[str, int]],
+    name: str,
 ) -> None:
     face = Face(mapping, None)
     counting = Counting(backend)
     face.set_many({"a": 1, "b": 2})
     face.keys()
     call, _, _ = PLAIN[name]
-    trips = 1 if hset_enabled or name not in TWO_TRIPS else 2
-    assert counting.during(lambda: call(face)) == trips
+    trips = []
+    counts = counted(lambda: trips.append(counting.during(lambda: call(face))))
+    assert trips == [sum(counts.values()) if "scan" in counts else 1]
 
 
 def test_many_items_go_together(

@@ -215,3 +215,17 @@ def test_a_wrong_timeout_is_named(
     with pytest.raises(error, match=message):
         mapping.set("k", 1, timeout=timeout)
     assert len(mapping) == 0
+
+
+def test_large_numbers_keep_all_their_digits(face: Face) -> None:
+    for timeout in (None, 60):
+        face.set("n", 2**62, timeout=timeout)
+        assert face.incr("n") == 2**62 + 1
+        assert face.getitem("n") == 2**62 + 1
+
+
+def test_the_sum_of_floats_is_a_float(face: Face) -> None:
+    for timeout in (None, 60):
+        face.set("n", 1, timeout=timeout)
+        total = face.incr("n", 1.0)
+        assert (total, type(total)) == (2.0, float)

@@ -205,18 +205,18 @@ function operations.compare_and_delete(field, expected)
   return 1
 end
 
--- incr HINCRBY|HINCRBYFLOAT TIMEOUT_MS|'' FIELD DELTA -> the new value; the deadline stays,
--- an item that was not there begins as 0 and lives TIMEOUT_MS
+-- incr HINCRBY|HINCRBYFLOAT TIMEOUT_MS|'' FIELD DELTA -> the text of the new value, for a number
+-- would lose digits in Lua; the deadline stays; a missing item begins as 0 and lives TIMEOUT_MS
 function operations.incr(command, timeout_ms, field, delta)
   drop_if_dead(field)
   local is_new = timeout_ms ~= '' and redis.call('HEXISTS', items, field) == 0
-  local total = redis.call(command, items, field, delta)
+  redis.call(command, items, field, delta)
   changed = true
   if is_new then
     fence()
     set_deadline(field, timeout_ms)
   end
-  return total
+  return redis.call('HGET', items, field)
 end
 
 -- touch TIMEOUT_MS|'' FIELD -> 1 when the item is there
