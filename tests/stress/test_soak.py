@@ -1,0 +1,27 @@
+"""One minute of the soak that `tests.stress.soak` runs for as long as it is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from redisdict.servers.process import ServerProcess
+from tests.backends.test_durable import APPEND_ONLY
+from tests.conftest import program_for_tests
+from tests.stress.soak import soak
+
+
+@pytest.mark.timeout(180)
+def test_a_minute_of_kills_loses_nothing(tmp_path: Path) -> None:
+    with ServerProcess(program_for_tests("valkey"), arguments=APPEND_ONLY) as server:
+
+        def kill_server() -> None:
+            server.kill()
+            server.start()
+
+        outcome = soak(server.url, kill_server, 60, tmp_path)
+    assert outcome.mistakes == []
+    assert outcome.acknowledged > 1000
+    assert outcome.server_kills > 5
+    assert outcome.client_kills > 5
