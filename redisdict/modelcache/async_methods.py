@@ -14,7 +14,7 @@ from django.db import models
 
 from redisdict.mapping.layout import slices
 from redisdict.modelcache.outages import UNREACHED
-from redisdict.modelcache.sync_methods import WARM_CHUNK, SyncMethods
+from redisdict.modelcache.sync_methods import WARM_CHUNK, SyncMethods, distinct_keys
 from redisdict.modelcache.tally import CacheStats
 from redisdict.modelcache.views import View
 from redisdict.modelcache.walking import Walk
@@ -42,7 +42,7 @@ class AsyncMethods(SyncMethods[M], Generic[M]):
         return default if found is None else found
 
     async def aget_many(self, keys: Iterable[Any]) -> dict[Any, M]:
-        return await self._aread(self._view(), list(dict.fromkeys(keys)))
+        return await self._aread(self._view(), distinct_keys(keys))
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         async for key, _ in self.aitems():
@@ -78,6 +78,8 @@ class AsyncMethods(SyncMethods[M], Generic[M]):
         return await table.backend.async_driver.run(table.tally.total())
 
     async def _afind(self, key: Any) -> M | None:
+        if key is None:
+            return None
         view = self._view()
         if view.by_pk is not view or not await self._amay_use_server(view):
             return (await self._aread(view, [key])).get(key)

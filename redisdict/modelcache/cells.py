@@ -23,7 +23,7 @@ from collections.abc import Sequence
 
 from redis.exceptions import NoScriptError
 
-from redisdict.connections.requests import Command, Operation
+from redisdict.connections.requests import Command, Operation, Sleep
 from redisdict.mapping.layout import slices
 from redisdict.mapping.names import Names
 from redisdict.mapping.scripts import Script
@@ -40,6 +40,9 @@ Answer = bytes | int
 
 #: Cells in one call of a script, which blocks the server for about a microsecond for each.
 CHUNK = 1000
+
+#: Before who finds the server ignorant of a script asks again, while another one teaches it.
+PAUSE_S = 0.002
 
 FILL = Script("fill", __package__)
 BARRIER = Script("barrier", __package__)
@@ -75,6 +78,8 @@ class Cells:
         self.fingerprint = fingerprint
         # A digest of the table's own; see the script.
         self._read = Script("read", __package__, b"-- %r\n" % self.table)
+        self._is_teaching = False
+        self._lessons = 0
 
     def read_command(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Command:
         """The command that `read()` begins with, for the short way of a driver."""
@@ -84,12 +89,28 @@ class Cells:
         """Read rows. Each that isn't there is leased to `token`, unless `lease_ms` is 0."""
         answers: list[Answer] = []
         for chunk in slices(keys, CHUNK):
-            try:
-                answers += yield self.read_command(chunk, token, lease_ms)
-            except NoScriptError:
-                arguments = self._arguments(chunk, token, lease_ms)
-                answers += yield (b"EVAL", self._read.text, *arguments, 1)
+            answers += yield from self._read_chunk(chunk, token, lease_ms)
         return answers
+
+    def _read_chunk(
+        self, keys: Sequence[bytes], token: bytes, lease_ms: int
+    ) -> Operation[list[Answer]]:
+        while True:
+            lessons = self._lessons
+            try:
+                return (yield self.read_command(keys, token, lease_ms))
+            except NoScriptError:
+                if not self._is_teaching and self._lessons == lessons:
+                    break
+            # One of the process is enough: whoever teaches the script begins a generation.
+            yield Sleep(PAUSE_S)
+        self._is_teaching = True
+        try:
+            arguments = self._arguments(keys, token, lease_ms)
+            return (yield (b"EVAL", self._read.text, *arguments, 1))
+        finally:
+            self._is_teaching = False
+            self._lessons += 1
 
     def _arguments(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Command:
         return (len(keys) + 1, self.table, *keys, token, lease_ms, self.fingerprint)

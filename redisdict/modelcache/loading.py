@@ -73,6 +73,8 @@ def _has_open_statement(connection: Any) -> bool:
     if not isinstance(connection, sqlite3.Connection):
         return False
     try:
+        # The first time makes one, the second replaces it.
+        connection.create_collation(PROBE, _never_collates)
         connection.create_collation(PROBE, _never_collates)
     except sqlite3.OperationalError:
         return True

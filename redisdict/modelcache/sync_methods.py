@@ -22,7 +22,7 @@ from redisdict.modelcache.transactions import (
 from redisdict.modelcache.views import View
 from redisdict.modelcache.walking import Walk
 
-__all__ = ["WARM_CHUNK", "SyncMethods"]
+__all__ = ["WARM_CHUNK", "SyncMethods", "distinct_keys"]
 
 M = TypeVar("M", bound=models.Model)
 D = TypeVar("D")
@@ -32,7 +32,10 @@ WARM_CHUNK = 1000
 
 
 class SyncMethods(Binding[M], Generic[M]):
-    """Those with a key raise `TypeError` for one that the field can't have."""
+    """Those with a key raise `TypeError` for one that the field can't have.
+
+    None is no row's key, so that the value of an empty foreign key can be looked up.
+    """
 
     def __getitem__(self, key: Any) -> M:
         found = self._find(key)
@@ -54,7 +57,7 @@ class SyncMethods(Binding[M], Generic[M]):
 
     def get_many(self, keys: Iterable[Any]) -> dict[Any, M]:
         """Those of the rows that are there. An EVALSHA for 1,000; one `in_bulk()` on a miss."""
-        return self._read(self._view(), list(dict.fromkeys(keys)))
+        return self._read(self._view(), distinct_keys(keys))
 
     def __iter__(self) -> Iterator[Any]:
         """The keys of the rows that are on the server, in any order. SCAN and EVALSHA."""
@@ -88,7 +91,7 @@ class SyncMethods(Binding[M], Generic[M]):
         In a transaction, when it is committed. One EVALSHA.
         """
         view = self._view()
-        note_or_remove(self.model, view.pks_of(keys), view.table.database)
+        note_or_remove(self.model, view.pks_of(distinct_keys(keys)), view.table.database)
 
     def clear(self) -> None:
         """Have all rows read from the database again. In a transaction, when it is committed.
@@ -114,6 +117,8 @@ class SyncMethods(Binding[M], Generic[M]):
         return table.backend.driver.run(table.tally.total())
 
     def _find(self, key: Any) -> M | None:
+        if key is None:
+            return None
         view = self._view()
         if view.by_pk is not view or not self._may_use_server(view):
             return self._read(view, [key]).get(key)
@@ -151,6 +156,11 @@ class SyncMethods(Binding[M], Generic[M]):
         except UNREACHED as error:
             self._note_failure(view, error)
             return False
+
+
+def distinct_keys(keys: Iterable[Any]) -> list[Any]:
+    """Each key once; without None, as a foreign key may be."""
+    return [key for key in dict.fromkeys(keys) if key is not None]
 
 
 def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:

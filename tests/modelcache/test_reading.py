@@ -42,6 +42,9 @@ def test_a_row_that_is_not_there(database: str, products: ModelDict[Product]) ->
     assert products.get(404) is None
     assert products.get(404, "none") == "none"
     assert 404 not in products
+    assert products.get(None) is None
+    assert None not in products
+    assert products.get_many([None]) == {}
     made = Product.objects.create(pk=404, name="Found")
     assert products[404] == made
     with queries(database) as asked:
@@ -49,7 +52,7 @@ def test_a_row_that_is_not_there(database: str, products: ModelDict[Product]) ->
     assert not asked
 
 
-@pytest.mark.parametrize("wrong", ["tea", None, 1.5j, (1, 2), Tag(pk=1)])
+@pytest.mark.parametrize("wrong", ["tea", b"x", 1.5j, (1, 2), Tag(pk=1)])
 def test_a_key_that_no_row_can_have(
     database: str, products: ModelDict[Product], wrong: object
 ) -> None:
@@ -265,8 +268,6 @@ def test_rows_by_another_field(database: str, server: str) -> None:
         cursor.execute("UPDATE shop_product SET name = 'Raw' WHERE slug = 'green-tea'")
     by_slug.invalidate("green-tea")
     assert by_slug["green-tea"].name == "Raw"
-    with pytest.raises(TypeError):
-        by_slug.get(None)
 
 
 def test_a_slug_that_changes_hands(database: str, server: str) -> None:
