@@ -12,6 +12,7 @@ from typing import IO, Any, Generic, TypeVar, cast, overload
 
 from redisdict.exceptions import ConcurrentUpdate
 from redisdict.mapping.binding import Binding
+from redisdict.mapping.flights import wait_in_task
 from redisdict.mapping.item_operations import ABSENT
 from redisdict.mapping.scanning import Scan
 from redisdict.mapping.sync_mapping import as_dict
@@ -157,7 +158,9 @@ class AsyncMethods(Binding[K, V], Generic[K, V]):
         lock_timeout: float = 60,
     ) -> V:
         """As `get_or_set()`; `default` may be a coroutine function."""
-        operation = self._operations.get_or_set(key, default, timeout, stale, lock_timeout)
+        operation = self._operations.get_or_set(
+            key, default, timeout, stale, lock_timeout, wait_in_task
+        )
         return cast(V, await self._arun(operation))
 
     async def aexpire(self, timeout: Timeout) -> bool:

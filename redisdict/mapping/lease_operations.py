@@ -1,10 +1,15 @@
-"""A value that is expensive to compute: computed by one, while the others wait or have the old."""
+"""A value that is expensive to compute: computed by one, while the others wait or have the old.
+
+In this process they wait for a flight; among processes for a lease, a lock under the item's key.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from redisdict.connections.requests import Call, Operation, Sleep
+from redisdict.mapping.flights import Flights
 from redisdict.mapping.item_operations import ItemOperations
 from redisdict.mapping.layout import FOREVER
 from redisdict.mapping.timeouts import Timeout, to_milliseconds
@@ -16,38 +21,72 @@ V = TypeVar("V")
 
 
 class LeaseOperations(ItemOperations[K, V]):
-    """`get_or_set()`: who has the lease of an item, a lock under its key, computes it."""
+    """`get_or_set()`."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._flights = Flights()
 
     def get_or_set(
-        self, key: K, default: Any, timeout: Timeout, stale: float, lock_timeout: float
+        self,
+        key: K,
+        default: Any,
+        timeout: Timeout,
+        stale: float,
+        lock_timeout: float,
+        wait: Callable[..., Any],
     ) -> Operation[Any]:
+        """The value that is there, or that of `default`; `wait` waits for a flight."""
         field = self._encode_key(key)
         timeout_ms = to_milliseconds(timeout, self._default_ms)
         stale_ms = _stale_ms(stale, timeout_ms)
-        old, is_fresh = yield from self._look(field, stale_ms)
-        if is_fresh:
-            return self._decode(old)
-        if timeout_ms is not None:
-            timeout_ms += stale_ms
-        if not callable(default):
-            return (yield from self._keep(field, old, default, timeout_ms))
+        lives_ms = None if timeout_ms is None else timeout_ms + stale_ms
+        while True:
+            old, is_fresh = yield from self._look(field, stale_ms)
+            if is_fresh:
+                return self._decode(old)
+            if not callable(default):
+                return (yield from self._keep(field, old, default, lives_ms))[0]
+            flight, is_ours = self._flights.join(field)
+            if is_ours:
+                break
+            if old is not None:
+                return self._decode(old)
+            try:
+                stored = yield Call(wait, (flight, lock_timeout))
+            except TimeoutError:
+                break  # it may be the computation itself that asks for its own value
+            if stored is not None:
+                return self._decode(stored)
+        stored = None
+        try:
+            value, stored = yield from self._compute(
+                field, default, lives_ms, stale_ms, lock_timeout
+            )
+            return value
+        finally:
+            if is_ours:
+                self._flights.land(field, stored)
+
+    def _compute(
+        self, field: bytes, default: Any, lives_ms: int | None, stale_ms: int, lock_timeout: float
+    ) -> Operation[tuple[Any, bytes]]:
+        """The value and its bytes, once the lease is ours or another has stored it."""
         token = self.locks.new_token()
         attempt = 0
         try:
             while not (yield from self.locks.try_acquire(field, token, lock_timeout)):
+                old, is_fresh = yield from self._look(field, stale_ms)
                 if old is not None:
-                    return self._decode(old)
+                    return self._decode(old), old
                 yield Sleep(self.locks.pause_s(attempt))
                 attempt += 1
-                old, is_fresh = yield from self._look(field, stale_ms)
-                if is_fresh:
-                    return self._decode(old)
             # The one who had the lease before may have stored it in between.
             old, is_fresh = yield from self._look(field, stale_ms)
             if is_fresh:
-                result = self._decode(old)
+                result = self._decode(old), old
             else:
-                result = yield from self._keep(field, old, (yield Call(default)), timeout_ms)
+                result = yield from self._keep(field, old, (yield Call(default)), lives_ms)
         except GeneratorExit:
             raise  # the connection is lost; the lease goes with its time limit
         except BaseException:
@@ -65,22 +104,20 @@ class LeaseOperations(ItemOperations[K, V]):
         return stored, left_ms == FOREVER or left_ms > stale_ms
 
     def _keep(
-        self, field: bytes, old: bytes | None, value: Any, timeout_ms: int | None
-    ) -> Operation[Any]:
-        """Store the value unless another is there by now; the one that is there."""
+        self, field: bytes, old: bytes | None, value: Any, lives_ms: int | None
+    ) -> Operation[tuple[Any, bytes]]:
+        """Store the value unless another is there by now; the one that is there, and its bytes."""
         new = self._encode(value)
-        if timeout_ms == 0:
-            return value
+        if lives_ms == 0:
+            return value, new
         if old is None:
-            is_kept = yield from self.layout.add(field, new, timeout_ms)
+            is_kept = yield from self.layout.add(field, new, lives_ms)
         else:
             is_kept = yield from self.layout.compare_and_set(field, old, new)
             if is_kept:
-                yield from self.layout.touch(field, timeout_ms)
-        if is_kept:
-            return value
-        stored = yield from self.layout.get(field)
-        return value if stored is None else self._decode(stored)
+                yield from self.layout.touch(field, lives_ms)
+        stored = None if is_kept else (yield from self.layout.get(field))
+        return (value, new) if stored is None else (self._decode(stored), stored)
 
 
 def _stale_ms(stale: float, timeout_ms: int | None) -> int:

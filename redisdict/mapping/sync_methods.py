@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import IO, Any, Generic, Self, TypeVar, cast
 
 from redisdict.exceptions import ConcurrentUpdate
+from redisdict.mapping.flights import wait_in_thread
 from redisdict.mapping.item_operations import ABSENT
 from redisdict.mapping.lock import Lock
 from redisdict.mapping.sync_mapping import SyncMapping
@@ -100,10 +101,10 @@ class SyncMethods(SyncMapping[K, V], Generic[K, V]):
         Raises:
             ValueError: `stale` is given, and no timeout.
         """
-        return cast(
-            V,
-            self._run(self._operations.get_or_set(key, default, timeout, stale, lock_timeout)),
+        operation = self._operations.get_or_set(
+            key, default, timeout, stale, lock_timeout, wait_in_thread
         )
+        return cast(V, self._run(operation))
 
     def expire(self, timeout: Timeout) -> bool:
         """Let the whole dict end in `timeout` seconds, None for never; whether it has any item.

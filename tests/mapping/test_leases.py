@@ -150,3 +150,87 @@ def test_a_wrong_argument_is_named(face: Face, arguments: dict[str, Any], messag
 def test_a_timeout_of_nothing_keeps_nothing(face: Face) -> None:
     assert face.get_or_set("k", lambda: 1, timeout=0) == 1
     assert face.copy() == {}
+
+
+async def test_many_waiting_tasks_ask_the_server_once_each(
+    backend: Backend, mapping: PersistentDict[str, int]
+) -> None:
+    with backend.client() as client:
+
+        def commands() -> int:
+            return int(client.info("stats")["total_commands_processed"])
+
+        async def compute() -> int:
+            await asyncio.sleep(0.3)
+            return 7
+
+        await mapping.alen()
+        before = commands()
+        results = await asyncio.gather(*(mapping.aget_or_set("k", compute) for _ in range(200)))
+        assert results == [7] * 200
+        assert commands() - before < 220
+    await backend.aclose()
+
+
+async def test_who_waits_may_give_up_alone(
+    backend: Backend, mapping: PersistentDict[str, int]
+) -> None:
+    async def compute() -> int:
+        await asyncio.sleep(0.2)
+        return 7
+
+    tasks = [asyncio.create_task(mapping.aget_or_set("k", compute)) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    tasks[1].cancel()
+    await asyncio.wait(tasks)
+    assert tasks[1].cancelled()
+    assert tasks[0].result() == tasks[2].result() == 7
+    await backend.aclose()
+
+
+async def test_another_computes_when_the_first_fails(
+    backend: Backend, mapping: PersistentDict[str, int]
+) -> None:
+    calls = []
+
+    async def compute() -> int:
+        calls.append(1)
+        await asyncio.sleep(0.05)
+        if len(calls) == 1:
+            raise ZeroDivisionError
+        return 7
+
+    tasks = [mapping.aget_or_set("k", compute) for _ in range(20)]
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(one) for one in results].count(ZeroDivisionError) == 1
+    assert results.count(7) == 19
+    assert len(calls) == 2
+    await backend.aclose()
+
+
+def test_a_computation_that_wants_its_own_value_is_not_stuck(
+    mapping: PersistentDict[str, str],
+) -> None:
+    def compute() -> str:
+        return "outer " + mapping.get_or_set("k", lambda: "inner", lock_timeout=0.1)
+
+    assert mapping.get_or_set("k", compute, lock_timeout=0.3) == "inner"
+    assert mapping.get_or_set("k", compute) == "inner"
+
+
+def test_each_waiter_has_a_value_of_its_own(mapping: PersistentDict[str, list[int]]) -> None:
+    def compute() -> list[int]:
+        time.sleep(0.1)
+        return [1]
+
+    results: list[list[int]] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(mapping.get_or_set("k", compute)))
+        for _ in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [[1]] * 5
+    assert len({id(one) for one in results}) == 5
