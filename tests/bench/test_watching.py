@@ -33,14 +33,14 @@ def progress() -> BenchmarkProgress:
     return BenchmarkProgress.objects.create(run=run, updated_at=now)
 
 
-def watched(progress: BenchmarkProgress) -> tuple[WatchedProgress, Clock, io.StringIO]:
+def watched(run: BenchmarkRun) -> tuple[WatchedProgress, Clock, io.StringIO]:
     clock, stream = Clock(), io.StringIO()
     reporter = LineProgress(OutputWrapper(stream))
-    return WatchedProgress(reporter, progress.run.identifier, clock), clock, stream
+    return WatchedProgress(reporter, run.identifier, clock), clock, stream
 
 
 def test_parts_add_up_and_are_written_once_a_second(progress: BenchmarkProgress) -> None:
-    reporter, clock, stream = watched(progress)
+    reporter, clock, stream = watched(progress.run)
     reporter.begin("pools", 0.25)
     reporter.advance(1.0)
     progress.refresh_from_db()
@@ -59,7 +59,7 @@ def test_parts_add_up_and_are_written_once_a_second(progress: BenchmarkProgress)
 
 
 def test_wish_to_end_is_obeyed_like_a_signal(progress: BenchmarkProgress) -> None:
-    reporter, clock, _stream = watched(progress)
+    reporter, clock, _stream = watched(progress.run)
     interruption = Interruption()
     reporter.begin("pools", 1.0)
     BenchmarkProgress.objects.update(is_cancel_requested=True)
@@ -76,8 +76,8 @@ def test_wish_to_end_is_obeyed_like_a_signal(progress: BenchmarkProgress) -> Non
 
 
 def test_run_that_nobody_watches_is_left_alone(progress: BenchmarkProgress) -> None:
-    progress.delete()
-    reporter, _clock, stream = watched(progress)
+    reporter, _clock, stream = watched(progress.run)
+    BenchmarkProgress.objects.all().delete()
     reporter.begin("pools", 1.0)
     reporter.note("a note")
     reporter.close()
