@@ -13,7 +13,7 @@ class RedisDictConfig(AppConfig):
         from redisdict import checks
 
         checks.register_all()
-        # Only a project that has made a ModelDict has imported this.
-        signals = sys.modules.get("redisdict.modelcache.signals")
-        if signals is not None:
-            signals.connect_all()
+        if "redisdict.modelcache.tables" in sys.modules:  # the project has made a ModelDict
+            from redisdict.modelcache import startup
+
+            startup.begin()

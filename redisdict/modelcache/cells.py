@@ -98,7 +98,8 @@ class Cells:
         while True:
             lessons = self._lessons
             try:
-                return (yield self.read_command(keys, token, lease_ms))
+                answers: list[Answer] = yield self.read_command(keys, token, lease_ms)
+                return answers
             except NoScriptError:
                 if not self._is_teaching and self._lessons == lessons:
                     break
@@ -107,7 +108,8 @@ class Cells:
         self._is_teaching = True
         try:
             arguments = self._arguments(keys, token, lease_ms)
-            return (yield (b"EVAL", self._read.text, *arguments, 1))
+            answers = yield (b"EVAL", self._read.text, *arguments, 1)
+            return answers
         finally:
             self._is_teaching = False
             self._lessons += 1

@@ -305,9 +305,9 @@ def test_a_commit_whose_outcome_is_unknown(
     def lose() -> None:
         raise OperationalError("the connection was lost")
 
-    with pytest.raises(OperationalError), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connection, "_commit", lose)
-        with transaction.atomic(using=database):
+        with pytest.raises(OperationalError), transaction.atomic(using=database):
             rename(tea)
     assert not is_kept(products, tea)  # it may be committed yet
     time.sleep(0.55)
