@@ -28,7 +28,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         " started for it. Prints a Markdown report and draws a plot.",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="fewer rounds: a first impression in two minutes"
+        "--quick", action="store_true", help="fewer rounds: a first impression in some five minutes"
     )
     parser.add_argument(
         "--rounds", type=int, metavar="N", help="rounds of the single calls (500; quick: 100)"

@@ -110,8 +110,8 @@ BULK = (
 CONCURRENT = (
     Column("get, 1 task", Get),
     Column("set, 1 task", Set),
-    Column("get, 50 tasks", Get, calls=200, lead_in=50, tasks=50),
-    Column("set, 50 tasks", Set, calls=200, lead_in=50, tasks=50),
+    Column("get, 50 tasks", Get, calls=200, lead_in=50, tasks=50, rounds_share=0.4),
+    Column("set, 50 tasks", Set, calls=200, lead_in=50, tasks=50, rounds_share=0.4),
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.peers.plan import BULK, CONCURRENT, SINGLE
@@ -10,7 +10,7 @@ from benchmarks.peers.results import Measured
 from benchmarks.peers.roster import BY_HAND, DICT, PROTOCOL, REFERENCE, UNIX, Kind
 from redisdict.bench.statistics import Ratio
 
-__all__ = ["PROMISES", "Overtaken", "Promise", "kept", "overtaken"]
+__all__ = ["PROMISES", "Overtaken", "Promise", "measured_ratios", "overtaken", "verdict"]
 
 OVER_CONNECTION_POOL = "redis-py over our ConnectionPool"
 
@@ -57,7 +57,7 @@ PROMISES = (
 )
 
 
-def kept(promise: Promise, measured: Measured) -> dict[str, Ratio]:
+def measured_ratios(promise: Promise, measured: Measured) -> dict[str, Ratio]:
     """Column -> the ratio that was measured; empty for a table it isn't about."""
     if measured.table.name not in promise.tables:
         return {}
@@ -67,6 +67,15 @@ def kept(promise: Promise, measured: Measured) -> dict[str, Ratio]:
         if column in measured.series
     }
     return {column: ratio for column, ratio in found.items() if ratio is not None}
+
+
+def verdict(promise: Promise, ratios: Mapping[str, Ratio]) -> str:
+    """Whether it is kept in all columns, not kept in one, or the intervals leave it open."""
+    if all(ratio.low >= promise.at_least for ratio in ratios.values()):
+        return "kept"
+    if any(ratio.high < promise.at_least for ratio in ratios.values()):
+        return "**not kept**"
+    return "open"
 
 
 @dataclass(frozen=True)

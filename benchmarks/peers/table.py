@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from benchmarks.peers.promises import PROMISES, kept, overtaken
+from benchmarks.peers.promises import PROMISES, measured_ratios, overtaken, verdict
 from benchmarks.peers.results import TWIN, Measured
 from benchmarks.peers.roster import REFERENCE, Client, Kind
 from redisdict.bench.statistics import noise_floor
@@ -84,10 +84,9 @@ def _promises(results: Sequence[Measured]) -> Iterator[str]:
     yield from _header(["table", "client", "against", "at least", "measured", ""])
     for promise in PROMISES:
         for measured in results:
-            ratios = kept(promise, measured)
+            ratios = measured_ratios(promise, measured)
             if not ratios:
                 continue
-            is_kept = all(ratio.value >= promise.at_least for ratio in ratios.values())
             yield _line(
                 [
                     measured.table.name,
@@ -95,7 +94,7 @@ def _promises(results: Sequence[Measured]) -> Iterator[str]:
                     promise.other,
                     f"{promise.at_least:g}",
                     ", ".join(f"{column} {ratio.value:.2f}" for column, ratio in ratios.items()),
-                    "kept" if is_kept else "**not kept**",
+                    verdict(promise, ratios),
                 ]
             )
 

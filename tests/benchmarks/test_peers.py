@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.peers.environment import requirements
 from benchmarks.peers.plan import BULK, CONCURRENT, SINGLE, Table, tables
-from benchmarks.peers.promises import PROMISES, kept, overtaken
+from benchmarks.peers.promises import PROMISES, measured_ratios, overtaken, verdict
 from benchmarks.peers.results import TWIN, Measured
 from benchmarks.peers.roster import (
     BY_HAND,
@@ -31,6 +31,7 @@ from benchmarks.peers.stores.limits import BareHash
 from benchmarks.peers.table import report
 from benchmarks.peers.target import Server, Target, started_server
 from redisdict.bench.spec import ASYNC, SYNC
+from redisdict.bench.statistics import Ratio
 from redisdict.bench.workloads.calls import Calls
 
 SCALE = Scale(rounds=6, seed=1, is_quick=True)
@@ -125,10 +126,25 @@ def test_the_report_tells_promises_noise_and_faster_peers(server: Server) -> Non
     assert f"| {TWIN} |" in text
     assert "Noise floor" in text
     for promise in PROMISES:
-        for ratio in kept(promise, measured).values():
+        for ratio in measured_ratios(promise, measured).values():
             assert f"{ratio.value:.2f}" in text
     for one in overtaken(measured):
         assert f"{one.column}: {one.peer} is" in text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected_verdict"),
+    [(2.01, 2.2, "kept"), (1.9, 2.1, "open"), (1.7, 1.99, "**not kept**")],
+)
+def test_a_promise_is_judged_by_the_interval(
+    low: float, high: float, expected_verdict: str
+) -> None:
+    promise = replace(PROMISES[0], at_least=2)
+    good = Ratio(3, 2.9, 3.1, rounds=100)
+
+    found = verdict(promise, {"get": good, "set": Ratio(2, low, high, rounds=100)})
+
+    assert found == expected_verdict
 
 
 def test_promises_name_what_there_is() -> None:
