@@ -12,7 +12,7 @@ import subprocess
 
 __all__ = ["redis_benchmark"]
 
-REQUESTS = 50_000
+REQUESTS = 20_000
 
 TIMEOUT_S = 60
 

@@ -87,8 +87,9 @@ class SelfTest:
 
 
 def selftest(seconds: float, seed: int, *, clock: Clock = time.perf_counter_ns) -> SelfTest:
-    """One run of about so many seconds, on servers of its own, which are started afresh as often as
-    in a standard run.
+    """One run of at most so many seconds, on servers of its own.
+
+    They are started afresh as often as in a standard run.
 
     Raises:
         ProgramMissing, ServerStartError: no server can be started here.
@@ -97,7 +98,7 @@ def selftest(seconds: float, seed: int, *, clock: Clock = time.perf_counter_ns) 
         min_rounds=200,
         max_rounds=MAX_ROUNDS,
         seconds=seconds,
-        half_width=0.003,
+        half_width=0.004,
         server_starts=PRESETS["standard"].precision.server_starts,
     )
     total: dict[Cell, Series] = {}

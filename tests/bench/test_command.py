@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from dataclasses import replace
@@ -16,6 +17,7 @@ from django.core.management import CommandError, call_command
 
 from redisdict.bench.errors import WrongReply
 from redisdict.bench.leftovers import LEDGER
+from redisdict.bench.plan import WORKLOADS
 from redisdict.bench.results import CellStatus, RunStatus
 from redisdict.bench.store import find_run, load_record, save_record
 from redisdict.bench.workloads import cells
@@ -73,8 +75,7 @@ def other_server() -> Iterator[ServerProcess]:
 
 
 def test_a_run_measures_prints_and_saves(spec: str) -> None:
-    tables = ["--table", "pools", "--table", "dict", "--table", "concurrency"]
-    outcome = Outcome("--spec", spec, "--label", "mine", "--format", "markdown", *tables)
+    outcome = Outcome("--spec", spec, "--label", "mine", "--format", "markdown")
     assert outcome.status == 0, outcome.err
     assert outcome.out.startswith("# Benchmark Results (Median of up to 8 interleaved rounds)\n")
     record = load_record(find_run("mine"))
@@ -82,8 +83,8 @@ def test_a_run_measures_prints_and_saves(spec: str) -> None:
     assert record.finished_at is not None
     measured = [one for one in record.results if one.status is CellStatus.MEASURED]
     # Two services with five pools, Sentinel with two; four operations each. Four dicts, five
-    # operations. Five pools under load, two of which go without the small size; four operations.
-    assert len(measured) == (5 + 5 + 2) * 4 + 4 * 5 + (5 * 2 - 2) * 4
+    # operations.
+    assert len(measured) == (5 + 5 + 2) * 4 + 4 * 5
     for one in measured:
         assert one.ops_per_second
         assert one.p50_us
@@ -97,6 +98,24 @@ def test_a_run_measures_prints_and_saves(spec: str) -> None:
     }  # fmt: skip
     assert record.environment["servers"]["Valkey"]["name"].startswith("Valkey 9")
     assert "measuring Valkey: pools" in outcome.err
+
+
+def test_many_workers_and_further_workloads(spec: str) -> None:
+    tables = ["--table", "concurrency", "--table", "workloads"]
+    outcome = Outcome("--spec", spec, "--label", "mine", "--service", "valkey", *tables)
+    assert outcome.status == 0, outcome.err
+    record = load_record(find_run("mine"))
+    measured = [one for one in record.results if one.status is CellStatus.MEASURED]
+    # Two pools go without the small size.
+    assert sum(one.concurrency == 3 for one in measured) == (5 * 2 - 2) * 4
+    assert sum(one.concurrency == 1 for one in measured) == 2 * len(WORKLOADS)
+    left_out = [one for one in record.results if one.status is CellStatus.UNAVAILABLE]
+    assert {(one.pool, one.connections) for one in left_out} == {
+        ("AsyncConnectionPool", 2),
+        ("ConnectionPool", 2),
+    }
+    if shutil.which("redis-benchmark"):
+        assert "redis-benchmark over 3 connections to Valkey" in " ".join(outcome.out.split())
 
 
 def test_a_service_that_is_not_there_has_its_row_in_its_place(spec: str) -> None:

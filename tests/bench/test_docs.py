@@ -19,9 +19,6 @@ from redisdict.bench.warnings import __file__ as warnings_file
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 
-#: For the admin, which starts runs that it watches; nobody types it.
-INTERNAL = {"--watched"}
-
 
 @pytest.fixture(scope="module")
 def text() -> str:
@@ -46,7 +43,7 @@ def options(parser: ArgumentParser) -> set[str]:
 
 def test_every_option_is_documented_and_no_other(text: str, parser: ArgumentParser) -> None:
     documented = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
-    there = options(parser) - INTERNAL
+    there = options(parser)
     # `--limit` of `list` and others that explain themselves in --help are told there only.
     assert documented <= there | {"--help"}
     assert there - documented <= {"--limit"}

@@ -99,6 +99,13 @@ def test_every_command_workload_in_both_modes(bench: Bench, mode: str, operation
 
 
 @pytest.mark.parametrize("mode", [ASYNC, SYNC])
+def test_new_connections_use_none_of_the_pool(bench: Bench, mode: str) -> None:
+    cell = bench.open("CONNECT", mode, connections=2)
+    run_blocks(cell, 5)
+    assert bench.client.info("clients")["connected_clients"] < 10
+
+
+@pytest.mark.parametrize("mode", [ASYNC, SYNC])
 @pytest.mark.parametrize("operation", ["SET", "GET", "DEL"])
 def test_many_workers(bench: Bench, mode: str, operation: str) -> None:
     cell = bench.open(operation, mode, pool=POOLS[mode][-1], concurrency=5, connections=2)

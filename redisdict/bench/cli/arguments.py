@@ -41,7 +41,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "selftest", help="does it find a difference that is there, and none where there is none?"
     )
     selftest.add_argument("--runs", type=_count, default=1, help="default: 1")
-    selftest.add_argument("--seconds", type=_positive, default=10.0, help="of a run (default: 10)")
+    selftest.add_argument(
+        "--seconds", type=_positive, default=60.0, help="at most, of a run (default: 60)"
+    )
     selftest.add_argument(
         "--busy-neighbour", action="store_true", help="while another process works without pause"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import redis.asyncio
@@ -68,7 +69,9 @@ class Connect(StringCommands):
     """A new connection for each operation: connect, greet, PING, close."""
 
     def open(self) -> None:
-        self._make = self.client.connection_pool.make_connection
+        # One of its own each time: those that the pool makes count as the pool's.
+        pool = self.client.connection_pool
+        self._make = partial(pool.connection_class, **pool.connection_kwargs)
         is_async = isinstance(self.client, redis.asyncio.Redis)
         greet: Callable[[], Any] = self._greet_async if is_async else self._greet
         self._calls = Calls(greet, [()] * self.block)
