@@ -9,21 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 from redisdict.bench.latency import Latencies
+from redisdict.bench.luck import least_difference
 from redisdict.bench.plan import Group
 from redisdict.bench.results import CellResult, CellStatus
 from redisdict.bench.series import Series, ratio_between
-from redisdict.bench.spec import ASYNC, DEFAULT_POOL, POOLS, Cell, Table
-from redisdict.bench.statistics import (
-    LEAST_ROUNDS,
-    Ratio,
-    drift,
-    judge,
-    margin,
-    noise_floor,
-    relative_spread,
-)
+from redisdict.bench.spec import ASYNC, DEFAULT_POOL, ITERATIONS, POOLS, Cell, Table
+from redisdict.bench.statistics import LEAST_ROUNDS, Ratio, drift, judge, relative_spread
 
-__all__ = ["cell_result", "comparisons", "group_noise_floor", "twin_ratios"]
+__all__ = ["cell_result", "comparisons", "group_noise_floor"]
 
 #: What kind of comparison, the left cell, and the right one if it was measured.
 _Pair = tuple[str, Cell, Cell | None]
@@ -83,16 +76,18 @@ def cell_result(
     )
 
 
-def twin_ratios(group: Group, series: Mapping[Cell, Series]) -> dict[Cell, Ratio]:
-    """How far from 1 the second copy of each reference came out."""
-    ratios = {twin: _ratio(series, twin, group.references.get(twin)) for twin in group.twins}
-    return {twin: ratio for twin, ratio in ratios.items() if ratio is not None}
-
-
 def group_noise_floor(group: Group, series: Mapping[Cell, Series]) -> float | None:
-    """None when no twin could be measured."""
-    twins = twin_ratios(group, series)
-    return noise_floor(list(twins.values())) if twins else None
+    """What the A/A twins of single calls differ by at most; None when none could be measured.
+
+    Iterations are left out: they depend so much on a server process's luck that they would hide
+    how well everything else is known.
+    """
+    floors = [
+        floor
+        for reference, floor in _floors(group, series).items()
+        if reference.operation not in ITERATIONS
+    ]
+    return max(floors, default=None)
 
 
 def comparisons(
@@ -102,13 +97,14 @@ def comparisons(
 
     Each says: `left` is `ratio` times as fast as `right`, and what that proves.
     """
-    floor = group_noise_floor(group, series) or 0.0
-    least = margin(floor, server_starts)
+    floors = _floors(group, series)
     found = []
     for kind, left, right in [*_twins(group), *_pairs(group.measured, group.references)]:
         ratio = _ratio(series, left, right)
         if ratio is None or right is None or not math.isfinite(ratio.high):
             continue
+        floor = floors.get(group.references[left], 0.0)
+        least = least_difference(left.operation, floor, server_starts)
         found.append(
             {
                 "kind": kind,
@@ -124,11 +120,21 @@ def comparisons(
                 "low": ratio.low,
                 "high": ratio.high,
                 "rounds": ratio.rounds,
-                "noise_floor": floor,
+                "least_difference": least,
                 "verdict": judge(ratio, least).value,
             }
         )
     return found
+
+
+def _floors(group: Group, series: Mapping[Cell, Series]) -> dict[Cell, float]:
+    """For each reference, how far from 1 its second copy came out, on the log scale."""
+    floors = {}
+    for twin in group.twins:
+        ratio = _ratio(series, twin, group.references[twin])
+        if ratio is not None:
+            floors[group.references[twin]] = abs(math.log(ratio.value))
+    return floors
 
 
 def _ratio(series: Mapping[Cell, Series], cell: Cell, reference: Cell | None) -> Ratio | None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from redisdict.bench.luck import least_difference
 from redisdict.bench.results import CellResult, CellStatus, RunRecord
-from redisdict.bench.statistics import Ratio, Verdict, judge, margin, quotient
+from redisdict.bench.statistics import Ratio, Verdict, judge, quotient
 
 __all__ = ["Change", "compare", "obstacles", "regressions"]
 
@@ -45,7 +46,6 @@ class Change:
 def compare(before: RunRecord, after: RunRecord) -> list[Change]:
     """Every cell that both runs measured, in the order of the later one."""
     general = obstacles(before, after)
-    least = math.hypot(_margin(before), _margin(after))
     earlier = {result.key: result for result in before.results}
     changes = []
     for result in after.results:
@@ -60,6 +60,7 @@ def compare(before: RunRecord, after: RunRecord) -> list[Change]:
             changes.append(Change(name, other, result, None, Verdict.NOT_COMPARABLE, reason))
         else:
             ratio = quotient(now, was)
+            least = math.hypot(_least(before, result.operation), _least(after, result.operation))
             changes.append(Change(name, other, result, ratio, judge(ratio, least)))
     return changes
 
@@ -94,9 +95,15 @@ def cell_name(result: CellResult) -> str:
     return " ".join([*parts, result.operation])
 
 
-def _margin(record: RunRecord) -> float:
+def _least(record: RunRecord, operation: str) -> float:
+    """The least difference that the run may call one at this operation."""
     starts: int = record.spec.get("precision", {}).get("server_starts", 1)
-    return margin(record.noise_floor or 0.0, starts)
+    floors = [
+        abs(math.log(one["ratio"]))
+        for one in record.comparisons
+        if one["kind"] == "A/A" and one["operation"] == operation
+    ]
+    return least_difference(operation, max(floors, default=record.noise_floor or 0.0), starts)
 
 
 def _obstacle(before: CellResult, after: CellResult) -> str:

@@ -8,6 +8,7 @@ happen while another process works without pause.
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import subprocess
 import time
@@ -17,11 +18,12 @@ from dataclasses import dataclass
 
 import redis
 
+from redisdict.bench.luck import least_difference
 from redisdict.bench.placement import PlacementProbe, choose_cpus, pin_process, pinned_client
 from redisdict.bench.runner import Clock, Rounds
 from redisdict.bench.series import Block, Series, ratio_between
 from redisdict.bench.spec import PRESETS, SYNC, Cell, Precision, Table
-from redisdict.bench.statistics import Ratio, Verdict, judge, margin, noise_floor
+from redisdict.bench.statistics import Ratio, Verdict, judge
 from redisdict.bench.workloads.calls import Calls, blocks_of
 from redisdict.bench.workloads.cells import WorkloadCell
 from redisdict.bench.workloads.commands import Get, Set, StringCommands
@@ -106,15 +108,13 @@ def selftest(seconds: float, seed: int, *, clock: Clock = time.perf_counter_ns) 
         rng = random.Random(f"{seed} {number}")  # noqa: S311 - an order, not a secret
         for cell, series in _rounds(precision.of_one_start, rng, clock).items():
             total.setdefault(cell, Series()).extend(series)
-    twins = [
-        ratio_between(total[_cell(TWIN, name)], total[_cell(FIRST, name)]) for name in OPERATIONS
-    ]
-    floor = noise_floor([ratio for ratio in twins if ratio is not None])
-    least = margin(floor, precision.server_starts)
     findings = []
     for operation in OPERATIONS:
+        reference = total[_cell(FIRST, operation)]
+        twin = ratio_between(total[_cell(TWIN, operation)], reference)
+        floor = 0.0 if twin is None else abs(math.log(twin.value))
+        least = least_difference(operation, floor, precision.server_starts)
         for delay in DELAYS:
-            reference = total[_cell(FIRST, operation)]
             ratio = ratio_between(total[_cell(SECOND, operation, delay)], reference)
             if ratio is not None:
                 findings.append(Finding(operation, delay, ratio, judge(ratio, least)))

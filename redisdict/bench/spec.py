@@ -12,6 +12,7 @@ __all__ = [
     "DICT_OPERATIONS",
     "DICT_POOLS",
     "EVENT_LOOPS",
+    "ITERATIONS",
     "MODES",
     "OPERATIONS",
     "POOLS",
@@ -47,6 +48,9 @@ POOL_OPERATIONS = ("SET", "GET", "DEL", "PIPE")
 
 #: `Iter` counts keys; `Items` counts keys together with their decoded values.
 DICT_OPERATIONS = ("Set", "Get", "Del", "Iter", "Items")
+
+#: Those of them that walk over all items.
+ITERATIONS = ("Iter", "Items")
 
 #: What `--operation` accepts; a name selects the operation in both tables.
 OPERATIONS = ("SET", "GET", "DEL", "PIPE", "ITER", "ITEMS")

@@ -21,9 +21,7 @@ __all__ = [
     "Verdict",
     "drift",
     "judge",
-    "margin",
     "median_interval",
-    "noise_floor",
     "paired_ratio",
     "percentile",
     "quotient",
@@ -31,10 +29,6 @@ __all__ = [
 ]
 
 CONFIDENCE = 0.95
-
-#: How much two processes of one server program may differ in speed for as long as they live, by the
-#: layout of their memory: twice the standard deviation seen over 40 pairs of Valkey processes.
-PROCESS_LUCK = 0.01
 
 #: Fewer rounds than this have no interval, and so they are no figure.
 LEAST_ROUNDS = 6
@@ -142,30 +136,19 @@ def quotient(after: Ratio, before: Ratio) -> Ratio:
     return Ratio(value, value * math.exp(-down), value * math.exp(up), rounds)
 
 
-def noise_floor(twins: Sequence[Ratio]) -> float:
-    """How far from 1 the worst of the A/A twins came: differences below this mean nothing."""
-    return max((abs(math.log(twin.value)) for twin in twins), default=0.0)
-
-
-def margin(floor: float, server_starts: int) -> float:
-    """The least difference that a run may call one.
+def judge(ratio: Ratio, least: float = 0.0) -> Verdict:
+    """What the interval proves.
 
     Args:
-        floor: what truly equal things differed by in the run.
-        server_starts: over how many processes of each server the rounds were shared out. The more,
-            the better their luck is averaged; the intervals of the ratios don't know of it.
+        least: the least difference, on the log scale, that may be called one; see
+            `redisdict.bench.luck`. So much may be missing from a ratio near 1 as well.
     """
-    return max(floor, PROCESS_LUCK / math.sqrt(server_starts))
-
-
-def judge(ratio: Ratio, least: float = 0.0) -> Verdict:
-    """What the interval proves, when differences below `least` mean nothing (see `margin`)."""
     beyond = math.exp(least)
     if ratio.low > beyond:
         return Verdict.FASTER
     if ratio.high < 1 / beyond:
         return Verdict.SLOWER
-    if ratio.low >= 1 - SAME_WITHIN and ratio.high <= 1 + SAME_WITHIN:
+    if ratio.low / beyond >= 1 - SAME_WITHIN and ratio.high * beyond <= 1 + SAME_WITHIN:
         return Verdict.SAME
     return Verdict.UNSURE
 

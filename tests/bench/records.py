@@ -132,6 +132,6 @@ def comparison(
         "low": round(ratio - 0.01, 4),
         "high": round(ratio + 0.01, 4),
         "rounds": 1000,
-        "noise_floor": 0.004,
+        "least_difference": 0.004,
         "verdict": verdict,
     }

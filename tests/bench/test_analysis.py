@@ -152,6 +152,20 @@ def test_nothing_below_the_noise_floor_is_called_a_difference() -> None:
     assert verdicts["SYNC BlockingConnectionPool"] == "unsure"
 
 
+def test_the_noise_of_iterations_is_theirs_alone() -> None:
+    group = plan(replace(PRESETS["quick"], tables=(Table.DICT,)), [REDIS])[0]
+    series = series_of(group)
+    for twin in group.twins:
+        if twin.operation == "Iter":
+            for place, time in enumerate(series[twin].times):
+                series[twin].times[place] = time and 2 * time
+    assert group_noise_floor(group, series) == 0
+    least = {one["operation"]: one["least_difference"] for one in comparisons(group, series, 100)}
+    assert least["Iter"] == pytest.approx(0.6931, abs=1e-4)
+    assert least["Items"] == pytest.approx(0.015)
+    assert least["Get"] == pytest.approx(0.001)
+
+
 def test_with_one_server_start_no_difference_below_one_percent_is_called_one() -> None:
     group = pools_group()
     series = series_of(group, BlockingConnectionPool=1.009)

@@ -38,7 +38,14 @@ def test_a_wide_interval_proves_nothing() -> None:
 
 def test_the_noise_floor_of_either_run_counts() -> None:
     assert verdict(measured(), measured(ratio=1.05))[0] is Verdict.FASTER
-    assert verdict(measured(), measured(ratio=1.05), noise_floor=0.1)[0] is Verdict.UNSURE
+    noisy = [{"kind": "A/A", "operation": "GET", "ratio": 0.9}]
+    assert verdict(measured(), measured(ratio=1.05), comparisons=noisy)[0] is Verdict.UNSURE
+
+
+def test_an_iteration_is_not_accused_of_its_server_processes_luck() -> None:
+    before, after = measured(operation="Iter"), measured(operation="Iter", ratio=1.05)
+    assert verdict(before, after)[0] is Verdict.UNSURE
+    assert verdict(before, measured(operation="Iter", ratio=1.5))[0] is Verdict.FASTER
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from redisdict.bench.luck import least_difference
 from redisdict.bench.results import CellResult, CellStatus, RunRecord
 from redisdict.bench.spec import Table
-from redisdict.bench.statistics import margin
 
 __all__ = ["method_notes", "reference_name"]
 
@@ -56,13 +56,16 @@ def _noise(record: RunRecord) -> str:
     if record.noise_floor is None:
         return ""
     starts: int = record.spec.get("precision", {}).get("server_starts", 1)
-    least = margin(record.noise_floor, starts)
     times = f"started {starts} times" if starts > 1 else "started once"
-    return (
+    call, walk = (least_difference(name, 0.0, starts) for name in ("Get", "Iter"))
+    text = (
         f"Noise floor: two copies of the reference came out within {record.noise_floor:.1%} of one"
-        f" another. Servers of the run were {times}; no difference below {least:.1%} is called"
-        " faster or slower."
+        f" another. Servers of the run were {times}; two processes of one program differ, so no"
+        f" difference below {call:.1%} is called faster or slower"
     )
+    if record.of_table(Table.DICT):
+        text += f", for iterations none below {walk:.0%}"
+    return f"{text}, and none that the two copies of the reference show as well."
 
 
 def _placement(record: RunRecord) -> str:
