@@ -135,11 +135,10 @@ class HashLayout(Layout):
     def compare_and_delete(self, field: bytes, expected: bytes) -> Operation[int]:
         return self._script("compare_and_delete", field, expected, is_repeatable=False)
 
-    def incr(self, field: bytes, delta: float, timeout_ms: int | None) -> Operation[bytes | int]:
-        name = b"HINCRBY" if isinstance(delta, int) else b"HINCRBYFLOAT"
-        arguments = (name, _text(timeout_ms), field, repr(delta))
+    def incr(self, field: bytes, delta: int, timeout_ms: int | None) -> Operation[bytes | int]:
+        arguments = (_text(timeout_ms), field, str(delta))
         if timeout_ms is None:
-            command = Once((name, self._key, field, repr(delta)))
+            command = Once((b"HINCRBY", self._key, field, str(delta)))
             return self._either(command, "incr", *arguments)
         return self._script("incr", *arguments, is_repeatable=False)
 

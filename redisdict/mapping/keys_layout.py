@@ -124,9 +124,8 @@ class KeysLayout(Layout):
     def compare_and_delete(self, field: bytes, expected: bytes) -> Operation[int]:
         return COMPARE_AND_DELETE.call((self._prefix + field,), expected, is_repeatable=False)
 
-    def incr(self, field: bytes, delta: float, timeout_ms: int | None) -> Operation[bytes | int]:
-        name = b"INCRBY" if isinstance(delta, int) else b"INCRBYFLOAT"
-        command = Once((name, self._prefix + field, repr(delta)))
+    def incr(self, field: bytes, delta: int, timeout_ms: int | None) -> Operation[bytes | int]:
+        command = Once((b"INCRBY", self._prefix + field, str(delta)))
         total: bytes | int
         if timeout_ms is None:
             total = yield command

@@ -115,8 +115,8 @@ class Layout(ABC):
         """Delete an item whose value is still `expected`; 1 when deleted."""
 
     @abstractmethod
-    def incr(self, field: bytes, delta: float, timeout_ms: int | None) -> Operation[bytes | int]:
-        """Add to a number, whose time to live stays; a missing one begins as 0."""
+    def incr(self, field: bytes, delta: int, timeout_ms: int | None) -> Operation[bytes | int]:
+        """Add to an integer, whose time to live stays; a missing one begins as 0."""
 
     @abstractmethod
     def touch(self, field: bytes, timeout_ms: int | None) -> Operation[int]:

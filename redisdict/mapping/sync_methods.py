@@ -60,7 +60,8 @@ class SyncMethods(SyncMapping[K, V], Generic[K, V]):
     def incr(self, key: K, delta: N = 1) -> N:
         """Add to a number, which begins as 0 when it isn't there; the new number.
 
-        HINCRBY or INCRBY, or their like for floats. The time to live stays as it is; a new item
+        HINCRBY or INCRBY; with a float, as `transform()` does it, for a server's sum of floats
+        doesn't tell 2.0 from 2. The time to live stays as it is; a new item
         lives as long as the dict's timeout says.
 
         Raises:

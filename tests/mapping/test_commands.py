@@ -23,7 +23,6 @@ PLAIN: dict[str, tuple[Callable[[Face], Any], dict[str, int], dict[str, int]]] =
     "add": (lambda d: d.add("x", 1), {"hsetnx": 1}, {"set": 1}),
     "incr": (lambda d: d.incr("a"), {"hincrby": 1}, {"incrby": 1}),
     "decr": (lambda d: d.decr("a", 5), {"hincrby": 1}, {"incrby": 1}),
-    "incr by a float": (lambda d: d.incr("a", 0.5), {"hincrbyfloat": 1}, {"incrbyfloat": 1}),
     "get_many": (lambda d: d.get_many(["a", "x"]), {"hmget": 1}, {"mget": 1}),
     "set_many": (lambda d: d.set_many({"a": 1, "x": 2}), {"hset": 1}, {"mset": 1}),
     "update": (lambda d: d.update(a=1, x=2), {"hset": 1}, {"mset": 1}),

@@ -205,12 +205,12 @@ function operations.compare_and_delete(field, expected)
   return 1
 end
 
--- incr HINCRBY|HINCRBYFLOAT TIMEOUT_MS|'' FIELD DELTA -> the text of the new value, for a number
+-- incr TIMEOUT_MS|'' FIELD DELTA -> the text of the new value, for a number
 -- would lose digits in Lua; the deadline stays; a missing item begins as 0 and lives TIMEOUT_MS
-function operations.incr(command, timeout_ms, field, delta)
+function operations.incr(timeout_ms, field, delta)
   drop_if_dead(field)
   local is_new = timeout_ms ~= '' and redis.call('HEXISTS', items, field) == 0
-  redis.call(command, items, field, delta)
+  redis.call('HINCRBY', items, field, delta)
   changed = true
   if is_new then
     fence()
