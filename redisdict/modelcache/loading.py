@@ -32,7 +32,7 @@ def load_rows(table: CachedTable, pks: Iterable[Any]) -> Loaded[models.Model]:
     """
     rows = table.model._base_manager.using(table.database)
     connection = connections[table.database]
-    is_marked = connection.vendor == "postgresql" and is_in_transaction(connection)
+    is_marked = table.is_on_postgresql and is_in_transaction(connection)
     if is_marked:
         is_committed = RawSQL(IS_COMMITTED_STATE, (), models.BooleanField())  # noqa: S611  # a constant
         rows = rows.annotate(**{MARK: is_committed})
@@ -53,8 +53,8 @@ def load_by_field(table: CachedTable, attname: str, values: Iterable[Any]) -> li
 
 def may_keep(table: CachedTable) -> bool:
     """Whether a row that is loaded now could be kept; if not, there is no use in a lease."""
-    connection = connections[table.database]
-    return connection.vendor == "postgresql" or not is_in_transaction(connection)
+    # This is asked at every hit, and to find the thread's connection takes a while.
+    return table.is_on_postgresql or not is_in_transaction(connections[table.database])
 
 
 def _sees_committed_state(connection: BaseDatabaseWrapper) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import models
+from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from redisdict.connections import registry
@@ -39,6 +39,7 @@ class CachedTable:
         self.cached = cached
         self.model = cached.model
         self.database = database
+        self.is_on_postgresql = connections[database].vendor == "postgresql"
         self.backend: Backend = cached.backend()
         self.names = Names(self.backend.config.key_prefix, (self.model._meta.label, database))
         self.codec = RowCodec(self.model)

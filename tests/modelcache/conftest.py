@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from redisdict.modelcache import relations, signals, tables
 from tests.codec.models import Author, EveryField
-from tests.modelcache.postgres import PostgresCluster, PostgresMissing
+from tests.modelcache.postgres import PostgresCluster, cluster_for_tests
 
 #: The alias that the shop's models are in, chosen by the test.
 chosen: list[str] = []
@@ -33,14 +32,7 @@ class ShopRouter:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresCluster]:
-    """The cluster, or the end of the test: a skip on a developer's machine, a failure in CI."""
-    try:
-        cluster = PostgresCluster()
-    except PostgresMissing as error:
-        if os.environ.get("CI"):
-            pytest.fail(f"CI is set, and no database may be missing there. {error}")
-        pytest.skip(str(error))
-    with cluster:
+    with cluster_for_tests() as cluster:
         yield cluster
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import pytest
+
 #: Where Debian and Homebrew have the programs that aren't on the PATH.
 PROGRAMS = ("/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql*/bin")
 
@@ -28,9 +30,10 @@ class PostgresCluster:
     def __init__(self) -> None:
         self._bin = _find_programs()
         self._user = _other_user() if os.geteuid() == 0 else None
-        self.directory = Path(tempfile.mkdtemp(prefix="redisdict-pg-"))
+        self.directory = Path(tempfile.gettempdir())
 
     def __enter__(self) -> Self:
+        self.directory = Path(tempfile.mkdtemp(prefix="redisdict-pg-"))
         if self._user is not None:
             os.chown(self.directory, self._user.pw_uid, self._user.pw_gid)
         data = str(self.directory / "data")
@@ -76,6 +79,16 @@ class PostgresCluster:
             env={**os.environ, "LC_ALL": "C.UTF-8"},
             **user,
         )
+
+
+def cluster_for_tests() -> PostgresCluster:
+    """A cluster, or the end of the test: a skip on a developer's machine, a failure in CI."""
+    try:
+        return PostgresCluster()
+    except PostgresMissing as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI is set, and no database may be missing there. {error}")
+        pytest.skip(str(error))
 
 
 def _find_programs() -> Path:

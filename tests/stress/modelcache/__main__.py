@@ -1,0 +1,83 @@
+"""The command: starts the servers, has the processes fight, prints what came of it as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from redisdict.servers.process import ServerProcess
+from redisdict.servers.programs import find_program
+from tests.modelcache.postgres import PostgresCluster
+
+#: The caches under test; they can't be imported before Django is set up.
+NAMES = ("modeldict", "no_barriers", "post_save", "cacheops")
+
+
+def main() -> int:
+    arguments = parse()
+    with ExitStack() as stack:
+        server = stack.enter_context(ServerProcess(find_program("redis"), listen="tcp"))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if arguments.database == "postgres":
+            database = stack.enter_context(PostgresCluster()).settings()
+        else:
+            database = sqlite_settings(folder)
+        set_up_django(arguments, server.url, database)
+        from tests.stress.modelcache.fight import Fight
+
+        result = Fight(arguments, folder / "complaints").run()
+    print(json.dumps({**vars(arguments), **result}, indent=2))
+    return 1 if result["stale_reads"] or result["own_changes_not_seen"] else 0
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.stress.modelcache", description=__doc__)
+    parser.add_argument("--cache", choices=NAMES, default="modeldict")
+    parser.add_argument("--database", choices=["postgres", "sqlite"], default="postgres")
+    parser.add_argument(
+        "--isolation",
+        choices=["read committed", "repeatable read"],
+        default="read committed",
+        help="of PostgreSQL's transactions",
+    )
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--processes", type=int, default=8)
+    parser.add_argument("--rows", type=int, default=50)
+    parser.add_argument("--kill-every", type=float, default=0.5, help="seconds, on average")
+    parser.add_argument("--writes", type=float, default=0.03, help="share of all that is done")
+    return parser.parse_args()
+
+
+def sqlite_settings(folder: Path) -> dict[str, Any]:
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(folder / "stress.sqlite3"),
+        "OPTIONS": {
+            "timeout": 10,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF",
+        },
+    }
+
+
+def set_up_django(arguments: argparse.Namespace, server: str, database: dict[str, Any]) -> None:
+    given = {
+        "server": server,
+        "database": database,
+        "isolation": arguments.isolation if arguments.database == "postgres" else "",
+        "apps": ["cacheops"] if arguments.cache == "cacheops" else [],
+    }
+    os.environ["REDISDICT_STRESS"] = json.dumps(given)
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.stress.modelcache.settings"
+    import django
+
+    django.setup()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

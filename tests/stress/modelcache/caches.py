@@ -1,0 +1,96 @@
+"""The caches under test, behind one face."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.core.cache import cache
+from django.db import transaction
+from django.db.models.signals import post_delete, post_save
+
+from redisdict import ModelDict
+from redisdict.connections.requests import Call, Operation
+from redisdict.modelcache import transactions
+from redisdict.modelcache.committing import Changed, lift
+from tests.stress.modelcache.models import Row
+
+
+class Cache:
+    """Reads rows; is told of what Django sends no signal for."""
+
+    def get(self, pk: int) -> Row | None:
+        raise NotImplementedError
+
+    def changed(self, pks: Iterable[int]) -> None:
+        """Rows were changed by update() or bulk_update(), in the transaction under way."""
+
+
+class OurCache(Cache):
+    """`ModelDict`. Its barriers end soon, for many of its writers are killed."""
+
+    def __init__(self) -> None:
+        self.rows = ModelDict(Row, barrier_timeout=10, lease_timeout=1)
+
+    def get(self, pk: int) -> Row | None:
+        return self.rows.get(pk)
+
+
+class OurCacheWithoutBarriers(OurCache):
+    """`ModelDict` with half of its protocol: rows are removed only after the commit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+        def change_then_remove(
+            changed: Changed, token: bytes, _: int, change: Callable[[], Any]
+        ) -> Operation[Any]:
+            yield Call(change)
+            yield from lift(changed, token)
+
+        transactions.change_behind_barriers = change_then_remove
+
+
+class HandWrittenCache(Cache):
+    """What everybody writes: fill at a miss, delete after the commit."""
+
+    def __init__(self) -> None:
+        post_save.connect(self._on_signal, sender=Row)
+        post_delete.connect(self._on_signal, sender=Row)
+
+    def get(self, pk: int) -> Row | None:
+        row: Row | None = cache.get(f"row:{pk}")
+        if row is None:
+            row = Row.objects.filter(pk=pk).first()
+            if row is not None:
+                cache.set(f"row:{pk}", row, 900)
+        return row
+
+    def changed(self, pks: Iterable[int]) -> None:
+        keys = [f"row:{pk}" for pk in pks]
+        transaction.on_commit(lambda: cache.delete_many(keys))
+
+    def _on_signal(self, instance: Row, **_: Any) -> None:
+        self.changed([instance.pk])
+
+
+class CacheopsCache(Cache):
+    """cacheops, by the methods that its documentation tells one to use."""
+
+    def get(self, pk: int) -> Row | None:
+        rows: Any = Row.objects
+        return rows.filter(pk=pk).cache(ops=["get", "fetch"]).first()
+
+    def changed(self, pks: Iterable[int]) -> None:
+        from cacheops import invalidate_obj
+
+        for pk in pks:
+            invalidate_obj(Row(pk=pk))
+
+
+CACHES: dict[str, Callable[[], Cache]] = {
+    "modeldict": OurCache,
+    "no_barriers": OurCacheWithoutBarriers,
+    "post_save": HandWrittenCache,
+    "cacheops": CacheopsCache,
+}

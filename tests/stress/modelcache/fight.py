@@ -1,0 +1,107 @@
+"""Starts the processes, kills some at random, starts others in their place, sums up."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from django.db import connection
+
+from redisdict import ModelDict
+from tests.stress.modelcache.caches import CACHES
+from tests.stress.modelcache.ledger import Ledger, code_of
+from tests.stress.modelcache.models import Deletion, Row
+from tests.stress.modelcache.worker import NOT_SEEN, STALE, Worker
+
+#: So many of the complaints are shown.
+SHOWN = 5
+
+
+class Fight:
+    def __init__(self, arguments: argparse.Namespace, complaints: Path) -> None:
+        self.arguments = arguments
+        self.complaints = complaints
+        self.ledger = Ledger(arguments.processes, arguments.rows)
+        self.cache = CACHES[arguments.cache]()
+        self.context = multiprocessing.get_context("fork")
+        self.until = 0.0
+        self.kills = self.deaths = 0
+
+    def run(self) -> dict[str, Any]:
+        self._make_rows()
+        self.until = time.time() + self.arguments.seconds
+        workers = [self._start(number) for number in range(self.arguments.processes)]
+        next_kill = 0.0
+        while time.time() < self.until:
+            time.sleep(0.02)
+            if time.time() >= next_kill:
+                self._kill(random.choice(workers))
+                next_kill = time.time() + random.expovariate(1 / self.arguments.kill_every)
+            for number, worker in enumerate(workers):
+                if not worker.is_alive():
+                    self._bury(worker)
+                    workers[number] = self._start(number)
+        for worker in workers:
+            worker.join()
+            self._bury(worker)
+        return self._result()
+
+    def _make_rows(self) -> None:
+        with connection.schema_editor() as editor:
+            for model in (Row, Deletion):
+                editor.create_model(model)
+        pks = range(1, self.ledger.rows + 1)
+        Row.objects.bulk_create([Row(pk=pk, version=1) for pk in pks])
+        for pk in pks:
+            self.ledger.publish(0, pk, code_of(1))
+        connection.close()  # a forked process must not use it
+
+    def _start(self, number: int) -> Any:
+        process = self.context.Process(target=self._work, args=(number,))
+        process.start()
+        return process
+
+    def _work(self, number: int) -> None:
+        worker = Worker(number, self.cache, self.ledger, self._complain, self.arguments.writes)
+        worker.run(self.until)
+
+    def _kill(self, worker: Any) -> None:
+        if worker.is_alive():
+            os.kill(worker.pid, signal.SIGKILL)
+            self.kills += 1
+
+    def _bury(self, worker: Any) -> None:
+        worker.join()
+        if worker.exitcode == -signal.SIGKILL:
+            self.deaths += 1
+        elif worker.exitcode:
+            self._complain(f"a process ended with {worker.exitcode}")
+
+    def _complain(self, what: str) -> None:
+        with self.complaints.open("a") as file:
+            file.write(what + "\n")
+
+    def _result(self) -> dict[str, Any]:
+        complaints = self.complaints.read_text().splitlines() if self.complaints.exists() else []
+        stale = [one for one in complaints if one.startswith(STALE)]
+        unseen = [one for one in complaints if one.startswith(NOT_SEEN)]
+        result: dict[str, Any] = {
+            "checks": sum(self.ledger.checks),
+            "writes": sum(self.ledger.writes),
+            "killed_at_random": self.kills,
+            "killed_at_a_commit": self.deaths - self.kills,
+            "stale_reads": len(stale),
+            "own_changes_not_seen": len(unseen),
+            "other_complaints": len(complaints) - len(stale) - len(unseen),
+            "some_complaints": complaints[:SHOWN],
+        }
+        if self.arguments.cache == "modeldict":
+            stats = ModelDict(Row).stats()
+            result |= {"hits": stats.hits, "refused_fills": stats.refused}
+        return result

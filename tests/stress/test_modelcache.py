@@ -1,0 +1,62 @@
+"""A short run of the stress test; the long one is `python -m tests.stress.modelcache`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import program_for_tests
+from tests.modelcache.postgres import cluster_for_tests
+
+HERE = Path(__file__).parents[2]
+
+
+def stress(*arguments: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.stress.modelcache", *arguments],
+        cwd=HERE,
+        env={**os.environ, "PYTHONPATH": str(HERE)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    print(result)
+    return result
+
+
+@pytest.fixture(autouse=True)
+def _programs() -> None:
+    """The programs are here, or the test ends."""
+    program_for_tests("redis")
+    cluster_for_tests()
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        ("--database", "postgres"),
+        ("--database", "postgres", "--isolation", "repeatable read"),
+        ("--database", "sqlite"),
+    ],
+    ids=["read committed", "repeatable read", "sqlite"],
+)
+def test_nobody_reads_an_old_row(where: tuple[str, ...]) -> None:
+    result = stress("--seconds", "5", *where)
+    assert result["stale_reads"] == result["own_changes_not_seen"] == 0, result
+    assert result["other_complaints"] == 0, result
+    assert result["checks"] > 500
+    assert result["hits"] > result["checks"] / 5
+    assert result["killed_at_random"] > 3
+
+
+def test_the_same_run_finds_old_rows_in_a_cache_written_by_hand() -> None:
+    assert stress("--seconds", "5", "--cache", "post_save")["stale_reads"] > 0
