@@ -41,6 +41,7 @@ EXCLUDED = {
         "test_eq": KEYS_ARE_BYTES,
         "test_fromkeys": "there is no `fromkeys()`: the new dict would have no name",
         "test_getitem": KEYS_ARE_BYTES,
+        "test_mutatingiteration": "what comes during an iteration may be delivered, and is no error",
         "test_pop": KEYS_ARE_BYTES,
         "test_setdefault": KEYS_ARE_BYTES,
         "test_repr": "`repr()` names the dict and loads no items",
@@ -91,6 +92,10 @@ def excluded(suite: str, name: str) -> str | None:
     return None
 
 
+#: These pass or fail by how the server's pages happen to fall.
+UNDECIDED = {"test_mutatingiteration"}
+
+
 def must_fail(name: str) -> Any:
     def test(self: Any) -> None:
         with pytest.raises(FAILURES):
@@ -104,7 +109,7 @@ def make_case(suite: str, server: str, layout: str) -> type[unittest.TestCase]:
     tests: dict[str, Any] = {"server": server, "is_hash": layout == "hash"}
     for name in dir(base):
         if name.startswith("test_") and excluded(suite, name):
-            tests[name] = must_fail(name)
+            tests[name] = None if name in UNDECIDED else must_fail(name)
     return type(f"{suite}_{server}_{layout}", (OnServer, base), tests)
 
 
