@@ -135,7 +135,7 @@ class Place(models.Model):
 
 class Price(models.Model):
     pk = models.CompositePrimaryKey("product_id", "currency")
-    product = models.ForeignKey(Product, models.CASCADE)
+    product = models.ForeignKey(Product, models.CASCADE, related_name="prices")
     currency = models.CharField(max_length=3)
     amount = models.IntegerField()
 
