@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from benchmarks.peers.promises import PROMISES, measured_ratios, overtaken, verdict
 from benchmarks.peers.results import TWIN, Measured
 from benchmarks.peers.roster import REFERENCE, Client, Kind
-from redisdict.bench.statistics import noise_floor
 
 __all__ = ["report"]
 
@@ -58,7 +58,8 @@ def _notes(measured: Measured) -> Iterator[str]:
         ratio for column in measured.series if (ratio := measured.ratio(column, TWIN)) is not None
     ]
     if twins:
-        yield f"Noise floor (the A/A twin's greatest distance from 1): {noise_floor(twins):.1%}."
+        floor = max(abs(math.log(twin.value)) for twin in twins)
+        yield f"Noise floor (the A/A twin's greatest distance from 1): {floor:.1%}."
         yield ""
     if _is_bulk(measured) and measured.item_by_item:
         yield "† makes a round trip for every item or every few, so it got a tenth of the items."
