@@ -28,8 +28,8 @@ __all__ = ["HashLayout"]
 #: Behind a fence, every so many operations the plain command is tried again.
 OPERATIONS_BEHIND_FENCE = 256
 
-#: Records in one call of the script: three arguments each, of at most 8,000 that Lua unpacks.
-RECORDS = 1000
+#: Items in one call of the script, which takes the server two or three milliseconds.
+SCRIPT_CHUNK = 500
 
 #: Fields that MEMORY USAGE looks at to tell the size of all: a millisecond of the server's time.
 SAMPLES = 1000
@@ -70,7 +70,7 @@ class HashLayout(Layout):
         return self._either((b"HGET", self._key, field), "get", field)
 
     def get_many(self, fields: Sequence[bytes]) -> Operation[list[bytes | None]]:
-        replies = yield from self._chunks(b"HMGET", "get_many", list(slices(fields, CHUNK)))
+        replies = yield from self._chunks(b"HMGET", "get_many", fields)
         return list(chain.from_iterable(replies))
 
     def contains(self, field: bytes) -> Operation[int]:
@@ -84,12 +84,12 @@ class HashLayout(Layout):
     def set_many(
         self, pairs: Sequence[tuple[bytes, Argument]], timeout_ms: int | None
     ) -> Operation[None]:
-        chunks = [tuple(chain.from_iterable(chunk)) for chunk in slices(pairs, CHUNK)]
+        arguments: list[Argument] = list(chain.from_iterable(pairs))
         if timeout_ms is None:
-            yield from self._chunks(b"HSET", "set", chunks, b"")
+            yield from self._chunks(b"HSET", "set", arguments, b"", width=2)
             return
-        for chunk in chunks:
-            yield from self._script("set", timeout_ms, *chunk)
+        for some in slices(arguments, 2 * SCRIPT_CHUNK):
+            yield from self._script("set", timeout_ms, *some)
 
     def add(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[int]:
         if timeout_ms is None:
@@ -103,8 +103,7 @@ class HashLayout(Layout):
         return self._delete_many(fields)
 
     def _delete_many(self, fields: Sequence[bytes]) -> Operation[int]:
-        chunks = list(slices(fields, CHUNK))
-        return sum((yield from self._chunks(b"HDEL", "delete", chunks, is_repeatable=False)))
+        return sum((yield from self._chunks(b"HDEL", "delete", fields, is_repeatable=False)))
 
     def pop(self, field: bytes) -> Operation[bytes | None]:
         value: bytes | None
@@ -206,14 +205,14 @@ class HashLayout(Layout):
                 flat = iter(reply[1])
                 return reply[0], [(*pair, left_ms) for pair in zip(flat, flat, strict=True)]
             self._meet_fence(reply)
-        reply = yield from self._script("scan_records", cursor, b"COUNT", count)
+        reply = yield from self._script("scan_records", *_script_page(cursor, count))
         flat = iter(reply[1])
         return reply[0], list(zip(flat, flat, flat, strict=True))
 
     def set_records(self, records: Sequence[Record]) -> Operation[None]:
         yield from self.set_many([record[:2] for record in records if record[2] == FOREVER], None)
         mortal = [record for record in records if record[2] != FOREVER]
-        for some in slices(mortal, RECORDS):
+        for some in slices(mortal, SCRIPT_CHUNK):
             arguments: Iterator[Argument] = chain.from_iterable(some)
             yield from self._script("set_records", *arguments)
 
@@ -222,8 +221,8 @@ class HashLayout(Layout):
         return (b"PTTL", self._key)
 
     def _scan(self, cursor: bytes, pattern: bytes | None, count: int) -> Operation[Any]:
-        page = _page(cursor, count, pattern)
-        return self._either((b"HSCAN", self._key, *page), "scan", *page)
+        command = (b"HSCAN", self._key, *_page(cursor, count, pattern))
+        return self._either(command, "scan", *_script_page(cursor, count, pattern))
 
     def _may_be_plain(self) -> bool:
         """Whether to try the plain command: no fence was met, or not for some time."""
@@ -248,27 +247,31 @@ class HashLayout(Layout):
         self,
         verb: bytes,
         name: str,
-        chunks: Sequence[Sequence[Any]],
+        arguments: Sequence[Argument],
         *first: Argument,
+        width: int = 1,
         is_repeatable: bool = True,
     ) -> Operation[list[Any]]:
-        """The replies to one command a chunk, in one round trip.
+        """The replies to the commands that items of `width` arguments take, in one round trip.
 
         Those that meet a fence go through the script, and they alone: what another has done is
         not to be done twice, for others may have changed it meanwhile.
         """
-        replies: list[Any] = [None] * len(chunks)
-        todo = list(range(len(chunks)))
+        chunks = list(slices(arguments, CHUNK * width))
+        answers: list[Any] = [None] * len(chunks)
         if chunks and self._may_be_plain():
             commands = [(verb, self._key, *chunk) for chunk in chunks]
-            replies = yield Batch(commands, is_repeatable=is_repeatable)
-            todo = [at for at, reply in enumerate(replies) if isinstance(reply, ResponseError)]
-        for at in todo:
-            if replies[at] is not None:
-                self._meet_fence(replies[at])
-            replies[at] = yield from self._script(
-                name, *first, *chunks[at], is_repeatable=is_repeatable
-            )
+            answers = yield Batch(commands, is_repeatable=is_repeatable)
+        replies = []
+        for chunk, answer in zip(chunks, answers, strict=True):
+            if isinstance(answer, ResponseError):
+                self._meet_fence(answer)
+            elif answer is not None:
+                replies.append(answer)
+                continue
+            for some in slices(chunk, SCRIPT_CHUNK * width):
+                reply = yield from self._script(name, *first, *some, is_repeatable=is_repeatable)
+                replies.append(reply)
         return replies
 
     def _meet_fence(self, error: ResponseError) -> None:
@@ -291,6 +294,10 @@ class HashLayout(Layout):
 
 def _text(timeout_ms: int | None) -> Argument:
     return b"" if timeout_ms is None else timeout_ms
+
+
+def _script_page(cursor: bytes, count: int, pattern: bytes | None = None) -> tuple[Argument, ...]:
+    return _page(cursor, min(count, SCRIPT_CHUNK), pattern)
 
 
 def _page(cursor: bytes, count: int, pattern: bytes | None = None) -> tuple[Argument, ...]:

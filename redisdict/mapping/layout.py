@@ -25,7 +25,7 @@ __all__ = [
 CHUNK = 2000
 
 #: Items in one round trip of a bulk operation, which bounds what either side has to hold.
-BATCH = 16 * CHUNK
+BATCH = 8 * CHUNK
 
 #: Items asked for in one SCAN or HSCAN: such a page costs the server about half a millisecond.
 SCAN_COUNT = 1000

@@ -143,7 +143,7 @@ class SyncMapping(Binding[K, V], MutableMapping[K, V], Generic[K, V]):
     def set_many(self, items: Mapping[K, V], timeout: Timeout = DEFAULT) -> None:
         """Store several items for `timeout` seconds, None for ever. HSET or MSET, 2,000 a command.
 
-        When one of them can't be stored, none is: more than one round trip can carry (32,000
+        When one of them can't be stored, none is: more than one round trip can carry (16,000
         items or 4 MiB) are encoded twice, first to see that it works, so memory stays flat.
         """
         self._run(self._operations.set_many(as_dict(items), timeout))

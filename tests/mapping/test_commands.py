@@ -168,7 +168,7 @@ def test_many_items_go_together(
     hset_enabled: bool,
     counted: Callable[..., dict[str, int]],
 ) -> None:
-    """Up to 32,000 small items one round trip, of 2,000 a command."""
+    """Up to 16,000 small items one round trip, of 2,000 a command."""
     items = {str(number): number for number in range(BATCH)}
     commands = BATCH // CHUNK
     counting = Counting(backend)

@@ -278,11 +278,14 @@ function operations.scan_records(...)
   return {cursor, living}
 end
 
--- set_records FIELD VALUE TIMEOUT_MS|'' ...
+-- set_records FIELD VALUE TIMEOUT_MS ...
 function operations.set_records(...)
   local records = {...}
+  fence()
+  sweep(100)
   for position = 1, #records, 3 do
-    operations.set(records[position + 2], records[position], records[position + 1])
+    redis.call('HSET', items, records[position], records[position + 1])
+    set_deadline(records[position], records[position + 2])
   end
 end
 

@@ -1,0 +1,154 @@
+"""A dict of a million items: what each operation costs in memory, and in the server's patience.
+
+    python -m tests.stress.million URL hash|fenced|keys ITEMS
+
+Prints a JSON object a line for each operation: its name, the bytes by which this process grew while
+it ran, and the server's commands that took longer than `SLOW_MS`. It runs in a process of its own,
+for in an older one there may be room that was given back before. Only Linux tells the growth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import django
+
+SLOW_MS = 20
+
+#: On a busy machine a command may wait for the processor. So one counts as slow when more than this
+#: share of its calls were, each time that the operation was tried.
+NOISE = 0.01
+ATTEMPTS = 3
+
+#: Items asked for at once, whose values the caller then holds.
+SLICE = 10_000
+
+
+class Items(Mapping[str, str]):
+    """So many items that take no memory."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __getitem__(self, key: str) -> str:
+        return key.rjust(100, "-")
+
+    def __iter__(self) -> Iterator[str]:
+        return (f"key:{number:07}" for number in range(self._count))
+
+    def __len__(self) -> int:
+        return self._count
+
+
+class Measured:
+    """Runs operations and prints what they took."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        client.config_set("slowlog-log-slower-than", SLOW_MS * 1000)
+        client.config_set("slowlog-max-len", 10_000)
+
+    def run(self, name: str, operation: Callable[[], Any], expected: Any = None) -> None:
+        for _ in range(ATTEMPTS):
+            self._client.slowlog_reset()
+            self._client.config_resetstat()
+            before = memory_bytes("VmRSS")
+            Path("/proc/self/clear_refs").write_text("5")  # begin the peak anew
+            result = operation()
+            grown = memory_bytes("VmHWM") - before
+            if expected is not None and result != expected:
+                raise AssertionError(f"{name} gave {result!r}, not {expected!r}")
+            slow = self._slow_commands()
+            if not slow:
+                break
+        print(json.dumps({"operation": name, "grown_bytes": grown, "slow": slow}), flush=True)
+
+    def _slow_commands(self) -> dict[str, str]:
+        stats = self._client.info("commandstats")
+        slow: dict[str, list[float]] = {}
+        for entry in self._client.slowlog_get(10_000):
+            verb = entry["command"].split()[0].decode().lower()
+            slow.setdefault(verb, []).append(entry["duration"] / 1000)
+        told = {}
+        for verb, times in slow.items():
+            calls = stats[f"cmdstat_{verb}"]["calls"]
+            if len(times) > NOISE * calls:
+                told[verb] = f"{len(times)} of {calls} calls, up to {max(times):.1f} ms"
+        return told
+
+
+def memory_bytes(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(field)
+
+
+def main(url: str, form: str, count: int) -> None:
+    django.setup()
+    from redisdict import PersistentDict
+    from redisdict.conf import parse_alias
+    from redisdict.connections.backend import Backend
+
+    backend = Backend(parse_alias("million", {"LOCATION": url, "KEY_PREFIX": "million"}))
+    timeout = 3600 if form == "fenced" else None
+
+    def make(name: str, is_hash: bool = form != "keys") -> PersistentDict[str, str]:
+        return PersistentDict(name, backend, hset_enabled=is_hash)
+
+    mapping, items = make("d"), Items(count)
+    measured = Measured(backend.client())
+    small = Items(1000)
+    mapping.set_many(small, timeout=timeout)  # everything is imported and connected
+    list(mapping.items())
+    mapping.clear()
+
+    measured.run("set_many", lambda: mapping.set_many(items, timeout=timeout))
+    measured.run("len", lambda: len(mapping), count)
+    measured.run("iterate keys", lambda: sum(1 for _ in mapping), count)
+    measured.run("iterate items", lambda: sum(len(v) for _, v in mapping.items()), 100 * count)
+    measured.run("keys_matching", lambda: len(list(mapping.keys_matching("*42"))), count // 100)
+    measured.run("get_many", lambda: sum(map(len, slices(mapping.get_many, items))), count)
+    measured.run("memory_usage", lambda: mapping.memory_usage() > 100 * count, True)
+    with tempfile.TemporaryFile() as file:
+        measured.run("dump", lambda: (file.seek(0), mapping.dump(file))[1], count)
+        other = make("other")
+        measured.run("load", lambda: (file.seek(0), other.load(file))[1], count)
+    measured.run("clear", other.clear)
+    measured.run("clone_to", lambda: mapping.clone_to(other), count)
+    measured.run("delete_many", lambda: other.delete_many(islice(items, count // 2)) >= 0, True)
+    other.clear()
+    measured.run("set one", lambda: mapping.set("one", "1"))
+    measured.run("expire", lambda: mapping.expire(7200), True)
+    measured.run("iterate, async", lambda: asyncio.run(iterate(mapping)), count + 1)
+    mapping.clear()
+    measured.run("set_many, async", lambda: asyncio.run(set_many(mapping, items)))
+    mapping.clear()
+
+
+def slices(ask: Callable[..., dict[str, str]], keys: Items) -> Iterator[dict[str, str]]:
+    iterator = iter(keys)
+    while some := list(islice(iterator, SLICE)):
+        yield ask(some)
+
+
+async def iterate(mapping: Any) -> int:
+    seen = 0
+    async for _ in mapping.aitems():
+        seen += 1
+    return seen
+
+
+async def set_many(mapping: Any, items: Items) -> None:
+    await mapping.aset_many(items)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
