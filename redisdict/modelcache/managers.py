@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
-from django.db import models, transaction
+from django.db import connections, models, transaction
 
 from redisdict.modelcache import relations
+from redisdict.modelcache.announcing import make_behind_barriers
+from redisdict.modelcache.choosing import lockable, named_pks
 from redisdict.modelcache.locking import lock_rows
-from redisdict.modelcache.signals import note_rows
+from redisdict.modelcache.signals import note_rows, rows_of
 from redisdict.modelcache.tables import CachedModel
-from redisdict.modelcache.transactions import MOST_ROWS, note_changes
+from redisdict.modelcache.transactions import MOST_ROWS, is_in_transaction, note_changes
 
 __all__ = ["CachedManager", "CachedQuerySet"]
 
@@ -25,25 +27,23 @@ class CachedQuerySet(models.QuerySet[M]):
     """
 
     def update(self, **kwargs: Any) -> int:
-        """As Django's. One query more, which locks the rows: those and no others are updated.
+        """As Django's.
 
-        Of more than 10,000 rows all rows of the table count as changed.
+        Unless the filter names primary keys, one query more finds the rows and locks them: those
+        and no others are updated. Of more than 10,000 rows all rows of the table count as changed.
         """
         cached = relations.affected_by(self.model)
         if not cached or self.query.is_sliced or self.query.combinator:
             return super().update(**kwargs)
         self._for_write = True
-        database = self.db
-        with transaction.atomic(using=database, savepoint=False):
-            chosen = self.model._base_manager.using(database).filter(
-                pk__in=self.using(database).values("pk")
-            )
-            pks = list(lock_rows(chosen).values_list("pk", flat=True)[: MOST_ROWS + 1])
-            if len(pks) > MOST_ROWS:
-                self._note_all_rows(cached, database)
-                return super().update(**kwargs)
-            note_rows(self.model, pks, database)
-            return super(CachedQuerySet, self.filter(pk__in=pks)).update(**kwargs)
+        named = named_pks(self)
+        if named is None or len(named) > MOST_ROWS:
+            return self._update_locked(cached, kwargs)
+        if is_in_transaction(connections[self.db]):
+            note_rows(self.model, named, self.db)
+            return super().update(**kwargs)
+        update = super().update
+        return make_behind_barriers(rows_of(self.model, named, self.db), lambda: update(**kwargs))
 
     update.alters_data = True  # type: ignore[attr-defined]  # Django's mark: templates don't call it
 
@@ -78,6 +78,17 @@ class CachedQuerySet(models.QuerySet[M]):
         return created
 
     bulk_create.alters_data = True  # type: ignore[attr-defined]  # as above
+
+    def _update_locked(self, cached: Sequence[CachedModel], kwargs: dict[str, Any]) -> int:
+        database = self.db
+        with transaction.atomic(using=database, savepoint=False):
+            rows = lockable(self.using(database))
+            pks = list(lock_rows(rows).values_list("pk", flat=True)[: MOST_ROWS + 1])
+            if len(pks) > MOST_ROWS:
+                self._note_all_rows(cached, database)
+                return super().update(**kwargs)
+            note_rows(self.model, pks, database)
+            return super(CachedQuerySet, self.filter(pk__in=pks)).update(**kwargs)
 
     def _note_all_rows(self, cached: Sequence[CachedModel], database: str) -> None:
         for table in (one.table(database) for one in cached):

@@ -23,20 +23,13 @@ from django.db.models.signals import (
 )
 
 from redisdict.modelcache import relations
+from redisdict.modelcache.announcing import Rows, announce_save, finish_save, remove
 from redisdict.modelcache.locking import lock_row
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.tables import cached_models, on_registration
-from redisdict.modelcache.transactions import (
-    MOST_ROWS,
-    Rows,
-    announce_save,
-    finish_save,
-    is_in_transaction,
-    note_changes,
-    remove,
-)
+from redisdict.modelcache.transactions import MOST_ROWS, is_in_transaction, note_changes
 
-__all__ = ["connect_all", "note_or_remove", "note_rows"]
+__all__ = ["connect_all", "note_or_remove", "note_rows", "rows_of"]
 
 UID = "redisdict.modelcache"
 

@@ -8,17 +8,13 @@ from typing import Any, Generic, TypeVar, overload
 from django.db import connections, models
 
 from redisdict.mapping.layout import slices
+from redisdict.modelcache.announcing import remove
 from redisdict.modelcache.binding import Binding
 from redisdict.modelcache.loading import may_keep
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.signals import note_or_remove
 from redisdict.modelcache.tally import CacheStats
-from redisdict.modelcache.transactions import (
-    has_changed,
-    is_in_transaction,
-    note_changes,
-    remove,
-)
+from redisdict.modelcache.transactions import has_changed, is_in_transaction, note_changes
 from redisdict.modelcache.views import View
 from redisdict.modelcache.walking import Walk
 

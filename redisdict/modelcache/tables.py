@@ -41,6 +41,8 @@ class CachedTable:
         self.database = database
         self.is_on_postgresql = connections[database].vendor == "postgresql"
         self.backend: Backend = cached.backend()
+        #: Runs what announces changes, as safely as the alias's DURABLE says.
+        self.announcer: Any = self.backend.drivers(self.backend.config.durable)[0]
         self.names = Names(self.backend.config.key_prefix, (self.model._meta.label, database))
         self.codec = RowCodec(self.model)
         self.cells = Cells(self.names, self.codec.fingerprint)

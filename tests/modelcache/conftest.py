@@ -15,7 +15,8 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from redisdict.modelcache import relations, signals, tables
 from tests.codec.models import Author, EveryField
-from tests.modelcache.postgres import PostgresCluster, cluster_for_tests
+from tests.modelcache.availability import cluster_for_tests
+from tests.modelcache.postgres import PostgresCluster
 
 #: The alias that the shop's models are in, chosen by the test.
 chosen: list[str] = []

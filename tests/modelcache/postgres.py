@@ -1,4 +1,4 @@
-"""A PostgreSQL cluster of one's own, from the packages of the system, on a unix socket."""
+"""A PostgreSQL cluster of one's own, from the packages of the system."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-import pytest
+from redisdict.servers.listeners import free_port
 
 #: Where Debian and Homebrew have the programs that aren't on the PATH.
 PROGRAMS = ("/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql*/bin")
@@ -27,7 +27,8 @@ class PostgresCluster:
     PostgreSQL refuses to run as root, who runs it as the user `postgres` or else `nobody`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, listen: Literal["unix", "tcp"] = "unix") -> None:
+        self._port = free_port() if listen == "tcp" else None
         self._bin = _find_programs()
         self._user = _other_user() if os.geteuid() == 0 else None
         self.directory = Path(tempfile.gettempdir())
@@ -38,9 +39,12 @@ class PostgresCluster:
             os.chown(self.directory, self._user.pw_uid, self._user.pw_gid)
         data = str(self.directory / "data")
         self._run("initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8")
+        where = f"-k {self.directory} -c listen_addresses=''"
+        if self._port is not None:
+            where = f"-k {self.directory} -c listen_addresses=127.0.0.1 -p {self._port}"
         options = (
-            f"-k {self.directory} -c listen_addresses='' -c fsync=off -c synchronous_commit=off"
-            " -c full_page_writes=off -c max_connections=50"
+            f"{where} -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+            " -c max_connections=50"
         )
         log = str(self.directory / "log")
         self._run("pg_ctl", "-D", data, "-o", options, "-l", log, "-w", "start")
@@ -62,7 +66,8 @@ class PostgresCluster:
             "ENGINE": "django.db.backends.postgresql",
             "NAME": "postgres",
             "USER": "postgres",
-            "HOST": str(self.directory),
+            "HOST": str(self.directory) if self._port is None else "127.0.0.1",
+            "PORT": "" if self._port is None else str(self._port),
             "OPTIONS": options,
         }
 
@@ -79,16 +84,6 @@ class PostgresCluster:
             env={**os.environ, "LC_ALL": "C.UTF-8"},
             **user,
         )
-
-
-def cluster_for_tests() -> PostgresCluster:
-    """A cluster, or the end of the test: a skip on a developer's machine, a failure in CI."""
-    try:
-        return PostgresCluster()
-    except PostgresMissing as error:
-        if os.environ.get("CI"):
-            pytest.fail(f"CI is set, and no database may be missing there. {error}")
-        pytest.skip(str(error))
 
 
 def _find_programs() -> Path:

@@ -9,6 +9,7 @@ anew by taking all steps that lead to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -164,7 +165,7 @@ class World:
 
     def _reader(self, name: str) -> Process:
         reader: Reader[int] = Reader(
-            CELLS,
+            copy(CELLS),  # another process: it knows by itself what it has taught the server
             Tally(NAMES.counts),
             encode=lambda version: b"%d" % version,
             decode=int,

@@ -486,3 +486,57 @@ def test_loaddata(tea: Product, products: ModelDict[Product]) -> None:
     for loaded in serializers.deserialize("json", serializers.serialize("json", [tea])):
         loaded.save(using=database)
     assert products[tea.pk].name == "Coffee"
+
+
+def test_an_update_that_names_its_rows_asks_nothing_more(
+    database: str, products: ModelDict[Product], tea: Product
+) -> None:
+    other = Product.objects.create(name="Other", stock=5)
+    assert products.get_many([tea.pk, other.pk])
+    for rows, count in (
+        (Product.objects.filter(pk=tea.pk), 1),
+        (Product.objects.filter(id__in=[tea.pk, other.pk], stock=5), 1),
+        (Product.objects.filter(stock__gte=0).filter(pk=str(tea.pk)), 1),
+        (Product.objects.filter(pk__in=[]), 0),
+    ):
+        with queries(database) as asked:
+            assert rows.update(description="x") == count
+        assert len(asked) == bool(count)
+    assert products[tea.pk].description == "x"
+    assert products[other.pk].description == "x"
+
+
+def test_an_update_that_names_no_rows_finds_them(
+    database: str, products: ModelDict[Product], tea: Product
+) -> None:
+    other = Product.objects.create(name="Other", stock=5, slug="other")
+    for number, rows in enumerate(
+        (
+            Product.objects.exclude(pk=tea.pk),
+            Product.objects.filter(models.Q(pk=tea.pk) | models.Q(stock=5)),
+            Product.objects.filter(~models.Q(pk=tea.pk)),
+            Product.objects.filter(pk__in=Product.plain.filter(stock=5)),
+            Product.objects.filter(pk=models.F("id")),
+            Product.objects.filter(slug="other"),
+            Product.objects.distinct().filter(stock=5),
+            Product.objects.annotate(n=models.Count("tags")).filter(n=0),
+        )
+    ):
+        assert products[other.pk].rating != number
+        assert rows.update(rating=number) >= 1
+        assert products[other.pk].rating == number, rows.query
+
+
+def test_an_update_by_primary_key_that_fails(
+    database: str, products: ModelDict[Product], tea: Product
+) -> None:
+    from django.db import IntegrityError
+
+    other = Product.objects.create(name="Other", slug="other")
+    with pytest.raises(IntegrityError):
+        Product.objects.filter(pk=tea.pk).update(slug="other")
+    assert products[tea.pk].slug is None
+    with queries(database) as asked:
+        assert products[tea.pk].slug is None  # no barrier is left: the database said no
+    assert not asked
+    assert products[other.pk].slug == "other"

@@ -13,7 +13,7 @@
 --    3: read the database and store nothing
 
 local LEASED, BUSY, BLOCKED = 1, 2, 3
-local VALUE, LEASE, BARRIER = 86, 76, 66 -- V, L, B
+local LEASE, BARRIER = 76, 66 -- L, B
 local byte, sub = string.byte, string.sub
 local token, lease_ms, fingerprint = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 
@@ -31,14 +31,15 @@ if not table_cell or ARGV[4] == '1' then
   redis.call('SET', KEYS[1], table_cell)
 end
 local generation = sub(table_cell, 2)
+local head = 'V' .. generation .. fingerprint
 
 local function answer(key, cell)
   if cell then
+    if sub(cell, 1, 25) == head then return sub(cell, 26) end
     local kind = byte(cell)
     if kind == BARRIER then return BLOCKED end
-    if sub(cell, 2, 17) == generation then
-      if kind == VALUE and sub(cell, 18, 25) == fingerprint then return sub(cell, 26) end
-      if kind == LEASE and sub(cell, 18) ~= token then return BUSY end
+    if kind == LEASE and sub(cell, 2, 17) == generation and sub(cell, 18) ~= token then
+      return BUSY
     end
   end
   if lease_ms == 0 then return BLOCKED end

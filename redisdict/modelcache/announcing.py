@@ -1,0 +1,156 @@
+"""How servers are told of changes, and what becomes of a change when one can't be told."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from django.db.models.base import ModelState
+
+from redisdict.connections.backend import Backend
+from redisdict.modelcache.cells import new_token
+from redisdict.modelcache.committing import change_behind_barriers
+from redisdict.modelcache.outages import UNREACHED
+from redisdict.modelcache.tables import CachedTable
+
+__all__ = ["Rows", "announce_save", "finish_save", "make_behind_barriers", "remove"]
+
+T = TypeVar("T")
+
+#: Rows of a table, by key. The table's own key stands for all of them.
+Rows = tuple[CachedTable, Sequence[bytes]]
+
+
+def make_behind_barriers(rows: Sequence[Rows], change: Callable[[], T]) -> T:
+    """Make a change that is visible to others at once: a commit, or a statement of autocommit.
+
+    Two scripts for each table and 1,000 rows.
+
+    Raises:
+        BackendUnavailable: a server can't be told, and a model is strict; the change isn't made.
+    """
+    by_backend: dict[Backend, list[Rows]] = {}
+    for table, keys in rows:
+        table.tally.invalidations += len(keys)
+        by_backend.setdefault(table.backend, []).append((table, keys))
+    return _change_over(list(by_backend.values()), change)
+
+
+def remove(rows: Sequence[Rows]) -> None:
+    """Remove rows whose change others can see already. One script for 1,000 rows.
+
+    Raises:
+        BackendUnavailable: the server can't be told, and the model is strict.
+    """
+    for table, keys in rows:
+        token = new_token()
+        table.tally.invalidations += len(keys)
+        try:
+            table.announcer.run(table.cells.lift(keys, token))
+        except UNREACHED as error:
+            _leave_in_doubt(table, token, error)
+            if table.cached.is_strict:
+                raise
+
+
+def announce_save(state: ModelState, rows: Sequence[Rows]) -> None:
+    """Without a transaction: rows are about to be saved, and visible to others at once.
+
+    Raises:
+        BackendUnavailable: the server can't be told, and the model is strict.
+    """
+    token = new_token()
+    for table, keys in rows:
+        try:
+            table.announcer.run(table.cells.block(keys, token, table.cached.barrier_ms))
+        except UNREACHED as error:
+            table.outages.note(error)
+            if table.cached.is_strict:
+                raise
+            table.outages.begin_untold_change(token, table.cached.barrier_ms / 1000)
+    _announced.setdefault(state, []).append((token, rows))
+
+
+def finish_save(state: ModelState, rows: Sequence[Rows]) -> None:
+    """The save announced last for this instance is done; `rows` are its rows as they are now.
+
+    Raises:
+        BackendUnavailable: as `remove()`, for rows that weren't announced.
+    """
+    token, announced = (_announced.get(state) or [(new_token(), [])]).pop()
+    for table, keys in announced:
+        table.tally.invalidations += len(keys)
+        try:
+            table.announcer.run(table.cells.lift(keys, token))
+        except UNREACHED as error:
+            _leave_in_doubt(table, token, error)
+        table.outages.end_untold_change(token)
+    remove([pair for pair in rows if pair not in announced])
+
+
+#: The tokens and rows of saves under way, by the `_state` of the instance. When a save fails there
+#: is no signal, so its barriers end by themselves, and this entry with the instance.
+_announced: weakref.WeakKeyDictionary[ModelState, list[tuple[bytes, Sequence[Rows]]]]
+_announced = weakref.WeakKeyDictionary()
+
+
+def _change_over(groups: Sequence[Sequence[Rows]], change: Callable[[], T]) -> T:
+    """Make the change behind the barriers of several servers; each has one of the groups."""
+    if not groups:
+        return change()
+    return _change_on_one(groups[0], lambda: _change_over(groups[1:], change))
+
+
+def _change_on_one(rows: Sequence[Rows], change: Callable[[], T]) -> T:
+    tables = [table for table, _ in rows]
+    token = new_token()
+    barrier_ms = max(table.cached.barrier_ms for table in tables)
+    changed = [(table.cells, keys) for table, keys in rows]
+    is_begun = False
+    results: list[T] = []
+
+    def make() -> None:
+        nonlocal is_begun
+        is_begun = True
+        results.append(change())
+
+    try:
+        tables[0].announcer.run(change_behind_barriers(changed, token, barrier_ms, make))
+    except UNREACHED as error:
+        if results:
+            for table in tables:
+                _leave_in_doubt(table, token, error)
+        elif is_begun:
+            raise  # of another server, whose barriers come inside these
+        else:
+            return _make_untold(tables, token, barrier_ms, change, error)
+    return results[0]
+
+
+def _make_untold(
+    tables: Sequence[CachedTable],
+    token: bytes,
+    barrier_ms: int,
+    change: Callable[[], T],
+    error: Exception,
+) -> T:
+    """Make the change though the server doesn't know of it, unless a model is strict."""
+    for table in tables:
+        table.outages.note(error)
+    if any(table.cached.is_strict for table in tables):
+        raise error
+    for table in tables:
+        table.outages.begin_untold_change(token, barrier_ms / 1000)
+    try:
+        return change()
+    finally:
+        for table in tables:
+            table.outages.end_untold_change(token)
+
+
+def _leave_in_doubt(table: CachedTable, token: bytes, error: Exception) -> None:
+    """A change was made, and whether the server has heard of it is unknown."""
+    table.outages.note(error)
+    table.outages.begin_untold_change(token, 0)
+    table.outages.end_untold_change(token)

@@ -1,0 +1,19 @@
+"""What the tests need of the machine, or the end of the test."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.modelcache.postgres import PostgresCluster, PostgresMissing
+
+
+def cluster_for_tests() -> PostgresCluster:
+    """A cluster that isn't started; a skip on a developer's machine, a failure in CI."""
+    try:
+        return PostgresCluster()
+    except PostgresMissing as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI is set, and no database may be missing there. {error}")
+        pytest.skip(str(error))
