@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 from django.db import models
 
@@ -58,6 +58,18 @@ def _pack_datetime(value: datetime) -> Any:
 
 def _unpack_datetime(stored: Any) -> Any:
     return datetime.fromisoformat(stored) if type(stored) is str else messagepack.loads(stored)
+
+
+def _unpack_uuid(
+    stored: bytes,
+    new: Callable[..., UUID] = UUID.__new__,
+    put: Callable[..., None] = object.__setattr__,
+) -> UUID:
+    """What UUID(bytes=stored) does; that first looks for five other arguments."""
+    value = new(UUID)
+    put(value, "int", int.from_bytes(stored))
+    put(value, "is_safe", SafeUUID.unknown)
+    return value
 
 
 def _general_form(field: models.Field[Any, Any]) -> FieldForm:
@@ -114,7 +126,7 @@ _PLAIN = frozenset(
 _DATETIME = FieldForm("datetime", _pack_datetime, _unpack_datetime)
 _DATE = FieldForm("date", date.isoformat, date.fromisoformat)
 _DECIMAL = FieldForm("decimal", str, Decimal)
-_UUID = FieldForm("uuid", lambda value: value.bytes, lambda stored: UUID(bytes=stored))
+_UUID = FieldForm("uuid", lambda value: value.bytes, _unpack_uuid)
 # psycopg 2 gives a memoryview.
 _BINARY = FieldForm("binary", bytes, bytes)
 # The descriptor of the model makes a file of the name again.

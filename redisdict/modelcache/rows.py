@@ -95,7 +95,7 @@ class RowCodec(Generic[M]):
                 value = values[position]
                 if value is not None:
                     values[position] = unpack(value)
-            if not is_plain or _has_listeners(model):
+            if not is_plain or ((pre_init.receivers or post_init.receivers) and _is_heard(model)):
                 return model.from_db(database, attnames, values)
             # What from_db() would do, at a fifth of its price.
             instance = new(model)
@@ -126,11 +126,9 @@ def _is_made_plainly(model: type[models.Model]) -> bool:
     )
 
 
-def _has_listeners(model: type[models.Model]) -> bool:
-    return bool(
-        (pre_init.receivers and pre_init.has_listeners(model))
-        or (post_init.receivers and post_init.has_listeners(model))
-    )
+def _is_heard(model: type[models.Model]) -> bool:
+    """Whether anybody listens to new instances of this very model."""
+    return pre_init.has_listeners(model) or post_init.has_listeners(model)
 
 
 def _describe(field: models.Field[Any, Any], form: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import program_for_tests
-from tests.modelcache.postgres import cluster_for_tests
+from tests.modelcache.availability import cluster_for_tests
 
 HERE = Path(__file__).parents[2]
 
