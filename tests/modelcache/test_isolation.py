@@ -187,6 +187,7 @@ def test_update_waits_for_other_writers(
             rename(tea, "Milk")
             begun.set()
             time.sleep(0.3)
+        connections.close_all()
 
     def this() -> None:
         try:
