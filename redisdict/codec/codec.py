@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import repeat
 from operator import itemgetter
+from struct import Struct
 from typing import Any, Final
 from zlib import crc32
 
@@ -16,6 +18,7 @@ from redisdict.codec.envelope import (
     PICKLE,
     RAW,
     UNCOMPRESSED,
+    UNSEALED_BYTES,
     damaged,
     format_byte,
     seal,
@@ -41,10 +44,13 @@ DEFAULT_MAX_DECODED_LENGTH: Final = 512 * 1024 * 1024
 
 _FIRST_FORMAT_BYTE: Final = bytes([FIRST_FORMAT_BYTE])
 _PLAIN_MSGPACK: Final = format_byte(MSGPACK, UNCOMPRESSED)
-_PLAIN_RAW: Final = format_byte(RAW, UNCOMPRESSED)
-_FIRST_BYTES: Final = itemgetter(slice(1))
+
+# For many values at once: what C calls for each of them, without a step of Python in between.
+_FIRST_BYTE: Final = itemgetter(slice(1))
+_AFTER_FIRST_BYTE: Final = itemgetter(slice(1, None))
 _BODY: Final = itemgetter(slice(1, -CHECKSUM_LENGTH))
-_INTACT: Final = {CHECKSUM_RESIDUE}
+_PACK_CHECKSUM: Final = Struct("<I").pack
+_CHECKSUM_OF_PREFIX: Final = crc32(_PLAIN_MSGPACK)
 
 
 class Codec:
@@ -83,9 +89,9 @@ class Codec:
             ]
         )
         self._prefix = format_byte(self.serializer.code, UNCOMPRESSED)
+        self._is_raw = self.serializer.code == RAW
         is_msgpack = self.serializer.code == MSGPACK
         self._dumps = messagepack.dumps if is_msgpack else self._dumps_guarded
-        self._accepts_integers = self.serializer.code != RAW
 
     def __repr__(self) -> str:
         compressor = None if self.compressor is None else type(self.compressor).__name__
@@ -100,7 +106,11 @@ class Codec:
             return b"%d" % value
         body = self._dumps(value)
         if self.compressor is not None and len(body) >= self.compress_min_length:
-            return self._seal_compressed(self.compressor, body)
+            compressed = self.compressor.compress(body)
+            if len(compressed) < len(body):
+                return seal(format_byte(self.serializer.code, self.compressor.code) + compressed)
+        if self._is_raw:
+            return UNSEALED_BYTES + body
         return seal(self._prefix + body)
 
     def decode(self, stored: bytes) -> Any:
@@ -110,46 +120,37 @@ class Codec:
         written by pickle or a serializer of your own that this codec doesn't name.
         """
         first = stored[:1]
+        if first == UNSEALED_BYTES:
+            return stored[1:]
         if first < _FIRST_FORMAT_BYTE:
             return decimal_text.parse(stored)
         if crc32(stored) != CHECKSUM_RESIDUE:
             raise damaged(stored)
         if first == _PLAIN_MSGPACK:
             return messagepack.loads(stored[1:-CHECKSUM_LENGTH])
-        if first == _PLAIN_RAW:
-            return stored[1:-CHECKSUM_LENGTH]
         return self._decode_other(stored)
 
-    def encode_many(self, values: Iterable[Any]) -> list[bytes]:
+    def encode_many(self, values: Sequence[Any]) -> list[bytes]:
         """Return what to store for each value, as `encode()` would; faster for many."""
-        encode = self.encode
-        if self.compressor is not None or self.serializer.code not in (MSGPACK, RAW):
-            return [encode(value) for value in values]
-        prefix, dumps = self._prefix, self._dumps
-        stored: list[bytes] = []
-        append = stored.append
-        for value in values:
-            if type(value) is int:
-                append(encode(value))
-            else:
-                message = prefix + dumps(value)
-                append(message + crc32(message).to_bytes(CHECKSUM_LENGTH, "little"))
-        return stored
+        types = set(map(type, values))
+        if self.compressor is None and int not in types:
+            if self.serializer.code == MSGPACK:
+                return _seal_many(list(map(self._dumps, values)))
+            if self._is_raw and types == {bytes}:
+                return list(map(UNSEALED_BYTES.__add__, values))
+        return list(map(self.encode, values))
 
     def decode_many(self, stored: Sequence[bytes]) -> list[Any]:
         """Return the value of each of these, as `decode()` would; faster for many."""
-        if set(map(_FIRST_BYTES, stored)) == {_PLAIN_RAW} and set(map(crc32, stored)) == _INTACT:
-            return list(map(_BODY, stored))
-        decode, loads = self.decode, messagepack.loads
-        return [
-            loads(one[1:-CHECKSUM_LENGTH])
-            if one[:1] == _PLAIN_MSGPACK and crc32(one) == CHECKSUM_RESIDUE
-            else decode(one)
-            for one in stored
-        ]
+        first_bytes = set(map(_FIRST_BYTE, stored))
+        if first_bytes == {UNSEALED_BYTES}:
+            return list(map(_AFTER_FIRST_BYTE, stored))
+        if first_bytes == {_PLAIN_MSGPACK} and set(map(crc32, stored)) == {CHECKSUM_RESIDUE}:
+            return list(map(messagepack.loads, map(_BODY, stored)))
+        return list(map(self.decode, stored))
 
     def _writes_as_text(self, value: int) -> bool:
-        return self._accepts_integers and value.bit_length() <= decimal_text.MAX_BITS
+        return not self._is_raw and value.bit_length() <= decimal_text.MAX_BITS
 
     def _dumps_guarded(self, value: Any) -> bytes:
         try:
@@ -161,12 +162,6 @@ class Codec:
             raise SerializationError(
                 f"{type(self.serializer).__name__} can't store a {type_name(value)}: {error}"
             ) from error
-
-    def _seal_compressed(self, compressor: Compressor, body: bytes) -> bytes:
-        compressed = compressor.compress(body)
-        if len(compressed) >= len(body):
-            return seal(self._prefix + body)
-        return seal(format_byte(self.serializer.code, compressor.code) + compressed)
 
     def _decode_other(self, stored: bytes) -> Any:
         serializer_code, compressor_code = split_format_byte(stored[0])
@@ -225,6 +220,13 @@ def _by_code(serializers: Iterable[Serializer]) -> dict[int, Serializer]:
                 f"{serializer.code}: values of one would be read by the other. Give each its own."
             )
     return found
+
+
+def _seal_many(bodies: list[bytes]) -> list[bytes]:
+    """Return `seal()` of the plain MessagePack forms, all of which C goes through."""
+    checksums = map(crc32, bodies, repeat(_CHECKSUM_OF_PREFIX))
+    parts = zip(repeat(_PLAIN_MSGPACK), bodies, map(_PACK_CHECKSUM, checksums), strict=False)
+    return list(map(b"".join, parts))
 
 
 @cache

@@ -8,6 +8,11 @@ one stays reserved. The byte is never below 0x80, where the text of numbers live
 
 The checksum is what turns a flipped bit into an error instead of a wrong value. It also keeps
 damaged bytes away from parsers written for speed.
+
+Bytes that the serializer "raw" stores uncompressed have neither: one byte of its own, 0xC4, and
+then the bytes as they are. Whoever chooses raw has a format already, and a checksum of each value
+would cost more than everything else that is done with it here. At least two bits tell that byte
+from any format byte, so no single flipped bit turns a sealed value into bytes.
 """
 
 from typing import Final
@@ -16,6 +21,7 @@ from zlib import crc32
 from redisdict.exceptions import DeserializationError
 
 FIRST_FORMAT_BYTE: Final = 0x80
+UNSEALED_BYTES: Final = b"\xc4"
 
 MSGPACK: Final = 0
 JSON: Final = 1

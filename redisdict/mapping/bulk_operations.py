@@ -68,7 +68,7 @@ class BulkOperations(ItemOperations[K, V]):
         size = 0
         while some := list(islice(pairs, ENCODED_AT_ONCE)):
             fields = self.keys.encode_many([key for key, _ in some])
-            values = self.codec.encode_many(value for _, value in some)
+            values = self.codec.encode_many([value for _, value in some])
             batch.extend(zip(fields, values, strict=True))
             size += sum(map(len, fields)) + sum(map(len, values))
             if len(batch) > BATCH - ENCODED_AT_ONCE or size >= BATCH_BYTES:

@@ -115,7 +115,8 @@ EXTENSIONS: list[tuple[Any, bytes]] = [
 
 OTHER_SERIALIZERS: list[tuple[str, Any, bytes]] = [
     ("json", {"a": [1, "ü", None, 2.5]}, b'\x81{"a":[1,"\xc3\xbc",null,2.5]}\xe6\xa1\xd77'),
-    ("raw", b"\x00abc", b"\x83\x00abc\x8f\xa5\x01\xfa"),
+    ("raw", b"\x00abc", b"\xc4\x00abc"),
+    ("raw", b"", b"\xc4"),
     (
         "pickle",
         [1, "a"],
