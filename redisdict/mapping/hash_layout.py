@@ -131,9 +131,6 @@ class HashLayout(Layout):
     def compare_and_set(self, field: bytes, expected: bytes, new: Argument) -> Operation[int]:
         return self._script("compare_and_set", field, expected, new, is_repeatable=False)
 
-    def compare_and_delete(self, field: bytes, expected: bytes) -> Operation[int]:
-        return self._script("compare_and_delete", field, expected, is_repeatable=False)
-
     def incr(self, field: bytes, delta: int, timeout_ms: int | None) -> Operation[bytes | int]:
         arguments = (_text(timeout_ms), field, str(delta))
         if timeout_ms is None:

@@ -21,7 +21,7 @@ from redisdict.mapping.layout import (
 )
 from redisdict.mapping.names import Names, escape_glob
 from redisdict.mapping.scanning import Pages
-from redisdict.mapping.scripts import COMPARE_AND_DELETE, COMPARE_AND_SET, SHORTEN
+from redisdict.mapping.scripts import COMPARE_AND_SET, SHORTEN
 
 __all__ = ["KeysLayout"]
 
@@ -120,9 +120,6 @@ class KeysLayout(Layout):
 
     def compare_and_set(self, field: bytes, expected: bytes, new: Argument) -> Operation[int]:
         return COMPARE_AND_SET.call((self._prefix + field,), expected, new, is_repeatable=False)
-
-    def compare_and_delete(self, field: bytes, expected: bytes) -> Operation[int]:
-        return COMPARE_AND_DELETE.call((self._prefix + field,), expected, is_repeatable=False)
 
     def incr(self, field: bytes, delta: int, timeout_ms: int | None) -> Operation[bytes | int]:
         command = Once((b"INCRBY", self._prefix + field, str(delta)))

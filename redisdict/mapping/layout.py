@@ -111,10 +111,6 @@ class Layout(ABC):
         """Replace a value that is still `expected`, keeping its time to live; 1 when replaced."""
 
     @abstractmethod
-    def compare_and_delete(self, field: bytes, expected: bytes) -> Operation[int]:
-        """Delete an item whose value is still `expected`; 1 when deleted."""
-
-    @abstractmethod
     def incr(self, field: bytes, delta: int, timeout_ms: int | None) -> Operation[bytes | int]:
         """Add to an integer, whose time to live stays; a missing one begins as 0."""
 

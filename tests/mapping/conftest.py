@@ -11,6 +11,8 @@ import pytest
 from redisdict import PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
+from redisdict.servers.process import ServerProcess
+from tests.conftest import program_for_tests
 
 
 class Face:
@@ -55,6 +57,19 @@ class Face:
         copied: dict[Any, Any] = self._choose(self.mapping.copy, self.mapping.acopy)
         return copied
 
+    def edit(self, key: Any, change: Callable[[Any], Any]) -> None:
+        """Have a function change a value in the block of `editing()` or `aediting()`."""
+
+        async def edit() -> None:
+            async with self.mapping.aediting(key) as value:
+                change(value)
+
+        if self.runner is not None:
+            self.runner.run(edit())
+            return
+        with self.mapping.editing(key) as value:
+            change(value)
+
     def _choose(self, sync: Callable[[], Any], asynchronous: Callable[[], Any]) -> Any:
         return sync() if self.runner is None else self.runner.run(asynchronous())
 
@@ -66,6 +81,27 @@ class Face:
             return [item async for item in asynchronous()]
 
         return self.runner.run(collect())
+
+
+# Servers with the keys of one module alone, where a SCAN meets those of no other test.
+
+
+@pytest.fixture(scope="module")
+def own_redis_url() -> Iterator[str]:
+    with ServerProcess(program_for_tests("redis"), listen="unix") as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def own_valkey_url() -> Iterator[str]:
+    with ServerProcess(program_for_tests("valkey"), listen="unix") as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module", params=["redis", "valkey"])
+def own_server_url(request: pytest.FixtureRequest) -> str:
+    url: str = request.getfixturevalue(f"own_{request.param}_url")
+    return url
 
 
 @pytest.fixture(params=["sync", "async"])

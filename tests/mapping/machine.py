@@ -24,7 +24,7 @@ from redisdict.mapping.names import Names, escape_glob
 from tests.mapping.conftest import Face
 
 NAMES = ["d", "", "a:b", "*", "[d]", "{d}", "\0", "%", "a/b", "é😀", "\ud800", "n" * 2000]
-KEYS = ["", "a", "b", "user:1", "*", "[a]", "?", "\0", "{d}", ":", "é", "\ud800", *NAMES[-1:]]
+KEYS = ["a", "b", "user:1", "[a]", "?", ":", "é", "\\", "k" * 20_000, *NAMES]
 
 keys = st.sampled_from(KEYS) | st.text(max_size=3)
 timeouts = st.sampled_from([None, 500, 1500, 2500, 9500])
@@ -33,10 +33,11 @@ numbers = st.integers(-5, 5) | st.sampled_from([2**62, -(2**62), 2**70])
 halves = st.sampled_from([0.5, -1.5, 2.25])
 
 scalars = st.none() | st.booleans() | numbers | halves | st.text(max_size=5)
+lists = st.lists(scalars, max_size=2)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
-    "json": scalars | st.lists(scalars, max_size=2),
-    "msgpack": scalars | st.binary(max_size=5) | st.tuples(scalars) | st.dates(),
-    "pickle": scalars | st.complex_numbers(allow_nan=False) | st.frozensets(st.integers()),
+    "json": scalars | lists,
+    "msgpack": scalars | lists | st.binary(max_size=5) | st.tuples(scalars) | st.dates(),
+    "pickle": scalars | lists | st.complex_numbers(allow_nan=False) | st.frozensets(numbers),
     "raw": st.binary(max_size=5),
 }
 
@@ -46,6 +47,7 @@ class Model:
     """What a dict should hold: values, deadlines, and the end of the whole (of a hash)."""
 
     is_hash: bool
+    timeout: float | None
     now: float = 0
     values: dict[str, Any] = field(default_factory=dict)
     deadlines: dict[str, float | None] = field(default_factory=dict)
@@ -54,6 +56,16 @@ class Model:
     def put(self, key: str, value: Any, timeout: float | None) -> None:
         self.values[key] = value
         self.deadlines[key] = None if timeout is None else self.now + timeout
+
+    def put_by_default(self, key: str, value: Any) -> None:
+        self.put(key, value, self.timeout)
+
+    def change(self, key: str, value: Any) -> None:
+        """Another value, for the time that is left; a new item lives as long as the dict says."""
+        if key in self.values:
+            self.values[key] = value
+        else:
+            self.put_by_default(key, value)
 
     def take(self, key: str) -> Any:
         value = self.values.pop(key)
@@ -108,30 +120,45 @@ class DictMachine(RuleBasedStateMachine):
     backend: Backend
     runner: asyncio.Runner
     is_hash: bool
+    serializer: str
+    begun: int
 
     @initialize(
         names=st.lists(st.sampled_from(NAMES), min_size=2, max_size=2, unique=True),
-        serializer=st.sampled_from(sorted(VALUES)),
+        timeout=st.sampled_from([None, None, 2500]),
     )
-    def begin(self, names: list[str], serializer: str) -> None:
+    def begin(self, names: list[str], timeout: float | None) -> None:
+        type(self).begun += 1
         prefix = secrets.token_hex(4)
         self.path = (prefix, names[0])
-        self.serializer = serializer
-        self.model = Model(self.is_hash)
+        self.model = Model(self.is_hash, timeout)
         self.hands = [
-            Face(self.make(self.path, serializer), runner)
+            Face(self.make(self.path, self.serializer, timeout), runner)
             for runner in (None, self.runner)
             for _ in range(2)
         ]
+        # The clone is in the other layout, and as pickles where these can hold the same values.
+        self.clone = PersistentDict[str, Any](
+            prefix,
+            self.backend,
+            hset_enabled=not self.is_hash,
+            serializer="raw" if self.serializer == "raw" else "pickle",
+        )
         # Names that differ by little, or would match as patterns.
         neighbours = (names[1], f"{names[0]}:", "?")
         self.others = {one: self.make((prefix, one), "raw") for one in neighbours}
         for name, other in self.others.items():
             other[name] = b"theirs"
 
-    def make(self, path: tuple[str, str], serializer: str) -> PersistentDict[str, Any]:
+    def make(
+        self, path: tuple[str, str], serializer: str, timeout: float | None = None
+    ) -> PersistentDict[str, Any]:
         mapping: PersistentDict[str, Any] = PersistentDict(
-            path[0], self.backend, hset_enabled=self.is_hash, serializer=serializer
+            path[0],
+            self.backend,
+            hset_enabled=self.is_hash,
+            timeout=timeout,
+            serializer=serializer,
         )
         return mapping.child(path[1])
 
@@ -153,7 +180,7 @@ class DictMachine(RuleBasedStateMachine):
     def set_item(self, hand: int, key: str, data: st.DataObject) -> None:
         value = self.value(data)
         self.hands[hand].set(key, value)
-        self.model.put(key, value, None)
+        self.model.put_by_default(key, value)
 
     @rule(hand=hands, key=keys, timeout=timeouts, data=st.data())
     def set_for_a_time(self, hand: int, key: str, timeout: Any, data: st.DataObject) -> None:
@@ -188,7 +215,7 @@ class DictMachine(RuleBasedStateMachine):
         value = self.value(data)
         assert self.hands[hand].setdefault(key, value) == self.model.values.get(key, value)
         if key not in self.model.values:
-            self.model.put(key, value, None)
+            self.model.put_by_default(key, value)
 
     @rule(hand=hands, key=keys)
     def pop(self, hand: int, key: str) -> None:
@@ -240,11 +267,7 @@ class DictMachine(RuleBasedStateMachine):
         total = self.hands[hand].incr(key, delta)
         assert total == old + delta
         assert type(total) is type(old + delta)
-        self.change(key, old + delta)
-
-    def change(self, key: str, value: Any) -> None:
-        self.model.values[key] = value
-        self.model.deadlines.setdefault(key, None)
+        self.model.change(key, old + delta)
 
     @rule(hand=hands, key=keys, is_same=st.booleans(), data=st.data())
     def compare_and_set(self, hand: int, key: str, is_same: bool, data: st.DataObject) -> None:
@@ -253,7 +276,7 @@ class DictMachine(RuleBasedStateMachine):
         is_set = key in self.model.values and self.model.values[key] == expected
         assert self.hands[hand].compare_and_set(key, expected, new) is is_set
         if is_set:
-            self.change(key, new)
+            self.model.change(key, new)
 
     @rule(hand=hands, key=keys, data=st.data())
     def transform(self, hand: int, key: str, data: st.DataObject) -> None:
@@ -266,7 +289,20 @@ class DictMachine(RuleBasedStateMachine):
 
         assert self.hands[hand].transform(key, function, default) == new
         assert given == [self.model.values.get(key, default)]
-        self.change(key, new)
+        self.model.change(key, new)
+
+    @rule(hand=hands, key=keys)
+    def edit(self, hand: int, key: str) -> None:
+        if key not in self.model.values:
+            with pytest.raises(KeyError):
+                self.hands[hand].edit(key, lambda value: None)
+            return
+        value = self.model.values[key]
+        if isinstance(value, list):
+            self.hands[hand].edit(key, lambda value: value.append(None))
+            self.model.change(key, [*value, None])
+        else:
+            self.hands[hand].edit(key, lambda value: None)
 
     @rule(hand=hands, key=keys, data=st.data())
     def get_or_set(self, hand: int, key: str, data: st.DataObject) -> None:
@@ -274,7 +310,7 @@ class DictMachine(RuleBasedStateMachine):
         result = self.hands[hand].get_or_set(key, lambda: value)
         assert result == self.model.values.get(key, value)
         if key not in self.model.values:
-            self.model.put(key, value, None)
+            self.model.put_by_default(key, value)
 
     # Many items
 
@@ -284,6 +320,14 @@ class DictMachine(RuleBasedStateMachine):
         self.hands[hand].set_many(items, timeout)
         for key, value in items.items():
             self.model.put(key, value, timeout)
+
+    @rule(hand=hands, several=st.lists(keys, max_size=4), data=st.data())
+    def update(self, hand: int, several: list[str], data: st.DataObject) -> None:
+        pairs = [(key, self.value(data)) for key in several]
+        more = {key: self.value(data) for key in several[:1]}
+        self.hands[hand].update(pairs, **more)
+        for key, value in (dict(pairs) | more).items():
+            self.model.put_by_default(key, value)
 
     @rule(hand=hands, several=st.lists(keys, max_size=4))
     def get_many(self, hand: int, several: list[str]) -> None:
@@ -307,6 +351,19 @@ class DictMachine(RuleBasedStateMachine):
         assert sorted(face.keys()) == sorted(self.model.values)
         assert dict(face.items()) == self.model.values
         assert bool(face.mapping) is bool(self.model.values)
+        assert face.mapping == self.model.values
+        assert face.mapping != {**self.model.values, "one more": 0}
+        assert face.mapping.keys() | {"x"} == self.model.values.keys() | {"x"}
+        assert face.mapping | {"x": 1} == self.model.values | {"x": 1}
+
+    @rule(hand=hands, other=hands)
+    def take_out_while_iterating(self, hand: int, other: int) -> None:
+        taken = {}
+        for key in self.hands[hand].mapping:
+            assert key not in taken
+            taken[key] = self.hands[other].pop(key)
+        assert taken == self.model.values
+        self.model.clear()
 
     @rule(hand=hands, pattern=st.sampled_from(["*", "user:*", "?", "a*", "", "*1"]))
     def keys_matching(self, hand: int, pattern: str) -> None:
@@ -335,6 +392,17 @@ class DictMachine(RuleBasedStateMachine):
         self.hands[hand].clear()
         file.seek(0)
         assert self.hands[into].load(file) == len(self.model.values)
+        self.model.settle_on_items()
+
+    @rule(hand=hands, into=hands)
+    def clone_and_back(self, hand: int, into: int) -> None:
+        count = len(self.model.values)
+        assert self.hands[hand].clone_to(self.clone) == count
+        assert self.clone.copy() == self.model.values
+        self.hands[hand].clear()
+        clone = Face(self.clone, self.hands[hand].runner)
+        assert clone.clone_to(self.hands[into].mapping) == count
+        clone.clear()
         self.model.settle_on_items()
 
     # Time

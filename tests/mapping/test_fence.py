@@ -15,6 +15,7 @@ from redisdict.connections.capabilities import Capabilities
 from redisdict.mapping.hash_layout import OPERATIONS_BEHIND_FENCE, HashLayout
 from redisdict.mapping.layout import CHUNK
 from redisdict.mapping.names import Names
+from tests.mapping.feeding import feed
 
 
 @pytest.fixture
@@ -237,44 +238,30 @@ def test_the_plain_commands_come_back_after_the_fence(
 WRONGTYPE = ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
 
 
-def answered(operation: Any, *answers: Any) -> tuple[list[Any], Any]:
-    """What an operation asks when it is given these answers, and its result."""
-    asked = []
-    waiting = iter(answers)
-    answer = None
-    while True:
-        try:
-            is_error = isinstance(answer, ResponseError)
-            asked.append(operation.throw(answer) if is_error else operation.send(answer))
-            answer = next(waiting)
-        except StopIteration as stop:
-            return asked, stop.value
-
-
 def test_a_batch_that_meets_a_fence_half_way_does_nothing_twice() -> None:
     """Between the two somebody else may have changed what the first part has done."""
     layout = HashLayout(Names("p", ("d",)), Capabilities())
     pairs = [(b"%d" % number, b"v") for number in range(CHUNK + 1)]
-    asked, _ = answered(layout.set_many(pairs, None), [CHUNK, WRONGTYPE], 1)
+    asked, _ = feed(layout.set_many(pairs, None), [CHUNK, WRONGTYPE], 1)
     assert len(asked) == 2
     assert len(asked[0].commands) == 2
     assert asked[1][-3:] == (b"", b"%d" % CHUNK, b"v")  # the second chunk alone
 
     layout = HashLayout(Names("p", ("d",)), Capabilities())
     fields = [field for field, _ in pairs]
-    asked, count = answered(layout.delete(fields), [7, WRONGTYPE], 1)
+    asked, count = feed(layout.delete(fields), [7, WRONGTYPE], 1)
     assert count == 8
     assert asked[1][-1] == b"%d" % CHUNK
 
     layout = HashLayout(Names("p", ("d",)), Capabilities())
-    asked, values = answered(layout.get_many(fields), [[b"v"] * CHUNK, WRONGTYPE], [None])
+    asked, values = feed(layout.get_many(fields), [[b"v"] * CHUNK, WRONGTYPE], [None])
     assert values == [b"v"] * CHUNK + [None]
 
 
 def test_another_error_of_one_command_of_a_batch_is_raised() -> None:
     layout = HashLayout(Names("p", ("d",)), Capabilities())
     with pytest.raises(ResponseError, match="OOM"):
-        answered(layout.set_many([(b"f", b"v")], None), [ResponseError("OOM command not allowed")])
+        feed(layout.set_many([(b"f", b"v")], None), [ResponseError("OOM command not allowed")])
 
 
 def test_a_scan_goes_on_behind_a_fence_that_comes_up_meanwhile(
@@ -299,21 +286,21 @@ def test_servers_without_the_newer_commands() -> None:
     capabilities = Capabilities()
     layout = HashLayout(Names("p", ("d",)), capabilities)
     page = [b"0", [b"f", b"v"]]
-    asked, result = answered(layout.scan_fields(b"0"), ResponseError("syntax error"), page)
+    asked, result = feed(layout.scan_fields(b"0"), ResponseError("syntax error"), page)
     assert result == (b"0", [b"f"])
     assert (asked[0][-1], asked[1][-1]) == (b"NOVALUES", 1000)
-    asked, result = answered(layout.scan_fields(b"0"), page)
+    asked, result = feed(layout.scan_fields(b"0"), page)
     assert len(asked) == 1
 
     unknown = ResponseError("unknown command 'HGETDEL', with args beginning with: ")
-    asked, result = answered(layout.pop(b"f"), unknown, b"v")
+    asked, result = feed(layout.pop(b"f"), unknown, b"v")
     assert result == b"v"
     assert asked[1][0] == b"EVALSHA"
-    asked, result = answered(HashLayout(Names("p", ("e",)), capabilities).pop(b"f"), b"v")
+    asked, result = feed(HashLayout(Names("p", ("e",)), capabilities).pop(b"f"), b"v")
     assert asked[0][0] == b"EVALSHA"
 
 
 def test_a_dict_that_ends_between_two_commands_of_a_page_has_no_items() -> None:
     layout = HashLayout(Names("p", ("d",)), Capabilities())
-    _, result = answered(layout.scan_records(b"0"), [[b"7", [b"f", b"v"]], -2])
+    _, result = feed(layout.scan_records(b"0"), [[b"7", [b"f", b"v"]], -2])
     assert result == (b"0", [])

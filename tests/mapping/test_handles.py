@@ -131,3 +131,17 @@ def test_children_are_found_by_their_path(
             break
     assert found == {FoundDict(("a", "b/c"), child._is_hash)}
     child.clear()
+
+
+def test_a_dict_follows_the_settings(
+    settings: Any, alias_for: Callable[..., dict[str, Any]], server_url: str
+) -> None:
+    """One that was made and used before, at the level of a module, too."""
+    settings.REDISDICT = {"default": alias_for(server_url)}
+    mapping = PersistentDict[str, int]("d")
+    mapping["k"] = 1
+    settings.REDISDICT = {"default": alias_for(server_url, TIMEOUT=60)}
+    mapping["t"] = 2
+    assert mapping.ttl("k") is None
+    assert mapping.ttl("t") is not None
+    mapping.clear()

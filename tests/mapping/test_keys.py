@@ -30,7 +30,16 @@ def test_a_key_comes_back(key_type: Any, key: Any) -> None:
 
 @pytest.mark.parametrize(
     ("key_type", "key"),
-    [(str, 1), (str, b"a"), (str, None), (int, "1"), (int, True), (int, 1.0), (uuid.UUID, "x")],
+    [
+        (str, 1),
+        (str, b"a"),
+        (str, None),
+        (int, "1"),
+        (int, True),
+        (int, 1.0),
+        (uuid.UUID, "x"),
+        (bytes, "x"),
+    ],
 )
 def test_a_key_of_another_type_is_refused(key_type: type, key: object) -> None:
     with pytest.raises(TypeError, match=rf"A key of this dict is .*, not {type(key).__name__}"):
@@ -50,3 +59,9 @@ def test_a_stored_key_of_another_type_is_named(key_type: type, stored: bytes) ->
 def test_an_unknown_key_type_is_named(key_type: object) -> None:
     with pytest.raises(ConfigurationError, match="key_type is"):
         get_key_codec(key_type)
+
+
+def test_an_encode_function_that_gives_no_bytes_is_named() -> None:
+    codec = get_key_codec((str.upper, bytes.decode))
+    with pytest.raises(TypeError, match=r"encode function of key_type gave str for 'a'; bytes are"):
+        codec.encode("a")

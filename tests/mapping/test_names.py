@@ -28,7 +28,13 @@ PATHS = [(name,) for name in UGLY] + [("a", "b"), ("a", ""), ("", "a"), ("a", "b
 
 
 def keys_of(names: Names) -> set[bytes]:
-    return {names.hash, names.fenced, names.deadlines, names.item_prefix, names.lock_prefix}
+    of_the_dict = {names.hash, names.fenced, names.deadlines, names.item_prefix, names.lock_prefix}
+    of_a_cache = {names.cached_table, names.cached_row_prefix, names.counts}
+    return of_the_dict | of_a_cache
+
+
+def test_keys_of_every_kind_differ() -> None:
+    assert len(keys_of(Names("p", ("d",)))) == 8
 
 
 def test_every_pair_of_dicts_has_keys_of_its_own() -> None:

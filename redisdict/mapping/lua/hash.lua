@@ -197,14 +197,6 @@ function operations.compare_and_set(field, expected, new)
   return 1
 end
 
--- compare_and_delete FIELD EXPECTED -> 1 when the stored value was EXPECTED
-function operations.compare_and_delete(field, expected)
-  drop_if_dead(field)
-  if redis.call('HGET', items, field) ~= expected then return 0 end
-  forget(field)
-  return 1
-end
-
 -- incr TIMEOUT_MS|'' FIELD DELTA -> the text of the new value, for a number
 -- would lose digits in Lua; the deadline stays; a missing item begins as 0 and lives TIMEOUT_MS
 function operations.incr(timeout_ms, field, delta)

@@ -1,0 +1,220 @@
+"""Values are changed such that no change of another's is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from redis.exceptions import ResponseError
+
+from redisdict import ConcurrentUpdate, PersistentDict, SerializationError
+from redisdict.codec import get_codec
+from redisdict.connections.backend import Backend
+from redisdict.connections.capabilities import Capabilities
+from redisdict.connections.requests import Batch, Call, Sleep
+from redisdict.mapping.change_operations import EAGER_ATTEMPTS
+from redisdict.mapping.flights import wait_in_thread
+from redisdict.mapping.hash_layout import HashLayout
+from redisdict.mapping.keys import get_key_codec
+from redisdict.mapping.keys_layout import KeysLayout
+from redisdict.mapping.locks import LockOperations
+from redisdict.mapping.names import Names
+from redisdict.mapping.operations import Operations
+from redisdict.mapping.timeouts import DEFAULT
+from tests.mapping.conftest import Face
+from tests.mapping.feeding import feed
+
+
+def test_an_edited_value_is_stored(face: Face) -> None:
+    face.set("k", {"a": [1]}, timeout=60)
+    face.edit("k", lambda value: value["a"].append(2))
+    assert face.getitem("k") == {"a": [1, 2]}
+    assert 50 < face.ttl("k") <= 60
+    face.edit("k", lambda value: None)
+    assert face.getitem("k") == {"a": [1, 2]}
+
+
+def test_an_edit_of_nothing(face: Face) -> None:
+    with pytest.raises(KeyError, match="'k'"):
+        face.edit("k", lambda value: None)
+
+
+def test_an_edit_that_fails_stores_nothing(face: Face) -> None:
+    def fail(value: list[int]) -> None:
+        value.append(2)
+        raise ZeroDivisionError
+
+    face.set("k", [1])
+    with pytest.raises(ZeroDivisionError):
+        face.edit("k", fail)
+    with pytest.raises(SerializationError):
+        face.edit("k", lambda value: value.append(object()))
+    assert face.getitem("k") == [1]
+
+
+def test_an_edit_never_undoes_what_another_did(face: Face) -> None:
+    for meanwhile, left in (
+        (lambda: face.mapping.set("k", [5]), {"k": [5]}),
+        (lambda: face.mapping.delete("k"), {}),
+    ):
+        face.set("k", [1])
+
+        def change(value: list[int], meanwhile: Callable[[], Any] = meanwhile) -> None:
+            value.append(2)
+            meanwhile()
+
+        with pytest.raises(ConcurrentUpdate, match=r"'k' of .* was changed by somebody else"):
+            face.edit("k", change)
+        assert face.copy() == left
+
+
+def test_a_transform_begins_again(face: Face) -> None:
+    """Each time with the value that is there by then."""
+    given = []
+
+    def add_three(value: int) -> int:
+        given.append(value)
+        if len(given) < 7:
+            face.mapping.incr("n", 10)
+        return value + 3
+
+    face.set("n", 1)
+    assert face.transform("n", add_three) == 64
+    assert given == [1, 11, 21, 31, 41, 51, 61]
+    assert face.getitem("n") == 64
+
+
+def operations(is_hash: bool = True) -> Operations[Any, Any]:
+    names = Names("p", ("d",))
+    layout = HashLayout(names, Capabilities()) if is_hash else KeysLayout(names)
+    return Operations(layout, get_key_codec(str), get_codec(), LockOperations(names), None)
+
+
+def test_a_transform_waits_when_others_are_always_faster() -> None:
+    failing = [b"1", 2, 0] * (EAGER_ATTEMPTS - 1)
+    asked, result = feed(
+        operations().transform("k", lambda value: value + 1),
+        *failing,
+        *(b"1", 2, 0),
+        *(None, b"1", 2, 1),
+    )
+    assert result == 2
+    kinds = [type(request) for request in asked if type(request) in (Call, Sleep)]
+    assert kinds == [Call] * EAGER_ATTEMPTS + [Sleep, Call]
+
+
+def test_an_item_that_comes_and_goes_between_two_commands() -> None:
+    """Each step of an operation may find what another has left it."""
+    assert feed(operations().setdefault("k", 1), None, 0, b"5")[1] == 5
+    assert feed(operations().setdefault("k", 1), None, 0, None, 1)[1] == 1
+    assert feed(operations().compare_and_set("k", 1, 2), b"1", 0, b"1", 1)[1] is True
+    assert feed(operations().compare_and_set("k", 1, 2), b"1", 0, None)[1] is False
+
+
+def test_an_unknown_error_of_counting_is_passed_on() -> None:
+    with pytest.raises(ResponseError, match="OOM"):
+        feed(operations().incr("k", 1), ResponseError("OOM command not allowed"))
+
+
+def test_any_item_when_the_first_one_is_gone_by_then() -> None:
+    """And the walk begins anew before it says that there is none."""
+    keys = operations(is_hash=False)
+    prefix = Names("p", ("d",)).item_prefix
+    page = [b"9", [prefix + b"a", prefix + b"b"]]
+    assert feed(keys.popitem(), page, None, b"1")[1] == ("b", 1)
+    asked, result = feed(keys.popitem(), [b"9", []], [b"7", [prefix + b"c"]], b"2")
+    assert result == ("c", 2)
+    asked, result = feed(keys.popitem(), [b"0", []], [b"4", []], [b"0", [prefix + b"d"]], b"3")
+    assert result == ("d", 3)
+    assert [request[1] for request in asked[:3]] == [b"9", b"0", b"4"]
+    with pytest.raises(KeyError):
+        feed(keys.popitem(), [b"0", []], [b"0", []])
+
+
+def test_a_walk_that_finds_nothing_on_a_page_goes_on() -> None:
+    keys = operations(is_hash=False)
+    prefix = Names("p", ("d",)).item_prefix
+    assert feed(keys.is_empty(), [b"5", []], [b"3", [prefix + b"a"]])[1] is False
+    assert feed(keys.is_empty(), [b"5", []], [b"0", []])[1] is True
+    asked, is_there = feed(keys.expire(5), [b"5", []], [b"0", []])
+    assert (len(asked), is_there) == (2, False)
+    assert feed(keys.length(), [b"5", []], [b"0", [prefix + b"a"]])[1] == 1
+    assert feed(keys.clear(), [b"5", []], [b"0", []])[1] is None
+    assert feed(keys.memory_usage(), [b"5", []], [b"0", [prefix + b"a"]], [77])[1] == 77
+
+
+def test_an_error_in_a_batch_of_keys_is_raised() -> None:
+    keys = operations(is_hash=False)
+    with pytest.raises(ResponseError, match="OOM"):
+        feed(keys.set_many({"a": 1}), [ResponseError("OOM command not allowed")])
+
+
+def test_a_page_of_items_that_end_while_it_is_read() -> None:
+    keys = operations(is_hash=False)
+    prefix = Names("p", ("d",)).item_prefix
+    page = [b"0", [prefix + b"a", prefix + b"b", prefix + b"c"]]
+    scan = keys.scan_records()
+    asked, records = feed(scan.next_page(), page, [b"1", -1, None, -2, b"3", -2])
+    assert records == [(b"a", b"1", -1)]
+    assert isinstance(asked[1], Batch)
+    assert asked[1].is_atomic
+    scan = keys.scan_items()
+    assert feed(scan.next_page(), page, [[b"1", None, b"3"]])[1] == [("a", 1), ("c", 3)]
+
+
+def test_a_lease_that_another_process_has() -> None:
+    """Its value is taken when it comes, also between the last look and the lease."""
+    wait = object()
+
+    def get_or_set(stale: float = 0) -> Any:
+        return operations().get_or_set("k", lambda: 9, 60, stale, 60, wait)
+
+    asked, result = feed(get_or_set(), None, None, None, None, None, b"5")
+    assert result == 5
+    assert [type(request) for request in asked].count(Sleep) == 1
+    assert feed(get_or_set(), None, b"OK", b"6", 1)[1] == 6
+    # A stale value is good enough while another has the lease.
+    assert feed(get_or_set(stale=60), b"4", [1, 30_000], None, b"4", [1, 30_000])[1] == 4
+
+
+def test_a_computation_whose_connection_is_lost_asks_for_nothing_more() -> None:
+    """Its lease goes with its time; others in this process needn't wait for that."""
+    one = operations()
+    computing = one.get_or_set("k", lambda: 9, 60, 0, 60, wait_in_thread)
+    for answer in (None, None, b"OK"):
+        computing.send(answer)
+    computing.close()
+    assert feed(one.get_or_set("k", lambda: 9, 60, 0, 60, wait_in_thread), None, None, b"5")[1] == 5
+
+
+@pytest.mark.parametrize("answers", [[None], [None, None]], ids=["under way", "waiting"])
+def test_a_lock_whose_task_is_cancelled_is_released(answers: list[Any]) -> None:
+    acquiring = operations().locks.acquire(b"n", b"token", 60, None)
+    for answer in answers:
+        acquiring.send(answer)
+    release = acquiring.throw(asyncio.CancelledError())
+    assert release[0] == b"EVALSHA"
+    assert release[-1] == b"token"
+    with pytest.raises(asyncio.CancelledError):
+        acquiring.send(1)
+
+
+def test_a_lock_that_the_server_refuses_is_not_released() -> None:
+    with pytest.raises(ResponseError, match="NOPERM"):
+        feed(operations().locks.acquire(b"n", b"t", 60, None), ResponseError("NOPERM no rights"))
+
+
+def test_a_default_shows_as_what_it_is() -> None:
+    assert repr(DEFAULT) == "DEFAULT"
+
+
+async def test_views_have_twins_that_iterate(
+    backend: Backend, mapping: PersistentDict[str, int]
+) -> None:
+    mapping.update(a=1)
+    assert [key async for key in mapping.akeys()] == ["a"]
+    assert [value async for value in mapping.avalues()] == [1]
+    assert [item async for item in mapping.aitems()] == [("a", 1)]
+    await backend.aclose()
