@@ -35,6 +35,11 @@ class Face:
     def getitem(self, key: Any) -> Any:
         return self._choose(lambda: self.mapping[key], lambda: self.mapping.agetitem(key))
 
+    def setitem(self, key: Any, value: Any) -> None:
+        self._choose(
+            lambda: self.mapping.__setitem__(key, value), lambda: self.mapping.aset(key, value)
+        )
+
     def delitem(self, key: Any) -> None:
         self._choose(lambda: self.mapping.__delitem__(key), lambda: self.mapping.adelitem(key))
 
@@ -52,6 +57,12 @@ class Face:
 
     def items(self) -> list[tuple[Any, Any]]:
         return self._all(self.mapping.items, self.mapping.aitems)
+
+    def matching(self, pattern: str) -> list[Any]:
+        return self._all(
+            lambda: self.mapping.keys_matching(pattern),
+            lambda: self.mapping.akeys_matching(pattern),
+        )
 
     def copy(self) -> dict[Any, Any]:
         copied: dict[Any, Any] = self._choose(self.mapping.copy, self.mapping.acopy)

@@ -367,11 +367,7 @@ class DictMachine(RuleBasedStateMachine):
 
     @rule(hand=hands, pattern=st.sampled_from(["*", "user:*", "?", "a*", "", "*1"]))
     def keys_matching(self, hand: int, pattern: str) -> None:
-        face = self.hands[hand]
-        found = face._all(
-            lambda: face.mapping.keys_matching(pattern),
-            lambda: face.mapping.akeys_matching(pattern),
-        )
+        found = self.hands[hand].matching(pattern)
         matching = [key for key in self.model.values if fnmatchcase(key, pattern)]
         assert sorted(found) == sorted(matching)
 
