@@ -105,6 +105,7 @@ def test_a_server_that_is_not_there(configure: Configure) -> None:
     )
 
 
+@pytest.mark.django_db  # Django 6.1 asks the database whether it can do JSON
 def test_they_run_for_the_tag_and_at_deployment_only(configure: Configure) -> None:
     configure("redis://127.0.0.1:1/0")
 
