@@ -188,6 +188,9 @@ async def _read(connection: Any, request: Any) -> Any:
     if type(request) is not Batch:
         return await _read_one(connection)
     replies = [await _read_one(connection) for _ in range(reply_count(request))]
+    if request.wait is not None and request.wait.then is not None:
+        await connection.send_packed_command((pack(request.wait.then(replies[-1])),))
+        replies[-1] = (replies[-1], await _read_one(connection))
     return unwrap(request, replies)
 
 

@@ -1,8 +1,13 @@
 """Writes that return when they are safe: in the append-only file, or on a replica.
 
 The command that waits for that (WAITAOF, WAIT) speaks of what its own connection has written, so
-it travels in one batch with the write. It holds its connection up, so such a batch has one of its
-own, also where tasks share one.
+it travels on the same connection as the write. It holds that connection up, so such a batch has
+one of its own, also where tasks share one.
+
+One replica would not be enough: Sentinel takes for the new primary the replica that it last heard
+to be ahead, and that news is up to a second old, so it may be another one than that which has the
+write. Every replica is waited for that is connected right after the write; one that connects later
+is given the write before it counts as connected.
 """
 
 from __future__ import annotations
@@ -14,7 +19,16 @@ from typing import Any, TypeVar, cast
 from redis.exceptions import ResponseError
 
 from redisdict.connections.capabilities import Capabilities
-from redisdict.connections.requests import Batch, Call, Command, Once, Operation, Request, Sleep
+from redisdict.connections.requests import (
+    Batch,
+    Call,
+    Command,
+    Once,
+    Operation,
+    Request,
+    Sleep,
+    Wait,
+)
 from redisdict.exceptions import NotDurable, ServerUnsupported
 
 __all__ = ["Durability", "GuardedDriver"]
@@ -35,7 +49,8 @@ class Durability:
 
     Args:
         guarantee: "aof": written to the server's append-only file and synced to the disk
-            (WAITAOF: Redis 7.2, Valkey 8); "replicas": received by a replica (WAIT).
+            (WAITAOF: Redis 7.2, Valkey 8); "replicas": received by every connected replica, and by
+            one at least (ROLE, and WAIT in a second round trip).
         address: how the server is called in an error.
         capabilities: of the backend.
         socket_timeout_s: seconds after which a connection gives its server up. The server has to
@@ -53,10 +68,11 @@ class Durability:
         self._address = address
         self._capabilities = capabilities
         self._wait_for_s = min(WAIT_FOR_S, (socket_timeout_s or math.inf) / 2)
-        wait_ms = max(1, int(1000 * self._wait_for_s))
-        self._wait: Command = (
-            (b"WAITAOF", 1, 0, wait_ms) if guarantee == "aof" else (b"WAIT", 1, wait_ms)
-        )
+        self._wait_ms = max(1, int(1000 * self._wait_for_s))
+        if guarantee == "aof":
+            self._wait = Wait((b"WAITAOF", 1, 0, self._wait_ms))
+        else:
+            self._wait = Wait((b"ROLE",), self._wait_for_replicas)
 
     def guard(self, operation: Operation[T]) -> Operation[T]:
         """The same operation, every write of which is waited for.
@@ -98,6 +114,9 @@ class Durability:
         self._check(safe)
         return own if isinstance(request, Batch) else single
 
+    def _wait_for_replicas(self, role: Any) -> Command:
+        return (b"WAIT", max(1, _count_replicas(role)), self._wait_ms)
+
     def _find_aof(self) -> Operation[None]:
         """Ask once, and before the first write, whether there is an append-only file."""
         if self._capabilities.has_aof:
@@ -116,15 +135,19 @@ class Durability:
         self._capabilities.has_aof = True
 
     def _check(self, safe: Any) -> None:
-        count = safe[0] if isinstance(safe, list) else safe
-        if isinstance(count, int) and count >= 1:
+        """Raise NotDurable unless what the wait gave says that the write is safe."""
+        if self._guarantee == "aof":
+            counted, wanted = safe, 1
+            count = counted[0] if isinstance(counted, list) else counted
+            where = "its append-only file didn't have it on the disk"
+        else:
+            counted, count = safe
+            wanted = max(1, _count_replicas(counted))
+            where = f"not all of its replicas ({wanted}) had it" if count else "no replica had it"
+        refusals = [reply for reply in (counted, count) if isinstance(reply, ResponseError)]
+        if not refusals and count >= wanted:
             return
-        where = (
-            "its append-only file didn't have it on the disk"
-            if self._guarantee == "aof"
-            else "no replica had it"
-        )
-        why = f" ({safe})" if isinstance(safe, ResponseError) else ""
+        why = f" ({refusals[0]})" if refusals else ""
         raise NotDurable(
             f"The write was made on {self._address}, but {where} within {self._wait_for_s:g} s"
             f"{why}. It is visible, and lost if that server fails now."
@@ -150,6 +173,12 @@ class GuardedDriver:
         if command is not None and command[0] in READS:
             return self._driver.ask(command, operation, *arguments)
         return self.run(operation(*arguments))
+
+
+def _count_replicas(role: Any) -> int:
+    """How many replicas are connected, of the reply to ROLE (Dragonfly's has no offset)."""
+    replicas = role[-1] if isinstance(role, list) else None
+    return len(replicas) if isinstance(replicas, list) else 0
 
 
 def _as_batch(request: Command | Batch) -> Batch:

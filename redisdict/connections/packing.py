@@ -24,7 +24,7 @@ def pack(request: Any) -> bytes:
     if request.is_atomic:
         commands = [MULTI, *commands, EXEC]
     if request.wait is not None:
-        commands.append(pack_command(request.wait))  # type: ignore[arg-type]  # as above
+        commands.append(pack_command(request.wait.command))  # type: ignore[arg-type]  # as above
     return b"".join(commands)
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-__all__ = ["Argument", "Batch", "Call", "Command", "Once", "Operation", "Request", "Sleep"]
+__all__ = ["Argument", "Batch", "Call", "Command", "Once", "Operation", "Request", "Sleep", "Wait"]
 
 T = TypeVar("T")
 
@@ -39,18 +39,30 @@ class Once(tuple[Argument, ...]):
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """How a batch is waited for, on the connection that wrote it.
+
+    `command` is sent behind the batch. Where what to wait for depends on its reply, `then` makes
+    the command that waits of it; the answer is then the pair of both replies.
+    """
+
+    command: Command
+    then: Callable[[Any], Command] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Several commands in one round trip.
 
     `is_atomic` wraps them in MULTI and EXEC. `is_repeatable` is false when one of them is such
-    that it must not be sent twice. `wait` is sent behind the others and holds the connection up
-    until they are safe; the answer is then a pair, of which its reply is the second.
+    that it must not be sent twice. `wait` holds the connection up until the others are safe; the
+    answer is then a pair, of which what the wait gave is the second.
     """
 
     commands: Sequence[Command]
     is_atomic: bool = False
     is_repeatable: bool = True
-    wait: Command | None = None
+    wait: Wait | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,6 +185,13 @@ def _read(connection: Any, request: Any) -> Any:
             replies.append(connection.read_response(True, disconnect_on_error=True))
         except ResponseError as error:
             replies.append(error)
+    if request.wait is not None and request.wait.then is not None:
+        connection.send_packed_command((pack(request.wait.then(replies[-1])),))
+        try:
+            waited = connection.read_response(True, disconnect_on_error=True)
+        except ResponseError as error:
+            waited = error
+        replies[-1] = (replies[-1], waited)
     unwrapped = unwrap(request, replies)
     if isinstance(unwrapped, ReadOnlyError):
         raise unwrapped

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -140,6 +144,42 @@ def test_a_replica_has_it(sentinel: SentinelTopology, connect: Callable[..., Bac
         assert client.wait(1, 1000) >= 1
     assert d == {"a": 1, "b": 2}
     d.clear()
+
+
+def test_all_connected_replicas_have_it(connect: Callable[..., Backend]) -> None:
+    program = program_for_tests("valkey")
+    with ServerProcess(program, listen="tcp") as primary, ExitStack() as stack:
+        follow = ("--replicaof", f"127.0.0.1 {primary.port}", "--repl-diskless-sync-delay", "0")
+        replicas = [
+            stack.enter_context(ServerProcess(program, listen="tcp", arguments=follow))
+            for _ in range(2)
+        ]
+        with primary.client() as client:
+            while not all(_is_online(client, number) for number in range(2)):
+                time.sleep(0.05)
+            client.set(b"first", b"")
+            assert client.wait(2, 5000) == 2  # a new replica speaks up once a second
+        backend = connect(primary.url, OPTIONS={"socket_timeout": 1})
+        d: PersistentDict[str, int] = PersistentDict("d", backend, durable="replicas")
+        d["a"] = 1
+        os.kill(replicas[1].pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(
+                NotDurable, match=r"not all of its replicas \(2\) had it within 0\.5 s"
+            ):
+                d["a"] = 2
+            with pytest.raises(NotDurable, match="not all of its replicas"):
+                asyncio.run(d.aincr("a"))
+        finally:
+            os.kill(replicas[1].pid, signal.SIGCONT)
+        assert d.incr("a") == 4
+        replicas[1].kill()
+        d["a"] = 5  # one that is gone isn't waited for
+
+
+def _is_online(primary: Any, number: int) -> bool:
+    state = primary.info("replication").get(f"slave{number}", {}).get("state")
+    return bool(state == "online")
 
 
 def test_a_wrong_word_is_named(alias_for: Callable[..., dict[str, Any]]) -> None:
