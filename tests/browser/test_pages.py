@@ -42,6 +42,8 @@ WITH_CHARTS = ("run", "compare", "trend")
 def violations(page: Page) -> list[str]:
     """What axe-core finds serious or critical, each with the first element it is about."""
     page.evaluate(AXE)
+    # A colour that is on its way from one theme to the other has neither one's contrast.
+    page.wait_for_function("document.getAnimations().every(one => one.playState !== 'running')")
     found: list[dict[str, Any]] = page.evaluate("axe.run().then(result => result.violations)")
     return [
         f"{one['id']} ({one['impact']}): {one['nodes'][0]['html']}"
