@@ -1,4 +1,4 @@
-"""The `REDISDICT_ADMIN` setting."""
+"""The `REDISDICT_ADMIN` setting, and the system check of it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
 
 from redisdict.exceptions import ConfigurationError
 
-__all__ = ["may_run_benchmarks"]
+__all__ = ["check_setting", "may_run_benchmarks"]
 
 
 def may_run_benchmarks() -> bool:
@@ -32,3 +33,13 @@ def may_run_benchmarks() -> bool:
             f'REDISDICT_ADMIN["RUN_BENCHMARKS"] is {value!r}; True or False is expected.'
         )
     return value
+
+
+@register("redisdict")
+def check_setting(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Read the setting as the first page would, for `manage.py check`."""
+    try:
+        may_run_benchmarks()
+    except ConfigurationError as error:
+        return [Error(str(error), id="redisdict.E003")]
+    return []

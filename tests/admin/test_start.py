@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.core.checks import run_checks
 from django.test import Client, override_settings
 from django.utils import timezone
 
@@ -53,6 +54,10 @@ def test_wrong_setting_is_an_error_that_says_what_is_right(starter: Client, sett
     with override_settings(REDISDICT_ADMIN=setting):
         with pytest.raises(ConfigurationError, match="RUN_BENCHMARKS"):
             starter.get(ADD)
+        [message] = run_checks(tags=["redisdict"])
+        assert message.id == "redisdict.E003"
+        assert "RUN_BENCHMARKS" in message.msg
+    assert run_checks(tags=["redisdict"]) == []
 
 
 @TURNED_ON
