@@ -14,7 +14,15 @@ from django.dispatch import receiver
 from redisdict import conf
 from redisdict.connections.backend import Backend
 
-__all__ = ["aclose_all", "close_all", "get_async_client", "get_backend", "get_client", "on_reset"]
+__all__ = [
+    "aclose_all",
+    "close_all",
+    "get_async_client",
+    "get_backend",
+    "get_client",
+    "on_reset",
+    "used_aliases",
+]
 
 _backends: dict[str, Backend] = {}
 _lock = threading.Lock()
@@ -34,6 +42,11 @@ def get_backend(alias: str = conf.DEFAULT_ALIAS) -> Backend:
     backend = Backend(conf.get_alias(alias))
     with _lock:
         return _backends.setdefault(alias, backend)
+
+
+def used_aliases() -> tuple[str, ...]:
+    """The aliases whose backend has been made since the settings were last read."""
+    return tuple(_backends)
 
 
 def get_client(using: str = conf.DEFAULT_ALIAS) -> redis.Redis:

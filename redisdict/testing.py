@@ -1,0 +1,56 @@
+"""For the tests of projects that use dicts: a test finds none of others' items and leaves none.
+
+With pytest there is the fixture `isolated_dicts` (`redisdict.pytest_plugin`).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.conf import settings
+from django.test import override_settings
+
+from redisdict import conf
+from redisdict.connections.registry import get_client, used_aliases
+
+__all__ = ["isolated_dicts"]
+
+#: Keys that one UNLINK takes away.
+CHUNK = 1000
+
+
+@contextmanager
+def isolated_dicts() -> Iterator[str]:
+    """Give all aliases a KEY_PREFIX of this block's own, and delete at its end what is below it.
+
+    Dicts and model dicts that exist already use it as well. The servers stay those of the settings.
+    Costs a SCAN of the keys of each server that was used; nothing else is touched there.
+
+    Yields:
+        The prefix.
+
+    Raises:
+        ConfigurationError: the settings are wrong, as at the first use of a dict.
+    """
+    prefix = f"test-{secrets.token_hex(8)}"
+    configured: dict[str, Any] = getattr(settings, "REDISDICT", None) or {}
+    isolated = {
+        alias: {**configured.get(alias, {"CACHE": alias}), "KEY_PREFIX": prefix}
+        for alias in conf.aliases()
+    }
+    with override_settings(REDISDICT=isolated):
+        try:
+            yield prefix
+        finally:
+            for alias in used_aliases():
+                _delete_below(alias, prefix)
+
+
+def _delete_below(alias: str, prefix: str) -> None:
+    client = get_client(alias)
+    keys: list[bytes] = list(client.scan_iter(match=f"{prefix}:*", count=CHUNK))
+    for start in range(0, len(keys), CHUNK):
+        client.unlink(*keys[start : start + CHUNK])
