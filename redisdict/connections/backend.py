@@ -19,7 +19,8 @@ import redis.asyncio
 from redisdict.conf import AliasConfig
 from redisdict.connections.async_driver import AsyncDriver
 from redisdict.connections.capabilities import Capabilities
-from redisdict.connections.cluster import AsyncClusterDriver, Cluster, ClusterDriver
+from redisdict.connections.cluster import Cluster
+from redisdict.connections.cluster_drivers import AsyncClusterDriver, ClusterDriver
 from redisdict.connections.durability import Durability, GuardedDriver
 from redisdict.connections.factory import PoolFactory
 from redisdict.connections.sync_driver import SyncDriver

@@ -1,14 +1,16 @@
 """A Cluster: every request goes to the node that has its slot.
 
-The router is a generator, as operations are: it yields a node's backend with what that is to run,
-and is sent the result. So each node has the pools and drivers that a single server has.
+The router is a generator, as operations are: it yields errands, each a node's backend with what
+that is to run, and is sent the result. So each node has the pools and drivers that a single server
+has. `cluster_drivers` runs the errands.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from collections.abc import Callable, Generator, Sequence
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from redis.exceptions import (
     AskError,
@@ -19,20 +21,28 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from redisdict.connections.requests import Batch, Call, Operation, Request, Sleep
+from redisdict.connections.requests import Batch, Call, Command, Operation, Request, Sleep, Waits
 from redisdict.connections.retrying import Attempts
-from redisdict.connections.slots import Address, nodes_by_slot, slot_of
+from redisdict.connections.slots import (
+    SLOTS,
+    Address,
+    has_all_nodes,
+    next_node,
+    nodes_by_slot,
+    slot_of,
+)
 from redisdict.exceptions import BackendUnavailable
 
 if TYPE_CHECKING:
     from redisdict.connections.backend import Backend
 
-__all__ = ["AsyncClusterDriver", "Cluster", "ClusterDriver"]
+__all__ = ["Cluster", "Errand", "ask"]
 
 T = TypeVar("T")
 
-#: A node's backend, and what it is to run.
-Errand: TypeAlias = "tuple[Backend, Operation[Any]]"
+#: A node's backend, and what it is to run; or batches for several nodes that go out at once, of
+#: which the result is a list, with the error of a node that didn't answer in its place.
+Errand: TypeAlias = "tuple[Backend, Operation[Any]] | list[tuple[Backend, Batch]]"
 
 #: The node refused, and will or another node will do it: nothing was carried out.
 NOT_NOW = (ClusterDownError, TryAgainError, ExecAbortError)
@@ -71,8 +81,15 @@ class Cluster:
 
     def _answer(self, request: Request) -> Generator[Errand, Any, Any]:
         if isinstance(request, (Sleep, Call)):
-            return (yield self._node(self._location.nodes[0]), _ask(request))
-        slot = slot_of(request)
+            return (yield self._node(self._location.nodes[0]), ask(request))
+        if isinstance(request, Batch) and request.is_spread:
+            return (yield from self._spread(request))
+        if has_all_nodes(request):
+            return (yield from self._scan_all(cast(Command, request)))
+        return (yield from self._answer_in(slot_of(request), request))
+
+    def _answer_in(self, slot: int | None, request: Command | Batch) -> Generator[Errand, Any, Any]:
+        """What the node with that slot answers, whichever it is by then."""
         attempts = Attempts(self._backend, request)
         redirection: AskError | None = None
         while True:
@@ -81,7 +98,7 @@ class Cluster:
                     yield from self._learn_slots()
                 node = self._node_for(slot, redirection)
                 is_asking = redirection is not None and not isinstance(redirection, MovedError)
-                reply = yield node, _ask(request, is_asking=is_asking)
+                reply = yield node, ask(request, is_asking=is_asking)
                 if isinstance(request, Batch) and not request.is_atomic:
                     return (yield from self._complete(request, reply))
                 return reply
@@ -99,6 +116,48 @@ class Cluster:
                 redirection = None
                 yield from self._pause(attempts, error)
 
+    def _scan_all(self, scan: Command) -> Generator[Errand, Any, Any]:
+        """One page of a SCAN of all primaries, one node after the other.
+
+        The cursor that the caller gets is made of the node's own and of the node's first slot, so
+        that it tells by itself where to go on.
+        """
+        cursor, slot = divmod(int(scan[1]), SLOTS)
+        own = (scan[0], cursor, *scan[2:])
+        place, keys = yield from self._answer_in(slot, own)
+        following: int | None = int(place) * SLOTS + slot
+        if int(place) == 0:
+            if not self._by_slot:
+                yield from self._learn_slots()
+            following = next_node(self._by_slot, slot)
+        return [b"%d" % (following or 0), keys]
+
+    def _spread(self, batch: Batch) -> Generator[Errand, Any, Any]:
+        """Each node its part of a batch, all at once; what one refuses is sent again by slots."""
+        slots = [slot_of(command) for command in batch.commands]
+        if not self._by_slot:
+            yield from self._learn_slots()
+        places_by_node: dict[Address | None, list[int]] = {}
+        for place, slot in enumerate(slots):
+            places_by_node.setdefault(self._by_slot.get(cast(int, slot)), []).append(place)
+        answers = _Answers(batch)
+        answers.refused += places_by_node.pop(None, [])
+        # In one order, so that no two callers wait for one another's connections.
+        parts = sorted(places_by_node.items(), key=itemgetter(0))
+        replies = yield [
+            (self._node(cast(Address, node)), answers.part(places)) for node, places in parts
+        ]
+        for (_, places), reply in zip(parts, replies, strict=True):
+            answers.take(places, reply)
+        if answers.refused:
+            self._by_slot = {}
+        places_by_slot: dict[int | None, list[int]] = {}
+        for place in answers.refused:
+            places_by_slot.setdefault(slots[place], []).append(place)
+        for slot, places in places_by_slot.items():
+            answers.take(places, (yield from self._answer_in(slot, answers.part(places))))
+        return answers.whole()
+
     def _complete(self, batch: Batch, reply: Any) -> Generator[Errand, Any, Any]:
         """Send those commands of a batch again, each alone, that the node has refused for now."""
         own, waited = (reply, None) if batch.wait is None else reply
@@ -107,25 +166,26 @@ class Cluster:
                 continue
             if len(own) == 1:
                 raise answer
-            redone = yield from self._answer(Batch([batch.commands[at]], wait=batch.wait))
+            again = dataclasses.replace(batch, commands=[batch.commands[at]])
+            redone = yield from self._answer(again)
             if batch.wait is None:
                 own[at] = redone[0]
             else:
-                own[at], waited = redone[0][0], redone[1]
+                own[at], waited = redone[0][0], Waits.of(waited, redone[1])
         return own if batch.wait is None else (own, waited)
 
     def _pause(self, attempts: Attempts, error: Exception) -> Generator[Errand, Any, None]:
         cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
         pause_s = attempts.pause_after(cause, was_sent=False)
         self._by_slot = {}
-        yield self._node(self._location.nodes[0]), _ask(Sleep(pause_s))
+        yield self._node(self._location.nodes[0]), ask(Sleep(pause_s))
 
     def _learn_slots(self) -> Generator[Errand, Any, None]:
         """CLUSTER SLOTS of the first node that answers."""
         failure: BackendUnavailable | None = None
         for address in dict.fromkeys((*self._nodes, *self._location.nodes)):
             try:
-                reply = yield self._node(address), _ask((b"CLUSTER", b"SLOTS"))
+                reply = yield self._node(address), ask((b"CLUSTER", b"SLOTS"))
             except BackendUnavailable as error:
                 failure = error
                 continue
@@ -166,63 +226,48 @@ class Cluster:
         )
 
 
-class ClusterDriver:
-    """Runs operations on a Cluster in the calling thread."""
+class _Answers:
+    """The replies to a batch that nodes answer in parts."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._own: list[Any] = [None] * len(batch.commands)
+        self._waits: list[Any] = []
+        #: The places of the commands that no node has carried out yet.
+        self.refused: list[int] = []
 
-    def run(self, operation: Operation[T]) -> T:
-        """As `SyncDriver.run()`."""
-        route = self._cluster.route(operation)
-        try:
-            node, part = route.send(None)
-            while True:
-                try:
-                    result = node.driver.run(part)
-                except BaseException as error:  # noqa: BLE001  # passed on, not swallowed
-                    node, part = route.throw(error)
-                else:
-                    node, part = route.send(result)
-        except StopIteration as stop:
-            value: T = stop.value
-            return value
+    def part(self, places: Sequence[int]) -> Batch:
+        commands = [self._batch.commands[place] for place in places]
+        return dataclasses.replace(self._batch, commands=commands, is_spread=False)
 
-    def ask(self, _command: Any, operation: Callable[..., Operation[T]], *arguments: Any) -> T:
-        """As `SyncDriver.ask()`, but there is no shorter way."""
-        return self.run(operation(*arguments))
+    def take(self, places: Sequence[int], reply: Any) -> None:
+        """Note what came of the part with these places: its replies, or the error of its node.
 
+        Raises:
+            BackendUnavailable: the node may have carried it out, and it must not be repeated.
+        """
+        if isinstance(reply, BaseException):
+            is_unknown = isinstance(reply, BackendUnavailable) and reply.outcome_unknown
+            if is_unknown or not isinstance(reply, (BackendUnavailable, AskError, *NOT_NOW)):
+                raise reply
+            self.refused += places
+            return
+        own = reply
+        if self._batch.wait is not None:
+            own, waited = reply
+            self._waits.append(waited)
+        for place, answer in zip(places, own, strict=True):
+            if isinstance(answer, (AskError, *NOT_NOW)):
+                self.refused.append(place)
+            else:
+                self._own[place] = answer
 
-class AsyncClusterDriver:
-    """Runs operations on a Cluster in the running event loop."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-
-    async def run(self, operation: Operation[T]) -> T:
-        """As `AsyncDriver.run()`."""
-        route = self._cluster.route(operation)
-        try:
-            node, part = route.send(None)
-            while True:
-                try:
-                    result = await node.async_driver.run(part)
-                except BaseException as error:  # noqa: BLE001  # passed on, not swallowed
-                    node, part = route.throw(error)
-                else:
-                    node, part = route.send(result)
-        except StopIteration as stop:
-            value: T = stop.value
-            return value
-
-    async def ask(
-        self, _command: Any, operation: Callable[..., Operation[T]], *arguments: Any
-    ) -> T:
-        """As `AsyncDriver.ask()`, but there is no shorter way."""
-        return await self.run(operation(*arguments))
+    def whole(self) -> Any:
+        """The answer to the batch."""
+        return self._own if self._batch.wait is None else (self._own, Waits.of(*self._waits))
 
 
-def _ask(request: Request, *, is_asking: bool = False) -> Operation[Any]:
+def ask(request: Request, *, is_asking: bool = False) -> Operation[Any]:
     """One request as an operation; with ASKING before it, on a node that is to get its slot."""
     if not is_asking or isinstance(request, (Sleep, Call)):
         return (yield request)

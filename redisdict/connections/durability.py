@@ -12,6 +12,7 @@ is given the write before it counts as connected.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -28,6 +29,7 @@ from redisdict.connections.requests import (
     Request,
     Sleep,
     Wait,
+    Waits,
 )
 from redisdict.exceptions import NotDurable, ServerUnsupported
 
@@ -102,16 +104,12 @@ class Durability:
             return (yield request)
         if self._guarantee == "aof":
             yield from self._find_aof()
-        own, safe = yield Batch(
-            batch.commands,
-            is_atomic=batch.is_atomic,
-            is_repeatable=batch.is_repeatable,
-            wait=self._wait,
-        )
+        own, safe = yield dataclasses.replace(batch, wait=self._wait)
         single = own[0] if isinstance(own, list) and not isinstance(request, Batch) else None
         if isinstance(single, ResponseError):
             raise single
-        self._check(safe)
+        for each in Waits.of(safe):
+            self._check(each)
         return own if isinstance(request, Batch) else single
 
     def _wait_for_replicas(self, role: Any) -> Command:

@@ -21,7 +21,18 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-__all__ = ["Argument", "Batch", "Call", "Command", "Once", "Operation", "Request", "Sleep", "Wait"]
+__all__ = [
+    "Argument",
+    "Batch",
+    "Call",
+    "Command",
+    "Once",
+    "Operation",
+    "Request",
+    "Sleep",
+    "Wait",
+    "Waits",
+]
 
 T = TypeVar("T")
 
@@ -50,19 +61,30 @@ class Wait:
     then: Callable[[Any], Command] | None = None
 
 
+class Waits(list[Any]):
+    """What the waits of several nodes gave, each for its part of a batch."""
+
+    @classmethod
+    def of(cls, *waited: Any) -> Waits:
+        return cls(one for each in waited for one in (each if isinstance(each, cls) else [each]))
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Several commands in one round trip.
 
     `is_atomic` wraps them in MULTI and EXEC. `is_repeatable` is false when one of them is such
     that it must not be sent twice. `wait` holds the connection up until the others are safe; the
-    answer is then a pair, of which what the wait gave is the second.
+    answer is then a pair, of which what the wait gave is the second. With `is_spread` the keys may
+    lie in many slots: of a Cluster each node gets its part, all of them at once, and what their
+    waits gave are `Waits`.
     """
 
     commands: Sequence[Command]
     is_atomic: bool = False
     is_repeatable: bool = True
     wait: Wait | None = None
+    is_spread: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 from redis.crc import key_slot
 
 from redisdict.connections.requests import Batch, Command
 
-__all__ = ["Address", "nodes_by_slot", "slot_of"]
+__all__ = ["SLOTS", "Address", "has_all_nodes", "next_node", "nodes_by_slot", "slot_of"]
+
+#: A Cluster has so many.
+SLOTS = 16384
 
 Address: TypeAlias = tuple[str, int]
 
@@ -37,6 +40,22 @@ def slot_of(request: Command | Batch) -> int | None:
             key = re.sub(rb"\\(.)", rb"\1", key, flags=re.DOTALL)
         return key_slot(key)
     return None
+
+
+def has_all_nodes(request: Command | Batch) -> bool:
+    """Whether it is a SCAN whose pattern has no hash tag, so that any node has what it is for."""
+    if isinstance(request, Batch) or request[0] != b"SCAN":
+        return False
+    pattern = cast(bytes, request[POSITIONS[b"SCAN"]])
+    return re.search(rb"\{.+\}", pattern, re.DOTALL) is None
+
+
+def next_node(by_slot: Mapping[int, Address], slot: int) -> int | None:
+    """The first slot of the node that follows, nodes being in the order of their first slots."""
+    first: dict[Address, int] = {}
+    for each in sorted(by_slot):
+        first.setdefault(by_slot[each], each)
+    return min((each for each in first.values() if each > slot), default=None)
 
 
 def nodes_by_slot(reply: Sequence[Any], asked: Address) -> dict[int, Address]:

@@ -22,7 +22,7 @@ from redisdict.connections.retrying import Attempts
 if TYPE_CHECKING:
     from redisdict.connections.backend import Backend
 
-__all__ = ["SyncDriver"]
+__all__ = ["SyncDriver", "read_replies"]
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ class SyncDriver:
                         connection = pool.get_connection()
                     connection.send_packed_command((pack(request),))
                     is_sent = True
-                    reply = _read(connection, request)
+                    reply = read_replies(connection, request)
                 except (ReadOnlyError, *LOST) as error:
                     if connection is not None:
                         connection.disconnect()
@@ -153,7 +153,7 @@ class SyncDriver:
                 connection = pool.get_connection()
                 connection.send_packed_command((pack(request),))
                 is_sent = True
-                reply = _read(connection, request)
+                reply = read_replies(connection, request)
                 is_kept = True
                 return connection, reply
             except (ReadOnlyError, *LOST) as failure:
@@ -175,7 +175,7 @@ def _outside(request: Sleep | Call) -> Any:
     return None
 
 
-def _read(connection: Any, request: Any) -> Any:
+def read_replies(connection: Any, request: Any) -> Any:
     """The reply to a command, raised when it is an error, or the replies to a batch."""
     if type(request) is not Batch:
         return connection.read_response(True, disconnect_on_error=True)

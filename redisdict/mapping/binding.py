@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import weakref
+from collections.abc import Sequence
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from redisdict.codec import get_codec
@@ -18,6 +20,8 @@ from redisdict.mapping.layout import Layout
 from redisdict.mapping.locks import LockOperations
 from redisdict.mapping.names import Names
 from redisdict.mapping.operations import Operations
+from redisdict.mapping.sharded_layout import ShardedLayout
+from redisdict.mapping.shards import ShardCount, check_shards
 
 __all__ = ["Binding"]
 
@@ -75,8 +79,10 @@ class Binding(Generic[K, V]):
         compressor: Any,
         key_type: Any,
         durable: str | None = None,
+        shards: int | None = None,
     ) -> None:
         check_durable("durable", durable)
+        check_shards(shards)
         self._path = path
         self._using = using
         self._is_hash = hset_enabled
@@ -85,6 +91,7 @@ class Binding(Generic[K, V]):
         self._compressor = compressor
         self._key_type = key_type
         self._durable = durable
+        self._shards = shards
         self._keys = get_key_codec(key_type)
 
     def __getattr__(self, name: str) -> Any:
@@ -112,20 +119,32 @@ class Binding(Generic[K, V]):
         backend = using if isinstance(using, Backend) else registry.get_backend(using)
         config = backend.config
         names = Names(config.key_prefix, self._path)
-        layout: Layout = (
-            HashLayout(names, backend.capabilities) if self._is_hash else KeysLayout(names)
-        )
+        shards = self._names_of_shards(names)
         self._operations = Operations(
-            layout,
+            self._layout(backend, names, shards),
             self._keys,
             get_codec(self._serializer or config.serializer, self._compressor or config.compressor),
-            LockOperations(names),
+            LockOperations(names, shards),
             config.timeout if self._timeout is None else self._timeout,
         )
         driver, async_driver = backend.drivers(self._durable or config.durable)
         self._run, self._ask = driver.run, driver.ask
         self._arun, self._aask = async_driver.run, async_driver.ask
         _bound[id(self)] = self
+
+    def _names_of_shards(self, names: Names) -> list[Names]:
+        count = self._shards or 0
+        return [dataclasses.replace(names, shard=(number, count)) for number in range(count)]
+
+    def _layout(self, backend: Backend, names: Names, shards: Sequence[Names]) -> Layout:
+        layouts: list[Layout] = [
+            HashLayout(each, backend.capabilities) if self._is_hash else KeysLayout(each)
+            for each in shards or [names]
+        ]
+        if not shards:
+            return layouts[0]
+        key = names.shard_count_of_hash if self._is_hash else names.shard_count_of_keys
+        return ShardedLayout(layouts, ShardCount(key, len(shards), repr(self)))
 
     def _unbind(self) -> None:
         for name in _BOUND:

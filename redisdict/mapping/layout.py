@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 from redisdict.connections.requests import Argument, Command, Operation
 
@@ -55,7 +55,7 @@ class Layout(ABC):
     trip for up to `BATCH` of them; callers bring more in slices.
     """
 
-    is_hash: ClassVar[bool]
+    is_hash: bool
 
     # The one plain command that does the same as the operation of its name, where there is one.
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import random
 import secrets
 import time
+from collections.abc import Sequence
 
 from redisdict.connections.requests import Once, Operation, Sleep
 from redisdict.mapping.names import Names
 from redisdict.mapping.scripts import COMPARE_AND_DELETE, COMPARE_AND_EXPIRE
+from redisdict.mapping.shards import shard_of
 from redisdict.mapping.timeouts import to_milliseconds
 
 __all__ = ["LockOperations", "limit_ms"]
@@ -23,10 +25,15 @@ LONGEST_PAUSE_S = 0.1
 
 
 class LockOperations:
-    """The locks of one dict."""
+    """The locks of one dict.
 
-    def __init__(self, names: Names) -> None:
-        self._prefix = names.lock_prefix
+    Args:
+        names: of the dict.
+        shards: of its shards, over which the locks are spread, if it has any.
+    """
+
+    def __init__(self, names: Names, shards: Sequence[Names] = ()) -> None:
+        self._prefixes = [each.lock_prefix for each in shards or [names]]
 
     @staticmethod
     def new_token() -> bytes:
@@ -40,7 +47,7 @@ class LockOperations:
 
     def try_acquire(self, name: bytes, token: bytes, timeout: float) -> Operation[bool]:
         """Take the lock for `timeout` seconds if nobody has it."""
-        key = self._prefix + name
+        key = self._key(name)
         reply = yield Once((b"SET", key, token, b"NX", b"PX", limit_ms(timeout)))
         return reply is not None
 
@@ -70,12 +77,15 @@ class LockOperations:
 
     def extend(self, name: bytes, token: bytes, timeout: float) -> Operation[bool]:
         """Keep the lock for `timeout` seconds from now; false when it was no longer ours."""
-        key = self._prefix + name
+        key = self._key(name)
         return bool((yield from COMPARE_AND_EXPIRE.call((key,), token, limit_ms(timeout))))
 
     def release(self, name: bytes, token: bytes) -> Operation[bool]:
         """Give the lock back; false when it was no longer ours."""
-        return bool((yield from COMPARE_AND_DELETE.call((self._prefix + name,), token)))
+        return bool((yield from COMPARE_AND_DELETE.call((self._key(name),), token)))
+
+    def _key(self, name: bytes) -> bytes:
+        return self._prefixes[shard_of(name, len(self._prefixes))] + name
 
 
 def limit_ms(timeout: float) -> int:

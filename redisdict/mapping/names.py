@@ -8,10 +8,15 @@
     PREFIX:m:{NAME}          the generation of a cached table of the database
     PREFIX:m:{NAME}:ROW      one row of it
     PREFIX:c:{NAME}          what is counted of it
+    PREFIX:nh:{NAME}         how many shards a dict in the hash layout has, where it has any
+    PREFIX:nk:{NAME}         the same of a dict in the keys layout
 
 NAME and PREFIX are escaped so that neither holds a brace: the first `{` of a key begins the name
 and the next `}` ends it, whatever ITEM holds. The braces also put all keys of one dict into one
 slot of a cluster.
+
+The NAME of one of several shards ends in `%:NUMBER:COUNT`, which no escape of a name gives. Shards
+are spread over the slots, and those of another count are other keys.
 """
 
 from __future__ import annotations
@@ -28,10 +33,12 @@ class Names:
     Args:
         prefix: the alias's KEY_PREFIX, any text.
         path: the dict's name, and below it those of a child dict; any text.
+        shard: of a dict in shards, the number of one, from 0, and how many there are.
     """
 
     prefix: str
     path: tuple[str, ...]
+    shard: tuple[int, int] | None = None
 
     @property
     def hash(self) -> bytes:
@@ -65,8 +72,18 @@ class Names:
     def counts(self) -> bytes:
         return self._key("c")
 
+    @property
+    def shard_count_of_hash(self) -> bytes:
+        return self._key("nh")
+
+    @property
+    def shard_count_of_keys(self) -> bytes:
+        return self._key("nk")
+
     def _key(self, kind: str) -> bytes:
         name = "/".join(_escape(part, "%{}/") or "%" for part in self.path)
+        if self.shard is not None:
+            name += "%:{}:{}".format(*self.shard)
         prefix = _escape(self.prefix, "%{}")
         return encode_text(f"{prefix}:{kind}:{{{name}}}" if prefix else f"{kind}:{{{name}}}")
 

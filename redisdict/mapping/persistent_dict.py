@@ -46,6 +46,10 @@ class PersistentDict(SyncMethods[K, V], AsyncMethods[K, V], Generic[K, V]):
         durable: "aof": a write returns when it is on the server's disk (WAITAOF: Redis 7.2,
             Valkey 8); "replicas": when a replica has it (WAIT); None means the alias's DURABLE.
             One that isn't safe in time raises `NotDurable`.
+        shards: spreads the items over so many slots of a Cluster, 2 to 1024, by the CRC-32 of their
+            keys. What concerns many items goes to all nodes at once, and isn't atomic. With another
+            number than the dict has, its first use raises `ConfigurationError`. None keeps all
+            items in one slot, which is another dict than one of the same name in shards.
 
     Nothing is connected before the first use. Threads and tasks can share one. Pickling or copying
     gives another handle of the same dict; `copy()` gives its items.
@@ -64,6 +68,7 @@ class PersistentDict(SyncMethods[K, V], AsyncMethods[K, V], Generic[K, V]):
         compressor: Any = ...,
         key_type: type[str] = ...,
         durable: str | None = ...,
+        shards: int | None = ...,
     ) -> None: ...
     @overload
     def __init__(
@@ -77,6 +82,7 @@ class PersistentDict(SyncMethods[K, V], AsyncMethods[K, V], Generic[K, V]):
         *,
         key_type: type[K] | tuple[Callable[[K], bytes], Callable[[bytes], K]],
         durable: str | None = ...,
+        shards: int | None = ...,
     ) -> None: ...
     def __init__(
         self,
@@ -88,11 +94,12 @@ class PersistentDict(SyncMethods[K, V], AsyncMethods[K, V], Generic[K, V]):
         compressor: Any = None,
         key_type: Any = str,
         durable: str | None = None,
+        shards: int | None = None,
     ) -> None:
         if not isinstance(name, str):
             raise TypeError(f"name is {type(name).__name__}; a string is expected.")
         super().__init__(
-            (name,), using, hset_enabled, timeout, serializer, compressor, key_type, durable
+            (name,), using, hset_enabled, timeout, serializer, compressor, key_type, durable, shards
         )
 
     @property
@@ -102,5 +109,7 @@ class PersistentDict(SyncMethods[K, V], AsyncMethods[K, V], Generic[K, V]):
 
     def __repr__(self) -> str:
         layout = "hash" if self._is_hash else "keys"
+        if self._shards:
+            layout += f", {self._shards} shards"
         alias = self._using if isinstance(self._using, str) else self._using.config.alias
         return f"<PersistentDict {self.name!r} on {alias!r} ({layout})>"

@@ -31,9 +31,10 @@ class Load:
     is_over: bool = False
 
     def mapping(self, worker: str) -> PersistentDict[str, int]:
-        """A dict of that worker's own, so that both layouts are under load."""
-        is_hash = int(worker[-1]) % 2 == 0
-        return PersistentDict(worker, self.backend, hset_enabled=is_hash)
+        """A dict of that worker's own, so that both layouts are under load, and shards."""
+        number = int(worker[-1])
+        shards = 3 if number >= 2 else None
+        return PersistentDict(worker, self.backend, hset_enabled=number % 2 == 0, shards=shards)
 
     def work(self, worker: str) -> None:
         mapping = self.mapping(worker)
@@ -42,8 +43,12 @@ class Load:
                 return
             is_counting = False
             try:
-                mapping.set(f"k{number}", number)
-                self._acknowledge(worker, number)
+                items = self._items(number)
+                if len(items) > 1:
+                    mapping.set_many(items)
+                else:
+                    mapping.set(*items.popitem())
+                self._acknowledge(worker, self._items(number))
                 if mapping[f"k{number}"] != number:
                     raise AssertionError(f"{worker}: k{number} has another value")
                 is_counting = True
@@ -63,8 +68,12 @@ class Load:
                 return
             is_counting = False
             try:
-                await mapping.aset(f"k{number}", number)
-                self._acknowledge(worker, number)
+                items = self._items(number)
+                if len(items) > 1:
+                    await mapping.aset_many(items)
+                else:
+                    await mapping.aset(*items.popitem())
+                self._acknowledge(worker, self._items(number))
                 if await mapping.aget(f"k{number}") != number:
                     raise AssertionError(f"{worker}: k{number} has another value")
                 is_counting = True
@@ -104,8 +113,14 @@ class Load:
             if is_durable:
                 assert stored == expected, f"{worker} lost acknowledged items"
 
-    def _acknowledge(self, worker: str, number: int) -> None:
-        self.acknowledged.setdefault(worker, {})[f"k{number}"] = number
+    @staticmethod
+    def _items(number: int) -> dict[str, int]:
+        """What is stored in one step: an item, or every other time several."""
+        names = "klm" if number % 2 else "k"
+        return {f"{name}{number}": number for name in names}
+
+    def _acknowledge(self, worker: str, items: dict[str, int]) -> None:
+        self.acknowledged.setdefault(worker, {}).update(items)
         self.ack_times.append(time.monotonic())
 
     def _count(self, worker: str) -> None:

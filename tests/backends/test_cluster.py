@@ -91,9 +91,9 @@ def move_slot(topology: ClusterTopology, slot: int) -> None:
 
 def test_slots_move_under_load(topology: ClusterTopology, backend: Backend) -> None:
     with under_load(Load(backend)) as load:
-        for worker in ("thread-0", "thread-1", "task-0", "task-1"):
+        for tag in (b"thread-0", b"thread-1", b"thread-2%:1:3", b"task-0", b"task-3%:0:3"):
             load.wait_for_acks_after(time.monotonic())
-            move_slot(topology, key_slot(worker.encode()))
+            move_slot(topology, key_slot(tag))
         load.wait_for_acks_after(time.monotonic())
     assert load.errors == []
     load.check(is_durable=True)

@@ -142,7 +142,10 @@ def _mapping(url: str, number: int) -> Any:
 
     values = {"LOCATION": url, "RETRY_FOR": 20, "DURABLE": "aof", "KEY_PREFIX": "soak"}
     return PersistentDict(
-        f"worker-{number}", Backend(parse_alias("soak", values)), hset_enabled=number % 2 == 0
+        f"worker-{number}",
+        Backend(parse_alias("soak", values)),
+        hset_enabled=number % 2 == 0,
+        shards=3 if number >= 2 else None,
     )
 
 

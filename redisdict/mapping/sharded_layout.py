@@ -1,0 +1,240 @@
+"""A dict spread over several slots: shards, each of which is a dict of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from typing import Any, TypeVar
+
+from redisdict.connections.requests import Argument, Command, Operation
+from redisdict.mapping.layout import SCAN_COUNT, Layout, Pair, Record
+from redisdict.mapping.scanning import Pages
+from redisdict.mapping.shards import ShardCount, shard_of
+from redisdict.mapping.side_by_side import side_by_side
+
+__all__ = ["ShardedLayout"]
+
+T = TypeVar("T")
+
+#: Shards that are walked through at once. It takes some to keep all nodes of a Cluster busy, and
+#: too many would make small pages.
+AT_ONCE = 8
+
+
+class ShardedLayout(Layout):
+    """Items spread over the layouts of several shards by a hash of their keys.
+
+    What concerns one item is asked of its shard. What concerns many goes to all their shards at
+    once, and isn't atomic: a failure can leave it done in some shards and not in others.
+
+    Args:
+        shards: the layouts, all of one kind.
+        count: what the server knows of their number.
+    """
+
+    def __init__(self, shards: Sequence[Layout], count: ShardCount) -> None:
+        self.is_hash = shards[0].is_hash
+        self._shards = shards
+        self._count = count
+        self._found_at = 0
+
+    # The plain commands, once the number of shards is known to be right
+
+    def get_command(self, field: bytes) -> Command | None:
+        return self._shard(field).get_command(field) if self._count.is_known else None
+
+    def contains_command(self, field: bytes) -> Command | None:
+        return self._shard(field).contains_command(field) if self._count.is_known else None
+
+    def set_command(self, field: bytes, value: Argument) -> Command | None:
+        return self._shard(field).set_command(field, value) if self._count.is_known else None
+
+    def delete_command(self, field: bytes) -> Command | None:
+        return self._shard(field).delete_command(field) if self._count.is_known else None
+
+    # One item
+
+    def get(self, field: bytes) -> Operation[bytes | None]:
+        return self._read(self._shard(field).get(field))
+
+    def contains(self, field: bytes) -> Operation[int]:
+        return self._read(self._shard(field).contains(field))
+
+    def set(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[None]:
+        return self._write(self._shard(field).set(field, value, timeout_ms))
+
+    def add(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[int]:
+        return self._write(self._shard(field).add(field, value, timeout_ms))
+
+    def pop(self, field: bytes) -> Operation[bytes | None]:
+        return self._read(self._shard(field).pop(field))
+
+    def compare_and_set(self, field: bytes, expected: bytes, new: Argument) -> Operation[int]:
+        return self._read(self._shard(field).compare_and_set(field, expected, new))
+
+    def incr(self, field: bytes, delta: int, timeout_ms: int | None) -> Operation[bytes | int]:
+        return self._write(self._shard(field).incr(field, delta, timeout_ms))
+
+    def touch(self, field: bytes, timeout_ms: int | None) -> Operation[int]:
+        return self._read(self._shard(field).touch(field, timeout_ms))
+
+    def ttl(self, field: bytes) -> Operation[int]:
+        return self._read(self._shard(field).ttl(field))
+
+    def popitem(self) -> Operation[Pair | None]:
+        # Goes on where the last one was found, so that a dict is emptied shard by shard.
+        yield from self._count.before_reading()
+        start = self._found_at
+        for number in chain(range(start, len(self._shards)), range(start)):
+            pair = yield from self._shards[number].popitem()
+            if pair is not None:
+                self._found_at = number
+                return pair
+        return None
+
+    # Many items
+
+    def get_many(self, fields: Sequence[bytes]) -> Operation[list[bytes | None]]:
+        yield from self._count.before_reading()
+        places = self._divided(range(len(fields)), fields)
+        found = yield from side_by_side(
+            self._shards[number].get_many([fields[place] for place in own])
+            for number, own in places.items()
+        )
+        values: list[bytes | None] = [None] * len(fields)
+        for own, some in zip(places.values(), found, strict=True):
+            for place, value in zip(own, some, strict=True):
+                values[place] = value
+        return values
+
+    def set_many(
+        self, pairs: Sequence[tuple[bytes, Argument]], timeout_ms: int | None
+    ) -> Operation[None]:
+        yield from self._count.before_writing()
+        parts = self._divided(pairs, (pair[0] for pair in pairs))
+        yield from side_by_side(
+            self._shards[number].set_many(own, timeout_ms) for number, own in parts.items()
+        )
+
+    def delete(self, fields: Sequence[bytes]) -> Operation[int]:
+        yield from self._count.before_reading()
+        parts = self._divided(fields, fields)
+        counts = yield from side_by_side(
+            self._shards[number].delete(own) for number, own in parts.items()
+        )
+        return sum(counts)
+
+    def set_records(self, records: Sequence[Record]) -> Operation[None]:
+        yield from self._count.before_writing()
+        parts = self._divided(records, (record[0] for record in records))
+        yield from side_by_side(
+            self._shards[number].set_records(own) for number, own in parts.items()
+        )
+
+    # All items
+
+    def length(self) -> Operation[int]:
+        yield from self._count.before_reading()
+        if self.is_hash:
+            return sum((yield from self._of_all(lambda shard: shard.length())))
+        # One memory for all shards of what was counted, for it bounds what the walk takes.
+        total, cursor, pages = 0, b"0", Pages()
+        while True:
+            cursor, fields = yield from self.scan_fields(cursor)
+            total += len(pages.fresh(fields, fields, is_last=cursor == b"0"))
+            if cursor == b"0":
+                return total
+
+    def clear(self) -> Operation[None]:
+        yield from self._count.before_reading()
+        yield from self._of_all(lambda shard: shard.clear())
+
+    def expire(self, timeout_ms: int | None) -> Operation[int]:
+        yield from self._count.before_reading()
+        return max((yield from self._of_all(lambda shard: shard.expire(timeout_ms))))
+
+    def memory_usage(self) -> Operation[int]:
+        yield from self._count.before_reading()
+        return sum((yield from self._of_all(lambda shard: shard.memory_usage())))
+
+    def scan_fields(
+        self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
+    ) -> Operation[tuple[bytes, list[bytes]]]:
+        return self._scan(
+            cursor, count, lambda shard, place, share: shard.scan_fields(place, pattern, share)
+        )
+
+    def scan_pairs(
+        self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
+    ) -> Operation[tuple[bytes, list[Pair]]]:
+        return self._scan(
+            cursor, count, lambda shard, place, share: shard.scan_pairs(place, pattern, share)
+        )
+
+    def scan_records(
+        self, cursor: bytes, count: int = SCAN_COUNT
+    ) -> Operation[tuple[bytes, list[Record]]]:
+        return self._scan(
+            cursor, count, lambda shard, place, share: shard.scan_records(place, share)
+        )
+
+    def _scan(
+        self,
+        cursor: bytes,
+        count: int,
+        read: Callable[[Layout, bytes, int], Operation[tuple[bytes, list[T]]]],
+    ) -> Operation[tuple[bytes, list[T]]]:
+        """One page of each of the shards that are walked through at this time."""
+        yield from self._count.before_reading()
+        following, going = _split(cursor)
+        while len(going) < AT_ONCE and following < len(self._shards):
+            going.append((following, b"0"))
+            following += 1
+        share = max(1, count // len(going))
+        pages = yield from side_by_side(
+            read(self._shards[number], place, share) for number, place in going
+        )
+        left = [
+            (number, place)
+            for (number, _), (place, _) in zip(going, pages, strict=True)
+            if place != b"0"
+        ]
+        is_over = not left and following == len(self._shards)
+        items = list(chain.from_iterable(items for _, items in pages))
+        return b"0" if is_over else _joined(following, left), items
+
+    # Shards
+
+    def _shard(self, field: bytes) -> Layout:
+        return self._shards[shard_of(field, len(self._shards))]
+
+    def _divided(self, items: Iterable[T], fields: Iterable[bytes]) -> dict[int, list[T]]:
+        """The items by the number of the shard of their field, in the order of the numbers."""
+        count = len(self._shards)
+        parts: dict[int, list[T]] = {}
+        for item, field in zip(items, fields, strict=True):
+            parts.setdefault(shard_of(field, count), []).append(item)
+        return dict(sorted(parts.items()))
+
+    def _of_all(self, begin: Callable[[Layout], Operation[T]]) -> Operation[list[T]]:
+        return side_by_side(begin(shard) for shard in self._shards)
+
+    def _read(self, operation: Operation[T]) -> Operation[T]:
+        """Also for changes of what is there already: no item, no change."""
+        yield from self._count.before_reading()
+        return (yield from operation)
+
+    def _write(self, operation: Operation[T]) -> Operation[T]:
+        yield from self._count.before_writing()
+        return (yield from operation)
+
+
+def _split(cursor: bytes) -> tuple[int, list[tuple[int, bytes]]]:
+    """The first shard that the walk hasn't begun, and its place in those that it is in."""
+    following, _, places = cursor.partition(b":")
+    going: list[Any] = [place.split(b"=") for place in places.split(b",") if place]
+    return int(following), [(int(number), place) for number, place in going]
+
+
+def _joined(following: int, going: Iterable[tuple[int, bytes]]) -> bytes:
+    return b"%d:%s" % (following, b",".join(b"%d=%s" % place for place in going))
