@@ -21,6 +21,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from redisdict.connections.relaying import relay
 from redisdict.connections.requests import Batch, Call, Command, Operation, Request, Sleep, Waits
 from redisdict.connections.retrying import Attempts
 from redisdict.connections.slots import (
@@ -65,19 +66,7 @@ class Cluster:
 
     def route(self, operation: Operation[T]) -> Generator[Errand, Any, T]:
         """Runs the operation, request by request, each on the node that it is for."""
-        step: Callable[[Any], Request] = operation.send
-        value: Any = None
-        try:
-            while True:
-                request = step(value)
-                try:
-                    value = yield from self._answer(request)
-                    step = operation.send
-                except BaseException as error:  # noqa: BLE001  # passed on, not swallowed
-                    step, value = operation.throw, error
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
+        return relay(operation, self._answer)
 
     def _answer(self, request: Request) -> Generator[Errand, Any, Any]:
         if isinstance(request, (Sleep, Call)):

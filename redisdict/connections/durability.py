@@ -15,11 +15,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from redis.exceptions import ResponseError
 
 from redisdict.connections.capabilities import Capabilities
+from redisdict.connections.relaying import relay
 from redisdict.connections.requests import (
     Batch,
     Call,
@@ -83,18 +84,7 @@ class Durability:
             ServerUnsupported: the server can't give the guarantee; nothing was written.
             NotDurable: a write was made, and wasn't safe in time.
         """
-        step: Callable[[Any], Request] = operation.send
-        value: Any = None
-        try:
-            while True:
-                request = step(value)
-                try:
-                    value = yield from self._answer(request)
-                    step = operation.send
-                except BaseException as error:  # noqa: BLE001 - passed on, not swallowed
-                    step, value = operation.throw, error
-        except StopIteration as stop:
-            return cast(T, stop.value)
+        return relay(operation, self._answer)
 
     def _answer(self, request: Request) -> Operation[Any]:
         if isinstance(request, (Sleep, Call)):
