@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import random
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from django.core.cache import cache
@@ -13,7 +14,10 @@ from redisdict import ModelDict
 from redisdict.connections.requests import Call, Operation
 from redisdict.modelcache import transactions
 from redisdict.modelcache.committing import Changed, lift
-from tests.stress.modelcache.models import Row
+from tests.stress.modelcache.models import Row, code_of
+
+#: The share of the reads of several rows that go by another field than the primary key.
+BY_CODE = 0.2
 
 
 class Cache:
@@ -21,6 +25,11 @@ class Cache:
 
     def get(self, pk: int) -> Row | None:
         raise NotImplementedError
+
+    def get_many(self, pks: Sequence[int]) -> dict[int, Row]:
+        """Those of the rows that are there, in whatever ways the cache has."""
+        found = {pk: self.get(pk) for pk in pks}
+        return {pk: row for pk, row in found.items() if row is not None}
 
     def changed(self, pks: Iterable[int]) -> None:
         """Rows were changed by update() or bulk_update(), in the transaction under way."""
@@ -31,9 +40,16 @@ class OurCache(Cache):
 
     def __init__(self) -> None:
         self.rows = ModelDict(Row, barrier_timeout=10, lease_timeout=1)
+        self.by_code = ModelDict(Row, "code", barrier_timeout=10, lease_timeout=1)
 
     def get(self, pk: int) -> Row | None:
         return self.rows.get(pk)
+
+    def get_many(self, pks: Sequence[int]) -> dict[int, Row]:
+        if random.random() < BY_CODE:
+            found = self.by_code.get_many([code_of(pk) for pk in pks])
+            return {row.pk: row for row in found.values()}
+        return self.rows.get_many(pks)
 
 
 class OurCacheWithoutBarriers(OurCache):

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from django.db import connection
 
 from redisdict import ModelDict
 from tests.stress.modelcache.caches import CACHES
-from tests.stress.modelcache.ledger import Ledger, code_of
-from tests.stress.modelcache.models import Deletion, Row
-from tests.stress.modelcache.worker import NOT_SEEN, STALE, Worker
+from tests.stress.modelcache.ledger import Ledger, state_of
+from tests.stress.modelcache.models import Deletion, Row, code_of
+from tests.stress.modelcache.worker import NOT_SEEN, STALE, WAYS, Worker
 
 #: So many of the complaints are shown.
 SHOWN = 5
@@ -27,7 +28,7 @@ class Fight:
     def __init__(self, arguments: argparse.Namespace, complaints: Path) -> None:
         self.arguments = arguments
         self.complaints = complaints
-        self.ledger = Ledger(arguments.processes, arguments.rows)
+        self.ledger = Ledger(arguments.processes, arguments.rows, WAYS)
         self.cache = CACHES[arguments.cache]()
         self.context = multiprocessing.get_context("fork")
         self.until = 0.0
@@ -57,9 +58,9 @@ class Fight:
             for model in (Row, Deletion):
                 editor.create_model(model)
         pks = range(1, self.ledger.rows + 1)
-        Row.objects.bulk_create([Row(pk=pk, version=1) for pk in pks])
+        Row.objects.bulk_create([Row(pk=pk, code=code_of(pk), version=1) for pk in pks])
         for pk in pks:
-            self.ledger.publish(0, pk, code_of(1))
+            self.ledger.publish(0, pk, state_of(1))
         connection.close()  # a forked process must not use it
 
     def _start(self, number: int) -> Any:
@@ -87,13 +88,18 @@ class Fight:
         with self.complaints.open("a") as file:
             file.write(what + "\n")
 
+    def _sums(self, counts: Sequence[Sequence[int]]) -> dict[str, int]:
+        """Of all processes, by way to write."""
+        return dict(zip(WAYS, map(sum, zip(*counts, strict=True)), strict=True))
+
     def _result(self) -> dict[str, Any]:
         complaints = self.complaints.read_text().splitlines() if self.complaints.exists() else []
         stale = [one for one in complaints if one.startswith(STALE)]
         unseen = [one for one in complaints if one.startswith(NOT_SEEN)]
         result: dict[str, Any] = {
             "checks": sum(self.ledger.checks),
-            "writes": sum(self.ledger.writes),
+            "writes": self._sums(self.ledger.done),
+            "writes_undone": self._sums(self.ledger.undone),
             "killed_at_random": self.kills,
             "killed_at_a_commit": self.deaths - self.kills,
             "stale_reads": len(stale),

@@ -11,6 +11,7 @@ class Row(models.Model):
     """Every change of a row has a higher version than the one before it."""
 
     id = models.BigAutoField(primary_key=True)
+    code = models.CharField(max_length=20, unique=True)
     version = models.IntegerField()
     name = models.CharField(max_length=100, default="a row like any other")
     changed_at = models.DateTimeField(auto_now=True)
@@ -22,6 +23,11 @@ class Row(models.Model):
 
     def __str__(self) -> str:
         return f"{self.pk} in version {self.version}"
+
+
+def code_of(pk: int) -> str:
+    """What a row can be looked up by, beside its primary key."""
+    return f"row {pk}"
 
 
 class Deletion(models.Model):

@@ -13,8 +13,8 @@ from django.db import DatabaseError, connection, connections, transaction
 from django.db.models import F
 
 from tests.stress.modelcache.caches import Cache
-from tests.stress.modelcache.ledger import Ledger, code_of, in_database, newest_deletion
-from tests.stress.modelcache.models import Deletion, Row
+from tests.stress.modelcache.ledger import Ledger, in_database, newest_deletion, state_of
+from tests.stress.modelcache.models import Deletion, Row, code_of
 
 #: How often a writer kills itself right before or right after its commit.
 KILLED_AT_COMMIT = 1 / 50
@@ -26,10 +26,28 @@ SLOW_S = 0.02
 #: How often a check asks the database first, and not only the other processes.
 ASKS_DATABASE = 1 / 20
 
+#: How many of the reads are of several rows, and of how many at most.
+READS_OF_MANY = 1 / 3
+MANY = 6
 
 #: How complaints begin.
 STALE = "stale:"
 NOT_SEEN = "own change:"
+
+
+#: The methods that write.
+WAYS = (
+    "save",
+    "save_in_transaction",
+    "update",
+    "update_in_transaction",
+    "bulk_update",
+    "delete",
+    "delete_by_query",
+    "make_again",
+    "nested",
+    "read_own_change",
+)
 
 
 class RolledBack(Exception):
@@ -51,49 +69,51 @@ class Worker:
         self.report = report
         self.share_of_writes = writes
         self.random = random.Random()  # of its own seed: forked processes share the other one
-        self.ways: list[Callable[[], None]] = [
-            self.save,
-            self.save_in_transaction,
-            self.update,
-            self.update_in_transaction,
-            self.bulk_update,
-            self.delete,
-            self.make_again,
-            self.nested,
-            self.read_own_change,
-        ]
 
     def run(self, until: float) -> None:
         self._slow_down_some_queries()
         self._die_at_some_commits()
         while time.time() < until:
             if self.random.random() < self.share_of_writes:
-                try:
-                    self.random.choice(self.ways)()
-                except DatabaseError:  # deadlocks, conflicts, locked: as users have them
-                    pass
-                except RolledBack:
-                    pass
-                self.ledger.writes[self.number] += 1
+                self.write()
+            elif self.random.random() < READS_OF_MANY:
+                self.check({self.some_row() for _ in range(self.random.randint(2, MANY))})
             else:
-                self.check(self.some_row())
+                self.check({self.some_row()})
 
-    def check(self, pk: int) -> None:
+    def write(self) -> None:
+        way = self.random.randrange(len(WAYS))
+        try:
+            getattr(self, WAYS[way])()
+            self.ledger.done[self.number][way] += 1
+        except (DatabaseError, RolledBack):  # deadlocks, conflicts, locked: as users have them
+            self.ledger.undone[self.number][way] += 1
+
+    def check(self, pks: set[int]) -> None:
         """Read, and complain of anything older than what was known before."""
-        before = self.ledger.known(pk)
+        before = {pk: self.ledger.known(pk) for pk in pks}
         if self.random.random() < ASKS_DATABASE:
-            before = max(before, in_database(pk))
-            self.ledger.publish(self.number, pk, before)
-        self.check_against(pk, before)
+            pk = self.random.choice(sorted(pks))
+            before[pk] = max(before[pk], in_database(pk))
+            self.ledger.publish(self.number, pk, before[pk])
+        self.check_against(before)
 
-    def check_against(self, pk: int, before: int) -> None:
-        row = self.cache.get(pk)
-        self.ledger.checks[self.number] += 1
-        if row is not None:
-            if code_of(row.version) < before:
-                self.report(f"{STALE} row {pk} in version {row.version}, known was {before / 2}")
-        elif before % 2 == 0 and newest_deletion(pk) < before:
-            self.report(f"{STALE} no row {pk}, known was version {before / 2}")
+    def check_against(self, before: dict[int, int]) -> None:
+        """The same, of rows with the states that were known before."""
+        if len(before) == 1:
+            [pk] = before
+            row = self.cache.get(pk)
+            found = {} if row is None else {pk: row}
+        else:
+            found = self.cache.get_many(list(before))
+        self.ledger.checks[self.number] += len(before)
+        for pk, known in before.items():
+            row = found.get(pk)
+            if row is not None:
+                if state_of(row.version) < known:
+                    self.report(f"{STALE} row {pk} in version {row.version}, known was {known / 2}")
+            elif known % 2 == 0 and newest_deletion(pk) < known:
+                self.report(f"{STALE} no row {pk}, known was version {known / 2}")
 
     def some_row(self) -> int:
         return self.random.randint(1, self.ledger.rows)
@@ -117,7 +137,7 @@ class Worker:
                 return
             row.version += 1
             row.save()
-        self.ledger.publish(self.number, row.pk, code_of(row.version))
+        self.ledger.publish(self.number, row.pk, state_of(row.version))
 
     def update(self) -> None:
         pk = self.some_row()
@@ -134,7 +154,7 @@ class Worker:
             if self.random.random() < 0.2:
                 raise RolledBack
         if row is not None:
-            self.ledger.publish(self.number, pk, code_of(row.version))
+            self.ledger.publish(self.number, pk, state_of(row.version))
 
     def bulk_update(self) -> None:
         pks = sorted({self.some_row() for _ in range(3)})
@@ -145,18 +165,24 @@ class Worker:
             Row.objects.bulk_update(rows, ["version"])
             self.cache.changed([row.pk for row in rows])
         for row in rows:
-            self.ledger.publish(self.number, row.pk, code_of(row.version))
+            self.ledger.publish(self.number, row.pk, state_of(row.version))
 
     def delete(self) -> None:
+        self._delete(lambda row: row.delete())
+
+    def delete_by_query(self) -> None:
+        self._delete(lambda row: Row.objects.filter(pk=row.pk).delete())
+
+    def _delete(self, delete: Callable[[Row], Any]) -> None:
         pk = self.some_row()
         with transaction.atomic():
             row = Row.objects.select_for_update().filter(pk=pk).first()
             if row is None:
                 return
             version = row.version + 1
-            row.delete()
+            delete(row)
             Deletion.objects.create(row=pk, version=version)
-        self.ledger.publish(self.number, pk, code_of(version, is_deleted=True))
+        self.ledger.publish(self.number, pk, state_of(version, is_deleted=True))
 
     def make_again(self) -> None:
         """Rows that are missing come back: there have to be some to read."""
@@ -164,8 +190,8 @@ class Worker:
         for pk in range(1, self.ledger.rows + 1):
             if pk not in present and (deleted := newest_deletion(pk)):
                 version = deleted // 2 + 1
-                Row(pk=pk, version=version).save(force_insert=True)
-                self.ledger.publish(self.number, pk, code_of(version))
+                Row(pk=pk, code=code_of(pk), version=version).save(force_insert=True)
+                self.ledger.publish(self.number, pk, state_of(version))
 
     def nested(self) -> None:
         one, other, third = (self.some_row() for _ in range(3))
@@ -188,10 +214,10 @@ class Worker:
                     raise RolledBack
             except RolledBack:
                 pass
-            self.check_against(third, before)
+            self.check_against({third: before})
             if self.random.random() < 0.3:
                 raise RolledBack
-        self.ledger.publish(self.number, one, code_of(first.version))
+        self.ledger.publish(self.number, one, state_of(first.version))
 
     def read_own_change(self) -> None:
         pk = self.some_row()
@@ -204,7 +230,7 @@ class Worker:
             again = self.cache.get(pk)
             if again is None or again.version != row.version:
                 self.report(f"{NOT_SEEN} row {pk} in version {row.version}, got {again}")
-        self.ledger.publish(self.number, pk, code_of(row.version))
+        self.ledger.publish(self.number, pk, state_of(row.version))
 
     def _slow_down_some_queries(self) -> None:
         connection.ensure_connection()
