@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from redisdict import conf
 from redisdict.admin.dict_pages import BEGINNING, layout_of, list_dicts, list_items, shown_name
+from redisdict.admin.model_caches import model_caches
 from redisdict.admin.servers import SERVER_ERRORS, all_servers, warnings
 from redisdict.admin.stored_values import show_key, show_value
 from redisdict.connections.registry import get_backend
@@ -57,14 +58,19 @@ class StoredDictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The servers of all aliases, and the dicts of the chosen one."""
+        """The servers of all aliases, the cached models, and the dicts of the chosen alias."""
         self._check_view_permission(request)
         servers = all_servers()
         chosen = request.GET.get("alias", "")
         usable = [server.alias for server in servers if not server.problem]
         if chosen not in usable:
             chosen = usable[0] if usable else ""
-        context: dict[str, Any] = {"servers": servers, "warnings": warnings(), "alias": chosen}
+        context: dict[str, Any] = {
+            "servers": servers,
+            "caches": model_caches(),
+            "warnings": warnings(),
+            "alias": chosen,
+        }
         if chosen:
             try:
                 context["page"] = list_dicts(get_backend(chosen), _cursor(request))

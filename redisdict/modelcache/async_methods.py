@@ -15,7 +15,7 @@ from django.db import models
 from redisdict.mapping.layout import slices
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.sync_methods import WARM_CHUNK, SyncMethods, distinct_keys
-from redisdict.modelcache.tally import CacheStats
+from redisdict.modelcache.tally import MOST_HITS, CacheStats
 from redisdict.modelcache.views import View
 from redisdict.modelcache.walking import Walk
 
@@ -90,6 +90,8 @@ class AsyncMethods(SyncMethods[M], Generic[M]):
             found = view.hit(answers)
             if found is None:
                 found = await driver.run(view.go_on(key, sync_to_async, request, answers))
+            elif view.table.tally.hits >= MOST_HITS:
+                await driver.run(view.table.tally.push())
         except UNREACHED as error:
             self._note_failure(view, error)
             found = (await sync_to_async(view.ask_database)([key])).get(key)

@@ -1,16 +1,17 @@
-"""Which rows a queryset chooses, as far as it can be told without asking the database."""
+"""Which rows a change concerns, as far as it can be told without asking the database."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.db.models import QuerySet
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import Model, QuerySet
 from django.db.models.expressions import Col
 from django.db.models.lookups import Exact, In
 from django.db.models.sql.where import AND
 
-__all__ = ["lockable", "named_pks"]
+__all__ = ["changes_pk", "lockable", "named_pks"]
 
 
 def named_pks(rows: QuerySet[Any]) -> Sequence[Any] | None:
@@ -30,6 +31,19 @@ def named_pks(rows: QuerySet[Any]) -> Sequence[Any] | None:
         if column.target is rows.model._meta.pk:
             return list(condition.rhs) if isinstance(condition, In) else [condition.rhs]
     return None
+
+
+def changes_pk(model: type[Model], names: Iterable[str]) -> bool:
+    """Whether fields of these names are, or belong to, the primary key of a model or a parent."""
+    for name in names:
+        try:
+            field: Any = model._meta.get_field(name)
+        except FieldDoesNotExist:
+            continue  # Django will say so
+        owner = field.model._meta
+        if field in (owner.pk, *getattr(owner.pk, "fields", ())):
+            return True
+    return False
 
 
 def lockable(rows: QuerySet[Any]) -> QuerySet[Any]:

@@ -30,31 +30,42 @@ def load_rows(table: CachedTable, pks: Iterable[Any]) -> Loaded[models.Model]:
 
     They come from the model's base manager, as those of a foreign key do.
     """
-    rows = table.model._base_manager.using(table.database)
+    rows = _whole_rows(table)
     connection = connections[table.database]
     is_marked = table.is_on_postgresql and is_in_transaction(connection)
     if is_marked:
         is_committed = RawSQL(IS_COMMITTED_STATE, (), models.BooleanField())  # noqa: S611  # a constant
         rows = rows.annotate(**{MARK: is_committed})
     found = rows.in_bulk(list(pks))
-    if is_marked:
-        marks = [row.__dict__.pop(MARK) for row in found.values()]
-        may_be_kept = bool(marks) and all(marks)
-    else:
-        may_be_kept = _sees_committed_state(connection)
+    marks = [_without_annotations(row, rows).get(MARK) for row in found.values()]
+    is_told_to_keep = bool(marks) and all(marks)
+    may_be_kept = is_told_to_keep if is_marked else _sees_committed_state(connection)
     return Loaded({table.key(pk): row for pk, row in found.items()}, may_be_kept)
 
 
 def load_by_field(table: CachedTable, attname: str, values: Iterable[Any]) -> list[models.Model]:
     """The rows that have these values of a field. One query."""
-    rows = table.model._base_manager.using(table.database)
-    return list(rows.filter(**{f"{attname}__in": list(values)}))
+    rows = _whole_rows(table).filter(**{f"{attname}__in": list(values)})
+    found = list(rows)
+    for row in found:
+        _without_annotations(row, rows)
+    return found
 
 
 def may_keep(table: CachedTable) -> bool:
     """Whether a row that is loaded now could be kept; if not, there is no use in a lease."""
     # This is asked at every hit, and to find the thread's connection takes a while.
     return table.is_on_postgresql or not is_in_transaction(connections[table.database])
+
+
+def _whole_rows(table: CachedTable) -> models.QuerySet[models.Model]:
+    """All rows with all columns, also when the base manager defers some."""
+    return table.model._base_manager.using(table.database).defer(None)
+
+
+def _without_annotations(row: models.Model, rows: models.QuerySet[models.Model]) -> dict[str, Any]:
+    """Take from a row what `rows` has added: a stored row wouldn't have it. What that was."""
+    return {name: row.__dict__.pop(name, None) for name in rows.query.annotation_select}
 
 
 def _sees_committed_state(connection: BaseDatabaseWrapper) -> bool:

@@ -10,20 +10,24 @@ from django.db.models import Model, QuerySet
 __all__ = ["lock_row", "lock_rows"]
 
 
-def lock_rows(rows: QuerySet[Any]) -> QuerySet[Any]:
-    """The same rows, locked when they are read. Inside a transaction."""
+def lock_rows(rows: QuerySet[Any], limit: int | None = None) -> list[Any]:
+    """Lock rows, `limit` of them at most; their primary keys. One query, inside a transaction."""
     connection = connections[rows.db]
-    if not connection.features.has_select_for_update:
+    if connection.features.has_select_for_update:
+        of = ("self",) if connection.features.has_select_for_update_of else ()
+        rows = rows.select_for_update(of=of)
+    else:
         _take_write_lock(rows)
-        return rows
-    of = ("self",) if connection.features.has_select_for_update_of else ()
-    return rows.select_for_update(of=of)
+    # Django can't lock by a composite key, but by its parts.
+    parts = getattr(rows.model._meta.pk, "fields", None)
+    if parts is None:
+        return list(rows.values_list("pk", flat=True)[:limit])
+    return list(rows.values_list(*[part.attname for part in parts])[:limit])
 
 
 def lock_row(instance: Model, database: str) -> None:
     """Lock the row of an instance, so that no foreign key can begin to point at it."""
-    rows = type(instance)._base_manager.using(database).filter(pk=instance.pk)
-    list(lock_rows(rows).values_list("pk"))
+    lock_rows(type(instance)._base_manager.using(database).filter(pk=instance.pk))
 
 
 def _take_write_lock(rows: QuerySet[Any]) -> None:

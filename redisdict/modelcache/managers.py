@@ -9,7 +9,7 @@ from django.db import connections, models, transaction
 
 from redisdict.modelcache import relations
 from redisdict.modelcache.announcing import make_behind_barriers
-from redisdict.modelcache.choosing import lockable, named_pks
+from redisdict.modelcache.choosing import changes_pk, lockable, named_pks
 from redisdict.modelcache.locking import lock_rows
 from redisdict.modelcache.signals import note_rows, rows_of
 from redisdict.modelcache.tables import CachedModel
@@ -30,12 +30,17 @@ class CachedQuerySet(models.QuerySet[M]):
         """As Django's.
 
         Unless the filter names primary keys, one query more finds the rows and locks them: those
-        and no others are updated. Of more than 10,000 rows all rows of the table count as changed.
+        and no others are updated. Of more than 10,000 rows, or when primary keys are changed, all
+        rows of the table count as changed.
         """
         cached = relations.affected_by(self.model)
         if not cached or self.query.is_sliced or self.query.combinator:
             return super().update(**kwargs)
         self._for_write = True
+        if changes_pk(self.model, kwargs):
+            with transaction.atomic(using=self.db, savepoint=False):
+                self._note_all_rows(cached, self.db)
+                return super().update(**kwargs)
         named = named_pks(self)
         if named is None or len(named) > MOST_ROWS:
             return self._update_locked(cached, kwargs)
@@ -83,7 +88,7 @@ class CachedQuerySet(models.QuerySet[M]):
         database = self.db
         with transaction.atomic(using=database, savepoint=False):
             rows = lockable(self.using(database))
-            pks = list(lock_rows(rows).values_list("pk", flat=True)[: MOST_ROWS + 1])
+            pks = lock_rows(rows, MOST_ROWS + 1)
             if len(pks) > MOST_ROWS:
                 self._note_all_rows(cached, database)
                 return super().update(**kwargs)

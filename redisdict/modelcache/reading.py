@@ -101,6 +101,7 @@ class Reader(Generic[T]):
             if sorted_.leased or unleased:
                 found.update((yield from self._load(sorted_.leased, unleased, load, token)))
             if not sorted_.busy or is_impatient:
+                yield from self.tally.push_if_due()
                 return found
             keys = sorted_.busy
             longest_ms = min(LONGEST_PAUSE_MS, SHORTEST_PAUSE_MS * 2 ** min(attempt, 10))
@@ -153,7 +154,6 @@ class Reader(Generic[T]):
             yield from self._keep(leased, loaded.found, token)
         else:
             yield from self._give_back(leased, token)
-        yield from self.tally.push_if_due()
         return loaded.found
 
     def _keep(self, leased: list[bytes], found: Mapping[bytes, T], token: bytes) -> Operation[None]:

@@ -13,7 +13,7 @@ from redisdict.modelcache.binding import Binding
 from redisdict.modelcache.loading import may_keep
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.signals import note_or_remove
-from redisdict.modelcache.tally import CacheStats
+from redisdict.modelcache.tally import MOST_HITS, CacheStats
 from redisdict.modelcache.transactions import has_changed, is_in_transaction, note_changes
 from redisdict.modelcache.views import View
 from redisdict.modelcache.walking import Walk
@@ -125,6 +125,8 @@ class SyncMethods(Binding[M], Generic[M]):
             found = view.hit(answers)
             if found is None:
                 found = driver.run(view.go_on(key, _as_it_is, request, answers))
+            elif view.table.tally.hits >= MOST_HITS:
+                driver.run(view.table.tally.push())
         except UNREACHED as error:
             self._note_failure(view, error)
             found = view.ask_database([key]).get(key)

@@ -7,17 +7,21 @@ from dataclasses import dataclass, fields
 
 from redisdict.connections.requests import Batch, Operation
 
-__all__ = ["CacheStats", "Tally"]
+__all__ = ["MOST_HITS", "CacheStats", "Tally"]
 
 #: Seconds between two times that a process adds its counts to those on the server.
 PUSH_EVERY_S = 1.0
+
+#: After so many hits of single rows, which don't look at the clock, it does so too.
+MOST_HITS = 1000
 
 
 @dataclass(slots=True)
 class CacheStats:
     """What happened to a cached table since it was first used, in all processes.
 
-    What a process has counted in its last second is lost when it is killed.
+    A process that is killed takes up to 1,000 hits and what it has counted in its last second with
+    it.
 
     Attributes:
         hits: rows that came from the server.
@@ -69,7 +73,7 @@ class Tally(CacheStats):
             )
 
     def total(self) -> Operation[CacheStats]:
-        """Push, and read what all processes have counted. HGETALL."""
+        """Push, and read what all processes have counted. HMGET."""
         yield from self.push()
         values = yield (b"HMGET", self._key, *NAMES)
         return CacheStats(*(int(value or 0) for value in values))

@@ -12,6 +12,8 @@ from django.test.utils import CaptureQueriesContext
 
 from redisdict import ConfigurationError, ModelDict
 from redisdict.modelcache import loading
+from redisdict.modelcache.overview import overview
+from redisdict.modelcache.tally import CacheStats
 from tests.shop.models import Product, ProductProxy, Stamp, Tag
 
 
@@ -314,3 +316,33 @@ def test_stats(database: str, products: ModelDict[Product]) -> None:
     assert (after.fills - before.fills, after.refused - before.refused) == (1, 0)
     assert after.invalidations - before.invalidations == 1
     assert after.outages == 0
+
+
+def test_what_is_counted_reaches_the_others_without_being_asked_for(
+    database: str, products: ModelDict[Product], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redisdict.modelcache.sync_methods.MOST_HITS", 10)
+    made = Product.objects.create(name="Tea")
+    table = products._view().table
+    client = table.backend.client()
+    for _ in range(31):
+        assert products[made.pk]
+    assert client.hget(table.names.counts, "hits") == b"30"
+    assert client.hget(table.names.counts, "misses") == b"1"
+
+
+def test_an_overview_of_all_tables(
+    database: str, products: ModelDict[Product], sqlite_alias: str
+) -> None:
+    made = Product.objects.create(name="Tea")
+    assert products[made.pk] == products[made.pk]
+    assert ModelDict(Stamp, database=sqlite_alias).get("x") is None
+    ModelDict(Tag, using="nowhere")
+    found = {(one.model, one.database, one.alias): one for one in overview()}
+    stats = found["shop.Product", database, "default"].stats
+    assert stats is not None
+    assert (stats.hits, stats.misses, stats.fills) == (1, 1, 1)
+    assert found["shop.Stamp", sqlite_alias, "default"].stats == CacheStats(misses=1)
+    failed = found["shop.Tag", database, "nowhere"]
+    assert failed.stats is None
+    assert "nowhere" in failed.problem

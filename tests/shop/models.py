@@ -11,12 +11,21 @@ from django.db.models.functions import Upper
 from redisdict import CachedManager
 
 
-class Category(models.Model):
+class Named(models.Model):
+    """Without a table: its heirs have the fields in their own."""
+
     id = models.BigAutoField(primary_key=True)
     name = models.CharField(max_length=50)
 
+    class Meta:
+        abstract = True
+
     def __str__(self) -> str:
         return self.name
+
+
+class Category(Named):
+    pass
 
 
 class Product(models.Model):
@@ -69,12 +78,8 @@ class SignedBook(Book, Signed):  # type: ignore[misc]  # two managers of one nam
     copies = models.IntegerField(default=1)
 
 
-class Tag(models.Model):
-    id = models.BigAutoField(primary_key=True)
-    name = models.CharField(max_length=50)
-
-    def __str__(self) -> str:
-        return self.name
+class Tag(Named):
+    pass
 
 
 class Stamp(models.Model):
@@ -139,8 +144,29 @@ class Price(models.Model):
     currency = models.CharField(max_length=3)
     amount = models.IntegerField()
 
+    objects = CachedManager()
+
     def __str__(self) -> str:
         return f"{self.amount} {self.currency}"
+
+
+class ShortManager(models.Manager["Announced"]):
+    """Leaves a column out of every query, and adds one."""
+
+    def get_queryset(self) -> models.QuerySet[Announced]:
+        return super().get_queryset().defer("name").annotate(one=models.Value(1))
+
+
+class Review(models.Model):
+    """Changed by the database itself, where Django can have it do that."""
+
+    id = models.BigAutoField(primary_key=True)
+    text = models.CharField(max_length=50)
+    product = models.ForeignKey(Product, getattr(models, "DB_CASCADE", models.CASCADE))
+    tag = models.ForeignKey(Tag, getattr(models, "DB_SET_NULL", models.SET_NULL), null=True)
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class Event(models.Model):
@@ -162,6 +188,12 @@ class Announced(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     name = models.CharField(max_length=50)
+
+    objects = models.Manager()
+    short = ShortManager()
+
+    class Meta:
+        base_manager_name = "short"
 
     def __str__(self) -> str:
         return self.name

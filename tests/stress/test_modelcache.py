@@ -17,9 +17,9 @@ from tests.modelcache.availability import cluster_for_tests
 HERE = Path(__file__).parents[2]
 
 
-def stress(*arguments: str) -> dict[str, Any]:
+def stress(*arguments: str, module: str = "tests.stress.modelcache") -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.stress.modelcache", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=HERE,
         env={**os.environ, "PYTHONPATH": str(HERE)},
         capture_output=True,
@@ -60,3 +60,8 @@ def test_nobody_reads_an_old_row(where: tuple[str, ...]) -> None:
 
 def test_the_same_run_finds_old_rows_in_a_cache_written_by_hand() -> None:
     assert stress("--seconds", "5", "--cache", "post_save")["stale_reads"] > 0
+
+
+def test_a_thousand_readers_of_a_missing_row_in_eight_processes_are_one_query() -> None:
+    result = stress(module="tests.stress.modelcache.crowd")
+    assert (result["found"], result["queries"]) == (1000, 1)

@@ -12,8 +12,8 @@ from django.db.models.signals import post_delete, post_save
 
 from redisdict import ModelDict
 from redisdict.connections.requests import Call, Operation
-from redisdict.modelcache import transactions
-from redisdict.modelcache.committing import Changed, lift
+from redisdict.modelcache import announcing
+from redisdict.modelcache.committing import Changed, change_behind_barriers, lift
 from tests.stress.modelcache.models import Row, code_of
 
 #: The share of the reads of several rows that go by another field than the primary key.
@@ -64,7 +64,8 @@ class OurCacheWithoutBarriers(OurCache):
             yield Call(change)
             yield from lift(changed, token)
 
-        transactions.change_behind_barriers = change_then_remove
+        assert announcing.change_behind_barriers is change_behind_barriers
+        announcing.change_behind_barriers = change_then_remove
 
 
 class HandWrittenCache(Cache):
