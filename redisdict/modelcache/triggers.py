@@ -71,7 +71,7 @@ def creating_sql(models: list[type[Model]], database: str) -> Iterator[str]:
     quote = connections[database].ops.quote_name
     for model in models:
         table, key = quote(model._meta.db_table), model._meta.pk
-        columns = [part.column for part in getattr(key, "fields", (key,))]
+        columns = [str(part.column) for part in getattr(key, "fields", (key,))]
         arguments = ", ".join("'" + column.replace("'", "''") + "'" for column in columns)
         call = f"EXECUTE FUNCTION {FUNCTION}({arguments})"
         yield (
