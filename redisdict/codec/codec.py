@@ -111,7 +111,8 @@ class Codec:
                 return seal(format_byte(self.serializer.code, self.compressor.code) + compressed)
         if self._is_raw:
             return UNSEALED_BYTES + body
-        return seal(self._prefix + body)
+        message = self._prefix + body
+        return message + crc32(message).to_bytes(CHECKSUM_LENGTH, "little")  # as seal()
 
     def decode(self, stored: bytes) -> Any:
         """Return the value that these bytes stand for, whatever settings it was written with.
@@ -120,14 +121,14 @@ class Codec:
         written by pickle or a serializer of your own that this codec doesn't name.
         """
         first = stored[:1]
+        if first == _PLAIN_MSGPACK and crc32(stored) == CHECKSUM_RESIDUE:
+            return messagepack.loads(stored[1:-CHECKSUM_LENGTH])
         if first == UNSEALED_BYTES:
             return stored[1:]
         if first < _FIRST_FORMAT_BYTE:
             return decimal_text.parse(stored)
         if crc32(stored) != CHECKSUM_RESIDUE:
             raise damaged(stored)
-        if first == _PLAIN_MSGPACK:
-            return messagepack.loads(stored[1:-CHECKSUM_LENGTH])
         return self._decode_other(stored)
 
     def encode_many(self, values: Sequence[Any]) -> list[bytes]:

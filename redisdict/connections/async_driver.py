@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hiredis import pack_command
@@ -20,7 +20,8 @@ from redisdict.connections.failures import (
 from redisdict.connections.packing import pack, reply_count, unwrap
 from redisdict.connections.requests import Batch, Call, Command, Operation, Sleep
 from redisdict.connections.retrying import Attempts
-from redisdict.pools.shared import NotSentError, OptimizedAsyncConnectionPool
+from redisdict.pools.connections import NotSentError
+from redisdict.pools.shared import OptimizedAsyncConnectionPool
 
 if TYPE_CHECKING:
     from redisdict.connections.backend import Backend
@@ -101,22 +102,49 @@ class AsyncDriver:
 
         Raises: as `run()`.
         """
+        reply: Any = await self.begin(command, operation, *arguments)
+        if isinstance(reply, Exception):
+            reply = await self.resolve(reply, command, operation, *arguments)
+        result: T = reply
+        return result
+
+    def begin(
+        self,
+        command: Command | None,
+        operation: Callable[..., Operation[T]],
+        *arguments: Any,
+    ) -> Awaitable[T | Exception]:
+        """The first half of `ask()`, for callers that await the reply themselves.
+
+        Returns:
+            What can be awaited for the reply, or for an error that `resolve()` is to be given.
+        """
         pool: Any = self._backend.async_pool()
-        if command is None or not isinstance(pool, OptimizedAsyncConnectionPool):
-            return await self.run(operation(*arguments))
-        shared = pool.shared
-        if shared is None:
-            return await self.run(operation(*arguments))
-        reply: Any = await shared.submit(pack(command))
-        if not isinstance(reply, Exception):
-            result: T = reply
-            return result
-        is_refusal = isinstance(reply, ResponseError) or was_refused(command, reply)
-        was_sent = not is_refusal and not isinstance(reply, NotSentError)
-        if isinstance(reply, ReadOnlyError):
+        if command is not None and isinstance(pool, OptimizedAsyncConnectionPool):
+            shared = pool.shared
+            if shared is not None:
+                return shared.submit(pack_command(command))  # type: ignore[arg-type]  # its stub has tuples of one
+        return self.run(operation(*arguments))
+
+    async def resolve(
+        self,
+        error: Exception,
+        command: Command | None,
+        operation: Callable[..., Operation[T]],
+        *arguments: Any,
+    ) -> T:
+        """The second half of `ask()`, after `begin()` has come to an error.
+
+        Raises: as `run()`.
+        """
+        assert command is not None  # without one, nothing was begun that comes to an error
+        is_refusal = isinstance(error, ResponseError) or was_refused(command, error)
+        was_sent = not is_refusal and not isinstance(error, NotSentError)
+        pool: Any = self._backend.async_pool()
+        if isinstance(error, ReadOnlyError):
             pool.retire_shared()
-        elif not is_worth_a_retry(command, reply, was_sent=was_sent):
-            raise unavailable(self._backend, command, reply, was_sent=was_sent) from reply
+        elif not is_worth_a_retry(command, error, was_sent=was_sent):
+            raise unavailable(self._backend, command, error, was_sent=was_sent) from error
         return await self.run(operation(*arguments))
 
     async def _settle(self, pool: Any, request: Any, reply: Any, is_sent: bool) -> Any:

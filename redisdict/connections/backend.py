@@ -24,6 +24,7 @@ from redisdict.connections.cluster_drivers import AsyncClusterDriver, ClusterDri
 from redisdict.connections.durability import Durability, GuardedDriver
 from redisdict.connections.factory import PoolFactory
 from redisdict.connections.sync_driver import SyncDriver
+from redisdict.pools.connections import never_ready
 
 __all__ = ["Backend"]
 
@@ -48,7 +49,14 @@ class Backend:
         self.factory = PoolFactory(config)
         self._lock = threading.Lock()
         self._pool: redis.ConnectionPool | None = None
+        #: `execute()` of the pool for threads, when there is one and it is one of this package's.
+        self.execute: Callable[[bytes], Any] = never_ready
         self._loops: dict[asyncio.AbstractEventLoop, _LoopPool] = {}
+        # The loop asked for last, and its pool: most programs have one, and looking it up would be
+        # a twentieth of what a command costs.
+        self._last_loop_pool: tuple[
+            asyncio.AbstractEventLoop | None, redis.asyncio.ConnectionPool | None
+        ] = (None, None)
         self.capabilities = Capabilities()
         self.driver: SyncDriver | ClusterDriver = SyncDriver(self)
         self.async_driver: AsyncDriver | AsyncClusterDriver = AsyncDriver(self)
@@ -72,6 +80,7 @@ class Backend:
             with self._lock:
                 if self._pool is None:
                     self._pool = self.factory.make_pool()
+                    self.execute = getattr(self._pool, "execute", never_ready)
         return self._pool
 
     def async_pool(self) -> redis.asyncio.ConnectionPool:
@@ -81,20 +90,28 @@ class Backend:
             RuntimeError: no event loop is running.
         """
         loop = asyncio.get_running_loop()
+        last_loop, pool = self._last_loop_pool
+        if loop is last_loop and pool is not None:
+            return pool
         entry = self._loops.get(loop)
         if entry is None:
             entry = self._loops[loop] = self._make_loop_pool(loop)
+        self._last_loop_pool = loop, entry.pool
         return entry.pool
 
     def _make_loop_pool(self, loop: asyncio.AbstractEventLoop) -> _LoopPool:
         # A pool refers to its loop, so those of loops that were closed without ceremony stay.
         for other in list(self._loops):
             if other.is_closed():
-                self._loops.pop(other, None)
+                self._forget_loop(other)
         pool, route = self.factory.make_async_pool()
         entry = _LoopPool(pool, route)
-        entry.close_with_loop(lambda: self._loops.pop(loop, None))
+        entry.close_with_loop(lambda: self._forget_loop(loop))
         return entry
+
+    def _forget_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loops.pop(loop, None)
+        self._last_loop_pool = None, None
 
     def client(self) -> redis.Redis:
         """A redis-py client over the pool for threads.
@@ -152,7 +169,7 @@ class Backend:
         """
         for node in self.cluster.nodes if self.cluster else ():
             node.close()
-        pool, self._pool = self._pool, None
+        pool, self._pool, self.execute = self._pool, None, never_ready
         if pool is not None and not self.factory.is_borrowed:
             pool.disconnect()
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hiredis import pack_command
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from redisdict.connections.failures import (
@@ -18,6 +19,7 @@ from redisdict.connections.failures import (
 from redisdict.connections.packing import pack, reply_count, unwrap
 from redisdict.connections.requests import Batch, Call, Command, Operation, Sleep
 from redisdict.connections.retrying import Attempts
+from redisdict.pools.connections import NOT_READY, NotSentError
 
 if TYPE_CHECKING:
     from redisdict.connections.backend import Backend
@@ -111,28 +113,18 @@ class SyncDriver:
         if command is None:
             return self.run(operation(*arguments))
         try:
-            pool: Any = self._backend.pool()
-            connection = pool.get_connection()
-        except LOST:
+            reply = self._backend.execute(pack_command(command))  # type: ignore[arg-type]  # its stub has tuples of one
+        except ResponseError:
             return self.run(operation(*arguments))
-        is_clean = is_sent = False
-        try:
-            connection.send_packed_command((pack(command),), False)
-            is_sent = True
-            reply: T = connection.read_response(True, disconnect_on_error=True)
-            is_clean = True
-            return reply
-        except ResponseError as error:
-            is_clean = not isinstance(error, ReadOnlyError)
         except LOST as error:
-            was_sent = is_sent and not was_refused(command, error)
+            was_sent = not isinstance(error, NotSentError) and not was_refused(command, error)
             if not is_worth_a_retry(command, error, was_sent=was_sent):
                 raise unavailable(self._backend, command, error, was_sent=was_sent) from error
-        finally:
-            if not is_clean:
-                connection.disconnect()
-            pool.release(connection)
-        return self.run(operation(*arguments))
+            return self.run(operation(*arguments))
+        if reply is NOT_READY:
+            return self.run(operation(*arguments))
+        result: T = reply
+        return result
 
     def _again(self, pool: Any, request: Any, error: Exception, is_sent: bool) -> tuple[Any, Any]:
         """Send the request again: the connection that has answered, still held, and the reply."""

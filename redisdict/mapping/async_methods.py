@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import IO, Any, Generic, TypeVar, cast, overload
 
 from redisdict.exceptions import ConcurrentUpdate
@@ -27,23 +28,38 @@ N = TypeVar("N", int, float)
 
 
 class AsyncMethods(Binding[K, V], Generic[K, V]):
-    """The async twins, under the same names with an `a` before them."""
+    """The async twins, under the same names with an `a` before them.
+
+    Those of one plain command await its reply themselves, without a coroutine in between that
+    would cost as much as they do: `_abegin` gives the shared connection's future, and an error
+    comes out of it as an object.
+    """
 
     # The mapping protocol
 
     async def agetitem(self, key: K) -> V:
         """As `d[key]`, with its KeyError."""
         operations = self._operations
-        return operations.value(key, await self._aask(*operations.ask_get(key)))
+        reply = await operations.ask_get(self._abegin, key)
+        if isinstance(reply, Exception):
+            reply = await operations.ask_get(self._amend(reply), key)
+        if reply is None:
+            raise KeyError(key)
+        value: V = operations.codec.decode(reply)
+        return value
 
     async def adelitem(self, key: K) -> None:
         """As `del d[key]`, with its KeyError."""
-        if not await self._aask(*self._operations.ask_delete(key)):
+        if not await self.adelete(key):
             raise KeyError(key)
 
     async def acontains(self, key: object) -> bool:
         """As `key in d`."""
-        return bool(await self._aask(*self._operations.ask_contains(cast(K, key))))
+        ask = self._operations.ask_contains
+        reply = await ask(self._abegin, cast(K, key))
+        if isinstance(reply, Exception):
+            reply = await ask(self._amend(reply), cast(K, key))
+        return bool(reply)
 
     async def alen(self) -> int:
         """As `len(d)`."""
@@ -72,7 +88,10 @@ class AsyncMethods(Binding[K, V], Generic[K, V]):
     async def aget(self, key: K, default: Any = None) -> Any:
         """As `get()`."""
         operations = self._operations
-        return operations.value_or(default, await self._aask(*operations.ask_get(key)))
+        reply = await operations.ask_get(self._abegin, key)
+        if isinstance(reply, Exception):
+            reply = await operations.ask_get(self._amend(reply), key)
+        return default if reply is None else operations.codec.decode(reply)
 
     @overload
     async def apop(self, key: K) -> V: ...
@@ -114,7 +133,10 @@ class AsyncMethods(Binding[K, V], Generic[K, V]):
 
     async def aset(self, key: K, value: V, timeout: Timeout = DEFAULT) -> None:
         """As `set()`."""
-        await self._aask(*self._operations.ask_set(key, value, timeout))
+        ask = self._operations.ask_set
+        reply = await ask(self._abegin, key, value, timeout)
+        if isinstance(reply, Exception):
+            await ask(self._amend(reply), key, value, timeout)
 
     async def aadd(self, key: K, value: V, timeout: Timeout = DEFAULT) -> bool:
         """As `add()`."""
@@ -122,7 +144,11 @@ class AsyncMethods(Binding[K, V], Generic[K, V]):
 
     async def adelete(self, key: K) -> bool:
         """As `delete()`."""
-        return bool(await self._aask(*self._operations.ask_delete(key)))
+        ask = self._operations.ask_delete
+        reply = await ask(self._abegin, key)
+        if isinstance(reply, Exception):
+            reply = await ask(self._amend(reply), key)
+        return bool(reply)
 
     async def atouch(self, key: K, timeout: Timeout = DEFAULT) -> bool:
         """As `touch()`."""
@@ -214,6 +240,10 @@ class AsyncMethods(Binding[K, V], Generic[K, V]):
                 f"{key!r} of {self!r} was changed by somebody else during the block;"
                 " read it again, or use atransform(), which tries again by itself."
             )
+
+    def _amend(self, error: Exception) -> Any:
+        """What to ask instead, after `_abegin` has come to an error."""
+        return partial(self._aresolve, error)
 
     async def _awalk(self, scan: Scan[T]) -> AsyncIterator[T]:
         while not scan.is_over:

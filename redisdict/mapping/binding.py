@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import weakref
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from redisdict.codec import get_codec
@@ -42,10 +42,18 @@ class Ask(Protocol):
     def __call__(self, command: Any, operation: Any, *arguments: Any) -> Any: ...
 
 
-class AsyncAsk(Protocol):
-    """Does what one command does, in the running event loop."""
+class AsyncBegin(Protocol):
+    """Begins what one command does, in the running event loop: a reply or an error to come."""
 
-    async def __call__(self, command: Any, operation: Any, *arguments: Any) -> Any: ...
+    def __call__(self, command: Any, operation: Any, *arguments: Any) -> Awaitable[Any]: ...
+
+
+class AsyncResolve(Protocol):
+    """Does what one command does, after its beginning has come to an error."""
+
+    async def __call__(
+        self, error: Exception, command: Any, operation: Any, *arguments: Any
+    ) -> Any: ...
 
 
 class AsyncRun(Protocol):
@@ -54,7 +62,7 @@ class AsyncRun(Protocol):
     async def __call__(self, operation: Operation[T]) -> T: ...
 
 
-_BOUND = ("_operations", "_run", "_arun", "_ask", "_aask")
+_BOUND = ("_operations", "_run", "_arun", "_ask", "_abegin", "_aresolve")
 
 #: Every dict that is bound, by its id: it has to be bound anew when the settings change.
 _bound: weakref.WeakValueDictionary[int, Binding[Any, Any]] = weakref.WeakValueDictionary()
@@ -67,7 +75,8 @@ class Binding(Generic[K, V]):
     _run: Run
     _arun: AsyncRun
     _ask: Ask
-    _aask: AsyncAsk
+    _abegin: AsyncBegin
+    _aresolve: AsyncResolve
 
     def __init__(
         self,
@@ -129,7 +138,10 @@ class Binding(Generic[K, V]):
         )
         driver, async_driver = backend.drivers(self._durable or config.durable)
         self._run, self._ask = driver.run, driver.ask
-        self._arun, self._aask = async_driver.run, async_driver.ask
+        self._arun = async_driver.run
+        # Only the plain driver has its short way in two halves; others give the reply or raise.
+        self._abegin = getattr(async_driver, "begin", async_driver.ask)
+        self._aresolve = getattr(async_driver, "resolve", async_driver.ask)
         _bound[id(self)] = self
 
     def _names_of_shards(self, names: Names) -> list[Names]:

@@ -49,44 +49,37 @@ class ItemOperations(Generic[K, V]):
         self._decode = codec.decode
         self._default_ms = to_milliseconds(timeout, None)
 
-    # What one plain command does: for the drivers' short way (`ask`), the command, and the
-    # operation with its arguments that does the same wherever the command can't.
+    # What one plain command does: `ask`, a driver's short way, is given the command, and the
+    # operation with its arguments that does the same wherever the command can't. What it gives is
+    # handed on: the reply, or what can be awaited for it.
 
-    def ask_get(self, key: K) -> tuple[Any, ...]:
+    def ask_get(self, ask: Any, key: K) -> Any:
         field = self._encode_key(key)
-        return self.layout.get_command(field), self.layout.get, field
+        layout = self.layout
+        return ask(layout.get_command(field), layout.get, field)
 
-    def ask_contains(self, key: K) -> tuple[Any, ...]:
+    def ask_contains(self, ask: Any, key: K) -> Any:
         field = self._encode_key(key)
-        return self.layout.contains_command(field), self.layout.contains, field
+        layout = self.layout
+        return ask(layout.contains_command(field), layout.contains, field)
 
-    def ask_set(self, key: K, value: V, timeout: Timeout = DEFAULT) -> tuple[Any, ...]:
+    def ask_set(self, ask: Any, key: K, value: V, timeout: Timeout = DEFAULT) -> Any:
         field = self._encode_key(key)
         stored = self._encode(value)
-        timeout_ms = to_milliseconds(timeout, self._default_ms)
+        layout = self.layout
+        timeout_ms = (
+            self._default_ms if timeout is DEFAULT else to_milliseconds(timeout, self._default_ms)
+        )
         if timeout_ms is None:
-            return self.layout.set_command(field, stored), self.layout.set, field, stored, None
+            return ask(layout.set_command(field, stored), layout.set, field, stored, None)
         if timeout_ms == 0:
-            return self.layout.delete_command(field), self.layout.delete, [field]
-        return None, self.layout.set, field, stored, timeout_ms
+            return ask(layout.delete_command(field), layout.delete, [field])
+        return ask(None, layout.set, field, stored, timeout_ms)
 
-    def ask_delete(self, key: K) -> tuple[Any, ...]:
+    def ask_delete(self, ask: Any, key: K) -> Any:
         field = self._encode_key(key)
-        return self.layout.delete_command(field), self.layout.delete, [field]
-
-    def value(self, key: K, stored: bytes | None) -> V:
-        """What is stored under `key`.
-
-        Raises:
-            KeyError: nothing is.
-        """
-        if stored is None:
-            raise KeyError(key)
-        value: V = self._decode(stored)
-        return value
-
-    def value_or(self, default: Any, stored: bytes | None) -> Any:
-        return default if stored is None else self._decode(stored)
+        layout = self.layout
+        return ask(layout.delete_command(field), layout.delete, [field])
 
     # Operations
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from redisdict.exceptions import ConfigurationError, DeserializationError
-from redisdict.mapping.names import encode_text
 
 __all__ = ["KeyCodec", "get_key_codec"]
 
@@ -68,7 +67,7 @@ class KeyCodec(Generic[K]):
 def _encode_str(key: str) -> bytes:
     if not isinstance(key, str):
         raise _refusal("str", key)
-    return encode_text(key)
+    return key.encode("utf-8", "surrogatepass")  # as encode_text(), without the call
 
 
 def _encode_int(key: int) -> bytes:

@@ -20,8 +20,9 @@ from redis.exceptions import InvalidResponse, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redisdict.pools.asynchronous import AsyncBlockingConnectionPool
+from redisdict.pools.connections import NotSentError
 
-__all__ = ["NotSentError", "OptimizedAsyncConnectionPool", "SharedConnection"]
+__all__ = ["OptimizedAsyncConnectionPool", "SharedConnection"]
 
 #: So many commands may wait for their replies before further ones wait to be sent.
 MAX_IN_FLIGHT = 16_384
@@ -30,10 +31,6 @@ MAX_IN_FLIGHT = 16_384
 MAX_UNSENT_BYTES = 4 * 1024 * 1024
 
 _NOT_ENOUGH_DATA = object()
-
-
-class NotSentError(RedisConnectionError):
-    """The connection was lost before any byte of this command had left."""
 
 
 class _Replies:

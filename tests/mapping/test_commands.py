@@ -13,6 +13,7 @@ from redisdict import PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.mapping.layout import BATCH, CHUNK
+from redisdict.pools.connections import NOT_READY
 from tests.mapping.conftest import Face
 from tests.mapping.costs import COSTS, ITEMS, ONE_ITEM, SCRIPT, Cost, Trips
 
@@ -51,20 +52,29 @@ def sent(backend: Backend) -> Callable[[Callable[[], Any]], Trips]:
     pool = backend.pool()
     connection = pool.get_connection()
     pool.release(connection)
-    send = connection.send_packed_command
+    send, exchange = connection.send_packed_command, connection.exchange
     trips: Trips = []
 
-    def recording(packed: Any, *options: Any) -> Any:
+    def record(packed: bytes) -> None:
         reader = hiredis.Reader()  # commands have the form of replies
-        for part in packed:
-            reader.feed(part)
+        reader.feed(packed)
         verbs = []
         while command := reader.gets():
             verbs.append(command[0].decode())
         trips.append(" ".join(verbs))
+
+    def recording_send(packed: Any, *options: Any) -> Any:
+        record(b"".join(packed))
         return send(packed, *options)
 
-    connection.send_packed_command = recording  # type: ignore[method-assign]
+    def recording_exchange(packed: bytes) -> Any:
+        reply = exchange(packed)
+        if reply is not NOT_READY:
+            record(packed)
+        return reply
+
+    connection.send_packed_command = recording_send  # type: ignore[method-assign]
+    connection.exchange = recording_exchange
 
     def during(call: Callable[[], Any]) -> Trips:
         trips.clear()
