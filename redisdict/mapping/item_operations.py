@@ -6,6 +6,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from redisdict.codec import Codec
 from redisdict.connections.requests import Operation
+from redisdict.exceptions import DeserializationError
 from redisdict.mapping.keys import KeyCodec
 from redisdict.mapping.layout import FOREVER, MISSING, Layout
 from redisdict.mapping.locks import LockOperations
@@ -103,9 +104,10 @@ class ItemOperations(Generic[K, V]):
                 return default
 
     def pop(self, key: K, default: Any = ABSENT) -> Operation[Any]:
-        stored = yield from self.layout.pop(self._encode_key(key))
+        field = self._encode_key(key)
+        stored = yield from self.layout.pop(field)
         if stored is not None:
-            return self._decode(stored)
+            return (yield from self._read_or_put_back(field, stored))[1]
         if default is ABSENT:
             raise KeyError(key)
         return default
@@ -114,7 +116,19 @@ class ItemOperations(Generic[K, V]):
         pair = yield from self.layout.popitem()
         if pair is None:
             raise KeyError("popitem(): the dict is empty")
-        return self._decode_key(pair[0]), self._decode(pair[1])
+        return (yield from self._read_or_put_back(*pair))
+
+    def _read_or_put_back(self, field: bytes, stored: bytes) -> Operation[tuple[K, V]]:
+        """An item that was taken out; one that can't be read is stored again as it was.
+
+        It then lives as long as the dict's timeout says. One that somebody else has stored
+        meanwhile stays.
+        """
+        try:
+            return self._decode_key(field), self._decode(stored)
+        except DeserializationError:
+            yield from self.layout.add(field, stored, self._default_ms)
+            raise
 
     def touch(self, key: K, timeout: Timeout = DEFAULT) -> Operation[bool]:
         field = self._encode_key(key)

@@ -123,6 +123,7 @@ class SyncMapping(Binding[K, V], MutableMapping[K, V], Generic[K, V]):
 
         Raises:
             KeyError: there is none, and no default is given.
+            DeserializationError: it can't be read, and was put back.
         """
         return self._run(self._operations.pop(key, default))
 
@@ -131,6 +132,7 @@ class SyncMapping(Binding[K, V], MutableMapping[K, V], Generic[K, V]):
 
         Raises:
             KeyError: the dict is empty.
+            DeserializationError: it can't be read, and was put back.
         """
         return self._run(self._operations.popitem())
 

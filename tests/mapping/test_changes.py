@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
-from redisdict import ConcurrentUpdate, PersistentDict, SerializationError
+from redisdict import (
+    ConcurrentUpdate,
+    DeserializationError,
+    PersistentDict,
+    SerializationError,
+)
 from redisdict.codec import get_codec
 from redisdict.connections.backend import Backend
 from redisdict.connections.capabilities import Capabilities
@@ -111,6 +116,18 @@ def test_an_item_that_comes_and_goes_between_two_commands() -> None:
     assert feed(operations().setdefault("k", 1), None, 0, None, 1)[1] == 1
     assert feed(operations().compare_and_set("k", 1, 2), b"1", 0, b"1", 1)[1] is True
     assert feed(operations().compare_and_set("k", 1, 2), b"1", 0, None)[1] is False
+
+
+def test_an_item_that_was_taken_out_and_cannot_be_read_is_put_back() -> None:
+    """Unless somebody has stored another meanwhile."""
+    popping = operations(is_hash=False).pop("k")
+    asked = [popping.send(None), popping.send(b"\x80")]
+    assert [(request[0], request[-1]) for request in asked] == [
+        (b"GETDEL", Names("p", ("d",)).item_prefix + b"k"),
+        (b"SET", b"NX"),
+    ]
+    with pytest.raises(DeserializationError):
+        popping.send(None)
 
 
 def test_an_unknown_error_of_counting_is_passed_on() -> None:
