@@ -104,20 +104,24 @@ def get_or_set(mapping: PersistentDict[str, int], number: int, keys: int) -> lis
 
 
 def lock(mapping: PersistentDict[str, int], number: int, times: int) -> None:
-    """Read, wait and write back, which only a lock makes safe."""
     for _ in range(times):
         with mapping.lock("counter"):
-            value = mapping.get("n", 0)
-            time.sleep(random.uniform(0, 0.002))
-            mapping["n"] = value + 1
+            _count_slowly(mapping, random.uniform(0, 0.002))
 
 
-def die_with_lock(place: Place) -> None:
-    """Take the lock for half a second and end without giving it back; for a process of its own."""
+def _count_slowly(mapping: PersistentDict[str, int], pause_s: float) -> None:
+    """Read, wait and write back, which only a lock makes safe."""
+    value = mapping.get("n", 0)
+    time.sleep(pause_s)
+    mapping["n"] = value + 1
+
+
+def die_with_lock(place: Place, timeout: float) -> None:
+    """Take the lock, count, and end without giving it back; for a process of its own."""
     prepare()
     mapping = open_dict(*place)
-    mapping["asked at"] = time.time()
-    mapping.lock("counter", timeout=0.5).acquire()
+    mapping.lock("counter", timeout=timeout).acquire()
+    _count_slowly(mapping, 0.1)
     os._exit(0)
 
 
