@@ -47,6 +47,7 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "COMPRESSOR": None,
         "RETRY_FOR": None,
         "DURABLE": None,
+        "TRACER": None,
     }
 )
 
@@ -68,6 +69,7 @@ class AliasConfig:
     compressor: str | None = None
     retry_for: float | None = None
     durable: str | None = None
+    tracer: str | None = None
 
 
 def parse_alias(alias: str, values: Mapping[str, Any]) -> AliasConfig:
@@ -84,7 +86,7 @@ def parse_alias(alias: str, values: Mapping[str, Any]) -> AliasConfig:
         if key not in DEFAULTS:
             raise ConfigurationError(f"{where} has the unknown key {key!r}{_hint(key, DEFAULTS)}.")
     given = {**DEFAULTS, **values}
-    for key in ("LOCATION", "CACHE", "COMPRESSOR"):
+    for key in ("LOCATION", "CACHE", "COMPRESSOR", "TRACER"):
         _check(where, key, given[key], (str, type(None)), "a string or None")
     for key in ("POOL_CLASS", "ASYNC_POOL_CLASS", "KEY_PREFIX", "SERIALIZER"):
         _check(where, key, given[key], (str,), "a string")
@@ -106,6 +108,7 @@ def parse_alias(alias: str, values: Mapping[str, Any]) -> AliasConfig:
         compressor=given["COMPRESSOR"],
         retry_for=given["RETRY_FOR"],
         durable=given["DURABLE"],
+        tracer=given["TRACER"],
     )
 
 

@@ -24,6 +24,7 @@ from redisdict.connections.cluster_drivers import AsyncClusterDriver, ClusterDri
 from redisdict.connections.durability import Durability, GuardedDriver
 from redisdict.connections.factory import PoolFactory
 from redisdict.connections.sync_driver import SyncDriver
+from redisdict.connections.tracing import AsyncTracedDriver, TracedDriver
 from redisdict.pools.connections import never_ready
 
 __all__ = ["Backend"]
@@ -58,13 +59,17 @@ class Backend:
             asyncio.AbstractEventLoop | None, redis.asyncio.ConnectionPool | None
         ] = (None, None)
         self.capabilities = Capabilities()
-        self.driver: SyncDriver | ClusterDriver = SyncDriver(self)
-        self.async_driver: AsyncDriver | AsyncClusterDriver = AsyncDriver(self)
+        self.driver: SyncDriver | ClusterDriver | TracedDriver = SyncDriver(self)
+        self.async_driver: AsyncDriver | AsyncClusterDriver | AsyncTracedDriver = AsyncDriver(self)
         self.cluster: Cluster | None = None
         if self.factory.location.kind == "cluster":
             self.cluster = Cluster(self, Backend)
             self.driver = ClusterDriver(self.cluster)
             self.async_driver = AsyncClusterDriver(self.cluster)
+        tracer = self.factory.make_tracer()
+        if tracer is not None:
+            self.driver = TracedDriver(self.driver, tracer, config.alias)
+            self.async_driver = AsyncTracedDriver(self.async_driver, tracer, config.alias)
 
     def __repr__(self) -> str:
         return f"<Backend {self.config.alias!r}>"

@@ -211,6 +211,7 @@ class Cluster:
                 # The credentials of the location are every node's.
                 options={**config.options, **self._location.options},
                 retry_for=0.0,  # what comes after is the router's to decide
+                tracer=None,  # the router's requests are traced
             )
         )
 

@@ -23,6 +23,7 @@ from redis.connection import Connection, SSLConnection, UnixDomainSocketConnecti
 from redisdict.conf import AliasConfig
 from redisdict.connections import borrowed, sentinel
 from redisdict.connections.locations import Location, parse_location
+from redisdict.connections.tracing import Tracer
 from redisdict.exceptions import ConfigurationError
 
 __all__ = ["PoolFactory"]
@@ -106,6 +107,24 @@ class PoolFactory:
             if name not in POOL_OPTIONS
         }
         return redis.RedisCluster(startup_nodes=nodes, ssl=self._location.is_tls, **options)
+
+    def make_tracer(self) -> Tracer | None:
+        """The function that TRACER names."""
+        path = self._config.tracer
+        if path is None:
+            return None
+        try:
+            tracer: Any = import_string(path)
+        except ImportError as error:
+            raise ConfigurationError(
+                f'{self._where}["TRACER"] is {path!r}, which can\'t be imported: {error}'
+            ) from error
+        if not callable(tracer):
+            raise ConfigurationError(
+                f'{self._where}["TRACER"] is {path!r}, a {type(tracer).__name__}; a function'
+                " (alias, command, count) that gives a context manager is expected."
+            )
+        return tracer  # type: ignore[no-any-return]  # of what it gives, nothing is known
 
     def verify(self) -> None:
         """Find mistakes in the pool classes and options now; connects and starts nothing."""
