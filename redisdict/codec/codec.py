@@ -136,7 +136,7 @@ class Codec:
         types = set(map(type, values))
         if self.compressor is None and int not in types:
             if self.serializer.code == MSGPACK:
-                return _seal_many(list(map(self._dumps, values)))
+                return _seal_many(messagepack.dumps_many(values))
             if self._is_raw and types == {bytes}:
                 return list(map(UNSEALED_BYTES.__add__, values))
         return list(map(self.encode, values))
@@ -147,7 +147,7 @@ class Codec:
         if first_bytes == {UNSEALED_BYTES}:
             return list(map(_AFTER_FIRST_BYTE, stored))
         if first_bytes == {_PLAIN_MSGPACK} and set(map(crc32, stored)) == {CHECKSUM_RESIDUE}:
-            return list(map(messagepack.loads, map(_BODY, stored)))
+            return messagepack.loads_many(list(map(_BODY, stored)))
         return list(map(self.decode, stored))
 
     def _writes_as_text(self, value: int) -> bool:

@@ -44,12 +44,12 @@ PackHook = Callable[[Any], Any]
 UnpackHook = Callable[[int, bytes], Any]
 
 NATIVE_INTEGERS: Final = range(-(2**63), 2**64)
-_LEAVES: Final = frozenset({str, bytes, float, bool, type(None)})
+LEAVES: Final = frozenset({str, bytes, float, bool, type(None)})
 
 
 def pack(value: Any, hook: PackHook | None) -> bytes:
     """Return the MessagePack form of a value; raise `MsgpackEncodeError` if it has none."""
-    if type(value) in _LEAVES:
+    if type(value) in LEAVES:
         return packb(value, hook, OPTIONS)
     # ormsgpack writes two levels more than its `Fragment`, which checks before reading, takes. Two
     # lists around the value, cut off again, make sure that whatever can be written can be read.

@@ -5,13 +5,19 @@ about types that MessagePack doesn't have. ormsgpack gives up without asking on 
 aren't str and on text with lone surrogates; `walk.dumps` is the way for these and for errors.
 """
 
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+from itertools import repeat
 from typing import Any, Final
 
-from ormsgpack import Fragment, MsgpackEncodeError, unpackb
+from ormsgpack import Fragment, MsgpackEncodeError, packb, unpackb
 
 from redisdict.codec import walk
 from redisdict.codec.extensions import (
+    LEAVES,
     MAX_NESTED_CONTAINERS,
+    OPTIONS,
     PUT_TOGETHER_OF_CODE,
     SCALAR_OF_TYPE,
     UNPACK_OF_CODE,
@@ -44,6 +50,16 @@ def dumps(value: Any) -> bytes:
     return walk.dumps(value)
 
 
+def dumps_many(values: Sequence[Any]) -> list[bytes]:
+    """Return what `dumps()` returns for each value; faster for many that have nothing inside."""
+    if LEAVES.issuperset(map(type, values)):
+        try:
+            return list(map(packb, values, repeat(_pack_foreign), repeat(OPTIONS)))
+        except MsgpackEncodeError:
+            pass  # text with a lone surrogate, which dumps() has a form for
+    return list(map(dumps, values))
+
+
 def loads(payload: bytes) -> Any:
     """Return the value of a MessagePack form.
 
@@ -61,6 +77,18 @@ def loads(payload: bytes) -> Any:
         f"Stored MessagePack can't be read: {type(error).__name__}: {error}. The bytes stay on the "
         "server as they are."
     ) from error
+
+
+def loads_many(payloads: Sequence[bytes]) -> list[Any]:
+    """Return what `loads()` returns for each payload; faster for many."""
+    try:
+        deque(map(_refuse_malformed, payloads), maxlen=0)
+        return list(map(_unpack, payloads))
+    except ValueError:
+        error = hook_errors.take()
+    if error is not None and not isinstance(error, Exception):
+        raise error
+    return list(map(loads, payloads))  # raises the error that says what is wrong, and where
 
 
 def _pack_hook(levels: int) -> PackHook:
@@ -103,3 +131,4 @@ def _unpack_hook(levels: int) -> UnpackHook:
 
 _pack_foreign: Final = _pack_hook(MAX_NESTED_CONTAINERS)
 _unpack_foreign: Final = _unpack_hook(MAX_NESTED_CONTAINERS)
+_unpack: Final = partial(unpackb, ext_hook=_unpack_foreign)

@@ -67,10 +67,11 @@ class BulkOperations(ItemOperations[K, V]):
         batch: list[Pair] = []
         size = 0
         while some := list(islice(pairs, ENCODED_AT_ONCE)):
-            fields = self.keys.encode_many([key for key, _ in some])
-            values = self.codec.encode_many([value for _, value in some])
-            batch.extend(zip(fields, values, strict=True))
-            size += sum(map(len, fields)) + sum(map(len, values))
+            keys, values = zip(*some, strict=True)
+            fields = self.keys.encode_many(keys)
+            stored = self.codec.encode_many(values)
+            batch.extend(zip(fields, stored, strict=True))
+            size += sum(map(len, fields)) + sum(map(len, stored))
             if len(batch) > BATCH - ENCODED_AT_ONCE or size >= BATCH_BYTES:
                 yield batch
                 batch = []
@@ -118,7 +119,7 @@ class BulkOperations(ItemOperations[K, V]):
     def scan_keys(self) -> Scan[K]:
         def page(cursor: bytes) -> Operation[Any]:
             cursor, fields = yield from self.layout.scan_fields(cursor)
-            return cursor, fields, fields
+            return cursor, fields, (fields,)
 
         return Scan(page, self.keys.decode_many)
 
@@ -134,19 +135,18 @@ class BulkOperations(ItemOperations[K, V]):
         def page(cursor: bytes) -> Operation[Any]:
             cursor, fields = yield from self.layout.scan_fields(cursor, glob.superset)
             matching = [field for field in fields if glob.matches(text(field))]
-            return cursor, matching, matching
+            return cursor, matching, (matching,)
 
         return Scan(page, self.keys.decode_many)
 
     def scan_values(self) -> Scan[V]:
         decode_many = self.codec.decode_many
-        return self._scan_pairs(lambda pairs: decode_many([stored for _, stored in pairs]))
+        return self._scan_pairs(lambda _fields, values: decode_many(values))
 
     def scan_items(self) -> Scan[tuple[K, V]]:
         decode_keys, decode_many = self.keys.decode_many, self.codec.decode_many
 
-        def decode(pairs: Sequence[Pair]) -> list[tuple[K, V]]:
-            fields, values = zip(*pairs, strict=True) if pairs else ((), ())
+        def decode(fields: Sequence[bytes], values: Sequence[bytes]) -> list[tuple[K, V]]:
             return list(zip(decode_keys(fields), decode_many(values), strict=True))
 
         return self._scan_pairs(decode)
@@ -158,7 +158,7 @@ class BulkOperations(ItemOperations[K, V]):
         def page(cursor: bytes) -> Operation[Any]:
             cursor, records = yield from self.layout.scan_records(cursor, size.count)
             size.learn(len(records), sum(len(field) + len(value) for field, value, _ in records))
-            return cursor, [record[0] for record in records], records
+            return cursor, [record[0] for record in records], (records,)
 
         return Scan(page, list)
 
@@ -166,10 +166,10 @@ class BulkOperations(ItemOperations[K, V]):
         size = PageSize()
 
         def page(cursor: bytes) -> Operation[Any]:
-            cursor, pairs = yield from self.layout.scan_pairs(cursor, None, size.count)
-            fields, values = zip(*pairs, strict=True) if pairs else ((), ())
-            size.learn(len(pairs), sum(map(len, fields)) + sum(map(len, values)))
-            return cursor, fields, pairs
+            cursor, flat = yield from self.layout.scan_pairs(cursor, None, size.count)
+            size.learn(len(flat) // 2, sum(map(len, flat)))
+            fields, values = flat[::2], flat[1::2]
+            return cursor, fields, (fields, values)
 
         return Scan(page, decode)
 

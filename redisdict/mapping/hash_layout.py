@@ -185,10 +185,9 @@ class HashLayout(Layout):
 
     def scan_pairs(
         self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
-    ) -> Operation[tuple[bytes, list[Pair]]]:
+    ) -> Operation[tuple[bytes, list[bytes]]]:
         reply = yield from self._scan(cursor, pattern, count)
-        flat = iter(reply[1])
-        return reply[0], list(zip(flat, flat, strict=True))
+        return reply[0], reply[1]
 
     def scan_records(
         self, cursor: bytes, count: int = SCAN_COUNT

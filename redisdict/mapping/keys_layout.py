@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterable, Sequence
+from itertools import chain, compress
+from operator import itemgetter
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -40,6 +41,7 @@ class KeysLayout(Layout):
 
     def __init__(self, names: Names) -> None:
         self._prefix = names.item_prefix
+        self._field_of = itemgetter(slice(len(names.item_prefix), None))
         self._escaped_prefix = escape_glob(names.item_prefix)
         self._found_at = b"0"
 
@@ -76,13 +78,7 @@ class KeysLayout(Layout):
         if timeout_ms is not None:
             yield from _all([self._set_command(*pair, timeout_ms) for pair in pairs])
             return
-        prefix = self._prefix
-        yield from _all(
-            [
-                (b"MSET", *chain.from_iterable((prefix + field, value) for field, value in some))
-                for some in slices(pairs, CHUNK)
-            ]
-        )
+        yield from _all([self._set_many_command(some) for some in slices(pairs, CHUNK)])
 
     def add(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[int]:
         command = Once((*self._set_command(field, value, timeout_ms), b"NX"))
@@ -150,7 +146,7 @@ class KeysLayout(Layout):
         pages = Pages()
         while True:
             cursor, fields = yield from self.scan_fields(cursor)
-            count += len(pages.fresh(fields, fields, is_last=cursor == b"0"))
+            count += len(pages.fresh(fields, fields))
             if cursor == b"0":
                 return count
 
@@ -193,18 +189,18 @@ class KeysLayout(Layout):
     ) -> Operation[tuple[bytes, list[bytes]]]:
         match = self._escaped_prefix + (b"*" if pattern is None else pattern)
         reply = yield (b"SCAN", cursor, b"MATCH", match, b"COUNT", count)
-        length = len(self._prefix)
-        return reply[0], [key[length:] for key in reply[1]]
+        return reply[0], list(map(self._field_of, reply[1]))
 
     def scan_pairs(
         self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
-    ) -> Operation[tuple[bytes, list[Pair]]]:
+    ) -> Operation[tuple[bytes, list[bytes]]]:
         cursor, fields = yield from self.scan_fields(cursor, pattern, count)
         values = yield from self.get_many(fields)
         # Those that expired or were deleted between SCAN and MGET are gone.
-        return cursor, [
-            (field, value) for field, value in zip(fields, values, strict=True) if value is not None
-        ]
+        there: Iterable[Any] = compress(
+            zip(fields, values, strict=True), [value is not None for value in values]
+        )
+        return cursor, list(chain.from_iterable(there))
 
     def scan_records(
         self, cursor: bytes, count: int = SCAN_COUNT
@@ -226,7 +222,12 @@ class KeysLayout(Layout):
 
     def _chunks(self, fields: Sequence[bytes]) -> list[list[bytes]]:
         prefix = self._prefix
-        return [[prefix + field for field in some] for some in slices(fields, CHUNK)]
+        return [list(map(prefix.__add__, some)) for some in slices(fields, CHUNK)]
+
+    def _set_many_command(self, pairs: Sequence[tuple[bytes, Argument]]) -> Command:
+        fields, values = zip(*pairs, strict=True)
+        keys = map(self._prefix.__add__, fields)
+        return (b"MSET", *chain.from_iterable(zip(keys, values, strict=True)))
 
     def _set_command(self, field: bytes, value: Argument, timeout_ms: int | None) -> Command:
         if timeout_ms is None:

@@ -145,8 +145,8 @@ class Layout(ABC):
     @abstractmethod
     def scan_pairs(
         self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
-    ) -> Operation[tuple[bytes, list[Pair]]]:
-        """One page of fields with their values, and the cursor of the next."""
+    ) -> Operation[tuple[bytes, list[bytes]]]:
+        """One page of fields and values, in turn, and the cursor of the next."""
 
     @abstractmethod
     def scan_records(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from itertools import compress
 from typing import Any, Generic, TypeVar
 
 from redisdict.connections.requests import Operation
@@ -36,43 +37,36 @@ class Pages:
     """
 
     def __init__(self) -> None:
-        self._recent: set[bytes] = set()
         self._before: set[bytes] = set()
-        self._is_first = True
+        self._recent: set[bytes] = set()
+        #: What `_recent` was made of, in case it has to be known what it was a page ago.
+        self._recent_pages: list[Sequence[bytes]] = []
 
-    def fresh(self, fields: Sequence[bytes], items: Sequence[T], *, is_last: bool) -> Sequence[T]:
+    def fresh(self, fields: Sequence[bytes], items: Sequence[T]) -> Sequence[T]:
         """Those of `items` whose field, at the same place of `fields`, wasn't there before."""
+        chosen = self.choose(fields)
+        return items if chosen is None else list(compress(items, chosen))
+
+    def choose(self, fields: Sequence[bytes]) -> list[bool] | None:
+        """For each field whether it wasn't there before; None when that is so for all of them."""
         if max(map(len, fields), default=0) > DIGEST_BYTES:
             fields = [_short(field) for field in fields]
-        distinct = set(fields)
-        is_only = self._is_first and is_last
-        self._is_first = False
-        if (
-            len(distinct) == len(fields)
-            and distinct.isdisjoint(self._recent)
-            and distinct.isdisjoint(self._before)
-        ):
-            chosen = items
-        else:
-            chosen = self._choose(fields, items)
-        if not is_only:
-            self._remember(distinct)
-        return chosen
-
-    def _choose(self, fields: Sequence[bytes], items: Sequence[T]) -> list[T]:
-        seen: set[bytes] = set()
-        chosen = []
-        for field, item in zip(fields, items, strict=True):
-            if field in seen or field in self._recent or field in self._before:
-                continue
-            seen.add(field)
-            chosen.append(item)
-        return chosen
-
-    def _remember(self, fields: set[bytes]) -> None:
-        self._recent |= fields
+        count = len(self._recent)
+        self._recent.update(fields)
+        are_new = len(self._recent) == count + len(fields) and self._before.isdisjoint(fields)
+        chosen = None if are_new else self._choose(fields)
+        self._recent_pages.append(fields)
         if len(self._recent) >= WINDOW:
-            self._before, self._recent = self._recent, set()
+            self._before, self._recent, self._recent_pages = self._recent, set(), []
+        return chosen
+
+    def _choose(self, fields: Sequence[bytes]) -> list[bool]:
+        seen = self._before.union(*self._recent_pages)
+        chosen = []
+        for field in fields:
+            chosen.append(field not in seen)
+            seen.add(field)
+        return chosen
 
 
 class PageSize:
@@ -97,14 +91,15 @@ class Scan(Generic[T]):
     may be delivered or not.
 
     Args:
-        page: the operation that reads one page: the next cursor, the fields, the raw items.
-        decode: from raw items, a page of them, to what the caller gets.
+        page: the operation that reads one page: the next cursor, the fields, and in columns of the
+            same length what is decoded.
+        decode: from these columns to what the caller gets.
     """
 
     def __init__(
         self,
-        page: Callable[[bytes], Operation[tuple[bytes, Sequence[bytes], Sequence[Any]]]],
-        decode: Callable[[Sequence[Any]], list[T]],
+        page: Callable[[bytes], Operation[tuple[bytes, Sequence[bytes], Sequence[Sequence[Any]]]]],
+        decode: Callable[..., list[T]],
     ) -> None:
         self._page = page
         self._decode = decode
@@ -114,10 +109,13 @@ class Scan(Generic[T]):
 
     def next_page(self) -> Operation[list[T]]:
         """Read and decode one page; afterwards `is_over` tells whether it was the last."""
-        cursor, fields, items = yield from self._page(self._cursor)
+        cursor, fields, columns = yield from self._page(self._cursor)
         self._cursor = cursor
         self.is_over = cursor == b"0"
-        return self._decode(self._pages.fresh(fields, items, is_last=self.is_over))
+        chosen = self._pages.choose(fields)
+        if chosen is not None:
+            columns = [list(compress(column, chosen)) for column in columns]
+        return self._decode(*columns)
 
 
 def _short(field: bytes) -> bytes:

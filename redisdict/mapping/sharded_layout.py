@@ -141,7 +141,7 @@ class ShardedLayout(Layout):
         total, cursor, pages = 0, b"0", Pages()
         while True:
             cursor, fields = yield from self.scan_fields(cursor)
-            total += len(pages.fresh(fields, fields, is_last=cursor == b"0"))
+            total += len(pages.fresh(fields, fields))
             if cursor == b"0":
                 return total
 
@@ -166,7 +166,7 @@ class ShardedLayout(Layout):
 
     def scan_pairs(
         self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
-    ) -> Operation[tuple[bytes, list[Pair]]]:
+    ) -> Operation[tuple[bytes, list[bytes]]]:
         return self._scan(
             cursor, count, lambda shard, place, share: shard.scan_pairs(place, pattern, share)
         )

@@ -3,19 +3,19 @@
 from redisdict.mapping.scanning import WINDOW, Pages, Scan
 
 
-def fresh(pages: Pages, *fields: bytes, is_last: bool = False) -> list[bytes]:
-    return list(pages.fresh(fields, fields, is_last=is_last))
+def fresh(pages: Pages, *fields: bytes) -> list[bytes]:
+    return list(pages.fresh(fields, fields))
 
 
 def test_a_field_of_an_earlier_page_is_left_out() -> None:
     pages = Pages()
     assert fresh(pages, b"a", b"b") == [b"a", b"b"]
     assert fresh(pages, b"b", b"c") == [b"c"]
-    assert fresh(pages, b"a", is_last=True) == []
+    assert fresh(pages, b"a") == []
 
 
 def test_a_field_twice_in_one_page_is_left_out() -> None:
-    assert fresh(Pages(), b"a", b"b", b"a", is_last=True) == [b"a", b"b"]
+    assert fresh(Pages(), b"a", b"b", b"a") == [b"a", b"b"]
 
 
 def test_a_window_is_remembered_and_no_more() -> None:
@@ -30,7 +30,9 @@ def test_a_window_is_remembered_and_no_more() -> None:
 
 
 def test_a_scan_ends_at_cursor_zero() -> None:
-    answers = iter([(b"7", [b"a"], [b"a"]), (b"3", [], []), (b"0", [b"a", b"b"], [b"a", b"b"])])
+    answers = iter(
+        [(b"7", [b"a"], [[b"a"]]), (b"3", [], [[]]), (b"0", [b"a", b"b"], [[b"a", b"b"]])]
+    )
 
     def page(cursor):  # type: ignore[no-untyped-def]  # a stand-in for an operation
         return next(answers)
