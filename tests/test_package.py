@@ -1,5 +1,6 @@
 """What the package exports, and what it costs a project that only installs it."""
 
+import socket
 import subprocess
 import sys
 
@@ -19,6 +20,38 @@ print([name for name in ("redis", "hiredis", "ormsgpack", "rich") if name in sys
 """
 
 
+#: CPU seconds that `django.setup()` takes.
+TIMED = """
+import sys, time
+import django
+from django.conf import settings
+settings.configure(
+    INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", *sys.argv[1:]],
+)
+begun = time.process_time()
+django.setup()
+print(time.process_time() - begun)
+"""
+
+#: That the app may add to it.
+LONGEST_S = 0.060
+
+USE_AND_WAIT = """
+import sys
+from django.conf import settings
+settings.configure(
+    INSTALLED_APPS=["redisdict"],
+    REDISDICT={"default": {"LOCATION": sys.argv[1]}},
+)
+import django
+django.setup()
+from redisdict import ModelDict, PersistentDict, get_client
+mapping = PersistentDict("never used")
+mapping.child("neither")
+repr(mapping)
+"""
+
+
 @pytest.mark.parametrize("name", redisdict.__all__)
 def test_every_exported_name_is_there(name: str) -> None:
     assert getattr(redisdict, name) is not None
@@ -35,3 +68,22 @@ def test_installing_the_app_imports_no_client_and_no_serializer() -> None:
         [sys.executable, "-c", SETUP], capture_output=True, text=True, timeout=30, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_installing_the_app_costs_little() -> None:
+    def fastest_s(*apps: str) -> float:
+        command = [sys.executable, "-c", TIMED, *apps]
+        runs = [subprocess.check_output(command, timeout=30) for _ in range(3)]
+        return min(map(float, runs))
+
+    assert fastest_s("redisdict") - fastest_s() < LONGEST_S
+
+
+def test_nothing_is_connected_before_the_first_use() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        url = f"redis://127.0.0.1:{port}/0"
+        subprocess.run([sys.executable, "-c", USE_AND_WAIT, url], timeout=30, check=True)
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()

@@ -104,7 +104,7 @@ class AsyncDriver:
         """
         reply: Any = await self.begin(command, operation, *arguments)
         if isinstance(reply, Exception):
-            reply = await self.resolve(reply, command, operation, *arguments)
+            reply = await self.resolve(reply, command or (), operation, *arguments)
         result: T = reply
         return result
 
@@ -129,15 +129,16 @@ class AsyncDriver:
     async def resolve(
         self,
         error: Exception,
-        command: Command | None,
+        command: Command,
         operation: Callable[..., Operation[T]],
         *arguments: Any,
     ) -> T:
         """The second half of `ask()`, after `begin()` has come to an error.
 
+        Of the command it only matters whether it is `Once`.
+
         Raises: as `run()`.
         """
-        assert command is not None  # without one, nothing was begun that comes to an error
         is_refusal = isinstance(error, ResponseError) or was_refused(command, error)
         was_sent = not is_refusal and not isinstance(error, NotSentError)
         pool: Any = self._backend.async_pool()

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import IO, Any, Generic, TypeVar, cast, overload
 
+from redisdict.connections.requests import Command, Once
 from redisdict.exceptions import ConcurrentUpdate
 from redisdict.mapping.binding import Binding
 from redisdict.mapping.flights import wait_in_task
@@ -147,7 +147,7 @@ class AsyncMethods(Binding[K, V], Generic[K, V]):
         ask = self._operations.ask_delete
         reply = await ask(self._abegin, key)
         if isinstance(reply, Exception):
-            reply = await ask(self._amend(reply), key)
+            reply = await ask(self._amend(reply, Once()), key)
         return bool(reply)
 
     async def atouch(self, key: K, timeout: Timeout = DEFAULT) -> bool:
@@ -241,9 +241,18 @@ class AsyncMethods(Binding[K, V], Generic[K, V]):
                 " read it again, or use atransform(), which tries again by itself."
             )
 
-    def _amend(self, error: Exception) -> Any:
-        """What to ask instead, after `_abegin` has come to an error."""
-        return partial(self._aresolve, error)
+    def _amend(self, error: Exception, command: Command = ()) -> Any:
+        """What to ask instead, after `_abegin` has come to an error.
+
+        It is given a command, too, but that may be another one by now, or none: meanwhile another
+        task may have found the hash behind a fence. So `command` says whether what was begun may be
+        repeated.
+        """
+
+        def ask(_command: Command | None, operation: Any, *arguments: Any) -> Awaitable[Any]:
+            return self._aresolve(error, command, operation, *arguments)
+
+        return ask
 
     async def _awalk(self, scan: Scan[T]) -> AsyncIterator[T]:
         while not scan.is_over:

@@ -8,13 +8,14 @@ import resource
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+import redis.asyncio
 from hiredis import pack_command
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redisdict.pools import OptimizedAsyncConnectionPool, shared
-from redisdict.pools.shared import NotSentError
+from redisdict.pools.connections import NotSentError
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -227,6 +228,89 @@ async def test_ten_thousand_tasks_in_bounded_memory(
     grown_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib) / 1024
     assert most <= 1024 * 1024 + len(packed)
     assert grown_mib < 80  # 100 MB of replies went through
+
+
+async def test_commands_in_flight_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "MAX_IN_FLIGHT", 50)
+    answered = asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received = b""
+        while True:
+            received += await reader.read(65536)
+            await answered.wait()
+            count, received = received.count(b"PING"), b""
+            writer.write(b"+PONG\r\n" * count)
+
+    async with faulty_server(hold) as url:
+        pool = OptimizedAsyncConnectionPool.from_url(url)
+        ping = pack_command((b"PING",))
+        tasks = [asyncio.create_task(pool.execute(ping)) for _ in range(500)]
+        await asyncio.sleep(0.1)
+        assert pool._shared is not None
+        assert pool.shared is None  # nothing is to be submitted past those that wait
+        assert len(pool._shared._waiters) == 50
+        answered.set()
+        assert await asyncio.gather(*tasks) == [b"PONG"] * 500
+        await pool.aclose()
+
+
+async def test_a_stuck_connection_fails_its_own_commands_and_no_others() -> None:
+    connections = 0
+
+    async def first_is_stuck(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        is_stuck = connections == 1
+        while data := await reader.read(65536):
+            if not is_stuck or b"PING" not in data:
+                writer.write(b"+fine\r\n" * data.count(b"*"))
+
+    async with faulty_server(first_is_stuck) as url:
+        pool = OptimizedAsyncConnectionPool.from_url(url, socket_timeout=0.3)
+        ping = pack_command((b"PING",))
+        stuck = [asyncio.create_task(pool.execute(ping)) for _ in range(5)]
+        await asyncio.sleep(0.05)
+        client = redis.asyncio.Redis(connection_pool=pool)
+        assert await client.echo("x") == b"fine"  # over a connection of its own, at once
+        assert not any(task.done() for task in stuck)
+        replies = await asyncio.gather(*stuck)
+        assert all(isinstance(reply, RedisTimeoutError) for reply in replies)
+        assert await client.echo("x") == b"fine"
+        assert await pool.execute(ping) == b"fine"
+        await pool.aclose()
+
+
+async def test_what_holds_a_connection_up_has_one_of_its_own(
+    pool: OptimizedAsyncConnectionPool, key_prefix: str
+) -> None:
+    client = redis.asyncio.Redis(connection_pool=pool)
+    who = pack_command((b"CLIENT", b"ID"))
+    shared_id = await pool.execute(who)
+    blocked = asyncio.create_task(client.blpop([key_prefix], timeout=5))
+    async with client.pubsub() as pubsub, client.pipeline() as pipeline:
+        await pubsub.subscribe(key_prefix)
+        await pipeline.watch(f"{key_prefix}:watched")
+        pipeline.multi()
+        pipeline.client_id()
+        for number in range(50):
+            echo = pack_command((b"ECHO", b"%d" % number))
+            replies = await asyncio.gather(pool.execute(echo), pool.execute(who))
+            assert replies == [b"%d" % number, shared_id]
+        assert (await pipeline.execute())[0] != shared_id
+        await client.publish(key_prefix, "news")
+        message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=1)
+        message = message or await pubsub.get_message(ignore_subscribe_messages=True, timeout=1)
+        assert message is not None
+        assert message["data"] == b"news"
+    assert not blocked.done()
+    await client.rpush(key_prefix, "x")
+    assert list(await blocked) == [key_prefix.encode(), b"x"]
+    async with client.client() as own:
+        await own.select(5)
+        info = await pool.execute(pack_command((b"CLIENT", b"INFO")))
+        assert b" db=0 " in bytes(info)
+        await own.select(0)
 
 
 async def test_credentials_name_and_database(redis_url: str) -> None:
