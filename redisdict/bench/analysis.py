@@ -103,8 +103,12 @@ def comparisons(
         ratio = _ratio(series, left, right)
         if ratio is None or right is None or not math.isfinite(ratio.high):
             continue
-        floor = floors.get(group.references[left], 0.0)
-        least = least_difference(left.operation, floor, server_starts)
+        if kind == "mode" and left.operation in ITERATIONS:
+            # Both walk over one dict in one process, so that neither can be the luckier one.
+            least = 0.0
+        else:
+            floor = floors.get(group.references[left], 0.0)
+            least = least_difference(left.operation, floor, server_starts)
         found.append(
             {
                 "kind": kind,

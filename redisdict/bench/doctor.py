@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from redisdict.bench import environment
-from redisdict.bench.environment import CpuTimes, foreign_cpu_share
+from redisdict.bench.environment import CpuTimes, foreign_cpu_share, steal_share
 from redisdict.bench.placement import (
     PlacementProbe,
     can_pin,
@@ -95,7 +95,7 @@ def measure_floor(clock: Clock = time.perf_counter_ns) -> Floor | None:
             "redisbench:floor",
             rng=random.Random(1),  # noqa: S311 - data, not secrets
             key_count=10,
-            value_bytes=len(value),
+            value_bytes=[len(value)],
             block=BLOCK + LEAD_IN,
             lead_in=LEAD_IN,
         )
@@ -174,8 +174,8 @@ def _load(clock: Clock) -> Iterator[Diagnosis]:
         return
     advice = "Stop what else runs here." if share > HIGH_FOREIGN_SHARE else ""
     yield Diagnosis("other processes", f"took {share:.0%} of the CPU time", advice)
-    steal = (after.steal - before.steal) / max(after.total - before.total, 1)
-    if steal > 0.01:
+    steal = steal_share(before, after)
+    if steal is not None and steal > 0.01:
         yield Diagnosis(
             "steal", f"the host withheld {steal:.0%}", "Measure at another time or place."
         )

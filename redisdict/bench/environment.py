@@ -14,7 +14,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CpuTimes", "collect", "commit", "cpu_model", "foreign_cpu_share", "machine"]
+__all__ = [
+    "CpuTimes",
+    "collect",
+    "commit",
+    "cpu_model",
+    "foreign_cpu_share",
+    "machine",
+    "steal_share",
+]
 
 #: The packages whose versions decide how fast a client is.
 PACKAGES = ("django-redisdict", "redis", "hiredis", "Django", "uvloop", "ormsgpack")
@@ -159,6 +167,13 @@ def foreign_cpu_share(before: CpuTimes | None, after: CpuTimes | None) -> float 
     )
     foreign = after.busy - before.busy - own + after.steal - before.steal
     return max(foreign, 0) / (after.total - before.total)
+
+
+def steal_share(before: CpuTimes | None, after: CpuTimes | None) -> float | None:
+    """The share of the machine's CPU time that its host gave to other machines."""
+    if before is None or after is None or after.total <= before.total:
+        return None
+    return (after.steal - before.steal) / (after.total - before.total)
 
 
 def _process_ticks(pid: int) -> int:

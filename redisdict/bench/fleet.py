@@ -118,10 +118,12 @@ class Fleet:
             )
 
     def _pin(self, up: RunningService) -> None:
-        """What carries out commands goes to its CPU, replicas and sentinels to the others."""
-        if self._cpus is None or not up.pids:
-            return
-        main, *helpers = up.pids
-        pin_process(main, {self._cpus.server})
-        for helper in helpers:
-            pin_process(helper, self._cpus.others)
+        """All processes of a service go to one CPU, replicas as well.
+
+        A write wakes the replicas. On another CPU that takes an interrupt, which costs more or
+        less depending on what else runs there: with a busy neighbour a SET behind Sentinel came
+        out 20 % slower. On one CPU it is within 3 %.
+        """
+        if self._cpus is not None:
+            for pid in up.pids:
+                pin_process(pid, {self._cpus.server})

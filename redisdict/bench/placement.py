@@ -77,11 +77,10 @@ def can_pin() -> bool:
 
 @dataclass(frozen=True)
 class Cpus:
-    """Where a run puts its client, the server that answers it, and replicas and sentinels."""
+    """Where a run puts its client, and the servers that it starts."""
 
     client: int
     server: int
-    others: frozenset[int]
 
 
 def choose_cpus(placement: str, *, sample_s: float = 0.1) -> Cpus | None:
@@ -99,7 +98,7 @@ def choose_cpus(placement: str, *, sample_s: float = 0.1) -> Cpus | None:
     after = _busy_ticks()
     by_load = sorted(allowed, key=lambda cpu: after.get(cpu, 0) - before.get(cpu, 0))
     client, server = (by_load[0], by_load[0]) if placement == SAME else (by_load[0], by_load[1])
-    return Cpus(client, server, frozenset(allowed - {client, server} or allowed))
+    return Cpus(client, server)
 
 
 @contextmanager

@@ -16,18 +16,20 @@ from redisdict.bench.spec import (
     DEFAULT_POOL,
     DICT_OPERATIONS,
     DICT_POOLS,
+    ITERATIONS,
     MODES,
     POOL_OPERATIONS,
     POOLS,
     SYNC,
     VARIANTS,
+    WORKLOADS,
     BenchmarkSpec,
     Cell,
     Role,
     Table,
 )
 
-__all__ = ["Group", "PlannedService", "plan", "rows_of", "weight"]
+__all__ = ["Group", "PlannedService", "plan", "rows_of"]
 
 #: The reference row: redis-py's client over this pool, of the first service that is there.
 REFERENCE_MODE, REFERENCE_POOL = SYNC, "ConnectionPool"
@@ -41,24 +43,6 @@ COUNTERPARTS = {"Set": "SET", "Get": "GET", "Del": "DEL"}
 
 #: The dict that is measured under many workers.
 CROWDED_VARIANTS = {ASYNC: "Async (HSET)", SYNC: "Sync (HSET)"}
-
-#: Further workloads, and the one that each is compared with.
-WORKLOADS = {
-    "SET 10 B": "SET",
-    "SET 1 kB": "SET",
-    "SET 10 kB": "SET",
-    "SET 100 kB": "SET",
-    "SET mixed": "SET",
-    "GET 10 B": "GET",
-    "GET 1 kB": "GET",
-    "GET 10 kB": "GET",
-    "GET 100 kB": "GET",
-    "GET mixed": "GET",
-    "GET zipf": "GET",
-    "MIX 80/20": "GET",
-    "PIPE MULTI": "PIPE",
-    "CONNECT": "GET",
-}
 
 
 @dataclass(frozen=True)
@@ -113,7 +97,7 @@ def plan(spec: BenchmarkSpec, services: Sequence[PlannedService]) -> tuple[Group
     if Table.POOLS in spec.tables:
         groups += [_pool_group(spec, service, services[0]) for service in services]
     if Table.DICT in spec.tables:
-        groups.append(_dict_group(spec, services[0]))
+        groups += [_dict_group(spec, services[0]), _iteration_group(spec, services[0])]
     if Table.CONCURRENCY in spec.tables:
         groups += _concurrency_groups(spec, services[0])
     if Table.WORKLOADS in spec.tables:
@@ -145,31 +129,41 @@ def _pool_group(spec: BenchmarkSpec, service: PlannedService, reference: Planned
 
 
 def _dict_group(spec: BenchmarkSpec, service: PlannedService) -> Group:
-    cells = []
-    for variant, (mode, _) in VARIANTS.items():
-        pool = dict_pool(spec, service, mode)
-        if pool is None:
-            continue
-        cells += [
-            Cell(
-                table=Table.DICT,
-                service=service.name,
-                mode=mode,
-                pool=pool,
-                variant=variant,
-                operation=operation,
-            )
-            for operation in _chosen(DICT_OPERATIONS, spec)
-        ]
-    # An iteration has no counterpart among the commands; its own first variant is the reference.
-    references = []
-    for operation in _chosen(DICT_OPERATIONS, spec):
-        if operation in COUNTERPARTS:
-            references.append(_reference(service, COUNTERPARTS[operation]))
-        elif cells:
-            first = next(cell for cell in cells if cell.operation == operation)
-            references.append(replace(first, role=Role.REFERENCE))
+    operations = [name for name in DICT_OPERATIONS if name not in ITERATIONS]
+    cells = _dict_cells(spec, service, operations)
+    commands = [COUNTERPARTS[operation] for operation in _chosen(operations, spec)]
+    references = [_reference(service, command) for command in commands]
     return _compared(f"{service.name}: dict", cells, references)
+
+
+def _iteration_group(spec: BenchmarkSpec, service: PlannedService) -> Group:
+    """A group of their own, since each of them fills the CPU's caches with other data.
+
+    An iteration has no counterpart among the commands; its own first variant is the reference.
+    """
+    cells = _dict_cells(spec, service, ITERATIONS)
+    firsts = {cell.operation: cell for cell in reversed(cells)}
+    references = [replace(cell, role=Role.REFERENCE) for cell in reversed(firsts.values())]
+    return _compared(f"{service.name}: iterations", cells, references)
+
+
+def _dict_cells(
+    spec: BenchmarkSpec, service: PlannedService, operations: Sequence[str]
+) -> list[Cell]:
+    return [
+        Cell(
+            table=Table.DICT,
+            service=service.name,
+            mode=mode,
+            pool=pool,
+            variant=variant,
+            operation=operation,
+        )
+        for variant, (mode, _) in VARIANTS.items()
+        for pool in [dict_pool(spec, service, mode)]
+        if pool is not None
+        for operation in _chosen(operations, spec)
+    ]
 
 
 def dict_pool(spec: BenchmarkSpec, service: PlannedService, mode: str) -> str | None:
@@ -201,7 +195,8 @@ def _concurrency_groups(spec: BenchmarkSpec, service: PlannedService) -> list[Gr
                 for operation in ("SET", "GET")
                 if operation in _chosen(POOL_OPERATIONS, spec)
             ]
-            name = f"{service.name}: {workers} {'tasks' if mode == ASYNC else 'threads'}"
+            kind = "task" if mode == ASYNC else "thread"
+            name = f"{service.name}: {workers} {kind}{'s' if workers > 1 else ''}"
             left_out = {cell: REFUSES for cell in rows if _refuses(cell)}
             groups.append(_compared(name, rows, references, left_out))
     return groups
@@ -236,8 +231,7 @@ def _workload_group(spec: BenchmarkSpec, service: PlannedService) -> Group:
         Cell(table=Table.WORKLOADS, service=service.name, mode=mode, pool=pool, operation=operation)
         for mode in MODES
         for pool in _pools(spec, mode)[:1]
-        for operation, counterpart in WORKLOADS.items()
-        if counterpart in _chosen(POOL_OPERATIONS, spec)
+        for operation in _chosen_workloads(spec)
     ]
     commands = dict.fromkeys(WORKLOADS[cell.operation] for cell in cells)
     return _compared(
@@ -293,18 +287,8 @@ def _chosen(operations: Sequence[str], spec: BenchmarkSpec) -> list[str]:
     return [name for name in operations if not spec.operations or name.upper() in spec.operations]
 
 
-def weight(group: Group, spec: BenchmarkSpec) -> float:
-    """How long a round of the group takes, roughly, in blocks of ten plain operations."""
-    total = 0.0
-    for cell in group.cells:
-        blocks = max(4 * cell.concurrency / spec.block_operations, 1.0)
-        if cell.operation.startswith("PIPE"):
-            blocks = 1 + spec.batch_size / 60
-        elif cell.operation == "Iter":
-            blocks = spec.iteration_items / 400
-        elif cell.operation == "Items":
-            blocks = spec.iteration_items / 200
-        elif cell.operation == "CONNECT":
-            blocks = 30.0
-        total += blocks * (2 if cell.mode == ASYNC else 1)
-    return total
+def _chosen_workloads(spec: BenchmarkSpec) -> list[str]:
+    """Those that are selected by name; without such a name, those like a selected command."""
+    named = [name for name in WORKLOADS if name in spec.operations]
+    commands = _chosen(POOL_OPERATIONS, spec)
+    return named or [name for name, command in WORKLOADS.items() if command in commands]

@@ -29,7 +29,7 @@ CONFIG_FIELDS = (
 
 
 def server_facts(running: RunningService, client: redis.Redis) -> dict[str, Any]:
-    """INFO and CONFIG GET, reduced to the lists above, and the number of keys.
+    """INFO and CONFIG GET, reduced to the lists above, the number of keys, the protocol.
 
     Raises:
         redis.exceptions.RedisError: INFO can't be had. CONFIG may be forbidden; then it is empty.
@@ -47,7 +47,17 @@ def server_facts(running: RunningService, client: redis.Redis) -> dict[str, Any]
         "info": {name: info[name] for name in INFO_FIELDS if name in info},
         "config": {name: config[name] for name in CONFIG_FIELDS if name in config},
         "keys": client.dbsize(),
+        "resp_version": _resp_version(client),
     }
+
+
+def _resp_version(client: redis.Redis) -> int | None:
+    """The protocol that was agreed on; None where the server doesn't say (CLIENT INFO)."""
+    try:
+        facts: Any = client.client_info()
+    except redis.ResponseError:
+        return None
+    return int(facts["resp"]) if "resp" in facts else None
 
 
 def local_pid(running: RunningService) -> int | None:

@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from redisdict.bench.environment import CpuTimes, foreign_cpu_share
+from redisdict.bench.environment import CpuTimes, foreign_cpu_share, steal_share
 from redisdict.bench.errors import CELL_ERRORS, SameServer, UsageError, describe
 from redisdict.bench.fleet import Fleet, Member
 from redisdict.bench.groups import GroupOutcome, measure_group
 from redisdict.bench.interruption import Interruption
 from redisdict.bench.leftovers import new_token
 from redisdict.bench.placement import choose_cpus, pinned_client
-from redisdict.bench.plan import Group, PlannedService, plan, weight
+from redisdict.bench.plan import Group, PlannedService, plan
 from redisdict.bench.progress import Reporter
 from redisdict.bench.reference_tool import redis_benchmark
 from redisdict.bench.results import CellResult, CellStatus, RunRecord, RunStatus
@@ -27,6 +27,7 @@ from redisdict.bench.runner import Clock
 from redisdict.bench.services import Service
 from redisdict.bench.spec import BenchmarkSpec, Cell, Role, Table
 from redisdict.bench.warnings import find_warnings
+from redisdict.bench.weights import weight
 from redisdict.bench.workloads.cells import CellFactory
 
 __all__ = ["Recorder", "Session"]
@@ -69,7 +70,6 @@ class Session:
         self._clock = clock
         self._token = new_token()
         self._facts: dict[str, dict[str, Any]] = {}
-        self._foreign_shares: list[float] = []
         self.has_wrong_reply = False
 
     def run(self) -> None:
@@ -102,12 +102,14 @@ class Session:
         measurable = self._from_first_that_starts(fleet, self._look_at_services(fleet))
         stack.enter_context(pinned_client(cpus.client if cpus else None))
         loop = stack.enter_context(_event_loop(self._spec.event_loop)).get_loop()
-        self._record.environment["event_loop"] = type(loop).__module__
+        self._record.environment |= {"event_loop": type(loop).__module__, "retries": 0}
         groups = [
             group
             for group in plan(self._spec, [_planned(service) for service in measurable])
             if not self._is_done(group)
         ]
+        if not groups and not self._record.results:
+            raise UsageError("Nothing is left to measure: no --table has such an --operation.")
         self._recorder.save(self._record)
         try:
             self._measure(groups, fleet, loop)
@@ -179,7 +181,7 @@ class Session:
         try:
             with fleet.member(service) as member:
                 port = urlsplit(member.location).port
-                found = port and redis_benchmark(port, connections, self._spec.value_bytes)
+                found = port and redis_benchmark(port, connections, max(self._spec.value_bytes))
         except CELL_ERRORS as error:
             self._reporter.note(f"redis-benchmark on {title}: {describe(error)}")
             return
@@ -232,10 +234,14 @@ class Session:
         own = (os.getpid(), *(pid for member in members for pid in member.pids))
         before = CpuTimes.now(own)
         yield
-        share = foreign_cpu_share(before, CpuTimes.now(own))
-        if share is not None:
-            self._foreign_shares.append(share)
-            self._record.environment["foreign_cpu_share"] = max(self._foreign_shares)
+        after = CpuTimes.now(own)
+        facts = self._record.environment
+        for name, share in (
+            ("foreign_cpu_share", foreign_cpu_share(before, after)),
+            ("steal_share", steal_share(before, after)),
+        ):
+            if share is not None:
+                facts[name] = max(facts.get(name, 0.0), share)
 
     def _keep(self, group: Group, outcome: GroupOutcome) -> None:
         record = self._record

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from redisdict.bench import environment
-from redisdict.bench.environment import CpuTimes, foreign_cpu_share
+from redisdict.bench.environment import CpuTimes, foreign_cpu_share, steal_share
 
 
 def test_facts_can_be_stored_and_name_no_host_and_no_user() -> None:
@@ -60,6 +60,8 @@ def test_foreign_share_is_what_neither_we_nor_our_servers_used() -> None:
     assert foreign_cpu_share(before, after) == (100 - 50 + 10) / 200
     assert foreign_cpu_share(None, after) is None
     assert foreign_cpu_share(before, before) is None
+    assert steal_share(before, after) == 10 / 200
+    assert steal_share(None, after) is None
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")

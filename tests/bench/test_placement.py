@@ -70,10 +70,8 @@ def test_choices_of_cpus() -> None:
     same = choose_cpus("same", sample_s=0)
     assert same is not None
     assert same.client == same.server
-    assert same.others <= os.sched_getaffinity(0)
     split = choose_cpus("split", sample_s=0)
     if len(os.sched_getaffinity(0)) > 1:
-        assert same.client not in same.others
         assert split is not None
         assert split.client != split.server
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from redisdict.bench.plan import PlannedService, plan, weight
-from redisdict.bench.spec import PRESETS, Role, Table
+from redisdict.bench.plan import PlannedService, plan
+from redisdict.bench.spec import PRESETS, WORKLOADS, Role, Table
+from redisdict.bench.weights import weight
 
 REDIS = PlannedService("Standard Redis")
 VALKEY = PlannedService("Valkey")
@@ -50,6 +51,7 @@ def test_each_service_has_a_group_and_the_dict_one_on_the_first() -> None:
         "Standard Redis: pools",
         "Valkey: pools",
         "Standard Redis: dict",
+        "Standard Redis: iterations",
     ]
 
 
@@ -65,7 +67,7 @@ def test_every_group_has_the_reference_row_of_the_first_service_and_its_twin() -
 
 
 def test_the_reference_row_is_measured_once_where_it_is_a_row_of_the_table() -> None:
-    first, second, _ = plan(QUICK, [REDIS, VALKEY])
+    first, second, *_ = plan(QUICK, [REDIS, VALKEY])
     assert sum(cell.role is Role.REFERENCE for cell in first.cells) == 0
     assert sum(cell.role is Role.REFERENCE for cell in second.cells) == 4
     assert len(first.cells) == len(set(first.cells)) == 5 * 4 + 4
@@ -92,18 +94,36 @@ def test_named_pools_apply_to_sentinel_too() -> None:
 
 
 def test_dict_cells_are_compared_with_the_bare_commands_and_iterations_with_one_another() -> None:
-    group = plan(replace(QUICK, tables=(Table.DICT,)), [REDIS])[0]
-    assert {cell.variant for cell in group.measured} == {
-        "Sync (HSET)", "Sync (No HSET)", "Async (HSET)", "Async (No HSET)",
-    }  # fmt: skip
-    compared = {cell.operation: group.references[cell] for cell in group.measured}
+    groups = plan(replace(QUICK, tables=(Table.DICT,)), [REDIS])
+    for group in groups:
+        assert {cell.variant for cell in group.measured} == {
+            "Sync (HSET)", "Sync (No HSET)", "Async (HSET)", "Async (No HSET)",
+        }  # fmt: skip
+    compared = {
+        cell.operation: group.references[cell] for group in groups for cell in group.measured
+    }
     assert {name: cell.operation for name, cell in compared.items()} == {
         "Set": "SET", "Get": "GET", "Del": "DEL", "Iter": "Iter", "Items": "Items",
     }  # fmt: skip
     assert compared["Get"].pool == "ConnectionPool"
     assert compared["Iter"].variant == "Sync (HSET)"
     assert compared["Iter"].role is Role.MEASURED
-    assert len(group.twins) == 5
+    assert [[twin.operation for twin in group.twins] for group in groups] == [
+        ["SET", "GET", "DEL"],
+        ["Iter", "Items"],
+    ]
+
+
+def test_named_workloads_are_the_only_ones() -> None:
+    for operations, expected in (
+        (("GET ZIPF",), set()),
+        (("GET zipf", "CONNECT"), {"GET zipf", "CONNECT"}),
+        (("PIPE",), {"PIPE MULTI"}),
+        ((), set(WORKLOADS)),
+    ):
+        spec = replace(QUICK, tables=(Table.WORKLOADS,), operations=operations)
+        groups = plan(spec, [REDIS])
+        assert {cell.operation for group in groups for cell in group.measured} == expected
 
 
 def test_the_dict_uses_the_selected_pool_and_leaves_out_modes_without_one() -> None:
@@ -151,6 +171,6 @@ def test_nothing_to_measure_is_no_group() -> None:
 
 
 def test_long_blocks_weigh_more() -> None:
-    pools, items = plan(QUICK, [REDIS])
+    pools, _, items = plan(QUICK, [REDIS])
     assert weight(items, replace(QUICK, iteration_items=5000)) > weight(items, QUICK)
     assert weight(pools, QUICK) > 20
