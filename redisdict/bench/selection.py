@@ -14,13 +14,17 @@ from redisdict.bench.spec import (
     MODES,
     OPERATIONS,
     POOLS,
+    WORKLOADS,
     BenchmarkSpec,
     Table,
 )
 
-__all__ = ["choose_services", "select"]
+__all__ = ["POOL_NAMES", "choose_services", "select"]
 
 POOL_NAMES = tuple(pool for mode in MODES for pool in POOLS[mode])
+
+#: What only the table of concurrency has.
+LOAD = {"concurrency", "connections"}
 
 
 def select(
@@ -37,14 +41,16 @@ def select(
     Raises:
         UsageError: a name is unknown, or nothing is left to measure.
     """
+    given = {name: value for name, value in changes.items() if value is not None}
+    named = _named("--operation", operations, OPERATIONS)
     chosen = replace(
         spec,
         modes=_named("--mode", modes, MODES) or spec.modes,
         pools=_named("--pool", pools, POOL_NAMES) or spec.pools,
-        operations=_named("--operation", operations, OPERATIONS) or spec.operations,
+        operations=named or spec.operations,
         tables=tuple(map(Table, _named("--table", tables, [table.value for table in Table])))
-        or spec.tables,
-        **{name: value for name, value in changes.items() if value is not None},
+        or _tables_for(spec.tables, named, has_load=not LOAD.isdisjoint(given)),
+        **given,
     )
     if chosen.pools and chosen.modes:
         left = [pool for mode in chosen.modes for pool in POOLS[mode] if pool in chosen.pools]
@@ -76,6 +82,19 @@ def choose_services(available: Sequence[Service], names: Sequence[str]) -> list[
             raise UsageError(unknown_name("--service", name, list(keys), [*keys, *titles]))
         wanted.append(keys.get(match) or titles[match])
     return [service for service in available if service in wanted]
+
+
+def _tables_for(
+    tables: Sequence[Table], operations: Sequence[str], *, has_load: bool
+) -> tuple[Table, ...]:
+    """The tables, when nobody named any: those that have what was asked for among them."""
+    further = [name for name in operations if name in WORKLOADS]
+    wanted = set() if further and len(further) == len(operations) else set(tables)
+    if further:
+        wanted.add(Table.WORKLOADS)
+    if has_load:
+        wanted.add(Table.CONCURRENCY)
+    return tuple(table for table in Table if table in wanted)
 
 
 def _named(option: str, names: Iterable[str], known: Sequence[str]) -> tuple[str, ...]:

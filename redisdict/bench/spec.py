@@ -20,6 +20,7 @@ __all__ = [
     "PRESETS",
     "SYNC",
     "VARIANTS",
+    "WORKLOADS",
     "BenchmarkSpec",
     "Cell",
     "Precision",
@@ -52,8 +53,26 @@ DICT_OPERATIONS = ("Set", "Get", "Del", "Iter", "Items")
 #: Those of them that walk over all items.
 ITERATIONS = ("Iter", "Items")
 
-#: What `--operation` accepts; a name selects the operation in both tables.
-OPERATIONS = ("SET", "GET", "DEL", "PIPE", "ITER", "ITEMS")
+#: Further workloads, and the command that each is compared with.
+WORKLOADS = {
+    "SET 10 B": "SET",
+    "SET 1 kB": "SET",
+    "SET 10 kB": "SET",
+    "SET 100 kB": "SET",
+    "SET mixed": "SET",
+    "GET 10 B": "GET",
+    "GET 1 kB": "GET",
+    "GET 10 kB": "GET",
+    "GET 100 kB": "GET",
+    "GET mixed": "GET",
+    "GET zipf": "GET",
+    "MIX 80/20": "GET",
+    "PIPE MULTI": "PIPE",
+    "CONNECT": "GET",
+}
+
+#: What `--operation` accepts. The first ones select an operation of commands and dicts alike.
+OPERATIONS = ("SET", "GET", "DEL", "PIPE", "ITER", "ITEMS", *WORKLOADS)
 
 #: Whose event loop the asynchronous cells run in.
 EVENT_LOOPS = ("asyncio", "uvloop")
@@ -166,7 +185,8 @@ class BenchmarkSpec:
     lead_in_operations: int = 4
     batch_size: int = 100
     is_transaction: bool = False
-    value_bytes: int = 100
+    #: The size of all values, or several of which each value has one.
+    value_bytes: tuple[int, ...] = (100,)
     key_count: int = 100
     iteration_items: int = 5000
     #: Threads or tasks that call at once, and pool sizes, in the table of that name.
@@ -187,13 +207,13 @@ PRESETS = {
     ),
     "standard": BenchmarkSpec(
         preset="standard",
-        precision=Precision(min_rounds=200, max_rounds=1000, seconds=160, server_starts=5),
+        precision=Precision(min_rounds=200, max_rounds=1000, seconds=180, server_starts=5),
         tables=(Table.POOLS, Table.DICT, Table.CONCURRENCY),
     ),
     "rigorous": BenchmarkSpec(
         preset="rigorous",
         precision=Precision(
-            min_rounds=500, max_rounds=5000, seconds=900, half_width=0.005, server_starts=10
+            min_rounds=500, max_rounds=5000, seconds=780, half_width=0.005, server_starts=10
         ),
         tables=(Table.POOLS, Table.DICT, Table.CONCURRENCY, Table.WORKLOADS),
         latency_operations=10_000,

@@ -18,6 +18,13 @@ from redisdict.bench.spec import EVENT_LOOPS, PRESETS, BenchmarkSpec, Precision,
 __all__ = ["check_spec", "read_spec", "spec_from_dict", "spec_to_dict"]
 
 
+#: The keys with a number, or a list of them, that has to be positive.
+AT_LEAST_ONE = (
+    "block_operations", "batch_size", "value_bytes", "key_count", "iteration_items", "concurrency",
+    "connections",
+)  # fmt: skip
+
+
 def read_spec(path: Path) -> BenchmarkSpec:
     """A specification from a TOML file: `preset` to begin with, then what differs from it.
 
@@ -52,6 +59,8 @@ def spec_from_dict(values: Mapping[str, Any], where: str) -> BenchmarkSpec:
         current = getattr(base, name)
         if name == "precision":
             changes[name] = _precision(base.precision, value, where)
+        elif name == "value_bytes" and isinstance(value, int):
+            changes[name] = (_of_kind(where, name, value, int),)
         elif isinstance(current, tuple):
             changes[name] = tuple(_of_kind(where, name, value, list))
         else:
@@ -71,10 +80,12 @@ def check_spec(spec: BenchmarkSpec, where: str) -> BenchmarkSpec:
     Raises:
         UsageError: a number is out of its range.
     """
-    least_one = ("block_operations", "batch_size", "value_bytes", "key_count", "iteration_items")
-    for name in least_one:
-        if getattr(spec, name) < 1:
-            raise UsageError(f"{where}: {name} is {getattr(spec, name)}; at least 1 is expected.")
+    for name in AT_LEAST_ONE:
+        found = getattr(spec, name)
+        numbers = found if isinstance(found, tuple) else (found,)
+        if not numbers or not all(isinstance(one, int) and one >= 1 for one in numbers):
+            told = list(found) if isinstance(found, tuple) else found
+            raise UsageError(f"{where}: {name} is {told}; whole numbers from 1 are expected.")
     if spec.placement not in CHOICES:
         raise UsageError(unknown_name(f"{where}: placement", spec.placement, CHOICES))
     if spec.event_loop not in EVENT_LOOPS:
@@ -85,8 +96,10 @@ def check_spec(spec: BenchmarkSpec, where: str) -> BenchmarkSpec:
 
 
 def spec_to_dict(spec: BenchmarkSpec) -> dict[str, Any]:
-    """For storing: plain numbers, texts and lists."""
+    """For storing: plain numbers, texts and lists; one size of values is a number."""
     values = asdict(spec)
+    if len(spec.value_bytes) == 1:
+        (values["value_bytes"],) = spec.value_bytes
     return {
         name: [str(one) if isinstance(one, Table) else one for one in value]
         if isinstance(value, tuple)

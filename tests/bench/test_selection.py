@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,6 +93,34 @@ def test_a_specification_survives_its_file(tmp_path: Path) -> None:
     )
 
 
+def tables_of(**chosen: Any) -> tuple[Table, ...]:
+    return select(PRESETS["standard"], **chosen).tables
+
+
+def test_a_workload_that_is_asked_for_is_measured() -> None:
+    assert tables_of(operations=["mix 80/20"]) == (Table.WORKLOADS,)
+    standard = PRESETS["standard"].tables
+    assert tables_of(operations=["get", "GET zipf"]) == (*standard, Table.WORKLOADS)
+    assert tables_of(operations=["get"]) == standard
+
+
+def test_a_load_that_is_asked_for_is_measured() -> None:
+    chosen = select(PRESETS["quick"], concurrency=(50,), connections=(5,))
+    assert chosen.tables == (Table.POOLS, Table.DICT, Table.CONCURRENCY)
+    assert (chosen.concurrency, chosen.connections) == ((50,), (5,))
+
+
+def test_tables_that_are_named_are_the_only_ones() -> None:
+    assert tables_of(operations=["GET zipf"], tables=["pools"]) == (Table.POOLS,)
+
+
+def test_values_of_several_sizes_are_stored_as_a_list_and_one_size_as_a_number() -> None:
+    for sizes, stored in (((10, 1000), (10, 1000)), ((100,), 100)):
+        spec = replace(PRESETS["quick"], value_bytes=sizes)
+        assert spec_to_dict(spec)["value_bytes"] == (list(stored) if len(sizes) > 1 else stored)
+        assert spec_from_dict(spec_to_dict(spec), where="run 1") == spec
+
+
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_a_stored_specification_reads_back_equal(preset: str) -> None:
     assert spec_from_dict(spec_to_dict(PRESETS[preset]), where="run 1") == PRESETS[preset]
@@ -106,7 +135,10 @@ def test_a_stored_specification_reads_back_equal(preset: str) -> None:
         ("seed = true", r"seed is True \(bool\); int is expected"),
         ("modes = 'sync'", r"modes is 'sync' \(str\); list is expected"),
         ("modes = ['both']", r"spec.toml: --mode 'both' is unknown"),
-        ("value_bytes = 0", r"value_bytes is 0; at least 1 is expected"),
+        ("value_bytes = 0", r"value_bytes is \[0\]; whole numbers from 1 are expected"),
+        ("concurrency = [10, 0]", r"concurrency is \[10, 0\]; whole numbers from 1 are expected"),
+        ("connections = []", r"connections is \[\]; whole numbers from 1 are expected"),
+        ("value_bytes = ['big']", r"value_bytes is \['big'\]; whole numbers from 1 are expected"),
         ("placement = 'here'", r"placement 'here' is unknown"),
         ("event_loop = 'twisted'", r"event_loop 'twisted' is unknown.*Known: asyncio, uvloop"),
         ("[precision]\nrounds = 5", r"precision has the key 'rounds' is unknown"),

@@ -24,7 +24,7 @@ from redisdict.bench.workloads.cells import COMMANDS, SIZES, CellFactory, Worklo
 from redisdict.bench.workloads.commands import Delete, Get, Pipeline, Set
 from redisdict.bench.workloads.dataset import key_names, texts, zipf_choices
 
-SPEC = replace(PRESETS["quick"], key_count=20, batch_size=7, iteration_items=30, value_bytes=12)
+SPEC = replace(PRESETS["quick"], key_count=20, batch_size=7, iteration_items=30, value_bytes=(12,))
 SERVICE = "Valkey"
 
 
@@ -187,7 +187,7 @@ def judged(kind: Any, client: Any, inspector: redis.Redis, token: str) -> None:
         f"redisbench:{token}",
         rng=random.Random(1),
         key_count=10,
-        value_bytes=5,
+        value_bytes=[5],
         block=10,
     )
     workload.open()

@@ -2,111 +2,216 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, _ActionsContainer
+from argparse import (
+    ArgumentParser,
+    ArgumentTypeError,
+    RawDescriptionHelpFormatter,
+    _ActionsContainer,
+)
 from pathlib import Path
+
+from django.core.management.base import DjangoHelpFormatter
 
 from redisdict.bench.placement import CHOICES
 from redisdict.bench.report import FORMATS
-from redisdict.bench.spec import EVENT_LOOPS, PRESETS, Table
+from redisdict.bench.selection import POOL_NAMES
+from redisdict.bench.spec import EVENT_LOOPS, OPERATIONS, PRESETS, Table
 
 __all__ = ["add_arguments"]
 
 
+class _Help(RawDescriptionHelpFormatter, DjangoHelpFormatter):
+    """Django's, which puts its general options last, with the lines of the examples kept."""
+
+
+RUN_HELP = "number, label, 'latest' or 'baseline'"
+
+EXAMPLES = """\
+examples:
+  manage.py redisbench --quick
+  manage.py redisbench --service valkey --mode async --operation get --operation set
+  manage.py redisbench --table concurrency --concurrency 50 --connections 5
+  manage.py redisbench --operation "MIX 80/20" --operation "GET zipf"
+  manage.py redisbench --label before; …; manage.py redisbench --baseline before
+
+exit status:
+  0 fine, 1 slower than the baseline or an error of use, 2 wrong arguments, 3 something failed and
+  the rest is saved, 4 too noisy, 5 a wrong reply or two names for one server, 130 interrupted
+"""
+
+
 def add_arguments(parser: ArgumentParser) -> None:
     """The options of a run, and the subcommands."""
+    parser.usage = "%(prog)s [OPTION ...]\n       %(prog)s ACTION [OPTION ...]"
+    parser.formatter_class = _Help
+    parser.epilog = EXAMPLES
     _add_choice(parser)
     _add_method(parser)
     _add_report(parser)
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="other than measuring")
+    actions = parser.add_subparsers(
+        dest="action",
+        metavar="ACTION",
+        title="actions, instead of measuring",
+        prog=parser.prog,
+    )
     services = actions.add_parser("services", help="what could be measured here, and from where")
     _add_addresses(services)
     listing = actions.add_parser("list", help="the saved runs")
-    listing.add_argument("--limit", type=_count, default=20, help="so many (default: 20)")
-    show = actions.add_parser("show", help="one saved run")
-    show.add_argument("run", metavar="RUN", help="number, label, 'latest' or 'baseline'")
+    listing.add_argument(
+        "--limit", type=_count, default=20, metavar="N", help="the latest N (default: 20)"
+    )
+    show = actions.add_parser("show", help="one saved run, in any format")
+    show.add_argument("run", metavar="RUN", help=RUN_HELP)
     _add_format(show, "table")
     compare = actions.add_parser("compare", help="what became faster or slower between two runs")
-    compare.add_argument("before", metavar="RUN")
-    compare.add_argument("after", metavar="RUN")
+    compare.add_argument("before", metavar="BEFORE", help=RUN_HELP)
+    compare.add_argument("after", metavar="AFTER", help="the later run")
     _add_threshold(compare)
-    export = actions.add_parser("export", help="a saved run as a file")
-    export.add_argument("run", metavar="RUN")
+    export = actions.add_parser("export", help="a saved run as a file, for another project")
+    export.add_argument("run", metavar="RUN", help=RUN_HELP)
     _add_format(export, "json")
-    importing = actions.add_parser("import", help="a run from an exported JSON file")
-    importing.add_argument("file", metavar="FILE", type=Path)
+    importing = actions.add_parser("import", help="save a run from a file that `export` wrote")
+    importing.add_argument("file", metavar="FILE", type=Path, help="JSON")
     prune = actions.add_parser("prune", help="delete old runs; baselines are kept")
-    prune.add_argument("--keep", type=_count, required=True, help="keep so many of the latest")
-    actions.add_parser("doctor", help="what disturbs measurements on this machine")
-    selftest = actions.add_parser(
-        "selftest", help="does it find a difference that is there, and none where there is none?"
+    prune.add_argument(
+        "--keep", type=_count, required=True, metavar="N", help="keep the latest N runs"
     )
-    selftest.add_argument("--runs", type=_count, default=1, help="default: 1")
-    selftest.add_argument(
-        "--seconds", type=_positive, default=60.0, help="at most, of a run (default: 60)"
+    actions.add_parser(
+        "doctor", help="what disturbs measurements on this machine, and how fast it is at best"
     )
-    selftest.add_argument(
-        "--busy-neighbour", action="store_true", help="while another process works without pause"
+    _add_selftest(
+        actions.add_parser(
+            "selftest", help="does it find a difference that is there, and none that isn't?"
+        )
+    )
+
+
+def _add_selftest(parser: ArgumentParser) -> None:
+    parser.add_argument("--runs", type=_count, default=1, metavar="N", help="default: 1")
+    parser.add_argument(
+        "--seconds",
+        type=_positive,
+        default=60.0,
+        metavar="S",
+        help="the longest that a run may take (default: 60)",
+    )
+    parser.add_argument(
+        "--busy-neighbour",
+        action="store_true",
+        help="while another process works without pause",
     )
 
 
 def _add_choice(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("what to measure")
+    group = parser.add_argument_group(
+        "what to measure", "Everything that is here, unless something is chosen."
+    )
     preset = group.add_mutually_exclusive_group()
     preset.add_argument(
-        "--preset", choices=list(PRESETS), help="how long and how precisely (default: standard)"
+        "--preset",
+        choices=list(PRESETS),
+        help="how long and how precisely; with three services about 20 seconds, 4 minutes (the"
+        " default) and 20 minutes",
     )
     preset.add_argument(
-        "--quick", action="store_const", const="quick", dest="preset", help="under 30 seconds"
+        "--quick", action="store_const", const="quick", dest="preset", help="--preset quick"
     )
     preset.add_argument("--spec", type=Path, metavar="FILE", help="a TOML file that says it all")
-    group.add_argument("--service", action="append", default=[], metavar="NAME")
-    group.add_argument("--mode", action="append", default=[], metavar="sync|async")
-    group.add_argument("--pool", action="append", default=[], metavar="CLASS")
-    group.add_argument("--operation", action="append", default=[], metavar="NAME")
-    group.add_argument(
-        "--table", action="append", default=[], metavar="NAME", help=", ".join(Table)
+    _add_names(
+        group,
+        ("--service", "NAME", "redis, keydb, dragonfly, valkey, sentinel, cluster, or of a --url"),
+        ("--mode", "MODE", "sync or async"),
+        ("--pool", "CLASS", ", ".join(POOL_NAMES)),
+        ("--operation", "NAME", ", ".join(OPERATIONS)),
+        ("--table", "NAME", ", ".join(Table)),
     )
-    _add_addresses(parser)
-
-
-def _add_addresses(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--url", action="append", default=[], metavar="NAME=URL", help="a server, by its address"
+    _add_numbers(
+        group,
+        ("--concurrency", "threads or tasks that call at once"),
+        ("--connections", "size of the pool that they share"),
+        ("--value-bytes", "size of values; of several sizes each value has one"),
     )
-    parser.add_argument(
-        "--allow-remote", action="store_true", help="measure servers on other machines, too"
-    )
-
-
-def _add_method(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("how to measure")
-    group.add_argument("--seconds", type=_positive, help="time for the rounds of all cells")
-    group.add_argument("--seed", type=int, help="of orders, keys and values")
-    group.add_argument("--placement", choices=CHOICES, help="client and server on CPUs")
-    group.add_argument("--event-loop", choices=EVENT_LOOPS, help="of the asynchronous cells")
-    group.add_argument("--value-bytes", type=_count, help="size of a value")
-    group.add_argument("--batch-size", type=_count, help="SETs in one PIPE")
+    group.add_argument("--items", type=_count, metavar="N", help="items that an iteration reads")
+    group.add_argument("--batch-size", type=_count, metavar="N", help="SETs in one PIPE")
     group.add_argument(
         "--transaction", action="store_true", default=None, help="PIPE with MULTI and EXEC"
     )
     group.add_argument(
         "--rate",
         type=_positive,
-        help="calls a second in the latency pass of SET and GET, timed from their intended start",
+        metavar="N",
+        help="SET and GET N times a second in the latency pass, timed from their intended start",
+    )
+    _add_addresses(group)
+
+
+def _add_names(group: _ActionsContainer, *options: tuple[str, str, str]) -> None:
+    for name, metavar, names in options:
+        group.add_argument(
+            name,
+            action="append",
+            default=[],
+            metavar=metavar,
+            help=f"only this, repeatable: {names}",
+        )
+
+
+def _add_numbers(group: _ActionsContainer, *options: tuple[str, str]) -> None:
+    for name, text in options:
+        group.add_argument(
+            name,
+            action="append",
+            default=[],
+            type=_count,
+            metavar="N",
+            help=f"{text}; repeatable",
+        )
+
+
+def _add_addresses(group: _ActionsContainer) -> None:
+    group.add_argument(
+        "--url",
+        action="append",
+        default=[],
+        metavar="NAME=URL",
+        help='a server by its address, such as "Mine=redis://127.0.0.1:6379/0"; repeatable',
+    )
+    group.add_argument(
+        "--allow-remote",
+        action="store_true",
+        help="servers on other machines, too, which will be busy with it",
+    )
+
+
+def _add_method(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("how to measure")
+    group.add_argument(
+        "--seconds", type=_positive, metavar="S", help="time for the rounds of all cells"
+    )
+    group.add_argument(
+        "--seed", type=int, metavar="N", help="of the order of cells, and of keys and values"
+    )
+    group.add_argument(
+        "--placement",
+        choices=CHOICES,
+        help="client and server on one CPU (the default), on two, or where the system puts them",
+    )
+    group.add_argument(
+        "--event-loop", choices=EVENT_LOOPS, help="of the asynchronous cells (default: asyncio)"
     )
 
 
 def _add_report(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("what becomes of it")
     _add_format(group, "table")
-    group.add_argument("--label", default="", help="a name to find the run by")
+    group.add_argument("--label", default="", metavar="TEXT", help="a name to find the run by")
     group.add_argument("--no-save", action="store_true", help="don't use the database")
     group.add_argument("--resume", metavar="RUN", help="complete a run that was interrupted")
     group.add_argument(
         "--watched", action="store_true", help="keep the progress in the database, for the admin"
     )
     group.add_argument(
-        "--mark-baseline", action="store_true", help="later runs are compared with this one"
+        "--mark-baseline", action="store_true", help="make this run the baseline of later ones"
     )
     group.add_argument("--baseline", metavar="RUN", help="compare with this run")
     _add_threshold(group)
@@ -116,8 +221,12 @@ def _add_report(parser: ArgumentParser) -> None:
 
 
 def _add_format(parser: _ActionsContainer, default: str) -> None:
-    parser.add_argument("--format", choices=list(FORMATS), default=default)
-    parser.add_argument("--output", type=Path, metavar="FILE", help="instead of standard output")
+    parser.add_argument(
+        "--format", choices=list(FORMATS), default=default, help=f"default: {default}"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="a file instead of standard output"
+    )
 
 
 def _add_threshold(parser: _ActionsContainer) -> None:

@@ -181,10 +181,10 @@ class CellFactory:
 
     def _command_workload(self, cell: Cell, block: int) -> Workload:
         name = cell.operation
-        value_bytes: int | Sequence[int] = self._spec.value_bytes
+        value_bytes: Sequence[int] = self._spec.value_bytes
         command, _, size = name.partition(" ")
         if size in SIZES:
-            name, value_bytes = command, SIZES[size]
+            name, value_bytes = command, [SIZES[size]]
         elif size == "mixed":
             name, value_bytes = command, list(SIZES.values())
         backend = self._backend(cell)

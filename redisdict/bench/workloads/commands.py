@@ -44,7 +44,7 @@ class StringCommands(Workload):
         *,
         rng: random.Random,
         key_count: int,
-        value_bytes: int | Sequence[int],
+        value_bytes: Sequence[int],
         block: int,
         lead_in: int = 0,
     ) -> None:
@@ -61,7 +61,7 @@ class StringCommands(Workload):
         self.values = dict(self.pairs)
 
     def facts(self) -> dict[str, Any]:
-        return {"keys": len(self.pairs), "value_bytes": self.value_bytes}
+        return {"keys": len(self.pairs), "value_bytes": list(self.value_bytes)}
 
     def store(self, pairs: Sequence[Pair]) -> None:
         with self.inspector.pipeline(transaction=False) as pipe:
