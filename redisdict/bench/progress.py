@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import ExitStack
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 from django.core.management.base import OutputWrapper
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 __all__ = ["BarProgress", "LineProgress", "Reporter", "reporter_for"]
+
+
+#: Seconds between two drawings of the bar.
+REFRESH_S = 0.5
+
+#: Before so much is done, nobody can say how long the rest takes.
+LEAST_TO_TELL = 0.02
 
 
 class Reporter(Protocol):
@@ -63,32 +71,45 @@ class BarProgress:
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             console=self._console,
             auto_refresh=False,
             transient=True,
         )
-        self._task = self._stack.enter_context(self._bar).add_task("starting", total=1.0)
+        self._task = self._stack.enter_context(self._bar).add_task("starting", total=1.0, left="")
         self._done = 0.0
         self._share = 0.0
+        self._drawn_at = 0.0
 
     def begin(self, name: str, share: float) -> None:
         self._done += self._share
         self._share = share
-        self._bar.update(self._task, description=name, completed=self._done, refresh=True)
+        self._draw(description=name, completed=self._done)
 
     def advance(self, fraction: float) -> None:
         completed = self._done + self._share * fraction
-        # A refresh takes a millisecond or two; one a percent is enough.
-        if completed - self._bar.tasks[0].completed >= 0.01:
-            self._bar.update(self._task, completed=completed, refresh=True)
+        # A refresh takes a millisecond or two, so it isn't done after every round.
+        if time.monotonic() - self._drawn_at >= REFRESH_S:
+            self._draw(completed=completed)
 
     def note(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False)
 
+    def _draw(self, **changes: Any) -> None:
+        left = _left(self._bar.tasks[0].elapsed or 0.0, changes["completed"])
+        self._bar.update(self._task, **changes, left=left, refresh=True)
+        self._drawn_at = time.monotonic()
+
     def close(self) -> None:
         self._stack.close()
+
+
+def _left(elapsed_s: float, completed: float) -> str:
+    """How long it still takes, when the rest goes on as it did so far."""
+    if completed < LEAST_TO_TELL:
+        return ""
+    seconds = round(elapsed_s * (1 - completed) / completed)
+    return f"about {seconds // 60}:{seconds % 60:02d} left"
 
 
 def reporter_for(stderr: OutputWrapper) -> Reporter:

@@ -33,7 +33,7 @@ def find_warnings(record: RunRecord) -> list[dict[str, Any]]:
 
 def warning_lines(record: RunRecord) -> list[str]:
     """The warnings that were saved with a run, as lines for stderr."""
-    return [f"warning {one['name']}: {one['text']} {one['advice']}\n" for one in record.warnings]
+    return [f"warning {one['name']}: {one['text']} {one['advice']}" for one in record.warnings]
 
 
 def _noise_floor(record: RunRecord) -> Warnings:
@@ -56,7 +56,7 @@ def _wide_intervals(record: RunRecord) -> Warnings:
     if wide:
         yield (
             "wide-interval",
-            f"{len(wide)} ratios are known to no better than ±{WIDE_INTERVAL:.0%}: {_names(wide)}.",
+            f"Known to no better than ±{WIDE_INTERVAL:.0%}: {_names(wide)}.",
             "Measure longer (--preset standard or rigorous) or fewer cells at a time (--service,"
             " --operation).",
         )
@@ -67,7 +67,7 @@ def _spread(record: RunRecord) -> Warnings:
     if spread:
         yield (
             "high-spread",
-            f"The blocks of {len(spread)} cells differ widely: {_names(spread)}.",
+            f"The blocks of one and the same cell differ widely: {_names(spread)}.",
             "Trust their ratios, which compare within a round, not their ops/s.",
         )
 
@@ -77,8 +77,8 @@ def _drift(record: RunRecord) -> Warnings:
     if drifting:
         yield (
             "drift",
-            f"{len(drifting)} cells became slower or faster over the rounds by more than"
-            f" {HIGH_DRIFT:.0%}: {_names(drifting)}.",
+            f"Became slower or faster over the rounds by more than {HIGH_DRIFT:.0%}:"
+            f" {_names(drifting)}.",
             "The machine changed meanwhile (heat, clock rate, neighbours); ratios hold, ops/s of"
             " two runs can't be compared.",
         )

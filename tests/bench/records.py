@@ -44,6 +44,7 @@ def measured(ops_per_second: float = 20_000.0, ratio: float = 1.0, **changes: An
             "total_ops_per_second": ops_per_second * 0.9,
             "spread": 0.05,
             "drift": 0.01,
+            "latency_calls": 2000,
         },
     }
     return CellResult(**{**values, **changes})

@@ -114,7 +114,7 @@ def test_the_text_shows_every_cell_and_counts_the_verdicts() -> None:
         results=[measured(ratio=0.8), replace(measured(operation="SET"), placement="split")],
         label="after",
     )
-    text = comparison_text(before, after, compare(before, after))
+    text = comparison_text(before, after, compare(before, after), width=80)
     assert "before (2026-03-01 12:30) -> after (2026-03-01 12:30)" in text
     assert "0.80 [0.79, 0.81]" in text
     assert "not comparable: another placement" in text
@@ -122,5 +122,5 @@ def test_the_text_shows_every_cell_and_counts_the_verdicts() -> None:
 
 
 def test_nothing_in_common() -> None:
-    text = comparison_text(make_record(), make_record(), [])
+    text = comparison_text(make_record(), make_record(), [], width=80)
     assert text.endswith("The runs have no cell in common.\n")

@@ -13,7 +13,7 @@ import pytest
 from redisdict.bench.errors import UsageError
 from redisdict.bench.report import FORMATS, render
 from redisdict.bench.report.exchange import from_json, to_json
-from redisdict.bench.report.tables import pool_table
+from redisdict.bench.report.terminal import TIMES
 from redisdict.bench.results import CellStatus
 from redisdict.bench.spec import Table
 from tests.bench.records import make_record, measured
@@ -156,10 +156,11 @@ def test_conclusions_are_sentences_made_from_intervals() -> None:
 def test_the_footnote_tells_method_environment_noise_and_what_iter_counts() -> None:
     text = render(make_record(), "markdown")
     for part in (
-        "medians over 1000 to 1000 rounds (preset standard, seed 1)",
+        "medians over 1000 rounds (preset standard, seed 1)",
         "with 95 % intervals",
         "a batch of 100 without MULTI/EXEC",
         "within 0.4% of one another",
+        "Latencies are those of 2000 calls, each timed by itself.",
         "on the same CPU: Standard Redis",
         "Iter counts the keys that one whole iteration over 5000 items delivered, a second."
         " Keys with their decoded values: Sync (HSET) 50,000",
@@ -167,6 +168,24 @@ def test_the_footnote_tells_method_environment_noise_and_what_iter_counts() -> N
         "Standard Redis is Redis 7.0.15 (persistence off)",
     ):
         assert part in text
+
+
+def test_calls_at_a_rate_are_told() -> None:
+    record = make_record()
+    record.spec["rate"] = 500.0
+    assert "SET and GET were called 500 times a second, whether or not" in render(
+        record, "markdown"
+    )
+
+
+def test_latencies_of_every_cell_stand_in_the_markdown() -> None:
+    text = render(make_record(), "markdown")
+    assert "## Single calls, in microseconds" in text
+    assert (
+        "| Standard Redis | DEL | ConnectionPool | 30.5 | 40.0 | 90.2 | - | 500 | 20.0 | 5.0 |"
+        in text
+    )
+    assert "| Standard Redis | Get | Sync (No HSET) | 30.5 |" in text
 
 
 def test_ratios_stand_in_a_table_of_their_own() -> None:
@@ -192,21 +211,17 @@ def test_concurrency_and_workloads_have_tables_when_measured() -> None:
             measured(table=Table.WORKLOADS, operation="MIX 80/20"),
         ]
     )
-    for name in ("markdown", "table"):
-        text = render(record, name)
-        assert "Pools under concurrency" in text
-        for through, expected in (("redis-py", 20000), ("PersistentDict", 40000)):
-            labels = ("SYNC", "50", "5", "BlockingConnectionPool", through, "-", str(expected))
-            assert re.search(r" +[|│] +".join(labels), text)
-        assert re.search(r"MIX 80/20 +[|│] +20000", text)
-
-
-def test_the_terminal_form_has_the_same_columns_and_the_ratio_beside_each_figure() -> None:
-    text = render(make_record(), "table")
-    for heading in pool_table(make_record()).headings:
-        assert heading in text
-    assert re.search(r"SYNC +│ ConnectionPool +│ 10014 \(1.00\)", text)
-    assert "\x1b" not in text
+    text = render(record, "markdown")
+    assert "## Pools under concurrency" in text
+    assert (
+        "| Standard Redis | SYNC | 50 | 5 | BlockingConnectionPool | - | 20000 | - | 40000 |"
+        in text
+    )
+    assert "| Standard Redis | SYNC | BlockingConnectionPool | MIX 80/20 | 20000 |" in text
+    text = render(record, "table")
+    figures = f"20,000 {TIMES}1.00 +40,000 {TIMES}1.00"
+    assert re.search(rf"50 +5 +BlockingConnectionPool +{figures}", text)
+    assert re.search(rf"MIX 80/20 +20,000 {TIMES}1.00", text)
 
 
 def test_csv_has_one_line_a_cell_and_leaves_empty_what_was_not_measured() -> None:

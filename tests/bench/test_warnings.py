@@ -39,7 +39,11 @@ DETAILS = measured().details
             good(results=[measured(ratio_low=0.9, ratio_high=1.1)]),
             "Standard Redis SYNC BlockingConnectionPool GET",
         ),
-        ("high-spread", good(results=[measured(details={**DETAILS, "spread": 0.4})]), "1 cells"),
+        (
+            "high-spread",
+            good(results=[measured(details={**DETAILS, "spread": 0.4})]),
+            "differ widely",
+        ),
         ("drift", good(results=[measured(details={**DETAILS, "drift": -0.2})]), "slower or faster"),
         (
             "foreign-cpu",
@@ -95,4 +99,4 @@ def test_settings_that_differ() -> None:
 
 def test_warnings_as_lines() -> None:
     record = good(warnings=[{"name": "drift", "text": "It drifted.", "advice": "Wait."}])
-    assert warning_lines(record) == ["warning drift: It drifted. Wait.\n"]
+    assert warning_lines(record) == ["warning drift: It drifted. Wait."]

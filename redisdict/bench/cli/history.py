@@ -8,13 +8,12 @@ from typing import Any
 from django.core.management.base import OutputWrapper
 
 from redisdict.bench.cli.comparing import comparison_text
+from redisdict.bench.cli.printing import report_text, rows_text, warnings_text, width_of
 from redisdict.bench.compare import compare, regressions
 from redisdict.bench.errors import UsageError
 from redisdict.bench.output import check_writable, write_report
-from redisdict.bench.report import render
 from redisdict.bench.report.exchange import from_json
 from redisdict.bench.store import check_database, find_run, load_record, save_record
-from redisdict.bench.warnings import warning_lines
 from redisdict.models import BenchmarkRun
 
 __all__ = ["compare_runs", "export_run", "import_run", "list_runs", "prune_runs", "show_run"]
@@ -23,23 +22,25 @@ Options = Mapping[str, Any]
 
 
 def list_runs(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
-    """The latest runs, one a line, tabs between the columns."""
+    """The latest runs, one a line."""
     check_database()
     runs = BenchmarkRun.objects.all()[: options["limit"]]
     if not runs:
         stderr.write("No run is saved yet; `redisbench --quick` makes the first.\n")
-    for run in runs:
-        floor = "-" if run.noise_floor is None else f"{run.noise_floor:.1%}"
-        columns = [
-            str(run.pk),
-            f"{run.started_at:%Y-%m-%d %H:%M}",
-            run.preset,
-            run.status,
-            f"noise floor {floor}",
-            run.label + (" (baseline)" if run.is_baseline else ""),
-        ]
-        stdout.write("\t".join(columns).rstrip() + "\n")
+    stdout.write(rows_text([_list_row(run) for run in runs], stdout))
     return 0
+
+
+def _list_row(run: BenchmarkRun) -> list[str]:
+    floor = "-" if run.noise_floor is None else f"{run.noise_floor:.1%}"
+    return [
+        str(run.pk),
+        f"{run.started_at:%Y-%m-%d %H:%M}",
+        run.preset,
+        run.status,
+        f"noise floor {floor}",
+        run.label + (" (baseline)" if run.is_baseline else ""),
+    ]
 
 
 def show_run(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
@@ -48,12 +49,14 @@ def show_run(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> 
         check_writable(options["output"])
     check_database()
     record = load_record(find_run(options["run"]))
-    text = render(record, options["format"])
-    stderr.writelines(warning_lines(record))
+    text = report_text(record, options, stdout)
     if options["output"]:
         write_report(options["output"], text)
     else:
         stdout.write(text)
+        stdout.flush()
+    if options["format"] not in ("json", "markdown"):  # which have them in themselves
+        stderr.write(warnings_text(record, options, stderr))
     return 0
 
 
@@ -67,7 +70,7 @@ def compare_runs(options: Options, stdout: OutputWrapper, stderr: OutputWrapper)
     before = load_record(find_run(options["before"]))
     after = load_record(find_run(options["after"]))
     changes = compare(before, after)
-    stdout.write(comparison_text(before, after, changes))
+    stdout.write(comparison_text(before, after, changes, width_of(stdout)))
     return 1 if regressions(changes, options["fail_threshold"]) else 0
 
 

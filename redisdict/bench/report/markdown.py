@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from redisdict.bench.report.conclusions import conclusions
+from redisdict.bench.report.latencies import (
+    LATENCY_COLUMNS,
+    latency_figures,
+    latency_label,
+    with_latencies,
+)
 from redisdict.bench.report.method import method_notes, reference_name
 from redisdict.bench.report.tables import (
     ReportTable,
     concurrency_table,
+    dict_service,
     dict_table,
     pool_table,
     ratio_text,
+    speed_text,
     workload_table,
 )
 from redisdict.bench.results import CellResult, CellStatus, RunRecord
@@ -31,18 +39,17 @@ def _lines(record: RunRecord) -> Iterator[str]:
     yield from _table(pool_table(record))
     dicts = dict_table(record)
     if dicts.rows:
-        service = next(one.service for one in record.results if one.variant)
         yield ""
         items = record.spec.get("iteration_items")
-        yield f"## PersistentDict Benchmarks ({service}, {items} items)"
+        yield f"## PersistentDict Benchmarks ({dict_service(record)}, {items} items)"
         yield ""
         yield from _table(dicts)
     yield from _section("Pools under concurrency", concurrency_table(record))
     yield from _section("Further workloads", workload_table(record))
     reference = reference_name(record)
     if reference:
-        ratios = pool_table(record).without_units()
-        yield from _section(f"Speed relative to {reference}", ratios, ratio_text)
+        yield from _section(f"Speed relative to {reference}", pool_table(record), ratio_text)
+    yield from _latencies(record)
     yield ""
     yield "**Conclusion:**"
     for sentence in conclusions(record) or ["Nothing was compared."]:
@@ -59,7 +66,7 @@ def _lines(record: RunRecord) -> Iterator[str]:
 
 
 def _section(
-    title: str, table: ReportTable, text_of: Callable[[CellResult], str] | None = None
+    title: str, table: ReportTable, text_of: Callable[[CellResult], str] = speed_text
 ) -> Iterator[str]:
     if table.rows:
         yield ""
@@ -68,11 +75,38 @@ def _section(
         yield from _table(table, text_of)
 
 
-def _table(table: ReportTable, text_of: Callable[[CellResult], str] | None = None) -> Iterator[str]:
-    yield f"| {' | '.join(table.headings)} |"
-    yield f"|{'|'.join('-' * (len(heading) + 2) for heading in table.headings)}|"
+def _latencies(record: RunRecord) -> Iterator[str]:
+    results = with_latencies(record)
+    if results:
+        yield ""
+        yield "## Single calls, in microseconds"
+        yield ""
+        yield from _lines_of(
+            ("Service", "Operation", "Pool or variant", *LATENCY_COLUMNS),
+            [
+                [one.service, one.operation, latency_label(one), *latency_figures(one)]
+                for one in results
+            ],
+        )
+
+
+def _table(table: ReportTable, text_of: Callable[[CellResult], str] = speed_text) -> Iterator[str]:
+    is_speed = text_of is speed_text
+    headings = table.headings if is_speed else (*table.labels, *table.columns)
+    rows = []
     for row in table.rows:
-        yield f"| {' | '.join(_escaped(text) for text in row.texts(text_of))} |"
+        *labels, last = row.labels
+        rows.append(
+            [*labels, f"{last}: {row.reason}" if row.reason else last, *row.figures(text_of)]
+        )
+    yield from _lines_of(headings, rows)
+
+
+def _lines_of(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(headings)} |"
+    yield f"|{'|'.join('-' * (len(heading) + 2) for heading in headings)}|"
+    for row in rows:
+        yield f"| {' | '.join(_escaped(text) for text in row)} |"
 
 
 def _escaped(text: str) -> str:

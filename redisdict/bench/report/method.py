@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from redisdict.bench.luck import least_difference
 from redisdict.bench.results import CellResult, CellStatus, RunRecord
 from redisdict.bench.spec import Table
@@ -12,7 +15,7 @@ __all__ = ["method_notes", "reference_name"]
 def method_notes(record: RunRecord) -> list[str]:
     """Paragraphs for the end of a report."""
     notes = [_rounds(record), _counts(record), _noise(record), _placement(record)]
-    notes += [_iteration(record), _left_out(record), _other_tool(record)]
+    notes += [_iteration(record), _latencies(record), _left_out(record), _other_tool(record)]
     notes += [_environment(record), _servers(record)]
     return [note for note in notes if note]
 
@@ -33,7 +36,7 @@ def _rounds(record: RunRecord) -> str:
     rounds = sorted(result.rounds for result in measured)
     spec = record.spec
     return (
-        f"Figures are medians over {rounds[0]} to {rounds[-1]} rounds (preset {record.preset}, seed"
+        f"Figures are medians over {_range(rounds)} rounds (preset {record.preset}, seed"
         f" {spec.get('seed')}). In each round every cell of a group had one block of"
         f" {spec.get('block_operations')} operations, after {spec.get('lead_in_operations')} that"
         " weren't timed, in fresh random order. Ratios are medians of"
@@ -45,11 +48,35 @@ def _rounds(record: RunRecord) -> str:
 def _counts(record: RunRecord) -> str:
     spec = record.spec
     wrapped = "with" if spec.get("is_transaction") else "without"
+    sizes = spec.get("value_bytes")
+    if isinstance(sizes, list):
+        sizes = " or ".join(map(str, sizes))
     return (
-        f"Values of {spec.get('value_bytes')} bytes; one operation is one call, in PIPE one SET of"
+        f"Values of {sizes} bytes; one operation is one call, in PIPE one SET of"
         f" a batch of {spec.get('batch_size')} {wrapped} MULTI/EXEC. Replies were compared with"
         " what had been stored."
     )
+
+
+def _latencies(record: RunRecord) -> str:
+    calls = [one.details.get("latency_calls", 0) for one in _measured(record)]
+    if not any(calls):
+        return ""
+    text = (
+        f"Latencies are those of {_range(sorted(filter(None, calls)))} calls, each timed by itself"
+    )
+    rate = record.spec.get("rate")
+    if rate:
+        text += (
+            f"; SET and GET were called {rate:g} times a second, whether or not the last call had"
+            " ended, and timed from their intended start"
+        )
+    return f"{text}."
+
+
+def _range(ordered: Sequence[int]) -> str:
+    first, last = ordered[0], ordered[-1]
+    return str(first) if first == last else f"{first} to {last}"
 
 
 def _noise(record: RunRecord) -> str:
@@ -140,10 +167,15 @@ def _environment(record: RunRecord) -> str:
 def _servers(record: RunRecord) -> str:
     servers = record.environment.get("servers", {})
     described = [
-        f"{title} is {facts['name']} (persistence {facts['persistence']})"
+        f"{title} is {facts['name']} (persistence {facts['persistence']}{_protocol(facts)})"
         for title, facts in servers.items()
     ]
     return f"Servers: {'; '.join(described)}." if described else ""
+
+
+def _protocol(facts: Mapping[str, Any]) -> str:
+    version = facts.get("resp_version")
+    return f", RESP{version}" if version else ""
 
 
 def _measured(record: RunRecord) -> list[CellResult]:

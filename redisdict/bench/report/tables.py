@@ -11,7 +11,18 @@ from dataclasses import dataclass, replace
 from redisdict.bench.results import CellResult, CellStatus, RunRecord
 from redisdict.bench.spec import POOL_OPERATIONS, Table
 
-__all__ = ["ReportTable", "Row", "concurrency_table", "dict_table", "pool_table", "workload_table"]
+__all__ = [
+    "MISSING",
+    "ReportTable",
+    "Row",
+    "concurrency_table",
+    "dict_service",
+    "dict_table",
+    "pool_table",
+    "ratio_text",
+    "speed_text",
+    "workload_table",
+]
 
 MISSING = "-"
 
@@ -23,25 +34,44 @@ DICT_COLUMNS = ("Set", "Get", "Del", "Iter")
 
 @dataclass(frozen=True)
 class Row:
-    """One line: its labels, and its cells in the order of the columns (None: not measured)."""
+    """One line: its labels, and its cells in the order of the columns (None: not measured).
+
+    `reason` says why a whole row has no figures.
+    """
 
     labels: tuple[str, ...]
     cells: tuple[CellResult | None, ...]
+    reason: str = ""
 
-    def texts(self, text_of: Callable[[CellResult], str] | None = None) -> list[str]:
-        text_of = text_of or speed_text
-        return [*self.labels, *(text_of(cell) if cell else MISSING for cell in self.cells)]
+    def figures(self, text_of: Callable[[CellResult], str]) -> list[str]:
+        return [text_of(cell) if cell else MISSING for cell in self.cells]
 
 
 @dataclass(frozen=True)
 class ReportTable:
-    headings: tuple[str, ...]
+    """Columns of labels, then columns of figures."""
+
+    labels: tuple[str, ...]
+    columns: tuple[str, ...]
     rows: tuple[Row, ...]
 
-    def without_units(self) -> ReportTable:
-        """For showing something else than ops/s in the columns."""
-        names = tuple(heading.removesuffix(UNIT) for heading in self.headings)
-        return ReportTable(names, self.rows)
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """As the report has them, with the unit of its figures."""
+        return (*self.labels, *(f"{column}{UNIT}" for column in self.columns))
+
+    def without_empty_columns(self) -> ReportTable:
+        """Only the operations that somebody wanted to know."""
+        kept = [
+            place
+            for place in range(len(self.columns))
+            if any(row.cells[place] for row in self.rows)
+        ]
+        return ReportTable(
+            self.labels,
+            tuple(self.columns[place] for place in kept),
+            tuple(replace(row, cells=tuple(row.cells[p] for p in kept)) for row in self.rows),
+        )
 
 
 def pool_table(record: RunRecord) -> ReportTable:
@@ -49,7 +79,7 @@ def pool_table(record: RunRecord) -> ReportTable:
     return _table(
         record.of_table(Table.POOLS),
         ("Service", "Mode", "Pool"),
-        lambda one: (one.service, one.mode or MISSING, one.pool or reason_text(one)),
+        lambda one: (one.service, one.mode or MISSING, one.pool or _state(one)),
         POOL_OPERATIONS,
     )
 
@@ -61,23 +91,28 @@ def dict_table(record: RunRecord) -> ReportTable:
     )
 
 
+def dict_service(record: RunRecord) -> str:
+    """The service that the dicts were measured on."""
+    return next((one.service for one in record.of_table(Table.DICT)), "")
+
+
 def concurrency_table(record: RunRecord) -> ReportTable:
     """Pools with many workers, and with fewer and more connections than workers."""
     results = [
-        replace(one, operation=one.operation.upper()) for one in record.of_table(Table.CONCURRENCY)
+        replace(one, operation=f"Dict {one.operation}") if one.variant else one
+        for one in record.of_table(Table.CONCURRENCY)
     ]
     return _table(
         results,
-        ("Service", "Mode", "Workers", "Connections", "Pool", "Through"),
+        ("Service", "Mode", "Workers", "Connections", "Pool"),
         lambda one: (
             one.service,
             one.mode,
             str(one.concurrency),
             str(one.connections),
             one.pool,
-            "PersistentDict" if one.variant else "redis-py",
         ),
-        ("SET", "GET"),
+        ("SET", "GET", "Dict Set", "Dict Get"),
     )
 
 
@@ -85,7 +120,7 @@ def workload_table(record: RunRecord) -> ReportTable:
     """Further workloads, one a row."""
     results = record.of_table(Table.WORKLOADS)
     rows = [Row((one.service, one.mode, one.pool, one.operation), (one,)) for one in results]
-    return ReportTable(("Service", "Mode", "Pool", "Workload", "ops/s"), tuple(rows))
+    return ReportTable(("Service", "Mode", "Pool", "Workload"), ("Speed",), tuple(rows))
 
 
 def speed_text(result: CellResult) -> str:
@@ -103,10 +138,8 @@ def ratio_text(result: CellResult) -> str:
     return str(speed) if speed else MISSING
 
 
-def reason_text(result: CellResult) -> str:
-    """Why a row has no figures."""
-    kind = "not available" if result.status is CellStatus.UNAVAILABLE else "failed"
-    return f"{kind}: {result.reason}"
+def _state(result: CellResult) -> str:
+    return "not available" if result.status is CellStatus.UNAVAILABLE else "failed"
 
 
 def _table(
@@ -119,9 +152,15 @@ def _table(
     for result in results:
         rows.setdefault(labels_of(result), {})[result.operation] = result
     return ReportTable(
-        (*labels, *(f"{operation}{UNIT}" for operation in operations)),
+        labels,
+        tuple(operations),
         tuple(
-            Row(row_labels, tuple(cells.get(operation) for operation in operations))
+            Row(
+                row_labels,
+                tuple(cells.get(operation) for operation in operations),
+                # The row of a whole service has no operation.
+                reason=cells[""].reason if "" in cells else "",
+            )
             for row_labels, cells in rows.items()
         ),
     )
