@@ -17,11 +17,15 @@ SIGNALS = tuple(
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked the run to end; `exit_status` is what a shell expects then."""
+    """A signal asked the run to end; `exit_status` is what a shell expects then.
+
+    `is_told`: the user knows already.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(f"interrupted by {signal.Signals(number).name}")
         self.exit_status = 128 + number
+        self.is_told = False
 
 
 class Interruption:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import redirect_stderr
@@ -14,11 +15,12 @@ from typing import Any
 import pytest
 import redis
 from django.core.management import CommandError, call_command
+from django.db import DatabaseError
 
 from redisdict.bench.errors import WrongReply
 from redisdict.bench.leftovers import LEDGER
-from redisdict.bench.plan import WORKLOADS
 from redisdict.bench.results import CellStatus, RunStatus
+from redisdict.bench.spec import WORKLOADS
 from redisdict.bench.store import find_run, load_record, save_record
 from redisdict.bench.workloads import cells
 from redisdict.bench.workloads.commands import Get
@@ -96,7 +98,9 @@ def test_a_run_measures_prints_and_saves(spec: str) -> None:
     assert {one["kind"] for one in record.comparisons} == {
         "A/A", "layout", "mode", "pool", "service",
     }  # fmt: skip
-    assert record.environment["servers"]["Valkey"]["name"].startswith("Valkey 9")
+    valkey = record.environment["servers"]["Valkey"]
+    assert valkey["name"].startswith("Valkey 9")
+    assert valkey["resp_version"] == 3
     assert "measuring Valkey: pools" in outcome.err
 
 
@@ -206,6 +210,23 @@ def test_a_server_that_can_not_be_reached_is_3_and_the_rest_goes_on(spec: str) -
     assert "127.0.0.1:1" in by_service["Gone"].reason
 
 
+def test_what_neither_the_database_nor_a_file_takes_is_told(
+    spec: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(record: object) -> None:
+        # So that the servers have been able to use it.
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "full"))
+        raise DatabaseError("database is locked")
+
+    monkeypatch.setattr("redisdict.bench.store.save_record", fail)
+    monkeypatch.setattr("redisdict.bench.session.Session._measure", lambda *_: None)
+    outcome = Outcome("--spec", spec, *ONE)
+    assert outcome.status == 3
+    assert "The database could not be written: database is locked" in outcome.err
+    assert "The run is lost but for its report" in outcome.err
+    assert "Method" in outcome.out
+
+
 def test_a_full_disk_is_3_and_the_report_is_printed(spec: str) -> None:
     outcome = Outcome("--spec", spec, "--no-save", *ONE, "--output", "/dev/full")
     assert outcome.status == 3
@@ -255,6 +276,10 @@ def _a_thousand_times_as_fast(one: Any) -> Any:
         ),
         (["--url", "redis://127.0.0.1:1/0"], '"TITLE=redis://HOST:PORT/0" is expected'),
         (["--url", "Far=redis://192.0.2.1/0"], "on another machine"),
+        (
+            ["--service", "valkey", "--operation", "pipe", "--table", "dict"],
+            "Nothing is left to measure: no --table has such an --operation.",
+        ),
         (["--output", "/proc/report"], "--output /proc/report can't be written"),
         (["--resume", "none"], "There is no benchmark run 'none'. `redisbench list`"),
         (["--baseline", "none"], "There is no benchmark run 'none'. `redisbench list`"),
@@ -318,7 +343,10 @@ def test_the_life_of_a_saved_run(spec: str, tmp_path: Path) -> None:
     assert [row[-1] for row in listed] == ["second", "first (baseline)"]
     assert "BlockingConnectionPool" in Outcome("show", "first").out
     compared = Outcome("compare", "baseline", "latest", "--fail-threshold", "99")
-    assert "Valkey SYNC BlockingConnectionPool GET" in compared.out
+    assert re.search(
+        r"SYNC BlockingConnectionPool +GET .* (same|unsure|faster|slower)", compared.out
+    )
+    assert "not comparable: it is the reference" in compared.out
     exported = Outcome("export", "first").out
     path = tmp_path / "run.json"
     assert Outcome("export", "first", "--output", str(path)).out == ""

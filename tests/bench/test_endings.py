@@ -122,11 +122,11 @@ def gets(client: redis.Redis) -> int:
     return calls
 
 
-def exported(database: Path) -> dict[str, object]:
+def exported(database: Path) -> dict[str, Any]:
     process = manage(database, "redisbench", "export", "mine")
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
-    run: dict[str, object] = json.loads(out)["run"]
+    run: dict[str, Any] = json.loads(out)["run"]
     return run
 
 
@@ -152,11 +152,8 @@ def test_a_signal_keeps_what_was_finished_and_leaves_nothing(
     run = exported(database)
     assert run["status"] == "interrupted"
     assert str(run["error"]).startswith("interrupted by")
-    results = run["results"]
-    assert isinstance(results, list)
-    measured = [one for one in results if one["status"] == "measured"]
-    assert len(measured) == 20
-    assert {one["service"] for one in measured} == {"Standard Redis", "Mine"}
+    assert len(run["results"]) == 20
+    assert statuses(run) == {("Standard Redis", "measured"), ("Mine", "measured")}
 
 
 def test_a_second_signal_is_obeyed_at_once_and_cleans_up_too(
@@ -172,7 +169,7 @@ def test_a_second_signal_is_obeyed_at_once_and_cleans_up_too(
         assert own_keys(client) == 0
 
 
-def test_a_server_that_dies_in_the_middle_is_3_and_the_rest_is_kept(
+def test_a_server_that_dies_in_the_middle_is_3_and_the_rest_is_kept_and_completed(
     database: Path, tmp_path: Path, server: ServerProcess
 ) -> None:
     with server.client() as client:
@@ -184,15 +181,29 @@ def test_a_server_that_dies_in_the_middle_is_3_and_the_rest_is_kept(
     assert "Traceback" not in err
     assert "Mine: pools, GET: " in err
     assert "keys of this run may be left on Mine" in err
-    results = exported(database)["results"]
-    assert isinstance(results, list)
-    assert {(one["service"], one["status"]) for one in results} == {
-        ("Standard Redis", "measured"),
-        ("Mine", "failed"),
-    }
+    before = exported(database)
+    assert before["status"] == "partial"
+    assert statuses(before) == {("Standard Redis", "measured"), ("Mine", "failed")}
+    with ServerProcess(find_program("valkey")) as another:
+        err = resume(database, another)
+    assert "measuring Standard Redis" not in err
+    after = exported(database)
+    assert (after["status"], after["identifier"]) == ("finished", before["identifier"])
+    assert statuses(after) == {("Standard Redis", "measured"), ("Mine", "measured")}
 
 
-def test_what_a_killed_run_left_is_cleared_by_the_next(
+def statuses(run: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(one["service"], one["status"]) for one in run["results"]}
+
+
+def resume(database: Path, server: ServerProcess) -> str:
+    process = manage(database, "redisbench", "--resume", "mine", "--url", f"Mine={server.url}")
+    _, err = process.communicate(timeout=40)
+    assert process.returncode == 0, err
+    return err
+
+
+def test_what_a_killed_run_left_is_cleared_when_it_is_completed(
     database: Path, tmp_path: Path, server: ServerProcess
 ) -> None:
     with server.client() as client:
@@ -204,12 +215,20 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(
         assert own_keys(client) > 20
         for pid in started:
             wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), f"the end of {pid}")
-        short = BRIEF.replace("100000", "20")
-        process = benchmark(database, tmp_path, server, short, "--no-save")
-        _, err = process.communicate(timeout=40)
-        assert process.returncode == 0, err
+        before = exported(database)
+        assert before["status"] == "running"
+        assert statuses(before) == {("Standard Redis", "measured")}
+        resume(database, server)
         assert own_keys(client) == 0
         assert client.hlen(LEDGER) == 0
+    after = exported(database)
+    assert after["status"] == "finished"
+    assert statuses(after) == {("Standard Redis", "measured"), ("Mine", "measured")}
+    assert first_results(after) == first_results(before)
+
+
+def first_results(run: dict[str, Any]) -> list[Any]:
+    return [one for one in run["results"] if one["service"] == "Standard Redis"]
 
 
 def test_an_interrupted_run_is_completed(
@@ -222,14 +241,27 @@ def test_an_interrupted_run_is_completed(
         process.communicate(timeout=20)
         assert process.returncode == 130
     before = exported(database)
-    process = manage(database, "redisbench", "--resume", "mine", "--url", f"Mine={server.url}")
-    _, err = process.communicate(timeout=40)
-    assert process.returncode == 0, err
+    resume(database, server)
     after = exported(database)
     assert after["status"] == "finished"
     assert after["identifier"] == before["identifier"]
-    assert isinstance(after["results"], list)
-    assert all(one["status"] == "measured" for one in after["results"])
+    assert statuses(after) == {("Standard Redis", "measured"), ("Mine", "measured")}
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_outside_of_a_run_leaves_nothing_either(
+    database: Path, number: int, status: int
+) -> None:
+    process = manage(database, "redisbench", "selftest", "--seconds", "60", "--busy-neighbour")
+    # The neighbour, three servers, and what watches over each of them.
+    wait_until(lambda: len(children(process.pid)) > 3, "the servers of the self-test")
+    started = children(process.pid)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == status, err
+    assert err == f"interrupted by {signal.Signals(number).name}\n"
+    for pid in started:
+        wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), f"the end of {pid}")
 
 
 def test_a_locked_database_keeps_the_run_in_a_file(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from redisdict.bench.errors import UsageError
 from redisdict.bench.output import check_writable, write_report
+
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 def test_a_new_and_an_old_file_will_do(tmp_path: Path) -> None:
@@ -49,6 +53,27 @@ def test_an_error_in_the_middle_keeps_the_old_file(tmp_path: Path) -> None:
     path.write_text("old")
     with pytest.raises(UnicodeEncodeError):
         write_report(path, "new \ud800")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_that_is_full_in_the_middle_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "report.md"
+    path.write_text("old")
+    # A limit on the size of files has write(2) fail as a full disk does, for this process alone.
+    code = f"""
+import pathlib, resource
+from redisdict.bench.output import write_report
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+try:
+    write_report(pathlib.Path({str(path)!r}), "x" * 100_000)
+except OSError as error:
+    print(error.strerror)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert run.stdout == "File too large\n"
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

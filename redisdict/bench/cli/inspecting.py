@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 from django.core.management.base import OutputWrapper
 
+from redisdict.bench.cli.printing import rows_text
 from redisdict.bench.doctor import diagnose, measure_floor
-from redisdict.bench.selftest import Finding, busy_neighbour, selftest
+from redisdict.bench.selftest import (
+    Finding,
+    SelfTest,
+    busy_neighbour,
+    is_trustworthy,
+    selftest,
+)
 from redisdict.bench.services import discover
+from redisdict.bench.statistics import Ratio
 
 __all__ = ["doctor", "run_selftest", "show_services"]
 
@@ -23,9 +31,11 @@ Options = Mapping[str, Any]
 
 def show_services(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
     """Every service of the report: key, title, source, and address or what is missing."""
-    for service in discover(options["url"], allow_remote=options["allow_remote"]):
-        columns = [service.key, service.title, service.source, service.reason or service.address]
-        stdout.write("\t".join(columns).rstrip() + "\n")
+    services = discover(options["url"], allow_remote=options["allow_remote"])
+    rows = [[one.key, one.title, one.source, one.reason or one.address] for one in services]
+    if stdout.isatty():
+        rows = [[key, title, ": ".join(filter(None, rest))] for key, title, *rest in rows]
+    stdout.write(rows_text(rows, stdout))
     return 0
 
 
@@ -46,39 +56,54 @@ def doctor(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> in
 
 
 def run_selftest(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
-    """Runs on two equal servers, with and without injected delays; 4 when a verdict was wrong."""
-    findings: list[Finding] = []
-    shares: list[float] = []
+    """Runs on two equal servers, with and without injected delays; 4 when not told apart."""
+    runs: list[SelfTest] = []
     with busy_neighbour() if options["busy_neighbour"] else nullcontext():
-        for number in range(options["runs"]):
-            found = selftest(options["seconds"], seed=number + 1)
-            findings += found.findings
-            if found.bare_loop is not None:
-                shares.append(found.bare_loop.value - 1)
-            for finding in found.findings:
-                stdout.write(
-                    f"run {number + 1}\t{finding.operation}\tdelay {finding.delay:.0%}"
-                    f"\tspeed {finding.ratio.value:.3f}"
-                    f" [{finding.ratio.low:.3f}, {finding.ratio.high:.3f}]"
-                    f"\t{finding.verdict}{'' if finding.is_right else ' (WRONG)'}\n"
-                )
-                stdout.flush()
-    stdout.writelines(f"{line}\n" for line in _summary(findings))
-    if shares:
-        stdout.write(f"the harness's own share, median: {statistics.median(shares):.2%}\n")
-    return 0 if all(finding.is_right for finding in findings) else TOO_NOISY
+        for number in range(1, options["runs"] + 1):
+            runs.append(selftest(options["seconds"], seed=number))
+            for line in _run_lines(number, runs[-1]):
+                stdout.write(f"{line}\n")
+            stdout.flush()
+    findings = [finding for run in runs for finding in run.findings]
+    stdout.writelines(f"{line}\n" for line in [*_summary(findings), *_shares(runs)])
+    return 0 if is_trustworthy(findings) else TOO_NOISY
 
 
-def _summary(findings: list[Finding]) -> list[str]:
-    lines = []
+def _run_lines(number: int, run: SelfTest) -> Iterator[str]:
+    for one in run.findings:
+        right = "" if one.is_right else " (WRONG)"
+        delay = f"delay {one.delay:.0%}"
+        yield f"run {number:2} {one.operation} {delay:9} {_ratio(one.ratio)} {one.verdict}{right}"
+    for operation, ratio in run.bare_loops.items():
+        yield f"run {number:2} {operation} bare loop {_ratio(ratio)}"
+
+
+def _ratio(ratio: Ratio) -> str:
+    return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
+
+
+def _summary(findings: Sequence[Finding]) -> Iterator[str]:
+    """What was found, for each delay."""
     for delay in sorted({finding.delay for finding in findings}):
         chosen = [finding for finding in findings if finding.delay == delay]
         right = sum(finding.is_right for finding in chosen)
         errors = sorted(abs(finding.error) for finding in chosen)
         within = sum(error <= 0.01 for error in errors)
         what = f"a delay of {delay:.0%} found" if delay else "no false alarm"
-        lines.append(
+        yield (
             f"{what}: {right} of {len(chosen)}; ratio within 1 % of the truth:"
             f" {within} of {len(chosen)}; worst error {errors[-1]:.2%}"
         )
-    return lines
+
+
+def _shares(runs: Sequence[SelfTest]) -> Iterator[str]:
+    """What the harness adds to an operation, in the middle of all runs."""
+    shares: dict[str, list[float]] = {}
+    for run in runs:
+        for operation, ratio in run.bare_loops.items():
+            shares.setdefault(operation, []).append(ratio.value - 1)
+    for operation, own in shares.items():
+        yield (
+            f"the harness's own share of {operation}, against a bare loop over the same client:"
+            f" {statistics.median(own):+.2%} (runs: {min(own):+.2%} to {max(own):+.2%})"
+        )

@@ -12,13 +12,13 @@ from typing import Any
 from django.core.management.base import OutputWrapper
 
 from redisdict.bench.cli.comparing import comparison_text
+from redisdict.bench.cli.printing import report_text, warnings_text, width_of
 from redisdict.bench.compare import Change, compare, regressions
 from redisdict.bench.errors import UsageError
 from redisdict.bench.interruption import Interrupted, Interruption
 from redisdict.bench.new_run import new_record
 from redisdict.bench.output import check_writable, write_report
 from redisdict.bench.progress import reporter_for
-from redisdict.bench.report import render
 from redisdict.bench.report.exchange import to_json
 from redisdict.bench.results import CellStatus, RunRecord, RunStatus
 from redisdict.bench.selection import choose_services, select
@@ -35,7 +35,6 @@ from redisdict.bench.store import (
     load_record,
     mark_baseline,
 )
-from redisdict.bench.warnings import warning_lines
 from redisdict.bench.watching import WatchedProgress
 
 __all__ = ["ExitStatus", "measure"]
@@ -92,6 +91,7 @@ def measure(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> i
             session.run()
     except Interrupted as error:
         stderr.write(f"{error}: what was finished is kept.\n")
+        error.is_told = True
         _deliver(options, prepared, stdout, stderr)
         raise
     is_delivered = _deliver(options, prepared, stdout, stderr)
@@ -99,8 +99,9 @@ def measure(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> i
         mark_baseline(record)
     changes = compare(prepared.baseline, record) if prepared.baseline else []
     if prepared.baseline:
-        stderr.write(comparison_text(prepared.baseline, record, changes))
-    stderr.writelines(warning_lines(record))
+        stderr.write(comparison_text(prepared.baseline, record, changes, width_of(stderr)))
+    stdout.flush()
+    stderr.write(warnings_text(record, options, stderr))
     if session.has_wrong_reply:
         return ExitStatus.WRONG_REPLY
     if not is_delivered or _has_failure(record, options):
@@ -152,7 +153,10 @@ def _specification(options: Options, resumed: RunRecord | None) -> BenchmarkSpec
         seed=options["seed"],
         placement=options["placement"],
         event_loop=options["event_loop"],
-        value_bytes=options["value_bytes"],
+        value_bytes=tuple(options["value_bytes"]) or None,
+        iteration_items=options["items"],
+        concurrency=tuple(options["concurrency"]) or None,
+        connections=tuple(options["connections"]) or None,
         batch_size=options["batch_size"],
         is_transaction=options["transaction"],
         rate=options["rate"],
@@ -181,7 +185,7 @@ def _deliver(
 ) -> bool:
     """Print or write the report; whether it and the database have got everything."""
     record, output = prepared.record, options["output"]
-    text = render(record, options["format"])
+    text = report_text(record, options, stdout)
     is_delivered = True
     if output is None:
         stdout.write(text)
@@ -193,12 +197,21 @@ def _deliver(
             stdout.write(text)
             is_delivered = False
     if prepared.recorder.failure:
-        rescue = Path(tempfile.gettempdir()) / f"redisbench-{record.identifier}.json"
         stderr.write(f"The database could not be written: {prepared.recorder.failure}\n")
-        rescue.write_text(to_json(record), encoding="utf-8")
-        stderr.write(f"The run is in {rescue}; `redisbench import {rescue}` saves it later.\n")
+        _rescue(record, stderr)
         is_delivered = False
     return is_delivered
+
+
+def _rescue(record: RunRecord, stderr: OutputWrapper) -> None:
+    """Keep the run in a file, since the database doesn't."""
+    path = Path(tempfile.gettempdir()) / f"redisbench-{record.identifier}.json"
+    try:
+        path.write_text(to_json(record), encoding="utf-8")
+    except OSError as error:
+        stderr.write(f"The run is lost but for its report: {path} can't be written: {error}\n")
+    else:
+        stderr.write(f"The run is in {path}; `redisbench import {path}` saves it later.\n")
 
 
 def _has_failure(record: RunRecord, options: Options) -> bool:

@@ -13,7 +13,7 @@ from redisdict.bench.cli import history, inspecting
 from redisdict.bench.cli.arguments import add_arguments
 from redisdict.bench.cli.measuring import ExitStatus, measure
 from redisdict.bench.errors import SameServer, describe
-from redisdict.bench.interruption import Interrupted
+from redisdict.bench.interruption import Interrupted, Interruption
 from redisdict.exceptions import RedisDictError
 
 ACTIONS: Mapping[str | None, Callable[[Mapping[str, Any], OutputWrapper, OutputWrapper], int]] = {
@@ -39,12 +39,16 @@ class Command(BaseCommand):
     def handle(self, *args: str, **options: Any) -> None:
         act = ACTIONS[options["action"]]
         try:
-            status = act(options, self.stdout, self.stderr)
+            # A session listens by itself, to end a block first; all else ends at once.
+            with Interruption().listening():
+                status = act(options, self.stdout, self.stderr)
         except SameServer as error:
             raise CommandError(describe(error), returncode=ExitStatus.WRONG_REPLY) from error
         except RedisDictError as error:
             raise CommandError(describe(error)) from error
         except Interrupted as error:
+            if not error.is_told:
+                self.stderr.write(f"{error}\n")
             sys.exit(error.exit_status)
         if status:
             sys.exit(status)
