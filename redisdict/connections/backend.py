@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import threading
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, cast
@@ -20,9 +21,10 @@ from redisdict.conf import AliasConfig
 from redisdict.connections.async_driver import AsyncDriver
 from redisdict.connections.capabilities import Capabilities
 from redisdict.connections.cluster import Cluster
-from redisdict.connections.cluster_drivers import AsyncClusterDriver, ClusterDriver
 from redisdict.connections.durability import Durability, GuardedDriver
 from redisdict.connections.factory import PoolFactory
+from redisdict.connections.replicas import ReplicaReads, Side
+from redisdict.connections.routing_drivers import AsyncRoutingDriver, RoutingDriver
 from redisdict.connections.sync_driver import SyncDriver
 from redisdict.connections.tracing import AsyncTracedDriver, TracedDriver
 from redisdict.pools.connections import never_ready
@@ -39,33 +41,39 @@ class Backend:
 
     Args:
         config: the checked configuration, from `redisdict.conf.parse_alias()`.
+        to_replicas: whether it leads to the replicas behind the sentinels.
 
     Raises:
         ConfigurationError: from any method, when the location, a pool class or an option of
             the configuration can't be used.
     """
 
-    def __init__(self, config: AliasConfig) -> None:
+    def __init__(self, config: AliasConfig, *, to_replicas: bool = False) -> None:
         self.config = config
-        self.factory = PoolFactory(config)
+        self.factory = PoolFactory(config, to_replicas=to_replicas)
         self._lock = threading.Lock()
         self._pool: redis.ConnectionPool | None = None
         #: `execute()` of the pool for threads, when there is one and it is one of this package's.
         self.execute: Callable[[bytes], Any] = never_ready
-        self._loops: dict[asyncio.AbstractEventLoop, _LoopPool] = {}
+        self._loops: dict[asyncio.AbstractEventLoop, _OfLoop] = {}
         # The loop asked for last, and its pool: most programs have one, and looking it up would be
         # a twentieth of what a command costs.
         self._last_loop_pool: tuple[
             asyncio.AbstractEventLoop | None, redis.asyncio.ConnectionPool | None
         ] = (None, None)
+        self._cluster_client: redis.RedisCluster | None = None
         self.capabilities = Capabilities()
-        self.driver: SyncDriver | ClusterDriver | TracedDriver = SyncDriver(self)
-        self.async_driver: AsyncDriver | AsyncClusterDriver | AsyncTracedDriver = AsyncDriver(self)
+        self.driver: SyncDriver | RoutingDriver | TracedDriver = SyncDriver(self)
+        self.async_driver: AsyncDriver | AsyncRoutingDriver | AsyncTracedDriver = AsyncDriver(self)
         self.cluster: Cluster | None = None
+        self._replicas: Backend | None = None
+        if self.factory.reads_replicas and not to_replicas:
+            alone = dataclasses.replace(config, retry_for=0.0)  # the primary answers if none does
+            self._replicas = Backend(alone, to_replicas=True)
         if self.factory.location.kind == "cluster":
             self.cluster = Cluster(self, Backend)
-            self.driver = ClusterDriver(self.cluster)
-            self.async_driver = AsyncClusterDriver(self.cluster)
+            self.driver = RoutingDriver(self.cluster)
+            self.async_driver = AsyncRoutingDriver(self.cluster)
         tracer = self.factory.make_tracer()
         if tracer is not None:
             self.driver = TracedDriver(self.driver, tracer, config.alias)
@@ -98,19 +106,29 @@ class Backend:
         last_loop, pool = self._last_loop_pool
         if loop is last_loop and pool is not None:
             return pool
+        found: redis.asyncio.ConnectionPool = self._of_loop(loop, self.factory.make_async_pool).held
+        self._last_loop_pool = loop, found
+        return found
+
+    def _make_cluster_client(self) -> tuple[redis.asyncio.RedisCluster, None]:
+        return self.factory.make_async_cluster_client(), None
+
+    def _of_loop(
+        self, loop: asyncio.AbstractEventLoop, make: Callable[[], tuple[Any, Any]]
+    ) -> _OfLoop:
         entry = self._loops.get(loop)
         if entry is None:
-            entry = self._loops[loop] = self._make_loop_pool(loop)
-        self._last_loop_pool = loop, entry.pool
-        return entry.pool
+            entry = self._loops[loop] = self._make_entry(loop, make)
+        return entry
 
-    def _make_loop_pool(self, loop: asyncio.AbstractEventLoop) -> _LoopPool:
+    def _make_entry(
+        self, loop: asyncio.AbstractEventLoop, make: Callable[[], tuple[Any, Any]]
+    ) -> _OfLoop:
         # A pool refers to its loop, so those of loops that were closed without ceremony stay.
         for other in list(self._loops):
             if other.is_closed():
                 self._forget_loop(other)
-        pool, route = self.factory.make_async_pool()
-        entry = _LoopPool(pool, route)
+        entry = _OfLoop(*make())
         entry.close_with_loop(lambda: self._forget_loop(loop))
         return entry
 
@@ -121,18 +139,29 @@ class Backend:
     def client(self) -> redis.Redis:
         """A redis-py client over the pool for threads.
 
-        Of a Cluster it is a `redis.RedisCluster`, which connects at once, with pools of its own.
+        Of a Cluster it is a `redis.RedisCluster`, one in the process, which connects at once and
+        has pools of its own.
         """
         if self.cluster is not None:
-            return cast(redis.Redis, self.factory.make_cluster_client())
+            with self._lock:
+                self._cluster_client = self._cluster_client or self.factory.make_cluster_client()
+                return cast(redis.Redis, self._cluster_client)
         return redis.Redis(connection_pool=self.pool())
 
     def async_client(self) -> redis.asyncio.Redis:
         """A redis-py client over the running event loop's pool.
 
+        Of a Cluster it is a `redis.asyncio.RedisCluster`, one in an event loop, which connects at
+        its first use, has connections of its own, and is closed with the loop.
+
         Raises:
             RuntimeError: no event loop is running.
         """
+        if self.cluster is not None:
+            return cast(
+                redis.asyncio.Redis,
+                self._of_loop(asyncio.get_running_loop(), self._make_cluster_client).held,
+            )
         return redis.asyncio.Redis(connection_pool=self.async_pool())
 
     @property
@@ -142,6 +171,14 @@ class Backend:
         if given is not None:
             return given
         return GROUP_RETRY_FOR_S if self.factory.location.kind in ("sentinel", "cluster") else 0.0
+
+    def drivers_of_dicts(self, guarantee: str | None) -> tuple[Any, Any]:
+        """As `drivers()`, for dicts, which may read from replicas where the alias says so."""
+        if self._replicas is None:
+            return self.drivers(guarantee)
+        primary = Side(*self.drivers(guarantee))
+        router = ReplicaReads(primary, Side(self._replicas.driver, self._replicas.async_driver))
+        return RoutingDriver(router), AsyncRoutingDriver(router)
 
     def drivers(self, guarantee: str | None) -> tuple[Any, Any]:
         """The drivers for threads and for tasks, under which writes have that guarantee."""
@@ -167,31 +204,41 @@ class Backend:
         else:
             self.capabilities.forget()
 
+    @property
+    def _others(self) -> list[Backend]:
+        """The backends that are part of this one: a Cluster's nodes, Sentinel's replicas."""
+        if self.cluster is not None:
+            return self.cluster.nodes
+        return [self._replicas] if self._replicas else []
+
     def close(self) -> None:
         """Close the connections of the pool for threads; the next use opens new ones.
 
         A pool borrowed from django-redis is left alone: it isn't ours.
         """
-        for node in self.cluster.nodes if self.cluster else ():
+        for node in self._others:
             node.close()
+        client, self._cluster_client = self._cluster_client, None
+        if client is not None:
+            client.close()
         pool, self._pool, self.execute = self._pool, None, never_ready
         if pool is not None and not self.factory.is_borrowed:
             pool.disconnect()
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop; the next use opens new ones."""
-        for node in self.cluster.nodes if self.cluster else ():
+        for node in self._others:
             await node.aclose()
         entry = self._loops.get(asyncio.get_running_loop())
         if entry is not None:
             await entry.aclose()
 
 
-class _LoopPool:
-    """A pool for tasks, and what has to be closed with it."""
+class _OfLoop:
+    """What belongs to one event loop: a pool with what has to be closed with it, or a client."""
 
-    def __init__(self, pool: redis.asyncio.ConnectionPool, route: Any) -> None:
-        self.pool = pool
+    def __init__(self, held: Any, route: Any) -> None:
+        self.held = held
         self._route = route
         self._keeper: AsyncGenerator[None] | None = None
 
@@ -200,10 +247,10 @@ class _LoopPool:
             await self._keeper.aclose()
 
     def close_with_loop(self, forget: Callable[[], object]) -> None:
-        """Tie the pool to the end of the running loop, and call `forget` then.
+        """Tie it to the end of the running loop, and call `forget` then.
 
         A loop keeps account of the async generators begun in it, and closes them before it ends
-        (`shutdown_asyncgens`). So one is begun here whose end closes the pool.
+        (`shutdown_asyncgens`). So one is begun here whose end closes it.
         """
         self._keeper = self._keep(forget)
         with contextlib.suppress(StopIteration):  # it has reached its `yield`
@@ -214,6 +261,6 @@ class _LoopPool:
             yield
         finally:
             forget()
-            await self.pool.aclose()
+            await self.held.aclose()
             if self._route is not None:
                 await self._route.aclose()

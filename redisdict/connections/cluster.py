@@ -2,13 +2,14 @@
 
 The router is a generator, as operations are: it yields errands, each a node's backend with what
 that is to run, and is sent the result. So each node has the pools and drivers that a single server
-has. `cluster_drivers` runs the errands.
+has. `routing_drivers` runs the errands.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
@@ -116,8 +117,8 @@ class Cluster:
         place, keys = yield from self._answer_in(slot, own)
         following: int | None = int(place) * SLOTS + slot
         if int(place) == 0:
-            if not self._by_slot:
-                yield from self._learn_slots()
+            if not self._by_slot:  # whatever is answered, the slots are known by then
+                yield from self._answer_in(None, (b"INFO",))
             following = next_node(self._by_slot, slot)
         return [b"%d" % (following or 0), keys]
 
@@ -125,7 +126,8 @@ class Cluster:
         """Each node its part of a batch, all at once; what one refuses is sent again by slots."""
         slots = [slot_of(command) for command in batch.commands]
         if not self._by_slot:
-            yield from self._learn_slots()
+            with suppress(BackendUnavailable, *NOT_NOW):  # it is tried again for each slot
+                yield from self._learn_slots()
         places_by_node: dict[Address | None, list[int]] = {}
         for place, slot in enumerate(slots):
             places_by_node.setdefault(self._by_slot.get(cast(int, slot)), []).append(place)

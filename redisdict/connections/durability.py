@@ -17,9 +17,9 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
-from redisdict.connections.capabilities import Capabilities
+from redisdict.connections.capabilities import Capabilities, server_name
 from redisdict.connections.relaying import relay
 from redisdict.connections.requests import (
     Batch,
@@ -112,13 +112,9 @@ class Durability:
         try:
             yield (b"WAITAOF", 1, 0, 1)
         except ResponseError as error:
-            reason = (
-                "it has no append-only file: start it with --appendonly yes"
-                if "appendonly" in str(error)
-                else 'it has no WAITAOF, which Redis 7.2 and Valkey 8 have; use durable="replicas"'
-            )
             raise ServerUnsupported(
-                f'{self._address} can\'t give durable="aof": {reason}. Nothing was written.'
+                f'{self._address} can\'t give durable="aof": {(yield from _why_not(error))}.'
+                " Nothing was written."
             ) from error
         self._capabilities.has_aof = True
 
@@ -161,6 +157,17 @@ class GuardedDriver:
         if command is not None and command[0] in READS:
             return self._driver.ask(command, operation, *arguments)
         return self.run(operation(*arguments))
+
+
+def _why_not(error: ResponseError) -> Operation[str]:
+    """Why WAITAOF was refused, and what to do."""
+    name = yield from server_name()
+    text = str(error)
+    if "appendonly" in text:
+        return f"{name} has no append-only file there; start it with --appendonly yes"
+    if isinstance(error, NoPermissionError):
+        return f"the user may not call WAITAOF on {name}; grant +waitaof"
+    return f'{name} has no WAITAOF, which Redis 7.2 and Valkey 8 have; use durable="replicas"'
 
 
 def _count_replicas(role: Any) -> int:

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ReadOnlyError
 
-from redisdict.connections.failures import LOST, is_worth_a_retry, may_be_half_done, unavailable
+from redisdict.connections.failures import (
+    LOST,
+    is_worth_a_retry,
+    may_be_half_done,
+    unavailable,
+    was_refused,
+)
 from redisdict.connections.packing import pack
 from redisdict.connections.requests import Batch, Operation
 from redisdict.connections.sync_driver import read_replies
@@ -76,6 +82,7 @@ class _Conversation:
 
     def _once_more(self, failure: Exception) -> Any:
         was_sent = self._is_sent or (self._connection is not None and may_be_half_done(self._batch))
+        was_sent = was_sent and not was_refused(self._batch, failure)
         self.hang_up()
         try:
             if not is_worth_a_retry(self._batch, failure, was_sent=was_sent):

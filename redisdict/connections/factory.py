@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import redis
 import redis.asyncio
 from django.utils.module_loading import import_string
+from redis.asyncio.cluster import ClusterNode as AsyncClusterNode
 from redis.asyncio.connection import (
     Connection as AsyncConnection,
 )
@@ -40,14 +41,23 @@ CONNECTION_CLASSES: Mapping[str, tuple[type[Any], type[Any]]] = {
 POOL_OPTIONS = frozenset({"max_connections", "timeout", "connection_class", "queue_class"})
 
 
+#: Whether dicts may read from replicas.
+READ_FROM_REPLICAS = "read_from_replicas"
+
+
 class PoolFactory:
     """Makes the pools of one alias.
+
+    Args:
+        config: the checked configuration.
+        to_replicas: whether its connections lead to replicas in place of the primary.
 
     Raises:
         ConfigurationError: the location, a pool class or an option can't be used.
     """
 
-    def __init__(self, config: AliasConfig) -> None:
+    def __init__(self, config: AliasConfig, *, to_replicas: bool = False) -> None:
+        self._to_replicas = to_replicas
         self._config = config
         self._where = f'REDISDICT["{config.alias}"]'
         self.is_borrowed = config.cache is not None
@@ -57,6 +67,8 @@ class PoolFactory:
         else:
             assert config.location is not None  # conf has checked it
             self._location = parse_location(config.location, f'{self._where}["LOCATION"]')
+
+        self.reads_replicas = self._take_reads_replicas()
 
     @property
     def location(self) -> Location:
@@ -85,7 +97,7 @@ class PoolFactory:
         pool_class = self._pool_class("POOL_CLASS", redis.ConnectionPool)
         pool: redis.ConnectionPool = self._make(pool_class, is_async=False)
         if self._location.kind == "sentinel":
-            sentinel.route_pool(pool, self._location, self._options)
+            sentinel.route_pool(pool, self._location, self._options, to_replicas=self._to_replicas)
         return pool
 
     def make_async_pool(
@@ -97,16 +109,36 @@ class PoolFactory:
         pool: redis.asyncio.ConnectionPool = self._make(pool_class, is_async=True)
         if self._location.kind != "sentinel":
             return pool, None
-        return pool, sentinel.route_async_pool(pool, self._location, self._options)
+        return pool, sentinel.route_async_pool(
+            pool, self._location, self._options, to_replicas=self._to_replicas
+        )
 
     def make_cluster_client(self) -> redis.RedisCluster:
+        """redis-py's own client for threads, connected."""
         nodes = [ClusterNode(host, port) for host, port in self._location.nodes]
+        client: redis.RedisCluster = self._with_cluster_options(redis.RedisCluster, nodes)
+        return client
+
+    def make_async_cluster_client(self) -> redis.asyncio.RedisCluster:
+        """redis-py's own client for the tasks of one event loop."""
+        nodes = [AsyncClusterNode(host, port) for host, port in self._location.nodes]
+        client_class = redis.asyncio.RedisCluster
+        client: redis.asyncio.RedisCluster = self._with_cluster_options(client_class, nodes)
+        return client
+
+    def _with_cluster_options(self, client_class: Any, nodes: Sequence[Any]) -> Any:
         options = {
             name: value
             for name, value in {**self._options, **self._location.options}.items()
-            if name not in POOL_OPTIONS
+            if name not in POOL_OPTIONS or name == "max_connections"
         }
-        return redis.RedisCluster(startup_nodes=nodes, ssl=self._location.is_tls, **options)
+        try:
+            return client_class(startup_nodes=nodes, ssl=self._location.is_tls, **options)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f'{self._where}["OPTIONS"] can\'t be used for {client_class.__module__}.'
+                f"{client_class.__qualname__}: {error}"
+            ) from error
 
     def make_tracer(self) -> Tracer | None:
         """The function that TRACER names."""
@@ -139,6 +171,19 @@ class PoolFactory:
         """Start the embedded server again if it is gone. Other servers are not ours to start."""
         if self._location.kind == "embedded":
             self._socket_options()
+
+    def _take_reads_replicas(self) -> bool:
+        """The option that is for neither the pools nor their connections."""
+        given = self._options.pop(READ_FROM_REPLICAS, False)
+        where = f'{self._where}["OPTIONS"]["{READ_FROM_REPLICAS}"]'
+        if not isinstance(given, bool):
+            raise ConfigurationError(f"{where} is {given!r}; True or False is expected.")
+        if given and self._location.kind != "sentinel":
+            raise ConfigurationError(
+                f"{where} is True, but {self.address} isn't behind sentinels, which tell where the"
+                " replicas are; leave it out, or give a redis+sentinel:// location."
+            )
+        return given
 
     def _refuse_cluster(self) -> None:
         if self._location.kind == "cluster":

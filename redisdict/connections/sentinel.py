@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import threading
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import redis.asyncio.sentinel
@@ -62,15 +63,21 @@ class AsyncSentinelSSLConnection(
 
 
 class AsyncSentinelRoute:
-    """The way to the primary of one service, for the connections of one async pool."""
+    """The way to the primary of one service, or its replicas, for the connections of one pool."""
 
-    is_master = True
     check_connection = False
 
     def __init__(
-        self, pool: redis.asyncio.ConnectionPool, location: Location, options: Any
+        self,
+        pool: redis.asyncio.ConnectionPool,
+        location: Location,
+        options: Any,
+        *,
+        to_replicas: bool = False,
     ) -> None:
         self._pool = pool
+        self.is_master = not to_replicas
+        self._turn = _random_turn()
         self.service_name = location.service
         self.sentinel = redis.asyncio.sentinel.Sentinel(
             location.nodes,
@@ -89,21 +96,37 @@ class AsyncSentinelRoute:
                 address: tuple[str, int] = await self.sentinel.discover_master(self.service_name)
             except redis.asyncio.sentinel.MasterNotFoundError:
                 raise _no_primary(self.service_name) from None
-        if self._address not in (None, address):
+        if self.is_master and self._address not in (None, address):
             await self._pool.disconnect(inuse_connections=False)
             if isinstance(self._pool, OptimizedAsyncConnectionPool):
                 self._pool.retire_shared()
         self._address = address
         return address
 
+    async def rotate_slaves(self) -> AsyncIterator[tuple[str, int]]:
+        """As `SentinelRoute.rotate_slaves()`."""
+        async with self._asking:
+            replicas = await self.sentinel.discover_slaves(self.service_name)
+            self._turn += 1
+        for replica in _in_turn(replicas, self._turn):
+            yield replica
+        yield await self.get_master_address()
+
     async def aclose(self) -> None:
         await self.sentinel.aclose()
 
 
 class SentinelRoute(redis.sentinel.SentinelConnectionPoolProxy):
-    """The way to the primary of one service, for the connections of one pool for threads."""
+    """The same for the connections of one pool for threads."""
 
-    def __init__(self, pool: redis.ConnectionPool, location: Location, options: Any) -> None:
+    def __init__(
+        self,
+        pool: redis.ConnectionPool,
+        location: Location,
+        options: Any,
+        *,
+        to_replicas: bool = False,
+    ) -> None:
         sentinel = redis.sentinel.Sentinel(
             location.nodes,
             sentinel_kwargs={
@@ -112,7 +135,8 @@ class SentinelRoute(redis.sentinel.SentinelConnectionPoolProxy):
             },
         )
         self._asking = threading.Lock()
-        super().__init__(pool, True, False, location.service, sentinel)  # type: ignore[no-untyped-call]  # redis-py's
+        self._turn = _random_turn()
+        super().__init__(pool, not to_replicas, False, location.service, sentinel)  # type: ignore[no-untyped-call]  # redis-py's
         _routes.add(self)
 
     def get_master_address(self) -> Any:
@@ -122,6 +146,17 @@ class SentinelRoute(redis.sentinel.SentinelConnectionPoolProxy):
                 return super().get_master_address()  # type: ignore[no-untyped-call]  # redis-py's
             except redis.sentinel.MasterNotFoundError:
                 raise _no_primary(self.service_name) from None
+
+    def rotate_slaves(self) -> Iterator[Any]:
+        """The replicas that are up, another one first each time (SENTINEL REPLICAS).
+
+        At last the primary, for when there is none.
+        """
+        with self._asking:
+            replicas = self.sentinel_manager.discover_slaves(self.service_name)
+            self._turn += 1
+        yield from _in_turn(replicas, self._turn)
+        yield self.get_master_address()
 
     def quorum(self) -> int:
         """How many sentinels have to agree that the primary is lost. SENTINEL MASTERS."""
@@ -141,18 +176,39 @@ def connection_class(location: Location, is_async: bool) -> type[Any]:
     return SentinelSSLConnection if location.is_tls else SentinelConnection
 
 
-def route_pool(pool: redis.ConnectionPool, location: Location, options: Mapping[str, Any]) -> None:
-    """Make the connections of `pool` find the primary through the sentinels."""
-    pool.connection_kwargs["connection_pool"] = SentinelRoute(pool, location, options)
+def route_pool(
+    pool: redis.ConnectionPool,
+    location: Location,
+    options: Mapping[str, Any],
+    *,
+    to_replicas: bool = False,
+) -> None:
+    """Make the connections of `pool` find the primary, or a replica, through the sentinels."""
+    route = SentinelRoute(pool, location, options, to_replicas=to_replicas)
+    pool.connection_kwargs["connection_pool"] = route
 
 
 def route_async_pool(
-    pool: redis.asyncio.ConnectionPool, location: Location, options: Mapping[str, Any]
+    pool: redis.asyncio.ConnectionPool,
+    location: Location,
+    options: Mapping[str, Any],
+    *,
+    to_replicas: bool = False,
 ) -> AsyncSentinelRoute:
-    """Make the connections of `pool` find the primary through the sentinels."""
-    route = AsyncSentinelRoute(pool, location, options)
+    """Make the connections of `pool` find the primary, or a replica, through the sentinels."""
+    route = AsyncSentinelRoute(pool, location, options, to_replicas=to_replicas)
     pool.connection_kwargs["connection_pool"] = route
     return route
+
+
+def _random_turn() -> int:
+    """Where a pool begins, so that not all processes begin with one replica."""
+    return random.randrange(1000)  # noqa: S311  # no secret
+
+
+def _in_turn(replicas: Sequence[Any], turn: int) -> Sequence[Any]:
+    first = turn % max(len(replicas), 1)
+    return [*replicas[first:], *replicas[:first]]
 
 
 def _no_primary(service: str) -> redis.sentinel.MasterNotFoundError:

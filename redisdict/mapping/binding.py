@@ -136,7 +136,7 @@ class Binding(Generic[K, V]):
             LockOperations(names, shards),
             config.timeout if self._timeout is None else self._timeout,
         )
-        driver, async_driver = backend.drivers(self._durable or config.durable)
+        driver, async_driver = backend.drivers_of_dicts(self._durable or config.durable)
         self._run, self._ask = driver.run, driver.ask
         self._arun = async_driver.run
         # Only the plain driver has its short way in two halves; others give the reply or raise.

@@ -350,7 +350,7 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
             return template.path, {"path": template.path}
         sentinel_route = getattr(template, "connection_pool", None)
         if sentinel_route is not None:
-            host, port = await sentinel_route.get_master_address()
+            host, port = await _chosen_address(sentinel_route)
         else:
             host, port = template.host, template.port
         arguments: dict[str, Any] = {"host": host, "port": port}
@@ -394,3 +394,13 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
                 raise RedisConnectionError(str(answer)) from answer
             if isinstance(answer, Exception):
                 raise answer
+
+
+async def _chosen_address(route: Any) -> tuple[str, int]:
+    """The primary, or where the route leads to replicas the one whose turn it is."""
+    if not route.is_master:
+        async for address in route.rotate_slaves():
+            replica: tuple[str, int] = address
+            return replica
+    primary: tuple[str, int] = await route.get_master_address()
+    return primary

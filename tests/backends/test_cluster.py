@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import redis.asyncio
 from redis.crc import key_slot
 
 from redisdict import BackendUnavailable, ConfigurationError, PersistentDict
@@ -15,6 +18,7 @@ from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.connections.requests import Batch, Once
 from redisdict.connections.slots import nodes_by_slot, slot_of
+from redisdict.mapping.catalog import find_dicts
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.topologies import ClusterTopology
 from tests.backends.load import Load, under_load
@@ -128,6 +132,119 @@ def test_no_node_is_an_error(alias_for: Callable[..., dict[str, Any]]) -> None:
     assert "secret" not in str(caught.value)
     with pytest.raises(BackendUnavailable):
         asyncio.run(d.aincr("a"))
+
+
+def test_dicts_are_found_on_every_node(backend: Backend) -> None:
+    dicts = [PersistentDict[str, int](f"d{number}", backend) for number in range(20)]
+    for each in dicts:
+        each["a"] = 1
+    found: list[str] = []
+    cursor = b"0"
+    while True:
+        page = backend.driver.run(find_dicts(backend.config.key_prefix, cursor))
+        found += [one.path[0] for one in page.dicts]
+        cursor = page.cursor
+        if cursor == b"0":
+            break
+    assert sorted(found) == sorted(each.name for each in dicts)
+    for each in dicts:
+        each.clear()
+
+
+@pytest.mark.parametrize("hset_enabled", [True, False], ids=["hash", "keys"])
+def test_shards_lie_on_all_nodes(
+    topology: ClusterTopology, backend: Backend, hset_enabled: bool
+) -> None:
+    d: PersistentDict[str, int] = PersistentDict("d", backend, hset_enabled, shards=12)
+    expected = {str(number): number for number in range(3000)}
+    d.set_many(expected)
+    kind = "h" if hset_enabled else "k"
+    nodes = {node_of(topology, key_slot(b"d%%:%d:12" % n)).port: n for n in range(12)}
+    assert len(nodes) == len(topology.primaries)
+    for port in nodes:
+        with next(one for one in topology.members if one.port == port).client() as client:
+            assert list(client.scan_iter(f"{backend.config.key_prefix}:{kind}:*", count=5000))
+    assert d.copy() == expected
+    assert len(d) == 3000
+
+    async def in_tasks() -> None:
+        assert await d.acopy() == expected
+        assert await d.aget_many(expected) == expected
+        await d.aclear()
+        await backend.aclose()
+
+    asyncio.run(in_tasks())
+    assert not d
+
+
+def test_a_lost_node_is_told_and_the_others_have_answered(
+    cluster: ClusterTopology, alias_for: Callable[..., dict[str, Any]]
+) -> None:
+    values = alias_for(cluster.location, OPTIONS=OPTIONS, RETRY_FOR=0.1)
+    backend = Backend(parse_alias("test", values))
+    d: PersistentDict[str, int] = PersistentDict("d", backend, shards=12)
+    items = {str(number): number for number in range(100)}
+    d.set_many(items)
+    hung = node_of(cluster, key_slot(b"d%:0:12"))
+    os.kill(hung.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(BackendUnavailable) as removing:
+            d.delete_many(items)
+        with pytest.raises(BackendUnavailable) as reading:
+            d.get_many(items)
+        with pytest.raises(BackendUnavailable):
+            asyncio.run(d.aget_many(items))
+    finally:
+        os.kill(hung.pid, signal.SIGCONT)
+    assert not reading.value.outcome_unknown
+    assert removing.value.outcome_unknown
+    wait_until_whole(cluster)
+    left = d.get_many(items)
+    assert len(left) < 100
+    assert left.items() <= items.items()
+    for node in backend.cluster.nodes if backend.cluster else ():
+        assert not node.pool()._in_use_connections  # type: ignore[attr-defined]  # redis-py's name
+    d.clear()
+    backend.close()
+
+
+def wait_until_whole(topology: ClusterTopology) -> None:
+    """Wait until every node has all nodes up, after one of them was hung."""
+    deadline = time.monotonic() + 20
+    for node in topology.members:
+        with node.client() as client:
+            while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+
+
+def test_clients_of_redis_py(backend: Backend, key_prefix: str) -> None:
+    client: Any = backend.client()
+    assert type(client) is redis.RedisCluster
+    assert backend.client() is client
+    client.set(key_prefix, b"v")
+
+    async def ask() -> Any:
+        first, second = backend.async_client(), backend.async_client()
+        assert type(first) is redis.asyncio.RedisCluster
+        assert first is second
+        return await first.get(key_prefix)
+
+    assert asyncio.run(ask()) == b"v"
+    assert asyncio.run(ask()) == b"v"  # in another loop it is another one
+    client.delete(key_prefix)
+
+
+def test_an_option_that_cluster_clients_lack_is_named(
+    topology: ClusterTopology, alias_for: Callable[..., dict[str, Any]]
+) -> None:
+    backend = Backend(parse_alias("test", alias_for(topology.location, OPTIONS={"lib_nam": "x"})))
+
+    async def ask() -> None:
+        backend.async_client()
+
+    with pytest.raises(ConfigurationError, match=r"(?s)OPTIONS.*RedisCluster.*lib_nam"):
+        asyncio.run(ask())
 
 
 def test_a_cluster_has_no_single_pool(backend: Backend) -> None:

@@ -105,7 +105,9 @@ def test_a_server_without_an_append_only_file_is_refused_before_the_write(
     valkey_url: str, connect: Callable[..., Backend]
 ) -> None:
     d: PersistentDict[str, int] = PersistentDict("d", connect(valkey_url), durable="aof")
-    with pytest.raises(ServerUnsupported, match=r"start it with --appendonly yes\. Nothing was"):
+    with pytest.raises(
+        ServerUnsupported, match=r"Valkey 9\..* start it with --appendonly yes\. Nothing was"
+    ):
         d["a"] = 1
     assert "a" not in d
 
@@ -114,7 +116,7 @@ def test_a_server_without_waitaof_is_refused_before_the_write(
     redis_url: str, connect: Callable[..., Backend]
 ) -> None:
     d: PersistentDict[str, int] = PersistentDict("d", connect(redis_url), durable="aof")
-    with pytest.raises(ServerUnsupported, match="it has no WAITAOF"):
+    with pytest.raises(ServerUnsupported, match=r"Redis 7\.0\.\d+ has no WAITAOF"):
         d["a"] = 1
     assert "a" not in d
 

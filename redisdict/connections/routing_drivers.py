@@ -1,32 +1,39 @@
-"""The drivers of a Cluster: they run what its router says on the nodes' own drivers."""
+"""The drivers of several servers: they run what a router says on the servers' own drivers."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from redisdict.connections.cluster import Cluster, ask
+from redisdict.connections.cluster import ask
 from redisdict.connections.exchange import exchange
 from redisdict.connections.requests import Batch, Operation
 
 if TYPE_CHECKING:
     from redisdict.connections.backend import Backend
 
-__all__ = ["AsyncClusterDriver", "ClusterDriver"]
+__all__ = ["AsyncRoutingDriver", "RoutingDriver"]
 
 T = TypeVar("T")
 
 
-class ClusterDriver:
-    """Runs operations on a Cluster in the calling thread."""
+class Router(Protocol):
+    """Says which server runs which part of an operation: a Cluster, or a primary with replicas."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    def route(self, operation: Operation[T]) -> Generator[Any, Any, T]:
+        """Yields errands (see `cluster`) and is sent their results."""
+
+
+class RoutingDriver:
+    """Runs operations over a router in the calling thread."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
 
     def run(self, operation: Operation[T]) -> T:
         """As `SyncDriver.run()`."""
-        route = self._cluster.route(operation)
+        route = self._router.route(operation)
         try:
             errand = route.send(None)
             while True:
@@ -49,15 +56,15 @@ class ClusterDriver:
         return self.run(operation(*arguments))
 
 
-class AsyncClusterDriver:
-    """Runs operations on a Cluster in the running event loop."""
+class AsyncRoutingDriver:
+    """Runs operations over a router in the running event loop."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    def __init__(self, router: Router) -> None:
+        self._router = router
 
     async def run(self, operation: Operation[T]) -> T:
         """As `AsyncDriver.run()`."""
-        route = self._cluster.route(operation)
+        route = self._router.route(operation)
         try:
             errand = route.send(None)
             while True:
