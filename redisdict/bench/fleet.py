@@ -86,14 +86,15 @@ class Fleet:
             if not up.pids:
                 stack.enter_context(keys_removed_after(client, self._token, self._keys_left(up)))
             pid = local_pid(up)
+            pids = (pid,) if pid else ()
             probe = PlacementProbe(pid)
             stack.callback(probe.close)
             yield Member(
                 service=service,
                 location=up.location,
                 probe=probe,
-                cpu_ns=cpu_clock(pid),
-                pids=up.pids or ((pid,) if pid else ()),
+                cpu_ns=cpu_clock(up.pids[: up.primary_count] or pids),
+                pids=up.pids or pids,
                 facts=server_facts(up, client),
             )
 

@@ -47,10 +47,16 @@ CROWDED_VARIANTS = {ASYNC: "Async (HSET)", SYNC: "Sync (HSET)"}
 
 @dataclass(frozen=True)
 class PlannedService:
-    """A service that can be measured. `has_own_pool`: as Sentinel has, in the report "Default"."""
+    """A service that can be measured.
+
+    Attributes:
+        has_own_pool: as Sentinel has, in the report "Default".
+        is_cluster: redis-py's client of it has a pool for each node, of redis-py's own class.
+    """
 
     name: str
     has_own_pool: bool = False
+    is_cluster: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,10 +104,12 @@ def plan(spec: BenchmarkSpec, services: Sequence[PlannedService]) -> tuple[Group
         groups += [_pool_group(spec, service, services[0]) for service in services]
     if Table.DICT in spec.tables:
         groups += [_dict_group(spec, services[0]), _iteration_group(spec, services[0])]
-    if Table.CONCURRENCY in spec.tables:
-        groups += _concurrency_groups(spec, services[0])
-    if Table.WORKLOADS in spec.tables:
-        groups.append(_workload_group(spec, services[0]))
+    # What follows compares pools, and speaks of single connections and transactions.
+    alone = next((service for service in services if not service.is_cluster), None)
+    if alone and Table.CONCURRENCY in spec.tables:
+        groups += _concurrency_groups(spec, alone)
+    if alone and Table.WORKLOADS in spec.tables:
+        groups.append(_workload_group(spec, alone))
     return tuple(group for group in groups if group.measured)
 
 
@@ -124,7 +132,9 @@ def _pool_group(spec: BenchmarkSpec, service: PlannedService, reference: Planned
         for operation in operations
     ]
     return _compared(
-        f"{service.name}: pools", cells, [_reference(reference, o) for o in operations]
+        f"{service.name}: pools",
+        cells,
+        [_reference(reference, o) for o in operations],
     )
 
 

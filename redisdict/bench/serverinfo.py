@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -76,11 +76,9 @@ def local_pid(running: RunningService) -> int | None:
     return None
 
 
-def cpu_clock(pid: int | None) -> Callable[[], int | None]:
-    """Reads the nanoseconds of CPU that all threads of a process had so far (Linux)."""
-    paths = (
-        [] if pid is None else [str(path) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
-    )
+def cpu_clock(pids: Iterable[int]) -> Callable[[], int | None]:
+    """Reads the nanoseconds of CPU that all threads of the processes had so far (Linux)."""
+    paths = [str(path) for pid in pids for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
 
     def read() -> int | None:
         total = 0

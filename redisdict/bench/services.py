@@ -29,7 +29,7 @@ from redisdict.servers.programs import (
     find_program,
     find_sentinel_program,
 )
-from redisdict.servers.topologies import SentinelTopology
+from redisdict.servers.topologies import ClusterTopology, SentinelTopology
 
 __all__ = ["RunningService", "Service", "configured_services", "discover", "running"]
 
@@ -77,19 +77,24 @@ class Service:
     def is_available(self) -> bool:
         return not self.reason
 
+    @property
+    def is_cluster(self) -> bool:
+        return self.key == "cluster" or "+cluster://" in (self.location or "")
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunningService:
     """A service that answers. `location` may hold a password, so it stays out of the repr.
 
-    `pids` are the processes started for it, the one that carries out commands first; none for an
-    address that was given.
+    `pids` are the processes started for it, first the `primary_count` that carry out commands; none
+    for an address that was given.
     """
 
     service: Service
     location: str = field(repr=False)
     identity: ServerIdentity
     pids: tuple[int, ...] = ()
+    primary_count: int = 1
 
     @property
     def server_pid(self) -> int | None:
@@ -167,7 +172,13 @@ def running(service: Service) -> Iterator[RunningService]:
                 f"{identity.name}. Name it {TITLES[identity.family]}, or give it a title of its "
                 'own with --url "TITLE=…".'
             )
-        yield RunningService(service=service, location=location, identity=identity, pids=pids)
+        yield RunningService(
+            service=service,
+            location=location,
+            identity=identity,
+            pids=pids,
+            primary_count=len(pids) if service.is_cluster else 1,
+        )
 
 
 def _from_url(text: str, allow_remote: bool) -> Service:
@@ -211,8 +222,6 @@ def _from_settings(kind: Kind, configured: str | None, allow_remote: bool) -> Se
 
 
 def _from_program(kind: Kind) -> Service:
-    if kind.key == "cluster":
-        return _unavailable(kind, "redisbench doesn't measure a Cluster yet.")
     try:
         program = find_program(kind.family) if kind.family else find_sentinel_program()
     except ProgramMissing as error:
@@ -248,6 +257,9 @@ def _start(service: Service, stack: ExitStack) -> tuple[str, tuple[int, ...]]:
     if service.key == "sentinel":
         topology = stack.enter_context(SentinelTopology(service.program))
         return topology.location, tuple(member.pid for member in topology.members)
+    if service.key == "cluster":
+        cluster = stack.enter_context(ClusterTopology(service.program))
+        return cluster.location, tuple(member.pid for member in cluster.members)
     server = stack.enter_context(ServerProcess(service.program))
     return server.url, (server.pid,)
 

@@ -33,7 +33,12 @@ from redisdict.bench.workloads.cells import CellFactory
 __all__ = ["Recorder", "Session"]
 
 #: Services that the report shows with one pool of their own.
-OWN_POOL = ("sentinel",)
+OWN_POOL = ("sentinel", "cluster")
+
+NO_POOL_CLASS = (
+    "redis-py's client of a Cluster has connections of its own for each node, and no pool class;"
+    " it is measured when no --pool is given."
+)
 
 
 class Recorder(Protocol):
@@ -123,6 +128,8 @@ class Session:
         for service in self._services:
             if not service.is_available:
                 self._put_row(service.title, CellStatus.UNAVAILABLE, service.reason)
+            elif service.is_cluster and self._spec.pools:
+                self._put_row(service.title, CellStatus.UNAVAILABLE, NO_POOL_CLASS)
             elif service.title in reasons:
                 self._put_row(service.title, CellStatus.FAILED, reasons[service.title])
             else:
@@ -180,7 +187,8 @@ class Session:
         connections = max(self._spec.concurrency)
         try:
             with fleet.member(service) as member:
-                port = urlsplit(member.location).port
+                # Behind sentinels and in a Cluster there are several addresses.
+                port = None if "," in member.location else urlsplit(member.location).port
                 found = port and redis_benchmark(port, connections, max(self._spec.value_bytes))
         except CELL_ERRORS as error:
             self._reporter.note(f"redis-benchmark on {title}: {describe(error)}")
@@ -298,4 +306,8 @@ def _event_loop(name: str) -> asyncio.Runner:
 
 
 def _planned(service: Service) -> PlannedService:
-    return PlannedService(service.title, has_own_pool=service.key in OWN_POOL)
+    return PlannedService(
+        service.title,
+        has_own_pool=service.key in OWN_POOL or service.is_cluster,
+        is_cluster=service.is_cluster,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from redisdict.bench.plan import PlannedService, plan
-from redisdict.bench.spec import PRESETS, WORKLOADS, Role, Table
+from redisdict.bench.spec import PRESETS, VARIANTS, WORKLOADS, Role, Table
 from redisdict.bench.weights import weight
 
 REDIS = PlannedService("Standard Redis")
@@ -163,6 +163,25 @@ def test_workloads_are_compared_with_the_plain_command() -> None:
     assert compared["SET 10 kB"] == "SET"
     assert compared["MIX 80/20"] == "GET"
     assert compared["PIPE MULTI"] == "PIPE"
+
+
+def test_a_cluster_is_measured_by_its_own_pools_and_never_where_pools_are_compared() -> None:
+    cluster = PlannedService("Redis Cluster", has_own_pool=True, is_cluster=True)
+    everything = replace(PRESETS["standard"], tables=tuple(Table))
+    groups = plan(everything, [cluster])
+    assert {cell.table for group in groups for cell in group.measured} == {Table.POOLS, Table.DICT}
+    assert {(cell.mode, cell.pool) for cell in groups[0].measured} == {
+        ("ASYNC", "Default"), ("SYNC", "Default"),
+    }  # fmt: skip
+    assert {cell.variant for cell in groups[1].measured} == set(VARIANTS)
+    compared = [
+        cell
+        for group in plan(everything, [cluster, REDIS])
+        for cell in group.measured
+        if cell.table in (Table.CONCURRENCY, Table.WORKLOADS)
+    ]
+    assert {cell.service for cell in compared} == {REDIS.name}
+    assert {cell.table for cell in compared} == {Table.CONCURRENCY, Table.WORKLOADS}
 
 
 def test_nothing_to_measure_is_no_group() -> None:

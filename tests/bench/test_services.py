@@ -39,7 +39,7 @@ def test_every_service_has_its_place_and_its_reason() -> None:
 
     assert [service.key for service in services] == REPORT_ORDER
     available = {service.key for service in services if service.is_available}
-    assert available == {"valkey", "sentinel"}
+    assert available == {"valkey", "sentinel", "cluster"}
     for service in services:
         if service.is_available:
             assert service.source.startswith("started for this run from valkey-server 9.")
@@ -173,9 +173,9 @@ def test_a_service_is_what_its_name_says(guarded: ServerProcess) -> None:
 
 
 def test_what_is_not_available_or_not_there_says_so(guarded: ServerProcess) -> None:
-    cluster = one(discover(configured={}), "cluster")
-    with pytest.raises(BackendUnavailable, match="Redis Cluster is not available: "):
-        with running(cluster):
+    missing = one(discover(configured={"dragonfly": "redis://198.51.100.1/0"}), "dragonfly")
+    with pytest.raises(BackendUnavailable, match=r"Dragonfly is not available: .*another machine"):
+        with running(missing):
             pass
     nobody = discover(["Nobody=redis://127.0.0.1:1/0"], configured={})[-1]
     with pytest.raises(BackendUnavailable, match=r"Nobody at redis://127.0.0.1:1/0 .*refused"):
