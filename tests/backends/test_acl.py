@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,10 +11,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from redisdict import BackendUnavailable, PersistentDict
+from redisdict import BackendUnavailable, NotDurable, PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
+from redisdict.connections.requests import Operation
 from redisdict.servers.process import ServerProcess
+from redisdict.servers.topologies import ClusterTopology, SentinelTopology
 from tests.conftest import program_for_tests
 from tests.mapping.test_mapping_protocol import *  # noqa: F403
 from tests.mapping.test_timeouts import (  # noqa: F401
@@ -32,13 +35,30 @@ def documented_rules(user: str, password: str, prefix: str) -> list[str]:
     return [user, *rules.split()]
 
 
-@pytest.fixture(scope="module", params=["redis", "valkey"])
+def documented_addition(purpose: str) -> str:
+    """The one rule that the docs add for a purpose."""
+    [rule] = re.findall(rf"^- {re.escape(purpose)}: `(\+[^`]+)`", DOCS.read_text(), re.MULTILINE)
+    return str(rule)
+
+
+def let_in(server: ServerProcess, *additions: str) -> str:
+    """The location of the server for a user with the documented rights and these."""
+    with server.client() as client:
+        rules = documented_rules("limited", "pass", "test-")
+        client.execute_command("ACL", "SETUSER", *rules, *additions)
+    return f"redis://limited:pass@{urlsplit(server.url).netloc}/0"
+
+
+@pytest.fixture(scope="module", params=["redis", "valkey", "cluster"])
 def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param == "cluster":
+        with ClusterTopology(program_for_tests("valkey")) as topology:
+            for member in topology.members:
+                let_in(member, documented_addition("a Cluster"))
+            yield topology.location.replace("://", "://limited:pass@")
+        return
     with ServerProcess(program_for_tests(request.param)) as server:
-        with server.client() as client:
-            rules = documented_rules("limited", "pass", "test-")
-            client.execute_command("ACL", "SETUSER", *rules)
-        yield f"redis://limited:pass@{urlsplit(server.url).netloc}/0"
+        yield let_in(server)
 
 
 def test_other_keys_and_commands_are_forbidden(
@@ -48,8 +68,37 @@ def test_other_keys_and_commands_are_forbidden(
     with pytest.raises(Exception, match=r"(?i)no permissions to access"):
         PersistentDict("d", backend)["a"] = 1
     with pytest.raises(Exception, match=r"(?i)no permissions to run"):
-        backend.client().flushall()
+        backend.driver.run(one_command(b"KEYS", b"*"))
     backend.close()
+
+
+def one_command(*words: bytes) -> Operation[Any]:
+    return (yield words)
+
+
+@pytest.mark.parametrize("hset_enabled", [True, False], ids=["hash", "keys"])
+def test_dicts_in_shards_need_no_other_rights(
+    server_url: str, alias_for: Callable[..., dict[str, Any]], hset_enabled: bool
+) -> None:
+    backend = Backend(parse_alias("test", alias_for(server_url)))
+    d: PersistentDict[str, int] = PersistentDict("d", backend, hset_enabled, shards=4)
+    d.set_many({"a": 1, "b": 2}, timeout=60)
+    assert (len(d), d.pop("a"), d.copy()) == (2, 1, {"b": 2})
+    with d.lock():
+        d.clear()
+    backend.close()
+
+
+def test_durable_writes(alias_for: Callable[..., dict[str, Any]]) -> None:
+    with ServerProcess(program_for_tests("valkey"), arguments=["--appendonly", "yes"]) as server:
+        backend = Backend(parse_alias("test", alias_for(let_in(server))))
+        PersistentDict("d", backend, durable="aof")["a"] = 1
+        with pytest.raises(NotDurable, match=r"(?i)no permissions"):
+            PersistentDict("d", backend, durable="replicas")["a"] = 1
+        let_in(server, documented_addition('`durable="replicas"`'))
+        with pytest.raises(NotDurable, match="no replica had it"):
+            PersistentDict("d", backend, durable="replicas")["a"] = 1
+        backend.close()
 
 
 def test_a_wrong_password_is_an_error_without_it(
@@ -59,3 +108,28 @@ def test_a_wrong_password_is_an_error_without_it(
     with pytest.raises(BackendUnavailable, match=r"(?i)invalid username-password") as caught:
         PersistentDict("d", backend)["a"] = 1
     assert "wr0ng" not in str(caught.value)
+
+
+@pytest.mark.parametrize("reads_replicas", [False, True], ids=["primary", "replicas"])
+def test_sentinels_with_a_user_of_their_own(
+    sentinel: SentinelTopology, alias_for: Callable[..., dict[str, Any]], reads_replicas: bool
+) -> None:
+    [[rules, addition]] = re.findall(
+        r"^A user of the sentinels needs `(.+?)`, and with `read_from_replicas` also `(.+?)`",
+        DOCS.read_text(),
+        re.MULTILINE,
+    )
+    user = f"watcher-{reads_replicas}"
+    for member in sentinel.sentinels:
+        with member.client() as client:
+            words = (*rules.split(), *([addition] if reads_replicas else []))
+            client.execute_command("ACL", "SETUSER", user, "on", ">pass", *words)
+    location = f"{sentinel.location}?sentinel_username={user}&sentinel_password=pass"
+    options = {"OPTIONS": {"read_from_replicas": True}} if reads_replicas else {}
+    backend = Backend(parse_alias("test", alias_for(location, **options)))
+    d: PersistentDict[str, int] = PersistentDict("d", backend, durable="replicas")
+    d["a"] = 1
+    assert d["a"] == 1
+    assert asyncio.run(d.agetitem("a")) == 1
+    d.clear()
+    backend.close()

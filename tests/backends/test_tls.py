@@ -1,9 +1,10 @@
-"""TLS with an authority of the tests' own: alone and behind Sentinel."""
+"""TLS with an authority of the tests' own: alone, behind Sentinel and in a Cluster."""
 
 from __future__ import annotations
 
 import asyncio
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -37,10 +38,14 @@ def make_certificates(directory: Path) -> Certificates:
     authority, authority_key = directory / "ca.crt", directory / "ca.key"
     request, certificate, key = (directory / f"server.{kind}" for kind in ("csr", "crt", "key"))
     names = directory / "names"
-    names.write_text("subjectAltName=IP:127.0.0.1\n")
+    # What Python 3.13 and later want to see of an authority and of what it has signed.
+    usage = "keyUsage=critical,keyCertSign,cRLSign"
+    names.write_text(
+        "subjectAltName=IP:127.0.0.1\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+    )
     curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl("req", "-x509", *curve, "-days", "2", "-subj", "/CN=Tests", "-keyout", authority_key,
-            "-out", authority)  # fmt: skip
+    openssl("req", "-x509", *curve, "-days", "2", "-subj", "/CN=Tests", "-addext", usage,
+            "-keyout", authority_key, "-out", authority)  # fmt: skip
     openssl("req", *curve, "-subj", "/CN=server", "-keyout", key, "-out", request)
     openssl("x509", "-req", "-in", request, "-CA", authority, "-CAkey", authority_key,
             "-CAcreateserial", "-days", "2", "-extfile", names, "-out", certificate)  # fmt: skip
@@ -115,6 +120,81 @@ def test_a_wrong_certificate_is_refused(
         with pytest.raises(BackendUnavailable, match=r"(?i)certificate verify failed") as caught:
             call()
         assert "secret" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def tls_cluster(tls_flags: list[str]) -> Iterator[str]:
+    """The location of a Cluster of two, whose nodes send clients to one another's TLS ports."""
+    ports = [free_port(), free_port()]
+    with ExitStack() as stack:
+        nodes = [
+            stack.enter_context(
+                ServerProcess(
+                    program_for_tests("redis"),
+                    arguments=[
+                        *(*tls_flags, "--tls-port", str(port)),
+                        *("--cluster-enabled", "yes", "--tls-cluster", "yes"),
+                    ],
+                )
+            )
+            for port in ports
+        ]
+        clients = [stack.enter_context(node.client()) for node in nodes]
+        clients[0].execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
+        clients[1].execute_command("CLUSTER", "SET-CONFIG-EPOCH", 2)
+        clients[1].execute_command("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
+        clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", ports[1])
+        deadline = time.monotonic() + 20
+        for client in clients:
+            while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        yield f"rediss+cluster://127.0.0.1:{ports[0]}"
+
+
+def test_a_cluster_by_tls(
+    tls_cluster: str, certificates: Certificates, alias_for: Callable[..., dict[str, Any]]
+) -> None:
+    options = {"ssl_ca_certs": str(certificates.authority)}
+    backend = Backend(parse_alias("test", alias_for(tls_cluster, OPTIONS=options)))
+    d: PersistentDict[str, int] = PersistentDict("d", backend, shards=8)
+    expected = {str(number): number for number in range(100)}
+    d.set_many(expected)
+    assert asyncio.run(d.acopy()) == expected
+    assert len({node.address for node in backend.cluster.nodes if backend.cluster}) >= 2
+    assert all(node.address.startswith("rediss://") for node in backend.cluster.nodes)
+    client: Any = backend.client()
+    client.set("k", "v")
+    assert asyncio.run(_get(backend, "k")) == b"v"
+    backend.close()
+    assert both_colours(Backend(parse_alias("test", alias_for(tls_cluster, OPTIONS=options))))
+
+
+async def _get(backend: Backend, key: str) -> Any:
+    return await backend.async_client().get(key)
+
+
+@pytest.mark.parametrize("kind", ["cluster", "sentinel"])
+def test_a_wrong_certificate_of_a_group_is_refused(
+    kind: str,
+    tls_cluster: str,
+    tls_port: int,
+    tmp_path: Path,
+    alias_for: Callable[..., dict[str, Any]],
+) -> None:
+    location = (
+        tls_cluster if kind == "cluster" else f"rediss+sentinel://127.0.0.1:{tls_port}/mymaster"
+    )
+    options = {"ssl_ca_certs": str(make_certificates(tmp_path).authority)}
+    backend = Backend(parse_alias("test", alias_for(location, OPTIONS=options, RETRY_FOR=0.1)))
+    d: PersistentDict[str, int] = PersistentDict("d", backend)
+    calls: list[Callable[[], Any]] = [lambda: d["a"], lambda: asyncio.run(d.agetitem("a"))]
+    # A sentinel that can't be asked is passed over, whatever the reason is.
+    why = "certificate verify failed" if kind == "cluster" else "none of the sentinels that answer"
+    for call in calls:
+        with pytest.raises(BackendUnavailable, match=f"(?i){why}"):
+            call()
+    backend.close()
 
 
 def test_sentinels_and_servers_by_tls_with_credentials_of_their_own(

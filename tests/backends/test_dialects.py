@@ -1,0 +1,136 @@
+"""What Dragonfly does otherwise, where there is none: the rules it has, kept on other servers.
+
+It refuses scripts that touch a key they haven't declared, and closes the connection at more than
+65,536 arguments. Its replies here are recorded ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from redis.exceptions import ResponseError
+
+from redisdict import PersistentDict, ServerUnsupported
+from redisdict.connections.backend import Backend
+from redisdict.connections.capabilities import Capabilities
+from redisdict.connections.durability import Durability
+from redisdict.connections.requests import Argument, Batch, Call, Once, Operation
+from redisdict.mapping.hash_layout import HashLayout
+from redisdict.mapping.names import Names
+from redisdict.mapping.scripts import Script
+from tests.mapping.conftest import backend, face, hset_enabled, make, mapping, runner
+from tests.mapping.feeding import feed
+from tests.mapping.test_mapping_protocol import *  # noqa: F403
+from tests.mapping.test_timeouts import *  # noqa: F403
+
+__all__ = ["backend", "face", "hset_enabled", "make", "mapping", "runner", "server_url"]
+
+MOST_ARGUMENTS = 65_536
+
+#: Comes before the text of a script, which then sees `redis.call` as this.
+GUARD = b"""
+local real, declared = redis, {}
+for _, key in ipairs(KEYS) do declared[key] = true end
+local key_counts = {TIME = 0, RENAME = 2, DEL = -1, EXISTS = -1, MGET = -1, UNLINK = -1}
+local redis = setmetatable({call = function(name, ...)
+  local arguments = {...}
+  local count = key_counts[name] or 1
+  for position = 1, count == -1 and #arguments or count do
+    if not declared[arguments[position]] then
+      error('script tried accessing undeclared key')
+    end
+  end
+  return real.call(name, ...)
+end}, {__index = real})
+"""
+
+
+@pytest.fixture(scope="module")
+def server_url(redis_url: str) -> str:
+    return redis_url
+
+
+@pytest.fixture(autouse=True)
+def guarded_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every script of this module's tests may touch the keys that it declares, and no other."""
+
+    def call(
+        self: Script, keys: Any, *arguments: Argument, is_repeatable: bool = True
+    ) -> Operation[Any]:
+        kind = tuple if is_repeatable else Once
+        return (yield kind((b"EVAL", GUARD + self.text, len(keys), *keys, *arguments)))
+
+    monkeypatch.setattr(Script, "call", call)
+
+
+def test_the_guard_sees_an_undeclared_key(backend: Backend) -> None:
+    script = Script("compare_and_delete")
+    script.text = b"return redis.call('GET', KEYS[1] .. 'x')"
+    with pytest.raises(ResponseError, match="script tried accessing undeclared key"):
+        backend.driver.run(script.call([b"a"]))
+
+
+def test_no_command_has_too_many_arguments(
+    backend: Backend, make: Callable[..., PersistentDict[str, int]]
+) -> None:
+    longest = 0
+
+    def watched(operation: Operation[Any]) -> Operation[Any]:
+        nonlocal longest
+        answer: Any = None
+        try:
+            while True:
+                request = operation.send(answer)
+                commands = request.commands if isinstance(request, Batch) else [request]
+                commands = [one for one in commands if not isinstance(one, Call)]
+                longest = max([longest, *map(len, commands)])
+                answer = yield request
+        except StopIteration as stop:
+            return stop.value
+
+    items = {str(number): number for number in range(40_000)}
+    mapping, other = make(), make("other")
+    for begin in (
+        lambda: mapping._operations.set_many(items),
+        lambda: mapping._operations.get_many(items),
+        lambda: mapping._operations.clone_to(
+            other._operations, lambda part: backend.driver.run(watched(part))
+        ),
+        lambda: mapping._operations.set_many(items, 60),
+        lambda: mapping._operations.get_many(items),
+        lambda: mapping._operations.expire(50),
+        lambda: mapping._operations.delete_many(items),
+        other._operations.clear,
+    ):
+        backend.driver.run(watched(begin()))
+    assert 1000 < longest < MOST_ARGUMENTS
+    assert not mapping
+    assert not other
+
+
+def test_a_missing_command_is_done_without() -> None:
+    layout = HashLayout(Names("p", ("d",)), Capabilities())
+    asked, value = feed(layout.pop(b"f"), ResponseError("unknown command `HGETDEL`"), b"v")
+    assert [request[0] for request in asked] == [b"HGETDEL", b"EVAL"]
+    assert value == b"v"
+    assert feed(layout.pop(b"f"), b"v")[0][0][0] == b"EVAL"  # it isn't asked again
+
+
+def test_what_it_cannot_do_names_it() -> None:
+    durability = Durability("aof", "redis://h:6379/0", Capabilities(), 5)
+    operation = HashLayout(Names("p", ("d",)), Capabilities()).set(b"f", b"v", None)
+    info = b"# Server\r\nredis_version:7.4.0\r\ndragonfly_version:df-v1.40.1\r\n"
+    with pytest.raises(ServerUnsupported, match=r"Dragonfly 1\.40\.1 has no WAITAOF, .* Nothing"):
+        feed(durability.guard(operation), ResponseError("unknown command `WAITAOF`"), info)
+
+
+def test_its_replicas_are_waited_for() -> None:
+    durability = Durability("replicas", "redis://h:6379/0", Capabilities(), 5)
+    operation = HashLayout(Names("p", ("d",)), Capabilities()).set(b"f", b"v", None)
+    role = [b"master", [[b"127.0.0.1", b"7001"], [b"127.0.0.1", b"7002"]]]
+    asked, _ = feed(durability.guard(operation), ([0], (role, 2)))
+    wait = asked[0].wait
+    assert wait.command == (b"ROLE",)
+    assert wait.then(role)[:2] == (b"WAIT", 2)
