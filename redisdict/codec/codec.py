@@ -46,7 +46,7 @@ _FIRST_FORMAT_BYTE: Final = bytes([FIRST_FORMAT_BYTE])
 _PLAIN_MSGPACK: Final = format_byte(MSGPACK, UNCOMPRESSED)
 
 # For many values at once: what C calls for each of them, without a step of Python in between.
-_FIRST_BYTE: Final = itemgetter(slice(1))
+_FIRST_BYTE: Final = itemgetter(0)
 _AFTER_FIRST_BYTE: Final = itemgetter(slice(1, None))
 _BODY: Final = itemgetter(slice(1, -CHECKSUM_LENGTH))
 _PACK_CHECKSUM: Final = Struct("<I").pack
@@ -143,10 +143,10 @@ class Codec:
 
     def decode_many(self, stored: Sequence[bytes]) -> list[Any]:
         """Return the value of each of these, as `decode()` would; faster for many."""
-        first_bytes = set(map(_FIRST_BYTE, stored))
-        if first_bytes == {UNSEALED_BYTES}:
+        first_bytes = set(map(_FIRST_BYTE, stored)) if all(stored) else set()
+        if first_bytes == {UNSEALED_BYTES[0]}:
             return list(map(_AFTER_FIRST_BYTE, stored))
-        if first_bytes == {_PLAIN_MSGPACK} and set(map(crc32, stored)) == {CHECKSUM_RESIDUE}:
+        if first_bytes == {_PLAIN_MSGPACK[0]} and set(map(crc32, stored)) == {CHECKSUM_RESIDUE}:
             return messagepack.loads_many(list(map(_BODY, stored)))
         return list(map(self.decode, stored))
 

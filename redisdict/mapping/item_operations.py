@@ -45,6 +45,7 @@ class ItemOperations(Generic[K, V]):
         self.codec = codec
         self.locks = locks
         self._encode_key = keys.encode
+        self._encode_plain_key = keys.encode_plain
         self._decode_key = keys.decode
         self._encode = codec.encode
         self._decode = codec.decode
@@ -55,17 +56,26 @@ class ItemOperations(Generic[K, V]):
     # handed on: the reply, or what can be awaited for it.
 
     def ask_get(self, ask: Any, key: K) -> Any:
-        field = self._encode_key(key)
+        try:
+            field = self._encode_plain_key(key)
+        except (TypeError, UnicodeEncodeError):
+            field = self._encode_key(key)
         layout = self.layout
         return ask(layout.get_command(field), layout.get, field)
 
     def ask_contains(self, ask: Any, key: K) -> Any:
-        field = self._encode_key(key)
+        try:
+            field = self._encode_plain_key(key)
+        except (TypeError, UnicodeEncodeError):
+            field = self._encode_key(key)
         layout = self.layout
         return ask(layout.contains_command(field), layout.contains, field)
 
     def ask_set(self, ask: Any, key: K, value: V, timeout: Timeout = DEFAULT) -> Any:
-        field = self._encode_key(key)
+        try:
+            field = self._encode_plain_key(key)
+        except (TypeError, UnicodeEncodeError):
+            field = self._encode_key(key)
         stored = self._encode(value)
         layout = self.layout
         timeout_ms = (
@@ -78,7 +88,10 @@ class ItemOperations(Generic[K, V]):
         return ask(None, layout.set, field, stored, timeout_ms)
 
     def ask_delete(self, ask: Any, key: K) -> Any:
-        field = self._encode_key(key)
+        try:
+            field = self._encode_plain_key(key)
+        except (TypeError, UnicodeEncodeError):
+            field = self._encode_key(key)
         layout = self.layout
         return ask(layout.delete_command(field), layout.delete, [field])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, MutableMapping
+from itertools import chain
 from typing import Any, Generic, Self, TypeVar, cast, overload
 
 from redisdict.mapping import views
@@ -164,8 +165,11 @@ class SyncMapping(Binding[K, V], MutableMapping[K, V], Generic[K, V]):
         return dict(self._walk(self._operations.scan_items()))
 
     def _walk(self, scan: Scan[T]) -> Iterator[T]:
+        return chain.from_iterable(self._pages(scan))
+
+    def _pages(self, scan: Scan[T]) -> Iterator[Iterable[T]]:
         while not scan.is_over:
-            yield from self._run(scan.next_page())
+            yield self._run(scan.next_page())
 
 
 def as_dict(other: Any = (), /, **more: Any) -> Mapping[Any, Any]:

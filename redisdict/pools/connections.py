@@ -75,7 +75,10 @@ class QuickExchange(redis.connection.AbstractConnection):
         The connection is closed when there may be a reply that wasn't read.
         """
         sock = self._sock
-        reader: Any = getattr(self._parser, "_reader", None)
+        try:
+            reader = self._parser._reader
+        except AttributeError:  # another parser, or never connected
+            return NOT_READY
         if reader is not self._known_reader and not self._knows(reader):
             return NOT_READY
         reply = no_reply = self._no_reply
@@ -100,9 +103,16 @@ class QuickExchange(redis.connection.AbstractConnection):
             return reply
         return self._checked(reply)
 
+    def mark_for_reconnect(self) -> None:
+        """Have the pool connect anew when it is checked in; until then there is no short way."""
+        self._known_reader = NOT_READY
+        super().mark_for_reconnect()  # type: ignore[no-untyped-call]  # redis-py's
+
     def _knows(self, reader: Any) -> bool:
         """Look at a reader that wasn't met before; whether it can be used."""
         if self._sock is None or type(reader) is not hiredis.Reader or self.health_check_interval:
+            return False
+        if self.should_reconnect():  # type: ignore[no-untyped-call]  # redis-py's
             return False
         if reader.has_data():
             return False  # redis-py will find out what it is

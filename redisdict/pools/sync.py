@@ -103,21 +103,19 @@ class ConnectionPool(redis.ConnectionPool):
             connection = self._available_connections.pop()
         except IndexError:
             return NOT_READY
-        if not self._is_quick or monotonic() - connection.returned_at >= IDLE_POLL_AFTER_S:
+        now = monotonic()
+        if not self._is_quick or now - connection.returned_at >= IDLE_POLL_AFTER_S:
             self._put_back(connection)
             return NOT_READY
         self._in_use_connections.add(connection)
         try:
             return connection.exchange(packed)
-        finally:
-            if connection.should_reconnect():
-                self.release(connection)
-            else:  # the rest of it, without the call
-                self._in_use_connections.discard(connection)
-                connection.returned_at = monotonic()
-                self._available_connections.append(connection)
-                if self._waiting:
-                    self._wake()
+        finally:  # what release() does, but for what a connection that is ready doesn't need
+            self._in_use_connections.discard(connection)
+            connection.returned_at = now
+            self._available_connections.append(connection)
+            if self._waiting:
+                self._wake()
 
     def get_connection(self, command_name: object = None, *keys: object, **options: object) -> Any:
         """Check a connected connection out.

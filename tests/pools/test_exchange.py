@@ -201,6 +201,10 @@ def test_an_interrupt_in_mid_reply_closes_the_connection(
 
 def test_it_steps_aside(pools: Callable[..., ConnectionPool], redis_url: str) -> None:
     """Where more than one plain exchange is needed, redis-py's methods do it."""
+    unreachable = pools("redis://127.0.0.1:1/0")
+    with pytest.raises(RedisConnectionError):
+        unreachable.get_connection()
+    assert unreachable.execute(PING) is NOT_READY
     assert pools(redis_url).execute(PING) is NOT_READY  # no connection is there yet
     for options in (
         {"health_check_interval": 10},
@@ -242,8 +246,10 @@ def test_one_marked_for_reconnection_is_reconnected(
     pool = pools(redis_url)
     redis.Redis(connection_pool=pool).ping()
     [connection] = pool._available_connections
-    connection.mark_for_reconnect()
     assert pool.execute(PING) == b"PONG"
+    connection.mark_for_reconnect()
+    assert pool.execute(PING) is NOT_READY
+    pool.release(pool.get_connection())
     assert not connection.is_connected
 
 
