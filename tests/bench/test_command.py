@@ -84,9 +84,9 @@ def test_a_run_measures_prints_and_saves(spec: str) -> None:
     assert record.status is RunStatus.FINISHED
     assert record.finished_at is not None
     measured = [one for one in record.results if one.status is CellStatus.MEASURED]
-    # Two services with five pools, Sentinel with two; four operations each. Four dicts, five
-    # operations.
-    assert len(measured) == (5 + 5 + 2) * 4 + 4 * 5
+    # Two services with five pools, Sentinel and Cluster with two; four operations each. Four dicts,
+    # five operations.
+    assert len(measured) == (5 + 5 + 2 + 2) * 4 + 4 * 5
     for one in measured:
         assert one.ops_per_second
         assert one.p50_us
