@@ -16,7 +16,10 @@ from redisdict.servers.programs import find_program
 from tests.modelcache.postgres import PostgresCluster
 
 #: The caches under test; they can't be imported before Django is set up.
-NAMES = ("modeldict", "no_barriers", "post_save", "cacheops")
+NAMES = ("modeldict", "no_barriers", "post_save", "memoize", "cacheops", "cachalot")
+
+#: Those that have to be among the installed apps.
+APPS = ("cacheops", "cachalot")
 
 
 def main() -> int:
@@ -70,7 +73,7 @@ def set_up_django(arguments: argparse.Namespace, server: str, database: dict[str
         "server": server,
         "database": database,
         "isolation": arguments.isolation if arguments.database == "postgres" else "",
-        "apps": ["cacheops"] if arguments.cache == "cacheops" else [],
+        "apps": [arguments.cache] if arguments.cache in APPS else [],
     }
     os.environ["REDISDICT_STRESS"] = json.dumps(given)
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.stress.modelcache.settings"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from django.core.cache import cache
@@ -18,6 +19,13 @@ from tests.stress.modelcache.models import Row, code_of
 
 #: The share of the reads of several rows that go by another field than the primary key.
 BY_CODE = 0.2
+
+#: Seconds that the other caches keep a row.
+TIMEOUT_S = 900
+
+
+def load(pk: int) -> Row | None:
+    return Row.objects.filter(pk=pk).first()
 
 
 class Cache:
@@ -76,19 +84,41 @@ class HandWrittenCache(Cache):
         post_delete.connect(self._on_signal, sender=Row)
 
     def get(self, pk: int) -> Row | None:
-        row: Row | None = cache.get(f"row:{pk}")
-        if row is None:
-            row = Row.objects.filter(pk=pk).first()
-            if row is not None:
-                cache.set(f"row:{pk}", row, 900)
-        return row
+        return cache.get_or_set(f"row:{pk}", lambda: load(pk), TIMEOUT_S)
+
+    def forget(self, pk: int) -> None:
+        cache.delete(f"row:{pk}")
 
     def changed(self, pks: Iterable[int]) -> None:
-        keys = [f"row:{pk}" for pk in pks]
-        transaction.on_commit(lambda: cache.delete_many(keys))
+        for pk in pks:
+            transaction.on_commit(partial(self.forget, pk))
 
     def _on_signal(self, instance: Row, **_: Any) -> None:
         self.changed([instance.pk])
+
+
+class MemoizeCache(HandWrittenCache):
+    """cache-memoize, with the invalidation that its documentation shows, after the commit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from cache_memoize import cache_memoize
+
+        self.remembered = cache_memoize(TIMEOUT_S)(load)
+
+    def get(self, pk: int) -> Row | None:
+        row: Row | None = self.remembered(pk)
+        return row
+
+    def forget(self, pk: int) -> None:
+        self.remembered.invalidate(pk)
+
+
+class CachalotCache(Cache):
+    """django-cachalot, which stands in for the ORM and notices all of its changes."""
+
+    def get(self, pk: int) -> Row | None:
+        return load(pk)
 
 
 class CacheopsCache(Cache):
@@ -109,5 +139,7 @@ CACHES: dict[str, Callable[[], Cache]] = {
     "modeldict": OurCache,
     "no_barriers": OurCacheWithoutBarriers,
     "post_save": HandWrittenCache,
+    "memoize": MemoizeCache,
+    "cachalot": CachalotCache,
     "cacheops": CacheopsCache,
 }

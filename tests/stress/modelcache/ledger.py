@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Sequence
 from multiprocessing.sharedctypes import RawArray
 
-from tests.stress.modelcache.models import Deletion, Row
+from django.db import connection
 
 
 def state_of(version: int, *, is_deleted: bool = False) -> int:
@@ -45,15 +45,21 @@ class Ledger:
 
 
 def in_database(pk: int) -> int:
-    """The newest state of a row that the database shows to a new query."""
-    row = Row.objects.filter(pk=pk).values_list("version", flat=True).first()
-    if row is not None:
-        return state_of(row)
-    return newest_deletion(pk)
+    """The newest state of a row that the database shows to a new query.
+
+    Asked without the ORM, which some of the caches stand in for.
+    """
+    version = _first("SELECT version FROM modelcache_row WHERE id = %s", pk)
+    return newest_deletion(pk) if version is None else state_of(version)
 
 
 def newest_deletion(pk: int) -> int:
-    version = (
-        Deletion.objects.filter(row=pk).order_by("-version").values_list("version", flat=True)
-    ).first()
+    version = _first("SELECT max(version) FROM modelcache_deletion WHERE row = %s", pk)
     return 0 if version is None else state_of(version, is_deleted=True)
+
+
+def _first(sql: str, pk: int) -> int | None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [pk])
+        row = cursor.fetchone()
+    return row[0] if row else None
