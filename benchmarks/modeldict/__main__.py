@@ -35,7 +35,7 @@ def main() -> int:
     with ExitStack() as stack:
         server = stack.enter_context(ServerProcess(find_program("redis"), listen="tcp"))
         cluster = stack.enter_context(PostgresCluster(listen="tcp"))
-        set_up_django(server.url, cluster.settings(), is_cachalot=arguments.cachalot)
+        set_up_django(server.url, cluster.settings(), others(arguments))
         make_rows()
         for line in report(arguments):
             print(line)
@@ -49,13 +49,26 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--cachalot",
         action="store_true",
-        help="with django-cachalot installed in the project, which caches every query of the ORM",
+        help="with django-cachalot in the project instead of cacheops",
+    )
+    parser.add_argument(
+        "--changes",
+        action="store_true",
+        help="what a change of a row costs, with no other cache in the project, and not reads",
     )
     return parser.parse_args()
 
 
-def set_up_django(server: str, database: dict[str, Any], *, is_cachalot: bool) -> None:
-    apps = ["cachalot"] if is_cachalot else ["cacheops"] if find_spec("cacheops") else []
+def others(arguments: argparse.Namespace) -> list[str]:
+    """The other caches that become apps of the project; each changes the ORM."""
+    if arguments.changes:
+        return []
+    if arguments.cachalot:
+        return ["cachalot"]
+    return ["cacheops"] if find_spec("cacheops") else []
+
+
+def set_up_django(server: str, database: dict[str, Any], apps: list[str]) -> None:
     given = {"server": server, "database": database, "apps": apps}
     os.environ["REDISDICT_BENCHMARK"] = json.dumps(given)
     os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.modeldict.settings"
@@ -67,11 +80,11 @@ def set_up_django(server: str, database: dict[str, Any], *, is_cachalot: bool) -
 def make_rows() -> None:
     from django.db import connection
 
-    from benchmarks.modeldict.models import PlainProduct, Product
+    from benchmarks.modeldict.models import OtherProduct, PlainProduct, Product
 
     now = datetime.now(UTC)
-    both: list[Any] = [Product, PlainProduct]
-    for model in both:
+    models: list[Any] = [Product, PlainProduct, OtherProduct]
+    for model in models:
         with connection.schema_editor() as editor:
             editor.create_model(model)
         model._default_manager.bulk_create(
@@ -116,15 +129,17 @@ def report(arguments: argparse.Namespace) -> Any:
     yield f"{platform.machine()}, Python {platform.python_version()}, {', '.join(versions())};"
     yield f"client and servers on CPUs: {placement}."
     yield ""
+    if arguments.changes:
+        calls = list(contenders.saves())
+        measured = measure(turns("save", calls, [None], BLOCK, lambda *_: True), arguments.rounds)
+        yield from table("What a change costs", measured, "save()")
+        return
     calls = list(contenders.one_row())
     measured = measure(turns("one", calls, pks, BLOCK, is_row), arguments.rounds)
     yield from table("One row of 11 fields, a hit", measured, contenders.OURS)
     calls = list(contenders.many_rows())
     measured = measure(turns("many", calls, [pks], 1, are_rows), arguments.rounds // 5)
     yield from table(f"{ROWS} rows, all hits", measured, contenders.OURS)
-    calls = list(contenders.saves())
-    measured = measure(turns("save", calls, [None], BLOCK, lambda *_: True), arguments.rounds // 2)
-    yield from table("What a change costs", measured, "save()")
 
 
 def versions() -> list[str]:

@@ -19,4 +19,5 @@ CACHES = {
     },
 }
 CACHEOPS_REDIS = GIVEN["server"]
-CACHEOPS = {"modeldict.plainproduct": {"ops": "get", "timeout": 3600}}
+CACHEOPS = {"modeldict.otherproduct": {"ops": "get", "timeout": 3600}}
+CACHALOT_ONLY_CACHABLE_TABLES = ["modeldict_otherproduct"]

@@ -21,9 +21,9 @@ import os
 import secrets
 from collections.abc import Sequence
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
-from redisdict.connections.requests import Command, Operation, Sleep
+from redisdict.connections.requests import Batch, Command, Operation, Sleep
 from redisdict.mapping.layout import slices
 from redisdict.mapping.names import Names
 from redisdict.mapping.scripts import Script
@@ -40,6 +40,13 @@ Answer = bytes | int
 
 #: Cells in one call of a script, which blocks the server for about a microsecond for each.
 CHUNK = 1000
+
+#: From so many cells on, those that hold values are read by MGET, which costs the server a tenth of
+#: what a script does. Those that don't cost a second round trip then.
+MANY = 50
+
+#: Before a value's body: its kind, the generation, the fingerprint.
+HEAD = 25
 
 #: Before who finds the server ignorant of a script asks again, while another one teaches it.
 PAUSE_S = 0.002
@@ -93,6 +100,34 @@ class Cells:
         return answers
 
     def _read_chunk(
+        self, keys: Sequence[bytes], token: bytes, lease_ms: int
+    ) -> Operation[list[Answer]]:
+        if len(keys) < MANY:
+            return (yield from self._read_by_script(keys, token, lease_ms))
+        bodies = yield from self._read_values(keys, token, lease_ms)
+        others = [key for key, body in zip(keys, bodies, strict=True) if body is None]
+        if not others:
+            return bodies  # type: ignore[return-value]  # there is no None
+        rest = iter((yield from self._read_by_script(others, token, lease_ms)))
+        return [next(rest) if body is None else body for body in bodies]
+
+    def _read_values(
+        self, keys: Sequence[bytes], token: bytes, lease_ms: int
+    ) -> Operation[list[bytes | None]]:
+        """The bodies of those rows that have a value to be believed.
+
+        The script is called for no row, in the same transaction: a server that has started again,
+        whose values count for nothing, doesn't know it.
+        """
+        is_known, cells = yield Batch(
+            [self.read_command((), token, lease_ms), (b"MGET", self.table, *keys)], is_atomic=True
+        )
+        if isinstance(is_known, ResponseError) or not cells[0].startswith(b"G"):
+            return [None] * len(keys)
+        head = b"V" + cells[0][1:] + self.fingerprint
+        return [cell[HEAD:] if cell and cell.startswith(head) else None for cell in cells[1:]]
+
+    def _read_by_script(
         self, keys: Sequence[bytes], token: bytes, lease_ms: int
     ) -> Operation[list[Answer]]:
         while True:

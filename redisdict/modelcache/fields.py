@@ -63,12 +63,14 @@ def _unpack_datetime(stored: Any) -> Any:
 def _unpack_uuid(
     stored: bytes,
     new: Callable[..., UUID] = UUID.__new__,
-    put: Callable[..., None] = object.__setattr__,
+    put_number: Callable[..., None] = UUID.__dict__["int"].__set__,
+    put_safety: Callable[..., None] = UUID.__dict__["is_safe"].__set__,
+    unknown: SafeUUID = SafeUUID.unknown,
 ) -> UUID:
     """What UUID(bytes=stored) does; that first looks for five other arguments."""
     value = new(UUID)
-    put(value, "int", int.from_bytes(stored))
-    put(value, "is_safe", SafeUUID.unknown)
+    put_number(value, int.from_bytes(stored))
+    put_safety(value, unknown)
     return value
 
 

@@ -117,6 +117,7 @@ class Reader(Generic[T]):
         """Put the hits into `found`, and tell the keys of the others apart."""
         others = _Sorted()
         hits = 0
+        decode = self.decode
         for key, answer in zip(keys, answers, strict=True):
             if not isinstance(answer, bytes):
                 if answer == LEASED:
@@ -130,7 +131,7 @@ class Reader(Generic[T]):
                     others.blocked.append(key)
                 else:
                     hits += 1
-            elif (value := self.decode(answer)) is None:
+            elif (value := decode(answer)) is None:
                 others.unreadable.append(key)
             else:
                 found[key] = value

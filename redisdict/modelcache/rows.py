@@ -103,7 +103,7 @@ class RowCodec(Generic[M]):
             state = held["_state"] = ModelState()
             state.adding = False
             state.db = database
-            held.update(zip(attnames, values, strict=True))
+            held.update(zip(attnames, values, strict=False))  # they are as many, see above
             return instance
 
         return decode

@@ -52,7 +52,11 @@ class SyncMethods(Binding[M], Generic[M]):
         return default if found is None else found
 
     def get_many(self, keys: Iterable[Any]) -> dict[Any, M]:
-        """Those of the rows that are there. An EVALSHA for 1,000; one `in_bulk()` on a miss."""
+        """Those of the rows that are there.
+
+        One EVALSHA, or from 50 rows on MGET in a transaction with it, for 1,000 rows. On a miss
+        another, one `in_bulk()`, and one to store what it gave.
+        """
         return self._read(self._view(), distinct_keys(keys))
 
     def __iter__(self) -> Iterator[Any]:

@@ -229,7 +229,7 @@ class World:
             return None
         if isinstance(request, Call):
             return request.function(*request.arguments)
-        if isinstance(request, Batch):  # of what is counted
+        if isinstance(request, Batch) and not request.is_atomic:  # of what is counted
             return []
         return self.server.execute(request)
 

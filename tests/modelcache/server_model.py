@@ -10,6 +10,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
+from redisdict.connections.requests import Batch
 from redisdict.modelcache.cells import BARRIER, BLOCKED, BUSY, FILL, LEASED
 
 
@@ -38,6 +39,15 @@ class Generation:
 Cell = Value | Lease | Barriers | Generation
 
 
+def as_stored(cell: Cell | None) -> bytes | None:
+    """A cell's bytes; of one that isn't a value or a generation only its kind."""
+    if isinstance(cell, Value):
+        return b"V" + cell.generation + cell.value
+    if isinstance(cell, Generation):
+        return b"G" + cell.name
+    return None if cell is None else type(cell).__name__[:1].encode()
+
+
 @dataclass
 class ServerModel:
     """Cells by key. Time doesn't pass here: `expire()` is a move of the schedule."""
@@ -46,7 +56,12 @@ class ServerModel:
     knows_read_script: bool = True
     generations: int = 0
 
-    def execute(self, command: tuple[Any, ...]) -> Any:
+    def execute(self, command: tuple[Any, ...] | Batch) -> Any:
+        if isinstance(command, Batch):
+            assert command.is_atomic
+            return [self.try_to_execute(one) for one in command.commands]
+        if command[0] == b"MGET":
+            return [as_stored(self.cells.get(key)) for key in command[1:]]
         name, script, count = command[0], command[1], int(command[2])
         keys = [bytes(key) for key in command[3 : 3 + count]]
         arguments = command[3 + count :]
@@ -59,6 +74,12 @@ class ServerModel:
         self.knows_read_script = True
         return self.read(keys, *arguments)
 
+    def try_to_execute(self, command: tuple[Any, ...]) -> Any:
+        try:
+            return self.execute(command)
+        except NoScriptError as error:
+            return error
+
     def read(
         self, keys: list[bytes], token: bytes, lease_ms: int, fingerprint: bytes, is_taught: int
     ) -> list[Any]:
@@ -68,7 +89,7 @@ class ServerModel:
             return [BLOCKED] * len(rows)
         if not isinstance(cell, Generation) or is_taught:
             self.generations += 1
-            cell = self.cells[table] = Generation(b"generation %d" % self.generations)
+            cell = self.cells[table] = Generation(b"generation%06d" % self.generations)
         return [self.answer(key, cell.name, token, lease_ms, fingerprint) for key in rows]
 
     def answer(

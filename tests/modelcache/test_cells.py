@@ -48,8 +48,15 @@ steps = st.one_of(
 )
 
 
+@pytest.fixture(params=[1, 50], ids=["by MGET", "by script"])
+def _many(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From how many rows on MGET reads them."""
+    monkeypatch.setattr("redisdict.modelcache.cells.MANY", request.param)
+
+
+@pytest.mark.usefixtures("_many")
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(steps, max_size=12))
 def test_the_model_is_true(backend: Backend, done: list[tuple[Any, ...]]) -> None:
@@ -95,7 +102,7 @@ def _as_model(stored: Any, names: dict[bytes, bytes]) -> Any:
         return None
     kind, rest = stored[:1], stored[1:]
     if kind in b"GVL":
-        generation = names.setdefault(rest[:16], b"generation %d" % (len(names) + 1))
+        generation = names.setdefault(rest[:16], b"generation%06d" % (len(names) + 1))
     if kind == b"G":
         return Generation(generation)
     if kind == b"V":

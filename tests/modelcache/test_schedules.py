@@ -42,6 +42,38 @@ def test_the_server_starts_again_with_what_it_had_earlier() -> None:
     assert explore(Plan(2, ("transaction",), crashes=1, restarts=1)) > 1000
 
 
+@pytest.fixture
+def _many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One row is read as many are: values by MGET, the others by the script."""
+    monkeypatch.setattr("redisdict.modelcache.cells.MANY", 1)
+
+
+@pytest.mark.usefixtures("_many")
+@pytest.mark.parametrize(
+    "plan",
+    [
+        Plan(2, ("transaction",), crashes=1, expiries=1),
+        Plan(2, ("all rows",), crashes=1, expiries=1),
+        Plan(1, ("transaction", "autocommit"), crashes=1, expiries=1),
+        Plan(2, ("transaction",), crashes=1, restarts=1),
+    ],
+)
+def test_readers_of_many_rows(plan: Plan) -> None:
+    assert explore(plan) > 500
+
+
+@pytest.mark.usefixtures("_many")
+def test_values_of_a_server_that_has_started_again_would_be_found() -> None:
+    plan = Plan(1, ("transaction",), crashes=1, restarts=1, make_server=ForgetsNoScript)
+    with pytest.raises(StaleRead):
+        explore(plan)
+
+
+class ForgetsNoScript(ServerModel):
+    def restart(self, cells: dict[bytes, Cell]) -> None:
+        self.cells = dict(cells)
+
+
 class FillsWithoutLease(ServerModel):
     def fill(self, keys: list[bytes], token: bytes, timeout_ms: int, *values: bytes) -> int:
         generation = self.cells.get(schedules.CELLS.table)

@@ -41,7 +41,7 @@ def test_everything_works_on_a_group_of_servers(database: str, group: None) -> N
     products, stamps = ModelDict(Product), ModelDict(Stamp)
     by_slug = ModelDict(Product, key="slug")
     made = Product.objects.bulk_create(
-        [Product(name=f"Tea {n}", slug=f"tea-{n}") for n in range(20)]
+        [Product(name=f"Tea {n}", slug=f"tea-{n}") for n in range(60)]
     )
     stamp = Stamp.objects.create(code="x")
     pks = [one.pk for one in made]
