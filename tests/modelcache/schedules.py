@@ -213,9 +213,7 @@ class World:
             process.is_committing = isinstance(request, tuple) and not process.is_committing
         if isinstance(request, Sleep):
             # However often it has found the row busy: it is where it was before.
-            process.history.pop()
-            if process.history[-1:] != ["waited"]:
-                process.history.append("waited")
+            process.history = ["waited"]
         else:
             process.history.append(repr(answer))
         try:

@@ -13,7 +13,7 @@ from django.db.models.signals import post_delete, post_save
 
 from redisdict import ModelDict
 from redisdict.connections.requests import Call, Operation
-from redisdict.modelcache import announcing
+from redisdict.modelcache import announcing, cells
 from redisdict.modelcache.committing import Changed, change_behind_barriers, lift
 from tests.stress.modelcache.models import Row, code_of
 
@@ -47,6 +47,7 @@ class OurCache(Cache):
     """`ModelDict`. Its barriers end soon, for many of its writers are killed."""
 
     def __init__(self) -> None:
+        cells.MANY = 4  # rows of one read: so both ways to read many are tried
         self.rows = ModelDict(Row, barrier_timeout=10, lease_timeout=1)
         self.by_code = ModelDict(Row, "code", barrier_timeout=10, lease_timeout=1)
 
