@@ -82,12 +82,15 @@ class RowCodec(Generic[M]):
         """
         model, attnames, unpackers = self._model, self._attnames, self._unpackers
         unpackb, count = ormsgpack.unpackb, len(self._attnames)
-        # unpackb allocates whatever length is announced; making a Fragment checks it first.
-        refuse_malformed = ormsgpack.Fragment
+        # unpackb allocates whatever length of a list or a map is announced; making a Fragment
+        # checks it first. Only after these bytes can it be more than some kilobytes.
+        long_list, long_map, refuse_malformed = b"\xdd", b"\xdf", ormsgpack.Fragment
         is_plain, new = self._is_made_plainly, model.__new__
+        empty = dict.fromkeys(["_state", *attnames])  # a copy has its final size at once
 
         def decode(row: bytes) -> M:
-            refuse_malformed(row)
+            if long_list in row or long_map in row:
+                refuse_malformed(row)
             values = unpackb(row)
             if type(values) is not list or len(values) != count:
                 raise ValueError("these bytes are no row")
@@ -98,12 +101,14 @@ class RowCodec(Generic[M]):
             if not is_plain or ((pre_init.receivers or post_init.receivers) and _is_heard(model)):
                 return model.from_db(database, attnames, values)
             # What from_db() would do, at a fifth of its price.
-            instance = new(model)
-            held = instance.__dict__
-            state = held["_state"] = ModelState()
+            state = ModelState()
             state.adding = False
             state.db = database
+            held = empty.copy()
+            held["_state"] = state
             held.update(zip(attnames, values, strict=False))  # they are as many, see above
+            instance = new(model)
+            instance.__dict__ = held
             return instance
 
         return decode
