@@ -23,7 +23,9 @@ FAULTS: list[Fault] = ["killed", "hung"]
 
 @pytest.mark.timeout(300)
 def test_ten_failovers_in_a_row_lose_nothing(alias_for: Callable[..., dict[str, Any]]) -> None:
-    with SentinelTopology(program_for_tests("valkey"), down_after_ms=1000) as topology:
+    # A busy machine may hold a primary up for a second, and a failover from one that is alive can
+    # lose what it acknowledges before it learns of that.
+    with SentinelTopology(program_for_tests("valkey"), down_after_ms=2000) as topology:
         values = alias_for(topology.location, OPTIONS=OPTIONS, DURABLE="replicas", RETRY_FOR=30)
         backend = Backend(parse_alias("test", values))
         load = Load(backend, pause_s=0.01)
@@ -34,8 +36,11 @@ def test_ten_failovers_in_a_row_lose_nothing(alias_for: Callable[..., dict[str, 
                 lost = fail_over(topology, FAULTS[number % 2])
                 switches.wait_for(before + 1)
                 load.wait_for_acks_after(switches.times[-1], timeout_s=30)
+                switched_at = switches.times[-1]
+                assert load.first_ack_after(switched_at) - switched_at < 1
                 mend(topology, lost)
         load.check(is_durable=True)
+        assert all(error.outcome_unknown for error in load.errors)
         assert not backend.pool()._in_use_connections  # type: ignore[attr-defined]  # redis-py's
         backend.close()
 
