@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Sequence
 
@@ -187,13 +188,15 @@ class BenchmarkProgress(models.Model):
 
 #: The layouts of a dict, as the identity of a stored one names them.
 HASH, KEYS = "hash", "keys"
+LAYOUT = re.compile(rf"({HASH}|{KEYS})( [1-9][0-9]{{0,3}})?")
 
 
 class StoredDict(models.Model):
     """A `PersistentDict` that was found on a server.
 
     There is no such table: the model gives dicts their permissions, their pages in the admin and
-    their entries in its log. `identity` is a JSON list of alias, layout and path of names.
+    their entries in its log. `identity` is a JSON list of alias, layout and path of names; the
+    layout of a dict in shards has their number behind it, as "hash 16".
     """
 
     identity = models.CharField(_("identity"), primary_key=True, max_length=255)
@@ -209,8 +212,13 @@ class StoredDict(models.Model):
         return f"{'/'.join(self.path)!r} ({self.alias})"
 
     @classmethod
-    def of(cls, alias: str, path: Sequence[str], *, is_hash: bool) -> StoredDict:
-        return cls(identity=json.dumps([alias, HASH if is_hash else KEYS, *path]))
+    def of(
+        cls, alias: str, path: Sequence[str], *, is_hash: bool, shards: int | None = None
+    ) -> StoredDict:
+        layout = HASH if is_hash else KEYS
+        if shards is not None:
+            layout += f" {shards}"
+        return cls(identity=json.dumps([alias, layout, *path]))
 
     @property
     def alias(self) -> str:
@@ -218,7 +226,12 @@ class StoredDict(models.Model):
 
     @property
     def is_hash(self) -> bool:
-        return self._parts[1] == HASH
+        return self._parts[1].startswith(HASH)
+
+    @property
+    def shards(self) -> int | None:
+        _, _, count = self._parts[1].partition(" ")
+        return int(count) if count else None
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -234,7 +247,7 @@ class StoredDict(models.Model):
         if (
             not is_list
             or len(parts) < 3
-            or parts[1] not in (HASH, KEYS)
+            or not LAYOUT.fullmatch(parts[1])
             or self.identity != json.dumps(parts)
         ):
             raise ValidationError({"identity": _("This isn't the identity of a dict.")})

@@ -12,9 +12,8 @@ from django.utils.translation import pgettext
 from redisdict.admin.stored_values import ShownKey, ShownValue, show_key, show_value, visible
 from redisdict.connections.backend import Backend
 from redisdict.mapping.catalog import DictFacts, find_dicts, hash_facts, keys_facts
-from redisdict.mapping.hash_layout import HashLayout
-from redisdict.mapping.keys_layout import KeysLayout
 from redisdict.mapping.layout import FOREVER, Layout
+from redisdict.mapping.layouts import make_layout
 from redisdict.mapping.names import Names, encode_text, escape_glob
 from redisdict.models import StoredDict
 from redisdict.templatetags.redisdict_figures import NOTHING
@@ -94,7 +93,9 @@ def list_dicts(backend: Backend, cursor: str) -> DictPage:
     while True:
         page = backend.driver.run(find_dicts(prefix, place))
         for one, keys in page.dicts.items():
-            stored = StoredDict.of(backend.config.alias, one.path, is_hash=one.is_hash)
+            stored = StoredDict.of(
+                backend.config.alias, one.path, is_hash=one.is_hash, shards=one.shards
+            )
             found.setdefault(stored, []).extend(keys)
         place = page.cursor
         if place == b"0" or len(found) >= PAGE_SIZE or time.monotonic() > deadline:
@@ -104,7 +105,7 @@ def list_dicts(backend: Backend, cursor: str) -> DictPage:
         ListedDict(stored, _facts(backend, stored, keys), stored.is_hash or is_all)
         for stored, keys in found.items()
     ]
-    listed.sort(key=lambda one: (one.stored.path, one.stored.is_hash))
+    listed.sort(key=lambda one: (one.stored.path, one.stored.is_hash, one.stored.shards or 0))
     return DictPage(listed, "" if place == b"0" else place.decode())
 
 
@@ -148,7 +149,13 @@ def _find_fields(
 
 def layout_of(backend: Backend, stored: StoredDict) -> Layout:
     names = Names(backend.config.key_prefix, stored.path)
-    return HashLayout(names, backend.capabilities) if stored.is_hash else KeysLayout(names)
+    return make_layout(
+        names,
+        backend.capabilities,
+        is_hash=stored.is_hash,
+        shards=stored.shards,
+        shown_name=str(stored),
+    )
 
 
 def shown_name(stored: StoredDict) -> str:
@@ -160,7 +167,7 @@ def _facts(backend: Backend, stored: StoredDict, keys: list[bytes]) -> DictFacts
     if not stored.is_hash:
         return backend.driver.run(keys_facts(keys))
     names = Names(backend.config.key_prefix, stored.path)
-    return backend.driver.run(hash_facts(names, backend.capabilities))
+    return backend.driver.run(hash_facts(names, backend.capabilities, stored.shards))
 
 
 def _glob(pattern: str) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.contrib import admin, messages
@@ -21,6 +22,9 @@ from redisdict.connections.registry import get_backend
 from redisdict.models import StoredDict
 
 __all__ = ["StoredDictAdmin"]
+
+#: As servers give them, and as dicts in shards make them of several.
+_CURSOR = re.compile(r"[0-9]+(:[0-9=,]*)?")
 
 
 @admin.register(StoredDict)
@@ -199,6 +203,6 @@ class StoredDictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in
 
 
 def _cursor(request: HttpRequest) -> str:
-    """Where the page begins: a number that the server gave."""
+    """Where the page begins: a number that the server gave, or those of several shards."""
     cursor = request.GET.get("cursor", BEGINNING)
-    return cursor if cursor.isascii() and cursor.isdecimal() else BEGINNING
+    return cursor if _CURSOR.fullmatch(cursor) else BEGINNING

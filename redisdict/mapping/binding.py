@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import weakref
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from redisdict.codec import get_codec
@@ -13,15 +12,12 @@ from redisdict.conf import check_durable
 from redisdict.connections import registry
 from redisdict.connections.backend import Backend
 from redisdict.connections.requests import Operation
-from redisdict.mapping.hash_layout import HashLayout
 from redisdict.mapping.keys import get_key_codec
-from redisdict.mapping.keys_layout import KeysLayout
-from redisdict.mapping.layout import Layout
+from redisdict.mapping.layouts import make_layout, names_of_shards
 from redisdict.mapping.locks import LockOperations
 from redisdict.mapping.names import Names
 from redisdict.mapping.operations import Operations
-from redisdict.mapping.sharded_layout import ShardedLayout
-from redisdict.mapping.shards import ShardCount, check_shards
+from redisdict.mapping.shards import check_shards
 
 __all__ = ["Binding"]
 
@@ -128,12 +124,17 @@ class Binding(Generic[K, V]):
         backend = using if isinstance(using, Backend) else registry.get_backend(using)
         config = backend.config
         names = Names(config.key_prefix, self._path)
-        shards = self._names_of_shards(names)
         self._operations = Operations(
-            self._layout(backend, names, shards),
+            make_layout(
+                names,
+                backend.capabilities,
+                is_hash=self._is_hash,
+                shards=self._shards,
+                shown_name=repr(self),
+            ),
             self._keys,
             get_codec(self._serializer or config.serializer, self._compressor or config.compressor),
-            LockOperations(names, shards),
+            LockOperations(names, names_of_shards(names, self._shards)),
             config.timeout if self._timeout is None else self._timeout,
         )
         driver, async_driver = backend.drivers_of_dicts(self._durable or config.durable)
@@ -143,20 +144,6 @@ class Binding(Generic[K, V]):
         self._abegin = getattr(async_driver, "begin", async_driver.ask)
         self._aresolve = getattr(async_driver, "resolve", async_driver.ask)
         _bound[id(self)] = self
-
-    def _names_of_shards(self, names: Names) -> list[Names]:
-        count = self._shards or 0
-        return [dataclasses.replace(names, shard=(number, count)) for number in range(count)]
-
-    def _layout(self, backend: Backend, names: Names, shards: Sequence[Names]) -> Layout:
-        layouts: list[Layout] = [
-            HashLayout(each, backend.capabilities) if self._is_hash else KeysLayout(each)
-            for each in shards or [names]
-        ]
-        if not shards:
-            return layouts[0]
-        key = names.shard_count_of_hash if self._is_hash else names.shard_count_of_keys
-        return ShardedLayout(layouts, ShardCount(key, len(shards), repr(self)))
 
     def _unbind(self) -> None:
         for name in _BOUND:

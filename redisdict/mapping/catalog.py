@@ -11,7 +11,9 @@ from redisdict.connections.capabilities import Capabilities
 from redisdict.connections.requests import Batch, Command, Operation
 from redisdict.mapping.hash_layout import HashLayout
 from redisdict.mapping.layout import FOREVER, MISSING
+from redisdict.mapping.layouts import names_of_shards
 from redisdict.mapping.names import Names, escape_glob
+from redisdict.mapping.side_by_side import side_by_side
 
 __all__ = ["CatalogPage", "DictFacts", "FoundDict", "find_dicts", "hash_facts", "keys_facts"]
 
@@ -28,6 +30,7 @@ class FoundDict:
 
     path: tuple[str, ...]
     is_hash: bool
+    shards: int | None = None
 
 
 @dataclass(slots=True)
@@ -69,8 +72,30 @@ def find_dicts(prefix: str, cursor: bytes) -> Operation[CatalogPage]:
     return page
 
 
-def hash_facts(names: Names, capabilities: Capabilities) -> Operation[DictFacts]:
-    """The facts of a dict that is one hash. HLEN, PTTL, MEMORY USAGE and HRANDFIELD, all O(1)."""
+def hash_facts(
+    names: Names, capabilities: Capabilities, shards: int | None = None
+) -> Operation[DictFacts]:
+    """The facts of a dict that is one hash, or one a shard.
+
+    HLEN, PTTL, MEMORY USAGE and HRANDFIELD, all O(1).
+    """
+    if shards is None:
+        return (yield from _facts_of_hash(names, capabilities))
+    parts = yield from side_by_side(
+        _facts_of_hash(each, capabilities) for each in names_of_shards(names, shards)
+    )
+    parts = [part for part in parts if part.item_count]
+    shortest = [part.shortest_ms for part in parts if part.shortest_ms is not None]
+    longest = [part.longest_ms for part in parts if part.longest_ms is not None]
+    return DictFacts(
+        item_count=sum(part.item_count for part in parts),
+        memory_bytes=sum(part.memory_bytes or 0 for part in parts) or None,
+        shortest_ms=min(shortest, default=None),
+        longest_ms=max(longest, default=None) if len(longest) == len(parts) else None,
+    )
+
+
+def _facts_of_hash(names: Names, capabilities: Capabilities) -> Operation[DictFacts]:
     layout = HashLayout(names, capabilities)
     item_count = yield from layout.length()
     keys = (names.hash, names.fenced, names.deadlines)
@@ -93,7 +118,7 @@ def keys_facts(keys: Sequence[bytes]) -> Operation[DictFacts]:
     sample = keys[:SAMPLE]
     commands: list[Command] = [(b"PTTL", key) for key in sample]
     commands += [(b"MEMORY", b"USAGE", key) for key in sample]
-    replies = yield Batch(commands)
+    replies = yield Batch(commands, is_spread=True)
     sizes = _numbers(replies[len(sample) :])
     memory = round(sum(sizes) / len(sizes) * len(keys)) if sizes else None
     return _facts(len(keys), memory, _numbers(replies[: len(sample)]))
@@ -106,12 +131,21 @@ def _dict_of(prefix: str, key: bytes, start: bytes) -> FoundDict | None:
         name = rest.partition(b"}")[0].decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
         return None
+    name, _, shard_text = name.partition("%:")
+    shard = None
+    if shard_text:
+        try:
+            number, count = map(int, shard_text.split(":"))
+        except ValueError:
+            return None
+        shard = number, count
     path = tuple("" if part == "%" else unquote(part) for part in name.split("/"))
-    names = Names(prefix, path)
+    names = Names(prefix, path, shard)
+    shards = shard[1] if shard else None
     if kind == b"h" and key == names.hash:
-        return FoundDict(path, is_hash=True)
+        return FoundDict(path, True, shards)
     if kind == b"k" and key.startswith(names.item_prefix):
-        return FoundDict(path, is_hash=False)
+        return FoundDict(path, False, shards)
     return None
 
 

@@ -187,9 +187,12 @@ class ShardedLayout(Layout):
         """One page of each of the shards that are walked through at this time."""
         yield from self._count.before_reading()
         following, going = _split(cursor)
+        going = [(number, place) for number, place in going if number < len(self._shards)]
         while len(going) < AT_ONCE and following < len(self._shards):
             going.append((following, b"0"))
             following += 1
+        if not going:  # no cursor of this dict
+            return b"0", []
         share = max(1, count // len(going))
         pages = yield from side_by_side(
             read(self._shards[number], place, share) for number, place in going

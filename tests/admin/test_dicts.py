@@ -273,6 +273,27 @@ def test_child_dicts_have_pages_of_their_own(viewer: Client, is_hash: bool) -> N
 
 
 @LAYOUTS
+def test_dicts_in_shards_are_shown_and_deleted(keeper: Client, is_hash: bool) -> None:
+    mapping: PersistentDict[str, int] = PersistentDict("shop", hset_enabled=is_hash, shards=3)
+    mapping.update({f"item {number:03}": number for number in range(300)})
+    page = Page(keeper.get(LIST).content)
+    [row] = page.rows("Name", "Layout")
+    assert (row["Name"], row["Layout"][-3:]) == ("shop", "\N{MULTIPLICATION SIGN} 3")
+    [link] = [link for link in page.links if "storeddict" in link and "/change/" in link]
+    seen: set[str] = set()
+    address = link
+    while address:
+        shown = Page(keeper.get(address).content)
+        seen |= {item["Key"] for item in shown.rows("Key", "Value")}
+        further = [one for one in shown.links if one.startswith("?") and "cursor=" in one]
+        address = link + further[0] if further else ""
+    assert seen == set(mapping)
+    assert keeper.get(f"{link}?cursor=7:9=1").status_code == 200
+    keeper.post(link.replace("/change/", "/delete/"), {"post": "yes"})
+    assert not mapping
+
+
+@LAYOUTS
 def test_deleting_an_item_asks_first_and_is_logged(keeper: Client, is_hash: bool) -> None:
     mapping = make("shop", is_hash)
     mapping.update(keep=1, drop=2)

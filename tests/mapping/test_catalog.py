@@ -44,6 +44,25 @@ def find_all(backend: Backend, prefix: str) -> dict[FoundDict, list[bytes]]:
             return found
 
 
+@pytest.mark.parametrize("is_hash", [True, False])
+def test_dicts_in_shards_are_found_once(backend: Backend, is_hash: bool) -> None:
+    names = ["plain", "", "a/b", "%", "d%:1:3"]
+    for name in names:
+        mapping = PersistentDict[str, int](name, backend, hset_enabled=is_hash, shards=3)
+        mapping.set_many({str(number): number for number in range(20)})
+        mapping["0"] = 0
+    found = find_all(backend, backend.config.key_prefix)
+    assert set(found) == {FoundDict((name,), is_hash, 3) for name in names}
+    if is_hash:
+        one = Names(backend.config.key_prefix, ("plain",))
+        facts = backend.driver.run(hash_facts(one, backend.capabilities, 3))
+    else:
+        facts = backend.driver.run(keys_facts(found[FoundDict(("plain",), is_hash, 3)]))
+    assert facts.item_count == 20
+    assert facts.memory_bytes is None or facts.memory_bytes > 0
+    assert (facts.shortest_ms, facts.longest_ms) == (None, None)
+
+
 def facts_of(backend: Backend, one: FoundDict) -> DictFacts:
     prefix = backend.config.key_prefix
     if one.is_hash:
