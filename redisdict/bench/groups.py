@@ -25,7 +25,7 @@ LONG_CALLS_PER_HUNDRED = 5
 LEAST_LONG_CALLS = 20
 
 #: The open loop is for single commands.
-OPEN_LOOP_OPERATIONS = ("SET", "GET")
+OPEN_LOOP_OPERATIONS = ("SET", "GET", "Set", "Get")
 
 
 @dataclass(frozen=True, kw_only=True)

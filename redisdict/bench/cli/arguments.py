@@ -211,7 +211,7 @@ def _add_report(parser: ArgumentParser) -> None:
         "--watched", action="store_true", help="keep the progress in the database, for the admin"
     )
     group.add_argument(
-        "--mark-baseline", action="store_true", help="make this run the baseline of later ones"
+        "--mark-baseline", action="store_true", help="make this run the one that 'baseline' names"
     )
     group.add_argument("--baseline", metavar="RUN", help="compare with this run")
     _add_threshold(group)

@@ -7,7 +7,7 @@ from typing import Any
 
 from redisdict.bench.luck import least_difference
 from redisdict.bench.results import CellResult, CellStatus, RunRecord
-from redisdict.bench.spec import Table
+from redisdict.bench.spec import ITERATIONS, Table
 
 __all__ = ["method_notes", "reference_name"]
 
@@ -21,10 +21,11 @@ def method_notes(record: RunRecord) -> list[str]:
 
 
 def reference_name(record: RunRecord) -> str:
-    """The row that all ratios refer to, without the operation."""
-    for result in record.of_table(Table.POOLS):
+    """The row that all ratios but those under concurrency refer to, without the operation."""
+    for result in record.results:
         reference: str = result.details.get("reference") or ""
-        if reference:
+        is_row = result.table is not Table.CONCURRENCY and result.operation not in ITERATIONS
+        if reference and is_row:
             return reference.rpartition(" ")[0]
     return ""
 
@@ -65,10 +66,12 @@ def _latencies(record: RunRecord) -> str:
     text = (
         f"Latencies are those of {_range(sorted(filter(None, calls)))} calls, each timed by itself"
     )
-    rate = record.spec.get("rate")
-    if rate:
+    rated = [one for one in _measured(record) if one.details.get("rate_per_second")]
+    if rated:
+        names = " and ".join(dict.fromkeys(one.operation.upper() for one in rated))
+        rate = rated[0].details["rate_per_second"]
         text += (
-            f"; SET and GET were called {rate:g} times a second, whether or not the last call had"
+            f"; calls of {names} were made {rate:g} times a second, whether or not the last one had"
             " ended, and timed from their intended start"
         )
     return f"{text}."

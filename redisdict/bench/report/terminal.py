@@ -67,8 +67,9 @@ def terminal(record: RunRecord, *, width: int = DEFAULT_WIDTH, is_colored: bool 
         items = record.spec.get("iteration_items", 0)
         _print_table(console, f"PersistentDict on {dict_service(record)}, {items:,} items", dicts)
     _print_latencies(console, record)
-    _print_table(console, "Pools under concurrency", concurrency_table(record))
-    _print_table(console, "Further workloads", workload_table(record))
+    plain = f" ({TIMES}: relative to the first pool with a connection for each worker)"
+    _print_table(console, f"Pools under concurrency{plain}", concurrency_table(record))
+    _print_table(console, f"Further workloads{beside}", workload_table(record))
     _print_list(console, "Conclusions", conclusions(record))
     _print_list(console, "Method", method_notes(record))
     # Items are padded to the terminal's width, which only shows when something is copied.
