@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import redis
@@ -61,7 +61,9 @@ def server() -> Iterator[ServerProcess]:
         yield server
 
 
-def manage(database: Path, *arguments: str) -> subprocess.Popen[str]:
+def manage(
+    database: Path, *arguments: str, stdout: IO[str] | int = subprocess.PIPE
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "manage.py", *arguments],
         cwd=PROJECT,
@@ -70,7 +72,7 @@ def manage(database: Path, *arguments: str) -> subprocess.Popen[str]:
             "DJANGO_SETTINGS_MODULE": "tests.bench.endings_settings",
             "BENCHSITE_DATABASE": str(database),
         },
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -262,6 +264,20 @@ def test_a_signal_outside_of_a_run_leaves_nothing_either(
     assert err == f"interrupted by {signal.Signals(number).name}\n"
     for pid in started:
         wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), f"the end of {pid}")
+
+
+def test_a_full_disk_under_standard_output_keeps_the_run(database: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "spec.toml"
+    spec.write_text(LONG.replace("100000", "20"))
+    arguments = ["--spec", str(spec), "--label", "mine", "--service", "valkey", "--mode", "sync"]
+    with Path("/dev/full").open("w") as full:
+        process = manage(database, "redisbench", *arguments, stdout=full)
+        _, err = process.communicate(timeout=40)
+    assert process.returncode == 3, err
+    assert "Standard output could not be written: [Errno 28] No space left on device" in err
+    assert "Traceback" not in err
+    assert "Exception ignored" not in err
+    assert statuses(exported(database)) == {("Valkey", "measured")}
 
 
 def test_a_locked_database_keeps_the_run_in_a_file(

@@ -8,10 +8,11 @@ from typing import Any
 from django.core.management.base import OutputWrapper
 
 from redisdict.bench.cli.comparing import comparison_text
+from redisdict.bench.cli.delivering import send
 from redisdict.bench.cli.printing import report_text, rows_text, warnings_text, width_of
 from redisdict.bench.compare import compare, regressions
 from redisdict.bench.errors import UsageError
-from redisdict.bench.output import check_writable, write_report
+from redisdict.bench.output import check_writable
 from redisdict.bench.report.exchange import from_json
 from redisdict.bench.store import check_database, find_run, load_record, save_record
 from redisdict.models import BenchmarkRun
@@ -50,11 +51,7 @@ def show_run(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> 
     check_database()
     record = load_record(find_run(options["run"]))
     text = report_text(record, options, stdout)
-    if options["output"]:
-        write_report(options["output"], text)
-    else:
-        stdout.write(text)
-        stdout.flush()
+    send(text, options["output"], stdout)
     if options["format"] not in ("json", "markdown"):  # which have them in themselves
         stderr.write(warnings_text(record, options, stderr))
     return 0

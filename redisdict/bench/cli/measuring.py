@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import OutputWrapper
 
 from redisdict.bench.cli.comparing import comparison_text
+from redisdict.bench.cli.delivering import deliver, rescue
 from redisdict.bench.cli.printing import report_text, warnings_text, width_of
 from redisdict.bench.compare import Change, compare, regressions
 from redisdict.bench.errors import UsageError
 from redisdict.bench.interruption import Interrupted, Interruption
 from redisdict.bench.new_run import new_record
-from redisdict.bench.output import check_writable, write_report
+from redisdict.bench.output import check_writable
 from redisdict.bench.progress import reporter_for
-from redisdict.bench.report.exchange import to_json
 from redisdict.bench.results import CellStatus, RunRecord, RunStatus
 from redisdict.bench.selection import choose_services, select
 from redisdict.bench.services import Service, discover
@@ -100,7 +98,6 @@ def measure(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> i
     changes = compare(prepared.baseline, record) if prepared.baseline else []
     if prepared.baseline:
         stderr.write(comparison_text(prepared.baseline, record, changes, width_of(stderr)))
-    stdout.flush()
     stderr.write(warnings_text(record, options, stderr))
     if session.has_wrong_reply:
         return ExitStatus.WRONG_REPLY
@@ -184,34 +181,14 @@ def _deliver(
     options: Options, prepared: _Prepared, stdout: OutputWrapper, stderr: OutputWrapper
 ) -> bool:
     """Print or write the report; whether it and the database have got everything."""
-    record, output = prepared.record, options["output"]
+    record = prepared.record
     text = report_text(record, options, stdout)
-    is_delivered = True
-    if output is None:
-        stdout.write(text)
-    else:
-        try:
-            write_report(output, text)
-        except OSError as error:
-            stderr.write(f"--output {output} could not be written: {error}; here it is instead.\n")
-            stdout.write(text)
-            is_delivered = False
+    is_delivered = deliver(text, options["output"], stdout, stderr)
     if prepared.recorder.failure:
         stderr.write(f"The database could not be written: {prepared.recorder.failure}\n")
-        _rescue(record, stderr)
+        rescue(record, stderr)
         is_delivered = False
     return is_delivered
-
-
-def _rescue(record: RunRecord, stderr: OutputWrapper) -> None:
-    """Keep the run in a file, since the database doesn't."""
-    path = Path(tempfile.gettempdir()) / f"redisbench-{record.identifier}.json"
-    try:
-        path.write_text(to_json(record), encoding="utf-8")
-    except OSError as error:
-        stderr.write(f"The run is lost but for its report: {path} can't be written: {error}\n")
-    else:
-        stderr.write(f"The run is in {path}; `redisbench import {path}` saves it later.\n")
 
 
 def _has_failure(record: RunRecord, options: Options) -> bool:
