@@ -2,7 +2,11 @@
 
 import os
 
+from tests import settings
 from tests.settings import *  # noqa: F403
+
+# The models of other tests ask for another database.
+INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "tests.shop"]
 
 DATABASES = {
     "default": {
