@@ -15,6 +15,7 @@ from typing import Any
 from redisdict.bench.errors import CELL_ERRORS, SameServer, describe
 from redisdict.bench.leftovers import keys_removed_after
 from redisdict.bench.placement import Cpus, PlacementProbe, pin_process
+from redisdict.bench.replication import wait_for_replicas
 from redisdict.bench.serverinfo import cpu_clock, local_pid, server_facts
 from redisdict.bench.services import RunningService, Service, running
 from redisdict.conf import parse_alias
@@ -83,7 +84,9 @@ class Fleet:
             backend = Backend(parse_alias(f"redisbench {service.title}", {"LOCATION": up.location}))
             stack.callback(backend.close)
             client = backend.client()
-            if not up.pids:
+            if up.pids:
+                wait_for_replicas(client)
+            else:
                 stack.enter_context(keys_removed_after(client, self._token, self._keys_left(up)))
             pid = local_pid(up)
             pids = (pid,) if pid else ()
