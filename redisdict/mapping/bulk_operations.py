@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from redisdict.connections.requests import Call, Operation
 from redisdict.mapping.globs import Glob
 from redisdict.mapping.item_operations import ItemOperations
-from redisdict.mapping.layout import BATCH, Pair, Record
+from redisdict.mapping.layout import BATCH, Record
 from redisdict.mapping.scanning import PageSize, Scan
 from redisdict.mapping.timeouts import DEFAULT, Timeout, to_milliseconds
 
@@ -48,31 +48,33 @@ class BulkOperations(ItemOperations[K, V]):
         timeout_ms = to_milliseconds(timeout, self._default_ms)
         batches = self._encoded(items)
         first = next(batches, [])
-        if len(first) < len(items):
+        if len(first) < 2 * len(items):
             # More than one round trip: see that the last item can be stored before the first is.
             for _ in batches:
                 pass
             batches = self._encoded(items)
         else:
             batches = iter([first])
-        for pairs in batches:
+        for batch in batches:
             if timeout_ms == 0:
-                yield from self.layout.delete([field for field, _ in pairs])
+                yield from self.layout.delete(batch[::2])
             else:
-                yield from self.layout.set_many(pairs, timeout_ms)
+                yield from self.layout.set_many(batch, timeout_ms)
 
-    def _encoded(self, items: Mapping[K, V]) -> Iterator[list[Pair]]:
-        """The items as bytes, as many at a time as one round trip should carry."""
+    def _encoded(self, items: Mapping[K, V]) -> Iterator[list[bytes]]:
+        """Fields and values, in turn, as many at a time as one round trip should carry."""
         pairs = iter(items.items())
-        batch: list[Pair] = []
+        batch: list[bytes] = []
         size = 0
         while some := list(islice(pairs, ENCODED_AT_ONCE)):
             keys, values = zip(*some, strict=True)
             fields = self.keys.encode_many(keys)
             stored = self.codec.encode_many(values)
-            batch.extend(zip(fields, stored, strict=True))
+            start = len(batch)
+            batch += fields + stored
+            batch[start::2], batch[start + 1 :: 2] = fields, stored
             size += sum(map(len, fields)) + sum(map(len, stored))
-            if len(batch) > BATCH - ENCODED_AT_ONCE or size >= BATCH_BYTES:
+            if len(batch) > 2 * (BATCH - ENCODED_AT_ONCE) or size >= BATCH_BYTES:
                 yield batch
                 batch = []
                 size = 0

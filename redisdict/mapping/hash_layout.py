@@ -81,14 +81,11 @@ class HashLayout(Layout):
             return self._either((b"HSET", self._key, field, value), "set", b"", field, value)
         return self._script("set", timeout_ms, field, value)
 
-    def set_many(
-        self, pairs: Sequence[tuple[bytes, Argument]], timeout_ms: int | None
-    ) -> Operation[None]:
-        arguments: list[Argument] = list(chain.from_iterable(pairs))
+    def set_many(self, items: Sequence[Argument], timeout_ms: int | None) -> Operation[None]:
         if timeout_ms is None:
-            yield from self._chunks(b"HSET", "set", arguments, b"", width=2)
+            yield from self._chunks(b"HSET", "set", items, b"", width=2)
             return
-        for some in slices(arguments, 2 * SCRIPT_CHUNK):
+        for some in slices(items, 2 * SCRIPT_CHUNK):
             yield from self._script("set", timeout_ms, *some)
 
     def add(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[int]:
@@ -206,7 +203,8 @@ class HashLayout(Layout):
         return reply[0], list(zip(flat, flat, flat, strict=True))
 
     def set_records(self, records: Sequence[Record]) -> Operation[None]:
-        yield from self.set_many([record[:2] for record in records if record[2] == FOREVER], None)
+        immortal = [record[:2] for record in records if record[2] == FOREVER]
+        yield from self.set_many(list(chain.from_iterable(immortal)), None)
         mortal = [record for record in records if record[2] != FOREVER]
         for some in slices(mortal, SCRIPT_CHUNK):
             arguments: Iterator[Argument] = chain.from_iterable(some)

@@ -72,13 +72,12 @@ class KeysLayout(Layout):
     def set(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[None]:
         yield self._set_command(field, value, timeout_ms)
 
-    def set_many(
-        self, pairs: Sequence[tuple[bytes, Argument]], timeout_ms: int | None
-    ) -> Operation[None]:
-        if timeout_ms is not None:
-            yield from _all([self._set_command(*pair, timeout_ms) for pair in pairs])
+    def set_many(self, items: Sequence[Argument], timeout_ms: int | None) -> Operation[None]:
+        if timeout_ms is None:
+            yield from _all([self._set_many_command(some) for some in slices(items, 2 * CHUNK)])
             return
-        yield from _all([self._set_many_command(some) for some in slices(pairs, CHUNK)])
+        pairs: Any = zip(items[::2], items[1::2], strict=True)
+        yield from _all([self._set_command(field, value, timeout_ms) for field, value in pairs])
 
     def add(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[int]:
         command = Once((*self._set_command(field, value, timeout_ms), b"NX"))
@@ -216,7 +215,8 @@ class KeysLayout(Layout):
         ]
 
     def set_records(self, records: Sequence[Record]) -> Operation[None]:
-        yield from self.set_many([record[:2] for record in records if record[2] == FOREVER], None)
+        immortal = [record[:2] for record in records if record[2] == FOREVER]
+        yield from self.set_many(list(chain.from_iterable(immortal)), None)
         mortal = [record for record in records if record[2] != FOREVER]
         yield from _all([self._set_command(*record) for record in mortal])
 
@@ -224,10 +224,10 @@ class KeysLayout(Layout):
         prefix = self._prefix
         return [list(map(prefix.__add__, some)) for some in slices(fields, CHUNK)]
 
-    def _set_many_command(self, pairs: Sequence[tuple[bytes, Argument]]) -> Command:
-        fields, values = zip(*pairs, strict=True)
-        keys = map(self._prefix.__add__, fields)
-        return (b"MSET", *chain.from_iterable(zip(keys, values, strict=True)))
+    def _set_many_command(self, items: Sequence[Any]) -> Command:
+        arguments = list(items)
+        arguments[::2] = map(self._prefix.__add__, items[::2])
+        return (b"MSET", *arguments)
 
     def _set_command(self, field: bytes, value: Argument, timeout_ms: int | None) -> Command:
         if timeout_ms is None:

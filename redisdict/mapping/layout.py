@@ -87,9 +87,8 @@ class Layout(ABC):
     def set(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[None]: ...
 
     @abstractmethod
-    def set_many(
-        self, pairs: Sequence[tuple[bytes, Argument]], timeout_ms: int | None
-    ) -> Operation[None]: ...
+    def set_many(self, items: Sequence[Argument], timeout_ms: int | None) -> Operation[None]:
+        """Store items given as fields and values, in turn."""
 
     @abstractmethod
     def add(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[int]:

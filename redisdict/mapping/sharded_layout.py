@@ -107,13 +107,13 @@ class ShardedLayout(Layout):
                 values[place] = value
         return values
 
-    def set_many(
-        self, pairs: Sequence[tuple[bytes, Argument]], timeout_ms: int | None
-    ) -> Operation[None]:
+    def set_many(self, items: Sequence[Argument], timeout_ms: int | None) -> Operation[None]:
         yield from self._count.before_writing()
-        parts = self._divided(pairs, (pair[0] for pair in pairs))
+        fields: Any = items[::2]
+        parts = self._divided(zip(fields, items[1::2], strict=True), fields)
         yield from side_by_side(
-            self._shards[number].set_many(own, timeout_ms) for number, own in parts.items()
+            self._shards[number].set_many(list(chain.from_iterable(own)), timeout_ms)
+            for number, own in parts.items()
         )
 
     def delete(self, fields: Sequence[bytes]) -> Operation[int]:

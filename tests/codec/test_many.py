@@ -3,8 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ormsgpack import Ext, packb
 
-from redisdict.codec import Codec
+from redisdict.codec import Codec, extensions
+from redisdict.codec.envelope import seal
 from redisdict.exceptions import DeserializationError, SerializationError
 
 VALUES = st.lists(
@@ -62,3 +64,38 @@ def test_one_that_cannot_be_stored_among_many_is_an_error() -> None:
         Codec("raw").encode_many([b"a", 1])
     with pytest.raises(SerializationError):
         Codec("raw").encode_many([b"a", bytearray(b"b")])
+
+
+def test_text_with_a_lone_surrogate_among_plain_text() -> None:
+    values = ["plain", "\ud83d", "text"]
+    stored = Codec().encode_many(values)
+    assert stored == [Codec().encode(value) for value in values]
+    assert Codec().decode_many(stored) == values
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        b"\x91",  # announces an element that isn't there
+        b"\xdd\xff\xff\xff\xff",  # announces more than there is memory for
+        b"\xc0\xc0",  # two values
+        b"",
+        packb(Ext(3, b"no number")),
+    ],
+)
+def test_one_forged_among_many_is_the_error_that_it_is_alone(forged: bytes) -> None:
+    stored = [Codec().encode("a"), seal(b"\x80" + forged)]
+    with pytest.raises(DeserializationError) as alone:
+        Codec().decode(stored[1])
+    with pytest.raises(DeserializationError) as among_many:
+        Codec().decode_many(stored)
+    assert str(among_many.value) == str(alone.value)
+
+
+def test_ctrl_c_while_decoding_many_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_data: bytes) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(extensions.UNPACK_OF_CODE, 3, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        Codec().decode_many([seal(b"\x80" + packb(Ext(3, b"1")))])

@@ -241,14 +241,14 @@ WRONGTYPE = ResponseError("WRONGTYPE Operation against a key holding the wrong k
 def test_a_batch_that_meets_a_fence_half_way_does_nothing_twice() -> None:
     """Between the two somebody else may have changed what the first part has done."""
     layout = HashLayout(Names("p", ("d",)), Capabilities())
-    pairs = [(b"%d" % number, b"v") for number in range(CHUNK + 1)]
-    asked, _ = feed(layout.set_many(pairs, None), [CHUNK, WRONGTYPE], 1)
+    fields = [b"%d" % number for number in range(CHUNK + 1)]
+    items = [part for field in fields for part in (field, b"v")]
+    asked, _ = feed(layout.set_many(items, None), [CHUNK, WRONGTYPE], 1)
     assert len(asked) == 2
     assert len(asked[0].commands) == 2
     assert asked[1][-3:] == (b"", b"%d" % CHUNK, b"v")  # the second chunk alone
 
     layout = HashLayout(Names("p", ("d",)), Capabilities())
-    fields = [field for field, _ in pairs]
     asked, count = feed(layout.delete(fields), [7, WRONGTYPE], 1)
     assert count == 8
     assert asked[1][-1] == b"%d" % CHUNK
@@ -261,7 +261,7 @@ def test_a_batch_that_meets_a_fence_half_way_does_nothing_twice() -> None:
 def test_another_error_of_one_command_of_a_batch_is_raised() -> None:
     layout = HashLayout(Names("p", ("d",)), Capabilities())
     with pytest.raises(ResponseError, match="OOM"):
-        feed(layout.set_many([(b"f", b"v")], None), [ResponseError("OOM command not allowed")])
+        feed(layout.set_many([b"f", b"v"], None), [ResponseError("OOM command not allowed")])
 
 
 def test_a_scan_goes_on_behind_a_fence_that_comes_up_meanwhile(
