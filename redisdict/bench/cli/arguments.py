@@ -110,8 +110,8 @@ def _add_choice(parser: ArgumentParser) -> None:
     preset.add_argument(
         "--preset",
         choices=list(PRESETS),
-        help="how long and how precisely; with three services about 20 seconds, 4 minutes (the"
-        " default) and 20 minutes",
+        help="how long and how precisely; with three services about 15 seconds, 3 minutes (the"
+        " default) and 15 minutes",
     )
     preset.add_argument(
         "--quick", action="store_const", const="quick", dest="preset", help="--preset quick"
