@@ -16,6 +16,7 @@ from django.test import Client, override_settings
 from django.utils import timezone
 
 from redisdict.admin.start import SILENT_AFTER
+from redisdict.bench.services import discover
 from redisdict.exceptions import ConfigurationError
 from redisdict.models import BenchmarkProgress, BenchmarkRun
 from tests.admin.factories import make_run
@@ -86,7 +87,8 @@ def test_form_offers_presets_and_the_services_that_are_there(starter: Client) ->
     for preset in ("quick", "standard", "rigorous"):
         assert f'<option value="{preset}"' in html
     assert 'value="valkey"' in html
-    assert 'value="cluster"' not in html
+    for service in discover():
+        assert (f'value="{service.key}"' in html) is service.is_available
     assert Page(html).inline_code == []
 
 
