@@ -85,7 +85,9 @@ def many_rows() -> Iterator[tuple[str, Call]]:
 
 def saves() -> Iterator[tuple[str, Call]]:
     """A change of one row: what the cache adds to it. Without the other caches installed."""
+    rows = ModelDict(ours)
     kept, unkept = ours.objects.first(), plain.objects.first()
+    assert rows[kept.pk] == kept
 
     def save(row: Any) -> Call:
         return lambda _: row.save(update_fields=["stock"])

@@ -116,8 +116,8 @@ class Reader(Generic[T]):
     ) -> _Sorted:
         """Put the hits into `found`, and tell the keys of the others apart."""
         others = _Sorted()
-        hits = 0
-        decode = self.decode
+        absent = 0
+        decode, before = self.decode, len(found)
         for key, answer in zip(keys, answers, strict=True):
             if not isinstance(answer, bytes):
                 if answer == LEASED:
@@ -130,13 +130,12 @@ class Reader(Generic[T]):
                 if self.absent_ms is None:
                     others.blocked.append(key)
                 else:
-                    hits += 1
+                    absent += 1
             elif (value := decode(answer)) is None:
                 others.unreadable.append(key)
             else:
                 found[key] = value
-                hits += 1
-        self.tally.hits += hits
+        self.tally.hits += len(found) - before + absent
         return others
 
     def _load(

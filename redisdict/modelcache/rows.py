@@ -75,10 +75,12 @@ class RowCodec(Generic[M]):
                 f"A row of {self._model._meta.label} can't be stored: {error}."
             ) from error
 
-    def decoder(self, database: str) -> Callable[[bytes], M]:
+    def decoder(
+        self, database: str, complain: Callable[[ValueError], None]
+    ) -> Callable[[bytes], M | None]:
         """The function from a row to an instance as it comes from this database.
 
-        It raises `ValueError` for bytes that are no row.
+        For bytes that are no row it calls `complain`, and gives None.
         """
         model, attnames, unpackers = self._model, self._attnames, self._unpackers
         unpackb, count = ormsgpack.unpackb, len(self._attnames)
@@ -88,16 +90,20 @@ class RowCodec(Generic[M]):
         is_plain, new = self._is_made_plainly, model.__new__
         empty = dict.fromkeys(["_state", *attnames])  # a copy has its final size at once
 
-        def decode(row: bytes) -> M:
-            if long_list in row or long_map in row:
-                refuse_malformed(row)
-            values = unpackb(row)
-            if type(values) is not list or len(values) != count:
-                raise ValueError("these bytes are no row")
-            for position, unpack in unpackers:
-                value = values[position]
-                if value is not None:
-                    values[position] = unpack(value)
+        def decode(row: bytes) -> M | None:
+            try:
+                if long_list in row or long_map in row:
+                    refuse_malformed(row)
+                values = unpackb(row)
+                if type(values) is not list or len(values) != count:
+                    raise ValueError("these bytes are no row")
+                for position, unpack in unpackers:
+                    value = values[position]
+                    if value is not None:
+                        values[position] = unpack(value)
+            except ValueError as error:
+                complain(error)
+                return None
             if not is_plain or ((pre_init.receivers or post_init.receivers) and _is_heard(model)):
                 return model.from_db(database, attnames, values)
             # What from_db() would do, at a fifth of its price.

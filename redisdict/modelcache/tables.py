@@ -51,7 +51,8 @@ class CachedTable:
         #: Connections whose transaction has changed this table and isn't over.
         self.changed_by: weakref.WeakSet[BaseDatabaseWrapper] = weakref.WeakSet()
         self._key_form = KeyForm(self.model._meta.pk)
-        self._decode = self.codec.decoder(database)
+        #: The instance of a body; None when it can't be read.
+        self.decode: Callable[[bytes], Any] = self.codec.decoder(database, self._complain)
 
     def __repr__(self) -> str:
         return f"<CachedTable {self} on {self.cached.alias!r}>"
@@ -78,13 +79,8 @@ class CachedTable:
             logger.warning("A row of %s is not cached: %s", self, error)
             return None
 
-    def decode(self, body: bytes) -> Any:
-        """The instance of a body; None when it can't be read."""
-        try:
-            return self._decode(body)
-        except ValueError as error:
-            logger.warning("A cached row of %s can't be read and is removed: %s", self, error)
-            return None
+    def _complain(self, error: ValueError) -> None:
+        logger.warning("A cached row of %s can't be read and is removed: %s", self, error)
 
 
 @dataclass(eq=False)

@@ -217,7 +217,7 @@ def test_a_hit_is_cheap_to_make(database: str, server: str) -> None:
     """No more than a from_db() would cost; ten times as much would be a mistake somewhere."""
     made = Product.objects.create(name="Tea", sku=uuid4(), created_at=datetime.now(UTC))
     codec = RowCodec(Product)
-    row, decode = codec.encode(Product.objects.get(pk=made.pk)), codec.decoder(database)
+    row, decode = codec.encode(Product.objects.get(pk=made.pk)), codec.decoder(database, print)
     begun = clock.process_time()
     for _ in range(1000):
         decode(row)
