@@ -10,6 +10,7 @@ from redisdict.connections.requests import Call, Operation
 from redisdict.mapping.globs import Glob
 from redisdict.mapping.item_operations import ItemOperations
 from redisdict.mapping.layout import BATCH, Record
+from redisdict.mapping.naming import naming
 from redisdict.mapping.scanning import PageSize, Scan
 from redisdict.mapping.timeouts import DEFAULT, Timeout, to_milliseconds
 
@@ -40,7 +41,8 @@ class BulkOperations(ItemOperations[K, V]):
             if None in values:
                 pairs = [pair for pair in zip(some, values, strict=True) if pair[1] is not None]
                 there, values = [key for key, _ in pairs], [stored for _, stored in pairs]
-            found.update(zip(there, decode_many(values), strict=True))
+            with naming(there, values, self._decode):
+                found.update(zip(there, decode_many(values), strict=True))
             some = yield from _next_batch(iterator, some)
         return found
 
@@ -69,7 +71,8 @@ class BulkOperations(ItemOperations[K, V]):
         while some := list(islice(pairs, ENCODED_AT_ONCE)):
             keys, values = zip(*some, strict=True)
             fields = self.keys.encode_many(keys)
-            stored = self.codec.encode_many(values)
+            with naming(keys, values, self._encode):
+                stored = self.codec.encode_many(values)
             start = len(batch)
             batch += fields + stored
             batch[start::2], batch[start + 1 :: 2] = fields, stored
@@ -142,14 +145,19 @@ class BulkOperations(ItemOperations[K, V]):
         return Scan(page, self.keys.decode_many)
 
     def scan_values(self) -> Scan[V]:
-        decode_many = self.codec.decode_many
-        return self._scan_pairs(lambda _fields, values: decode_many(values))
+        def decode(fields: Sequence[bytes], values: Sequence[bytes]) -> list[V]:
+            with naming(map(self._decode_key, fields), values, self._decode):
+                return self.codec.decode_many(values)
+
+        return self._scan_pairs(decode)
 
     def scan_items(self) -> Scan[tuple[K, V]]:
         decode_keys, decode_many = self.keys.decode_many, self.codec.decode_many
 
         def decode(fields: Sequence[bytes], values: Sequence[bytes]) -> list[tuple[K, V]]:
-            return list(zip(decode_keys(fields), decode_many(values), strict=True))
+            keys = decode_keys(fields)
+            with naming(keys, values, self._decode):
+                return list(zip(keys, decode_many(values), strict=True))
 
         return self._scan_pairs(decode)
 

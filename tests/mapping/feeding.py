@@ -12,13 +12,15 @@ def feed(operation: Operation[Any], *answers: Any) -> tuple[list[Any], Any]:
 
     An answer that is an exception is thrown, as a driver does with an error of the server.
     """
-    asked = []
-    waiting = iter(answers)
-    answer = None
-    while True:
-        try:
-            is_error = isinstance(answer, BaseException)
-            asked.append(operation.throw(answer) if is_error else operation.send(answer))
-            answer = next(waiting)
-        except StopIteration as stop:
-            return asked, stop.value
+    asked: list[Any] = []
+    left = list(answers)
+    try:
+        asked.append(next(operation))
+        while left:
+            answer = left.pop(0)
+            step = operation.throw if isinstance(answer, BaseException) else operation.send
+            asked.append(step(answer))
+    except StopIteration as stop:
+        assert not left, f"It doesn't ask for more: {left}"
+        return asked, stop.value
+    raise AssertionError(f"It asks for more: {asked[-1]}")

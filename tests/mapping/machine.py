@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import io
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -20,7 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from redisdict import NotANumberError, PersistentDict
 from redisdict.connections.backend import Backend
-from redisdict.mapping.names import Names, escape_glob
+from redisdict.mapping.names import Names, encode_text, escape_glob
+from redisdict.mapping.shards import shard_of
 from tests.mapping.conftest import Face
 
 NAMES = ["d", "", "a:b", "*", "[d]", "{d}", "\0", "%", "a/b", "é😀", "\ud800", "n" * 2000]
@@ -44,14 +45,15 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 @dataclass
 class Model:
-    """What a dict should hold: values, deadlines, and the end of the whole (of a hash)."""
+    """What a dict should hold: values, deadlines, and the ends of its hashes, by shard."""
 
     is_hash: bool
     timeout: float | None
     now: float = 0
     values: dict[str, Any] = field(default_factory=dict)
     deadlines: dict[str, float | None] = field(default_factory=dict)
-    end: float | None = None
+    shards: int = 1
+    ends: dict[int, float] = field(default_factory=dict)
 
     def put(self, key: str, value: Any, timeout: float | None) -> None:
         self.values[key] = value
@@ -70,20 +72,25 @@ class Model:
     def take(self, key: str) -> Any:
         value = self.values.pop(key)
         del self.deadlines[key]
-        self.forget_the_end()
+        self.forget_ends()
         return value
 
     def clear(self) -> None:
         self.values.clear()
         self.deadlines.clear()
-        self.end = None
+        self.ends.clear()
 
-    def forget_the_end(self) -> None:
-        if not self.values:
-            self.end = None
+    def shard(self, key: str) -> int:
+        return shard_of(encode_text(key), self.shards)
+
+    def forget_ends(self) -> None:
+        """A hash that has lost its last item has lost its end too."""
+        living = set(map(self.shard, self.values))
+        self.ends = {shard: end for shard, end in self.ends.items() if shard in living}
 
     def deadline(self, key: str) -> float | None:
-        own = [one for one in (self.deadlines[key], self.end) if one is not None]
+        end = self.ends.get(self.shard(key))
+        own = [one for one in (self.deadlines[key], end) if one is not None]
         return min(own, default=None)
 
     def left(self, key: str) -> float | None:
@@ -96,13 +103,13 @@ class Model:
             deadline = self.deadline(key)
             if deadline is not None and deadline <= self.now:
                 del self.values[key], self.deadlines[key]
-        self.forget_the_end()
+        self.forget_ends()
 
     def expire(self, timeout: float | None) -> None:
         deadline = None if timeout is None else self.now + timeout
         if self.is_hash:
-            self.end = deadline
-            self.forget_the_end()
+            living = set(map(self.shard, self.values))
+            self.ends = {} if deadline is None else dict.fromkeys(living, deadline)
             return
         for key, own in self.deadlines.items():
             later = own is None or (deadline is not None and deadline < own)
@@ -111,7 +118,7 @@ class Model:
     def settle_on_items(self) -> None:
         """After a dump and a load each item has what was left of it and of the dict."""
         self.deadlines = {key: self.deadline(key) for key in self.values}
-        self.end = None
+        self.ends.clear()
 
 
 class DictMachine(RuleBasedStateMachine):
@@ -126,14 +133,15 @@ class DictMachine(RuleBasedStateMachine):
     @initialize(
         names=st.lists(st.sampled_from(NAMES), min_size=2, max_size=2, unique=True),
         timeout=st.sampled_from([None, None, 2500]),
+        shards=st.sampled_from([None, None, 3]),
     )
-    def begin(self, names: list[str], timeout: float | None) -> None:
+    def begin(self, names: list[str], timeout: float | None, shards: int | None) -> None:
         type(self).begun += 1
         prefix = secrets.token_hex(4)
         self.path = (prefix, names[0])
-        self.model = Model(self.is_hash, timeout)
+        self.model = Model(self.is_hash, timeout, shards=shards or 1)
         self.hands = [
-            Face(self.make(self.path, self.serializer, timeout), runner)
+            Face(self.make(self.path, self.serializer, timeout=timeout, shards=shards), runner)
             for runner in (None, self.runner)
             for _ in range(2)
         ]
@@ -151,14 +159,10 @@ class DictMachine(RuleBasedStateMachine):
             other[name] = b"theirs"
 
     def make(
-        self, path: tuple[str, str], serializer: str, timeout: float | None = None
+        self, path: tuple[str, str], serializer: str, **options: Any
     ) -> PersistentDict[str, Any]:
         mapping: PersistentDict[str, Any] = PersistentDict(
-            path[0],
-            self.backend,
-            hset_enabled=self.is_hash,
-            timeout=timeout,
-            serializer=serializer,
+            path[0], self.backend, hset_enabled=self.is_hash, serializer=serializer, **options
         )
         return mapping.child(path[1])
 
@@ -405,15 +409,20 @@ class DictMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1000, 2000, 9000]))
     def pass_time(self, seconds: int) -> None:
-        names = Names(self.backend.config.key_prefix, self.path)
+        whole = Names(self.backend.config.key_prefix, self.path)
+        count = self.model.shards
+        shards = [replace(whole, shard=(number, count)) for number in range(count)]
+        for names in shards if count > 1 else [whole]:
+            self.age(names, seconds * 1000)
+        self.model.pass_time(seconds)
+
+    def age(self, names: Names, milliseconds: int) -> None:
         client = self.backend.client()
         if self.is_hash:
-            client.eval(AGE_A_HASH, 3, names.hash, names.fenced, names.deadlines, seconds * 1000)
+            client.eval(AGE_A_HASH, 3, names.hash, names.fenced, names.deadlines, milliseconds)
         else:
-            pattern = escape_glob(names.item_prefix) + b"*"
-            found = list(client.scan_iter(pattern, count=1000))
-            client.eval(AGE_KEYS, len(found), *found, seconds * 1000)
-        self.model.pass_time(seconds)
+            found = list(client.scan_iter(escape_glob(names.item_prefix) + b"*", count=1000))
+            client.eval(AGE_KEYS, len(found), *found, milliseconds)
 
     @invariant()
     def times_agree(self) -> None:

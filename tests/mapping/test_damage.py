@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from redisdict import DeserializationError, PersistentDict
+from redisdict import DeserializationError, PersistentDict, SerializationError
 from redisdict.connections.backend import Backend
 from redisdict.mapping.names import Names
 from tests.mapping.conftest import Face
@@ -96,3 +96,19 @@ def test_a_clone_of_it_stops(
     assert len(other) == 0
     # Between dicts of one codec it goes as it is.
     assert face.clone_to(make("same")) == 1
+
+
+@pytest.mark.parametrize("read", ["get_many", "values", "items", "copy"])
+def test_of_many_it_is_named(face: Face, stored: Any, read: str) -> None:
+    keys = [str(number) for number in range(100)]
+    face.set_many(dict.fromkeys(keys, 1))
+    stored.put("77", b"\x80")
+    with pytest.raises(DeserializationError) as raised:
+        READING[read](face) if read != "get_many" else face.get_many(keys)
+    assert raised.value.__notes__ == ["It is the value of '77'."]
+
+
+def test_of_many_the_one_that_cannot_be_stored_is_named(face: Face) -> None:
+    with pytest.raises(SerializationError) as raised:
+        face.set_many({"a": 1, "b": object()})
+    assert raised.value.__notes__ == ["It is the value of 'b'."]

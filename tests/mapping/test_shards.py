@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,8 +13,11 @@ from redisdict import ConfigurationError, PersistentDict
 from redisdict.connections.backend import Backend
 from redisdict.connections.requests import Batch, Once, Operation, Sleep
 from redisdict.mapping.names import Names
-from redisdict.mapping.shards import shard_of
+from redisdict.mapping.shards import ShardCount, shard_of
 from redisdict.mapping.side_by_side import side_by_side
+from tests.mapping.conftest import Face
+from tests.mapping.costs import COSTS, ITEMS, Cost
+from tests.mapping.feeding import feed
 
 
 @pytest.mark.parametrize("shards", [0, 1, -3, 1025])
@@ -128,20 +131,6 @@ def watched(operation: Operation[Any], seen: list[Any]) -> Operation[Any]:
         return stop.value
 
 
-def answered(operation: Operation[Any], *answers: Any) -> tuple[list[Any], Any]:
-    """What an operation asks for, given these answers, and its result."""
-    asked = []
-    generator: Generator[Any, Any, Any] = operation
-    try:
-        asked.append(generator.send(None))
-        for answer in answers:
-            step = generator.throw if isinstance(answer, BaseException) else generator.send
-            asked.append(step(answer))
-    except StopIteration as stop:
-        return asked, stop.value
-    raise AssertionError(f"It asks for more: {asked[-1]}")
-
-
 def one_command(name: bytes) -> Operation[Any]:
     return (yield (name,))
 
@@ -157,7 +146,7 @@ def test_operations_take_their_steps_together() -> None:
         return second
 
     together = side_by_side([steps(b"A"), two_commands(b"B"), one_command(b"C")])
-    asked, result = answered(together, [10, 11, 12, 13], 20)
+    asked, result = feed(together, [10, 11, 12, 13], 20)
     assert asked == [
         Batch([(b"A", 1), (b"B", 1), (b"B", 2), (b"C",)], is_spread=True),
         (b"A", 10),
@@ -170,7 +159,7 @@ def test_what_must_not_be_repeated_makes_all_of_it_so() -> None:
     def once(name: bytes) -> Operation[Any]:
         return (yield Once((name,)))
 
-    asked, _ = answered(side_by_side([once(b"A"), one_command(b"B")]), [1, 2])
+    asked, _ = feed(side_by_side([once(b"A"), one_command(b"B")]), [1, 2])
     assert not asked[0].is_repeatable
 
 
@@ -179,7 +168,7 @@ def test_what_cannot_be_part_of_it_is_asked_alone() -> None:
         yield Sleep(1)
         return (yield Batch([(name,)], is_atomic=True))
 
-    asked, result = answered(
+    asked, result = feed(
         side_by_side([pausing(b"A"), one_command(b"B"), one_command(b"C")]), [2, 3], None, [1]
     )
     assert asked == [
@@ -199,7 +188,7 @@ def test_an_error_is_that_of_its_command() -> None:
         except ResponseError as error:
             return error
 
-    _, result = answered(side_by_side([careful(b"A"), one_command(b"B")]), [refusal, 2])
+    _, result = feed(side_by_side([careful(b"A"), one_command(b"B")]), [refusal, 2])
     assert result == [refusal, 2]
     closed = []
 
@@ -211,6 +200,43 @@ def test_an_error_is_that_of_its_command() -> None:
             closed.append(True)
 
     with pytest.raises(ResponseError, match="WRONGTYPE"):
-        answered(side_by_side([watching(), one_command(b"B")]), [1, refusal])
+        feed(side_by_side([watching(), one_command(b"B")]), [1, refusal])
     assert closed
-    assert answered(side_by_side([])) == ([], [])
+    assert feed(side_by_side([])) == ([], [])
+
+
+def test_an_error_of_what_is_asked_alone_is_raised_where_it_was_asked() -> None:
+    def careful() -> Operation[Any]:
+        try:
+            yield Sleep(1)
+        except TimeoutError as error:
+            return error
+
+    late = TimeoutError()
+    assert feed(side_by_side([careful()]), late)[1] == [late]
+
+
+def test_a_number_that_cannot_be_stored_is_an_error() -> None:
+    storing = ShardCount(b"n", 4, "d").before_writing()
+    with pytest.raises(ResponseError, match="OOM"):
+        feed(storing, [ResponseError("OOM command not allowed"), None])
+
+
+@pytest.mark.parametrize("cost", COSTS, ids=str)
+def test_each_method_does_in_shards_what_it_does_without(
+    make: Callable[..., PersistentDict[str, Any]], runner: Any, cost: Cost
+) -> None:
+    results = []
+    for shards in (None, 3):
+        face = Face(make("in shards", timeout=cost.timeout, shards=shards), runner)
+        face.set_many(ITEMS, timeout=None)
+        result = cost.call(face)
+        if cost.method == "popitem":
+            key, value = result
+            result = face.setitem(key, value)
+        elif cost.method == "memory_usage":
+            result = result > 0
+        elif isinstance(result, list):
+            result = sorted(result, key=repr)
+        results.append((result, face.copy(), face.len(), bool(face.mapping)))
+    assert results[0] == results[1]
