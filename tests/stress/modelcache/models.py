@@ -31,11 +31,15 @@ def code_of(pk: int) -> str:
 
 
 class Deletion(models.Model):
-    """Deleted rows leave their version here; who makes the row again goes on from it."""
+    """Deleted rows leave their version here; who makes the row again goes on from it.
+
+    Only one may: two who went on from the same version would give the row one that it had before.
+    """
 
     id = models.BigAutoField(primary_key=True)
     row = models.BigIntegerField()
     version = models.IntegerField()
+    is_undone = models.BooleanField(default=False)
 
     def __str__(self) -> str:
         return f"{self.row} deleted in version {self.version}"

@@ -111,7 +111,10 @@ class Worker:
             row = found.get(pk)
             if row is not None:
                 if state_of(row.version) < known:
-                    self.report(f"{STALE} row {pk} in version {row.version}, known was {known / 2}")
+                    self.report(
+                        f"{STALE} row {pk} in version {row.version}, known was {known / 2},"
+                        f" the database has {in_database(pk) / 2}"
+                    )
             elif known % 2 == 0 and newest_deletion(pk) < known:
                 self.report(f"{STALE} no row {pk}, known was version {known / 2}")
 
@@ -190,6 +193,9 @@ class Worker:
         for pk in range(1, self.ledger.rows + 1):
             if pk not in present and (deleted := newest_deletion(pk)):
                 version = deleted // 2 + 1
+                ended = Deletion.objects.filter(row=pk, version=version - 1, is_undone=False)
+                if not ended.update(is_undone=True):
+                    continue  # somebody else makes it, or has made it and it was deleted again
                 Row(pk=pk, code=code_of(pk), version=version).save(force_insert=True)
                 self.ledger.publish(self.number, pk, state_of(version))
 
