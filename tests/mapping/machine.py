@@ -18,7 +18,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from redisdict import NotANumberError, PersistentDict
+from redisdict import NotANumberError, PersistentDict, SerializationError
 from redisdict.connections.backend import Backend
 from redisdict.mapping.names import Names, encode_text, escape_glob
 from redisdict.mapping.shards import shard_of
@@ -305,6 +305,10 @@ class DictMachine(RuleBasedStateMachine):
         if isinstance(value, list):
             self.hands[hand].edit(key, lambda value: value.append(None))
             self.model.change(key, [*value, None])
+        elif self.serializer == "raw" and isinstance(value, int):
+            # A counter, which `incr()` writes and reads there, and nothing else can.
+            with pytest.raises(SerializationError):
+                self.hands[hand].edit(key, lambda value: None)
         else:
             self.hands[hand].edit(key, lambda value: None)
 
