@@ -101,6 +101,8 @@ def test_keys_of_other_programs_are_not_dicts(backend: Backend) -> None:
         f"{prefix}:f:{{a}}",
         f"{prefix}:l:{{a}}:lock",
         f"{prefix}h:{{a}}",
+        f"{prefix}:h:{{a%:one:3}}",
+        f"{prefix}:h:{{a%:1}}",
     ]
     for key in foreign:
         client.set(key, "1")

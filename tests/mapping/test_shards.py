@@ -85,6 +85,16 @@ def test_one_without_shards_and_one_with_them_are_two_dicts(
     assert dict(whole) == {"a": 1}
 
 
+def test_a_walk_whose_cursor_is_no_place_is_over(
+    make: Callable[..., PersistentDict[str, int]], backend: Backend
+) -> None:
+    parts = make(shards=4)
+    parts["a"] = 1
+    scan = parts._operations.layout.scan_fields(b"4:7=0")
+    assert backend.driver.run(scan) == (b"0", [])
+    parts.clear()
+
+
 def test_names_of_shards_are_no_dict_s_names() -> None:
     shard = Names("p", ("d",), (3, 16))
     assert shard.hash == b"p:h:{d%:3:16}"
