@@ -85,6 +85,18 @@ def test_one_without_shards_and_one_with_them_are_two_dicts(
     assert dict(whole) == {"a": 1}
 
 
+def test_items_are_taken_out_of_one_shard_after_the_other(
+    make: Callable[..., PersistentDict[str, int]],
+) -> None:
+    parts, again = make(shards=4), make(shards=4)
+    items = {str(number): number for number in range(20)}
+    parts.update(items)
+    assert "0" in again  # the first that it is asked, before it knows the number of shards
+    assert dict(parts.popitem() for _ in items) == items
+    with pytest.raises(KeyError):
+        parts.popitem()
+
+
 def test_a_walk_whose_cursor_is_no_place_is_over(
     make: Callable[..., PersistentDict[str, int]], backend: Backend
 ) -> None:
