@@ -212,6 +212,7 @@ def test_another_run_leaves_the_servers_of_a_living_owner_alone(
 
     assert is_alive(first_pid)
     assert first_directory.exists()
+    assert first.finish() == 0  # before its directory goes, which says what is to be stopped
 
 
 def test_a_forked_child_neither_stops_nor_keeps_the_server(
