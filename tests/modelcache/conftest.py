@@ -13,10 +13,12 @@ from django.db.models.signals import post_save, pre_delete, pre_save
 from django.test import override_settings
 from pytest_django.plugin import DjangoDbBlocker
 
+from redisdict import ModelDict
 from redisdict.modelcache import relations, signals, tables
 from tests.codec.models import Author, EveryField
 from tests.modelcache.availability import cluster_for_tests
 from tests.modelcache.postgres import PostgresCluster
+from tests.shop.models import Product
 
 #: The alias that the shop's models are in, chosen by the test.
 chosen: list[str] = []
@@ -105,6 +107,19 @@ def server(valkey_url: str, alias_for: Callable[..., dict[str, Any]]) -> Iterato
     with override_settings(REDISDICT={"default": alias_for(valkey_url)}):
         yield valkey_url
     forget_registrations()
+
+
+@pytest.fixture
+def products(server: str) -> ModelDict[Product]:
+    return ModelDict(Product)
+
+
+@pytest.fixture
+def tea(database: str, products: ModelDict[Product]) -> Product:
+    """A row that is on the server."""
+    made = Product.objects.create(name="Tea")
+    assert products[made.pk].name == "Tea"
+    return made
 
 
 def forget_registrations() -> None:

@@ -19,11 +19,6 @@ from tests.shop.models import Product
 
 
 @pytest.fixture
-def products(server: str) -> ModelDict[Product]:
-    return ModelDict(Product)
-
-
-@pytest.fixture
 def tea(database: str) -> Product:
     return Product.objects.create(name="Tea", slug="tea")
 

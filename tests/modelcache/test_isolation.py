@@ -13,7 +13,7 @@ from django.db import connections, transaction
 
 from redisdict import ModelDict
 from redisdict.modelcache import loading
-from tests.modelcache.test_reading import queries
+from tests.modelcache.counting import queries
 from tests.shop.models import Product, Tag
 
 

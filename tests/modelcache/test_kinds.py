@@ -8,7 +8,7 @@ import pytest
 from django.db import connections, transaction
 
 from redisdict import ConfigurationError, ModelDict
-from tests.modelcache.test_reading import queries
+from tests.modelcache.counting import queries
 from tests.shop.models import (
     Announced,
     Book,

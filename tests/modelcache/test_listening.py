@@ -16,7 +16,7 @@ from django.db import connections
 from redisdict import ModelDict
 from redisdict.modelcache import triggers
 from redisdict.modelcache.listening import Listener
-from tests.modelcache.test_reading import queries
+from tests.modelcache.counting import queries
 from tests.shop.models import Book, Price, Product, Stamp
 
 pytestmark = pytest.mark.parametrize("database", ["postgres"], indirect=True)

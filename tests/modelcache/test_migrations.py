@@ -11,7 +11,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from redisdict import ModelDict
-from tests.modelcache.test_reading import queries
+from tests.modelcache.counting import queries
 
 APP = "shop"
 

@@ -20,7 +20,7 @@ from redisdict.modelcache import outages
 from redisdict.servers.process import ServerProcess
 from tests.conftest import program_for_tests
 from tests.modelcache.conftest import forget_registrations
-from tests.modelcache.test_reading import queries
+from tests.modelcache.counting import queries
 from tests.shop.models import Product
 
 Kept = Callable[[], Any]

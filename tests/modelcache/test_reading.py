@@ -8,22 +8,13 @@ from typing import Any
 
 import pytest
 from django.db import connections, transaction
-from django.test.utils import CaptureQueriesContext
 
 from redisdict import ConfigurationError, ModelDict
 from redisdict.modelcache import loading
 from redisdict.modelcache.overview import overview
 from redisdict.modelcache.tally import CacheStats
+from tests.modelcache.counting import queries
 from tests.shop.models import Product, ProductProxy, Stamp, Tag
-
-
-def queries(database: str) -> CaptureQueriesContext:
-    return CaptureQueriesContext(connections[database])
-
-
-@pytest.fixture
-def products(server: str) -> ModelDict[Product]:
-    return ModelDict(Product)
 
 
 def test_a_row_is_asked_of_the_database_once(database: str, products: ModelDict[Product]) -> None:

@@ -17,7 +17,7 @@ from psycopg.types.range import Range
 from redisdict import ModelDict, SerializationError
 from redisdict.modelcache.rows import RowCodec
 from tests.codec.models import Author, Color, EveryField, Size
-from tests.modelcache.test_reading import queries
+from tests.modelcache.counting import queries
 from tests.shop.models import Announced, Book, Event, Place, Point, Price, Product
 
 

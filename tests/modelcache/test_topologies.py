@@ -15,7 +15,7 @@ from redisdict.servers.process import ServerProcess
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
 from tests.conftest import program_for_tests
 from tests.modelcache.conftest import forget_registrations
-from tests.modelcache.test_reading import queries
+from tests.modelcache.counting import queries
 from tests.shop.models import Product, Stamp
 
 Alias = Callable[..., dict[str, Any]]

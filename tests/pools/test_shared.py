@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from redisdict.pools import OptimizedAsyncConnectionPool, shared
+from redisdict.pools import OptimizedAsyncConnectionPool, shared_connection
 from redisdict.pools.connections import NotSentError
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -212,7 +212,7 @@ async def test_what_had_not_left_is_told_apart() -> None:
 async def test_ten_thousand_tasks_in_bounded_memory(
     pool: OptimizedAsyncConnectionPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared, "MAX_UNSENT_BYTES", 1024 * 1024)
+    monkeypatch.setattr(shared_connection, "MAX_UNSENT_BYTES", 1024 * 1024)
     value = b"x" * 10_000
     packed = pack_command((b"ECHO", value))
     most = 0
@@ -231,7 +231,7 @@ async def test_ten_thousand_tasks_in_bounded_memory(
 
 
 async def test_commands_in_flight_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared, "MAX_IN_FLIGHT", 50)
+    monkeypatch.setattr(shared_connection, "MAX_IN_FLIGHT", 50)
     answered = asyncio.Event()
 
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
