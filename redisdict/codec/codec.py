@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import repeat
-from operator import itemgetter
+from operator import is_, itemgetter
 from struct import Struct
 from typing import Any, Final
 from zlib import crc32
@@ -19,6 +19,7 @@ from redisdict.codec.envelope import (
     RAW,
     UNCOMPRESSED,
     UNSEALED_BYTES,
+    are_whole,
     damaged,
     format_byte,
     seal,
@@ -47,10 +48,12 @@ _PLAIN_MSGPACK: Final = format_byte(MSGPACK, UNCOMPRESSED)
 
 # For many values at once: what C calls for each of them, without a step of Python in between.
 _FIRST_BYTE: Final = itemgetter(0)
-_AFTER_FIRST_BYTE: Final = itemgetter(slice(1, None))
 _BODY: Final = itemgetter(slice(1, -CHECKSUM_LENGTH))
 _PACK_CHECKSUM: Final = Struct("<I").pack
 _CHECKSUM_OF_PREFIX: Final = crc32(_PLAIN_MSGPACK)
+
+# So many at a time that what is made of them is still in the processor's cache for the next step.
+_DECODED_AT_ONCE: Final = 1000
 
 
 class Codec:
@@ -143,10 +146,20 @@ class Codec:
 
     def decode_many(self, stored: Sequence[bytes]) -> list[Any]:
         """Return the value of each of these, as `decode()` would; faster for many."""
-        first_bytes = set(map(_FIRST_BYTE, stored)) if all(stored) else set()
-        if first_bytes == {UNSEALED_BYTES[0]}:
-            return list(map(_AFTER_FIRST_BYTE, stored))
-        if first_bytes == {_PLAIN_MSGPACK[0]} and set(map(crc32, stored)) == {CHECKSUM_RESIDUE}:
+        if len(stored) <= _DECODED_AT_ONCE:
+            return self._decode_some(stored)
+        values = []
+        for start in range(0, len(stored), _DECODED_AT_ONCE):
+            values += self._decode_some(stored[start : start + _DECODED_AT_ONCE])
+        return values
+
+    def _decode_some(self, stored: Sequence[bytes]) -> list[Any]:
+        first = stored[0][:1] if stored else b""
+        if first == UNSEALED_BYTES:
+            bodies = list(map(bytes.removeprefix, stored, repeat(UNSEALED_BYTES)))
+            if not any(map(is_, bodies, stored)):  # what has no such prefix comes back as it is
+                return bodies
+        elif first == _PLAIN_MSGPACK and _begin_alike(stored) and are_whole(stored):
             return messagepack.loads_many(list(map(_BODY, stored)))
         return list(map(self.decode, stored))
 
@@ -221,6 +234,10 @@ def _by_code(serializers: Iterable[Serializer]) -> dict[int, Serializer]:
                 f"{serializer.code}: values of one would be read by the other. Give each its own."
             )
     return found
+
+
+def _begin_alike(stored: Sequence[bytes]) -> bool:
+    return all(stored) and len(set(map(_FIRST_BYTE, stored))) == 1
 
 
 def _seal_many(bodies: list[bytes]) -> list[bytes]:

@@ -15,6 +15,7 @@ would cost more than everything else that is done with it here. At least two bit
 from any format byte, so no single flipped bit turns a sealed value into bytes.
 """
 
+from collections.abc import Sequence
 from typing import Final
 from zlib import crc32
 
@@ -39,6 +40,13 @@ CUSTOM_COMPRESSOR_CODES: Final = range(6, 8)
 CHECKSUM_RESIDUE: Final = 0x2144DF1C
 CHECKSUM_LENGTH: Final = 4
 
+# After every whole message the register of CRC-32 holds the same, whatever the message was. These
+# four bytes take it from there back to what it begins with. So messages with them in between are
+# all whole exactly if the checksum of the lot is the residue: damage changes the register by what
+# depends on the damage alone, for a CRC is linear (Peterson and Brown, Cyclic Codes for Error
+# Detection, 1961), and no later message changes it back.
+_BETWEEN: Final = bytes.fromhex("81d59d4c")
+
 
 def format_byte(serializer_code: int, compressor_code: int) -> bytes:
     """Return the first byte of values written by this serializer and this compressor."""
@@ -48,6 +56,15 @@ def format_byte(serializer_code: int, compressor_code: int) -> bytes:
 def seal(message: bytes) -> bytes:
     """Append the checksum to a format byte and its body."""
     return message + crc32(message).to_bytes(CHECKSUM_LENGTH, "little")
+
+
+def are_whole(messages: Sequence[bytes]) -> bool:
+    """Return whether each of these, at least one, ends in its checksum; faster for many.
+
+    As with one message, random damage passes with a probability of 2**-32, and up to two flipped
+    bits in 512 MiB never do.
+    """
+    return crc32(_BETWEEN.join(messages)) == CHECKSUM_RESIDUE
 
 
 def split_format_byte(first: int) -> tuple[int, int]:

@@ -38,7 +38,7 @@ class BulkOperations(ItemOperations[K, V]):
         while some:
             values: Any = yield from self.layout.get_many(self.keys.encode_many(some))
             there = some
-            if None in values:
+            if not all(values):  # a missing one is None; what is stored is never empty
                 pairs = [pair for pair in zip(some, values, strict=True) if pair[1] is not None]
                 there, values = [key for key, _ in pairs], [stored for _, stored in pairs]
             with naming(there, values, self._decode):
@@ -154,10 +154,10 @@ class BulkOperations(ItemOperations[K, V]):
     def scan_items(self) -> Scan[tuple[K, V]]:
         decode_keys, decode_many = self.keys.decode_many, self.codec.decode_many
 
-        def decode(fields: Sequence[bytes], values: Sequence[bytes]) -> list[tuple[K, V]]:
+        def decode(fields: Sequence[bytes], values: Sequence[bytes]) -> Iterable[tuple[K, V]]:
             keys = decode_keys(fields)
             with naming(keys, values, self._decode):
-                return list(zip(keys, decode_many(values), strict=True))
+                return zip(keys, decode_many(values), strict=True)
 
         return self._scan_pairs(decode)
 
@@ -167,8 +167,9 @@ class BulkOperations(ItemOperations[K, V]):
 
         def page(cursor: bytes) -> Operation[Any]:
             cursor, records = yield from self.layout.scan_records(cursor, size.count)
-            size.learn(len(records), sum(len(field) + len(value) for field, value, _ in records))
-            return cursor, [record[0] for record in records], (records,)
+            fields = [record[0] for record in records]
+            size.learn(fields, [record[1] for record in records])
+            return cursor, fields, (records,)
 
         return Scan(page, list)
 
@@ -176,9 +177,8 @@ class BulkOperations(ItemOperations[K, V]):
         size = PageSize()
 
         def page(cursor: bytes) -> Operation[Any]:
-            cursor, flat = yield from self.layout.scan_pairs(cursor, None, size.count)
-            size.learn(len(flat) // 2, sum(map(len, flat)))
-            fields, values = flat[::2], flat[1::2]
+            cursor, fields, values = yield from self.layout.scan_pairs(cursor, None, size.count)
+            size.learn(fields, values)
             return cursor, fields, (fields, values)
 
         return Scan(page, decode)

@@ -16,6 +16,7 @@ from redisdict.mapping.layout import (
     MISSING,
     SCAN_COUNT,
     Layout,
+    PageOfPairs,
     Pair,
     Record,
     slices,
@@ -182,9 +183,9 @@ class HashLayout(Layout):
 
     def scan_pairs(
         self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
-    ) -> Operation[tuple[bytes, list[bytes]]]:
-        reply = yield from self._scan(cursor, pattern, count)
-        return reply[0], reply[1]
+    ) -> Operation[PageOfPairs]:
+        next_cursor, flat = yield from self._scan(cursor, pattern, count)
+        return next_cursor, flat[::2], flat[1::2]
 
     def scan_records(
         self, cursor: bytes, count: int = SCAN_COUNT

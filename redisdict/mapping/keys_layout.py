@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain, compress
 from operator import itemgetter
 from typing import Any
@@ -16,6 +16,7 @@ from redisdict.mapping.layout import (
     MISSING,
     SCAN_COUNT,
     Layout,
+    PageOfPairs,
     Pair,
     Record,
     slices,
@@ -152,9 +153,9 @@ class KeysLayout(Layout):
     def clear(self) -> Operation[None]:
         cursor = b"0"
         while True:
-            cursor, fields = yield from self.scan_fields(cursor)
-            if fields:
-                yield (b"UNLINK", *(self._prefix + field for field in fields))
+            cursor, keys = yield from self._scan(cursor)
+            if keys:
+                yield (b"UNLINK", *keys)
             if cursor == b"0":
                 return
 
@@ -162,10 +163,9 @@ class KeysLayout(Layout):
         is_there = 0
         cursor = b"0"
         while True:
-            cursor, fields = yield from self.scan_fields(cursor)
-            if fields:
+            cursor, keys = yield from self._scan(cursor)
+            if keys:
                 is_there = 1
-                keys = [self._prefix + field for field in fields]
                 if timeout_ms is None:
                     yield from _all([(b"PERSIST", key) for key in keys])
                 else:
@@ -177,8 +177,8 @@ class KeysLayout(Layout):
         total = 0
         cursor = b"0"
         while True:
-            cursor, fields = yield from self.scan_fields(cursor)
-            sizes = yield from _all([(b"MEMORY", b"USAGE", self._prefix + f) for f in fields])
+            cursor, keys = yield from self._scan(cursor)
+            sizes = yield from _all([(b"MEMORY", b"USAGE", key) for key in keys])
             total += sum(size or 0 for size in sizes)
             if cursor == b"0":
                 return total
@@ -186,30 +186,29 @@ class KeysLayout(Layout):
     def scan_fields(
         self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
     ) -> Operation[tuple[bytes, list[bytes]]]:
-        match = self._escaped_prefix + (b"*" if pattern is None else pattern)
-        reply = yield (b"SCAN", cursor, b"MATCH", match, b"COUNT", count)
-        return reply[0], list(map(self._field_of, reply[1]))
+        cursor, keys = yield from self._scan(cursor, pattern, count)
+        return cursor, list(map(self._field_of, keys))
 
     def scan_pairs(
         self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
-    ) -> Operation[tuple[bytes, list[bytes]]]:
-        cursor, fields = yield from self.scan_fields(cursor, pattern, count)
-        values = yield from self.get_many(fields)
-        # Those that expired or were deleted between SCAN and MGET are gone.
-        there: Iterable[Any] = compress(
-            zip(fields, values, strict=True), [value is not None for value in values]
-        )
-        return cursor, list(chain.from_iterable(there))
+    ) -> Operation[PageOfPairs]:
+        cursor, keys = yield from self._scan(cursor, pattern, count)
+        replies = yield from _all([(b"MGET", *some) for some in slices(keys, CHUNK)])
+        values = list(chain.from_iterable(replies))
+        if not all(values):
+            # Those that expired or were deleted between SCAN and MGET are gone.
+            is_there = [value is not None for value in values]
+            keys, values = list(compress(keys, is_there)), list(compress(values, is_there))
+        return cursor, list(map(self._field_of, keys)), values
 
     def scan_records(
         self, cursor: bytes, count: int = SCAN_COUNT
     ) -> Operation[tuple[bytes, list[Record]]]:
-        cursor, fields = yield from self.scan_fields(cursor, count=count)
-        keys = [self._prefix + field for field in fields]
+        cursor, keys = yield from self._scan(cursor, None, count)
         reading = [command for key in keys for command in ((b"GET", key), (b"PTTL", key))]
         # Atomic, for a value must not be given the time to live of one that has replaced it.
         replies = iter((yield from _all(reading, is_atomic=True)))
-        found = zip(fields, replies, replies, strict=True)
+        found = zip(map(self._field_of, keys), replies, replies, strict=True)
         return cursor, [
             record for record in found if record[1] is not None and record[2] != MISSING
         ]
@@ -219,6 +218,14 @@ class KeysLayout(Layout):
         yield from self.set_many(list(chain.from_iterable(immortal)), None)
         mortal = [record for record in records if record[2] != FOREVER]
         yield from _all([self._set_command(*record) for record in mortal])
+
+    def _scan(
+        self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
+    ) -> Operation[tuple[bytes, list[bytes]]]:
+        """One page of whole keys."""
+        match = self._escaped_prefix + (b"*" if pattern is None else pattern)
+        reply = yield (b"SCAN", cursor, b"MATCH", match, b"COUNT", count)
+        return reply[0], reply[1]
 
     def _chunks(self, fields: Sequence[bytes]) -> list[list[bytes]]:
         prefix = self._prefix

@@ -15,6 +15,7 @@ __all__ = [
     "MISSING",
     "SCAN_COUNT",
     "Layout",
+    "PageOfPairs",
     "Pair",
     "Record",
     "slices",
@@ -35,6 +36,9 @@ FOREVER = -1
 MISSING = -2
 
 Pair = tuple[bytes, bytes]
+
+#: A cursor, fields, and the value of each of them.
+PageOfPairs = tuple[bytes, list[bytes], list[bytes]]
 
 #: A field, its value, and the milliseconds it has left or `FOREVER`.
 Record = tuple[bytes, bytes, int]
@@ -144,8 +148,8 @@ class Layout(ABC):
     @abstractmethod
     def scan_pairs(
         self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
-    ) -> Operation[tuple[bytes, list[bytes]]]:
-        """One page of fields and values, in turn, and the cursor of the next."""
+    ) -> Operation[PageOfPairs]:
+        """The cursor of the next page, and one page of fields and their values."""
 
     @abstractmethod
     def scan_records(

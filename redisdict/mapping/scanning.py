@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from itertools import compress
 from typing import Any, Generic, TypeVar
@@ -24,6 +24,9 @@ DIGEST_BYTES = 32
 PAGE_BYTES = 1024 * 1024
 FIRST_COUNT = 100
 
+#: Of a longer page so many are looked at to tell how long its fields and values are, or a few less.
+SAMPLES = 100
+
 
 class Pages:
     """Leaves out of each page what an earlier page had.
@@ -37,10 +40,10 @@ class Pages:
     """
 
     def __init__(self) -> None:
-        self._before: set[bytes] = set()
-        self._recent: set[bytes] = set()
-        #: What `_recent` was made of, in case it has to be known what it was a page ago.
-        self._recent_pages: list[Sequence[bytes]] = []
+        self._seen: set[bytes] = set()
+        #: The new fields of each page, which are what `_seen` is made of.
+        self._pages: list[Sequence[bytes]] = []
+        self._is_shortening = False
 
     def fresh(self, fields: Sequence[bytes], items: Sequence[T]) -> Sequence[T]:
         """Those of `items` whose field, at the same place of `fields`, wasn't there before."""
@@ -49,24 +52,45 @@ class Pages:
 
     def choose(self, fields: Sequence[bytes]) -> list[bool] | None:
         """For each field whether it wasn't there before; None when that is so for all of them."""
-        if max(map(len, fields), default=0) > DIGEST_BYTES:
-            fields = [_short(field) for field in fields]
-        count = len(self._recent)
-        self._recent.update(fields)
-        are_new = len(self._recent) == count + len(fields) and self._before.isdisjoint(fields)
-        chosen = None if are_new else self._choose(fields)
-        self._recent_pages.append(fields)
-        if len(self._recent) >= WINDOW:
-            self._before, self._recent, self._recent_pages = self._recent, set(), []
+        if not self._is_shortening and _longest(fields) > DIGEST_BYTES:
+            self._shorten()
+        if self._is_shortening:
+            fields = list(map(_short, fields))
+        seen = self._seen
+        count = len(seen)
+        seen.update(fields)
+        if len(seen) == count + len(fields):
+            chosen = None
+        else:
+            chosen = self._choose(fields)
+            fields = list(compress(fields, chosen))
+        self._pages.append(fields)
+        if len(seen) >= 2 * WINDOW:
+            self._forget()
         return chosen
 
     def _choose(self, fields: Sequence[bytes]) -> list[bool]:
-        seen = self._before.union(*self._recent_pages)
+        seen: set[bytes] = set().union(*self._pages)
         chosen = []
         for field in fields:
             chosen.append(field not in seen)
             seen.add(field)
         return chosen
+
+    def _shorten(self) -> None:
+        """Keep digests instead of long fields, of those that were seen as of those to come."""
+        self._is_shortening = True
+        self._pages = [list(map(_short, page)) for page in self._pages]
+        self._seen = set().union(*self._pages)
+
+    def _forget(self) -> None:
+        """Keep the last pages, as many as have `WINDOW` fields together."""
+        first, count = len(self._pages), 0
+        while count < WINDOW:
+            first -= 1
+            count += len(self._pages[first])
+        self._pages = self._pages[first:]
+        self._seen = set().union(*self._pages)
 
 
 class PageSize:
@@ -75,10 +99,12 @@ class PageSize:
     def __init__(self) -> None:
         self.count = FIRST_COUNT
 
-    def learn(self, count: int, size: int) -> None:
-        """Ask for more or fewer next time: so many items had so many bytes."""
-        if count:
-            self.count = max(1, min(SCAN_COUNT, PAGE_BYTES * count // max(size, 1)))
+    def learn(self, fields: Sequence[bytes], values: Sequence[bytes]) -> None:
+        """Ask for more or fewer next time, seeing how long these are, or some of them."""
+        if fields:
+            lengths = [*map(len, _some(fields)), *map(len, _some(values))]
+            item_bytes = 2 * sum(lengths) / len(lengths)
+            self.count = max(1, min(SCAN_COUNT, int(PAGE_BYTES / max(item_bytes, 1))))
         else:
             # The server looked at so many keys, which are others'.
             self.count = min(SCAN_COUNT, 10 * self.count)
@@ -99,7 +125,7 @@ class Scan(Generic[T]):
     def __init__(
         self,
         page: Callable[[bytes], Operation[tuple[bytes, Sequence[bytes], Sequence[Sequence[Any]]]]],
-        decode: Callable[..., list[T]],
+        decode: Callable[..., Iterable[T]],
     ) -> None:
         self._page = page
         self._decode = decode
@@ -107,7 +133,7 @@ class Scan(Generic[T]):
         self._cursor = b"0"
         self.is_over = False
 
-    def next_page(self) -> Operation[list[T]]:
+    def next_page(self) -> Operation[Iterable[T]]:
         """Read and decode one page; afterwards `is_over` tells whether it was the last."""
         cursor, fields, columns = yield from self._page(self._cursor)
         self._cursor = cursor
@@ -116,6 +142,15 @@ class Scan(Generic[T]):
         if chosen is not None:
             columns = [list(compress(column, chosen)) for column in columns]
         return self._decode(*columns)
+
+
+def _some(items: Sequence[bytes]) -> Sequence[bytes]:
+    return items[:: 1 + len(items) // SAMPLES]
+
+
+def _longest(fields: Sequence[bytes]) -> int:
+    """The length of the longest of some of these: it must not cost more than what it is for."""
+    return max(map(len, _some(fields)), default=0)
 
 
 def _short(field: bytes) -> bytes:

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from redisdict.connections.requests import Argument, Command, Operation
-from redisdict.mapping.layout import SCAN_COUNT, Layout, Pair, Record
+from redisdict.mapping.layout import SCAN_COUNT, Layout, PageOfPairs, Pair, Record
 from redisdict.mapping.scanning import Pages
 from redisdict.mapping.shards import ShardCount, shard_of
 from redisdict.mapping.side_by_side import side_by_side
@@ -15,6 +15,7 @@ from redisdict.mapping.side_by_side import side_by_side
 __all__ = ["ShardedLayout"]
 
 T = TypeVar("T")
+Page = TypeVar("Page", bound=tuple[Any, ...])
 
 #: Shards that are walked through at once. It takes some to keep all nodes of a Cluster busy, and
 #: too many would make small pages.
@@ -160,30 +161,33 @@ class ShardedLayout(Layout):
     def scan_fields(
         self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
     ) -> Operation[tuple[bytes, list[bytes]]]:
-        return self._scan(
+        cursor, pages = yield from self._scan(
             cursor, count, lambda shard, place, share: shard.scan_fields(place, pattern, share)
         )
+        return cursor, _column(pages, 1)
 
     def scan_pairs(
         self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
-    ) -> Operation[tuple[bytes, list[bytes]]]:
-        return self._scan(
+    ) -> Operation[PageOfPairs]:
+        cursor, pages = yield from self._scan(
             cursor, count, lambda shard, place, share: shard.scan_pairs(place, pattern, share)
         )
+        return cursor, _column(pages, 1), _column(pages, 2)
 
     def scan_records(
         self, cursor: bytes, count: int = SCAN_COUNT
     ) -> Operation[tuple[bytes, list[Record]]]:
-        return self._scan(
+        cursor, pages = yield from self._scan(
             cursor, count, lambda shard, place, share: shard.scan_records(place, share)
         )
+        return cursor, _column(pages, 1)
 
     def _scan(
         self,
         cursor: bytes,
         count: int,
-        read: Callable[[Layout, bytes, int], Operation[tuple[bytes, list[T]]]],
-    ) -> Operation[tuple[bytes, list[T]]]:
+        read: Callable[[Layout, bytes, int], Operation[Page]],
+    ) -> Operation[tuple[bytes, list[Page]]]:
         """One page of each of the shards that are walked through at this time."""
         yield from self._count.before_reading()
         following, going = _split(cursor)
@@ -199,12 +203,11 @@ class ShardedLayout(Layout):
         )
         left = [
             (number, place)
-            for (number, _), (place, _) in zip(going, pages, strict=True)
+            for (number, _), (place, *_) in zip(going, pages, strict=True)
             if place != b"0"
         ]
         is_over = not left and following == len(self._shards)
-        items = list(chain.from_iterable(items for _, items in pages))
-        return b"0" if is_over else _joined(following, left), items
+        return b"0" if is_over else _joined(following, left), pages
 
     # Shards
 
@@ -230,6 +233,11 @@ class ShardedLayout(Layout):
     def _write(self, operation: Operation[T]) -> Operation[T]:
         yield from self._count.before_writing()
         return (yield from operation)
+
+
+def _column(pages: Iterable[tuple[Any, ...]], at: int) -> list[Any]:
+    """What the pages have at that place, together."""
+    return list(chain.from_iterable(page[at] for page in pages))
 
 
 def _split(cursor: bytes) -> tuple[int, list[tuple[int, bytes]]]:

@@ -31,7 +31,7 @@ class TransferOperations(BulkOperations[K, V]):
         yield Call(call, (write_all, file, writer.header()))
         scan = self.scan_records()
         while not scan.is_over:
-            records = yield from scan.next_page()
+            records = list((yield from scan.next_page()))
             yield Call(call, (write_all, file, writer.items(records)))
         yield Call(call, (write_all, file, writer.end()))
         return writer.count
@@ -56,7 +56,7 @@ class TransferOperations(BulkOperations[K, V]):
         count = 0
         scan = self.scan_records()
         while not scan.is_over:
-            records = self._rewritten((yield from scan.next_page()), other)
+            records = self._rewritten(list((yield from scan.next_page())), other)
             if records:
                 yield Call(run, (other.layout.set_records(records),))
             count += len(records)

@@ -1,12 +1,12 @@
 """Many values at once are what they are one by one, in every mixture."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ormsgpack import Ext, packb
 
 from redisdict.codec import Codec, extensions
-from redisdict.codec.envelope import seal
+from redisdict.codec.envelope import are_whole, seal
 from redisdict.exceptions import DeserializationError, SerializationError
 
 VALUES = st.lists(
@@ -53,6 +53,41 @@ def test_one_damaged_among_many_is_an_error(damage: bytes) -> None:
             codec.decode_many([stored[0], bad])
         with pytest.raises(DeserializationError):
             codec.decode_many([*Codec("raw").encode_many([b"a"]), bad])
+
+
+@given(
+    st.lists(st.sampled_from([None, "", "text", b"x", {"a": [1.5]}]), min_size=1, max_size=2500),
+    st.data(),
+)
+@settings(max_examples=25)
+def test_a_flipped_bit_of_one_of_many_is_an_error(
+    values: list[object], data: st.DataObject
+) -> None:
+    stored = Codec().encode_many(values)
+    assert Codec().decode_many(stored) == values
+    assert are_whole(stored)
+    at = data.draw(st.integers(0, len(stored) - 1))
+    bit = data.draw(st.integers(0, 8 * len(stored[at]) - 1))
+    number = int.from_bytes(stored[at]) ^ 1 << bit
+    stored[at] = number.to_bytes(len(stored[at]))
+    assert not are_whole(stored)
+    with pytest.raises(DeserializationError):
+        Codec().decode_many(stored)
+
+
+def test_the_same_damage_to_two_values_is_an_error() -> None:
+    whole = seal(b"\x80" + packb("text"))
+    for bits in (1, 0x80, 0xFF):
+        bad = whole[:-6] + bytes([whole[-6] ^ bits]) + whole[-5:]
+        assert not are_whole([bad])
+        assert not are_whole([bad, bad])
+        assert not are_whole([whole, bad, whole, bad])
+
+
+def test_the_end_of_one_value_at_the_beginning_of_the_next_is_an_error() -> None:
+    first, second = Codec().encode_many(["a" * 9, "b" * 9])
+    with pytest.raises(DeserializationError):
+        Codec().decode_many([first[:-3], first[-3:] + second])
 
 
 def test_one_that_cannot_be_stored_among_many_is_an_error() -> None:

@@ -178,7 +178,7 @@ def test_a_page_of_items_that_end_while_it_is_read() -> None:
     assert isinstance(asked[1], Batch)
     assert asked[1].is_atomic
     scan = keys.scan_items()
-    assert feed(scan.next_page(), page, [[b"1", None, b"3"]])[1] == [("a", 1), ("c", 3)]
+    assert list(feed(scan.next_page(), page, [[b"1", None, b"3"]])[1]) == [("a", 1), ("c", 3)]
 
 
 def test_a_lease_that_another_process_has() -> None:
