@@ -35,7 +35,8 @@ def slot_of(request: Command | Batch) -> int | None:
         name = command[0]
         if name in KEYLESS:
             continue
-        key = cast(bytes, command[POSITIONS.get(cast(bytes, name), 1)])
+        key = command[POSITIONS.get(cast(bytes, name), 1)]
+        key = key.encode() if isinstance(key, str) else cast(bytes, key)
         if name == b"SCAN":
             key = re.sub(rb"\\(.)", rb"\1", key, flags=re.DOTALL)
         return key_slot(key)

@@ -36,7 +36,7 @@ class BulkOperations(ItemOperations[K, V]):
         iterator = iter(keys)
         some = list(islice(iterator, BATCH))
         while some:
-            values: Any = yield from self.layout.get_many(self.keys.encode_many(some))
+            values: Any = yield from self.layout.get_many(self.keys.arguments(some))
             there = some
             if not all(values):  # a missing one is None; what is stored is never empty
                 pairs = [pair for pair in zip(some, values, strict=True) if pair[1] is not None]

@@ -70,7 +70,7 @@ class HashLayout(Layout):
     def get(self, field: bytes) -> Operation[bytes | None]:
         return self._either((b"HGET", self._key, field), "get", field)
 
-    def get_many(self, fields: Sequence[bytes]) -> Operation[list[bytes | None]]:
+    def get_many(self, fields: Sequence[Argument]) -> Operation[list[bytes | None]]:
         replies = yield from self._chunks(b"HMGET", "get_many", fields)
         return list(chain.from_iterable(replies))
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from redisdict.connections.requests import Argument
 from redisdict.exceptions import ConfigurationError, DeserializationError
 
 __all__ = ["KeyCodec", "get_key_codec"]
@@ -62,6 +63,14 @@ class KeyCodec(Generic[K]):
                 return list(map(str.encode, keys))  # type: ignore[arg-type]  # K is str
         encode = self.encode
         return [encode(key) for key in keys]
+
+    def arguments(self, keys: Sequence[K]) -> Sequence[Argument]:
+        """What to put into a command for these keys: ASCII text as it is, which packs the same."""
+        if self.kind == "str":
+            with suppress(TypeError):
+                if "".join(keys).isascii():  # type: ignore[arg-type]  # K is str
+                    return keys  # type: ignore[return-value]  # as above
+        return self.encode_many(keys)
 
     def decode_many(self, stored: Iterable[bytes]) -> list[K]:
         """The key of each of these, as `decode()` would give it; faster for many strings."""

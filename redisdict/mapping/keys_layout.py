@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, compress
 from operator import itemgetter
 from typing import Any
@@ -42,6 +42,10 @@ class KeysLayout(Layout):
 
     def __init__(self, names: Names) -> None:
         self._prefix = names.item_prefix
+        try:
+            self._text_prefix = names.item_prefix.decode()
+        except UnicodeDecodeError:
+            self._text_prefix = ""  # the name has a lone surrogate
         self._field_of = itemgetter(slice(len(names.item_prefix), None))
         self._escaped_prefix = escape_glob(names.item_prefix)
         self._found_at = b"0"
@@ -62,8 +66,9 @@ class KeysLayout(Layout):
         value: bytes | None = yield (b"GET", self._prefix + field)
         return value
 
-    def get_many(self, fields: Sequence[bytes]) -> Operation[list[bytes | None]]:
-        replies = yield from _all([(b"MGET", *keys) for keys in self._chunks(fields)])
+    def get_many(self, fields: Sequence[Argument]) -> Operation[list[bytes | None]]:
+        commands = [(b"MGET", *self._keys(some)) for some in slices(fields, CHUNK)]
+        replies = yield from _all(commands)
         return list(chain.from_iterable(replies))
 
     def contains(self, field: bytes) -> Operation[int]:
@@ -88,7 +93,7 @@ class KeysLayout(Layout):
         if len(fields) == 1:
             count: int = yield Once((b"DEL", self._prefix + fields[0]))
             return count
-        commands = [(b"DEL", *keys) for keys in self._chunks(fields)]
+        commands = [(b"DEL", *self._keys(some)) for some in slices(fields, CHUNK)]
         return sum((yield from _all(commands, is_repeatable=False)))
 
     def pop(self, field: bytes) -> Operation[bytes | None]:
@@ -227,9 +232,13 @@ class KeysLayout(Layout):
         reply = yield (b"SCAN", cursor, b"MATCH", match, b"COUNT", count)
         return reply[0], reply[1]
 
-    def _chunks(self, fields: Sequence[bytes]) -> list[list[bytes]]:
-        prefix = self._prefix
-        return [list(map(prefix.__add__, some)) for some in slices(fields, CHUNK)]
+    def _keys(self, fields: Sequence[Any]) -> Iterator[Argument]:
+        """The keys of these fields, which are bytes, or text that is packed as such."""
+        if isinstance(fields[0], str):
+            if self._text_prefix:
+                return map(self._text_prefix.__add__, fields)
+            fields = list(map(str.encode, fields))
+        return map(self._prefix.__add__, fields)
 
     def _set_many_command(self, items: Sequence[Any]) -> Command:
         arguments = list(items)

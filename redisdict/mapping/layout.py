@@ -82,7 +82,8 @@ class Layout(ABC):
     def get(self, field: bytes) -> Operation[bytes | None]: ...
 
     @abstractmethod
-    def get_many(self, fields: Sequence[bytes]) -> Operation[list[bytes | None]]: ...
+    def get_many(self, fields: Sequence[Argument]) -> Operation[list[bytes | None]]:
+        """The values of fields that are bytes, or all of them ASCII text."""
 
     @abstractmethod
     def contains(self, field: bytes) -> Operation[int]: ...

@@ -95,8 +95,9 @@ class ShardedLayout(Layout):
 
     # Many items
 
-    def get_many(self, fields: Sequence[bytes]) -> Operation[list[bytes | None]]:
+    def get_many(self, fields: Sequence[Any]) -> Operation[list[bytes | None]]:
         yield from self._count.before_reading()
+        fields = [field.encode() if isinstance(field, str) else field for field in fields]
         places = self._divided(range(len(fields)), fields)
         found = yield from side_by_side(
             self._shards[number].get_many([fields[place] for place in own])

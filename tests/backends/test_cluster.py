@@ -48,6 +48,7 @@ def backend(
     [
         ((b"GET", b"p:k:{d}:x"), b"d"),
         (Once((b"INCR", b"p:k:{d}:{e}")), b"d"),
+        ((b"MGET", "p:k:{d}:x", "p:k:{d}:y"), b"d"),
         ((b"EVALSHA", b"digest", 3, b"p:h:{d}", b"p:f:{d}", b"p:t:{d}"), b"d"),
         ((b"MEMORY", b"USAGE", b"p:h:{d}"), b"d"),
         ((b"SCAN", b"0", b"MATCH", rb"p\[:k:{a\*b}:*", b"COUNT", 10), b"a*b"),

@@ -48,6 +48,29 @@ def test_more_than_one_round_trip_of_items_with_a_timeout(face: Face) -> None:
     assert face.copy() == {}
 
 
+@pytest.mark.parametrize("name", ["d", "Grüße 😀", "\ud83d", "a\0b"])
+@pytest.mark.parametrize("shards", [None, 3])
+def test_any_text_in_names_and_keys(
+    make: Callable[..., PersistentDict[Any, Any]], name: str, shards: int | None
+) -> None:
+    mapping = make(name, shards=shards)
+    for keys in (["a", "b\0", ""], ["a", "ü"], ["a", "\ud83d"]):
+        items = {key: [key] for key in keys}
+        mapping.set_many(items)
+        assert mapping.get_many([*keys, "missing"]) == items
+        assert dict(mapping.items()) == items
+        assert mapping.delete_many(keys) == len(keys)
+
+
+@pytest.mark.parametrize("key", [b"a", 7, None, ("a",)])
+def test_one_key_of_another_type_among_many_is_an_error(face: Face, key: Any) -> None:
+    face.setitem("a", 1)
+    for read in (face.get_many, face.delete_many):
+        with pytest.raises(TypeError, match="A key of this dict is str"):
+            read(["a", key])
+    assert face.copy() == {"a": 1}
+
+
 def test_iterators_are_taken_as_they_come(face: Face) -> None:
     face.set_many({str(number): number for number in range(BATCH + 10)})
     assert len(face.get_many(str(number) for number in range(BATCH + 5))) == BATCH + 5
