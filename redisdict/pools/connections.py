@@ -6,9 +6,9 @@ three methods. `exchange()` does the same in one: it writes to the same socket, 
 hiredis reader, and raises the same exceptions. Whatever else is done over these connections is done
 by redis-py's own methods.
 
-redis-py has no public way to the socket and to the reader, so this is the one place in the package
-that uses what redis-py protects: a connection's `_sock`, `_parser` and `_host_error()`, and the
-parser's `_reader`. Where they aren't what is expected, `exchange()` does nothing and says so.
+The socket is known from `_connect()`, the method that redis-py leaves to its connection classes,
+and the reader from the parser of this package. Over another parser `exchange()` does nothing and
+says so.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from redisdict.pools.parser import NO_REPLY, READ_SIZE, Parser
+
 __all__ = [
     "NOT_READY",
     "QUICK_CLASSES",
@@ -34,11 +36,11 @@ __all__ = [
     "never_ready",
 ]
 
+#: What of a connection's description tells where the server is.
+PLACE: Final = frozenset({"host", "port", "path"})
+
 #: In place of a reply: nothing was sent, for that takes redis-py's own methods.
 NOT_READY: Final = object()
-
-#: Bytes taken from a socket at once.
-READ_SIZE = 65536
 
 
 class NotSentError(RedisConnectionError):
@@ -53,11 +55,19 @@ def never_ready(_packed: bytes) -> Any:
 class QuickExchange(redis.connection.AbstractConnection):
     """What makes a connection class of redis-py one of those here."""
 
-    _sock: Any
-    _parser: Any
-    #: The parser's reader when it was last looked at; and what it gives while no reply is there.
-    _known_reader: Any = NOT_READY
-    _no_reply: Any = None
+    #: What it is connected by, for the parser.
+    sock: Any = None
+    _own_parser: Parser | None = None
+    #: The parser's reader, while it can be used without looking at anything else.
+    _ready_reader: Any = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        options.setdefault("parser_class", Parser)
+        super().__init__(*args, **options)
+
+    def on_parser(self, parser: Parser) -> None:
+        """Take notice of the parser that reads from the new socket."""
+        self._own_parser = parser
 
     def exchange(self, packed: bytes) -> Any:
         """Send a packed command and read its reply, undecoded.
@@ -74,29 +84,26 @@ class QuickExchange(redis.connection.AbstractConnection):
 
         The connection is closed when there may be a reply that wasn't read.
         """
-        sock = self._sock
-        try:
-            reader = self._parser._reader
-        except AttributeError:  # another parser, or never connected
+        reader = self._ready_reader
+        if reader is None and (reader := self._find_reader()) is None:
             return NOT_READY
-        if reader is not self._known_reader and not self._knows(reader):
-            return NOT_READY
-        reply = no_reply = self._no_reply
+        sock = self.sock
+        reply: Any = NO_REPLY
         is_sent = False
         try:
             sock.sendall(packed)
             is_sent = True
-            while reply is no_reply:
+            while reply is NO_REPLY:
                 data = sock.recv(READ_SIZE)
                 if not data:
                     raise ConnectionResetError("it closed the connection")
                 reader.feed(data)
                 reply = reader.gets(False)
         except OSError as error:
-            self.disconnect()  # type: ignore[no-untyped-call]  # redis-py's
+            self.disconnect()
             raise self._lost(error, is_sent) from error
         except BaseException:
-            self.disconnect()  # type: ignore[no-untyped-call]  # redis-py's
+            self.disconnect()
             raise
         kind = type(reply)
         if kind is bytes or kind is int or reply is None:
@@ -105,22 +112,33 @@ class QuickExchange(redis.connection.AbstractConnection):
 
     def mark_for_reconnect(self) -> None:
         """Have the pool connect anew when it is checked in; until then there is no short way."""
-        self._known_reader = NOT_READY
+        self._ready_reader = None
         super().mark_for_reconnect()  # type: ignore[no-untyped-call]  # redis-py's
 
-    def _knows(self, reader: Any) -> bool:
-        """Look at a reader that wasn't met before; whether it can be used."""
-        if self._sock is None or type(reader) is not hiredis.Reader or self.health_check_interval:
-            return False
+    def disconnect(self, *args: Any, **options: Any) -> None:
+        """Close the connection, as redis-py does; the next use opens it anew."""
+        self._ready_reader = self._own_parser = None
+        super().disconnect(*args, **options)  # type: ignore[no-untyped-call]  # redis-py's
+        self.sock = None
+
+    def _connect(self) -> Any:
+        self.sock = super()._connect()  # type: ignore[no-untyped-call, safe-super]  # each class has one
+        return self.sock
+
+    def _find_reader(self) -> hiredis.Reader | None:
+        """The reader, if nothing but it is needed for an exchange."""
+        parser = self._own_parser
+        if parser is None or self.health_check_interval:
+            return None
         if self.should_reconnect():  # type: ignore[no-untyped-call]  # redis-py's
-            return False
-        if reader.has_data():
-            return False  # redis-py will find out what it is
-        self._known_reader, self._no_reply = reader, reader.gets(False)
-        return True
+            return None
+        if parser.reader is None or parser.reader.has_data():
+            return None  # redis-py will find out what it is
+        self._ready_reader = parser.reader
+        return parser.reader
 
     def _lost(self, error: OSError, is_sent: bool) -> Exception:
-        server = self._host_error()  # type: ignore[no-untyped-call]  # redis-py's
+        server = ":".join(str(value) for name, value in self.repr_pieces() if name in PLACE)  # type: ignore[no-untyped-call]  # redis-py's
         if not is_sent:
             return NotSentError(f"Error while writing to {server}: {error.args}")
         if isinstance(error, TimeoutError):
@@ -130,11 +148,12 @@ class QuickExchange(redis.connection.AbstractConnection):
     def _checked(self, reply: Any) -> Any:
         """A reply that is more than bytes or an integer: raised when it is an error."""
         if isinstance(reply, hiredis.PushNotification):
-            self._parser.handle_push_response(reply)
+            assert self._own_parser is not None  # who has a reader has the parser
+            self._own_parser.handle_push_response(reply)
             return self.read_response(True, disconnect_on_error=True)
         first = reply[0] if isinstance(reply, list) and reply else reply
         if isinstance(first, RedisConnectionError | ReadOnlyError):
-            self.disconnect()  # type: ignore[no-untyped-call]  # redis-py's
+            self.disconnect()
             raise first
         if isinstance(reply, ResponseError):
             raise reply

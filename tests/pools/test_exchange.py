@@ -192,7 +192,7 @@ def test_an_interrupt_in_mid_reply_closes_the_connection(
         def recv(self, size: int) -> bytes:
             raise KeyboardInterrupt
 
-    connection._sock = Interrupted(connection._sock)
+    connection.sock = Interrupted(connection.sock)
     with pytest.raises(KeyboardInterrupt):
         pool.execute(pack_command(("ECHO", "left behind")))
     assert not connection.is_connected

@@ -1,0 +1,133 @@
+"""A parser for redis-py's connections, by hiredis; the connection gets at its reader.
+
+redis-py lets the user of a connection choose the parser (`parser_class`) and calls five methods of
+it. This one does what redis-py's own does with hiredis. What it adds is that the connection is
+told when there is a reader, so that it can have a shorter way to a reply (`connections.py`).
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any, Final
+
+import hiredis
+from redis.connection import DefaultParser
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import InvalidResponse
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.utils import SENTINEL
+
+__all__ = ["NO_REPLY", "READ_SIZE", "Parser"]
+
+#: What a reader gives while no reply is complete: a reply can be anything else.
+NO_REPLY: Final = object()
+
+#: Bytes taken from a socket at once.
+READ_SIZE: Final = 65536
+
+#: What a socket with a timeout of 0 raises when there is nothing to read.
+NOTHING_YET: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+CLOSED = "Connection closed by server."
+
+
+class Parser(DefaultParser):  # type: ignore[misc, valid-type]  # redis-py chooses it at import
+    """Reads replies from the socket of a `redisdict.pools.connections` connection.
+
+    The handlers of pushes, and the exceptions for error replies, are those of redis-py's parser.
+    """
+
+    #: Both None while nothing is connected.
+    reader: hiredis.Reader | None = None
+    sock: Any = None
+
+    def on_connect(self, connection: Any) -> None:
+        """Read from this connection's socket from now on."""
+        encoder = connection.encoder
+        self.sock = connection.sock
+        self.reader = hiredis.Reader(
+            protocolError=InvalidResponse,
+            replyError=self.parse_error,
+            encoding=encoder.encoding if encoder.decode_responses else None,
+            errors=encoder.encoding_errors,
+            notEnoughData=NO_REPLY,
+        )
+        connection.on_parser(self)
+
+    def on_disconnect(self) -> None:
+        """Forget what was read and not parsed."""
+        self.sock = self.reader = None
+
+    def can_read(self, timeout: float | None = 0) -> bool:
+        """Whether there is a byte to read, waiting `timeout` seconds for it, None for ever.
+
+        It is read at once, and kept until `read_response()` wants it.
+
+        Raises:
+            redis.exceptions.ConnectionError: the server has closed the connection.
+        """
+        if self._parts()[1].has_data():
+            return True
+        try:
+            self._read(timeout)
+        except RedisTimeoutError:
+            return False
+        return True
+
+    def read_response(
+        self,
+        disable_decoding: bool = False,
+        push_request: bool = False,
+        timeout: Any = SENTINEL,
+    ) -> Any:
+        """The next reply; an error reply is returned as its exception.
+
+        Args:
+            disable_decoding: leave texts as bytes.
+            push_request: return a push of RESP3 as well, once it has been handled.
+            timeout: seconds to wait for each part of it, instead of the connection's own.
+
+        Raises:
+            redis.exceptions.ConnectionError: the server has closed the connection, or says so.
+            redis.exceptions.TimeoutError: nothing came in that time.
+            redis.exceptions.InvalidResponse: what came is no RESP.
+            OSError: as the socket raised it.
+        """
+        should_decode = not disable_decoding
+        while True:
+            gets = self._parts()[1].gets
+            while (reply := gets(should_decode)) is NO_REPLY:
+                self._read(timeout)
+            if not isinstance(reply, hiredis.PushNotification):
+                break
+            handled = self.handle_push_response(reply)
+            if push_request:
+                return handled
+        first = reply[0] if isinstance(reply, list) and reply else reply
+        if isinstance(first, RedisConnectionError):
+            raise first
+        return reply
+
+    def _parts(self) -> tuple[Any, Any]:
+        """The socket and the reader. Another thread may close the connection at any time."""
+        sock, reader = self.sock, self.reader
+        if sock is None or reader is None:
+            raise RedisConnectionError(CLOSED)
+        return sock, reader
+
+    def _read(self, timeout: Any = SENTINEL) -> None:
+        """Wait for what comes next, and feed it to the reader."""
+        sock, reader = self._parts()
+        own_timeout = sock.gettimeout()
+        try:
+            if timeout is not SENTINEL:
+                sock.settimeout(timeout)
+            data = sock.recv(READ_SIZE)
+        except (TimeoutError, *NOTHING_YET) as error:
+            raise RedisTimeoutError("Timeout reading from socket") from error
+        finally:
+            if timeout is not SENTINEL:
+                sock.settimeout(own_timeout)
+        if not data:
+            raise RedisConnectionError(CLOSED)
+        reader.feed(data)
