@@ -56,7 +56,7 @@ class Parser(DefaultParser):  # type: ignore[misc, valid-type]  # redis-py choos
 
     def on_disconnect(self) -> None:
         """Forget what was read and not parsed."""
-        self.sock = self.reader = None
+        self.reader = self.sock = None
 
     def can_read(self, timeout: float | None = 0) -> bool:
         """Whether there is a byte to read, waiting `timeout` seconds for it, None for ever.
@@ -66,7 +66,7 @@ class Parser(DefaultParser):  # type: ignore[misc, valid-type]  # redis-py choos
         Raises:
             redis.exceptions.ConnectionError: the server has closed the connection.
         """
-        if self._parts()[1].has_data():
+        if self._reader_now().has_data():
             return True
         try:
             self._read(timeout)
@@ -93,41 +93,48 @@ class Parser(DefaultParser):  # type: ignore[misc, valid-type]  # redis-py choos
             redis.exceptions.InvalidResponse: what came is no RESP.
             OSError: as the socket raised it.
         """
+        reader = self._reader_now()
         should_decode = not disable_decoding
         while True:
-            gets = self._parts()[1].gets
-            while (reply := gets(should_decode)) is NO_REPLY:
+            reply = reader.gets(should_decode)
+            while reply is NO_REPLY:
                 self._read(timeout)
-            if not isinstance(reply, hiredis.PushNotification):
+                reply = reader.gets(should_decode)
+            if type(reply) is not hiredis.PushNotification:
                 break
             handled = self.handle_push_response(reply)
             if push_request:
                 return handled
-        first = reply[0] if isinstance(reply, list) and reply else reply
+        first = reply[0] if type(reply) is list and reply else reply
         if isinstance(first, RedisConnectionError):
             raise first
         return reply
 
-    def _parts(self) -> tuple[Any, Any]:
-        """The socket and the reader. Another thread may close the connection at any time."""
-        sock, reader = self.sock, self.reader
-        if sock is None or reader is None:
+    def _reader_now(self) -> Any:
+        """The reader, which another thread may take away at any time by closing the connection."""
+        reader = self.reader
+        if reader is None:
             raise RedisConnectionError(CLOSED)
-        return sock, reader
+        return reader
 
     def _read(self, timeout: Any = SENTINEL) -> None:
         """Wait for what comes next, and feed it to the reader."""
-        sock, reader = self._parts()
-        own_timeout = sock.gettimeout()
+        sock, reader = self.sock, self._reader_now()
         try:
-            if timeout is not SENTINEL:
-                sock.settimeout(timeout)
-            data = sock.recv(READ_SIZE)
+            data = sock.recv(READ_SIZE) if timeout is SENTINEL else _receive(sock, timeout)
         except (TimeoutError, *NOTHING_YET) as error:
             raise RedisTimeoutError("Timeout reading from socket") from error
-        finally:
-            if timeout is not SENTINEL:
-                sock.settimeout(own_timeout)
         if not data:
             raise RedisConnectionError(CLOSED)
         reader.feed(data)
+
+
+def _receive(sock: Any, timeout: float | None) -> bytes:
+    """What comes within `timeout` seconds; afterwards the socket has its own timeout again."""
+    own_timeout = sock.gettimeout()
+    sock.settimeout(timeout)
+    try:
+        received: bytes = sock.recv(READ_SIZE)
+        return received
+    finally:
+        sock.settimeout(own_timeout)

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -43,6 +44,15 @@ def client(request: pytest.FixtureRequest, redis_url: str) -> Iterator[redis.Red
     pool = ConnectionPool.from_url(redis_url, protocol=request.param, decode_responses=True)
     yield redis.Redis(connection_pool=pool)
     pool.disconnect()
+
+
+@contextmanager
+def soon(function: Callable[..., Any], *arguments: Any) -> Iterator[None]:
+    """Calls a function in another thread during the block; it has returned after it."""
+    timer = threading.Timer(0.05, function, arguments)
+    timer.start()
+    yield
+    timer.join()
 
 
 def outcome(connection: Any, **options: Any) -> Any:
@@ -151,15 +161,15 @@ def test_messages_of_channels(client: redis.Redis, key_prefix: str) -> None:
             assert message is not None
             messages.append(message["data"])
         assert messages == ["one", "two" * 100_000]
-        threading.Timer(0.05, client.publish, (channel, "three")).start()
-        assert next(pubsub.listen())["data"] == "three"
+        with soon(client.publish, channel, "three"):
+            assert next(pubsub.listen())["data"] == "three"
 
 
 def test_what_waits_for_others(client: redis.Redis, key_prefix: str) -> None:
     key = f"{key_prefix}list"
     assert client.blpop([key], timeout=0.05) is None
-    threading.Timer(0.05, client.rpush, (key, "x")).start()
-    assert tuple(client.blpop([key], timeout=3)) == (key, "x")
+    with soon(client.rpush, key, "x"):
+        assert tuple(client.blpop([key], timeout=3)) == (key, "x")
 
 
 def test_errors_inside_of_a_transaction(client: redis.Redis, key_prefix: str) -> None:
