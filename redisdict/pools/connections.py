@@ -84,10 +84,10 @@ class QuickExchange(redis.connection.AbstractConnection):
 
         The connection is closed when there may be a reply that wasn't read.
         """
+        sock = self.sock  # first, for `disconnect()` in another thread takes it away last
         reader = self._ready_reader
         if reader is None and (reader := self._find_reader()) is None:
             return NOT_READY
-        sock = self.sock
         reply: Any = NO_REPLY
         is_sent = False
         try:

@@ -9,8 +9,8 @@ import pytest
 from django.test import Client, override_settings
 
 from redisdict import ModelDict
+from tests.admin.dicts.addresses import LIST
 from tests.admin.pages import Page
-from tests.admin.test_dicts import LIST
 from tests.modelcache.conftest import forget_registrations
 from tests.shop.models import Stamp, Tag
 
