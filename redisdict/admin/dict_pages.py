@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import chain
 
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
@@ -118,7 +119,7 @@ def list_items(backend: Backend, stored: StoredDict, pattern: str, cursor: str) 
     layout = layout_of(backend, stored)
     fields, next_cursor = _find_fields(backend, layout, _glob(pattern), cursor.encode())
     run = backend.driver.run
-    values = run(layout.get_many(fields)) if fields else []
+    values = chain.from_iterable(run(layout.get_many(fields)) if fields else [])
     items = [
         Item(show_key(field), show_value(value), _lifetime(run(layout.ttl(field))))
         for field, value in zip(fields, values, strict=True)

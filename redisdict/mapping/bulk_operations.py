@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import compress, islice
 from typing import Any, TypeVar
 
 from redisdict.connections.requests import Call, Operation
@@ -36,13 +36,16 @@ class BulkOperations(ItemOperations[K, V]):
         iterator = iter(keys)
         some = list(islice(iterator, BATCH))
         while some:
-            values: Any = yield from self.layout.get_many(self.keys.arguments(some))
-            there = some
-            if not all(values):  # a missing one is None; what is stored is never empty
-                pairs = [pair for pair in zip(some, values, strict=True) if pair[1] is not None]
-                there, values = [key for key, _ in pairs], [stored for _, stored in pairs]
-            with naming(there, values, self._decode):
-                found.update(zip(there, decode_many(values), strict=True))
+            pieces: Any = yield from self.layout.get_many(self.keys.arguments(some))
+            following = iter(some)
+            for values in pieces:
+                there = list(islice(following, len(values)))
+                if not all(values):  # a missing one is None; what is stored is never empty
+                    is_there = [value is not None for value in values]
+                    there = list(compress(there, is_there))
+                    values = list(compress(values, is_there))
+                with naming(there, values, self._decode):
+                    found.update(zip(there, decode_many(values), strict=True))
             some = yield from _next_batch(iterator, some)
         return found
 

@@ -19,6 +19,7 @@ from redisdict.mapping.layout import (
     PageOfPairs,
     Pair,
     Record,
+    Values,
     slices,
 )
 from redisdict.mapping.names import Names
@@ -70,9 +71,8 @@ class HashLayout(Layout):
     def get(self, field: bytes) -> Operation[bytes | None]:
         return self._either((b"HGET", self._key, field), "get", field)
 
-    def get_many(self, fields: Sequence[Argument]) -> Operation[list[bytes | None]]:
-        replies = yield from self._chunks(b"HMGET", "get_many", fields)
-        return list(chain.from_iterable(replies))
+    def get_many(self, fields: Sequence[Argument]) -> Operation[list[Values]]:
+        return self._chunks(b"HMGET", "get_many", fields)
 
     def contains(self, field: bytes) -> Operation[int]:
         return self._either((b"HEXISTS", self._key, field), "contains", field)

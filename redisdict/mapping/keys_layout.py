@@ -19,6 +19,7 @@ from redisdict.mapping.layout import (
     PageOfPairs,
     Pair,
     Record,
+    Values,
     slices,
 )
 from redisdict.mapping.names import Names, escape_glob
@@ -66,10 +67,8 @@ class KeysLayout(Layout):
         value: bytes | None = yield (b"GET", self._prefix + field)
         return value
 
-    def get_many(self, fields: Sequence[Argument]) -> Operation[list[bytes | None]]:
-        commands = [(b"MGET", *self._keys(some)) for some in slices(fields, CHUNK)]
-        replies = yield from _all(commands)
-        return list(chain.from_iterable(replies))
+    def get_many(self, fields: Sequence[Argument]) -> Operation[list[Values]]:
+        return _all([(b"MGET", *self._keys(some)) for some in slices(fields, CHUNK)])
 
     def contains(self, field: bytes) -> Operation[int]:
         count: int = yield (b"EXISTS", self._prefix + field)

@@ -18,6 +18,7 @@ __all__ = [
     "PageOfPairs",
     "Pair",
     "Record",
+    "Values",
     "slices",
 ]
 
@@ -36,6 +37,9 @@ FOREVER = -1
 MISSING = -2
 
 Pair = tuple[bytes, bytes]
+
+#: What stands under fields; None where there is nothing.
+Values = Sequence[bytes | None]
 
 #: A cursor, fields, and the value of each of them.
 PageOfPairs = tuple[bytes, list[bytes], list[bytes]]
@@ -82,8 +86,8 @@ class Layout(ABC):
     def get(self, field: bytes) -> Operation[bytes | None]: ...
 
     @abstractmethod
-    def get_many(self, fields: Sequence[Argument]) -> Operation[list[bytes | None]]:
-        """The values of fields that are bytes, or all of them ASCII text."""
+    def get_many(self, fields: Sequence[Argument]) -> Operation[list[Values]]:
+        """The values of fields that are bytes, or all of them ASCII text; in pieces, in turn."""
 
     @abstractmethod
     def contains(self, field: bytes) -> Operation[int]: ...

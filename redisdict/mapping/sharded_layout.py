@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from redisdict.connections.requests import Argument, Command, Operation
-from redisdict.mapping.layout import SCAN_COUNT, Layout, PageOfPairs, Pair, Record
+from redisdict.mapping.layout import SCAN_COUNT, Layout, PageOfPairs, Pair, Record, Values
 from redisdict.mapping.scanning import Pages
 from redisdict.mapping.shards import ShardCount, shard_of
 from redisdict.mapping.side_by_side import side_by_side
@@ -95,7 +95,7 @@ class ShardedLayout(Layout):
 
     # Many items
 
-    def get_many(self, fields: Sequence[Any]) -> Operation[list[bytes | None]]:
+    def get_many(self, fields: Sequence[Any]) -> Operation[list[Values]]:
         yield from self._count.before_reading()
         fields = [field.encode() if isinstance(field, str) else field for field in fields]
         places = self._divided(range(len(fields)), fields)
@@ -104,10 +104,10 @@ class ShardedLayout(Layout):
             for number, own in places.items()
         )
         values: list[bytes | None] = [None] * len(fields)
-        for own, some in zip(places.values(), found, strict=True):
-            for place, value in zip(own, some, strict=True):
+        for own, pieces in zip(places.values(), found, strict=True):
+            for place, value in zip(own, chain.from_iterable(pieces), strict=True):
                 values[place] = value
-        return values
+        return [values]
 
     def set_many(self, items: Sequence[Argument], timeout_ms: int | None) -> Operation[None]:
         yield from self._count.before_writing()
