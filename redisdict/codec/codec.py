@@ -141,7 +141,7 @@ class Codec:
             if self.serializer.code == MSGPACK:
                 return _seal_many(messagepack.dumps_many(values))
             if self._is_raw and types == {bytes}:
-                return list(map(UNSEALED_BYTES.__add__, values))
+                return [UNSEALED_BYTES + value for value in values]
         return list(map(self.encode, values))
 
     def decode_many(self, stored: Sequence[bytes]) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain, compress
 from operator import itemgetter
 from typing import Any
@@ -231,17 +231,19 @@ class KeysLayout(Layout):
         reply = yield (b"SCAN", cursor, b"MATCH", match, b"COUNT", count)
         return reply[0], reply[1]
 
-    def _keys(self, fields: Sequence[Any]) -> Iterator[Argument]:
+    def _keys(self, fields: Sequence[Any]) -> Sequence[Argument]:
         """The keys of these fields, which are bytes, or text that is packed as such."""
+        prefix: Any = self._prefix
         if isinstance(fields[0], str):
             if self._text_prefix:
-                return map(self._text_prefix.__add__, fields)
-            fields = list(map(str.encode, fields))
-        return map(self._prefix.__add__, fields)
+                prefix = self._text_prefix
+            else:
+                fields = list(map(str.encode, fields))
+        return [prefix + field for field in fields]
 
     def _set_many_command(self, items: Sequence[Any]) -> Command:
         arguments = list(items)
-        arguments[::2] = map(self._prefix.__add__, items[::2])
+        arguments[::2] = self._keys(items[::2])
         return (b"MSET", *arguments)
 
     def _set_command(self, field: bytes, value: Argument, timeout_ms: int | None) -> Command:
