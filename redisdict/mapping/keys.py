@@ -66,11 +66,11 @@ class KeyCodec(Generic[K]):
 
     def arguments(self, keys: Sequence[K]) -> Sequence[Argument]:
         """What to put into a command for these keys: ASCII text as it is, which packs the same."""
+        is_ascii = False
         if self.kind == "str":
-            with suppress(TypeError):
-                if "".join(keys).isascii():  # type: ignore[arg-type]  # K is str
-                    return keys  # type: ignore[return-value]  # as above
-        return self.encode_many(keys)
+            with suppress(TypeError):  # which `encode_many()` says more about
+                is_ascii = "".join(keys).isascii()  # type: ignore[arg-type]  # K is str
+        return keys if is_ascii else self.encode_many(keys)  # type: ignore[return-value]  # as above
 
     def decode_many(self, stored: Iterable[bytes]) -> list[K]:
         """The key of each of these, as `decode()` would give it; faster for many strings."""

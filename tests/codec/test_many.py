@@ -1,5 +1,7 @@
 """Many values at once are what they are one by one, in every mixture."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,6 +37,20 @@ def test_raw_too(values: list[bytes]) -> None:
     stored = codec.encode_many(values)
     assert stored == [codec.encode(value) for value in values]
     assert codec.decode_many(stored) == values
+
+
+@pytest.mark.parametrize("name", ["msgpack", "raw", "json"])
+def test_more_than_are_decoded_at_once(name: str) -> None:
+    codec = Codec(name)
+    values: list[Any] = [str(number) for number in range(5001)]
+    if name == "raw":
+        values = [value.encode() for value in values]
+    stored = codec.encode_many(values)
+    assert codec.decode_many(stored) == values
+    for at in (0, 1999, 2000, 5000):
+        bad = [*stored[:at], b"\x83" + stored[at][1:], *stored[at + 1 :]]
+        with pytest.raises(DeserializationError):
+            codec.decode_many(bad)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["raw", "msgpack"]), st.binary()), min_size=1))

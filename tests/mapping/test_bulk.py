@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -60,6 +61,23 @@ def test_any_text_in_names_and_keys(
         assert mapping.get_many([*keys, "missing"]) == items
         assert dict(mapping.items()) == items
         assert mapping.delete_many(keys) == len(keys)
+
+
+@pytest.mark.parametrize(
+    ("key_type", "keys"), [(int, [1, -5, 10**30]), (bytes, [b"a", b"\xff"]), (UUID, [UUID(int=7)])]
+)
+@pytest.mark.parametrize("shards", [None, 3])
+def test_keys_that_are_no_text(
+    make: Callable[..., PersistentDict[Any, Any]],
+    key_type: Any,
+    keys: list[Any],
+    shards: int | None,
+) -> None:
+    mapping = make(key_type=key_type, shards=shards)
+    items = {key: str(key) for key in keys}
+    mapping.set_many(items)
+    assert mapping.get_many(keys) == items
+    assert mapping.delete_many(keys) == len(keys)
 
 
 @pytest.mark.parametrize("key", [b"a", 7, None, ("a",)])
