@@ -148,17 +148,21 @@ class BulkOperations(ItemOperations[K, V]):
         return Scan(page, self.keys.decode_many)
 
     def scan_values(self) -> Scan[V]:
-        def decode(fields: Sequence[bytes], values: Sequence[bytes]) -> list[V]:
+        prefix = self.layout.prefix
+
+        def decode(names: Sequence[bytes], values: Sequence[bytes]) -> list[V]:
+            fields = (name.removeprefix(prefix) for name in names)
             with naming(map(self._decode_key, fields), values, self._decode):
                 return self.codec.decode_many(values)
 
         return self._scan_pairs(decode)
 
     def scan_items(self) -> Scan[tuple[K, V]]:
-        decode_keys, decode_many = self.keys.decode_many, self.codec.decode_many
+        decode_names, decode_many = self.keys.decode_names, self.codec.decode_many
+        prefix = self.layout.prefix
 
-        def decode(fields: Sequence[bytes], values: Sequence[bytes]) -> Iterable[tuple[K, V]]:
-            keys = decode_keys(fields)
+        def decode(names: Sequence[bytes], values: Sequence[bytes]) -> Iterable[tuple[K, V]]:
+            keys = decode_names(names, prefix)
             with naming(keys, values, self._decode):
                 return zip(keys, decode_many(values), strict=True)
 
@@ -180,9 +184,9 @@ class BulkOperations(ItemOperations[K, V]):
         size = PageSize()
 
         def page(cursor: bytes) -> Operation[Any]:
-            cursor, fields, values = yield from self.layout.scan_pairs(cursor, None, size.count)
-            size.learn(fields, values)
-            return cursor, fields, (fields, values)
+            cursor, names, values = yield from self.layout.scan_pairs(cursor, None, size.count)
+            size.learn(names, values)
+            return cursor, names, (names, values)
 
         return Scan(page, decode)
 

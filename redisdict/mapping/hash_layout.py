@@ -48,6 +48,7 @@ class HashLayout(Layout):
     """
 
     is_hash = True
+    prefix = b""
 
     def __init__(self, names: Names, capabilities: Capabilities) -> None:
         self._key = names.hash

@@ -80,6 +80,20 @@ class KeyCodec(Generic[K]):
         decode = self.decode
         return [decode(one) for one in stored]
 
+    def decode_names(self, names: Sequence[bytes], prefix: bytes) -> list[K]:
+        """The key of each of these, which begin with `prefix`."""
+        if not prefix:
+            return self.decode_many(names)
+        if self.kind == "str" and b"\0" not in prefix:
+            with suppress(UnicodeDecodeError):
+                # One text is cut up faster than many. A name that holds what it is cut at gives a
+                # piece too many; none can be missing, for that begins with the only NUL it has.
+                text, text_prefix = b"\0".join(names).decode(), prefix.decode()
+                keys: Any = text.removeprefix(text_prefix).split("\0" + text_prefix)
+                if len(keys) == len(names):
+                    return keys  # type: ignore[no-any-return]  # K is str
+        return self.decode_many([name.removeprefix(prefix) for name in names])
+
 
 def _encode_str(key: str) -> bytes:
     if not isinstance(key, str):

@@ -42,7 +42,7 @@ class KeysLayout(Layout):
     is_hash = False
 
     def __init__(self, names: Names) -> None:
-        self._prefix = names.item_prefix
+        self.prefix = names.item_prefix
         try:
             self._text_prefix = names.item_prefix.decode()
         except UnicodeDecodeError:
@@ -52,26 +52,26 @@ class KeysLayout(Layout):
         self._found_at = b"0"
 
     def get_command(self, field: bytes) -> Command | None:
-        return (b"GET", self._prefix + field)
+        return (b"GET", self.prefix + field)
 
     def contains_command(self, field: bytes) -> Command | None:
-        return (b"EXISTS", self._prefix + field)
+        return (b"EXISTS", self.prefix + field)
 
     def set_command(self, field: bytes, value: Argument) -> Command | None:
-        return (b"SET", self._prefix + field, value)
+        return (b"SET", self.prefix + field, value)
 
     def delete_command(self, field: bytes) -> Command | None:
-        return Once((b"DEL", self._prefix + field))
+        return Once((b"DEL", self.prefix + field))
 
     def get(self, field: bytes) -> Operation[bytes | None]:
-        value: bytes | None = yield (b"GET", self._prefix + field)
+        value: bytes | None = yield (b"GET", self.prefix + field)
         return value
 
     def get_many(self, fields: Sequence[Argument]) -> Operation[list[Values]]:
         return _all([(b"MGET", *self._keys(some)) for some in slices(fields, CHUNK)])
 
     def contains(self, field: bytes) -> Operation[int]:
-        count: int = yield (b"EXISTS", self._prefix + field)
+        count: int = yield (b"EXISTS", self.prefix + field)
         return count
 
     def set(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[None]:
@@ -90,13 +90,13 @@ class KeysLayout(Layout):
 
     def delete(self, fields: Sequence[bytes]) -> Operation[int]:
         if len(fields) == 1:
-            count: int = yield Once((b"DEL", self._prefix + fields[0]))
+            count: int = yield Once((b"DEL", self.prefix + fields[0]))
             return count
         commands = [(b"DEL", *self._keys(some)) for some in slices(fields, CHUNK)]
         return sum((yield from _all(commands, is_repeatable=False)))
 
     def pop(self, field: bytes) -> Operation[bytes | None]:
-        value: bytes | None = yield Once((b"GETDEL", self._prefix + field))
+        value: bytes | None = yield Once((b"GETDEL", self.prefix + field))
         return value
 
     def popitem(self) -> Operation[Pair | None]:
@@ -119,10 +119,10 @@ class KeysLayout(Layout):
             count = min(2 * count, SCAN_COUNT)
 
     def compare_and_set(self, field: bytes, expected: bytes, new: Argument) -> Operation[int]:
-        return COMPARE_AND_SET.call((self._prefix + field,), expected, new, is_repeatable=False)
+        return COMPARE_AND_SET.call((self.prefix + field,), expected, new, is_repeatable=False)
 
     def incr(self, field: bytes, delta: int, timeout_ms: int | None) -> Operation[bytes | int]:
-        command = Once((b"INCRBY", self._prefix + field, str(delta)))
+        command = Once((b"INCRBY", self.prefix + field, str(delta)))
         total: bytes | int
         if timeout_ms is None:
             total = yield command
@@ -132,7 +132,7 @@ class KeysLayout(Layout):
         return total
 
     def touch(self, field: bytes, timeout_ms: int | None) -> Operation[int]:
-        key = self._prefix + field
+        key = self.prefix + field
         if timeout_ms is not None:
             is_there: int = yield (b"PEXPIRE", key, timeout_ms)
             return is_there
@@ -141,7 +141,7 @@ class KeysLayout(Layout):
         return is_there
 
     def ttl(self, field: bytes) -> Operation[int]:
-        left_ms: int = yield (b"PTTL", self._prefix + field)
+        left_ms: int = yield (b"PTTL", self.prefix + field)
         return left_ms
 
     def length(self) -> Operation[int]:
@@ -149,8 +149,8 @@ class KeysLayout(Layout):
         cursor = b"0"
         pages = Pages()
         while True:
-            cursor, fields = yield from self.scan_fields(cursor)
-            count += len(pages.fresh(fields, fields))
+            cursor, keys = yield from self._scan(cursor)
+            count += len(pages.fresh(cursor, keys))
             if cursor == b"0":
                 return count
 
@@ -203,7 +203,7 @@ class KeysLayout(Layout):
             # Those that expired or were deleted between SCAN and MGET are gone.
             is_there = [value is not None for value in values]
             keys, values = list(compress(keys, is_there)), list(compress(values, is_there))
-        return cursor, list(map(self._field_of, keys)), values
+        return cursor, keys, values
 
     def scan_records(
         self, cursor: bytes, count: int = SCAN_COUNT
@@ -233,7 +233,7 @@ class KeysLayout(Layout):
 
     def _keys(self, fields: Sequence[Any]) -> Sequence[Argument]:
         """The keys of these fields, which are bytes, or text that is packed as such."""
-        prefix: Any = self._prefix
+        prefix: Any = self.prefix
         if isinstance(fields[0], str):
             if self._text_prefix:
                 prefix = self._text_prefix
@@ -248,8 +248,8 @@ class KeysLayout(Layout):
 
     def _set_command(self, field: bytes, value: Argument, timeout_ms: int | None) -> Command:
         if timeout_ms is None:
-            return (b"SET", self._prefix + field, value)
-        return (b"SET", self._prefix + field, value, b"PX", timeout_ms)
+            return (b"SET", self.prefix + field, value)
+        return (b"SET", self.prefix + field, value, b"PX", timeout_ms)
 
 
 def _all(

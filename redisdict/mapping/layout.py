@@ -41,7 +41,7 @@ Pair = tuple[bytes, bytes]
 #: What stands under fields; None where there is nothing.
 Values = Sequence[bytes | None]
 
-#: A cursor, fields, and the value of each of them.
+#: A cursor, names (fields that a prefix stands in front of), and the value of each of them.
 PageOfPairs = tuple[bytes, list[bytes], list[bytes]]
 
 #: A field, its value, and the milliseconds it has left or `FOREVER`.
@@ -64,6 +64,9 @@ class Layout(ABC):
     """
 
     is_hash: bool
+
+    #: What the names of `scan_pairs()` have in front of the field.
+    prefix: bytes
 
     # The one plain command that does the same as the operation of its name, where there is one.
 
@@ -154,7 +157,7 @@ class Layout(ABC):
     def scan_pairs(
         self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
     ) -> Operation[PageOfPairs]:
-        """The cursor of the next page, and one page of fields and their values."""
+        """The cursor of the next page, and one page of names and their values."""
 
     @abstractmethod
     def scan_records(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import compress
 from typing import Any, Generic, TypeVar
@@ -14,10 +15,20 @@ __all__ = ["PageSize", "Pages", "Scan"]
 
 T = TypeVar("T")
 
-#: So many fields are remembered at least.
-WINDOW = 65_536
+#: So many fields are remembered at most, or one page if that has more.
+WINDOW = 32_768
 
-#: Of a longer field a digest of this many bytes is remembered.
+#: A table that has shrunk to a half can give again what it gave at most twice so many fields ago.
+REACH = 64
+
+#: So many fields are in one bucket at most. Tables are made larger before it is a dozen.
+BUCKET = 64
+
+#: So many pages are compared with each other in any case.
+FEW = 4
+
+#: Of a longer field a digest is remembered.
+LONGEST_FIELD = 128
 DIGEST_BYTES = 32
 
 #: What a page of items should have in bytes, and how many are asked for before that is known.
@@ -25,7 +36,7 @@ PAGE_BYTES = 1024 * 1024
 FIRST_COUNT = 100
 
 #: Of a longer page so many are looked at to tell how long its fields and values are, or a few less.
-SAMPLES = 100
+SAMPLES = 30
 
 
 class Pages:
@@ -35,62 +46,83 @@ class Pages:
     is then the union of buckets it has just been through, for its cursor counts in reversed binary
     (Pieter Noordhuis's algorithm, explained in `dictScan` of the Redis sources), which visits the
     buckets that a smaller table would merge one after the other. So what can be repeated is what
-    came last, and it is enough to remember a window of it instead of a million keys: `WINDOW` to
-    twice `WINDOW` fields, which covers a table that shrinks 65,536-fold during one scan.
+    came last, and the more the table has shrunk, the further back that goes.
+
+    A cursor is the number of a bucket, so its highest bit tells how large the table is at least:
+    one of n bits belongs to 2**n buckets or more. From the cursor that a page was asked for with
+    and the one that came with it follows whether the table still has the bucket where the walk
+    went on; if so, nothing is repeated. Otherwise what is repeated is in that bucket, whose fields
+    come first in the page, and the longest cursor there was tells by which factor the table can
+    have shrunk, and so how far back they have to be compared. A cursor that is short by chance
+    costs a comparison and nothing else. The last page, and the first `FEW`, are compared as a
+    whole with all that is remembered: the last pages as they came, up to `WINDOW` fields, so memory
+    stays flat at a million items.
     """
 
     def __init__(self) -> None:
-        self._seen: set[bytes] = set()
-        #: The new fields of each page, which are what `_seen` is made of.
-        self._pages: list[Sequence[bytes]] = []
+        self._pages: deque[Sequence[bytes]] = deque()
+        self._count = 0
+        self._bits = self._most_bits = 0
         self._is_shortening = False
 
-    def fresh(self, fields: Sequence[bytes], items: Sequence[T]) -> Sequence[T]:
-        """Those of `items` whose field, at the same place of `fields`, wasn't there before."""
-        chosen = self.choose(fields)
-        return items if chosen is None else list(compress(items, chosen))
+    def fresh(self, cursor: bytes, fields: Sequence[bytes]) -> Sequence[bytes]:
+        """Those of a page's fields that weren't there before."""
+        chosen = self.choose(cursor, fields)
+        return fields if chosen is None else list(compress(fields, chosen))
 
-    def choose(self, fields: Sequence[bytes]) -> list[bool] | None:
-        """For each field whether it wasn't there before; None when that is so for all of them."""
-        if not self._is_shortening and _longest(fields) > DIGEST_BYTES:
-            self._shorten()
+    def choose(self, cursor: bytes, fields: Sequence[bytes]) -> list[bool] | None:
+        """For each field whether it wasn't there before; None when that is so for all of them.
+
+        Args:
+            cursor: what the server gave together with these fields.
+        """
+        suspects, reach = self._suspects(cursor, fields)
+        if not fields:
+            return None
+        if not self._is_shortening and _longest(fields) > LONGEST_FIELD:
+            self._is_shortening = True
+            self._pages = deque(list(map(_short, page)) for page in self._pages)
         if self._is_shortening:
-            fields = list(map(_short, fields))
-        seen = self._seen
-        count = len(seen)
-        seen.update(fields)
-        if len(seen) == count + len(fields):
-            chosen = None
-        else:
-            chosen = self._choose(fields)
+            fields, suspects = list(map(_short, fields)), list(map(_short, suspects))
+        chosen = None
+        if suspects and self._repeats(suspects, reach):
+            chosen = _first_of_each(fields, set().union(*self._last(reach)))
             fields = list(compress(fields, chosen))
+        self._remember(fields)
+        return chosen
+
+    def _suspects(self, cursor: bytes, fields: Sequence[bytes]) -> tuple[Sequence[bytes], int]:
+        """Those of the fields that may be repeated, and how many fields ago they came at most."""
+        places = cursor.rpartition(b":")[2].split(b",")  # of one table, or of each of some shards
+        bits = min(int(place.rpartition(b"=")[2]).bit_length() for place in places)
+        bits_before, self._bits = self._bits, bits
+        self._most_bits = max(self._most_bits, bits)
+        if not bits or len(self._pages) <= FEW:
+            return fields, WINDOW
+        if len(places) > 1:
+            return fields, len(places) * REACH << (self._most_bits - bits)
+        if bits >= bits_before:
+            return (), 0
+        return fields[:BUCKET], REACH << (self._most_bits - bits)
+
+    def _repeats(self, fields: Sequence[bytes], reach: int) -> bool:
+        """Whether one of the fields is there twice, or is in the last pages."""
+        own = set(fields)
+        return len(own) < len(fields) or not all(map(own.isdisjoint, self._last(reach)))
+
+    def _last(self, reach: int) -> Iterator[Sequence[bytes]]:
+        """The last fields, so many at least that there are."""
+        for page in reversed(self._pages):
+            yield page[-reach:]
+            reach -= len(page)
+            if reach <= 0:
+                return
+
+    def _remember(self, fields: Sequence[bytes]) -> None:
         self._pages.append(fields)
-        if len(seen) >= 2 * WINDOW:
-            self._forget()
-        return chosen
-
-    def _choose(self, fields: Sequence[bytes]) -> list[bool]:
-        seen: set[bytes] = set().union(*self._pages)
-        chosen = []
-        for field in fields:
-            chosen.append(field not in seen)
-            seen.add(field)
-        return chosen
-
-    def _shorten(self) -> None:
-        """Keep digests instead of long fields, of those that were seen as of those to come."""
-        self._is_shortening = True
-        self._pages = [list(map(_short, page)) for page in self._pages]
-        self._seen = set().union(*self._pages)
-
-    def _forget(self) -> None:
-        """Keep the last pages, as many as have `WINDOW` fields together."""
-        first, count = len(self._pages), 0
-        while count < WINDOW:
-            first -= 1
-            count += len(self._pages[first])
-        self._pages = self._pages[first:]
-        self._seen = set().union(*self._pages)
+        self._count += len(fields)
+        while len(self._pages) > 1 and self._count > WINDOW:
+            self._count -= len(self._pages.popleft())
 
 
 class PageSize:
@@ -138,14 +170,23 @@ class Scan(Generic[T]):
         cursor, fields, columns = yield from self._page(self._cursor)
         self._cursor = cursor
         self.is_over = cursor == b"0"
-        chosen = self._pages.choose(fields)
+        chosen = self._pages.choose(cursor, fields)
         if chosen is not None:
             columns = [list(compress(column, chosen)) for column in columns]
         return self._decode(*columns)
 
 
+def _first_of_each(fields: Sequence[bytes], seen: set[bytes]) -> list[bool]:
+    """For each field whether it is neither among those seen nor further ahead in the page."""
+    chosen = []
+    for field in fields:
+        chosen.append(field not in seen)
+        seen.add(field)
+    return chosen
+
+
 def _some(items: Sequence[bytes]) -> Sequence[bytes]:
-    return items[:: 1 + len(items) // SAMPLES]
+    return items[:: len(items) // SAMPLES | 1]  # an odd step, for some things come in pairs
 
 
 def _longest(fields: Sequence[bytes]) -> int:
@@ -155,6 +196,6 @@ def _longest(fields: Sequence[bytes]) -> int:
 
 def _short(field: bytes) -> bytes:
     """The field, or a digest that no two fields share in practice, so that memory stays flat."""
-    if len(field) <= DIGEST_BYTES:
+    if len(field) <= LONGEST_FIELD:
         return field
     return blake2b(field, digest_size=DIGEST_BYTES).digest()

@@ -35,6 +35,7 @@ class ShardedLayout(Layout):
 
     def __init__(self, shards: Sequence[Layout], count: ShardCount) -> None:
         self.is_hash = shards[0].is_hash
+        self.prefix = b""  # each shard has its own, which is taken off here
         self._shards = shards
         self._count = count
         self._found_at = 0
@@ -143,7 +144,7 @@ class ShardedLayout(Layout):
         total, cursor, pages = 0, b"0", Pages()
         while True:
             cursor, fields = yield from self.scan_fields(cursor)
-            total += len(pages.fresh(fields, fields))
+            total += len(pages.fresh(cursor, fields))
             if cursor == b"0":
                 return total
 
@@ -171,7 +172,7 @@ class ShardedLayout(Layout):
         self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
     ) -> Operation[PageOfPairs]:
         cursor, pages = yield from self._scan(
-            cursor, count, lambda shard, place, share: shard.scan_pairs(place, pattern, share)
+            cursor, count, lambda shard, place, share: _bare_pairs(shard, place, pattern, share)
         )
         return cursor, _column(pages, 1), _column(pages, 2)
 
@@ -192,7 +193,11 @@ class ShardedLayout(Layout):
         """One page of each of the shards that are walked through at this time."""
         yield from self._count.before_reading()
         following, going = _split(cursor)
-        going = [(number, place) for number, place in going if number < len(self._shards)]
+        going = [
+            (number, place)
+            for number, place in going
+            if place != b"0" and number < len(self._shards)
+        ]
         while len(going) < AT_ONCE and following < len(self._shards):
             going.append((following, b"0"))
             following += 1
@@ -202,13 +207,10 @@ class ShardedLayout(Layout):
         pages = yield from side_by_side(
             read(self._shards[number], place, share) for number, place in going
         )
-        left = [
-            (number, place)
-            for (number, _), (place, *_) in zip(going, pages, strict=True)
-            if place != b"0"
-        ]
-        is_over = not left and following == len(self._shards)
-        return b"0" if is_over else _joined(following, left), pages
+        # Those that have just ended are told as well: it may be because they have shrunk.
+        places = [(number, place) for (number, _), (place, *_) in zip(going, pages, strict=True)]
+        is_over = following == len(self._shards) and all(place == b"0" for _, place in places)
+        return b"0" if is_over else _joined(following, places), pages
 
     # Shards
 
@@ -234,6 +236,16 @@ class ShardedLayout(Layout):
     def _write(self, operation: Operation[T]) -> Operation[T]:
         yield from self._count.before_writing()
         return (yield from operation)
+
+
+def _bare_pairs(
+    shard: Layout, place: bytes, pattern: bytes | None, count: int
+) -> Operation[PageOfPairs]:
+    """Its page of pairs, with the fields alone."""
+    place, names, values = yield from shard.scan_pairs(place, pattern, count)
+    if shard.prefix:
+        names = [name.removeprefix(shard.prefix) for name in names]
+    return place, names, values
 
 
 def _column(pages: Iterable[tuple[Any, ...]], at: int) -> list[Any]:

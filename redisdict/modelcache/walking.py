@@ -43,4 +43,4 @@ class Walk:
         match = escape_glob(self._table.cells.prefix) + b"*"
         self._cursor, keys = yield (b"SCAN", self._cursor, b"MATCH", match, b"COUNT", SCAN_COUNT)
         self.is_over = self._cursor == b"0"
-        return list(self._pages.fresh(keys, keys))
+        return list(self._pages.fresh(self._cursor, keys))

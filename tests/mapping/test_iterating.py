@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from redisdict import PersistentDict
 from tests.mapping.conftest import Face
 
 STAYING = 3000
@@ -63,6 +64,29 @@ def test_what_stays_is_delivered_once(face: Face, way: str) -> None:
     delivered = Counter(walk(face, way, change))
     assert set(delivered.values()) == {1}
     assert staying.keys() <= delivered.keys()
+
+
+@pytest.mark.parametrize("left", [5000, 200, 10])
+def test_a_table_that_shrinks_under_the_iteration(
+    make: Callable[..., PersistentDict[str, int]], left: int
+) -> None:
+    """What real servers repeat then, in a few places of the walk, isn't delivered again."""
+    for at in (0.3, 0.6, 0.9):
+        mapping = make(f"shrinking {at}")
+        count = 40_000
+        mapping.set_many({f"item {number}": number for number in range(count)})
+        staying = {f"item {number}" for number in range(0, count, count // left)}
+        delivered: Counter[str] = Counter()
+        for place, (key, _) in enumerate(mapping.items()):
+            delivered[key] += 1
+            if place == int(at * count):
+                mapping.delete_many(
+                    key for key in map("item {}".format, range(count)) if key not in staying
+                )
+                for _ in range(300):  # the server moves a part of the table with every command
+                    mapping.get("item 0")
+        assert set(delivered.values()) == {1}
+        assert staying <= delivered.keys()
 
 
 def test_an_iteration_that_empties_the_dict(face: Face) -> None:
