@@ -14,7 +14,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from redisdict.pools.sync import IDLE_POLL_AFTER_S
 
-__all__ = ["AsyncBlockingConnectionPool", "AsyncConnectionPool"]
+__all__ = ["IDLE_POLL_AFTER_S", "AsyncBlockingConnectionPool", "AsyncConnectionPool"]
 
 
 class AsyncConnectionPool(redis.asyncio.ConnectionPool):

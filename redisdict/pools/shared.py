@@ -14,6 +14,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redisdict.pools.asynchronous import AsyncBlockingConnectionPool
 from redisdict.pools.shared_connection import SharedConnection
+from redisdict.pools.sharing import sharing
 
 __all__ = ["OptimizedAsyncConnectionPool"]
 
@@ -21,9 +22,9 @@ __all__ = ["OptimizedAsyncConnectionPool"]
 class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
     """A pool whose tasks share one connection for everything that allows it.
 
-    `execute()` sends over the shared connection. `get_connection()` checks a connection of one's
-    own out, for what needs that: blocking commands, WATCH, publish/subscribe, and all that
-    `redis.asyncio.Redis` does.
+    `execute()` sends over the shared connection. So do the connections that `get_connection()`
+    checks out, for a plain `redis.asyncio.Redis`, until a command or a pipeline needs one of its
+    own (`OWN_COMMANDS`: what blocks, transactions, publish/subscribe, `SELECT`, …).
 
     Args:
         max_connections, timeout, connection_class, connection_kwargs: as for
@@ -40,7 +41,7 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
         super().__init__(
             max_connections=max_connections,
             timeout=timeout,
-            connection_class=connection_class,
+            connection_class=sharing(connection_class),  # type: ignore[arg-type]  # a class is hashable
             **connection_kwargs,
         )
         self._shared: SharedConnection | None = None
@@ -52,6 +53,33 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
         shared = self._shared
         return shared if shared is not None and shared.is_ready else None
 
+    async def get_connection(
+        self, command_name: object = None, *keys: object, **options: object
+    ) -> Any:
+        """Check a connection out, which is connected as soon as a command needs that.
+
+        Raises:
+            redis.exceptions.ConnectionError: none came free within `timeout` seconds.
+        """
+        await self._take_place()
+        try:
+            return self.get_available_connection()  # type: ignore[no-untyped-call]  # redis-py's
+        except BaseException:
+            self._places.release()
+            raise
+
+    def make_connection(self) -> Any:
+        """A new, not yet connected connection."""
+        connection = super().make_connection()  # type: ignore[no-untyped-call]  # redis-py's
+        connection.pool = self
+        return connection
+
+    async def release(self, connection: Any) -> None:
+        """Check a connection in; replies that it still waits for are thrown away."""
+        if connection in self._in_use_connections:
+            connection.check_in()
+        await super().release(connection)
+
     async def execute(self, packed: bytes, count: int = 1) -> Any:
         """Send one packed command, or `count` of them, and wait for the reply, or the list.
 
@@ -59,12 +87,20 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
             What the server replied; an error is returned, not raised, as is the loss of the
             connection (`NotSentError` when no byte of the command had left).
         """
+        return await (await self.submit(packed, count))
+
+    async def submit(self, packed: bytes, count: int = 1) -> asyncio.Future[Any]:
+        """The first half of `execute()`: send as soon as there is room; the future gets the rest.
+
+        Raises:
+            redis.exceptions.ConnectionError: the server can't be reached.
+        """
         shared = self._shared
         if shared is None or not shared.is_open:
             shared = await self._open_shared()
         if shared.is_full:
             await shared.room()
-        return await shared.submit(packed, count)
+        return shared.submit(packed, count)
 
     def retire_shared(self) -> None:
         """Have the next command open a new shared connection; those under way end on the old."""

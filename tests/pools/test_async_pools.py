@@ -106,9 +106,10 @@ async def test_a_connection_that_cannot_be_made_is_not_lost(
     pool_class: type[AsyncConnectionPool],
 ) -> None:
     pool = pool_class.from_url("redis://127.0.0.1:1/0", max_connections=1)
+    client = redis.asyncio.Redis(connection_pool=pool)
     for _ in range(3):
         with pytest.raises(RedisConnectionError):
-            await pool.get_connection()
+            await client.get("a")
     assert not pool._in_use_connections
 
 

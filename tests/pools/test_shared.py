@@ -272,7 +272,9 @@ async def test_a_stuck_connection_fails_its_own_commands_and_no_others() -> None
         stuck = [asyncio.create_task(pool.execute(ping)) for _ in range(5)]
         await asyncio.sleep(0.05)
         client = redis.asyncio.Redis(connection_pool=pool)
-        assert await client.echo("x") == b"fine"  # over a connection of its own, at once
+        # A pipeline has a connection of its own.
+        pipeline = client.pipeline(transaction=False).echo("x").echo("y")
+        assert await pipeline.execute() == [b"fine", b"fine"]
         assert not any(task.done() for task in stuck)
         replies = await asyncio.gather(*stuck)
         assert all(isinstance(reply, RedisTimeoutError) for reply in replies)
