@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import compress, islice
+from itertools import compress, islice, tee
 from typing import Any, TypeVar
 
 from redisdict.connections.requests import Call, Operation
@@ -68,11 +68,11 @@ class BulkOperations(ItemOperations[K, V]):
 
     def _encoded(self, items: Mapping[K, V]) -> Iterator[list[bytes]]:
         """Fields and values, in turn, as many at a time as one round trip should carry."""
-        pairs = iter(items.items())
+        all_keys, all_values = _columns(items)
         batch: list[bytes] = []
         size = 0
-        while some := list(islice(pairs, ENCODED_AT_ONCE)):
-            keys, values = zip(*some, strict=True)
+        while keys := list(islice(all_keys, ENCODED_AT_ONCE)):
+            values = list(islice(all_values, ENCODED_AT_ONCE))
             fields = self.keys.encode_many(keys)
             with naming(keys, values, self._encode):
                 stored = self.codec.encode_many(values)
@@ -189,6 +189,14 @@ class BulkOperations(ItemOperations[K, V]):
             return cursor, names, (names, values)
 
         return Scan(page, decode)
+
+
+def _columns(items: Mapping[K, V]) -> tuple[Iterator[K], Iterator[V]]:
+    """The keys and the values, which are to be taken in step: a `dict` needs no pairs for that."""
+    if type(items) is dict:
+        return iter(items), iter(items.values())
+    pairs, same_pairs = tee(items.items())
+    return (key for key, _ in pairs), (value for _, value in same_pairs)
 
 
 def _next_batch(iterator: Iterator[T], batch: list[T]) -> Operation[list[T]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
@@ -178,3 +179,10 @@ def test_size_on_the_server(face: Face) -> None:
     assert 3000 * 100 < face.memory_usage() < 3000 * 600
     face.set("t", "x", timeout=60)
     assert face.memory_usage() > 3000 * 100
+
+
+def test_a_mapping_that_is_no_dict_is_stored(make: Callable[..., PersistentDict[str, int]]) -> None:
+    parts = ChainMap({"a": 1}, {"a": 2, "b": 3}, {str(number): number for number in range(600)})
+    mapping = make()
+    mapping.set_many(parts)
+    assert mapping.copy() == dict(parts)
