@@ -14,7 +14,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from redisdict.pools.sync import IDLE_POLL_AFTER_S
 
-__all__ = ["IDLE_POLL_AFTER_S", "AsyncBlockingConnectionPool", "AsyncConnectionPool"]
+__all__ = ["AsyncBlockingConnectionPool", "AsyncConnectionPool"]
 
 
 class AsyncConnectionPool(redis.asyncio.ConnectionPool):
@@ -61,18 +61,26 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
                 free (`MaxConnectionsError`, or after `timeout` seconds in the blocking pool).
         """
         connection: Any = self.get_available_connection()  # type: ignore[no-untyped-call]  # redis-py's
-        if connection.is_connected:
-            idle_s = time.monotonic() - connection.returned_at
-            if idle_s < IDLE_POLL_AFTER_S:
-                return connection
         try:
-            await self.ensure_connection(connection)
-            if connection.health_check_interval:
-                await connection.check_health()
+            await self.make_ready(connection)
         except BaseException:
             self._check_in(connection)
             raise
         return connection
+
+    async def make_ready(self, connection: Any) -> None:
+        """Connect it, or look after one that lay idle; one used a moment ago is left as it is.
+
+        Raises:
+            redis.exceptions.ConnectionError: the server can't be reached.
+        """
+        if connection.is_connected:
+            idle_s = time.monotonic() - connection.returned_at
+            if idle_s < IDLE_POLL_AFTER_S:
+                return
+        await self.ensure_connection(connection)
+        if connection.health_check_interval:
+            await connection.check_health()
 
     async def release(self, connection: Any) -> None:
         """Check a connection in. One that isn't checked out here is left alone."""

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections import deque
 from functools import cache, lru_cache
 from typing import Any, Final
 
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ReadOnlyError
+from redis.exceptions import ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
-
-from redisdict.pools import asynchronous
 
 __all__ = ["OWN_COMMANDS", "SharingConnection", "sharing"]
 
@@ -26,7 +23,7 @@ __all__ = ["OWN_COMMANDS", "SharingConnection", "sharing"]
 #: the commands that follow, or they are answered by more or less than one reply.
 OWN_COMMANDS: Final = frozenset(
     """
-    BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN WAIT WAITAOF XREAD XREADGROUP
+    BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN XREAD XREADGROUP
     DISCARD EXEC MULTI UNWATCH WATCH
     MONITOR PSUBSCRIBE PSYNC PUNSUBSCRIBE SSUBSCRIBE SUBSCRIBE SUNSUBSCRIBE SYNC UNSUBSCRIBE
     ASKING AUTH CLIENT HELLO HIMPORT QUIT READONLY READWRITE REPLCONF RESET SELECT
@@ -34,14 +31,15 @@ OWN_COMMANDS: Final = frozenset(
     """.split()  # noqa: SIM905 - one group a line: what blocks, transactions, pushes, state, the end
 )
 
+#: Commands about the writes that were sent over the same connection before.
+ABOUT_OWN_WRITES: Final = frozenset({"WAIT", "WAITAOF"})
+
 
 class SharingConnection(AbstractConnection):
     """What makes an asynchronous connection class of redis-py one of those here."""
 
     #: The pool that has the shared connection, an `OptimizedAsyncConnectionPool`.
     pool: Any = None
-    #: When it was checked in last, by `time.monotonic()`.
-    returned_at: float = 0.0
     #: Whether it has been used over its own socket since it was checked out.
     _is_own = False
 
@@ -49,23 +47,37 @@ class SharingConnection(AbstractConnection):
         super().__init__(*args, **options)
         self._replies: deque[asyncio.Future[Any]] = deque()
 
+    async def connect(self, *args: Any, **options: Any) -> None:
+        """Open its own socket, which it uses from then on until it is checked in."""
+        self._is_own = True
+        await super().connect(*args, **options)  # type: ignore[no-untyped-call]  # redis-py's
+
     async def send_command(self, *args: Any, **options: Any) -> None:
-        """Send a command: over the shared connection, or where it needs its own, over that."""
-        if self._is_own or self.pool is None or _needs_own(args[0]):
-            await super().send_command(*args, **options)
-            return
-        packed = b"".join(self.pack_command(*args))
-        self._replies.append(await self.pool.submit(packed))
+        """Send a command: over the shared connection, or where it needs its own, over that.
+
+        Raises:
+            redis.exceptions.RedisError: it is WAIT or WAITAOF, which tell of the writes of their
+                own connection, and the writes weren't sent over that.
+        """
+        if not self._is_own:
+            word = _first_word(args[0])
+            if word in ABOUT_OWN_WRITES:
+                raise RedisError(
+                    f"{word} tells of the writes of its own connection, and the commands of this"
+                    " pool share one. Send it in a pipeline together with the writes, or use"
+                    " another pool, such as AsyncBlockingConnectionPool."
+                )
+            if word not in OWN_COMMANDS:
+                packed = b"".join(self.pack_command(*args))
+                self._replies.append(await self.pool.submit(packed))
+                return
+        await super().send_command(*args, **options)
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        """Send over its own socket, which it has from then on until it is checked in."""
+        """Send over its own socket, which it uses from then on until it is checked in."""
         if not self._is_own:
             self._is_own = True
-            if (
-                self.is_connected
-                and time.monotonic() - self.returned_at >= asynchronous.IDLE_POLL_AFTER_S
-            ):
-                await self.pool.ensure_connection(self)
+            await self.pool.make_ready(self)
         await super().send_packed_command(command, check_health=check_health)
 
     async def read_response(
@@ -122,10 +134,10 @@ def sharing(connection_class: Any) -> Any:
 
 
 @lru_cache(maxsize=1024)
-def _needs_own(command: str | bytes) -> bool:
-    """Whether a command of this name, or of this name and a subcommand, can't share."""
-    words = (command.decode("latin-1") if isinstance(command, bytes) else command).split()
-    return not words or words[0].upper() in OWN_COMMANDS
+def _first_word(command: str | bytes) -> str:
+    """The name of a command, which may come with that of a subcommand."""
+    text = command.decode("latin-1") if isinstance(command, bytes) else command
+    return text.partition(" ")[0].upper()
 
 
 def _decoded(encoder: Any, reply: Any) -> Any:

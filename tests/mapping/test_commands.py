@@ -73,7 +73,7 @@ def sent(backend: Backend) -> Callable[[Callable[[], Any]], Trips]:
             record(packed)
         return reply
 
-    connection.send_packed_command = recording_send  # type: ignore[method-assign]
+    connection.send_packed_command = recording_send  # type: ignore[method-assign]  # watched
     connection.exchange = recording_exchange
 
     def during(call: Callable[[], Any]) -> Trips:

@@ -25,7 +25,7 @@ from redisdict.connections.backend import Backend
 
 try:
     from test import mapping_tests
-except ImportError:  # Debian has it in libpython3-testsuite
+except ImportError:  # Debian has it in libpython3.11-testsuite
     if os.environ.get("CI"):
         raise
     pytest.skip("this Python comes without its test package", allow_module_level=True)

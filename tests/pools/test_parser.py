@@ -208,7 +208,7 @@ def test_pushes_between_replies(
 
 
 def test_another_parser_is_left_alone(connect: Callable[..., Any], redis_url: str) -> None:
-    class Own(redis.connection.DefaultParser):  # type: ignore[misc, valid-type]
+    class Own(redis.connection.DefaultParser):  # type: ignore[misc, valid-type]  # a choice
         pass
 
     connection = connect(redis_url, parser_class=Own)

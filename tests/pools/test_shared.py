@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import redis.asyncio
+import uvloop
 from hiredis import pack_command
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
@@ -330,8 +331,6 @@ async def test_credentials_name_and_database(redis_url: str) -> None:
 
 
 def test_uvloop(server_url: str) -> None:
-    uvloop = pytest.importorskip("uvloop")
-
     async def main() -> list[bytes]:
         pool = OptimizedAsyncConnectionPool.from_url(server_url)
         echo = [pool.execute(pack_command((b"ECHO", b"%d" % number))) for number in range(20)]

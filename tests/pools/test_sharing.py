@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 import redis.asyncio
+import uvloop
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ReadOnlyError, ResponseError, WatchError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError, WatchError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redisdict.pools import OptimizedAsyncConnectionPool
@@ -64,7 +65,7 @@ async def test_a_cancelled_task_s_reply_goes_to_nobody(client: Client) -> None:
     async def work(number: int) -> None:
         for turn in range(20):
             text = f"{number} {turn}".encode()
-            assert await client.echo(text) == text  # type: ignore[arg-type]  # bytes do as well
+            assert await client.echo(text) == text
 
     tasks = [asyncio.create_task(work(number)) for number in range(100)]
     cancelled = rng.sample(tasks, 50)
@@ -155,10 +156,29 @@ async def test_another_database_is_one_client_s_alone(client: Client, key_prefix
     assert await client.delete(key_prefix) == 1
 
 
+async def test_who_asks_about_its_writes_sends_them_along(client: Client, key_prefix: str) -> None:
+    await client.set(key_prefix, "x")
+    for words in (("WAIT", 0, 10), ("waitaof", 0, 0, 10)):
+        with pytest.raises(RedisError, match="Send it in a pipeline together with the writes"):
+            await client.execute_command(*words)
+    pipeline = client.pipeline(transaction=False).delete(key_prefix).wait(0, 10)
+    assert await pipeline.execute() == [1, 0]
+
+
+async def test_one_that_is_connected_by_hand_is_its_own(open_client: Open) -> None:
+    pool = open_client(health_check_interval=1, client_name="by-hand").connection_pool
+    connection = await pool.get_connection()
+    await connection.connect()
+    await connection.send_command("ECHO", "x")
+    assert await connection.read_response() == b"x"
+    assert pool._shared is None
+    await pool.release(connection)
+
+
 async def test_more_tasks_than_connections(open_client: Open) -> None:
     client = open_client(client_name="sharing", max_connections=2)
     texts = [f"{number}".encode() for number in range(100)]
-    assert await asyncio.gather(*map(client.echo, texts)) == texts  # type: ignore[arg-type]
+    assert await asyncio.gather(*map(client.echo, texts)) == texts
     assert await connections(client) == 1
 
 
@@ -187,13 +207,11 @@ async def test_a_lost_connection_is_an_error_or_is_tried_again(
 
 
 def test_on_uvloop(server_url: str, key_prefix: str) -> None:
-    uvloop = pytest.importorskip("uvloop")
-
     async def main() -> None:
         pool = OptimizedAsyncConnectionPool.from_url(server_url)
         client = Client(connection_pool=pool)
         texts = [f"{number}".encode() for number in range(200)]
-        assert await asyncio.gather(*map(client.echo, texts)) == texts  # type: ignore[arg-type]
+        assert await asyncio.gather(*map(client.echo, texts)) == texts
         waiting = asyncio.create_task(client.blpop([key_prefix], timeout=20))
         await asyncio.sleep(0.01)
         await client.rpush(key_prefix, "x")
@@ -232,11 +250,11 @@ async def test_who_meets_a_replica_has_the_next_one_connect_anew(open_client: Op
     async with faulty_server(replica) as url:
         client = open_client(url)
         assert await client.get("a") == b"OK"
-        first = client.connection_pool._shared  # type: ignore[attr-defined]  # this pool's
+        first = client.connection_pool._shared
         with pytest.raises(ReadOnlyError):
             await client.set("a", "b")
         assert await client.get("a") == b"OK"
-        assert client.connection_pool._shared is not first  # type: ignore[attr-defined]
+        assert client.connection_pool._shared is not first
 
 
 def test_there_is_one_class_for_each_of_redis_py_s() -> None:
