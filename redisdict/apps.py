@@ -1,6 +1,7 @@
 import sys
 
 from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
 
 
@@ -10,9 +11,12 @@ class RedisDictConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from redisdict import checks
+        from redisdict import checks, database_connections
 
         checks.register_all()
+        database_connections.keep_track()
+        # As admin.py is: in every process, so that each tells of what it changes.
+        autodiscover_modules("dicts")
         if "redisdict.modelcache.tables" in sys.modules:  # the project has made a ModelDict
             from redisdict.modelcache import startup
 

@@ -24,6 +24,7 @@ SERVER_TAG = "redisdict_server"
 
 def register_all() -> None:
     register(check_settings, "redisdict")
+    register(check_model_dicts, "redisdict")
     register(check_servers_for_the_tag, SERVER_TAG)
     register(check_servers_at_deployment, SERVER_TAG, deploy=True)
 
@@ -37,6 +38,15 @@ def check_settings(app_configs: Any, **_: Any) -> list[CheckMessage]:
     from redisdict.check_rules import check_alias
 
     return [message for alias in aliases for message in check_alias(alias)]
+
+
+def check_model_dicts(app_configs: Any, **options: Any) -> list[CheckMessage]:
+    """Look at the models that have a `ModelDict`, if there are any."""
+    if "redisdict.modelcache.model_dict" not in sys.modules:
+        return []
+    from redisdict.modelcache.checks import check_cached_models
+
+    return check_cached_models(app_configs, **options)
 
 
 def check_servers_for_the_tag(app_configs: Any, **_: Any) -> list[CheckMessage]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Sequence
 from typing import TypeVar
-
-from django.db.models.base import ModelState
 
 from redisdict.connections.backend import Backend
 from redisdict.modelcache.cells import new_token
@@ -14,7 +11,7 @@ from redisdict.modelcache.committing import change_behind_barriers
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.tables import CachedTable
 
-__all__ = ["Rows", "announce_save", "finish_save", "make_behind_barriers", "remove"]
+__all__ = ["Rows", "close", "make_behind_barriers", "remove", "reopen"]
 
 T = TypeVar("T")
 
@@ -25,7 +22,7 @@ Rows = tuple[CachedTable, Sequence[bytes]]
 def make_behind_barriers(rows: Sequence[Rows], change: Callable[[], T]) -> T:
     """Make a change that is visible to others at once: a commit, or a statement of autocommit.
 
-    Two scripts for each table and 1,000 rows.
+    Two round trips for each server: a script for each table and 1,000 rows, before and after.
 
     Raises:
         BackendUnavailable: a server can't be told, and a model is strict; the change isn't made.
@@ -54,45 +51,26 @@ def remove(rows: Sequence[Rows]) -> None:
                 raise
 
 
-def announce_save(state: ModelState, rows: Sequence[Rows]) -> None:
-    """Without a transaction: rows are about to be saved, and visible to others at once.
+def close(tables: Sequence[CachedTable], token: bytes) -> None:
+    """Let nobody store rows of these tables for a while: for the barriers' longest time.
 
-    Raises:
-        BackendUnavailable: the server can't be told, and the model is strict.
+    One script for each table. What can't be told is logged.
     """
-    token = new_token()
-    for table, keys in rows:
+    for table in tables:
+        barrier = table.cells.block([table.cells.table], token, table.cached.barrier_ms)
         try:
-            table.announcer.run(table.cells.block(keys, token, table.cached.barrier_ms))
-        except UNREACHED as error:
-            table.outages.note(error)
-            if table.cached.is_strict:
-                raise
-            table.outages.begin_untold_change(token, table.cached.barrier_ms / 1000)
-    _announced.setdefault(state, []).append((token, rows))
-
-
-def finish_save(state: ModelState, rows: Sequence[Rows]) -> None:
-    """The save announced last for this instance is done; `rows` are its rows as they are now.
-
-    Raises:
-        BackendUnavailable: as `remove()`, for rows that weren't announced.
-    """
-    token, announced = (_announced.get(state) or [(new_token(), [])]).pop()
-    for table, keys in announced:
-        table.tally.invalidations += len(keys)
-        try:
-            table.announcer.run(table.cells.lift(keys, token))
+            table.announcer.run(barrier)
         except UNREACHED as error:
             _leave_in_doubt(table, token, error)
-        table.outages.end_untold_change(token)
-    remove([pair for pair in rows if pair not in announced])
 
 
-#: The tokens and rows of saves under way, by the `_state` of the instance. When a save fails there
-#: is no signal, so its barriers end by themselves, and this entry with the instance.
-_announced: weakref.WeakKeyDictionary[ModelState, list[tuple[bytes, Sequence[Rows]]]]
-_announced = weakref.WeakKeyDictionary()
+def reopen(tables: Sequence[CachedTable], token: bytes) -> None:
+    """End what `close()` with the same token has begun; all rows are read anew."""
+    for table in tables:
+        try:
+            table.announcer.run(table.cells.lift([table.cells.table], token))
+        except UNREACHED as error:
+            _leave_in_doubt(table, token, error)
 
 
 def _change_over(groups: Sequence[Sequence[Rows]], change: Callable[[], T]) -> T:

@@ -11,6 +11,7 @@ from django.db import models, router
 from redisdict.connections.backend import Backend
 from redisdict.exceptions import ConfigurationError
 from redisdict.mapping.timeouts import to_milliseconds
+from redisdict.modelcache.startup import begin_if_ready
 from redisdict.modelcache.tables import register
 from redisdict.modelcache.views import FieldView, Limits, View
 
@@ -55,7 +56,9 @@ class Binding(Generic[M]):
             using,
             is_strict=strict,
             barrier_ms=_milliseconds("barrier_timeout", barrier_timeout),
+            believes_absence=absent_timeout is not None,
         )
+        begin_if_ready()
 
     def _view(self) -> View[M]:
         database = self._database

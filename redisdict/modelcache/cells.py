@@ -28,7 +28,7 @@ from redisdict.mapping.layout import slices
 from redisdict.mapping.names import Names
 from redisdict.mapping.scripts import Script
 
-__all__ = ["BLOCKED", "BUSY", "CHUNK", "LEASED", "Answer", "Cells", "new_token"]
+__all__ = ["BLOCKED", "BUSY", "CHUNK", "LEASED", "Answer", "Cells", "new_token", "put_barriers"]
 
 #: What the server answers about a row that it has no value of.
 LEASED = 1  #: it is leased to who asks
@@ -44,6 +44,9 @@ CHUNK = 1000
 #: From so many cells on, those that hold values are read by MGET, which costs the server a tenth of
 #: what a script does. Those that don't cost a second round trip then.
 MANY = 50
+
+#: Scripts in one round trip.
+MOST_COMMANDS = 100
 
 #: Before a value's body: its kind, the generation, the fingerprint.
 HEAD = 25
@@ -168,8 +171,7 @@ class Cells:
 
     def block(self, keys: Sequence[bytes], token: bytes, duration_ms: int) -> Operation[None]:
         """Remove rows, or all rows by the table's key, and let nobody store them meanwhile."""
-        for chunk in slices(keys, CHUNK):
-            yield from BARRIER.call(chunk, token, duration_ms)
+        yield from put_barriers([keys], token, duration_ms)
 
     def lift(self, keys: Sequence[bytes], token: bytes) -> Operation[None]:
         """Take the barrier of `token` down, and remove whatever isn't a barrier.
@@ -177,5 +179,28 @@ class Cells:
         With a token that has no barrier it only removes. Without its cell a table begins a new
         generation.
         """
-        for chunk in slices(keys, CHUNK):
-            yield from BARRIER.call(chunk, token, 0)
+        yield from put_barriers([keys], token, 0)
+
+
+def put_barriers(
+    tables: Sequence[Sequence[bytes]], token: bytes, duration_ms: int
+) -> Operation[None]:
+    """Put barriers up, or with a duration of 0 take them down, in one round trip.
+
+    Args:
+        tables: keys of cells, those of one table together: they lie in one slot of a Cluster.
+    """
+    chunks = [chunk for keys in tables for chunk in slices(keys, CHUNK)]
+    if len(chunks) == 1:
+        yield from BARRIER.call(chunks[0], token, duration_ms)
+        return
+    for some in slices(chunks, MOST_COMMANDS):
+        commands: list[Command] = [
+            (b"EVALSHA", BARRIER.digest, len(chunk), *chunk, token, duration_ms) for chunk in some
+        ]
+        answers = yield Batch(commands, is_spread=True)
+        for chunk, answer in zip(some, answers, strict=True):
+            if isinstance(answer, NoScriptError):
+                yield from BARRIER.call(chunk, token, duration_ms)
+            elif isinstance(answer, Exception):
+                raise answer

@@ -1,75 +1,56 @@
-"""System checks of cached models: what would change their rows without the cache's knowledge."""
+"""System checks of cached models."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
-from django.apps import apps
-from django.core.checks import CheckMessage, Error
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Info
 from django.core.checks import Warning as CheckWarning
-from django.db.models import Manager, Model
 
 from redisdict.exceptions import ConfigurationError
-from redisdict.modelcache.managers import CachedQuerySet
-from redisdict.modelcache.relations import affected_by
 from redisdict.modelcache.tables import CachedModel, cached_models
 
 __all__ = ["check_cached_models"]
 
 
 def check_cached_models(app_configs: Any, **_: Any) -> list[CheckMessage]:
-    """Look at every model that has a `ModelDict`, and at those that share rows with one."""
-    messages = [message for cached in cached_models() for message in _check_registration(cached)]
-    for model in apps.get_models():
-        if affected_by(model):
-            messages += _check_managers(model)
-    return messages
+    """Look at every model that has a `ModelDict`."""
+    _import_views()
+    return [message for cached in cached_models() for message in _check_registration(cached)]
+
+
+def _import_views() -> None:
+    """A dict may be made where the URLs lead to. What fails there Django's own check reports."""
+    with contextlib.suppress(Exception):
+        import_module(settings.ROOT_URLCONF)
 
 
 def _check_registration(cached: CachedModel) -> Iterator[CheckMessage]:
     model = cached.model
+    label = model._meta.label
     try:
         cached.backend()
     except ConfigurationError as error:
-        yield Error(
-            f"The ModelDict of {model._meta.label}: {error}", id="redisdict.E101", obj=model
-        )
+        yield Error(f"The ModelDict of {label}: {error}", id="redisdict.E101", obj=model)
     if not model._meta.managed:
-        yield CheckWarning(
-            f"{model._meta.label} has a ModelDict, but its table isn't managed by Django: rows of"
-            " a view, or of another program's table, change unnoticed.",
-            hint="Call the dict's invalidate() or clear() after every such change.",
+        yield Info(
+            f"{label} has a ModelDict, and its table isn't managed by Django. What another program"
+            " changes there goes unnoticed.",
+            hint="If there is such a program, have it followed by the dict's invalidate() or"
+            " clear(), or see `manage.py modeldict`.",
             id="redisdict.W103",
             obj=model,
         )
-
-
-def _check_managers(model: type[Model]) -> Iterator[CheckMessage]:
-    label = model._meta.label
-    if not _is_cached(model._default_manager):
+    if cached.made_at:
         yield CheckWarning(
-            f"Rows of {label} are kept by a ModelDict, but its default manager isn't a"
-            " CachedManager: update(), bulk_update() and bulk_create() go unnoticed.",
-            hint="Write `objects = CachedManager()`, or derive your manager's queryset from"
-            " CachedQuerySet.",
-            id="redisdict.W101",
+            f"The ModelDict of {label} is made in {cached.made_at}. A process that doesn't import"
+            " that module changes rows without telling the others.",
+            hint="Make it in models.py, or in dicts.py of an installed app: both are imported in"
+            " every process, at its start.",
+            id="redisdict.W104",
             obj=model,
         )
-    elif not _is_cached(model._base_manager) and _is_pointing(model):
-        yield CheckWarning(
-            f"Rows of {label} are kept by a ModelDict, but its base manager isn't a CachedManager:"
-            " what `add()` of a related manager changes goes unnoticed.",
-            hint='Write `base_manager_name = "objects"` in its Meta.',
-            id="redisdict.W102",
-            obj=model,
-        )
-
-
-def _is_cached(manager: Manager[Any]) -> bool:
-    return isinstance(manager.get_queryset(), CachedQuerySet)
-
-
-def _is_pointing(model: type[Model]) -> bool:
-    """Whether it has a foreign key, by which others have a related manager of it."""
-    return any(field.many_to_one for field in model._meta.concrete_fields)

@@ -5,45 +5,40 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.db.models.expressions import Col
 from django.db.models.lookups import Exact, In
+from django.db.models.sql import Query
 from django.db.models.sql.where import AND
 
-__all__ = ["changes_pk", "lockable", "named_pks"]
+__all__ = ["changes_keys", "lockable", "named_pks"]
 
 
-def named_pks(rows: QuerySet[Any]) -> Sequence[Any] | None:
+def named_pks(query: Query) -> Sequence[Any] | None:
     """Primary keys that a filter such as `pk=1` or `pk__in=[1, 2]` names: no other row is chosen.
 
     Other conditions may choose fewer. None when the filter doesn't name any.
     """
-    where = rows.query.where
+    where = query.where
     if where.connector != AND or where.negated:
         return None
     for condition in where.children:
         if not isinstance(condition, Exact | In) or not condition.rhs_is_direct_value():
             continue
         column = condition.lhs
-        if not isinstance(column, Col) or column.alias != rows.query.base_table:
+        if not isinstance(column, Col) or column.alias != query.base_table:
             continue
-        if column.target is rows.model._meta.pk:
+        if column.target is query.get_meta().pk:
             return list(condition.rhs) if isinstance(condition, In) else [condition.rhs]
     return None
 
 
-def changes_pk(model: type[Model], names: Iterable[str]) -> bool:
-    """Whether fields of these names are, or belong to, the primary key of a model or a parent."""
-    for name in names:
-        try:
-            field: Any = model._meta.get_field(name)
-        except FieldDoesNotExist:
-            continue  # Django will say so
-        owner = field.model._meta
-        if field in (owner.pk, *getattr(owner.pk, "fields", ())):
-            return True
-    return False
+def changes_keys(fields: Iterable[Any]) -> bool:
+    """Whether foreign keys may point at one of these fields."""
+    return any(
+        field.primary_key or field.unique or field.model._meta.total_unique_constraints
+        for field in fields
+    )
 
 
 def lockable(rows: QuerySet[Any]) -> QuerySet[Any]:

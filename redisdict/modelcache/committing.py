@@ -7,13 +7,14 @@ which the database has the new row and the server the old one, whenever the writ
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from django.db import DatabaseError, IntegrityError
 
 from redisdict.connections.requests import Call, Operation
-from redisdict.modelcache.cells import Cells
+from redisdict.modelcache.cells import Cells, put_barriers
 
 __all__ = ["Changed", "change_behind_barriers"]
 
@@ -22,10 +23,23 @@ T = TypeVar("T")
 #: What is about to be changed: keys of rows, or of the table for all of its rows.
 Changed = Sequence[tuple[Cells, Sequence[bytes]]]
 
-#: By the SQL standard a transaction with such an error was rolled back, or (23) its statement
-#: was; 40003 says that even the database doesn't know.
-ROLLED_BACK_CLASSES = ("23", "40")
+#: With these classes of SQLSTATE the outcome isn't known: the connection was lost, the server is
+#: being shut down, or is damaged. With any other the database has refused, and undone, what it was
+#: asked. 40003 says that even the database doesn't know.
+UNKNOWN_CLASSES = ("08", "57", "58", "XX")
 OUTCOME_UNKNOWN = "40003"
+
+#: SQLite has refused, and undone, the statement, or has left the transaction to be rolled back.
+SQLITE_REFUSALS = frozenset(
+    {
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+    }
+)
 
 
 def change_behind_barriers(
@@ -36,8 +50,7 @@ def change_behind_barriers(
     When the change fails, the barriers stay until they end by themselves, unless the database
     said that it rolled back: a commit whose answer was lost may still happen.
     """
-    for cells, keys in changed:
-        yield from cells.block(keys, token, duration_ms)
+    yield from block(changed, token, duration_ms)
     try:
         result: T = yield Call(change)
     except DatabaseError as error:
@@ -48,18 +61,26 @@ def change_behind_barriers(
     return result
 
 
+def block(changed: Changed, token: bytes, duration_ms: int) -> Operation[None]:
+    """Put barriers of `token` up, for all tables in one round trip."""
+    yield from put_barriers([keys for _, keys in changed], token, duration_ms)
+
+
 def lift(changed: Changed, token: bytes) -> Operation[None]:
-    """Take the barriers of `token` down."""
-    for cells, keys in changed:
-        yield from cells.lift(keys, token)
+    """Take the barriers of `token` down, for all tables in one round trip."""
+    yield from put_barriers([keys for _, keys in changed], token, 0)
 
 
 def _is_certainly_undone(error: DatabaseError) -> bool:
     if isinstance(error, IntegrityError):
         return True
-    sqlstate = getattr(error.__cause__, "sqlstate", None)
+    cause = error.__cause__
+    if isinstance(cause, sqlite3.Error):
+        # The lowest byte is the code; those above say more of it.
+        return getattr(cause, "sqlite_errorcode", 0) & 0xFF in SQLITE_REFUSALS
+    sqlstate = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
     return (
         isinstance(sqlstate, str)
-        and sqlstate[:2] in ROLLED_BACK_CLASSES
+        and sqlstate[:2] not in UNKNOWN_CLASSES
         and sqlstate != OUTCOME_UNKNOWN
     )

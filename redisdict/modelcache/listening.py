@@ -17,9 +17,9 @@ from django.db import OperationalError, connections
 
 from redisdict.exceptions import ConfigurationError
 from redisdict.modelcache.announcing import Rows, remove
+from redisdict.modelcache.changes import rows_of_table
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.relations import affected_by
-from redisdict.modelcache.signals import rows_of
 from redisdict.modelcache.triggers import CHANNEL, watched_models
 
 __all__ = ["Listener"]
@@ -91,7 +91,7 @@ class Listener:
         rows = self._all_rows(whole)
         for table in keys.keys() - whole:
             if table in self._models:
-                rows += rows_of(self._models[table], keys[table], self._database)
+                rows += rows_of_table(self._models[table], keys[table], self._database)
         return rows
 
     def _all_rows(self, tables: Iterable[str]) -> list[Rows]:

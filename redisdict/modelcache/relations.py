@@ -1,52 +1,84 @@
-"""Which cached rows a change of some model's rows makes old.
+"""Find the cached models whose rows a change of some table makes old.
 
-A row of a model is a row of its parents too (multi-table inheritance), and a proxy has the rows of
-its model. And a foreign key of a cached row changes, without a signal, when what it points at is
-deleted and its `on_delete` is SET_NULL, SET_DEFAULT, SET(), or left to the database.
+Rows are told apart by tables, not by classes: a row of a model lies in its own table and in those
+of its parents (multi-table inheritance), a proxy has its model's, and two models may share one,
+managed by Django or not. And rows that point at a deleted row may be changed by the database itself
+(`DB_CASCADE`, `DB_SET_NULL`, `DB_SET_DEFAULT`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from django.db import models
-from django.db.models import CASCADE, DO_NOTHING, PROTECT, RESTRICT, Model
+from django.db.models import Model
 
 from redisdict.modelcache.tables import CachedModel, cached_models, on_registration
 
-__all__ = ["affected_by", "dependents_of", "forget", "related_pks"]
-
-#: With these either nothing changes or signals are sent for the row itself.
-SIGNALLED = (CASCADE, PROTECT, RESTRICT, DO_NOTHING)
+__all__ = [
+    "affected_by",
+    "cached_by_table",
+    "dependents_of",
+    "forget",
+    "lineage",
+    "parent_pks",
+    "related_pks",
+    "table_of",
+]
 
 #: So many foreign keys in a row, each of which cascades in the database, are followed.
 DEEPEST = 5
 
+#: What the database does by itself to rows that point at a deleted one.
+IN_DATABASE = ("DB_CASCADE", "DB_SET_NULL", "DB_SET_DEFAULT")
+
+
+def table_of(model: type[Model]) -> str:
+    """The name of a model's own table, without its schema, in small letters."""
+    return model._meta.db_table.replace("`", '"').rsplit('"."', 1)[-1].strip('"').lower()
+
+
+def lineage(model: type[Model]) -> list[type[Model]]:
+    """The models whose tables hold parts of a row: the model and its parents."""
+    concrete = _concrete(model)
+    return [concrete, *map(_concrete, concrete._meta.all_parents)]
+
+
+@cache
+def cached_by_table() -> Mapping[str, Sequence[CachedModel]]:
+    """Registered models by the tables that hold parts of their rows."""
+    found: dict[str, list[CachedModel]] = {}
+    for cached in cached_models():
+        for table in dict.fromkeys(map(table_of, lineage(cached.model))):
+            found.setdefault(table, []).append(cached)
+    return found
+
 
 @cache
 def affected_by(model: type[Model]) -> Sequence[CachedModel]:
-    """Registered models that have a row for a row of `model`."""
-    return [cached for cached in cached_models() if _is_kin(cached.model, model)]
+    """Registered models that have parts of their rows in the model's own table."""
+    return cached_by_table().get(table_of(_concrete(model)), ())
 
 
 @cache
 def dependents_of(model: type[Model]) -> Sequence[tuple[CachedModel, str]]:
-    """Registered models whose rows the deletion of a row of `model` changes, without a signal.
+    """Registered models whose rows the database changes when a row of `model` is deleted.
 
-    Each with the lookup that finds its rows by an instance of `model`.
+    Each with the lookup that finds its rows by rows of `model`.
     """
     return [
         (cached, lookup)
         for cached in cached_models()
-        for lookup, target in _unsignalled_paths(cached.model)
-        if target is model._meta.concrete_model
+        for lookup, target in _database_paths(cached.model, 1)
+        if target is _concrete(model)
     ]
 
 
 def forget() -> None:
-    """There are other models now, or other registrations."""
+    """Find everything anew: there are other models now, or other registrations."""
+    cached_by_table.cache_clear()
     affected_by.cache_clear()
     dependents_of.cache_clear()
 
@@ -56,29 +88,35 @@ on_registration(forget)
 
 def related_pks(
     cached: type[Model], model: type[Model], pks: Iterable[Any], database: str
-) -> Iterable[Any]:
-    """The primary keys that rows of `model` have as rows of `cached`. Nearly always the same."""
-    if _has_same_pk(cached, model):
+) -> Iterable[Any] | None:
+    """The primary keys that rows of `model`'s table have as rows of `cached`.
+
+    Nearly always the same ones. None when only a look at all rows could tell.
+    """
+    owner = next((one for one in lineage(cached) if table_of(one) == table_of(model)), None)
+    if owner is None or owner._meta.pk.column != model._meta.pk.column:
+        return None
+    if _pk_owner(cached) is _pk_owner(owner):
         return pks
-    base, name = _shared_rows(cached, model)
-    rows = base._base_manager.using(database).filter(**{f"{name}__in": list(pks)})
+    name = f"{owner._meta.pk.name}__in"
+    rows = cached._base_manager.using(database).filter(**{name: list(pks)})
     return rows.values_list(cached._meta.pk.attname, flat=True)
 
 
-def _is_kin(one: type[Model], other: type[Model]) -> bool:
-    one, other = _concrete(one), _concrete(other)
-    return one is other or other in one._meta.all_parents or one in other._meta.all_parents
+def parent_pks(
+    model: type[Model], parent: type[Model], pks: Iterable[Any], database: str
+) -> Iterable[Any]:
+    """The primary keys that rows of `model` have as rows of a parent. Nearly always the same."""
+    if _pk_owner(model) is _pk_owner(parent):
+        return pks
+    rows = model._base_manager.using(database).filter(pk__in=list(pks))
+    return rows.values_list(parent._meta.pk.name, flat=True)
 
 
 def _concrete(model: type[Model]) -> type[Model]:
     concrete = model._meta.concrete_model
     assert concrete is not None  # only an abstract model has none
     return concrete
-
-
-def _has_same_pk(one: type[Model], other: type[Model]) -> bool:
-    """Whether the primary key of the one leads, from child to parent, to that of the other."""
-    return _pk_owner(one) is _pk_owner(other)
 
 
 def _pk_owner(model: type[Model]) -> type[Model]:
@@ -89,32 +127,19 @@ def _pk_owner(model: type[Model]) -> type[Model]:
     return pk.model
 
 
-def _shared_rows(cached: type[Model], model: type[Model]) -> tuple[type[Model], str]:
-    """The child of the two, which has the fields of both, and its name for `model`'s key."""
-    child = cached if _concrete(model) in _concrete(cached)._meta.all_parents else model
-    return child, _concrete(model)._meta.pk.name
+def _database_paths(model: type[Model], depth: int) -> Iterator[tuple[str, type[Model]]]:
+    """Lookups of foreign keys that the database acts on, with what they point at.
 
-
-def _unsignalled_paths(model: type[Model]) -> Iterator[tuple[str, type[Model]]]:
-    """Lookups of foreign keys of a model that change without a signal, with what they point at."""
+    Behind the first key only those that cascade: what they point at takes the rows with it.
+    """
+    actions = IN_DATABASE if depth == 1 else ("DB_CASCADE",)
     for key in _foreign_keys(model):
-        if key.remote_field.on_delete in SIGNALLED:
-            continue
-        target = _concrete(key.remote_field.model)
-        yield key.name, target
-        for lookup, further in _cascades_in_database(target, 1):
-            yield f"{key.name}__{lookup}", further
-
-
-def _cascades_in_database(model: type[Model], depth: int) -> Iterator[tuple[str, type[Model]]]:
-    """Lookups of what takes rows of a model with it when it is deleted, in silence."""
-    for key in _foreign_keys(model):
-        if getattr(key.remote_field.on_delete, "__name__", "") != "DB_CASCADE":
+        if getattr(key.remote_field.on_delete, "__name__", "") not in actions:
             continue
         target = _concrete(key.remote_field.model)
         yield key.name, target
         if depth < DEEPEST:
-            for lookup, further in _cascades_in_database(target, depth + 1):
+            for lookup, further in _database_paths(target, depth + 1):
                 yield f"{key.name}__{lookup}", further
 
 

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from django.core.checks import register
+from django.apps import apps
 
-from redisdict.modelcache.checks import check_cached_models
+from redisdict.modelcache.interception import watch_connections
+from redisdict.modelcache.migrating import connect_migrations
 from redisdict.modelcache.signals import connect_all
 
-__all__ = ["begin"]
+__all__ = ["begin", "begin_if_ready"]
+
+_has_begun = False
 
 
 def begin() -> None:
+    """Have every change of cached rows noticed from now on. Can be called again."""
+    global _has_begun
+    _has_begun = True
     connect_all()
-    register(check_cached_models, "redisdict")
+    connect_migrations()
+    watch_connections()
+
+
+def begin_if_ready() -> None:
+    """The same, for a dict that is made after the project's start."""
+    if apps.ready and not _has_begun:
+        begin()

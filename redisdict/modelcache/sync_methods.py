@@ -10,9 +10,9 @@ from django.db import connections, models
 from redisdict.mapping.layout import slices
 from redisdict.modelcache.announcing import remove
 from redisdict.modelcache.binding import Binding
+from redisdict.modelcache.changes import note_or_remove
 from redisdict.modelcache.loading import may_keep
 from redisdict.modelcache.outages import UNREACHED
-from redisdict.modelcache.signals import note_or_remove
 from redisdict.modelcache.tally import MOST_HITS, CacheStats
 from redisdict.modelcache.transactions import has_changed, is_in_transaction, note_changes
 from redisdict.modelcache.views import View
@@ -100,7 +100,7 @@ class SyncMethods(Binding[M], Generic[M]):
         """
         table = self._view().table
         if is_in_transaction(connections[table.database]):
-            note_changes(table, [table.cells.table])
+            note_changes(connections[table.database], table, [table.cells.table])
             return
         remove([(table, [table.cells.table])])
         walk = Walk(table)

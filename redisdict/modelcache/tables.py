@@ -8,12 +8,15 @@ has one `CachedTable` for each database it is read from or written to.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
+from django.apps import apps
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -90,12 +93,17 @@ class CachedModel:
     Attributes:
         is_strict: whether a change fails when the server can't be told of it.
         barrier_ms: how long a barrier stands whose writer has died.
+        believes_absence: whether a row that wasn't there is taken for absent for a while.
+        made_at: the file and line of a dict that was made after the project's start, so that other
+            processes may not have made it.
     """
 
     model: type[models.Model]
     using: str | Backend
     is_strict: bool = False
     barrier_ms: int = 0
+    believes_absence: bool = False
+    made_at: str = ""
     _tables: dict[str, CachedTable] = field(default_factory=dict)
 
     @property
@@ -130,19 +138,50 @@ _listeners: list[Callable[[], None]] = []
 
 
 def register(
-    model: type[models.Model], using: str | Backend, *, is_strict: bool, barrier_ms: int
+    model: type[models.Model],
+    using: str | Backend,
+    *,
+    is_strict: bool,
+    barrier_ms: int,
+    believes_absence: bool,
 ) -> CachedModel:
     """Have changes of the model noticed from now on, for ever.
 
     Of several registrations the strictest and the longest barrier count.
     """
     with _lock:
-        cached = _registered.setdefault((model, using), CachedModel(model, using))
+        cached = _registered.get((model, using))
+        if cached is None:
+            cached = _registered[model, using] = CachedModel(model, using)
+            if apps.ready:
+                cached.made_at = _caller()
+                logger.warning(LATE, model._meta.label, cached.made_at)
         cached.is_strict |= is_strict
         cached.barrier_ms = max(cached.barrier_ms, barrier_ms)
+        cached.believes_absence |= believes_absence
     for listener in _listeners:
         listener()
     return cached
+
+
+#: Of a model and a place.
+LATE = (
+    "The ModelDict of %s is made in %s, after the project's start. A process that doesn't run that"
+    " line changes rows without telling the others: make the dict in models.py, or in dicts.py of"
+    " an installed app."
+)
+
+
+def _caller() -> str:
+    """The file and line outside of this package that asked for something."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(PACKAGE):
+        frame = frame.f_back
+    return "an unknown place" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+#: The modules whose frames aren't whom `_caller()` looks for.
+PACKAGE = "redisdict."
 
 
 def cached_models() -> list[CachedModel]:

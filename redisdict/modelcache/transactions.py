@@ -1,9 +1,10 @@
-"""Which rows a connection's transaction has changed, and how its commit is announced.
+"""Keep which rows a connection's transaction has changed, and announce its commit.
 
 Django calls nobody before a commit: `on_commit` comes after it. So from its first change on, a
 transaction's `connection.commit` is the guard's, which puts the barriers up, commits, and takes
-them down. Nothing is sent before, so a transaction that is rolled back costs the server nothing,
-and however long it takes, the barriers have to stand only as long as its COMMIT.
+them down. A COMMIT that is sent as a statement is led through the guard too (see `interception`).
+Nothing is sent before, so a transaction that is rolled back costs the server nothing, and however
+long it takes, the barriers have to stand only as long as its COMMIT.
 
 A guard that outlives its transaction, because the connection was lost, does no harm: it would put
 barriers around rows that nobody changes.
@@ -11,16 +12,28 @@ barriers around rows that nobody changes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from redisdict.modelcache.announcing import make_behind_barriers
 from redisdict.modelcache.outages import UNREACHED
-from redisdict.modelcache.tables import CachedTable
+from redisdict.modelcache.tables import CachedTable, cached_models
 
-__all__ = ["MOST_ROWS", "has_changed", "is_in_transaction", "note_changes"]
+__all__ = [
+    "MOST_ROWS",
+    "commit_behind_barriers",
+    "forget_changes",
+    "has_changed",
+    "is_in_transaction",
+    "note_changes",
+    "note_unseen_changes",
+]
+
+T = TypeVar("T")
 
 #: The attribute of a connection that holds its guard.
 GUARD = "_redisdict_guard"
@@ -35,7 +48,7 @@ def is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
         return True
     if connection.connection is None:  # its `autocommit` means nothing yet
         return not connection.settings_dict["AUTOCOMMIT"]
-    return not connection.autocommit
+    return not connection.autocommit or _was_begun_by_statement(connection)
 
 
 def has_changed(table: CachedTable) -> bool:
@@ -45,13 +58,45 @@ def has_changed(table: CachedTable) -> bool:
         return False
     if is_in_transaction(connection):
         return True
-    _Guard.of(connection).leave()  # the connection was lost, and the transaction with it
+    forget_changes(connection)  # the connection was lost, and the transaction with it
     return False
 
 
-def note_changes(table: CachedTable, keys: Sequence[bytes]) -> None:
+def note_changes(
+    connection: BaseDatabaseWrapper, table: CachedTable, keys: Sequence[bytes]
+) -> None:
     """In a transaction: its commit makes these rows old. The table's own key stands for all."""
-    _Guard.of(connections[table.database]).add(table, keys)
+    _Guard.of(connection).add(table, keys)
+
+
+def note_unseen_changes(connection: BaseDatabaseWrapper) -> None:
+    """In a transaction that nobody has watched so far: it may have changed anything."""
+    _Guard.of(connection).has_changed_anything = True
+
+
+def commit_behind_barriers(connection: BaseDatabaseWrapper, commit: Callable[[], T]) -> T:
+    """Make the commit of the transaction under way, by whatever statement, behind its barriers."""
+    guard: _Guard | None = connection.__dict__.get(GUARD)
+    return commit() if guard is None else guard.commit_by(commit)
+
+
+def forget_changes(connection: BaseDatabaseWrapper) -> None:
+    """The transaction under way has been rolled back."""
+    guard: _Guard | None = connection.__dict__.get(GUARD)
+    if guard is not None:
+        guard.leave()
+
+
+def _was_begun_by_statement(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a BEGIN that was sent as a statement began a transaction, unknown to Django."""
+    raw = connection.connection
+    if connection.vendor == "postgresql":
+        libpq = getattr(raw, "pgconn", None)
+        if libpq is not None:
+            return bool(libpq.transaction_status)  # 0 is "idle"
+        ask = getattr(raw, "get_transaction_status", None)  # psycopg 2
+        return bool(ask is not None and ask())
+    return isinstance(raw, sqlite3.Connection) and raw.in_transaction
 
 
 class _Guard:
@@ -60,9 +105,18 @@ class _Guard:
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
         self._changed: dict[CachedTable, set[bytes]] = {}
+        self.has_changed_anything = False
         self._commit = connection.commit
         self._rollback = connection.rollback
-        connection.__dict__.update({GUARD: self, "commit": self.commit, "rollback": self.rollback})
+        self._set_autocommit = connection.set_autocommit
+        connection.__dict__.update(
+            {
+                GUARD: self,
+                "commit": self.commit,
+                "rollback": self.rollback,
+                "set_autocommit": self.set_autocommit,
+            }
+        )
 
     @classmethod
     def of(cls, connection: BaseDatabaseWrapper) -> _Guard:
@@ -79,20 +133,39 @@ class _Guard:
         table.changed_by.add(self._connection)
 
     def commit(self) -> None:
+        self.commit_by(self._commit)
+
+    def commit_by(self, commit: Callable[[], T]) -> T:
+        if self.has_changed_anything:
+            for cached in cached_models():
+                table = cached.table(self._connection.alias)
+                self.add(table, [table.cells.table])
         rows = [(table, sorted(keys)) for table, keys in self._changed.items()]
         try:
-            make_behind_barriers(rows, self._commit)
+            result = make_behind_barriers(rows, commit)
         except UNREACHED:
             self.rollback()
             raise
         self.leave()
+        return result
 
     def rollback(self) -> None:
         self._rollback()
         self.leave()
 
+    def set_autocommit(self, autocommit: bool, *arguments: bool, **options: bool) -> None:
+        """As Django's. To turn it on commits on some databases what there is to commit."""
+
+        def turn() -> None:
+            self._set_autocommit(autocommit, *arguments, **options)
+
+        if autocommit and not self._connection.in_atomic_block:
+            self.commit_by(turn)
+        else:
+            turn()
+
     def leave(self) -> None:
-        for name in (GUARD, "commit", "rollback"):
+        for name in (GUARD, "commit", "rollback", "set_autocommit"):
             self._connection.__dict__.pop(name, None)
         for table in self._changed:
             table.changed_by.discard(self._connection)

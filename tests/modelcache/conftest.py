@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.db import connections
-from django.db.models.signals import post_save, pre_delete, pre_save
+from django.db.models.signals import post_save
 from django.test import override_settings
 from pytest_django.plugin import DjangoDbBlocker
 
@@ -126,5 +126,4 @@ def forget_registrations() -> None:
     tables._registered.clear()
     relations.forget()
     for model in apps.get_models(include_auto_created=True):
-        for signal in (pre_save, post_save, pre_delete):
-            signal.disconnect(sender=model, dispatch_uid=signals.UID)
+        post_save.disconnect(sender=model, dispatch_uid=signals.UID)

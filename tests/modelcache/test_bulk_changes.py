@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from django.db import connections, models, transaction
+from django.db import models, transaction
 
 from redisdict import ModelDict
-from redisdict.modelcache import signals
+from redisdict.modelcache import migrating
+from tests.modelcache.beneath import change_unseen
 from tests.modelcache.counting import queries
 from tests.shop.models import (
     Product,
@@ -44,7 +45,7 @@ def test_conflicts_of_rows_without_primary_key(database: str, products: ModelDic
 def test_update_of_many_rows_counts_as_all(
     database: str, products: ModelDict[Product], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("redisdict.modelcache.managers.MOST_ROWS", 3)
+    monkeypatch.setattr("redisdict.modelcache.compilers.MOST_ROWS", 3)
     pks = [one.pk for one in Product.objects.bulk_create([Product(name="Tea") for _ in range(5)])]
     products.get_many(pks)
     with transaction.atomic(using=database):
@@ -98,16 +99,17 @@ def test_models_without_dict_pay_nothing(database: str, server: str) -> None:
 def test_migrate_and_flush_remove_all_rows(
     database: str, products: ModelDict[Product], tea: Product
 ) -> None:
+    """Even if nothing had been seen of what they did."""
     from django.apps import apps
-    from django.db.models.signals import post_migrate
+    from django.db.models.signals import post_migrate, pre_migrate
 
     app = apps.get_app_config("redisdict")
-    with connections[database].cursor() as cursor:
-        cursor.execute("UPDATE shop_product SET name = 'Migrated'")
     assert post_migrate.has_listeners(app)
-    signals._after_migrate(using=database, plan=[])
+    assert pre_migrate.has_listeners(app)
+    change_unseen(database, "UPDATE shop_product SET name = 'Migrated'")
+    migrating._after_migrations(using=database, plan=[])
     assert products[tea.pk].name == "Tea"  # nothing was migrated
-    signals._after_migrate(using=database, plan=["a migration"])
+    migrating._after_migrations(using=database, plan=["a migration"])
     assert products[tea.pk].name == "Migrated"
 
 

@@ -8,9 +8,10 @@ from django.db import models
 from django.test import override_settings
 from django.test.utils import isolate_apps
 
-from redisdict import CachedManager, CachedQuerySet, ModelDict
+from redisdict import ModelDict
+from redisdict.checks import check_model_dicts
 from redisdict.modelcache import relations, tables
-from redisdict.modelcache.checks import _check_managers, _check_registration, check_cached_models
+from redisdict.modelcache.checks import _check_registration, check_cached_models
 from tests.modelcache.conftest import forget_registrations
 from tests.shop.models import Announced, Product, Stamp
 
@@ -26,41 +27,28 @@ def found(messages: list[CheckMessage]) -> set[tuple[str, str]]:
 
 
 @override_settings(REDISDICT={"default": {"LOCATION": "redis://127.0.0.1:1"}})
-def test_managers_that_tell_nobody() -> None:
+def test_no_manager_is_a_fault() -> None:
     assert check_cached_models(None) == []
     ModelDict(Product)
-    assert check_cached_models(None) == []
-    ModelDict(Stamp)
-    [message] = [each for each in check_cached_models(None) if each.obj is Stamp]
-    assert message.id == "redisdict.W101"
-    assert message.msg == (
-        "Rows of shop.Stamp are kept by a ModelDict, but its default manager isn't a"
-        " CachedManager: update(), bulk_update() and bulk_create() go unnoticed."
-    )
-    assert "objects = CachedManager()" in (message.hint or "")
+    ModelDict(Stamp)  # its manager is Django's
+    assert found(check_cached_models(None)) == {
+        ("redisdict.W104", "shop.Product"),
+        ("redisdict.W104", "shop.Stamp"),
+    }
 
 
-@isolate_apps("tests.shop")
-def test_the_base_manager() -> None:
-    class Own(CachedQuerySet[models.Model]):
-        pass
-
-    class Pointing(models.Model):  # noqa: DJ008  # there are no instances
-        stamp = models.ForeignKey(Stamp, models.CASCADE)
-        objects = CachedManager.from_queryset(Own)()
-
-        class Meta:
-            app_label = "shop"
-
-    class Alone(models.Model):  # noqa: DJ008  # there are no instances
-        objects = CachedManager()
-
-        class Meta:
-            app_label = "shop"
-
-    [message] = _check_managers(Pointing)
-    assert message.id == "redisdict.W102"
-    assert list(_check_managers(Alone)) == []
+@override_settings(REDISDICT={"default": {"LOCATION": "redis://127.0.0.1:1"}})
+def test_a_dict_that_other_processes_may_not_have_made(caplog: pytest.LogCaptureFixture) -> None:
+    ModelDict(Product)
+    [message] = check_cached_models(None)
+    assert message.msg.startswith("The ModelDict of shop.Product is made in ")
+    assert f"{__file__}:" in message.msg
+    assert "dicts.py" in (message.hint or "")
+    [record] = caplog.records
+    assert f"{__file__}:" in record.getMessage()
+    caplog.clear()
+    ModelDict(Product)  # the same registration
+    assert not caplog.records
 
 
 @override_settings(REDISDICT={})
@@ -77,7 +65,8 @@ def test_tables_of_others() -> None:
             app_label = "shop"
             managed = False
 
-    cached = tables.register(View, "default", is_strict=False, barrier_ms=1)
+    cached = tables.register(View, "default", is_strict=False, barrier_ms=1, believes_absence=False)
+    cached.made_at = ""
     [message] = _check_registration(cached)
     assert message.id == "redisdict.W103"
     assert "isn't managed by Django" in message.msg
@@ -87,4 +76,4 @@ def test_tables_of_others() -> None:
 def test_the_check_is_registered() -> None:
     from django.core.checks.registry import registry
 
-    assert check_cached_models in registry.get_checks()
+    assert check_model_dicts in registry.get_checks()

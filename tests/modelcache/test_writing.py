@@ -178,21 +178,15 @@ def test_a_barrier_stands_during_a_save_outside_a_transaction(
     assert client.get(table.key(tea.pk)) is None
 
 
-def test_a_save_that_fails_leaves_a_barrier_that_ends(database: str, server: str) -> None:
-    products = ModelDict(Product, barrier_timeout=0.3)
+def test_a_save_that_fails_leaves_no_barrier(database: str, server: str) -> None:
+    """The database has said that it refused, so nothing is in doubt."""
+    products = ModelDict(Product)
     one = Product.objects.create(name="One", slug="one")
     two = Product.objects.create(name="Two", slug="two")
     assert products.get_many([one.pk, two.pk])
     two.slug = "one"
     with pytest.raises(Exception, match=r"(?i)unique"):
         two.save()
-    with queries(database) as asked:
-        assert products[two.pk].slug == "two"
-        assert products[two.pk].slug == "two"
-    assert len(asked) == 2
-    import time
-
-    time.sleep(0.35)
     assert products[two.pk].slug == "two"
     with queries(database) as asked:
         assert products[two.pk].slug == "two"
@@ -211,13 +205,14 @@ def test_a_save_inside_a_save(tea: Product, products: ModelDict[Product]) -> Non
         if update_fields is None:
             instance.save(update_fields=["stock"])
             seen.append(client.get(table.key(tea.pk)))
+            assert products[tea.pk].name == "Tea"
 
     pre_save.connect(touch, sender=Product)
     try:
         _save(tea)
     finally:
         pre_save.disconnect(touch, sender=Product)
-    assert [stored[:1] for stored in seen] == [b"B"]
+    assert seen == [None]
     assert client.get(table.key(tea.pk)) is None
     assert products[tea.pk].name == "Coffee"
 

@@ -1,0 +1,298 @@
+"""What the database itself changes when a table is changed, or a function is called.
+
+Triggers, rules, views, partitions, the actions of foreign keys, and functions change tables that a
+statement doesn't name. The database's catalog tells of all of them, and their texts are read as
+statements are: what a text that may write mentions counts as changed.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from redisdict.modelcache.statements import Statement, names_in, read_body
+from redisdict.modelcache.triggers import FUNCTION
+
+__all__ = ["Catalog", "catalog_of", "forget_catalog"]
+
+#: Seconds after which the catalog is read again: another process may have made a trigger.
+READ_EVERY_S = 300.0
+
+#: Stands for every table.
+ANYTHING = "*"
+
+Graph = dict[str, set[str]]
+
+
+@dataclass(slots=True)
+class Catalog:
+    """Which names a change of each name concerns as well.
+
+    Attributes:
+        always: by table or view: triggers, rules, views, partitions.
+        on_truncate: by table: all whose foreign keys point at it: TRUNCATE … CASCADE empties them.
+        on_delete: by table: those whose foreign keys point at it and act on a deletion.
+        on_update: by table: those whose foreign keys follow a changed key.
+        functions: by name: what a call may change. Those that change nothing aren't in it.
+    """
+
+    always: Graph = field(default_factory=dict)
+    on_truncate: Graph = field(default_factory=dict)
+    on_delete: Graph = field(default_factory=dict)
+    on_update: Graph = field(default_factory=dict)
+    functions: Graph = field(default_factory=dict)
+    read_at: float = 0.0
+
+    def changed_by(self, statement: Statement, changes_keys: bool = True) -> set[str]:
+        """The names that a statement changes beside those that it names itself.
+
+        Args:
+            changes_keys: whether an UPDATE may change a column that foreign keys point at.
+
+        `ANYTHING` is among them when that can't be told.
+        """
+        graphs = [self.always]
+        if statement.is_definition:
+            graphs.append(self.on_truncate)
+        if statement.verb not in ("insert", "update"):
+            graphs.append(self.on_delete)
+        if statement.verb not in ("insert", "delete") and changes_keys:
+            graphs.append(self.on_update)
+        found = _followed(statement.writes, graphs)
+        for name in statement.functions & self.functions.keys():
+            found |= self.functions[name]
+        # What a change brings about is a change of whatever kind.
+        return found | _followed(found, [self.always, self.on_delete, self.on_update])
+
+
+def _followed(names: Iterable[str], graphs: Iterable[Graph]) -> set[str]:
+    """What can be reached in one step or more."""
+    graphs = list(graphs)
+    found: set[str] = set()
+    new = set(names)
+    while new:
+        reached = {after for graph in graphs for name in new for after in graph.get(name, ())}
+        new = reached - found
+        found |= reached
+    return found
+
+
+_catalogs: dict[Any, Catalog] = {}
+_lock = threading.Lock()
+
+
+def catalog_of(connection: BaseDatabaseWrapper) -> Catalog:
+    """The catalog of the connection's database; read once in a while, below Django's cursors."""
+    name = _name_of(connection)
+    known = _catalogs.get(name)
+    if known is None or time.monotonic() - known.read_at > READ_EVERY_S:
+        with _lock:
+            known = _catalogs[name] = _read(connection)
+    return known
+
+
+def forget_catalog(connection: BaseDatabaseWrapper) -> None:
+    """A statement may have changed it."""
+    _catalogs.pop(_name_of(connection), None)
+
+
+def _name_of(connection: BaseDatabaseWrapper) -> Any:
+    settings = connection.settings_dict
+    return connection.vendor, settings["HOST"], settings["PORT"], str(settings["NAME"])
+
+
+def _read(connection: BaseDatabaseWrapper) -> Catalog:
+    catalog = Catalog(read_at=time.monotonic())
+    read = READERS.get(connection.vendor)
+    if read is not None:
+        # The driver's own cursor: no queries of the user's are counted, logged or watched here.
+        with closing(connection.connection.cursor()) as cursor:
+
+            def rows(sql: str) -> list[tuple[Any, ...]]:
+                cursor.execute(sql)
+                return list(cursor.fetchall())
+
+            read(catalog, rows)
+    return catalog
+
+
+Rows = Callable[[str], list[tuple[Any, ...]]]
+
+FOREIGN_KEYS = """
+SELECT DISTINCT referenced.relname, pointing.relname, confdeltype, confupdtype
+FROM pg_constraint
+JOIN pg_class referenced ON referenced.oid = confrelid
+JOIN pg_class pointing ON pointing.oid = conrelid
+WHERE contype = 'f'
+"""
+
+VIEWS = """
+SELECT DISTINCT base.relname, shown.relname
+FROM pg_depend
+JOIN pg_rewrite ON pg_rewrite.oid = objid
+JOIN pg_class shown ON shown.oid = ev_class AND shown.relkind = 'v'
+JOIN pg_class base ON base.oid = refobjid AND base.oid <> shown.oid
+JOIN pg_namespace ON pg_namespace.oid = shown.relnamespace
+WHERE classid = 'pg_rewrite'::regclass AND refclassid = 'pg_class'::regclass
+AND nspname NOT IN ('pg_catalog', 'information_schema')
+"""
+
+PARTITIONS = """
+SELECT DISTINCT parent.relname, child.relname
+FROM pg_inherits
+JOIN pg_class parent ON parent.oid = inhparent AND parent.relkind IN ('r', 'p', 'f')
+JOIN pg_class child ON child.oid = inhrelid
+"""
+
+RULES = """
+SELECT relname, pg_get_ruledef(pg_rewrite.oid)
+FROM pg_rewrite JOIN pg_class ON pg_class.oid = ev_class
+WHERE ev_type <> '1'
+"""
+
+TRIGGERS = f"""
+SELECT DISTINCT relname, proname
+FROM pg_trigger
+JOIN pg_class ON pg_class.oid = tgrelid
+JOIN pg_proc ON pg_proc.oid = tgfoid
+WHERE NOT tgisinternal AND proname <> '{FUNCTION}'
+"""  # noqa: S608  # a name of ours
+
+#: Those that may change tables: a function that isn't volatile can't, and neither do those in C.
+FUNCTIONS = """
+SELECT proname, lanname, prosrc || ' ' || coalesce({body}, '')
+FROM pg_proc
+JOIN pg_language ON pg_language.oid = prolang
+JOIN pg_namespace ON pg_namespace.oid = pronamespace
+WHERE provolatile = 'v' AND lanname NOT IN ('c', 'internal')
+AND nspname NOT IN ('pg_catalog', 'information_schema')
+"""
+
+
+def _read_postgresql(catalog: Catalog, rows: Rows) -> None:
+    for referenced, pointing, on_delete, on_update in rows(FOREIGN_KEYS):
+        _add(catalog.on_truncate, referenced, [pointing])
+        if _letter(on_delete) in "cnd":
+            _add(catalog.on_delete, referenced, [pointing])
+        if _letter(on_update) in "cnd":
+            _add(catalog.on_update, referenced, [pointing])
+    for base, shown in rows(VIEWS) + rows(PARTITIONS):
+        _add(catalog.always, base, [shown])
+        _add(catalog.always, shown, [base])
+    for table, rule in rows(RULES):
+        _add(catalog.always, table, names_in(rule))
+    [(version,)] = rows("SELECT current_setting('server_version_num')::int")
+    body = "pg_get_function_sqlbody(pg_proc.oid)" if version >= 140000 else "NULL"
+    texts: dict[str, str] = {}
+    for name, language, text in rows(FUNCTIONS.format(body=body)):
+        is_readable = language in ("sql", "plpgsql")
+        texts[name] = texts.get(name, "") + " " + (text if is_readable else OPAQUE)
+    catalog.functions = _effects(texts)
+    for table, function in rows(TRIGGERS):
+        _add(catalog.always, table, catalog.functions.get(function.lower(), ()))
+
+
+def _letter(value: Any) -> str:
+    """PostgreSQL's type "char", which psycopg 3 gives as text and psycopg 2 may as bytes."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+#: Stands for a text that can't be read: it may change anything.
+OPAQUE = "execute"
+
+
+def _effects(texts: dict[str, str]) -> Graph:
+    """What calling each function may change, by the texts of all."""
+    bodies = {name.lower(): read_body(text) for name, text in texts.items()}
+    changed: Graph = {}
+    for name, body in bodies.items():
+        seen, new = {name}, [body]
+        found: set[str] = set()
+        while new:
+            one = new.pop()
+            found |= {ANYTHING} if one.is_unknown else one.writes
+            called = (one.functions & bodies.keys()) - seen
+            seen |= called
+            new += [bodies[other] for other in called]
+        if found:
+            changed[name] = found
+    return changed
+
+
+def _read_sqlite(catalog: Catalog, rows: Rows) -> None:
+    for kind, name, table, text in rows(
+        "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type IN ('view', 'trigger')"
+    ):
+        if kind == "view":
+            for base in names_in(text) - {name.lower()}:
+                _add(catalog.always, base, [name])
+                _add(catalog.always, name, [base])
+        else:
+            body = re.split(r"\bBEGIN\b", text, maxsplit=1, flags=re.IGNORECASE)[-1]
+            _add(catalog.always, table, read_body(body).writes)
+    for pointing, referenced, on_update, on_delete in rows(
+        'SELECT m.name, f."table", f.on_update, f.on_delete FROM sqlite_master AS m,'
+        " pragma_foreign_key_list(m.name) AS f WHERE m.type = 'table'"
+    ):
+        if on_delete in ACTIONS:
+            _add(catalog.on_delete, referenced, [pointing])
+        if on_update in ACTIONS:
+            _add(catalog.on_update, referenced, [pointing])
+
+
+ACTIONS = ("CASCADE", "SET NULL", "SET DEFAULT")
+
+
+def _read_mysql(catalog: Catalog, rows: Rows) -> None:
+    for referenced, pointing, on_delete, on_update in rows(
+        "SELECT referenced_table_name, table_name, delete_rule, update_rule"
+        " FROM information_schema.referential_constraints WHERE constraint_schema = DATABASE()"
+    ):
+        if on_delete in ACTIONS:
+            _add(catalog.on_delete, referenced, [pointing])
+        if on_update in ACTIONS:
+            _add(catalog.on_update, referenced, [pointing])
+    for name, text in rows(
+        "SELECT table_name, view_definition FROM information_schema.views"
+        " WHERE table_schema = DATABASE()"
+    ):
+        for base in names_in(text or "") - {name.lower()}:
+            _add(catalog.always, base, [name])
+            _add(catalog.always, name, [base])
+    catalog.functions = _effects(
+        {
+            name: text or OPAQUE
+            for name, text in rows(
+                "SELECT routine_name, routine_definition FROM information_schema.routines"
+                " WHERE routine_schema = DATABASE()"
+            )
+        }
+    )
+    for table, text in rows(
+        "SELECT event_object_table, action_statement FROM information_schema.triggers"
+        " WHERE trigger_schema = DATABASE()"
+    ):
+        body = read_body(text)
+        _add(catalog.always, table, body.writes)
+        for name in body.functions & catalog.functions.keys():
+            _add(catalog.always, table, catalog.functions[name])
+
+
+READERS: dict[str, Callable[[Catalog, Rows], None]] = {
+    "postgresql": _read_postgresql,
+    "sqlite": _read_sqlite,
+    "mysql": _read_mysql,
+}
+
+
+def _add(graph: Graph, name: str, names: Iterable[str]) -> None:
+    names = [one.lower() for one in names]
+    if names:
+        graph.setdefault(name.lower(), set()).update(names)

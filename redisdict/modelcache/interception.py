@@ -1,0 +1,234 @@
+"""See every statement that goes through a Django connection, and tell of what it changes.
+
+Each connection is given a `Watch` when it is made. The ORM's own writes come to it as queries (see
+`compilers`), from which the rows are known. Every other statement comes to it as text, by Django's
+hook for that (`execute_wrappers`): what it may write to (`statements`), or have the database write
+to (`effects`), counts as changed, as a whole table. Either way the change is announced before it
+becomes visible, as `committing` says.
+
+What isn't seen are other programs, and drivers that are used beneath Django's cursors.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+
+from redisdict.database_connections import for_each, keep_track
+from redisdict.modelcache import relations
+from redisdict.modelcache.announcing import make_behind_barriers
+from redisdict.modelcache.effects import ANYTHING, catalog_of, forget_catalog
+from redisdict.modelcache.statements import (
+    LONGEST_KEPT,
+    Control,
+    Statement,
+    read_statement,
+    text_of,
+)
+from redisdict.modelcache.tables import CachedModel, cached_models
+from redisdict.modelcache.transactions import (
+    commit_behind_barriers,
+    forget_changes,
+    is_in_transaction,
+    note_changes,
+    note_unseen_changes,
+)
+
+__all__ = ["Watch", "watch_connections", "watch_of"]
+
+#: The attribute of a connection that holds its watch.
+WATCH = "_redisdict_watch"
+
+
+class Watch:
+    """What one connection does, seen by the model cache."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._connection = connection
+        #: Tables whose changes by the statements under way have been told row by row.
+        self._told: frozenset[str] = frozenset()
+        #: Whether those statements may change columns that foreign keys point at.
+        self._changes_keys = True
+        #: The rows that the ORM has written last, until a signal has told of them too.
+        self.last_written: tuple[str, Sequence[Any]] | None = None
+
+    @contextmanager
+    def telling(self, tables: Iterable[str], *, changes_keys: bool = True) -> Iterator[None]:
+        """For statements whose changes of these tables are told by the caller, row by row."""
+        before = self._told, self._changes_keys
+        self._told, self._changes_keys = frozenset(tables), changes_keys
+        try:
+            yield
+        finally:
+            self._told, self._changes_keys = before
+
+    def execute(
+        self,
+        execute: Callable[..., Any],
+        sql: Any,
+        params: Any,
+        many: bool,
+        context: dict[str, Any],
+    ) -> Any:
+        """Execute a statement as Django would: the wrapper in `execute_wrappers`."""
+        if not relations.cached_by_table():
+            return execute(sql, params, many, context)
+        if self._told and len(sql) > LONGEST_KEPT:  # a query of the ORM's with many values
+            return self._run(
+                Statement(writes=self._told), lambda: execute(sql, params, many, context)
+            )
+        statement = read_statement(
+            sql if type(sql) is str else text_of(sql, self._connection.connection)
+        )
+        if statement.only_reads and not statement.functions:
+            return execute(sql, params, many, context)
+        return self._run(statement, lambda: execute(sql, params, many, context))
+
+    def run_procedure(self, call: Callable[[], Any]) -> Any:
+        """Run what no statement is seen of: a procedure, say. It may change anything."""
+        if not relations.cached_by_table():
+            return call()
+        return self._run(Statement(is_unknown=True, is_definition=True), call)
+
+    def run_statement(self, sql: Any, run: Callable[[], Any]) -> Any:
+        """Run a statement by another method of the driver's cursor."""
+        if not relations.cached_by_table():
+            return run()
+        return self._run(read_statement(text_of(sql, self._connection.connection)), run)
+
+    def _run(self, statement: Statement, run: Callable[[], Any]) -> Any:
+        connection = self._connection
+        changed = self._changed_by(statement)
+        try:
+            if statement.control is Control.COMMIT or (
+                statement.is_definition and not connection.features.can_rollback_ddl
+            ):
+                return self._change_all(changed, lambda: commit_behind_barriers(connection, run))
+            result = self._change_all(changed, run) if changed else run()
+            if statement.control is Control.ROLLBACK:
+                forget_changes(connection)
+            return result
+        finally:
+            if statement.is_definition:
+                forget_catalog(connection)
+
+    def _changed_by(self, statement: Statement) -> list[CachedModel]:
+        """Registered models all of whose rows the statement may change, as far as can be told."""
+        if statement.is_unknown:
+            return cached_models()
+        names = set(statement.writes - self._told)
+        if statement.writes or statement.functions:
+            catalog = catalog_of(self._connection)
+            names |= catalog.changed_by(statement, self._changes_keys)
+        if ANYTHING in names:
+            return cached_models()
+        by_table = relations.cached_by_table()
+        return list({id(one): one for name in names for one in by_table.get(name, ())}.values())
+
+    def _change_all(self, changed: list[CachedModel], run: Callable[[], Any]) -> Any:
+        """Run what changes all rows of tables, for all that is known."""
+        connection = self._connection
+        tables = [cached.table(connection.alias) for cached in changed]
+        rows = [(table, [table.cells.table]) for table in tables]
+        was_in_transaction = is_in_transaction(connection)
+        if was_in_transaction:
+            for table, keys in rows:
+                note_changes(connection, table, keys)
+            return run()
+        result = make_behind_barriers(rows, run)
+        if is_in_transaction(connection):  # a BEGIN was among several statements
+            for table, keys in rows:
+                note_changes(connection, table, keys)
+        return result
+
+
+def watch_of(connection: BaseDatabaseWrapper) -> Watch:
+    """The watch of a connection; it is given one if it has none."""
+    watch: Watch | None = connection.__dict__.get(WATCH)
+    if watch is None:
+        watch = Watch(connection)
+        _install(connection, watch)
+    elif watch.execute not in connection.execute_wrappers:  # somebody has replaced the list
+        connection.execute_wrappers.insert(0, watch.execute)
+    return watch
+
+
+def watch_connections() -> None:
+    """Watch all connections of the process: those that there are, and each when it is made."""
+    keep_track()
+    for_each(_watch_late)
+
+
+def _watch_late(connection: BaseDatabaseWrapper) -> None:
+    """Watch a connection. What it has done in a transaction under way wasn't seen."""
+    is_new = WATCH not in connection.__dict__
+    watch_of(connection)
+    if is_new and is_in_transaction(connection) and connection.connection is not None:
+        note_unseen_changes(connection)
+
+
+def _install(connection: BaseDatabaseWrapper, watch: Watch) -> None:
+    from redisdict.modelcache.compilers import watched_compiler
+
+    # First, so that whoever adds a wrapper for a while takes away the own one: the last.
+    connection.execute_wrappers.insert(0, watch.execute)
+    compiler = connection.ops.compiler
+    attributes: dict[str, Any] = {
+        WATCH: watch,
+        "make_cursor": _watched_cursors(connection.make_cursor, watch),
+        "make_debug_cursor": _watched_cursors(connection.make_debug_cursor, watch),
+    }
+    connection.__dict__.update(attributes)
+    connection.ops.__dict__["compiler"] = lambda name: watched_compiler(compiler(name))  # type: ignore[arg-type]  # a class is hashable
+
+
+def _watched_cursors(make: Callable[[Any], Any], watch: Watch) -> Callable[[Any], Any]:
+    """Make cursors whose other ways to execute something are seen, too."""
+
+    def make_watched(cursor: Any) -> Any:
+        made = make(cursor)
+        if isinstance(made, CursorWrapper):
+            made.__class__ = _watched_class(type(made))  # type: ignore[arg-type]  # a class is hashable
+            made.__dict__["redisdict_watch"] = watch
+        return made
+
+    return make_watched
+
+
+@functools.cache
+def _watched_class(kind: type[CursorWrapper]) -> type[CursorWrapper]:
+    """A class of Django's cursors, for which `execute_wrappers` see `execute*()` and no more."""
+
+    class Watched(kind):  # type: ignore[misc, valid-type]  # made at run time
+        def __getattr__(self, name: str) -> Any:
+            value = super().__getattr__(name)
+            watch: Watch | None = self.__dict__.get("redisdict_watch")
+            if watch is None:
+                return value
+            if name in BY_STATEMENT:
+                return lambda sql, *args, **kwargs: watch.run_statement(
+                    sql, lambda: value(sql, *args, **kwargs)
+                )
+            if name in BY_PROCEDURE:
+                return lambda *args, **kwargs: watch.run_procedure(lambda: value(*args, **kwargs))
+            return value
+
+        def callproc(self, *args: Any, **kwargs: Any) -> Any:
+            call = super().callproc
+            return self.redisdict_watch.run_procedure(lambda: call(*args, **kwargs))
+
+    Watched.__name__, Watched.__qualname__ = kind.__name__, kind.__qualname__
+    Watched.__module__ = kind.__module__
+    return Watched
+
+
+#: Methods of drivers' cursors that execute a statement, their first argument.
+BY_STATEMENT = frozenset({"executescript", "copy", "copy_expert", "stream"})
+
+#: Those that change something else.
+BY_PROCEDURE = frozenset({"copy_from", "callfunc"})
