@@ -11,4 +11,4 @@ REDISDICT = {}
 REDISDICT_ADMIN = {}
 
 # Models that only the tests need.
-INSTALLED_APPS = [*INSTALLED_APPS, "tests.codec", "tests.shop"]  # noqa: F405
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.codec", "tests.moving", "tests.shop"]  # noqa: F405

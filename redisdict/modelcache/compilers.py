@@ -110,6 +110,15 @@ class Write:
             return run()
         return make_behind_barriers(rows, run)
 
+    @property
+    def can_lock(self) -> bool:
+        """Whether Django would let rows be locked, in a transaction that it knows of."""
+        connection = self.connection
+        if connections[connection.alias] is not connection:
+            return False
+        is_known = connection.in_atomic_block or not connection.get_autocommit()
+        return is_known or not is_in_transaction(connection)
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """In a transaction of its own, unless there is one."""
@@ -232,7 +241,7 @@ def _change_chosen(write: Write, run: Run, rows_of: Callable[[Sequence[Any]], li
     pks = named_pks(write.query)
     if pks is not None and len(pks) <= MOST_ROWS:
         return write.change(rows_of(pks), run)
-    if connections[write.connection.alias] is not write.connection or write.query.is_sliced:
+    if not write.can_lock or write.query.is_sliced:
         return write.change(write.whole_table(), run)
     with write.transaction():
         pks = lock_rows(lockable(write.chosen()), MOST_ROWS + 1)

@@ -18,6 +18,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from redisdict.modelcache.statements import Statement, names_in, read_body
+from redisdict.modelcache.tables import on_registration
 from redisdict.modelcache.triggers import FUNCTION
 
 __all__ = ["Catalog", "catalog_of", "forget_catalog"]
@@ -103,6 +104,10 @@ def forget_catalog(connection: BaseDatabaseWrapper) -> None:
     _catalogs.pop(_name_of(connection), None)
 
 
+# What has changed while nothing was cached wasn't seen.
+on_registration(_catalogs.clear)
+
+
 def _name_of(connection: BaseDatabaseWrapper) -> Any:
     settings = connection.settings_dict
     return connection.vendor, settings["HOST"], settings["PORT"], str(settings["NAME"])
@@ -154,7 +159,8 @@ JOIN pg_class child ON child.oid = inhrelid
 RULES = """
 SELECT relname, pg_get_ruledef(pg_rewrite.oid)
 FROM pg_rewrite JOIN pg_class ON pg_class.oid = ev_class
-WHERE ev_type <> '1'
+JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE ev_type <> '1' AND nspname NOT IN ('pg_catalog', 'information_schema')
 """
 
 TRIGGERS = f"""

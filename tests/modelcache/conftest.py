@@ -24,11 +24,17 @@ from tests.shop.models import Product
 chosen: list[str] = []
 
 
+#: Labels of the apps in it.
+ROUTED = ("shop", "codec", "moving")
+
+
 class ShopRouter:
     """Sends the shop's models to the database that the test is about."""
 
     def db_for_read(self, model: Any, **_: Any) -> str | None:
-        return chosen[-1] if chosen and model._meta.app_label in ("shop", "codec") else None
+        return (
+            chosen[-1] if chosen and model._meta.app_label in ("shop", "codec", "moving") else None
+        )
 
     db_for_write = db_for_read
 
