@@ -74,7 +74,7 @@ QUOTED = re.compile(r'"((?:[^"]|"")*)"|`((?:[^`]|``)*)`|\[([^\]]*)\]')
 CALL = re.compile(rf'((?>"[^"]*+"|[^\W\d][\w$]*+)){COMMENT}*+\(')
 #: PostgreSQL's comments may hold others, and then the first end isn't theirs.
 NESTED = re.compile(rf"(?:{COMMENT}|[(;])*/\*(?:[^*/]|\*(?!/)|/(?!\*))*/\*")
-SECOND_STATEMENT = re.compile(rf";{COMMENT}*[^\s;]")
+SECOND_STATEMENT = re.compile(rf";{COMMENT}*+[^\s;]")
 
 #: What comes between the verb and the table.
 LEADS = {
