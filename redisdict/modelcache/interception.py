@@ -22,6 +22,7 @@ from django.db.backends.utils import CursorWrapper
 from redisdict.database_connections import for_each, keep_track
 from redisdict.modelcache import relations
 from redisdict.modelcache.announcing import make_behind_barriers
+from redisdict.modelcache.callers import calling_place
 from redisdict.modelcache.effects import ANYTHING, catalog_of, forget_catalog
 from redisdict.modelcache.statements import (
     LONGEST_KEPT,
@@ -43,6 +44,20 @@ __all__ = ["Watch", "watch_connections", "watch_of"]
 
 #: The attribute of a connection that holds its watch.
 WATCH = "_redisdict_watch"
+
+
+#: Texts of statements that only read, and call no function that isn't known to do the same.
+_harmless: set[str] = set()
+
+#: So many of them are remembered.
+MOST_HARMLESS = 4096
+
+
+def _remember_as_harmless(sql: Any) -> None:
+    if type(sql) is str and len(sql) <= LONGEST_KEPT:
+        if len(_harmless) >= MOST_HARMLESS:
+            _harmless.clear()
+        _harmless.add(sql)
 
 
 class Watch:
@@ -76,6 +91,8 @@ class Watch:
         context: dict[str, Any],
     ) -> Any:
         """Execute a statement as Django would: the wrapper in `execute_wrappers`."""
+        if type(sql) is str and sql in _harmless:  # the usual case, at the cost of a look
+            return execute(sql, params, many, context)
         if not relations.cached_by_table():
             return execute(sql, params, many, context)
         if self._told and len(sql) > LONGEST_KEPT:  # a query of the ORM's with many values
@@ -86,6 +103,7 @@ class Watch:
             sql if type(sql) is str else text_of(sql, self._connection.connection)
         )
         if statement.only_reads and not statement.functions:
+            _remember_as_harmless(sql)
             return execute(sql, params, many, context)
         return self._run(statement, lambda: execute(sql, params, many, context))
 
@@ -108,8 +126,10 @@ class Watch:
             if statement.control is Control.COMMIT or (
                 statement.is_definition and not connection.features.can_rollback_ddl
             ):
-                return self._change_all(changed, lambda: commit_behind_barriers(connection, run))
-            result = self._change_all(changed, run) if changed else run()
+                return self._change_all(
+                    changed, statement.verb, lambda: commit_behind_barriers(connection, run)
+                )
+            result = self._change_all(changed, statement.verb, run) if changed else run()
             if statement.control is Control.ROLLBACK:
                 forget_changes(connection)
             return result
@@ -130,10 +150,14 @@ class Watch:
         by_table = relations.cached_by_table()
         return list({id(one): one for name in names for one in by_table.get(name, ())}.values())
 
-    def _change_all(self, changed: list[CachedModel], run: Callable[[], Any]) -> Any:
+    def _change_all(self, changed: list[CachedModel], verb: str, run: Callable[[], Any]) -> Any:
         """Run what changes all rows of tables, for all that is known."""
         connection = self._connection
         tables = [cached.table(connection.alias) for cached in changed]
+        if tables:
+            place = f"{calling_place(BELOW)} {verb.upper()}".rstrip()
+            for table in tables:
+                table.tally.count_drop(place)
         rows = [(table, [table.cells.table]) for table in tables]
         was_in_transaction = is_in_transaction(connection)
         if was_in_transaction:
@@ -180,21 +204,25 @@ def _install(connection: BaseDatabaseWrapper, watch: Watch) -> None:
     compiler = connection.ops.compiler
     attributes: dict[str, Any] = {
         WATCH: watch,
-        "make_cursor": _watched_cursors(connection.make_cursor, watch),
-        "make_debug_cursor": _watched_cursors(connection.make_debug_cursor, watch),
+        "make_cursor": _watched_cursors(connection, "make_cursor"),
+        "make_debug_cursor": _watched_cursors(connection, "make_debug_cursor"),
     }
     connection.__dict__.update(attributes)
     connection.ops.__dict__["compiler"] = lambda name: watched_compiler(compiler(name))  # type: ignore[arg-type]  # a class is hashable
 
 
-def _watched_cursors(make: Callable[[Any], Any], watch: Watch) -> Callable[[Any], Any]:
+def _watched_cursors(connection: BaseDatabaseWrapper, name: str) -> Callable[[Any], Any]:
     """Make cursors whose other ways to execute something are seen, too."""
+    make = getattr(connection, name)
+    if getattr(make, "__func__", None) is BaseDatabaseWrapper.make_cursor:
+        # What Django's own does, at no more than its price.
+        kind: Any = CursorWrapper
+        return functools.partial(_watched_class(kind), db=connection)
 
     def make_watched(cursor: Any) -> Any:
         made = make(cursor)
         if isinstance(made, CursorWrapper):
             made.__class__ = _watched_class(type(made))  # type: ignore[arg-type]  # a class is hashable
-            made.__dict__["redisdict_watch"] = watch
         return made
 
     return make_watched
@@ -202,30 +230,54 @@ def _watched_cursors(make: Callable[[Any], Any], watch: Watch) -> Callable[[Any]
 
 @functools.cache
 def _watched_class(kind: type[CursorWrapper]) -> type[CursorWrapper]:
-    """A class of Django's cursors, for which `execute_wrappers` see `execute*()` and no more."""
+    """A class of Django's cursors, of which `execute_wrappers` see `execute*()` and no more."""
 
     class Watched(kind):  # type: ignore[misc, valid-type]  # made at run time
-        def __getattr__(self, name: str) -> Any:
-            value = super().__getattr__(name)
-            watch: Watch | None = self.__dict__.get("redisdict_watch")
-            if watch is None:
-                return value
-            if name in BY_STATEMENT:
-                return lambda sql, *args, **kwargs: watch.run_statement(
-                    sql, lambda: value(sql, *args, **kwargs)
-                )
-            if name in BY_PROCEDURE:
-                return lambda *args, **kwargs: watch.run_procedure(lambda: value(*args, **kwargs))
-            return value
-
         def callproc(self, *args: Any, **kwargs: Any) -> Any:
             call = super().callproc
-            return self.redisdict_watch.run_procedure(lambda: call(*args, **kwargs))
+            return watch_of(self.db).run_procedure(lambda: call(*args, **kwargs))
 
+    for name in BY_STATEMENT:
+        setattr(Watched, name, property(_by_statement(kind, name)))
+    for name in BY_PROCEDURE:
+        setattr(Watched, name, property(_by_procedure(kind, name)))
     Watched.__name__, Watched.__qualname__ = kind.__name__, kind.__qualname__
     Watched.__module__ = kind.__module__
     return Watched
 
+
+def _by_statement(kind: type[CursorWrapper], name: str) -> Callable[[Any], Any]:
+    def method(cursor: Any) -> Any:
+        run = _method_of(kind, name, cursor)
+        watch = watch_of(cursor.db)
+        return lambda sql, *args, **kwargs: watch.run_statement(
+            sql, lambda: run(sql, *args, **kwargs)
+        )
+
+    return method
+
+
+def _by_procedure(kind: type[CursorWrapper], name: str) -> Callable[[Any], Any]:
+    def method(cursor: Any) -> Any:
+        run = _method_of(kind, name, cursor)
+        watch = watch_of(cursor.db)
+        return lambda *args, **kwargs: watch.run_procedure(lambda: run(*args, **kwargs))
+
+    return method
+
+
+def _method_of(kind: type[CursorWrapper], name: str, cursor: Any) -> Any:
+    """The method of Django's cursor, where it has one, or of the driver's.
+
+    Raises:
+        AttributeError: there is none.
+    """
+    own = getattr(kind, name, None)
+    return own.__get__(cursor) if own is not None else getattr(cursor.cursor, name)
+
+
+#: Packages whose code isn't what has asked for a statement.
+BELOW = ("redisdict.", "django.")
 
 #: Methods of drivers' cursors that execute a statement, their first argument.
 BY_STATEMENT = frozenset({"executescript", "copy", "copy_expert", "stream"})

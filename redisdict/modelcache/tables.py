@@ -8,12 +8,10 @@ has one `CachedTable` for each database it is read from or written to.
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 
 from django.apps import apps
@@ -24,6 +22,7 @@ from redisdict.connections import registry
 from redisdict.connections.backend import Backend
 from redisdict.exceptions import SerializationError
 from redisdict.mapping.names import Names
+from redisdict.modelcache.callers import calling_place
 from redisdict.modelcache.cells import Cells
 from redisdict.modelcache.keys import KeyForm
 from redisdict.modelcache.outages import Outages
@@ -154,7 +153,7 @@ def register(
         if cached is None:
             cached = _registered[model, using] = CachedModel(model, using)
             if apps.ready:
-                cached.made_at = _caller()
+                cached.made_at = calling_place(("redisdict.",))
                 logger.warning(LATE, model._meta.label, cached.made_at)
         cached.is_strict |= is_strict
         cached.barrier_ms = max(cached.barrier_ms, barrier_ms)
@@ -170,18 +169,6 @@ LATE = (
     " line changes rows without telling the others: make the dict in models.py, or in dicts.py of"
     " an installed app."
 )
-
-
-def _caller() -> str:
-    """The file and line outside of this package that asked for something."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(PACKAGE):
-        frame = frame.f_back
-    return "an unknown place" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
-
-
-#: The modules whose frames aren't whom `_caller()` looks for.
-PACKAGE = "redisdict."
 
 
 def cached_models() -> list[CachedModel]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from redisdict.connections.requests import Batch, Operation
 
@@ -30,6 +30,10 @@ class CacheStats:
         refused: rows that were not, for somebody changed them meanwhile.
         invalidations: rows that were removed because they had been changed.
         outages: times that the server couldn't be reached or refused.
+        dropped: times that all rows of the table counted as changed, for a statement didn't tell
+            which ones it would change.
+        dropped_by: the lines of code that sent such statements, with their first word, and how
+            often each did; at most 100 from one process.
     """
 
     hits: int = 0
@@ -38,9 +42,17 @@ class CacheStats:
     refused: int = 0
     invalidations: int = 0
     outages: int = 0
+    dropped: int = 0
+    dropped_by: dict[str, int] = field(default_factory=dict)
 
 
-NAMES = tuple(field.name for field in fields(CacheStats))
+NAMES = tuple(each.name for each in fields(CacheStats) if each.name != "dropped_by")
+
+#: How the names of fields on the server begin that count for lines of code.
+BY = b"by:"
+
+#: Lines of code that a process tells apart.
+MOST_PLACES = 100
 
 
 class Tally(CacheStats):
@@ -55,6 +67,12 @@ class Tally(CacheStats):
         self._key = key
         self._pushed_at = time.monotonic()
 
+    def count_drop(self, place: str) -> None:
+        """All rows counted as changed, by a statement that was sent from this line of code."""
+        self.dropped += 1
+        if place in self.dropped_by or len(self.dropped_by) < MOST_PLACES:
+            self.dropped_by[place] = self.dropped_by.get(place, 0) + 1
+
     def push_if_due(self) -> Operation[None]:
         """Push once a second, at most."""
         if time.monotonic() - self._pushed_at >= PUSH_EVERY_S:
@@ -63,9 +81,13 @@ class Tally(CacheStats):
     def push(self) -> Operation[None]:
         """Add the counts to those on the server. HINCRBY for each that isn't 0."""
         self._pushed_at = time.monotonic()
-        counted = {name: count for name in NAMES if (count := getattr(self, name))}
-        for name in counted:
-            setattr(self, name, 0)
+        counted: dict[str | bytes, int] = {}
+        for name in NAMES:
+            if count := getattr(self, name):
+                counted[name] = count
+                setattr(self, name, 0)
+        places, self.dropped_by = self.dropped_by, {}
+        counted.update({BY + place.encode(): count for place, count in places.items()})
         if counted:
             yield Batch(
                 [(b"HINCRBY", self._key, name, count) for name, count in counted.items()],
@@ -73,7 +95,17 @@ class Tally(CacheStats):
             )
 
     def total(self) -> Operation[CacheStats]:
-        """Push, and read what all processes have counted. HMGET."""
+        """Push, and read what all processes have counted. HKEYS and HMGET."""
         yield from self.push()
-        values = yield (b"HMGET", self._key, *NAMES)
-        return CacheStats(*(int(value or 0) for value in values))
+        names: list[bytes] = yield (b"HKEYS", self._key)
+        if not names:
+            return CacheStats()
+        values = yield (b"HMGET", self._key, *names)
+        found = {name: int(value or 0) for name, value in zip(names, values, strict=True)}
+        stats = CacheStats()
+        for name in NAMES:
+            setattr(stats, name, found.get(name.encode(), 0))
+        places = [(name, count) for name, count in found.items() if name.startswith(BY)]
+        for place, count in sorted(places, key=lambda one: -one[1]):
+            stats.dropped_by[place[len(BY) :].decode()] = count
+        return stats

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client, override_settings
 
 from redisdict import ModelDict
@@ -34,6 +35,8 @@ def test_what_was_counted_is_shown(viewer: Client) -> None:
     stamps = ModelDict(Stamp)
     Stamp.objects.bulk_create([Stamp(code="a"), Stamp(code="b")])
     assert len(stamps.get_many(["a", "b"])) == 2
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM shop_stamp WHERE code = 'b'")
     table = stamps._view().table
     table.tally.hits += 6
     ModelDict(Tag, using="nowhere")
@@ -50,7 +53,10 @@ def test_what_was_counted_is_shown(viewer: Client) -> None:
         "Refused": "0",
         "Invalidated": "0",
         "Outages": "0",
+        "Dropped": "1",
     }
+    assert "Statements that had all rows of shop.Stamp read again" in page.text
+    assert "test_model_caches.py:" in page.text
     assert tag["Model"] == "shop.Tag"
     assert "nowhere" in tag["Hits"]
     assert page.inline_code == []

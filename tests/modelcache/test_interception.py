@@ -486,3 +486,19 @@ def test_a_row_taken_for_absent(database: str, server: str) -> None:
     assert newest + 1 not in tags
     assert Tag.objects.using(database).create(name="two").pk == newest + 1
     assert tags[newest + 1].name == "two"
+
+
+def test_what_made_tables_be_dropped_is_counted(
+    database: str, tea: Product, products: ModelDict[Product]
+) -> None:
+    with connections[database].cursor() as cursor:
+        for _ in range(2):
+            cursor.execute("UPDATE shop_product SET name = 'Coffee'")
+    stats = products.stats()
+    assert stats.dropped == 2
+    [(place, count)] = stats.dropped_by.items()
+    assert place.startswith("tests/modelcache/test_interception.py:")
+    assert place.endswith(" UPDATE")
+    assert count == 2
+    Product.plain.update(name="Milk")
+    assert products.stats().dropped == 2
