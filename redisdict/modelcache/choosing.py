@@ -43,7 +43,11 @@ def changes_keys(fields: Iterable[Any]) -> bool:
 
 def lockable(rows: QuerySet[Any]) -> QuerySet[Any]:
     """The same rows, by a query that the database can lock them with."""
-    if rows.query.group_by is None and not rows.query.distinct:
+    query = rows.query
+    has_windows = any(
+        getattr(each, "contains_over_clause", False) for each in query.annotations.values()
+    )
+    if query.group_by is None and not query.distinct and not has_windows:
         return rows.order_by()
     chosen: QuerySet[Any] = rows.model._base_manager.using(rows.db)
     return chosen.filter(pk__in=rows.values("pk"))

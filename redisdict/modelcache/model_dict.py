@@ -28,8 +28,8 @@ class ModelDict(AsyncMethods[M], Generic[M]):
 
     Each has an async twin with an `a` before its name; `async for` iterates.
 
-    Make it where the model is, in models.py: a process that changes rows and has not imported the
-    dict would tell nobody.
+    Make it where the model is, in models.py, or in dicts.py of an installed app: both are imported
+    in every process, and a process that has not made the dict tells nobody of what it changes.
 
     Args:
         model: a model with a table.
@@ -38,8 +38,7 @@ class ModelDict(AsyncMethods[M], Generic[M]):
         database: an alias of DATABASES; None means the one that the routers choose for writing,
             since a replica that lags behind would give old rows.
         timeout: seconds that a row is kept; None means the alias's TIMEOUT.
-        absent_timeout: seconds for which it is believed that a row isn't there; None for not at
-            all. It doesn't notice what another manager than `CachedManager` makes in bulk.
+        absent_timeout: seconds that a missing row is remembered as missing; None for not at all.
         lease_timeout: seconds that readers of a missing row wait for the one that asks the
             database.
         barrier_timeout: seconds that a row isn't kept after a process died at its commit. It has

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import connections, models, transaction
+from django.db.models.functions import Rank
 from django.db.models.signals import post_save
 from django.test.utils import isolate_apps
 
@@ -502,3 +503,17 @@ def test_what_made_tables_be_dropped_is_counted(
     assert count == 2
     Product.plain.update(name="Milk")
     assert products.stats().dropped == 2
+
+
+def test_rows_chosen_in_ways_that_can_not_be_locked(
+    database: str, tea: Product, products: ModelDict[Product]
+) -> None:
+    ranked = Product.plain.annotate(
+        rank=models.Window(Rank(), order_by="name"), many=models.Count("tags")
+    )
+    ranked.filter(rank=1).update(name="Coffee")
+    assert products[tea.pk].name == "Coffee"
+    Product.plain.distinct().filter(category__name=None).update(name="Milk")
+    assert products[tea.pk].name == "Milk"
+    Product.plain.filter(pk__in=Product.plain.filter(name="Milk")).delete()
+    assert tea.pk not in products
