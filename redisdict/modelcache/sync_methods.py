@@ -12,6 +12,7 @@ from redisdict.modelcache.announcing import remove
 from redisdict.modelcache.binding import Binding
 from redisdict.modelcache.loading import may_keep
 from redisdict.modelcache.outages import UNREACHED
+from redisdict.modelcache.relations import affected_by
 from redisdict.modelcache.signals import note_or_remove
 from redisdict.modelcache.tally import MOST_HITS, CacheStats
 from redisdict.modelcache.transactions import has_changed, is_in_transaction, note_changes
@@ -91,7 +92,11 @@ class SyncMethods(Binding[M], Generic[M]):
         In a transaction, when it is committed. One EVALSHA.
         """
         view = self._view()
-        note_or_remove(self.model, view.pks_of(distinct_keys(keys)), view.table.database)
+        pks = view.pks_of(distinct_keys(keys))
+        if pks is None:
+            self._invalidate_all(view.table.database)
+        else:
+            note_or_remove(self.model, pks, view.table.database)
 
     def clear(self) -> None:
         """Have all rows read from the database again. In a transaction, when it is committed.
@@ -99,13 +104,19 @@ class SyncMethods(Binding[M], Generic[M]):
         One EVALSHA. Outside a transaction what was stored is removed too: SCAN and EVALSHA.
         """
         table = self._view().table
-        if is_in_transaction(connections[table.database]):
-            note_changes(table, [table.cells.table])
-            return
-        remove([(table, [table.cells.table])])
-        walk = Walk(table)
-        while not walk.is_over:
-            table.backend.driver.run(walk.remove_page())
+        self._invalidate_all(table.database)
+        if not is_in_transaction(connections[table.database]):
+            walk = Walk(table)
+            while not walk.is_over:
+                table.backend.driver.run(walk.remove_page())
+
+    def _invalidate_all(self, database: str) -> None:
+        tables = [cached.table(database) for cached in affected_by(self.model)]
+        if not is_in_transaction(connections[database]):
+            remove([(table, [table.cells.table]) for table in tables])
+        else:
+            for table in tables:
+                note_changes(table, [table.cells.table])
 
     def stats(self) -> CacheStats:
         """What was counted, in all processes. HINCRBY and HMGET.
