@@ -209,6 +209,8 @@ class Announced(models.Model):
 
 from tests.shop.spellings import (  # noqa: E402, F401  # Django looks for models here
     Badge,
+    Day,
+    Length,
     Mailbox,
     Moment,
     Reading,

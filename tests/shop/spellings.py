@@ -89,6 +89,22 @@ class Reading(models.Model):
         return str(self.degrees)
 
 
+class Length(models.Model):
+    metres = models.FloatField(primary_key=True)
+    worth = models.IntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.metres} m"
+
+
+class Day(models.Model):
+    lasts: Any = models.DurationField(primary_key=True)
+    worth = models.IntegerField(default=0)
+
+    def __str__(self) -> str:
+        return str(self.lasts)
+
+
 class LowercaseField(models.CharField):  # type: ignore[type-arg]  # not subscriptable at run time
     """Made lower-case on the way to the database, as fields for e-mail addresses are."""
 
