@@ -25,30 +25,57 @@ M = TypeVar("M", bound=models.Model)
 
 
 class AsyncMethods(SyncMethods[M], Generic[M]):
-    """The async twins, under the same names with an `a` before them."""
+    """The async twins, under the same names with an `a` before them.
+
+    In which thread a task's queries will run isn't known here. So a transaction of any thread that
+    has changed the table counts as the task's own, and a reader whose row will turn out not to be
+    kept takes a lease all the same, and gives it back.
+    """
 
     async def agetitem(self, key: Any) -> M:
-        """`d[key]`, with its KeyError."""
+        """As `d[key]`, with its KeyError."""
         found = await self._afind(key)
         if found is None:
             raise KeyError(key)
         return found
 
-    async def acontains(self, key: Any) -> bool:
+    async def acontains(self, key: object) -> bool:
+        """As `key in d`."""
         return await self._afind(key) is not None
 
     async def aget(self, key: Any, default: Any = None) -> Any:
+        """As `get()`."""
         found = await self._afind(key)
         return default if found is None else found
 
+    async def aget_or_404(self, key: Any) -> M:
+        """As `get_or_404()`."""
+        return self._or_404(await self._afind(key))
+
     async def aget_many(self, keys: Iterable[Any]) -> dict[Any, M]:
+        """As `get_many()`."""
         return await self._aread(self._view(), distinct_keys(keys))
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         async for key, _ in self.aitems():
             yield key
 
+    async def alen(self) -> int:
+        """As `len(d)`."""
+        return len([None async for _ in self.aitems()])
+
+    async def akeys(self) -> AsyncIterator[Any]:
+        """As `keys()`."""
+        async for key, _ in self.aitems():
+            yield key
+
+    async def avalues(self) -> AsyncIterator[M]:
+        """As `values()`."""
+        async for _, row in self.aitems():
+            yield row
+
     async def aitems(self) -> AsyncIterator[tuple[Any, M]]:
+        """As `items()`."""
         view = self._view()
         walk = Walk(view.table)
         while not walk.is_over:
@@ -56,24 +83,31 @@ class AsyncMethods(SyncMethods[M], Generic[M]):
             if view.table.changed_by:
                 pks = [row.pk for row in rows]
                 rows = list((await sync_to_async(view.by_pk.ask_database)(pks)).values())
-            for row in rows:
-                if (key := self._key_of(row)) is not None:
-                    yield key, row
+            for pair in self._with_keys(rows):
+                yield pair
 
-    async def awarm(self, rows: models.QuerySet[M]) -> int:
-        view = self._view().by_pk
-        chosen = rows.using(view.table.database).values_list("pk", flat=True)
-        pks = [pk async for pk in chosen]
-        found = [await self._aread(view, chunk) for chunk in slices(pks, WARM_CHUNK)]
+    async def awarm(self, rows: models.QuerySet[M] | Iterable[Any]) -> int:
+        """As `warm()`."""
+        view = self._view()
+        if isinstance(rows, models.QuerySet | models.Manager):
+            view = view.by_pk
+            chosen = rows.using(view.table.database).values_list("pk", flat=True)
+            keys = [pk async for pk in chosen]
+        else:
+            keys = distinct_keys(rows)
+        found = [await self._aread(view, chunk) for chunk in slices(keys, WARM_CHUNK)]
         return sum(map(len, found))
 
     async def ainvalidate(self, *keys: Any) -> None:
+        """As `invalidate()`."""
         await sync_to_async(self.invalidate)(*keys)
 
     async def aclear(self) -> None:
+        """As `clear()`."""
         await sync_to_async(self.clear)()
 
     async def astats(self) -> CacheStats:
+        """As `stats()`."""
         table = self._view().table
         return await table.backend.async_driver.run(table.tally.total())
 
@@ -107,16 +141,13 @@ class AsyncMethods(SyncMethods[M], Generic[M]):
 
     async def _amay_use_server(self, view: View[M]) -> bool:
         table = view.table
-        # Whose thread this task's queries will run in isn't known here, so a transaction of any
-        # thread that has changed the table counts as the task's own.
         if table.changed_by:
             return False
-        if table.outages.is_calm:
-            return True
-        if table.outages.is_resting and self._serves_when_down:
-            return False
-        try:
-            return await table.backend.async_driver.run(table.outages.recover())
-        except UNREACHED as error:
-            self._note_failure(view, error)
-            return False
+        may_use = self._trusts_server(table)
+        if may_use is None:
+            try:
+                may_use = await table.backend.async_driver.run(table.outages.recover())
+            except UNREACHED as error:
+                self._note_failure(view, error)
+                may_use = False
+        return may_use

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+import copy
+from collections.abc import Iterable, Iterator
+from typing import Any, Generic, Self, TypeVar
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models, router
+from django.http import Http404
 
 from redisdict.connections.backend import Backend
 from redisdict.exceptions import ConfigurationError
 from redisdict.mapping.timeouts import to_milliseconds
 from redisdict.modelcache.startup import begin_if_ready
-from redisdict.modelcache.tables import register
+from redisdict.modelcache.tables import CachedModel, CachedTable, register
 from redisdict.modelcache.views import FieldView, Limits, View
 
 __all__ = ["Binding"]
@@ -44,21 +47,40 @@ class Binding(Generic[M]):
                 " changes of the model would go unnoticed."
             )
         self.model = model
+        self._key = key
         self._field = _unique_field(model, key)
         self._database = database
         self._timeout = timeout
         self._absent_ms = to_milliseconds(absent_timeout, None)
         self._lease_ms = _milliseconds("lease_timeout", lease_timeout)
         self._serves_when_down = serve_when_down
+        self._registration: dict[str, Any] = {
+            "using": using,
+            "is_strict": strict,
+            "barrier_ms": _milliseconds("barrier_timeout", barrier_timeout),
+            "believes_absence": absent_timeout is not None,
+        }
+        self._bind()
+
+    def _bind(self) -> None:
         self._views: dict[str, View[M]] = {}
-        self._cached = register(
-            model,
-            using,
-            is_strict=strict,
-            barrier_ms=_milliseconds("barrier_timeout", barrier_timeout),
-            believes_absence=absent_timeout is not None,
-        )
+        self._cached: CachedModel = register(self.model, **self._registration)
         begin_if_ready()
+
+    # Pickles and copies are other handles of the same cache: what it was asked to be, and no row.
+    # A process that unpickles one has the model's changes noticed from then on.
+
+    def __getstate__(self) -> dict[str, Any]:
+        made_again = ("_views", "_cached", "_field")
+        return {name: value for name, value in self.__dict__.items() if name not in made_again}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._field = _unique_field(self.model, self._key)
+        self._bind()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return copy.copy(self)
 
     def _view(self) -> View[M]:
         database = self._database
@@ -81,6 +103,20 @@ class Binding(Generic[M]):
     def _key_of(self, row: M) -> Any:
         """What the row is looked up by; None when its field has no value."""
         return row.pk if self._field is None else getattr(row, self._field.attname)
+
+    def _with_keys(self, rows: Iterable[M]) -> Iterator[tuple[Any, M]]:
+        return ((key, row) for row in rows if (key := self._key_of(row)) is not None)
+
+    def _or_404(self, found: M | None) -> M:
+        if found is None:
+            raise Http404(f"No {self.model._meta.object_name} matches the given query.")
+        return found
+
+    def _trusts_server(self, table: CachedTable) -> bool | None:
+        """Whether the server's rows count; None when it has failed and should be tried again."""
+        if table.outages.is_calm:
+            return True
+        return False if table.outages.is_resting and self._serves_when_down else None
 
     def _note_failure(self, view: View[M], error: Exception) -> None:
         """The server has failed at a read. Raises `error` unless the database is to answer."""

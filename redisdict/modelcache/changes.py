@@ -12,7 +12,7 @@ from redisdict.modelcache import relations
 from redisdict.modelcache.announcing import Rows, remove
 from redisdict.modelcache.transactions import is_in_transaction, note_changes
 
-__all__ = ["is_known", "note_or_remove", "rows_of", "rows_of_table"]
+__all__ = ["is_known", "note_or_remove", "note_or_remove_all", "rows_of", "rows_of_table"]
 
 
 def rows_of(model: type[Model], pks: Iterable[Any], database: str) -> list[Rows]:
@@ -41,8 +41,20 @@ def rows_of_table(model: type[Model], pks: Iterable[Any], database: str) -> list
 
 def note_or_remove(model: type[Model], pks: Iterable[Any], database: str) -> None:
     """Rows of `model` are changed: by this transaction, or for all to see when there is none."""
+    _note_or_remove(rows_of(model, pks, database), database)
+
+
+def note_or_remove_all(model: type[Model], database: str) -> None:
+    """All rows of `model` are changed, and with them those that have parts in its tables."""
+    cached = {
+        id(each): each for one in relations.lineage(model) for each in relations.affected_by(one)
+    }
+    tables = [each.table(database) for each in cached.values()]
+    _note_or_remove([(table, [table.cells.table]) for table in tables], database)
+
+
+def _note_or_remove(rows: list[Rows], database: str) -> None:
     connection = connections[database]
-    rows = rows_of(model, pks, database)
     if is_in_transaction(connection):
         for table, keys in rows:
             note_changes(connection, table, keys)

@@ -7,7 +7,6 @@ for what can't go through Django; what does is never stale, with or without it.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +17,7 @@ from django.db import OperationalError, connections
 from redisdict.exceptions import ConfigurationError
 from redisdict.modelcache.announcing import Rows, remove
 from redisdict.modelcache.changes import rows_of_table
+from redisdict.modelcache.notices import parse
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.relations import affected_by
 from redisdict.modelcache.triggers import CHANNEL, watched_models
@@ -80,35 +80,41 @@ class Listener:
 
     def _rows(self, notices: Sequence[str]) -> list[Rows]:
         """The cached rows that notifications are about."""
-        keys: dict[str, list[Any]] = {}
-        whole = set()
-        for notice in notices:
-            table, *key = json.loads(notice)
-            if not key:
-                whole.add(table)
-            keys.setdefault(table, []).append(key[0] if len(key) == 1 else tuple(key))
-        whole |= {table for table, pks in keys.items() if len(pks) > MOST_ROWS}
-        rows = self._all_rows(whole)
-        for table in keys.keys() - whole:
-            if table in self._models:
-                rows += rows_of_table(self._models[table], keys[table], self._database)
-        return rows
+        changes = parse(notices, self._models, self._database)
+        if changes.is_everything:
+            logger.warning("A change of %r can't be understood: %r", self._database, notices)
+            return self._all_rows(self._models)
+        whole = {table for table, pks in changes.pks.items() if len(pks) > MOST_ROWS}
+        whole |= changes.whole
+        rows = []
+        for table, pks in changes.pks.items():
+            if table not in whole:
+                try:
+                    rows += rows_of_table(self._models[table], pks, self._database)
+                except Exception:
+                    # One table's failure isn't the others'.
+                    logger.exception("All rows of %s are removed, since some can't be.", table)
+                    connections[self._database].close_if_unusable_or_obsolete()
+                    whole.add(table)
+        return rows + self._all_rows(whole)
 
     def _all_rows(self, tables: Iterable[str]) -> list[Rows]:
-        cached = {
-            one: None
-            for name in tables
-            if name in self._models
-            for one in affected_by(self._models[name])
-        }
-        return [
-            (table, [table.cells.table]) for table in (one.table(self._database) for one in cached)
-        ]
+        cached = {one: None for name in tables for one in affected_by(self._models[name])}
+        rows: list[Rows] = []
+        for one in cached:
+            try:
+                table = one.table(self._database)
+            except ConfigurationError as error:
+                logger.warning("Rows of %s can't be removed: %s", one.model._meta.label, error)
+            else:
+                rows.append((table, [table.cells.table]))
+        return rows
 
     def _remove(self, rows: Sequence[Rows]) -> None:
-        # What can't be told now is repaired when the server is back; it is logged, too.
-        with contextlib.suppress(*UNREACHED):
-            remove(rows)
+        for one in rows:
+            # What can't be told now is repaired when the server is back; it is logged, too.
+            with contextlib.suppress(*UNREACHED):
+                remove([one])
 
 
 def _psycopg_error() -> type[Exception]:

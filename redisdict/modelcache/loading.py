@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import RawSQL
 
+from redisdict.modelcache.keys import KeyForm
+from redisdict.modelcache.matching import Matched, match
 from redisdict.modelcache.reading import Loaded
 from redisdict.modelcache.tables import CachedTable
 from redisdict.modelcache.transactions import is_in_transaction
@@ -26,30 +28,48 @@ MARK = "_redisdict_is_committed_state"
 
 
 def load_rows(table: CachedTable, pks: Iterable[Any]) -> Loaded[models.Model]:
-    """The rows with these primary keys, by row key. One query, or what `in_bulk()` takes.
+    """The rows with these primary keys, by the keys of these. One query, or what `in_bulk()` takes.
 
-    They come from the model's base manager, as those of a foreign key do.
+    They come from the model's base manager, as those of a foreign key do. When a primary key may be
+    spelled otherwise in the database, that costs what `match()` does.
     """
+    asked = {table.key(pk): table.key_form.to_python(pk) for pk in pks}
     rows = _whole_rows(table)
     connection = connections[table.database]
     is_marked = table.is_on_postgresql and is_in_transaction(connection)
     if is_marked:
         is_committed = RawSQL(IS_COMMITTED_STATE, (), models.BooleanField())  # noqa: S611  # a constant
         rows = rows.annotate(**{MARK: is_committed})
-    found = rows.in_bulk(list(pks))
+    found = rows.in_bulk(list(asked.values()))
     marks = [_without_annotations(row, rows).get(MARK) for row in found.values()]
     is_told_to_keep = bool(marks) and all(marks)
     may_be_kept = is_told_to_keep if is_marked else _sees_committed_state(connection)
-    return Loaded({table.key(pk): row for pk, row in found.items()}, may_be_kept)
+    by_key = {table.key(row.pk): row for row in found.values()}
+    matched = match(asked, by_key, table.key_form, _whole_rows(table), "pk")
+    return Loaded(matched.rows(), may_be_kept, matched.unsure)
 
 
-def load_by_field(table: CachedTable, attname: str, values: Iterable[Any]) -> list[models.Model]:
-    """The rows that have these values of a field. One query."""
-    rows = _whole_rows(table).filter(**{f"{attname}__in": list(values)})
+def load_by_field(
+    table: CachedTable,
+    attname: str,
+    form: KeyForm,
+    asked: Mapping[bytes, Any],
+    key_of: Callable[[Any], bytes | None],
+) -> Matched:
+    """The rows that have these values of a field. One query, and what `match()` takes.
+
+    Args:
+        form: of the field.
+        asked: the values, by their keys.
+        key_of: the function that gives the key of a row's own value.
+    """
+    asked = {key: form.to_python(value) for key, value in asked.items()}
+    rows = _whole_rows(table).filter(**{f"{attname}__in": list(asked.values())})
     found = list(rows)
     for row in found:
         _without_annotations(row, rows)
-    return found
+    by_key = {key: row for row in found if (key := key_of(row)) is not None}
+    return match(asked, by_key, form, _whole_rows(table), attname)
 
 
 def may_keep(table: CachedTable) -> bool:

@@ -21,12 +21,14 @@ class ModelDict(AsyncMethods[M], Generic[M]):
     A row that others can see changed is never read from the server as it was before: see
     docs/modeldict.md for what that rests on, and where it ends.
 
-    - reading: `d[pk]`, `get`, `get_many`, `pk in d`
-    - what is on the server: iteration, `items`
+    - reading: `d[pk]`, `get`, `get_many`, `get_or_404`, `pk in d`
+    - what is on the server: iteration, `keys`, `values`, `items`, `len(d)`
     - by hand: `warm`, `invalidate`, `clear`
     - `stats`
 
-    Each has an async twin with an `a` before its name; `async for` iterates.
+    Each has an async twin with an `a` before its name; `async for` iterates. In a coroutine the
+    others raise `SynchronousOnlyOperation`. `bool(d)` is always true. Copies and pickles are other
+    handles of the same cache.
 
     Make it where the model is, in models.py, or in dicts.py of an installed app: both are imported
     in every process, and a process that has not made the dict tells nobody of what it changes.

@@ -8,7 +8,7 @@ reader that was slow can't store what it saw before the change.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -16,15 +16,22 @@ from redisdict.connections.requests import Call, Operation, Sleep
 from redisdict.modelcache.cells import BUSY, LEASED, Answer, Cells
 from redisdict.modelcache.tally import Tally
 
-__all__ = ["ABSENT", "Load", "Loaded", "Reader"]
+__all__ = ["NOT_ROWS", "Load", "Loaded", "Reader"]
 
 T = TypeVar("T")
 
 #: The body that stands for a row the database doesn't have.
 ABSENT = b""
 
-#: So long the others are told that a row is absent, and ask the database side by side; without it
-#: each would wait for the lease of the one before.
+#: The body that says nothing of a row: only the database can tell which row has this key. No
+#: MessagePack begins so.
+UNSURE = b"\xc1"
+
+#: What a cell may hold instead of a row.
+NOT_ROWS = (ABSENT, UNSURE)
+
+#: So long the others are told that a row is absent, or that the database has to be asked, and ask
+#: it side by side; without it each would wait for the lease of the one before.
 ABSENT_MS = 500
 
 #: The first pause of who waits for another's lease, and the longest.
@@ -40,10 +47,13 @@ class Loaded(Generic[T]):
         found: by row key; those that the database doesn't have are left out.
         may_be_kept: false when a transaction of the reader's own may have seen something else
             than what is committed now.
+        unsure: keys under which nothing may be kept: neither a row, which is kept under another,
+            nor that it is absent.
     """
 
     found: Mapping[bytes, T]
     may_be_kept: bool
+    unsure: Collection[bytes] = ()
 
 
 #: Asks the database for rows, by their keys on the server. Under the async driver an awaitable.
@@ -126,8 +136,8 @@ class Reader(Generic[T]):
                     others.busy.append(key)
                 else:
                     others.blocked.append(key)
-            elif answer == ABSENT:
-                if self.absent_ms is None:
+            elif answer in NOT_ROWS:
+                if self.absent_ms is None or answer == UNSURE:
                     others.blocked.append(key)
                 else:
                     absent += 1
@@ -151,7 +161,11 @@ class Reader(Generic[T]):
             yield from self._give_back(leased, token)
             raise
         if loaded.may_be_kept:
-            yield from self._keep(leased, loaded.found, token)
+            unsure = {*loaded.unsure}
+            sure = [key for key in leased if key not in unsure]
+            yield from self._keep(sure, loaded.found, token)
+            told = [key for key in leased if key in unsure]
+            yield from self.cells.fill(told, token, [UNSURE] * len(told), ABSENT_MS)
         else:
             yield from self._give_back(leased, token)
         return loaded.found

@@ -8,13 +8,13 @@ from typing import Any, Generic, TypeVar, overload
 from django.db import connections, models
 
 from redisdict.mapping.layout import slices
-from redisdict.modelcache.announcing import remove
 from redisdict.modelcache.binding import Binding
-from redisdict.modelcache.changes import note_or_remove
+from redisdict.modelcache.changes import note_or_remove, note_or_remove_all
+from redisdict.modelcache.coroutines import refuse_to_block, running_loop
 from redisdict.modelcache.loading import may_keep
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.tally import MOST_HITS, CacheStats
-from redisdict.modelcache.transactions import has_changed, is_in_transaction, note_changes
+from redisdict.modelcache.transactions import has_changed, is_in_transaction
 from redisdict.modelcache.views import View
 from redisdict.modelcache.walking import Walk
 
@@ -30,17 +30,18 @@ WARM_CHUNK = 1000
 class SyncMethods(Binding[M], Generic[M]):
     """Those with a key raise `TypeError` for one that the field can't have.
 
-    None is no row's key, so that the value of an empty foreign key can be looked up.
+    None is no row's key, so that the value of an empty foreign key can be looked up. In a coroutine
+    all of them raise `SynchronousOnlyOperation`, whether the row is on the server or not.
     """
 
     def __getitem__(self, key: Any) -> M:
-        found = self._find(key)
+        found = self._find(key, "d[key]", "await d.agetitem(key)")
         if found is None:
             raise KeyError(key)
         return found
 
     def __contains__(self, key: object) -> bool:
-        return self._find(key) is not None
+        return self._find(key, "`key in d`", "await d.acontains(key)") is not None
 
     @overload
     def get(self, key: Any, default: None = None) -> M | None: ...
@@ -48,8 +49,17 @@ class SyncMethods(Binding[M], Generic[M]):
     def get(self, key: Any, default: D) -> M | D: ...
     def get(self, key: Any, default: Any = None) -> Any:
         """The row, or `default`. One EVALSHA; on a miss a query and an EVALSHA more."""
-        found = self._find(key)
+        found = self._find(key, "get()", "await d.aget(…)")
         return default if found is None else found
+
+    def get_or_404(self, key: Any) -> M:
+        """The row, for a view. Costs what `get()` does.
+
+        Raises:
+            Http404: there is none; with the words of `get_object_or_404()`.
+        """
+        found = self._find(key, "get_or_404()", "await d.aget_or_404(…)")
+        return self._or_404(found)
 
     def get_many(self, keys: Iterable[Any]) -> dict[Any, M]:
         """Those of the rows that are there.
@@ -57,55 +67,80 @@ class SyncMethods(Binding[M], Generic[M]):
         One EVALSHA, or from 50 rows on MGET in a transaction with it, for 1,000 rows. On a miss
         another, one `in_bulk()`, and one to store what it gave.
         """
+        _keep_out("get_many()", "await d.aget_many(…)")
         return self._read(self._view(), distinct_keys(keys))
 
     def __iter__(self) -> Iterator[Any]:
-        """The keys of the rows that are on the server, in any order. SCAN and EVALSHA."""
-        return (key for key, _ in self.items())
+        return (key for key, _ in self._walk("iteration", "async for key in d"))
+
+    def __len__(self) -> int:
+        """How many rows `items()` gives, at its cost.
+
+        `list(d)` and `sorted(d)` ask for it first, so they cost twice what `list(d.keys())` does.
+        """
+        return sum(1 for _ in self._walk("len()", "await d.alen()"))
+
+    def __bool__(self) -> bool:
+        """True: a cache is there, however much of it is on the server. Asks nobody."""
+        return True
+
+    def keys(self) -> Iterator[Any]:
+        """The keys of the rows that are on the server, in any order. As `items()`."""
+        return (key for key, _ in self._walk("keys()", "async for key in d.akeys()"))
+
+    def values(self) -> Iterator[M]:
+        """The rows that are on the server, in any order. As `items()`."""
+        return (row for _, row in self._walk("values()", "async for row in d.avalues()"))
 
     def items(self) -> Iterator[tuple[Any, M]]:
-        """The rows that are on the server, with their keys. SCAN and EVALSHA.
+        """The rows that are on the server, with their keys, in any order. SCAN and EVALSHA.
 
         Raises:
             BackendUnavailable: the server can't be reached.
         """
-        view = self._view()
-        walk = Walk(view.table)
-        while not walk.is_over:
-            rows = view.table.backend.driver.run(walk.next_page())
-            if has_changed(view.table):
-                rows = list(view.by_pk.ask_database([row.pk for row in rows]).values())
-            for row in rows:
-                if (key := self._key_of(row)) is not None:
-                    yield key, row
+        return self._walk("items()", "async for key, row in d.aitems()")
 
-    def warm(self, rows: models.QuerySet[M]) -> int:
-        """Have these rows on the server; how many there are. Costs what `get_many()` does."""
-        view = self._view().by_pk
-        pks = list(rows.using(view.table.database).values_list("pk", flat=True))
-        return sum(len(self._read(view, chunk)) for chunk in slices(pks, WARM_CHUNK))
+    def warm(self, rows: models.QuerySet[M] | Iterable[Any]) -> int:
+        """Have rows on the server; how many there are.
+
+        Costs what `get_many()` does, and for a queryset the query for its primary keys.
+
+        Args:
+            rows: a queryset, or keys.
+        """
+        _keep_out("warm()", "await d.awarm(…)")
+        view, keys = self._view(), rows
+        if isinstance(rows, models.QuerySet | models.Manager):
+            view = view.by_pk
+            keys = rows.using(view.table.database).values_list("pk", flat=True)
+        chunks = slices(distinct_keys(keys), WARM_CHUNK)
+        return sum(len(self._read(view, chunk)) for chunk in chunks)
 
     def invalidate(self, *keys: Any) -> None:
         """Have these rows read from the database again: something else has changed them.
 
         In a transaction, when it is committed. One EVALSHA.
         """
+        _keep_out("invalidate()", "await d.ainvalidate(…)")
         view = self._view()
-        note_or_remove(self.model, view.pks_of(distinct_keys(keys)), view.table.database)
+        pks = view.pks_of(distinct_keys(keys))
+        if pks is None:
+            note_or_remove_all(self.model, view.table.database)
+        else:
+            note_or_remove(self.model, pks, view.table.database)
 
     def clear(self) -> None:
         """Have all rows read from the database again. In a transaction, when it is committed.
 
         One EVALSHA. Outside a transaction what was stored is removed too: SCAN and EVALSHA.
         """
+        _keep_out("clear()", "await d.aclear()")
         table = self._view().table
-        if is_in_transaction(connections[table.database]):
-            note_changes(connections[table.database], table, [table.cells.table])
-            return
-        remove([(table, [table.cells.table])])
-        walk = Walk(table)
-        while not walk.is_over:
-            table.backend.driver.run(walk.remove_page())
+        note_or_remove_all(self.model, table.database)
+        if not is_in_transaction(connections[table.database]):
+            walk = Walk(table)
+            while not walk.is_over:
+                table.backend.driver.run(walk.remove_page())
 
     def stats(self) -> CacheStats:
         """What was counted, in all processes. HINCRBY and HMGET.
@@ -113,10 +148,13 @@ class SyncMethods(Binding[M], Generic[M]):
         Raises:
             BackendUnavailable: the server can't be reached.
         """
+        _keep_out("stats()", "await d.astats()")
         table = self._view().table
         return table.backend.driver.run(table.tally.total())
 
-    def _find(self, key: Any) -> M | None:
+    def _find(self, key: Any, called: str, twin: str) -> M | None:
+        if running_loop() is not None:
+            refuse_to_block(called, twin)
         if key is None:
             return None
         view = self._view()
@@ -149,15 +187,28 @@ class SyncMethods(Binding[M], Generic[M]):
         table = view.table
         if table.changed_by and has_changed(table):
             return False
-        if table.outages.is_calm:
-            return True
-        if table.outages.is_resting and self._serves_when_down:
-            return False
-        try:
-            return table.backend.driver.run(table.outages.recover())
-        except UNREACHED as error:
-            self._note_failure(view, error)
-            return False
+        may_use = self._trusts_server(table)
+        if may_use is None:
+            try:
+                may_use = table.backend.driver.run(table.outages.recover())
+            except UNREACHED as error:
+                self._note_failure(view, error)
+                may_use = False
+        return may_use
+
+    def _walk(self, called: str, twin: str) -> Iterator[tuple[Any, M]]:
+        _keep_out(called, twin)
+        return self._pairs(called, twin)
+
+    def _pairs(self, called: str, twin: str) -> Iterator[tuple[Any, M]]:
+        view = self._view()
+        walk = Walk(view.table)
+        while not walk.is_over:
+            _keep_out(called, twin)  # it may have been begun elsewhere
+            rows = view.table.backend.driver.run(walk.next_page())
+            if has_changed(view.table):
+                rows = list(view.by_pk.ask_database([row.pk for row in rows]).values())
+            yield from self._with_keys(rows)
 
 
 def distinct_keys(keys: Iterable[Any]) -> list[Any]:
@@ -167,3 +218,8 @@ def distinct_keys(keys: Iterable[Any]) -> list[Any]:
 
 def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
+
+
+def _keep_out(called: str, twin: str) -> None:
+    if running_loop() is not None:
+        refuse_to_block(called, twin)

@@ -52,7 +52,7 @@ class CachedTable:
         self.outages = Outages(self)
         #: Connections whose transaction has changed this table and isn't over.
         self.changed_by: weakref.WeakSet[BaseDatabaseWrapper] = weakref.WeakSet()
-        self._key_form = KeyForm(self.model._meta.pk)
+        self.key_form = KeyForm(self.model._meta.pk, database)
         #: The instance of a body; None when it can't be read.
         self.decode: Callable[[bytes], Any] = self.codec.decoder(database, self._complain)
 
@@ -63,14 +63,22 @@ class CachedTable:
         return f"{self.model._meta.label} of the database {self.database!r}"
 
     def key(self, pk: Any) -> bytes:
-        """The key of a row.
+        """The key of a row whose primary key the database spells so.
 
         Raises:
             TypeError: no row could have this primary key.
         """
-        return self.cells.prefix + self._key_form.encode(pk)
+        return self.cells.prefix + self.key_form.encode(pk)
 
     def keys(self, pks: Iterable[Any]) -> list[bytes]:
+        """The keys of the rows that a change of these primary keys makes old, however spelled.
+
+        Where the database may spell one of them otherwise it is the table's own, which stands for
+        all rows. That may cost a query, once; see `KeyForm.is_exact()`.
+        """
+        pks = list(pks)
+        if not all(map(self.key_form.is_exact, pks)):
+            return [self.cells.table]
         return [self.key(pk) for pk in pks]
 
     def encode(self, instance: Any) -> bytes | None:

@@ -16,7 +16,7 @@ from redisdict.modelcache.tables import cached_models
 __all__ = ["CHANNEL", "creating_sql", "dropping_sql", "watched_models"]
 
 #: Of the notifications. One is a JSON list: a table, and the primary key of the row that has
-#: changed, a column each. Without a key it means all rows.
+#: changed, a column each, as to_jsonb() writes it. Without a key it means all rows.
 CHANNEL = "redisdict"
 
 FUNCTION = "redisdict_announce_change"
@@ -27,7 +27,8 @@ TABLE_TRIGGER = "redisdict_truncate"
 LONGEST = 7999
 
 CREATE_FUNCTION = f"""
-CREATE OR REPLACE FUNCTION {FUNCTION}() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION {FUNCTION}() RETURNS trigger LANGUAGE plpgsql
+SET bytea_output = hex SET intervalstyle = postgres SET extra_float_digits = 1 AS $$
 DECLARE
   changed jsonb;
   notice text;

@@ -17,8 +17,9 @@ from redisdict.mapping.names import Names
 from redisdict.modelcache.cells import Answer, Cells, new_token
 from redisdict.modelcache.keys import KeyForm
 from redisdict.modelcache.loading import load_by_field, load_rows
+from redisdict.modelcache.matching import Matched
 from redisdict.modelcache.outages import UNREACHED
-from redisdict.modelcache.reading import ABSENT, Loaded, Reader
+from redisdict.modelcache.reading import NOT_ROWS, Loaded, Reader
 from redisdict.modelcache.tables import CachedTable
 from redisdict.modelcache.tally import Tally
 
@@ -68,7 +69,7 @@ class View(Generic[M]):
     def hit(self, answers: Sequence[Answer]) -> M | None:
         """The instance in the answer to `first_request()`, if there is one."""
         body = answers[0]
-        if type(body) is not bytes or body == ABSENT:
+        if type(body) is not bytes or body in NOT_ROWS:
             return None
         instance: M | None = self.table.decode(body)
         if instance is not None:
@@ -88,11 +89,11 @@ class View(Generic[M]):
         self, keys: Sequence[Any], adapt: Adapt, *, is_peek: bool = False
     ) -> Operation[dict[Any, M]]:
         """Those of the rows that are there, by key."""
-        table = self.table
-        by_row = {table.key(key): key for key in keys}
-        load = adapt(partial(_load, table, by_row))
+        row_of = {key: self.table.key(key) for key in keys}
+        by_row = {row: key for key, row in row_of.items()}
+        load = adapt(partial(_load, self.table, by_row))
         found = yield from self.reader.read(list(by_row), load, new_token(), is_peek=is_peek)
-        return {key: found[row] for row, key in by_row.items() if row in found}
+        return {key: found[row] for key, row in row_of.items() if row in found}
 
     def ask_database(self, keys: Sequence[Any]) -> dict[Any, M]:
         """The same from the database alone."""
@@ -101,8 +102,8 @@ class View(Generic[M]):
         found: Mapping[bytes, Any] = load_rows(table, keys).found
         return {key: found[row] for key in keys if (row := table.key(key)) in found}
 
-    def pks_of(self, keys: Sequence[Any]) -> Sequence[Any]:
-        """The primary keys of rows, for removing them."""
+    def pks_of(self, keys: Sequence[Any]) -> Sequence[Any] | None:
+        """The primary keys of rows, for removing them; None when only the database can tell."""
         return keys
 
 
@@ -118,7 +119,7 @@ class FieldView(View[M]):
         super().__init__(table, limits)
         self.by_pk = View(table, limits)
         self._field = field
-        self._form = KeyForm(field)
+        self._form = KeyForm(field, table.database)
         path = (table.model._meta.label, table.database, field.attname)
         names = Names(table.backend.config.key_prefix, path)
         self._hints: Reader[Any] = Reader(
@@ -135,50 +136,66 @@ class FieldView(View[M]):
         self, keys: Sequence[Any], adapt: Adapt, *, is_peek: bool = False
     ) -> Operation[dict[Any, M]]:
         hints = self._hints
-        by_hint = self._by_hint(keys)
-        load = partial(self._load_hints, by_hint)
-        hinted = yield from hints.read(list(by_hint), adapt(load), new_token(), is_peek=is_peek)
+        hint_of = self._hints_of(keys)
+        asked = {hint: key for key, hint in hint_of.items()}
+        found: dict[bytes, M] = {}
+        load = adapt(partial(self._load_hints, asked, found))
+        hinted = yield from hints.read(list(asked), load, new_token(), is_peek=is_peek)
         pks = list(set(hinted.values()))
         rows = yield from self.by_pk.find(pks, adapt, is_peek=is_peek)
-        found: dict[Any, M] = {}
         misled = []
         for hint, pk in hinted.items():
             row = rows.get(pk)
             if row is not None and self._hint_of(row) == hint:
-                found[by_hint[hint]] = row
+                found[hint] = row
             else:
                 misled.append(hint)
         if misled:
             yield from hints.cells.lift(misled, new_token())
-            ask = adapt(self.ask_database)
-            found.update((yield Call(ask, ([by_hint[hint] for hint in misled],))))
-        return found
+            self.table.tally.misses += len(misled)
+            ask = adapt(partial(self._load, asked))
+            matched: Matched = yield Call(ask, (misled,))
+            found.update(matched.rows())
+        return {key: found[hint] for key, hint in hint_of.items() if hint in found}
 
     def ask_database(self, keys: Sequence[Any]) -> dict[Any, M]:
         self.table.tally.misses += len(keys)
-        by_hint = self._by_hint(keys)
-        rows: list[Any] = load_by_field(self.table, self._field.attname, keys)
-        return {by_hint[hint]: row for row in rows if (hint := self._hint_of(row)) in by_hint}
+        hint_of = self._hints_of(keys)
+        asked = {hint: key for key, hint in hint_of.items()}
+        found: dict[bytes, Any] = self._load(asked, list(asked)).rows()
+        return {key: found[hint] for key, hint in hint_of.items() if hint in found}
 
-    def pks_of(self, keys: Sequence[Any]) -> Sequence[Any]:
+    def pks_of(self, keys: Sequence[Any]) -> Sequence[Any] | None:
+        if not all(map(self._form.is_exact, keys)):
+            return None
         # The row that had the value, if the server has a hint of it, and the one that has it now.
-        operation = self._hints.cells.read(list(self._by_hint(keys)), new_token(), 0)
+        asked = {hint: key for key, hint in self._hints_of(keys).items()}
+        operation = self._hints.cells.read(list(asked), new_token(), 0)
         answers: Sequence[Answer] = ()
         with contextlib.suppress(*UNREACHED):  # who removes the rows will notice
             answers = self.table.backend.driver.run(operation)
         had = [_read_hint(answer) for answer in answers if isinstance(answer, bytes) and answer]
-        have = [row.pk for row in load_by_field(self.table, self._field.attname, keys)]
+        have = [row.pk for row in self._load(asked, list(asked)).rows().values()]
         return list({*had, *have} - {None})
 
-    def _by_hint(self, keys: Sequence[Any]) -> dict[bytes, Any]:
+    def _hints_of(self, keys: Sequence[Any]) -> dict[Any, bytes]:
         prefix = self._hints.cells.prefix
-        return {prefix + self._form.encode(key): key for key in keys}
+        return {key: prefix + self._form.encode(key) for key in keys}
 
-    def _load_hints(self, by_hint: Mapping[bytes, Any], hints: Sequence[bytes]) -> Loaded[Any]:
-        wanted = [by_hint[hint] for hint in hints]
-        rows = load_by_field(self.table, self._field.attname, wanted)
-        found = {hint: row.pk for row in rows if (hint := self._hint_of(row)) is not None}
-        return Loaded(found, may_be_kept=True)
+    def _load(self, asked: Mapping[bytes, Any], hints: Sequence[bytes]) -> Matched:
+        """Ask the database for the rows that have the values of these hints."""
+        wanted = {hint: asked[hint] for hint in hints}
+        return load_by_field(self.table, self._field.attname, self._form, wanted, self._hint_of)
+
+    def _load_hints(
+        self, asked: Mapping[bytes, Any], others: dict[bytes, Any], hints: Sequence[bytes]
+    ) -> Loaded[Any]:
+        """Ask the database for hints. Rows that it spells otherwise have none: see `others`."""
+        matched = self._load(asked, hints)
+        others.update(matched.other)
+        self.table.tally.misses += len(matched.other)
+        pks = {hint: row.pk for hint, row in matched.own.items()}
+        return Loaded(pks, may_be_kept=True, unsure=matched.unsure)
 
     def _hint_of(self, row: models.Model) -> bytes | None:
         """The key of the hint that the row has; None when it has no value."""

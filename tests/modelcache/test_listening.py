@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -16,8 +19,10 @@ from django.db import connections
 from redisdict import ModelDict
 from redisdict.modelcache import triggers
 from redisdict.modelcache.listening import Listener
+from redisdict.modelcache.notices import Changes, parse
 from tests.modelcache.counting import queries
 from tests.shop.models import Book, Price, Product, Stamp
+from tests.shop.spellings import Badge, Day, Length, Mailbox, Moment, Reading, Weight
 
 pytestmark = pytest.mark.parametrize("database", ["postgres"], indirect=True)
 
@@ -68,6 +73,12 @@ def is_listened_to(database: str) -> bool:
 
 
 LISTENING = ("LISTEN redisdict", "SELECT 1")
+
+#: Settings of a session that change how values are written.
+OTHER_FORMS = (
+    "SET bytea_output = escape; SET intervalstyle = sql_standard; SET extra_float_digits = -5;"
+    " SET datestyle = 'German, DMY'; SET timezone = 'Asia/Kathmandu'"
+)
 
 
 def eventually(is_so: Callable[[], bool]) -> None:
@@ -154,6 +165,119 @@ def test_a_key_that_is_too_long_to_tell(
     assert stamps[code].worth == 1
     raw.execute("UPDATE shop_stamp SET worth = 2")
     eventually(lambda: stamps[code].worth == 2)
+
+
+@pytest.mark.parametrize("session", ["", OTHER_FORMS], ids=["plain", "other forms of text"])
+def test_keys_of_every_type(
+    database: str,
+    raw: psycopg.Connection[Any],
+    listener: Callable[[], None],
+    session: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever the session that changes them has set, and none ends the listener for the others."""
+    products = ModelDict(Product)
+    noon = datetime(2024, 3, 1, 12, tzinfo=UTC)
+    made = [
+        Weight.objects.create(grams=Decimal("1234567890123456789012345.60"), ounces=1),
+        Weight.objects.create(grams=100, ounces=2),
+        Moment.objects.create(at=noon, until=noon),
+        Moment.objects.create(at=noon.replace(microsecond=1200), until=noon.replace(day=2)),
+        Badge.objects.create(number=uuid.UUID(int=2**100), address="10.0.0.1"),
+        Reading.objects.create(seal=b"\0\xff'\\", degrees=0.1, lasts=timedelta(1)),
+        Length.objects.create(metres=0.1),
+        Length.objects.create(metres=1e300),
+        Day.objects.create(lasts=-timedelta(days=400, hours=2, microseconds=3)),
+        Mailbox.objects.create(address="tea@example.org"),
+    ]
+    tea = Product.objects.create(name="Tea")
+    dicts = {type(row): ModelDict(type(row)) for row in made}
+    parsed: list[Changes] = []
+
+    def watch(*arguments: Any) -> Changes:
+        parsed.append(parse(*arguments))
+        return parsed[-1]
+
+    monkeypatch.setattr("redisdict.modelcache.listening.parse", watch)
+    listener()
+    if session:
+        raw.execute(session)
+
+    def seen() -> list[int]:
+        return [dicts[type(row)][row.pk].worth for row in made]
+
+    assert seen() == [0] * len(made)
+    assert products[tea.pk].name == "Tea"
+    for model in dicts:
+        raw.execute(f"UPDATE {model._meta.db_table} SET worth = 1")
+    eventually(lambda: seen() == [1] * len(made))
+    raw.execute("UPDATE shop_product SET name = 'Coffee'")
+    eventually(lambda: products[tea.pk].name == "Coffee")
+    assert not any(changes.whole or changes.is_everything for changes in parsed)
+
+
+@pytest.mark.parametrize("notice", ["garbage", "[]", "{}", '"shop_product"', "[[]]", "[1, 2]", ""])
+def test_a_notification_of_somebody_elses(
+    database: str, raw: psycopg.Connection[Any], listener: Callable[[], None], notice: str
+) -> None:
+    products = ModelDict(Product)
+    listener()
+    tea = Product.objects.create(name="Tea")
+    assert products[tea.pk].name == "Tea"
+    raw.execute("SELECT pg_notify('redisdict', %s)", [notice])
+    raw.execute("UPDATE shop_product SET name = 'Coffee'")
+    eventually(lambda: products[tea.pk].name == "Coffee")
+
+
+def test_a_table_whose_rows_cannot_be_named_is_not_the_others(
+    database: str,
+    raw: psycopg.Connection[Any],
+    listener: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    products, stamps = ModelDict(Product), ModelDict(Stamp)
+    listener()
+    tea = Product.objects.create(name="Tea")
+    Stamp.objects.create(code="red", worth=1)
+    ModelDict(Product, using="nowhere")  # has no server
+
+    def fail(model: Any, *arguments: Any) -> Any:
+        raise RuntimeError("no rows of it can be told")
+
+    monkeypatch.setattr("redisdict.modelcache.listening.rows_of", fail)
+    assert (products[tea.pk].name, stamps["red"].worth) == ("Tea", 1)
+    raw.execute("UPDATE shop_product SET name = 'Coffee'")
+    raw.execute("UPDATE shop_stamp SET worth = 2")
+    eventually(lambda: (products[tea.pk].name, stamps["red"].worth) == ("Coffee", 2))
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "pk"),
+    [
+        (Product, "7", 7),
+        (Price, '7, "EUR"', (7, "EUR")),
+        (Weight, "1.50", Decimal("1.50")),
+        (Moment, '"2024-03-01T13:00:00+01:00"', datetime(2024, 3, 1, 12, tzinfo=UTC)),
+        (Reading, '"\\\\x00ff"', b"\0\xff"),
+        (Badge, '"00000000-0000-0000-0000-000000000001"', uuid.UUID(int=1)),
+        (Length, '"Infinity"', float("inf")),
+        (Day, '"-1 days +02:00:00"', timedelta(hours=-22)),
+        # What can't be parsed for certain is none.
+        (Product, "null", None),
+        (Product, '"x"', None),
+        (Product, "1.5", None),
+        (Product, "[1]", None),
+        (Price, "7", None),
+        (Moment, '"infinity"', None),
+        (Reading, '"seal"', None),
+        (Day, '"1 mon"', None),
+    ],
+)
+def test_parsing(database: str, model: Any, key: str, pk: Any) -> None:
+    table = model._meta.db_table
+    changes = parse([f'["{table}", {key}]'], {table: model}, database)
+    assert not changes.is_everything
+    assert (changes.pks, changes.whole) == (({}, {table}) if pk is None else ({table: [pk]}, set()))
 
 
 def test_more_rows_than_are_removed_one_by_one(

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from django.db import connections, transaction
+from django.http import Http404
+from django.shortcuts import get_object_or_404
 
 from redisdict import ConfigurationError, ModelDict
 from redisdict.modelcache import loading
@@ -222,13 +224,53 @@ def test_what_is_on_the_server(database: str, products: ModelDict[Product]) -> N
     assert products.warm(Product.objects.filter(pk__in=[one.pk for one in made[:20]])) == 20
     assert sorted(products) == [one.pk for one in made[:20]]
     assert dict(products.items()) == {one.pk: one for one in made[:20]}
+    assert len(products) == 20
+    assert sorted(products.keys()) == [one.pk for one in made[:20]]
+    assert sorted(row.pk for row in products.values()) == [one.pk for one in made[:20]]
     made[0].save()
     assert made[0].pk not in set(products)
+    assert len(products) == 19
     products.clear()
     assert list(products) == []
     with queries(database) as asked:
         assert products[made[1].pk] == made[1]
     assert len(asked) == 1
+
+
+def test_an_empty_cache_is_true(products: ModelDict[Product]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(products), "_view", None)  # and asks nobody
+        assert products
+
+
+def test_warming_by_keys(database: str, server: str) -> None:
+    by_pk, by_slug = ModelDict(Product), ModelDict(Product, key="slug")
+    made = Product.objects.bulk_create(
+        [Product(name="Tea", slug=f"tea-{number}") for number in range(5)]
+    )
+    pks = [one.pk for one in made]
+    assert by_pk.warm([*pks[:2], str(pks[0]), 10**9, None]) == 3
+    assert by_slug.warm(slug for slug in ("tea-3", "tea-4", "tea-5")) == 2
+    with queries(database) as asked:
+        assert by_pk.get_many(pks[:2]) == {pks[0]: made[0], pks[1]: made[1]}
+        assert by_slug.get_many(["tea-3", "tea-4"]) == {"tea-3": made[3], "tea-4": made[4]}
+    assert not asked
+    assert by_slug.warm(Product.objects) == 5
+    assert (len(by_pk), len(by_slug)) == (5, 5)
+    Product.objects.filter(slug="tea-4").update(slug=None)
+    assert by_pk.warm(pks) == len(by_pk) == 5
+    assert len(by_slug) == len(list(by_slug)) == 4
+
+
+def test_a_row_or_404(database: str, products: ModelDict[Product]) -> None:
+    made = Product.objects.create(name="Tea")
+    assert products.get_or_404(made.pk) == products.get_or_404(str(made.pk)) == made
+    with pytest.raises(Http404) as django_says:
+        get_object_or_404(Product, pk=404)
+    for missing in (404, None):
+        with pytest.raises(Http404) as says:
+            products.get_or_404(missing)
+        assert str(says.value) == str(django_says.value)
 
 
 def test_the_bytes_of_removed_rows_go(database: str, products: ModelDict[Product]) -> None:

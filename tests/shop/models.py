@@ -205,3 +205,16 @@ class Announced(models.Model):
         return made
 
     was_loaded = False
+
+
+from tests.shop.spellings import (  # noqa: E402, F401  # Django looks for models here
+    Badge,
+    Day,
+    Length,
+    Mailbox,
+    Moment,
+    Reading,
+    Translation,
+    Weight,
+    Word,
+)
