@@ -54,7 +54,7 @@ class AsyncMethods(SyncMethods[M], Generic[M]):
 
     async def aget_many(self, keys: Iterable[Any]) -> dict[Any, M]:
         """As `get_many()`."""
-        return await self._aread(self._view(), distinct_keys(keys))
+        return await self._aread(await self._aview(), distinct_keys(keys))
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         async for key, _ in self.aitems():
@@ -76,7 +76,7 @@ class AsyncMethods(SyncMethods[M], Generic[M]):
 
     async def aitems(self) -> AsyncIterator[tuple[Any, M]]:
         """As `items()`."""
-        view = self._view()
+        view = await self._aview()
         walk = Walk(view.table)
         while not walk.is_over:
             rows = await view.table.backend.async_driver.run(walk.next_page())
@@ -88,7 +88,7 @@ class AsyncMethods(SyncMethods[M], Generic[M]):
 
     async def awarm(self, rows: models.QuerySet[M] | Iterable[Any]) -> int:
         """As `warm()`."""
-        view = self._view()
+        view = await self._aview()
         if isinstance(rows, models.QuerySet | models.Manager):
             view = view.by_pk
             chosen = rows.using(view.table.database).values_list("pk", flat=True)
@@ -108,13 +108,13 @@ class AsyncMethods(SyncMethods[M], Generic[M]):
 
     async def astats(self) -> CacheStats:
         """As `stats()`."""
-        table = self._view().table
+        table = (await self._aview()).table
         return await table.backend.async_driver.run(table.tally.total())
 
     async def _afind(self, key: Any) -> M | None:
         if key is None:
             return None
-        view = self._view()
+        view = await self._aview()
         if view.by_pk is not view or not await self._amay_use_server(view):
             return (await self._aread(view, [key])).get(key)
         driver = view.table.backend.async_driver

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, Self, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models, router
@@ -18,9 +19,12 @@ from redisdict.modelcache.startup import begin_if_ready
 from redisdict.modelcache.tables import CachedModel, CachedTable, register
 from redisdict.modelcache.views import FieldView, Limits, View
 
-__all__ = ["Binding"]
+__all__ = ["Binding", "Scope"]
 
 M = TypeVar("M", bound=models.Model)
+
+#: Gives, for a model and an alias of DATABASES, the name of what the current reader may see.
+Scope = Callable[[type[models.Model], str], str]
 
 
 class Binding(Generic[M]):
@@ -39,6 +43,7 @@ class Binding(Generic[M]):
         barrier_timeout: float,
         serve_when_down: bool,
         strict: bool,
+        scope: Scope | None,
     ) -> None:
         _refuse_what_has_no_rows(model)
         if not apps.is_installed("redisdict"):
@@ -54,6 +59,7 @@ class Binding(Generic[M]):
         self._absent_ms = to_milliseconds(absent_timeout, None)
         self._lease_ms = _milliseconds("lease_timeout", lease_timeout)
         self._serves_when_down = serve_when_down
+        self._scope = scope
         self._registration: dict[str, Any] = {
             "using": using,
             "is_strict": strict,
@@ -63,7 +69,7 @@ class Binding(Generic[M]):
         self._bind()
 
     def _bind(self) -> None:
-        self._views: dict[str, View[M]] = {}
+        self._views: dict[CachedTable, View[M]] = {}
         self._cached: CachedModel = register(self.model, **self._registration)
         begin_if_ready()
 
@@ -83,12 +89,24 @@ class Binding(Generic[M]):
         return copy.copy(self)
 
     def _view(self) -> View[M]:
-        database = self._database
-        if database is None:
-            database = router.db_for_write(self.model)
-        view = self._views.get(database)
-        table = self._cached.table(database)
-        if view is None or view.table is not table:  # after a change of the settings
+        database = self._alias()
+        return self._view_of(self._cached.table(database, self._scope_of(database)))
+
+    async def _aview(self) -> View[M]:
+        """The same in a task: a look at a connection is for the thread that has it."""
+        database = self._alias()
+        table = self._cached.known_table(database, self._scope_of(database))
+        return await sync_to_async(self._view)() if table is None else self._view_of(table)
+
+    def _alias(self) -> str:
+        return router.db_for_write(self.model) if self._database is None else self._database
+
+    def _scope_of(self, database: str) -> str:
+        return "" if self._scope is None else str(self._scope(self.model, database))
+
+    def _view_of(self, table: CachedTable) -> View[M]:
+        view = self._views.get(table)
+        if view is None:
             timeout_ms = to_milliseconds(
                 table.backend.config.timeout if self._timeout is None else self._timeout, None
             )
@@ -97,7 +115,10 @@ class Binding(Generic[M]):
                 view = View(table, limits)
             else:
                 view = FieldView(table, limits, self._field)
-            self._views[database] = view
+            # Those of former settings have done their part.
+            current = set(self._cached.tables())
+            kept = {one: each for one, each in self._views.items() if one in current}
+            self._views = {**kept, table: view}
         return view
 
     def _key_of(self, row: M) -> Any:

@@ -10,7 +10,8 @@ from django.db.models import Model
 
 from redisdict.modelcache import relations
 from redisdict.modelcache.announcing import Rows, remove
-from redisdict.modelcache.transactions import is_in_transaction, note_changes
+from redisdict.modelcache.connection_state import is_in_transaction
+from redisdict.modelcache.transactions import note_changes
 
 __all__ = ["is_known", "note_or_remove", "note_or_remove_all", "rows_of", "rows_of_table"]
 

@@ -26,10 +26,11 @@ from django.db.models.sql.compiler import (
 from redisdict.modelcache.announcing import Rows, make_behind_barriers, remove
 from redisdict.modelcache.changes import is_known, rows_of_table
 from redisdict.modelcache.choosing import changes_keys, lockable, named_pks
+from redisdict.modelcache.connection_state import is_in_transaction
 from redisdict.modelcache.interception import WATCH, Watch
 from redisdict.modelcache.locking import lock_rows
 from redisdict.modelcache.relations import affected_by, cached_by_table, dependents_of, table_of
-from redisdict.modelcache.transactions import MOST_ROWS, is_in_transaction, note_changes
+from redisdict.modelcache.transactions import MOST_ROWS, note_changes
 
 __all__ = ["watched_compiler"]
 

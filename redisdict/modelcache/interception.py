@@ -20,9 +20,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from redisdict.database_connections import for_each, keep_track
-from redisdict.modelcache import relations
+from redisdict.modelcache import identity, relations
 from redisdict.modelcache.announcing import make_behind_barriers
 from redisdict.modelcache.callers import calling_place
+from redisdict.modelcache.connection_state import is_in_transaction
 from redisdict.modelcache.effects import ANYTHING, catalog_of, forget_catalog
 from redisdict.modelcache.statements import (
     LONGEST_KEPT,
@@ -35,7 +36,6 @@ from redisdict.modelcache.tables import CachedModel, cached_models
 from redisdict.modelcache.transactions import (
     commit_behind_barriers,
     forget_changes,
-    is_in_transaction,
     note_changes,
     note_unseen_changes,
 )
@@ -136,6 +136,11 @@ class Watch:
         finally:
             if statement.is_definition:
                 forget_catalog(connection)
+            if statement.changes_session:
+                if statement.verb in ENDS:
+                    identity.transaction_has_ended(connection)
+                else:
+                    identity.search_path_may_have_changed(connection)
 
     def _changed_by(self, statement: Statement) -> list[CachedModel]:
         """Registered models all of whose rows the statement may change, as far as can be told."""
@@ -275,6 +280,9 @@ def _method_of(kind: type[CursorWrapper], name: str, cursor: Any) -> Any:
     own = getattr(kind, name, None)
     return own.__get__(cursor) if own is not None else getattr(cursor.cursor, name)
 
+
+#: Words that end a transaction, or a part of it.
+ENDS = ("commit", "end", "rollback", "abort")
 
 #: Packages whose code isn't what has asked for a statement.
 BELOW = ("redisdict.", "django.")

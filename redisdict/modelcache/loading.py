@@ -10,11 +10,11 @@ from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import RawSQL
 
+from redisdict.modelcache.connection_state import is_in_transaction
 from redisdict.modelcache.keys import KeyForm
 from redisdict.modelcache.matching import Matched, match
 from redisdict.modelcache.reading import Loaded
 from redisdict.modelcache.tables import CachedTable
-from redisdict.modelcache.transactions import is_in_transaction
 
 __all__ = ["load_by_field", "load_rows", "may_keep"]
 
@@ -44,6 +44,7 @@ def load_rows(table: CachedTable, pks: Iterable[Any]) -> Loaded[models.Model]:
     marks = [_without_annotations(row, rows).get(MARK) for row in found.values()]
     is_told_to_keep = bool(marks) and all(marks)
     may_be_kept = is_told_to_keep if is_marked else _sees_committed_state(connection)
+    may_be_kept &= not table.place.is_standby
     by_key = {table.key(row.pk): row for row in found.values()}
     matched = match(asked, by_key, table.key_form, _whole_rows(table), "pk")
     return Loaded(matched.rows(), may_be_kept, matched.unsure)
@@ -75,6 +76,8 @@ def load_by_field(
 def may_keep(table: CachedTable) -> bool:
     """Whether a row that is loaded now could be kept; if not, there is no use in a lease."""
     # This is asked at every hit, and to find the thread's connection takes a while.
+    if table.place.is_standby:
+        return False
     return table.is_on_postgresql or not is_in_transaction(connections[table.database])
 
 

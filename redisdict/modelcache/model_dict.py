@@ -9,6 +9,7 @@ from django.db import models
 from redisdict.conf import DEFAULT_ALIAS
 from redisdict.connections.backend import Backend
 from redisdict.modelcache.async_methods import AsyncMethods
+from redisdict.modelcache.binding import Scope
 
 __all__ = ["ModelDict"]
 
@@ -50,6 +51,9 @@ class ModelDict(AsyncMethods[M], Generic[M]):
         strict: whether a change of the model fails when the server can't be told of it. If not,
             other processes that can reach the server may read the old row until this one can
             again.
+        scope: a function of the model and the alias of DATABASES that names, as text, what the
+            current reader may see, where the database shows different readers different rows
+            (row-level security). A row that was stored for another scope is a miss.
 
     Raises:
         ConfigurationError: the model can't be cached, the field isn't unique, or "redisdict" is
@@ -71,6 +75,7 @@ class ModelDict(AsyncMethods[M], Generic[M]):
         barrier_timeout: float = 60.0,
         serve_when_down: bool = True,
         strict: bool = False,
+        scope: Scope | None = None,
     ) -> None:
         super().__init__(
             model,
@@ -83,6 +88,7 @@ class ModelDict(AsyncMethods[M], Generic[M]):
             barrier_timeout=barrier_timeout,
             serve_when_down=serve_when_down,
             strict=strict,
+            scope=scope,
         )
 
     def __repr__(self) -> str:

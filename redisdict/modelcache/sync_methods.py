@@ -10,11 +10,12 @@ from django.db import connections, models
 from redisdict.mapping.layout import slices
 from redisdict.modelcache.binding import Binding
 from redisdict.modelcache.changes import note_or_remove, note_or_remove_all
+from redisdict.modelcache.connection_state import is_in_transaction
 from redisdict.modelcache.coroutines import refuse_to_block, running_loop
 from redisdict.modelcache.loading import may_keep
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.tally import MOST_HITS, CacheStats
-from redisdict.modelcache.transactions import has_changed, is_in_transaction
+from redisdict.modelcache.transactions import has_changed
 from redisdict.modelcache.views import View
 from redisdict.modelcache.walking import Walk
 

@@ -2,7 +2,7 @@
 
 A model is registered once for each alias of REDISDICT whose server keeps its rows; any number of
 `ModelDict`s share the registration. Writers find it by the model they change. A registered model
-has one `CachedTable` for each database it is read from or written to.
+has one `CachedTable` for each table of each database that it is read from or written to.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 from django.apps import apps
@@ -24,6 +25,7 @@ from redisdict.exceptions import SerializationError
 from redisdict.mapping.names import Names
 from redisdict.modelcache.callers import calling_place
 from redisdict.modelcache.cells import Cells
+from redisdict.modelcache.identity import Place, known_place, place_of
 from redisdict.modelcache.keys import KeyForm
 from redisdict.modelcache.outages import Outages
 from redisdict.modelcache.rows import RowCodec
@@ -35,23 +37,44 @@ logger = logging.getLogger("redisdict")
 
 
 class CachedTable:
-    """One table of one database, kept on one server."""
+    """One table of one database, kept on one server, as one alias of DATABASES leads to it.
 
-    def __init__(self, cached: CachedModel, database: str) -> None:
+    Args:
+        cached: the model.
+        database: the alias.
+        place: the table that it leads to.
+        scope: what the reader may see of it; rows that were stored under another are misses.
+        others: tables of the same place, by other aliases or scopes, or none.
+    """
+
+    def __init__(
+        self,
+        cached: CachedModel,
+        database: str,
+        place: Place,
+        scope: str = "",
+        others: Sequence[CachedTable] = (),
+    ) -> None:
         self.cached = cached
         self.model = cached.model
         self.database = database
+        self.place = place
         self.is_on_postgresql = connections[database].vendor == "postgresql"
         self.backend: Backend = cached.backend()
         #: Runs what announces changes, as safely as the alias's DURABLE says.
         self.announcer: Any = self.backend.drivers(self.backend.config.durable)[0]
-        self.names = Names(self.backend.config.key_prefix, (self.model._meta.label, database))
+        self.names = Names(
+            self.backend.config.key_prefix, (self.model._meta.label, self.place.digest)
+        )
         self.codec = RowCodec(self.model)
-        self.cells = Cells(self.names, self.codec.fingerprint)
-        self.tally = Tally(self.names.counts)
-        self.outages = Outages(self)
-        #: Connections whose transaction has changed this table and isn't over.
-        self.changed_by: weakref.WeakSet[BaseDatabaseWrapper] = weakref.WeakSet()
+        self.cells = Cells(self.names, _in_scope(self.codec.fingerprint, scope))
+        # What is known of the server, and counted, is so whatever alias leads there.
+        self.tally: Tally = others[0].tally if others else Tally(self.names.counts)
+        self.outages: Outages = others[0].outages if others else Outages(self)
+        #: Connections of the alias whose transaction has changed this table and isn't over.
+        self.changed_by: weakref.WeakSet[BaseDatabaseWrapper] = next(
+            (one.changed_by for one in others if one.database == database), weakref.WeakSet()
+        )
         self.key_form = KeyForm(self.model._meta.pk, database)
         #: The instance of a body; None when it can't be read.
         self.decode: Callable[[bytes], Any] = self.codec.decoder(database, self._complain)
@@ -111,7 +134,7 @@ class CachedModel:
     barrier_ms: int = 0
     believes_absence: bool = False
     made_at: str = ""
-    _tables: dict[str, CachedTable] = field(default_factory=dict)
+    _tables: dict[tuple[str, Place, str], CachedTable] = field(default_factory=dict)
 
     @property
     def alias(self) -> str:
@@ -120,16 +143,30 @@ class CachedModel:
     def backend(self) -> Backend:
         return registry.get_backend(self.using) if isinstance(self.using, str) else self.using
 
-    def table(self, database: str) -> CachedTable:
-        """The table of this model in one database.
+    def table(self, database: str, scope: str = "") -> CachedTable:
+        """The table that this alias leads to now, by the calling thread's connection.
 
         Raises:
             ConfigurationError: the alias isn't in REDISDICT.
+            django.db.Error: the database has to be asked who it is, and can't be reached.
         """
+        return self._table(database, place_of(database, self.model), scope)
+
+    def known_table(self, database: str, scope: str = "") -> CachedTable | None:
+        """The same, if that is known without a look at the thread's connection."""
+        place = known_place(database, self.model)
+        return None if place is None else self._table(database, place, scope)
+
+    def _table(self, database: str, place: Place, scope: str) -> CachedTable:
+        key = (database, place, scope)
         try:
-            return self._tables[database]
+            return self._tables[key]
         except KeyError:
-            return self._tables.setdefault(database, CachedTable(self, database))
+            with _lock:
+                if key not in self._tables:
+                    others = [one for one in self._tables.values() if one.place == place]
+                    self._tables[key] = CachedTable(self, database, place, scope, others)
+            return self._tables[key]
 
     def tables(self) -> Iterator[CachedTable]:
         """Those that this process has used so far."""
@@ -137,6 +174,12 @@ class CachedModel:
 
     def forget_tables(self) -> None:
         self._tables.clear()
+
+
+def _in_scope(fingerprint: bytes, scope: str) -> bytes:
+    if not scope:
+        return fingerprint
+    return blake2b(fingerprint + scope.encode(), digest_size=len(fingerprint)).digest()
 
 
 _registered: dict[tuple[type[models.Model], str | Backend], CachedModel] = {}

@@ -12,7 +12,6 @@ barriers around rows that nobody changes.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -20,6 +19,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from redisdict.modelcache.announcing import make_behind_barriers
+from redisdict.modelcache.connection_state import is_in_transaction
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.tables import CachedTable, cached_models
 
@@ -28,7 +28,6 @@ __all__ = [
     "commit_behind_barriers",
     "forget_changes",
     "has_changed",
-    "is_in_transaction",
     "note_changes",
     "note_unseen_changes",
 ]
@@ -40,15 +39,6 @@ GUARD = "_redisdict_guard"
 
 #: When a transaction changes more rows of a table than this, all rows of the table are removed.
 MOST_ROWS = 10_000
-
-
-def is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Whether what the connection does now becomes visible to others only later."""
-    if connection.in_atomic_block:
-        return True
-    if connection.connection is None:  # its `autocommit` means nothing yet
-        return not connection.settings_dict["AUTOCOMMIT"]
-    return not connection.autocommit or _was_begun_by_statement(connection)
 
 
 def has_changed(table: CachedTable) -> bool:
@@ -85,18 +75,6 @@ def forget_changes(connection: BaseDatabaseWrapper) -> None:
     guard: _Guard | None = connection.__dict__.get(GUARD)
     if guard is not None:
         guard.leave()
-
-
-def _was_begun_by_statement(connection: BaseDatabaseWrapper) -> bool:
-    """Whether a BEGIN that was sent as a statement began a transaction, unknown to Django."""
-    raw = connection.connection
-    if connection.vendor == "postgresql":
-        libpq = getattr(raw, "pgconn", None)
-        if libpq is not None:
-            return bool(libpq.transaction_status)  # 0 is "idle"
-        ask = getattr(raw, "get_transaction_status", None)  # psycopg 2
-        return bool(ask is not None and ask())
-    return isinstance(raw, sqlite3.Connection) and raw.in_transaction
 
 
 class _Guard:

@@ -120,10 +120,9 @@ class FieldView(View[M]):
         self.by_pk = View(table, limits)
         self._field = field
         self._form = KeyForm(field, table.database)
-        path = (table.model._meta.label, table.database, field.attname)
-        names = Names(table.backend.config.key_prefix, path)
+        names = Names(table.backend.config.key_prefix, (*table.names.path, field.attname))
         self._hints: Reader[Any] = Reader(
-            Cells(names, table.codec.fingerprint),
+            Cells(names, table.cells.fingerprint),
             Tally(names.counts),
             messagepack.dumps,
             _read_hint,

@@ -244,7 +244,7 @@ def test_a_table_whose_rows_cannot_be_named_is_not_the_others(
     def fail(model: Any, *arguments: Any) -> Any:
         raise RuntimeError("no rows of it can be told")
 
-    monkeypatch.setattr("redisdict.modelcache.listening.rows_of", fail)
+    monkeypatch.setattr("redisdict.modelcache.listening.rows_of_table", fail)
     assert (products[tea.pk].name, stamps["red"].worth) == ("Tea", 1)
     raw.execute("UPDATE shop_product SET name = 'Coffee'")
     raw.execute("UPDATE shop_stamp SET worth = 2")
