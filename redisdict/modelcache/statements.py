@@ -74,6 +74,7 @@ QUOTED = re.compile(r'"((?:[^"]|"")*)"|`((?:[^`]|``)*)`|\[([^\]]*)\]')
 CALL = re.compile(rf'((?>"[^"]*+"|[^\W\d][\w$]*+)){COMMENT}*+\(')
 #: PostgreSQL's comments may hold others, and then the first end isn't theirs.
 NESTED = re.compile(rf"(?:{COMMENT}|[(;])*/\*(?:[^*/]|\*(?!/)|/(?!\*))*/\*")
+SETTING = re.compile(rf"set_config{COMMENT}*\({COMMENT}*'([^']*)'", re.IGNORECASE)
 SECOND_STATEMENT = re.compile(rf";{COMMENT}*+[^\s;]")
 
 #: What comes between the verb and the table.
@@ -264,14 +265,20 @@ def _several(sql: str, verb: str) -> Statement:
         writes=words if WRITING.search(HARMLESS.sub(" ", sql)) else frozenset(),
         is_definition=bool(words & DEFINING),
         control=control,
-        changes_session=bool(words & SESSION) or "set_config" in words,
+        changes_session=bool(words & SESSION) or _calls_setting_function(sql),
         functions=_functions(sql),
         verb=verb,
     )
 
 
 def _calls_setting_function(sql: str) -> bool:
-    return "set_config" in sql.lower()
+    """Whether it does what SET does, with something that names may depend on."""
+    if "set_config" not in sql.lower():
+        return False
+    named = SETTING.findall(sql)
+    return len(named) != sql.lower().count("set_config") or any(
+        one.lower() in NAMING_SETTINGS for one in named
+    )
 
 
 def _end_of_transaction(sql: str, verb: str) -> Statement:

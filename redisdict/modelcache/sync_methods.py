@@ -202,10 +202,11 @@ class SyncMethods(Binding[M], Generic[M]):
         return self._pairs(called, twin)
 
     def _pairs(self, called: str, twin: str) -> Iterator[tuple[Any, M]]:
+        _keep_out(called, twin)  # it may have been made elsewhere
         view = self._view()
         walk = Walk(view.table)
         while not walk.is_over:
-            _keep_out(called, twin)  # it may have been begun elsewhere
+            _keep_out(called, twin)
             rows = view.table.backend.driver.run(walk.next_page())
             if has_changed(view.table):
                 rows = list(view.by_pk.ask_database([row.pk for row in rows]).values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,8 @@ def _empty(alias: str) -> None:
     connection = connections[alias]
     present = connection.introspection.table_names()
     shop = list(apps.get_app_config("shop").get_models(include_auto_created=True))
-    with connection.cursor() as cursor, connection.constraint_checks_disabled():
+    # Below Django: whatever is registered, these rows are no concern of it.
+    with connection.constraint_checks_disabled(), closing(connection.connection.cursor()) as cursor:
         names = [model._meta.db_table for model in (*shop, EveryField, Author)]
         quoted = [connection.ops.quote_name(name) for name in names if name in present]
         if connection.vendor == "postgresql":

@@ -143,6 +143,8 @@ def test_the_end_of_a_transaction(sql: str, control: Control) -> None:
         "DISCARD ALL",
         "SET ROLE somebody",
         "SELECT set_config(%s, %s, false)",
+        "SELECT Set_Config ( 'Search_Path', %s, true)",
+        "SELECT set_config('app.tenant', '5', true), set_config(%s, %s, true)",
         "USE other",
         "SELECT 1; SET search_path TO other",
         "ROLLBACK",
@@ -150,6 +152,11 @@ def test_the_end_of_a_transaction(sql: str, control: Control) -> None:
 )
 def test_names_may_mean_other_tables_afterwards(sql: str) -> None:
     assert read_statement(sql).changes_session
+
+
+def test_settings_of_the_project_change_no_names() -> None:
+    assert not read_statement("SELECT set_config('app.tenant', '5', true)").changes_session
+    assert not read_statement("SET app.tenant = '5'").changes_session
 
 
 def test_functions() -> None:
