@@ -16,12 +16,22 @@ from redisdict.connections.requests import Call, Operation, Sleep
 from redisdict.modelcache.cells import BUSY, LEASED, Answer, Cells
 from redisdict.modelcache.tally import Tally
 
-__all__ = ["ABSENT", "Load", "Loaded", "Reader"]
+__all__ = ["ABSENT", "SHORTEST", "UNKEPT", "Load", "Loaded", "Reader"]
 
 T = TypeVar("T")
 
 #: The body that stands for a row the database doesn't have.
 ABSENT = b""
+
+#: The body that stands for a row that has none: who finds it asks the database at once, instead of
+#: waiting for the lease of somebody who couldn't store the row either. MessagePack never has it.
+UNKEPT = b"\xc1"
+
+#: Shorter than that are only these two.
+SHORTEST = 2
+
+#: So long a row counts as one that has no body; then somebody tries again.
+UNKEPT_MS = 60_000
 
 #: So long the others are told that a row is absent, and ask the database side by side; without it
 #: each would wait for the lease of the one before.
@@ -131,6 +141,9 @@ class Reader(Generic[T]):
                     others.blocked.append(key)
                 else:
                     absent += 1
+            elif answer == UNKEPT:
+                self.tally.unkept += 1
+                others.blocked.append(key)
             elif (value := decode(answer)) is None:
                 others.unreadable.append(key)
             else:
@@ -164,7 +177,10 @@ class Reader(Generic[T]):
         )
         self.tally.fills += kept
         self.tally.refused += len(present) - kept
-        yield from self._give_back([key for key in bodies if bodies[key] is None], token)
+        unkept = [key for key, body in bodies.items() if body is None]
+        self.tally.unkept += len(unkept)
+        unkept_ms = min(UNKEPT_MS, self.timeout_ms or UNKEPT_MS)
+        yield from self.cells.fill(unkept, token, [UNKEPT] * len(unkept), unkept_ms)
         absent = [key for key in leased if key not in found]
         absent_ms = ABSENT_MS if self.absent_ms is None else self.absent_ms
         yield from self.cells.fill(absent, token, [ABSENT] * len(absent), absent_ms)

@@ -1,8 +1,9 @@
 """The tables of the database that are cached: which of them, where, and how.
 
-A model is registered once for each alias of REDISDICT whose server keeps its rows; any number of
-`ModelDict`s share the registration. Writers find it by the model they change. A registered model
-has one `CachedTable` for each database it is read from or written to.
+A model is registered once for each alias of REDISDICT whose server keeps its rows, and for each
+choice of fields that aren't kept; any number of `ModelDict`s share the registration. Writers find
+it by the model they change. A registered model has one `CachedTable` for each database it is read
+from or written to.
 """
 
 from __future__ import annotations
@@ -19,12 +20,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from redisdict.connections import registry
 from redisdict.connections.backend import Backend
-from redisdict.exceptions import SerializationError
 from redisdict.mapping.names import Names
 from redisdict.modelcache.cells import Cells
 from redisdict.modelcache.keys import KeyForm
 from redisdict.modelcache.outages import Outages
-from redisdict.modelcache.rows import RowCodec
+from redisdict.modelcache.rows import NotKept, RowCodec
 from redisdict.modelcache.tally import Tally
 
 __all__ = ["CachedModel", "CachedTable", "cached_models", "on_registration", "register"]
@@ -43,22 +43,24 @@ class CachedTable:
         self.backend: Backend = cached.backend()
         #: Runs what announces changes, as safely as the alias's DURABLE says.
         self.announcer: Any = self.backend.drivers(self.backend.config.durable)[0]
-        self.names = Names(self.backend.config.key_prefix, (self.model._meta.label, database))
-        self.codec = RowCodec(self.model)
+        self.names = Names(self.backend.config.key_prefix, (str(cached), database))
+        self.codec = RowCodec(self.model, database, cached.exclude)
         self.cells = Cells(self.names, self.codec.fingerprint)
         self.tally = Tally(self.names.counts)
         self.outages = Outages(self)
         #: Connections whose transaction has changed this table and isn't over.
         self.changed_by: weakref.WeakSet[BaseDatabaseWrapper] = weakref.WeakSet()
+        #: Attributes for which rows weren't kept, each told of once.
+        self._told: set[str] = set()
         self._key_form = KeyForm(self.model._meta.pk)
         #: The instance of a body; None when it can't be read.
-        self.decode: Callable[[bytes], Any] = self.codec.decoder(database, self._complain)
+        self.decode: Callable[[bytes], Any] = self.codec.decoder(self._complain)
 
     def __repr__(self) -> str:
         return f"<CachedTable {self} on {self.cached.alias!r}>"
 
     def __str__(self) -> str:
-        return f"{self.model._meta.label} of the database {self.database!r}"
+        return f"{self.cached} of the database {self.database!r}"
 
     def key(self, pk: Any) -> bytes:
         """The key of a row.
@@ -75,11 +77,18 @@ class CachedTable:
         """The body of a row; None when it has none."""
         try:
             return self.codec.encode(instance)
-        except SerializationError as error:
-            logger.warning("A row of %s is not cached: %s", self, error)
+        except NotKept as error:
+            if error.place not in self._told:
+                self._told.add(error.place)
+                logger.warning(
+                    "A row of %s is not cached, and others may not be for the same reason, which"
+                    " isn't told again: %s",
+                    self,
+                    error,
+                )
             return None
 
-    def _complain(self, error: ValueError) -> None:
+    def _complain(self, error: Exception) -> None:
         logger.warning("A cached row of %s can't be read and is removed: %s", self, error)
 
 
@@ -88,15 +97,22 @@ class CachedModel:
     """A model whose rows are kept on the server of one alias.
 
     Attributes:
+        exclude: names of fields whose values are never kept, sorted.
         is_strict: whether a change fails when the server can't be told of it.
         barrier_ms: how long a barrier stands whose writer has died.
     """
 
     model: type[models.Model]
     using: str | Backend
+    exclude: tuple[str, ...] = ()
     is_strict: bool = False
     barrier_ms: int = 0
     _tables: dict[str, CachedTable] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """What is kept; its keys are named by that, so that rows with other fields are others."""
+        label = self.model._meta.label
+        return f"{label} without {', '.join(self.exclude)}" if self.exclude else label
 
     @property
     def alias(self) -> str:
@@ -124,20 +140,25 @@ class CachedModel:
         self._tables.clear()
 
 
-_registered: dict[tuple[type[models.Model], str | Backend], CachedModel] = {}
+_registered: dict[tuple[type[models.Model], str | Backend, tuple[str, ...]], CachedModel] = {}
 _lock = threading.Lock()
 _listeners: list[Callable[[], None]] = []
 
 
 def register(
-    model: type[models.Model], using: str | Backend, *, is_strict: bool, barrier_ms: int
+    model: type[models.Model],
+    using: str | Backend,
+    *,
+    is_strict: bool,
+    barrier_ms: int,
+    exclude: tuple[str, ...] = (),
 ) -> CachedModel:
     """Have changes of the model noticed from now on, for ever.
 
-    Of several registrations the strictest and the longest barrier count.
+    Of several registrations with the same `exclude` the strictest and the longest barrier count.
     """
     with _lock:
-        cached = _registered.setdefault((model, using), CachedModel(model, using))
+        cached = _registered.setdefault((model, using, exclude), CachedModel(model, using, exclude))
         cached.is_strict |= is_strict
         cached.barrier_ms = max(cached.barrier_ms, barrier_ms)
     for listener in _listeners:
