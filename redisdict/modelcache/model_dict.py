@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from django.db import models
@@ -35,6 +36,9 @@ class ModelDict(AsyncMethods[M], Generic[M]):
         model: a model with a table.
         key: the name of the field to look up by, "pk" or another unique one.
         using: an alias of the setting REDISDICT.
+        exclude: names of fields whose values never reach the server, such as encrypted or very
+            large ones. Instances have them deferred, on a hit and on a miss: the database is asked
+            for one when it is looked at.
         database: an alias of DATABASES; None means the one that the routers choose for writing,
             since a replica that lags behind would give old rows.
         timeout: seconds that a row is kept; None means the alias's TIMEOUT.
@@ -51,8 +55,8 @@ class ModelDict(AsyncMethods[M], Generic[M]):
             again.
 
     Raises:
-        ConfigurationError: the model can't be cached, the field isn't unique, or "redisdict" is
-            not in INSTALLED_APPS.
+        ConfigurationError: the model can't be cached, the field isn't unique or can't be excluded,
+            or "redisdict" is not in INSTALLED_APPS.
 
     Nothing is connected before the first use.
     """
@@ -63,6 +67,7 @@ class ModelDict(AsyncMethods[M], Generic[M]):
         key: str = "pk",
         using: str | Backend = DEFAULT_ALIAS,
         *,
+        exclude: Iterable[str] = (),
         database: str | None = None,
         timeout: float | None = None,
         absent_timeout: float | None = None,
@@ -75,6 +80,7 @@ class ModelDict(AsyncMethods[M], Generic[M]):
             model,
             key,
             using,
+            exclude=exclude,
             database=database,
             timeout=timeout,
             absent_timeout=absent_timeout,

@@ -20,7 +20,7 @@ class TableOverview:
     """A cached table.
 
     Attributes:
-        model: its label, such as "shop.Product".
+        model: its label, such as "shop.Product", and the fields that its dicts exclude.
         database: the alias of DATABASES.
         alias: of REDISDICT, whose server keeps the rows.
         stats: what all processes have counted; None when that can't be known.
@@ -48,7 +48,7 @@ def _databases(cached: CachedModel) -> Iterator[str]:
 
 
 def _look_at(cached: CachedModel, database: str) -> TableOverview:
-    names = (cached.model._meta.label, database, cached.alias)
+    names = (str(cached), database, cached.alias)
     try:
         table = cached.table(database)
         return TableOverview(*names, table.backend.driver.run(table.tally.total()))
