@@ -187,7 +187,9 @@ class RowCodec(Generic[M]):
     def decoder(self, complain: Callable[[Exception], None]) -> Callable[[bytes], M | None]:
         """The function from a row to an instance as it comes from the database.
 
-        For bytes that are no row, or that a field can't read, it calls `complain` and gives None.
+        It calls `complain` and gives None for bytes that are no row or that a field can't read, and
+        when the model's own way to make an instance fails: one that asks the database does so in
+        coroutines.
         """
         database, model, attnames = self._database, self._model, self._attnames
         unpackers = self._unpackers
@@ -213,7 +215,11 @@ class RowCodec(Generic[M]):
                 complain(error)
                 return None
             if not is_plain or ((pre_init.receivers or post_init.receivers) and _is_heard(model)):
-                return model.from_db(database, attnames, values)
+                try:
+                    return model.from_db(database, attnames, values)
+                except Exception as error:  # noqa: BLE001  # as a miss would, or it asks the database
+                    complain(error)
+                    return None
             # What from_db() would do, at a fifth of its price.
             state = ModelState()
             state.adding = False

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from functools import partial
+from functools import lru_cache, partial
 from types import FunctionType, MethodType
 from typing import Any
 from uuid import UUID
@@ -84,15 +84,15 @@ class _Comparison:
         return verdict
 
     def _look(self, one: Any, other: Any) -> bool:
-        kind = type(one)
+        kind: Any = type(one)
         if kind is dict or kind is list:
             packed = _pack(one)
             if packed is not None:
                 return packed == _pack(other)
-        for base, take_apart in PARTS:
-            if isinstance(one, base):
-                mine, others = take_apart(one), take_apart(other)
-                return self._are_same(mine, others) and self._have_same_attributes(one, other)
+        take_apart = _how_to_take_apart(kind)
+        if take_apart is not None:
+            mine, others = take_apart(one), take_apart(other)
+            return self._are_same(mine, others) and self._have_same_attributes(one, other)
         if isinstance(one, ModelState):
             # Some attributes are the class's until they are set, or made when they are looked at.
             names = vars(one) | vars(other)
@@ -100,7 +100,7 @@ class _Comparison:
                 self.is_same(getattr(one, name, MISSING), getattr(other, name, MISSING))
                 for name in names
             )
-        if kind.__eq__ != object.__eq__:  # type: ignore[comparison-overlap]  # a slot of C or a function
+        if kind.__eq__ != object.__eq__:
             return bool(one == other)
         return _has_attributes(one) and self._have_same_attributes(one, other)
 
@@ -113,6 +113,11 @@ class _Comparison:
         return held.keys() == others.keys() and all(
             self.is_same(value, others[name]) for name, value in held.items()
         )
+
+
+@lru_cache(maxsize=1024)
+def _how_to_take_apart(kind: type) -> Callable[[Any], Iterable[Any]] | None:
+    return next((take_apart for base, take_apart in PARTS if issubclass(kind, base)), None)
 
 
 def _has_attributes(value: object) -> bool:

@@ -50,8 +50,8 @@ class CachedTable:
         self.outages = Outages(self)
         #: Connections whose transaction has changed this table and isn't over.
         self.changed_by: weakref.WeakSet[BaseDatabaseWrapper] = weakref.WeakSet()
-        #: Attributes for which rows weren't kept, each told of once.
-        self._told: set[str] = set()
+        #: Attributes for which rows weren't kept, and kinds of errors, each told of once.
+        self._told: set[str | type] = set()
         self._key_form = KeyForm(self.model._meta.pk)
         #: The instance of a body; None when it can't be read.
         self.decode: Callable[[bytes], Any] = self.codec.decoder(self._complain)
@@ -89,7 +89,9 @@ class CachedTable:
             return None
 
     def _complain(self, error: Exception) -> None:
-        logger.warning("A cached row of %s can't be read and is removed: %s", self, error)
+        if type(error) not in self._told:
+            self._told.add(type(error))
+            logger.warning("A cached row of %s can't be read and is removed: %s", self, error)
 
 
 @dataclass(eq=False)

@@ -12,6 +12,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import models
 from django.utils.safestring import SafeString, mark_safe
 
@@ -19,7 +20,7 @@ from redisdict import ModelDict
 from redisdict.modelcache.rows import NotKept, RowCodec
 from redisdict.modelcache.sameness import differences
 from tests.modelcache.counting import queries
-from tests.shop.models import Place, Point, Product
+from tests.shop.models import Announced, Place, Point, Product
 from tests.shop.odd import Animal, Colour, Dog, Leaf, Page, Patient, Remembering, Visit
 
 #: The database has no part in what these are about.
@@ -218,6 +219,45 @@ def test_values_that_cannot_be_compared(place: Place, monkeypatch: pytest.Monkey
     assert places[place.pk].at
     assert places[place.pk].at
     assert places.stats().unkept == 2
+
+
+async def test_a_model_that_asks_the_database_whenever_an_instance_is_made(
+    database: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Coroutines can't, so they have it made where the database is asked."""
+    make = Announced.from_db.__func__  # type: ignore[attr-defined]  # of a classmethod
+
+    def ask_and_make(cls: type[Announced], *arguments: Any, **options: Any) -> Announced:
+        made: Announced = make(cls, *arguments, **options)
+        vars(made)["places"] = Place.objects.count()
+        return made
+
+    monkeypatch.setattr(Announced, "from_db", classmethod(ask_and_make))
+    row = await sync_to_async(Announced.objects.create)(name="x")
+    rows = ModelDict(Announced)
+    assert [await rows.aget(row.pk) for _ in range(2)] == [row, row]
+    await sync_to_async(row.save)()
+    found = [await sync_to_async(rows.get)(row.pk) for _ in range(2)]
+    assert (await rows.astats()).hits == 1
+    found.append(await rows.aget(row.pk))
+    assert [vars(each)["places"] for each in found] == [0, 0, 0]
+
+
+@on_sqlite
+def test_a_change_that_is_made_whenever_an_instance_is(
+    database: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hit would make it a second time."""
+    make = Announced.from_db.__func__  # type: ignore[attr-defined]  # of a classmethod
+
+    def make_louder(cls: type[Announced], *arguments: Any, **options: Any) -> Announced:
+        made: Announced = make(cls, *arguments, **options)
+        made.name += "!"
+        return made
+
+    monkeypatch.setattr(Announced, "from_db", classmethod(make_louder))
+    row = Announced.objects.create(name="x")
+    assert read_twice(database, ModelDict(Announced), row.pk, is_kept=False).name == "x!"
 
 
 class Text(str):
