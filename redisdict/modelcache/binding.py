@@ -36,6 +36,7 @@ class Binding(Generic[M]):
         key: str,
         using: str | Backend,
         *,
+        exclude: Iterable[str],
         database: str | None,
         timeout: float | None,
         absent_timeout: float | None,
@@ -65,6 +66,7 @@ class Binding(Generic[M]):
             "is_strict": strict,
             "barrier_ms": _milliseconds("barrier_timeout", barrier_timeout),
             "believes_absence": absent_timeout is not None,
+            "exclude": _excluded_fields(model, exclude, self._field),
         }
         self._bind()
 
@@ -183,6 +185,31 @@ def _unique_field(model: type[models.Model], name: str) -> models.Field[Any, Any
         )
     unique: models.Field[Any, Any] = field
     return unique
+
+
+def _excluded_fields(
+    model: type[models.Model], names: Iterable[str], key: models.Field[Any, Any] | None
+) -> tuple[str, ...]:
+    """The names of fields, sorted, of what the argument `exclude` was given."""
+    keys = {key, *model._meta.pk_fields}
+    possible = {
+        field.name: field
+        for field in model._meta.concrete_fields
+        if field not in keys and not field.primary_key  # those of parents among them
+    }
+    by_name = possible | {field.attname: field for field in possible.values()}
+    where = f"ModelDict({model._meta.label}, exclude={names!r})"
+    if isinstance(names, str):
+        raise ConfigurationError(f"{where}: a tuple of field names is expected, as ({names!r},).")
+    found = set()
+    for name in names:
+        if name not in by_name:
+            raise ConfigurationError(
+                f"{where}: {name!r} is no field that can be left out, which the primary key and the"
+                f" dict's key can't. Possible are: {', '.join(possible)}."
+            )
+        found.add(by_name[name].name)
+    return tuple(sorted(found))
 
 
 def _milliseconds(argument: str, seconds: float) -> int:

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, SafeUUID
 
 from django.db import models
+from django.db.models import Choices
+from django.utils.functional import LazyObject, Promise
+from django.utils.safestring import SafeString
 
 from redisdict.codec import messagepack
 from redisdict.exceptions import SerializationError
 
-__all__ = ["FieldForm", "form_of"]
+__all__ = ["PLAINLY_EXACT", "FieldForm", "form_of"]
+
+#: Of these the codec would store the plain text or number. A field makes its own of text.
+MADE_PLAIN = (SafeString, Choices, Promise, LazyObject)
 
 #: How the bytes of a value begin that have no plain form: the codec's MessagePack, or the text
 #: that fixtures have for it.
@@ -30,12 +36,18 @@ BY_TEXT = b"t"
 class FieldForm:
     """Two functions between a value that isn't None and its stored form.
 
-    `pack` raises `SerializationError` for a value that wouldn't come back the same.
+    `pack` raises `SerializationError` for a value that has no such form; a field of somebody's own
+    may raise anything in both.
+
+    Attributes:
+        exact: of exactly these types every value comes back the same. What becomes of others is
+            to be looked at.
     """
 
     name: str
     pack: Callable[[Any], Any]
     unpack: Callable[[Any], Any]
+    exact: frozenset[type]
 
 
 def form_of(field: models.Field[Any, Any]) -> FieldForm | None:
@@ -51,13 +63,25 @@ def form_of(field: models.Field[Any, Any]) -> FieldForm | None:
 
 
 def _pack_datetime(value: datetime) -> Any:
-    if value.tzinfo is None or value.tzinfo is UTC:
+    if (value.tzinfo is None or value.tzinfo is UTC) and not value.fold:
         return value.isoformat()
     return messagepack.dumps(value)  # its zone has a name
 
 
 def _unpack_datetime(stored: Any) -> Any:
     return datetime.fromisoformat(stored) if type(stored) is str else messagepack.loads(stored)
+
+
+def _pack_binary(value: Any) -> Any:
+    # psycopg 2 gives a memoryview whose elements are bytes objects.
+    return [value.format, value.tobytes()] if type(value) is memoryview else bytes(value)
+
+
+def _unpack_binary(stored: Any) -> Any:
+    if type(stored) is not list:
+        return stored
+    form, content = stored
+    return memoryview(content).cast(form)
 
 
 def _unpack_uuid(
@@ -78,20 +102,19 @@ def _general_form(field: models.Field[Any, Any]) -> FieldForm:
     """For JSON, arrays, durations and everybody's own fields: whatever the value's type is."""
 
     def pack(value: Any) -> bytes:
-        try:
-            return BY_CODEC + messagepack.dumps(value)
-        except SerializationError:
-            text = _as_fixture(field, value)
-            if field.to_python(text) != value:
-                raise
-            return BY_TEXT + text.encode()
+        if not isinstance(value, MADE_PLAIN):
+            try:
+                return BY_CODEC + messagepack.dumps(value)
+            except SerializationError:
+                pass
+        return BY_TEXT + _as_fixture(field, value).encode()
 
     def unpack(stored: bytes) -> Any:
         if stored[:1] == BY_CODEC:
             return messagepack.loads(stored[1:])
         return field.to_python(stored[1:].decode())
 
-    return FieldForm("general", pack, unpack)
+    return FieldForm("general", pack, unpack, _BY_CODEC_EXACTLY)
 
 
 def _as_fixture(field: models.Field[Any, Any], value: Any) -> str:
@@ -125,14 +148,19 @@ _PLAIN = frozenset(
     }
 )
 
-_DATETIME = FieldForm("datetime", _pack_datetime, _unpack_datetime)
-_DATE = FieldForm("date", date.isoformat, date.fromisoformat)
-_DECIMAL = FieldForm("decimal", str, Decimal)
-_UUID = FieldForm("uuid", lambda value: value.bytes, _unpack_uuid)
-# psycopg 2 gives a memoryview.
-_BINARY = FieldForm("binary", bytes, bytes)
+#: Types of which MessagePack stores every value that it takes as it is.
+PLAINLY_EXACT = frozenset({type(None), str, bytes, int, float, bool})
+
+_BY_CODEC_EXACTLY = PLAINLY_EXACT | {Decimal, datetime, date, time, timedelta, UUID}
+
+_NONE = type(None)
+_DATETIME = FieldForm("datetime", _pack_datetime, _unpack_datetime, frozenset({_NONE, datetime}))
+_DATE = FieldForm("date", date.isoformat, date.fromisoformat, frozenset({_NONE, date}))
+_DECIMAL = FieldForm("decimal", str, Decimal, frozenset({_NONE, Decimal}))
+_UUID = FieldForm("uuid", lambda value: value.bytes, _unpack_uuid, frozenset({_NONE, UUID}))
+_BINARY = FieldForm("binary", _pack_binary, _unpack_binary, frozenset({_NONE, bytes}))
 # The descriptor of the model makes a file of the name again.
-_FILE = FieldForm("file", str, str)
+_FILE = FieldForm("file", str, str, frozenset({_NONE, str}))
 
 _FORMS: Mapping[type[models.Field[Any, Any]], FieldForm] = {
     models.DateTimeField: _DATETIME,

@@ -15,12 +15,12 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -30,11 +30,13 @@ from redisdict.modelcache.connection_state import is_in_transaction
 
 __all__ = [
     "Place",
+    "follow_search_path",
     "known_place",
     "place_of",
-    "search_path_may_have_changed",
     "transaction_has_ended",
 ]
+
+T = TypeVar("T")
 
 #: Seconds that an answer is believed whatever happens; after that, until the next connection.
 ASK_EVERY_S = 60.0
@@ -109,12 +111,30 @@ def place_of(alias: str, model: type[models.Model]) -> Place:
     return place
 
 
-def search_path_may_have_changed(connection: BaseDatabaseWrapper) -> None:
-    """A statement was seen after which unqualified names may mean other tables."""
+def follow_search_path(connection: BaseDatabaseWrapper, run: Callable[[], T]) -> T:
+    """Run a statement after which unqualified names may mean other tables; see whether they do.
+
+    Two queries, where the connection's path has been that of the settings so far.
+    """
     global _has_search_paths
-    if connection.vendor == "postgresql":
+    if connection.vendor != "postgresql":
+        return run()
+    before = None if PATH in connection.__dict__ else _current_schemas(connection)
+    result = run()
+    if before is None or _current_schemas(connection) != before:
         _has_search_paths = True
         connection.__dict__[PATH] = (None, "")
+    return result
+
+
+def _current_schemas(connection: BaseDatabaseWrapper) -> str | None:
+    """The search path; None when the transaction has failed, so that nothing can be asked."""
+    drivers: Any = connection
+    try:
+        (path,) = _ask(connection, CURRENT_SCHEMAS)
+    except drivers.Database.Error:
+        return None
+    return str(path)
 
 
 def transaction_has_ended(connection: BaseDatabaseWrapper) -> None:
@@ -242,6 +262,8 @@ def _process_token() -> str:
     return _process[1]
 
 
+CURRENT_SCHEMAS = "SELECT current_schemas(true)::text"
+
 TABLE_SCHEMA = """
 SELECT nspname FROM pg_catalog.pg_class
 JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
@@ -281,7 +303,7 @@ def _search_path(connection: BaseDatabaseWrapper) -> str:
     if raw is not connection.connection or tenant is not None:
         if tenant is not None:
             connection.cursor().close()
-        (path,) = _ask(connection, "SELECT current_schemas(true)::text")
+        (path,) = _ask(connection, CURRENT_SCHEMAS)
         if not is_in_transaction(connection):
             connection.__dict__[PATH] = (connection.connection, str(path))
     return str(path)

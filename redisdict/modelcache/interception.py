@@ -122,6 +122,8 @@ class Watch:
     def _run(self, statement: Statement, run: Callable[[], Any]) -> Any:
         connection = self._connection
         changed = self._changed_by(statement)
+        if statement.changes_session and statement.verb not in ENDS:
+            run = functools.partial(identity.follow_search_path, connection, run)
         try:
             if statement.control is Control.COMMIT or (
                 statement.is_definition and not connection.features.can_rollback_ddl
@@ -136,11 +138,8 @@ class Watch:
         finally:
             if statement.is_definition:
                 forget_catalog(connection)
-            if statement.changes_session:
-                if statement.verb in ENDS:
-                    identity.transaction_has_ended(connection)
-                else:
-                    identity.search_path_may_have_changed(connection)
+            if statement.verb in ENDS:
+                identity.transaction_has_ended(connection)
 
     def _changed_by(self, statement: Statement) -> list[CachedModel]:
         """Registered models all of whose rows the statement may change, as far as can be told."""

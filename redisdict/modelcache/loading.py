@@ -82,13 +82,18 @@ def may_keep(table: CachedTable) -> bool:
 
 
 def _whole_rows(table: CachedTable) -> models.QuerySet[models.Model]:
-    """All rows with all columns, also when the base manager defers some."""
-    return table.model._base_manager.using(table.database).defer(None)
+    """All rows with the columns that are kept, and with nothing else, whatever the manager says."""
+    rows = table.model._base_manager.using(table.database).defer(None)
+    rows = rows.select_related(None).prefetch_related(None)
+    if hasattr(rows, "fetch_mode"):  # Django 6.1
+        rows = rows.fetch_mode(models.FETCH_ONE)
+    return rows.defer(*table.cached.exclude) if table.cached.exclude else rows
 
 
 def _without_annotations(row: models.Model, rows: models.QuerySet[models.Model]) -> dict[str, Any]:
     """Take from a row what `rows` has added: a stored row wouldn't have it. What that was."""
-    return {name: row.__dict__.pop(name, None) for name in rows.query.annotation_select}
+    added = [*rows.query.annotation_select, *rows.query.extra_select]
+    return {name: row.__dict__.pop(name, None) for name in added}
 
 
 def _sees_committed_state(connection: BaseDatabaseWrapper) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from django.db import models
@@ -38,6 +39,9 @@ class ModelDict(AsyncMethods[M], Generic[M]):
         model: a model with a table.
         key: the name of the field to look up by, "pk" or another unique one.
         using: an alias of the setting REDISDICT.
+        exclude: names of fields whose values never reach the server, such as encrypted or very
+            large ones. Instances have them deferred, on a hit and on a miss: the database is asked
+            for one when it is looked at.
         database: an alias of DATABASES; None means the one that the routers choose for writing,
             since a replica that lags behind would give old rows.
         timeout: seconds that a row is kept; None means the alias's TIMEOUT.
@@ -56,8 +60,8 @@ class ModelDict(AsyncMethods[M], Generic[M]):
             (row-level security). A row that was stored for another scope is a miss.
 
     Raises:
-        ConfigurationError: the model can't be cached, the field isn't unique, or "redisdict" is
-            not in INSTALLED_APPS.
+        ConfigurationError: the model can't be cached, the field isn't unique or can't be excluded,
+            or "redisdict" is not in INSTALLED_APPS.
 
     Nothing is connected before the first use.
     """
@@ -68,6 +72,7 @@ class ModelDict(AsyncMethods[M], Generic[M]):
         key: str = "pk",
         using: str | Backend = DEFAULT_ALIAS,
         *,
+        exclude: Iterable[str] = (),
         database: str | None = None,
         timeout: float | None = None,
         absent_timeout: float | None = None,
@@ -81,6 +86,7 @@ class ModelDict(AsyncMethods[M], Generic[M]):
             model,
             key,
             using,
+            exclude=exclude,
             database=database,
             timeout=timeout,
             absent_timeout=absent_timeout,

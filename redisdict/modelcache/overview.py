@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from django.db import Error as DatabaseError
 from django.db import router
 
 from redisdict.exceptions import ConfigurationError
@@ -20,7 +21,7 @@ class TableOverview:
     """A cached table.
 
     Attributes:
-        model: its label, such as "shop.Product".
+        model: its label, such as "shop.Product", and the fields that its dicts exclude.
         database: the alias of DATABASES.
         alias: of REDISDICT, whose server keeps the rows.
         stats: what all processes have counted; None when that can't be known.
@@ -42,15 +43,14 @@ def overview() -> list[TableOverview]:
 
 def _databases(cached: CachedModel) -> Iterator[str]:
     """That of the routers, and those that dicts with a `database` of their own have used here."""
-    chosen = router.db_for_write(cached.model)
-    yield chosen
-    yield from (table.database for table in cached.tables() if table.database != chosen)
+    used = (table.database for table in cached.tables())
+    yield from dict.fromkeys((router.db_for_write(cached.model), *used))
 
 
 def _look_at(cached: CachedModel, database: str) -> TableOverview:
-    names = (cached.model._meta.label, database, cached.alias)
+    names = (str(cached), database, cached.alias)
     try:
         table = cached.table(database)
         return TableOverview(*names, table.backend.driver.run(table.tally.total()))
-    except (ConfigurationError, *UNREACHED) as error:
+    except (ConfigurationError, DatabaseError, *UNREACHED) as error:
         return TableOverview(*names, problem=str(error))

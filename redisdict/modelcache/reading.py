@@ -16,19 +16,25 @@ from redisdict.connections.requests import Call, Operation, Sleep
 from redisdict.modelcache.cells import BUSY, LEASED, Answer, Cells
 from redisdict.modelcache.tally import Tally
 
-__all__ = ["NOT_ROWS", "Load", "Loaded", "Reader"]
+__all__ = ["ABSENT", "SHORTEST", "UNKEPT", "UNSURE", "Load", "Loaded", "Reader"]
 
 T = TypeVar("T")
 
 #: The body that stands for a row the database doesn't have.
 ABSENT = b""
 
-#: The body that says nothing of a row: only the database can tell which row has this key. No
-#: MessagePack begins so.
+#: Bodies that say nothing of a row: who finds one asks the database at once, instead of waiting for
+#: the lease of somebody who couldn't store the row either. The row can't be kept; or only the
+#: database can tell which row has this key. No row is written so.
+UNKEPT = b"\xc0"
 UNSURE = b"\xc1"
 
-#: What a cell may hold instead of a row.
-NOT_ROWS = (ABSENT, UNSURE)
+#: What a cell may hold instead of a row, all of it shorter than any row is.
+NOT_ROWS = (ABSENT, UNKEPT, UNSURE)
+SHORTEST = 2
+
+#: So long a row counts as one that can't be kept; then somebody tries again.
+UNKEPT_MS = 60_000
 
 #: So long the others are told that a row is absent, or that the database has to be asked, and ask
 #: it side by side; without it each would wait for the lease of the one before.
@@ -136,11 +142,12 @@ class Reader(Generic[T]):
                     others.busy.append(key)
                 else:
                     others.blocked.append(key)
-            elif answer in NOT_ROWS:
-                if self.absent_ms is None or answer == UNSURE:
-                    others.blocked.append(key)
-                else:
+            elif len(answer) < SHORTEST and answer in NOT_ROWS:
+                self.tally.unkept += answer == UNKEPT
+                if answer == ABSENT and self.absent_ms is not None:
                     absent += 1
+                else:
+                    others.blocked.append(key)
             elif (value := decode(answer)) is None:
                 others.unreadable.append(key)
             else:
@@ -178,7 +185,10 @@ class Reader(Generic[T]):
         )
         self.tally.fills += kept
         self.tally.refused += len(present) - kept
-        yield from self._give_back([key for key in bodies if bodies[key] is None], token)
+        unkept = [key for key, body in bodies.items() if body is None]
+        self.tally.unkept += len(unkept)
+        unkept_ms = min(UNKEPT_MS, self.timeout_ms or UNKEPT_MS)
+        yield from self.cells.fill(unkept, token, [UNKEPT] * len(unkept), unkept_ms)
         absent = [key for key in leased if key not in found]
         absent_ms = ABSENT_MS if self.absent_ms is None else self.absent_ms
         yield from self.cells.fill(absent, token, [ABSENT] * len(absent), absent_ms)

@@ -1,8 +1,9 @@
 """The tables of the database that are cached: which of them, where, and how.
 
-A model is registered once for each alias of REDISDICT whose server keeps its rows; any number of
-`ModelDict`s share the registration. Writers find it by the model they change. A registered model
-has one `CachedTable` for each table of each database that it is read from or written to.
+A model is registered once for each alias of REDISDICT whose server keeps its rows, and for each
+choice of fields that aren't kept; any number of `ModelDict`s share the registration. Writers find
+it by the model they change. A registered model has one `CachedTable` for each table of each
+database that it is read from or written to.
 """
 
 from __future__ import annotations
@@ -21,14 +22,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from redisdict.connections import registry
 from redisdict.connections.backend import Backend
-from redisdict.exceptions import SerializationError
 from redisdict.mapping.names import Names
 from redisdict.modelcache.callers import calling_place
 from redisdict.modelcache.cells import Cells
 from redisdict.modelcache.identity import Place, known_place, place_of
 from redisdict.modelcache.keys import KeyForm
 from redisdict.modelcache.outages import Outages
-from redisdict.modelcache.rows import RowCodec
+from redisdict.modelcache.rows import NotKept, RowCodec
 from redisdict.modelcache.tally import Tally
 
 __all__ = ["CachedModel", "CachedTable", "cached_models", "on_registration", "register"]
@@ -63,10 +63,8 @@ class CachedTable:
         self.backend: Backend = cached.backend()
         #: Runs what announces changes, as safely as the alias's DURABLE says.
         self.announcer: Any = self.backend.drivers(self.backend.config.durable)[0]
-        self.names = Names(
-            self.backend.config.key_prefix, (self.model._meta.label, self.place.digest)
-        )
-        self.codec = RowCodec(self.model)
+        self.names = Names(self.backend.config.key_prefix, (str(cached), self.place.digest))
+        self.codec = RowCodec(self.model, database, cached.exclude)
         self.cells = Cells(self.names, _in_scope(self.codec.fingerprint, scope))
         # What is known of the server, and counted, is so whatever alias leads there.
         self.tally: Tally = others[0].tally if others else Tally(self.names.counts)
@@ -75,15 +73,17 @@ class CachedTable:
         self.changed_by: weakref.WeakSet[BaseDatabaseWrapper] = next(
             (one.changed_by for one in others if one.database == database), weakref.WeakSet()
         )
+        #: Attributes for which rows weren't kept, and kinds of errors, each told of once.
+        self._told: set[str | type] = set()
         self.key_form = KeyForm(self.model._meta.pk, database)
         #: The instance of a body; None when it can't be read.
-        self.decode: Callable[[bytes], Any] = self.codec.decoder(database, self._complain)
+        self.decode: Callable[[bytes], Any] = self.codec.decoder(self._complain)
 
     def __repr__(self) -> str:
         return f"<CachedTable {self} on {self.cached.alias!r}>"
 
     def __str__(self) -> str:
-        return f"{self.model._meta.label} of the database {self.database!r}"
+        return f"{self.cached} of the database {self.database!r}"
 
     def key(self, pk: Any) -> bytes:
         """The key of a row whose primary key the database spells so.
@@ -108,12 +108,21 @@ class CachedTable:
         """The body of a row; None when it has none."""
         try:
             return self.codec.encode(instance)
-        except SerializationError as error:
-            logger.warning("A row of %s is not cached: %s", self, error)
+        except NotKept as error:
+            if error.place not in self._told:
+                self._told.add(error.place)
+                logger.warning(
+                    "A row of %s is not cached, and others may not be for the same reason, which"
+                    " isn't told again: %s",
+                    self,
+                    error,
+                )
             return None
 
-    def _complain(self, error: ValueError) -> None:
-        logger.warning("A cached row of %s can't be read and is removed: %s", self, error)
+    def _complain(self, error: Exception) -> None:
+        if type(error) not in self._told:
+            self._told.add(type(error))
+            logger.warning("A cached row of %s can't be read and is removed: %s", self, error)
 
 
 @dataclass(eq=False)
@@ -121,6 +130,7 @@ class CachedModel:
     """A model whose rows are kept on the server of one alias.
 
     Attributes:
+        exclude: names of fields whose values are never kept, sorted.
         is_strict: whether a change fails when the server can't be told of it.
         barrier_ms: how long a barrier stands whose writer has died.
         believes_absence: whether a row that wasn't there is taken for absent for a while.
@@ -130,11 +140,17 @@ class CachedModel:
 
     model: type[models.Model]
     using: str | Backend
+    exclude: tuple[str, ...] = ()
     is_strict: bool = False
     barrier_ms: int = 0
     believes_absence: bool = False
     made_at: str = ""
     _tables: dict[tuple[str, Place, str], CachedTable] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """What is kept; its keys are named by that, so that rows with other fields are others."""
+        label = self.model._meta.label
+        return f"{label} without {', '.join(self.exclude)}" if self.exclude else label
 
     @property
     def alias(self) -> str:
@@ -182,7 +198,7 @@ def _in_scope(fingerprint: bytes, scope: str) -> bytes:
     return blake2b(fingerprint + scope.encode(), digest_size=len(fingerprint)).digest()
 
 
-_registered: dict[tuple[type[models.Model], str | Backend], CachedModel] = {}
+_registered: dict[tuple[type[models.Model], str | Backend, tuple[str, ...]], CachedModel] = {}
 _lock = threading.Lock()
 _listeners: list[Callable[[], None]] = []
 
@@ -194,15 +210,17 @@ def register(
     is_strict: bool,
     barrier_ms: int,
     believes_absence: bool,
+    exclude: tuple[str, ...] = (),
 ) -> CachedModel:
     """Have changes of the model noticed from now on, for ever.
 
-    Of several registrations the strictest and the longest barrier count.
+    Of several registrations with the same `exclude` the strictest and the longest barrier count.
     """
     with _lock:
-        cached = _registered.get((model, using))
+        key = (model, using, exclude)
+        cached = _registered.get(key)
         if cached is None:
-            cached = _registered[model, using] = CachedModel(model, using)
+            cached = _registered[key] = CachedModel(model, using, exclude)
             if apps.ready:
                 cached.made_at = calling_place(("redisdict.",))
                 logger.warning(LATE, model._meta.label, cached.made_at)

@@ -28,6 +28,7 @@ class CacheStats:
         misses: rows that were asked of the database.
         fills: rows that were stored after a miss.
         refused: rows that were not, for somebody changed them meanwhile.
+        unkept: rows that were not, for the server would give another instance than the database.
         invalidations: rows that were removed because they had been changed.
         outages: times that the server couldn't be reached or refused.
         dropped: times that all rows of the table counted as changed, for a statement didn't tell
@@ -40,6 +41,7 @@ class CacheStats:
     misses: int = 0
     fills: int = 0
     refused: int = 0
+    unkept: int = 0
     invalidations: int = 0
     outages: int = 0
     dropped: int = 0

@@ -12,14 +12,14 @@ from django.db import models
 
 from redisdict.codec import messagepack
 from redisdict.connections.requests import Call, Operation
-from redisdict.exceptions import DeserializationError
+from redisdict.exceptions import DeserializationError, SerializationError
 from redisdict.mapping.names import Names
 from redisdict.modelcache.cells import Answer, Cells, new_token
 from redisdict.modelcache.keys import KeyForm
 from redisdict.modelcache.loading import load_by_field, load_rows
 from redisdict.modelcache.matching import Matched
 from redisdict.modelcache.outages import UNREACHED
-from redisdict.modelcache.reading import NOT_ROWS, Loaded, Reader
+from redisdict.modelcache.reading import SHORTEST, Loaded, Reader
 from redisdict.modelcache.tables import CachedTable
 from redisdict.modelcache.tally import Tally
 
@@ -69,7 +69,7 @@ class View(Generic[M]):
     def hit(self, answers: Sequence[Answer]) -> M | None:
         """The instance in the answer to `first_request()`, if there is one."""
         body = answers[0]
-        if type(body) is not bytes or body in NOT_ROWS:
+        if type(body) is not bytes or len(body) < SHORTEST:
             return None
         instance: M | None = self.table.decode(body)
         if instance is not None:
@@ -124,7 +124,7 @@ class FieldView(View[M]):
         self._hints: Reader[Any] = Reader(
             Cells(names, table.cells.fingerprint),
             Tally(names.counts),
-            messagepack.dumps,
+            _write_hint,
             _read_hint,
             limits.lease_ms,
             limits.timeout_ms,
@@ -206,6 +206,13 @@ def _load(
     table: CachedTable, by_row: Mapping[bytes, Any], rows: Sequence[bytes]
 ) -> Loaded[models.Model]:
     return load_rows(table, [by_row[row] for row in rows])
+
+
+def _write_hint(pk: Any) -> bytes | None:
+    try:
+        return messagepack.dumps(pk)
+    except SerializationError:
+        return None
 
 
 def _read_hint(stored: bytes) -> Any:

@@ -9,7 +9,7 @@ from redisdict.mapping.layout import SCAN_COUNT
 from redisdict.mapping.names import escape_glob
 from redisdict.mapping.scanning import Pages
 from redisdict.modelcache.cells import new_token
-from redisdict.modelcache.reading import NOT_ROWS
+from redisdict.modelcache.reading import SHORTEST
 from redisdict.modelcache.tables import CachedTable
 
 __all__ = ["Walk"]
@@ -31,7 +31,7 @@ class Walk:
         """The instances of one page that readers would get, too."""
         keys = yield from self._next_keys()
         answers = yield from self._table.cells.read(keys, new_token(), 0)
-        bodies = [one for one in answers if isinstance(one, bytes) and one not in NOT_ROWS]
+        bodies = [body for body in answers if isinstance(body, bytes) and len(body) >= SHORTEST]
         rows = map(self._table.decode, bodies)
         return [row for row in rows if row is not None]
 

@@ -51,6 +51,7 @@ def test_what_was_counted_is_shown(viewer: Client) -> None:
         "Hit rate": "75.0 %",
         "Stored": "0",
         "Refused": "0",
+        "Not kept": "0",
         "Invalidated": "0",
         "Outages": "0",
         "Dropped": "1",

@@ -377,3 +377,14 @@ def test_a_table_that_is_not_there_yet(postgres_alias: str, server: str) -> None
         change_unseen(postgres_alias, "ALTER TABLE shop_later RENAME TO shop_stamp")
     assert identity.place_of(postgres_alias, Stamp) != place
     assert identity.known_place(postgres_alias, Stamp) is not None
+
+
+def test_a_procedure_that_leaves_the_path_as_it_is(
+    postgres_alias: str, tenants: ModelDict[Stamp]
+) -> None:
+    """Nobody knows what it did until the path is looked at; then reads need no connection still."""
+    with connections[postgres_alias].cursor() as cursor:
+        cursor.execute("DO $$ BEGIN PERFORM 1; END $$")
+        assert not identity._has_search_paths
+        cursor.execute("DO $$ BEGIN SET search_path TO north; END $$")
+    assert tenants["both"].worth == 5

@@ -216,8 +216,8 @@ def test_fingerprints_tell_fields_apart() -> None:
 def test_a_hit_is_cheap_to_make(database: str, server: str) -> None:
     """No more than a from_db() would cost; ten times as much would be a mistake somewhere."""
     made = Product.objects.create(name="Tea", sku=uuid4(), created_at=datetime.now(UTC))
-    codec = RowCodec(Product)
-    row, decode = codec.encode(Product.objects.get(pk=made.pk)), codec.decoder(database, print)
+    codec = RowCodec(Product, database)
+    row, decode = codec.encode(Product.objects.get(pk=made.pk)), codec.decoder(print)
     begun = clock.process_time()
     for _ in range(1000):
         decode(row)

@@ -207,6 +207,7 @@ class Announced(models.Model):
     was_loaded = False
 
 
+from tests.shop import odd as _odd  # noqa: E402, F401  # Django finds models in models.py
 from tests.shop.spellings import (  # noqa: E402, F401  # Django looks for models here
     Badge,
     Day,
