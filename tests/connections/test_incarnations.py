@@ -15,7 +15,16 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.connections.incarnations import LENGTH, UNKNOWN, Incarnations
+from redisdict.connections.cluster import ask as ask_node
+from redisdict.connections.durability import _as_batch as as_batch
+from redisdict.connections.incarnations import (
+    LENGTH,
+    UNKNOWN,
+    Incarnations,
+    is_asked_anew,
+    is_identified,
+    named,
+)
 from redisdict.connections.requests import Batch, Identified, IdentifiedAnew, Operation
 from redisdict.connections.slots import slot_of
 from redisdict.servers.process import ServerProcess
@@ -214,6 +223,15 @@ def test_each_node_of_a_cluster_has_its_own(
 
     assert names == asyncio.run(ask_in_tasks()) == {name_of(member) for member in cluster.members}
     backend.close()
+
+
+@pytest.mark.parametrize("kind", [Identified, IdentifiedAnew])
+def test_it_is_named_in_whatever_it_is_wrapped_in(kind: type[Identified]) -> None:
+    command = kind((b"ECHO",))
+    for wrapped in (next(ask_node(command, is_asking=True)), as_batch(command)):
+        assert is_identified(wrapped)
+        assert is_asked_anew(wrapped) == (kind is IdentifiedAnew)
+        assert named(wrapped, b"name").commands[-1] == (b"ECHO", b"name")
 
 
 def test_whatever_a_server_tells_makes_the_name() -> None:
