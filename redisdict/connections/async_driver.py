@@ -68,7 +68,7 @@ class AsyncDriver:
                         request = send(answer)
                     continue
                 pool: Any = self._backend.async_pool()
-                is_plain = kind is not Batch and not is_identified(request)
+                is_plain = kind is tuple or not (kind is Batch or is_identified(request))
                 is_sharing = is_plain and isinstance(pool, OptimizedAsyncConnectionPool)
                 shared = pool.shared if is_sharing else None
                 try:
@@ -202,7 +202,7 @@ class AsyncDriver:
 
     async def _send(self, connection: Any, request: Any) -> None:
         """As `sync_driver.send_request()`."""
-        if not is_identified(request):
+        if type(request) is tuple or not is_identified(request):
             await connection.send_packed_command((pack(request),))
             return
         known = known_of(connection)

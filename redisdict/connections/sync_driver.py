@@ -179,7 +179,7 @@ def send_request(backend: Backend, connection: Any, request: Any) -> None:
             our back, so that the name was that of the server before.
         redis.exceptions.ResponseError: the server refuses to tell its name for now.
     """
-    if not is_identified(request):
+    if type(request) is tuple or not is_identified(request):
         connection.send_packed_command((pack(request),))
         return
     known = known_of(connection)
