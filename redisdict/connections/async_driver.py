@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hiredis import pack_command
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from redisdict.connections.failures import (
@@ -17,11 +18,14 @@ from redisdict.connections.failures import (
     unavailable,
     was_refused,
 )
+from redisdict.connections.incarnations import QUESTIONS, is_asked_anew, is_identified, named
 from redisdict.connections.packing import pack, reply_count, unwrap
-from redisdict.connections.requests import Batch, Call, Command, Operation, Sleep
+from redisdict.connections.requests import Batch, Call, Command, Identified, Operation, Sleep
 from redisdict.connections.retrying import Attempts
 from redisdict.pools.connections import NotSentError
+from redisdict.pools.incarnation import known_of
 from redisdict.pools.shared import OptimizedAsyncConnectionPool
+from redisdict.pools.shared_connection import SharedConnection
 
 if TYPE_CHECKING:
     from redisdict.connections.backend import Backend
@@ -64,7 +68,8 @@ class AsyncDriver:
                         request = send(answer)
                     continue
                 pool: Any = self._backend.async_pool()
-                is_sharing = kind is not Batch and isinstance(pool, OptimizedAsyncConnectionPool)
+                is_plain = kind is tuple or not (kind is Batch or is_identified(request))
+                is_sharing = is_plain and isinstance(pool, OptimizedAsyncConnectionPool)
                 shared = pool.shared if is_sharing else None
                 try:
                     if shared is not None:  # the short way of a single command
@@ -123,7 +128,12 @@ class AsyncDriver:
         if command is not None and isinstance(pool, OptimizedAsyncConnectionPool):
             shared = pool.shared
             if shared is not None:
-                return shared.submit(pack_command(command))  # type: ignore[arg-type]  # its stub has tuples of one
+                if type(command) is not Identified:
+                    return shared.submit(pack_command(command))  # type: ignore[arg-type]  # its stub has tuples of one
+                name = shared.incarnation.name
+                if name is not None:
+                    identified = command + (name,)  # noqa: RUF005  # half the time
+                    return shared.submit(pack_command(identified))  # type: ignore[arg-type]  # as above
         return self.run(operation(*arguments))
 
     async def resolve(
@@ -176,26 +186,57 @@ class AsyncDriver:
             return error, False
         is_sent = is_clean = False
         try:
-            await connection.send_packed_command((pack(request),))
+            await self._send(connection, request)
             is_sent = True
             reply = await _read(connection, request)
             is_clean = not isinstance(reply, ReadOnlyError)
             return reply, True
         except LOST as error:
             return error, is_sent
+        except ResponseError as refusal:  # to tell its incarnation
+            return refusal, is_sent
         finally:
             if not is_clean:
                 await connection.disconnect(nowait=True)
             await pool.release(connection)
+
+    async def _send(self, connection: Any, request: Any) -> None:
+        """As `sync_driver.send_request()`."""
+        if type(request) is tuple or not is_identified(request):
+            await connection.send_packed_command((pack(request),))
+            return
+        known = known_of(connection)
+        if known.name is None or is_asked_anew(request):
+            await connection.send_packed_command((pack(QUESTIONS),))
+            known.name = self._backend.incarnations.name_of(await _read(connection, QUESTIONS))
+        name = known.name
+        await connection.send_packed_command((pack(named(request, name)),))
+        if known.name is not name:
+            raise RedisConnectionError("The connection was lost, and connected anew.")
+
+    async def _named_for(self, shared: SharedConnection, request: Any) -> Any:
+        """The request with the name of the incarnation that the shared connection leads to."""
+        known = shared.incarnation
+        if known.name is None or is_asked_anew(request):
+            replies = await shared.submit(pack(QUESTIONS), len(QUESTIONS.commands))
+            if isinstance(replies, Exception):
+                raise replies
+            known.name = self._backend.incarnations.name_of(replies)
+        return named(request, known.name)
 
     async def _attempt_shared(
         self, pool: OptimizedAsyncConnectionPool, request: Any
     ) -> tuple[Any, bool]:
         count = reply_count(request) if type(request) is Batch else 1
         try:
-            reply = await pool.execute(pack(request), count)
+            shared = await pool.ready_shared()
+            if is_identified(request):
+                request = await self._named_for(shared, request)
+            reply = await shared.submit(pack(request), count)
         except LOST as error:  # no shared connection could be opened
             return error, False
+        except ResponseError as refusal:  # to tell its incarnation
+            return refusal, False
         if isinstance(reply, LOST):
             return reply, not isinstance(reply, NotSentError)
         if type(request) is Batch:

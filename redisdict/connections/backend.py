@@ -23,6 +23,7 @@ from redisdict.connections.capabilities import Capabilities
 from redisdict.connections.cluster import Cluster
 from redisdict.connections.durability import Durability, GuardedDriver
 from redisdict.connections.factory import PoolFactory
+from redisdict.connections.incarnations import Incarnations
 from redisdict.connections.replicas import ReplicaReads, Side
 from redisdict.connections.routing_drivers import AsyncRoutingDriver, RoutingDriver
 from redisdict.connections.sync_driver import SyncDriver
@@ -54,7 +55,7 @@ class Backend:
         self._lock = threading.Lock()
         self._pool: redis.ConnectionPool | None = None
         #: `execute()` of the pool for threads, when there is one and it is one of this package's.
-        self.execute: Callable[[bytes], Any] = never_ready
+        self.execute: Callable[[bytes | tuple[Any, ...]], Any] = never_ready
         self._loops: dict[asyncio.AbstractEventLoop, _OfLoop] = {}
         # The loop asked for last, and its pool: most programs have one, and looking it up would be
         # a twentieth of what a command costs.
@@ -63,6 +64,7 @@ class Backend:
         ] = (None, None)
         self._cluster_client: redis.RedisCluster | None = None
         self.capabilities = Capabilities()
+        self.incarnations = Incarnations(self.factory.address)
         self.driver: SyncDriver | RoutingDriver | TracedDriver = SyncDriver(self)
         self.async_driver: AsyncDriver | AsyncRoutingDriver | AsyncTracedDriver = AsyncDriver(self)
         self.cluster: Cluster | None = None

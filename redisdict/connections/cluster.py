@@ -23,7 +23,16 @@ from redis.exceptions import (
 )
 
 from redisdict.connections.relaying import relay
-from redisdict.connections.requests import Batch, Call, Command, Operation, Request, Sleep, Waits
+from redisdict.connections.requests import (
+    Batch,
+    Call,
+    Command,
+    Identified,
+    Operation,
+    Request,
+    Sleep,
+    Waits,
+)
 from redisdict.connections.retrying import Attempts
 from redisdict.connections.slots import (
     SLOTS,
@@ -264,7 +273,9 @@ def ask(request: Request, *, is_asking: bool = False) -> Operation[Any]:
     if not is_asking or isinstance(request, (Sleep, Call)):
         return (yield request)
     if not isinstance(request, Batch):
-        _, reply = yield Batch([(b"ASKING",), request], is_repeatable=False)
+        is_identified = isinstance(request, Identified)
+        commands: list[Command] = [(b"ASKING",), request]
+        _, reply = yield Batch(commands, is_repeatable=False, is_identified=is_identified)
         if isinstance(reply, ResponseError):
             raise reply
         return reply

@@ -25,6 +25,7 @@ from redisdict.connections.requests import (
     Batch,
     Call,
     Command,
+    Identified,
     Once,
     Operation,
     Request,
@@ -179,4 +180,8 @@ def _count_replicas(role: Any) -> int:
 def _as_batch(request: Command | Batch) -> Batch:
     if isinstance(request, Batch):
         return request
-    return Batch([request], is_repeatable=not isinstance(request, Once))
+    return Batch(
+        [request],
+        is_repeatable=not isinstance(request, Once),
+        is_identified=isinstance(request, Identified),
+    )

@@ -14,9 +14,8 @@ from redisdict.connections.failures import (
     unavailable,
     was_refused,
 )
-from redisdict.connections.packing import pack
 from redisdict.connections.requests import Batch, Operation
-from redisdict.connections.sync_driver import read_replies
+from redisdict.connections.sync_driver import read_replies, send_request
 from redisdict.exceptions import BackendUnavailable
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class _Conversation:
         try:
             self._pool = self._backend.pool()
             self._connection = self._pool.get_connection()
-            self._connection.send_packed_command((pack(self._batch),))
+            send_request(self._backend, self._connection, self._batch)
             self._is_sent = True
         except LOST as error:
             self._failure = error

@@ -6,6 +6,7 @@ that has no server at all:
 
 - a tuple is one command; the answer is the server's reply, bytes as they came;
 - `Once` is a command that must not be sent twice;
+- `Identified` is a command that names the incarnation of the server that it is sent to;
 - `Batch` is several commands in one round trip; the answer is the list of replies, in which the
   error of one command stands in its place;
 - `Sleep` waits without holding a connection;
@@ -26,6 +27,8 @@ __all__ = [
     "Batch",
     "Call",
     "Command",
+    "Identified",
+    "IdentifiedAnew",
     "Once",
     "Operation",
     "Request",
@@ -45,6 +48,23 @@ class Once(tuple[Argument, ...]):
 
     After a lost connection it is sent again only if it can't have reached the server.
     """
+
+    __slots__ = ()
+
+
+class Identified(tuple[Argument, ...]):
+    """A command to whose end the driver puts the name of its server's incarnation.
+
+    That is the server at the end of the very connection that the command leaves by, also when it
+    is sent again over another one; see `incarnations`. The name is asked for once over each
+    connection (INFO, one round trip).
+    """
+
+    __slots__ = ()
+
+
+class IdentifiedAnew(Identified):
+    """The same; the name is asked for also when it is known, for it may have changed."""
 
     __slots__ = ()
 
@@ -77,7 +97,7 @@ class Batch:
     that it must not be sent twice. `wait` holds the connection up until the others are safe; the
     answer is then a pair, of which what the wait gave is the second. With `is_spread` the keys may
     lie in many slots: of a Cluster each node gets its part, all of them at once, and what their
-    waits gave are `Waits`.
+    waits gave are `Waits`. `is_identified` is true when one of the commands is `Identified`.
     """
 
     commands: Sequence[Command]
@@ -85,6 +105,7 @@ class Batch:
     is_repeatable: bool = True
     wait: Wait | None = None
     is_spread: bool = False
+    is_identified: bool = False
 
 
 @dataclass(frozen=True, slots=True)

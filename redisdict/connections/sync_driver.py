@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hiredis import pack_command
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from redisdict.connections.failures import (
@@ -16,15 +17,17 @@ from redisdict.connections.failures import (
     unavailable,
     was_refused,
 )
+from redisdict.connections.incarnations import QUESTIONS, is_asked_anew, is_identified, named
 from redisdict.connections.packing import pack, reply_count, unwrap
-from redisdict.connections.requests import Batch, Call, Command, Operation, Sleep
+from redisdict.connections.requests import Batch, Call, Command, Identified, Operation, Sleep
 from redisdict.connections.retrying import Attempts
 from redisdict.pools.connections import NOT_READY, NotSentError
+from redisdict.pools.incarnation import known_of
 
 if TYPE_CHECKING:
     from redisdict.connections.backend import Backend
 
-__all__ = ["SyncDriver", "read_replies"]
+__all__ = ["SyncDriver", "read_replies", "send_request"]
 
 T = TypeVar("T")
 
@@ -69,7 +72,7 @@ class SyncDriver:
                     if connection is None:
                         pool = self._backend.pool()
                         connection = pool.get_connection()
-                    connection.send_packed_command((pack(request),))
+                    send_request(self._backend, connection, request)
                     is_sent = True
                     reply = read_replies(connection, request)
                 except (ReadOnlyError, *LOST) as error:
@@ -113,7 +116,8 @@ class SyncDriver:
         if command is None:
             return self.run(operation(*arguments))
         try:
-            reply = self._backend.execute(pack_command(command))  # type: ignore[arg-type]  # its stub has tuples of one
+            packed = command if type(command) is Identified else pack_command(command)  # type: ignore[arg-type]  # its stub has tuples of one
+            reply = self._backend.execute(packed)
         except ResponseError:
             return self.run(operation(*arguments))
         except LOST as error:
@@ -143,7 +147,7 @@ class SyncDriver:
             try:
                 self._backend.before_retry()
                 connection = pool.get_connection()
-                connection.send_packed_command((pack(request),))
+                send_request(self._backend, connection, request)
                 is_sent = True
                 reply = read_replies(connection, request)
                 is_kept = True
@@ -165,6 +169,27 @@ def _outside(request: Sleep | Call) -> Any:
     assert type(request) is Sleep  # there is no third
     time.sleep(request.seconds)
     return None
+
+
+def send_request(backend: Backend, connection: Any, request: Any) -> None:
+    """Send a command or a batch; the name of the incarnation in it is that of the connection.
+
+    Raises:
+        redis.exceptions.ConnectionError: the connection is lost; or it was connected anew behind
+            our back, so that the name was that of the server before.
+        redis.exceptions.ResponseError: the server refuses to tell its name for now.
+    """
+    if type(request) is tuple or not is_identified(request):
+        connection.send_packed_command((pack(request),))
+        return
+    known = known_of(connection)
+    if known.name is None or is_asked_anew(request):
+        connection.send_packed_command((pack(QUESTIONS),))
+        known.name = backend.incarnations.name_of(read_replies(connection, QUESTIONS))
+    name = known.name
+    connection.send_packed_command((pack(named(request, name)),))
+    if known.name is not name:
+        raise RedisConnectionError("The connection was lost, and connected anew.")
 
 
 def read_replies(connection: Any, request: Any) -> Any:

@@ -10,6 +10,11 @@ A cell is one string key. The table has one and each of its rows has one:
 A row's value or lease of another generation than the table's counts as nothing. So does a value
 whose fingerprint isn't the reader's: a migration has changed the fields.
 
+A generation is 16 bytes: 8 that are its own, and the name of the server's incarnation in which it
+has begun, so that what a server has brought from an earlier one counts as nothing, either. To a
+process of a release before there were incarnations it is 16 bytes like any; what such a process has
+begun ends in none that is known here. So both believe the same rows or none.
+
 Every step of every protocol is one script on keys of one slot, and each can be repeated without
 harm: what a token has done once it has done, and others' tokens are left alone.
 """
@@ -23,7 +28,14 @@ from collections.abc import Sequence
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from redisdict.connections.requests import Batch, Command, Operation, Sleep
+from redisdict.connections.requests import (
+    Batch,
+    Command,
+    Identified,
+    IdentifiedAnew,
+    Operation,
+    Sleep,
+)
 from redisdict.mapping.layout import slices
 from redisdict.mapping.names import Names
 from redisdict.mapping.scripts import Script
@@ -50,6 +62,13 @@ MOST_COMMANDS = 100
 
 #: Before a value's body: its kind, the generation, the fingerprint.
 HEAD = 25
+
+#: How the script refuses when the table's generation is of another incarnation of the server.
+REFUSAL = "INCARNATION"
+
+#: Unless it is told to begin a generation then, or in any case.
+BEGIN = b"BEGIN"
+TAUGHT = b"TAUGHT"
 
 #: Before who finds the server ignorant of a script asks again, while another one teaches it.
 PAUSE_S = 0.002
@@ -87,13 +106,17 @@ class Cells:
         self.prefix = names.cached_row_prefix
         self.fingerprint = fingerprint
         # A digest of the table's own; see the script.
-        self._read = Script("read", __package__, b"-- %r\n" % self.table)
+        script = Script("read", __package__, b"-- %r\n" % self.table)
+        self._digest, self._text = script.digest, script.text
         self._is_teaching = False
         self._lessons = 0
 
     def read_command(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Command:
         """The command that `read()` begins with, for the short way of a driver."""
-        return (b"EVALSHA", self._read.digest, *self._arguments(keys, token, lease_ms), 0)
+        count, table, script = len(keys) + 1, self.table, self._digest
+        return Identified(
+            (b"EVALSHA", script, count, table, *keys, token, lease_ms, self.fingerprint)
+        )
 
     def read(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Operation[list[Answer]]:
         """Read rows. Each that isn't there is leased to `token`, unless `lease_ms` is 0."""
@@ -119,11 +142,13 @@ class Cells:
     ) -> Operation[list[bytes | None]]:
         """The bodies of those rows that have a value to be believed.
 
-        The script is called for no row, in the same transaction: a server that has started again,
-        whose values count for nothing, doesn't know it.
+        The script is called for no row, in the same transaction: it refuses, or isn't known, on a
+        server whose values are of an earlier incarnation and count for nothing.
         """
         is_known, cells = yield Batch(
-            [self.read_command((), token, lease_ms), (b"MGET", self.table, *keys)], is_atomic=True
+            [self.read_command((), token, lease_ms), (b"MGET", self.table, *keys)],
+            is_atomic=True,
+            is_identified=True,
         )
         if isinstance(is_known, ResponseError) or not cells[0].startswith(b"G"):
             return [None] * len(keys)
@@ -133,27 +158,30 @@ class Cells:
     def _read_by_script(
         self, keys: Sequence[bytes], token: bytes, lease_ms: int
     ) -> Operation[list[Answer]]:
+        command = self.read_command(keys, token, lease_ms)
+        arguments = command[2:]
         while True:
             lessons = self._lessons
             try:
-                answers: list[Answer] = yield self.read_command(keys, token, lease_ms)
+                answers: list[Answer] = yield command
                 return answers
             except NoScriptError:
                 if not self._is_teaching and self._lessons == lessons:
                     break
+            except ResponseError as error:
+                if not str(error).startswith(REFUSAL):
+                    raise
+                command = IdentifiedAnew((b"EVALSHA", self._digest, *arguments, BEGIN))
+                continue
             # One of the process is enough: whoever teaches the script begins a generation.
             yield Sleep(PAUSE_S)
         self._is_teaching = True
         try:
-            arguments = self._arguments(keys, token, lease_ms)
-            answers = yield (b"EVAL", self._read.text, *arguments, 1)
+            answers = yield IdentifiedAnew((b"EVAL", self._text, *arguments, TAUGHT))
             return answers
         finally:
             self._is_teaching = False
             self._lessons += 1
-
-    def _arguments(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Command:
-        return (len(keys) + 1, self.table, *keys, token, lease_ms, self.fingerprint)
 
     def fill(
         self,

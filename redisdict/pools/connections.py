@@ -23,6 +23,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from redisdict.pools.incarnation import Known
 from redisdict.pools.parser import NO_REPLY, READ_SIZE, Parser
 
 __all__ = [
@@ -47,7 +48,7 @@ class NotSentError(RedisConnectionError):
     """The connection was lost before the whole command had left, so it can't be carried out."""
 
 
-def never_ready(_packed: bytes) -> Any:
+def never_ready(_packed: bytes | tuple[Any, ...]) -> Any:
     """In place of an `execute()` that there isn't: nothing is sent."""
     return NOT_READY
 
@@ -55,6 +56,8 @@ def never_ready(_packed: bytes) -> Any:
 class QuickExchange(redis.connection.AbstractConnection):
     """What makes a connection class of redis-py one of those here."""
 
+    #: What is known of the server, once it was asked; see `known_of()`.
+    incarnation: Known | None = None
     #: What it is connected by, for the parser.
     sock: Any = None
     _own_parser: Parser | None = None
@@ -69,12 +72,15 @@ class QuickExchange(redis.connection.AbstractConnection):
         """Take notice of the parser that reads from the new socket."""
         self._own_parser = parser
 
-    def exchange(self, packed: bytes) -> Any:
+    def exchange(self, packed: bytes | tuple[Any, ...]) -> Any:
         """Send a packed command and read its reply, undecoded.
+
+        Args:
+            packed: or a command to whose end belongs the name of the server's incarnation.
 
         Returns:
             The reply; or `NOT_READY`, and nothing was sent: the connection isn't open, was opened
-            with another parser, or has a health check to be made.
+            with another parser, has a health check to be made, or the name isn't known yet.
 
         Raises:
             NotSentError: the connection was lost before the whole command had left.
@@ -88,6 +94,12 @@ class QuickExchange(redis.connection.AbstractConnection):
         reader = self._ready_reader
         if reader is None and (reader := self._find_reader()) is None:
             return NOT_READY
+        if isinstance(packed, tuple):
+            known = self.incarnation
+            if known is None or known.name is None:
+                return NOT_READY
+            command = packed + (known.name,)  # noqa: RUF005  # half the time
+            packed = hiredis.pack_command(command)
         reply: Any = NO_REPLY
         is_sent = False
         try:

@@ -95,12 +95,20 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
         Raises:
             redis.exceptions.ConnectionError: the server can't be reached.
         """
+        return (await self.ready_shared()).submit(packed, count)
+
+    async def ready_shared(self) -> SharedConnection:
+        """The shared connection, opened if need be, when there is room for a command.
+
+        Raises:
+            redis.exceptions.ConnectionError: the server can't be reached.
+        """
         shared = self._shared
         if shared is None or not shared.is_open:
             shared = await self._open_shared()
         if shared.is_full:
             await shared.room()
-        return shared.submit(packed, count)
+        return shared
 
     def retire_shared(self) -> None:
         """Have the next command open a new shared connection; those under way end on the old."""

@@ -18,6 +18,7 @@ from redis.exceptions import InvalidResponse, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redisdict.pools.connections import NotSentError
+from redisdict.pools.incarnation import Known
 
 __all__ = ["SharedConnection"]
 
@@ -82,6 +83,8 @@ class SharedConnection(asyncio.Protocol):
         self._watchdog: asyncio.TimerHandle | None = None
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._is_retired = False
+        #: It is never connected twice, so what is known of its server holds until it is lost.
+        self.incarnation = Known()
         self.is_open = False
         #: Open, and not full: a command may be submitted at once.
         self.is_ready = False

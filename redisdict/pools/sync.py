@@ -86,11 +86,14 @@ class ConnectionPool(redis.ConnectionPool):
     def __del__(self) -> None:
         """redis-py's own records metrics that this pool doesn't keep."""
 
-    def execute(self, packed: bytes) -> Any:
+    def execute(self, packed: bytes | tuple[Any, ...]) -> Any:
         """Send a packed command over the connection returned last, and read its reply.
 
         This is `get_connection()`, an exchange and `release()` in one, for the usual case that a
         connection is idle, was used a moment ago, and is of `redisdict.pools.connections`.
+
+        Args:
+            packed: as of `QuickExchange.exchange()`.
 
         Returns:
             The reply, undecoded; or `NOT_READY`, and nothing was sent.

@@ -26,6 +26,10 @@ class Proxy:
     def close(self) -> None:
         self._listener.close()
 
+    def lead_to(self, port: int) -> None:
+        """Have connections from now on lead to another server; those that are open stay."""
+        self._port = port
+
     def _accept(self) -> None:
         while True:
             try:

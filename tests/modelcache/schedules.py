@@ -4,17 +4,22 @@ The operations under test are the real ones. A step is one request of one of the
 the server, a query, a commit. The search is depth-first over states; a state that was seen
 before, by whatever way, is not searched again. Generators can't be copied, so a state is reached
 anew by taking all steps that lead to it.
+
+A process has one connection, which is lost when the server is. What was under way then is sent
+again over a new one, whether it had been carried out or not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
 from redis.exceptions import ResponseError
 
+from redisdict.connections.incarnations import is_asked_anew, is_identified, named
 from redisdict.connections.requests import Batch, Call, Operation, Sleep
 from redisdict.mapping.names import Names
 from redisdict.modelcache.cells import Cells
@@ -22,6 +27,8 @@ from redisdict.modelcache.committing import change_behind_barriers
 from redisdict.modelcache.reading import Loaded, Reader
 from redisdict.modelcache.tally import Tally
 from tests.modelcache.server_model import Barriers, Generation, Lease, ServerModel, Value
+
+FIRST_GENERATION = b"gen00000" + ServerModel().incarnation
 
 NAMES = Names("test", ("shop.Product", "default"))
 CELLS = Cells(NAMES, b"8 bytes!")
@@ -65,6 +72,8 @@ class Process:
     is_over: bool = False
     is_dead: bool = False
     is_committing: bool = False
+    #: The name of the incarnation that its connection leads to, once it was asked.
+    incarnation: bytes | None = None
 
     @property
     def is_writer(self) -> bool:
@@ -81,9 +90,9 @@ class World:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.server = plan.make_server()
-        self.server.cells[CELLS.table] = Generation(b"first generation")
+        self.server.cells[CELLS.table] = Generation(FIRST_GENERATION)
         if plan.is_warm:
-            self.server.cells[ROW] = Value(b"first generation", CELLS.fingerprint + b"0")
+            self.server.cells[ROW] = Value(FIRST_GENERATION, CELLS.fingerprint + b"0")
         self.saved = [dict(self.server.cells)]
         self.database = Database()
         self.left = {
@@ -100,6 +109,8 @@ class World:
         }
         for process in self.processes.values():
             process.request = process.operation.send(None)
+            if plan.keeps_connections:  # they were used before
+                process.incarnation = self.server.incarnation
 
     def moves(self) -> Iterator[Move]:
         waiting_kinds = set()
@@ -125,9 +136,13 @@ class World:
                 for token in cell.tokens:
                     if self.processes[token.decode()].is_dead:
                         yield ("expire", key, token)
-        if self.left["restart"] and not any(p.is_committing for p in self.processes.values()):
+        living = [process for process in self.processes.values() if not process.is_done]
+        if self.left["restart"] and not any(process.is_committing for process in living):
             for number in range(len(self.saved)):
-                yield ("restart", number)
+                yield ("restart", number, None)
+            for process in living:
+                if process.history and _is_for_server(process.request):
+                    yield ("restart", None, process.name)
 
     def make(self, move: Move) -> None:
         kind = move[0]
@@ -142,7 +157,7 @@ class World:
             self.server.expire(move[1], move[2])
         else:
             self.left["restart"] -= 1
-            self.server.restart(self.saved[move[1]])
+            self._restart(*move[1:])
         if self.plan.restarts and self.server.cells not in self.saved:
             self.saved.append(dict(self.server.cells))
         self._check()
@@ -153,12 +168,19 @@ class World:
             frozenset(self.server.cells.items()),
             self.server.knows_read_script,
             self.server.generations,
+            self.server.incarnations,
             self.database.committed,
             self.database.locked_by,
             tuple(self.left.values()),
             tuple(frozenset(cells.items()) for cells in self.saved) if self.left["restart"] else (),
             tuple(
-                (process.is_over, process.is_dead, process.committed_at_begin, *process.history)
+                (
+                    process.is_over,
+                    process.is_dead,
+                    process.committed_at_begin,
+                    process.incarnation,
+                    *process.history,
+                )
                 for process in self.processes.values()
             ),
         )
@@ -203,9 +225,9 @@ class World:
             process.committed_at_begin = self.database.committed
         request = process.request
         try:
-            answer = self._answer(request)
+            answer = self._answer(process)
         except ResponseError as error:
-            process.history.append("refused")
+            process.history.append(repr(error))
             process.request = process.operation.throw(error)
             return
         if process.is_writer:
@@ -222,14 +244,32 @@ class World:
             process.is_over = True
             process.result = stop.value
 
-    def _answer(self, request: Any) -> Any:
+    def _answer(self, process: Process) -> Any:
+        request = process.request
         if isinstance(request, Sleep):
             return None
         if isinstance(request, Call):
             return request.function(*request.arguments)
-        if isinstance(request, Batch) and not request.is_atomic:  # of what is counted
+        if not _is_for_server(request):  # but for its counts
             return []
+        if is_identified(request):
+            if process.incarnation is None or is_asked_anew(request):
+                process.incarnation = self.server.incarnation
+            request = named(request, process.incarnation)
         return self.server.execute(request)
+
+    def _restart(self, number: int | None, unanswered: str | None) -> None:
+        """Start the server with what it had at one time.
+
+        Or with what it had at last, when it had just carried out the request of one process.
+        """
+        if unanswered is not None:
+            with suppress(ResponseError):
+                self._answer(self.processes[unanswered])
+        self.server.restart(self.server.cells if number is None else self.saved[number])
+        if not self.plan.keeps_connections:
+            for process in self.processes.values():
+                process.incarnation = None
 
     def _crash(self, process: Process) -> None:
         process.is_dead = True
@@ -244,16 +284,21 @@ class World:
                 version = process.result[ROW]
                 if version < process.committed_at_begin:
                     raise StaleRead(f"{process.name} began at {process.committed_at_begin}")
-        probe = ServerModel(dict(self.server.cells), self.server.knows_read_script)
-        probe.answer = self.server.answer  # type: ignore[method-assign]  # its faults, if any
+        probe = copy(self.server)  # with its faults, if any
+        probe.cells = dict(self.server.cells)
         answer = None
         try:
-            command = CELLS.read_command([ROW], b"probe", 0)
+            command = named(CELLS.read_command([ROW], b"probe", 0), probe.incarnation)
             answer = probe.execute(command)[0]
         except ResponseError:
             return  # the server has started again and nobody has been there yet
         if isinstance(answer, bytes) and int(answer) != self.database.committed:
             raise StaleRead(f"the server has {answer!r}, committed is {self.database.committed}")
+
+
+def _is_for_server(request: Any) -> bool:
+    """Whether it is about rows: the counts are sent in batches that aren't atomic."""
+    return isinstance(request, tuple) or (isinstance(request, Batch) and request.is_atomic)
 
 
 @dataclass(frozen=True)
@@ -264,6 +309,8 @@ class Plan:
         writers: how each of them writes: "transaction", "autocommit", "all rows".
         is_warm: whether the row is on the server at the beginning.
         expiries: how many leases may end by their time limit.
+        restarts: how often the server may start again with an earlier state.
+        keeps_connections: whether connections outlive that, as none can.
     """
 
     readers: int
@@ -272,6 +319,7 @@ class Plan:
     expiries: int = 0
     restarts: int = 0
     is_warm: bool = True
+    keeps_connections: bool = False
     make_server: Callable[[], ServerModel] = ServerModel
 
 

@@ -8,10 +8,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from redisdict.connections.requests import Batch
-from redisdict.modelcache.cells import BARRIER, BLOCKED, BUSY, FILL, LEASED
+from redisdict.modelcache.cells import (
+    BARRIER,
+    BLOCKED,
+    BUSY,
+    FILL,
+    LEASED,
+    REFUSAL,
+    TAUGHT,
+)
+
+#: In place of the name of an incarnation, where the reader had none to give.
+NAMELESS = b"nameless"
 
 
 @dataclass(frozen=True)
@@ -50,11 +61,20 @@ def as_stored(cell: Cell | None) -> bytes | None:
 
 @dataclass
 class ServerModel:
-    """Cells by key. Time doesn't pass here: `expire()` is a move of the schedule."""
+    """Cells by key. Time doesn't pass here: `expire()` is a move of the schedule.
+
+    What a driver puts into a command, the name of the incarnation, is there already.
+    """
 
     cells: dict[bytes, Cell] = field(default_factory=dict)
     knows_read_script: bool = True
     generations: int = 0
+    incarnations: int = 0
+
+    @property
+    def incarnation(self) -> bytes:
+        """What the server says when it is asked for it."""
+        return b"incarn%02d" % self.incarnations
 
     def execute(self, command: tuple[Any, ...] | Batch) -> Any:
         if isinstance(command, Batch):
@@ -77,19 +97,30 @@ class ServerModel:
     def try_to_execute(self, command: tuple[Any, ...]) -> Any:
         try:
             return self.execute(command)
-        except NoScriptError as error:
+        except ResponseError as error:
             return error
 
     def read(
-        self, keys: list[bytes], token: bytes, lease_ms: int, fingerprint: bytes, is_taught: int
+        self,
+        keys: list[bytes],
+        token: bytes,
+        lease_ms: int,
+        fingerprint: bytes,
+        *task_and_incarnation: bytes,
     ) -> list[Any]:
+        *task, incarnation = task_and_incarnation
         table, *rows = keys
         cell = self.cells.get(table)
         if isinstance(cell, Barriers):
             return [BLOCKED] * len(rows)
-        if not isinstance(cell, Generation) or is_taught:
+        is_new = not isinstance(cell, Generation)
+        is_of_another = not is_new and bool(incarnation) and cell.name[8:] != incarnation
+        if is_of_another and not task:
+            raise ResponseError(REFUSAL)
+        if is_new or is_of_another or task == [TAUGHT]:
             self.generations += 1
-            cell = self.cells[table] = Generation(b"generation%06d" % self.generations)
+            name = b"gen%05d" % self.generations + (incarnation or NAMELESS)
+            cell = self.cells[table] = Generation(name)
         return [self.answer(key, cell.name, token, lease_ms, fingerprint) for key in rows]
 
     def answer(
@@ -150,6 +181,10 @@ class ServerModel:
                 self.cells[key] = replace(cell, tokens=left)
 
     def restart(self, cells: dict[bytes, Cell]) -> None:
-        """Killed and started again, with what an earlier moment has left on its disk."""
+        """Killed and started again, with what an earlier moment has left on its disk.
+
+        The same is a replica that takes over and has lagged.
+        """
         self.cells = dict(cells)
         self.knows_read_script = False
+        self.incarnations += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,12 +13,23 @@ from hypothesis import strategies as st
 
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
+from redisdict.connections.incarnations import UNKNOWN, is_identified, named
+from redisdict.connections.relaying import relay
+from redisdict.connections.requests import Batch, Operation
 from redisdict.mapping.names import Names
 from redisdict.modelcache.cells import BLOCKED, BUSY, LEASED, Cells, new_token
 from redisdict.modelcache.reading import ABSENT
-from tests.modelcache.server_model import Barriers, Generation, Lease, ServerModel, Value
+from tests.modelcache.server_model import (
+    NAMELESS,
+    Barriers,
+    Generation,
+    Lease,
+    ServerModel,
+    Value,
+)
 
 TOKENS = [b"%016d" % number for number in range(3)]
+INCARNATIONS = [UNKNOWN, b"earlier!", b"present!"]
 LONG_MS = 60_000
 
 
@@ -40,11 +52,14 @@ def cells(backend: Backend) -> Iterator[Cells]:
 
 rows = st.lists(st.sampled_from([b"1", b"2"]), min_size=1, max_size=2, unique=True)
 tokens = st.sampled_from(TOKENS)
+rows_or_table = st.one_of(rows, st.just([None]))
+incarnations = st.sampled_from(INCARNATIONS)
+some_body = st.sampled_from([b"", b"a body", None])
 steps = st.one_of(
-    st.tuples(st.just("read"), rows, tokens, st.sampled_from([0, LONG_MS])),
-    st.tuples(st.just("fill"), rows, tokens, st.sampled_from([b"", b"a body", None])),
-    st.tuples(st.just("block"), st.one_of(rows, st.just([None])), tokens, st.just(LONG_MS)),
-    st.tuples(st.just("lift"), st.one_of(rows, st.just([None])), tokens, st.just(0)),
+    st.tuples(st.just("read"), rows, tokens, st.sampled_from([0, LONG_MS]), incarnations),
+    st.tuples(st.just("fill"), rows, tokens, some_body, incarnations),
+    st.tuples(st.just("block"), rows_or_table, tokens, st.just(LONG_MS), incarnations),
+    st.tuples(st.just("lift"), rows_or_table, tokens, st.just(0), incarnations),
 )
 
 
@@ -78,7 +93,10 @@ def test_the_model_is_true(backend: Backend, done: list[tuple[Any, ...]]) -> Non
                 error = refusal
 
     def operation_of(step: tuple[Any, ...]) -> Any:
-        kind, items, token, argument = step
+        *others, incarnation = step
+        return as_of(incarnation, _operation_of(*others))
+
+    def _operation_of(kind: str, items: list[Any], token: bytes, argument: Any) -> Any:
         keys = [cells.table if item is None else cells.prefix + item for item in items]
         if kind == "read":
             return cells.read(keys, token, argument)
@@ -97,12 +115,27 @@ def test_the_model_is_true(backend: Backend, done: list[tuple[Any, ...]]) -> Non
     client.delete(cells.table, cells.prefix + b"1", cells.prefix + b"2")
 
 
+def as_of(incarnation: bytes, operation: Operation[Any]) -> Operation[Any]:
+    """The operation, over a connection that leads to this incarnation of the server."""
+
+    def answer(request: Any) -> Operation[Any]:
+        # What is plain is sent as it is, so the driver puts no name of its own into it.
+        request = named(request, incarnation) if is_identified(request) else request
+        if isinstance(request, Batch):
+            request = replace(request, is_identified=False)
+        return (yield request)
+
+    return relay(operation, answer)
+
+
 def _as_model(stored: Any, names: dict[bytes, bytes]) -> Any:
     if stored is None:
         return None
     kind, rest = stored[:1], stored[1:]
     if kind in b"GVL":
-        generation = names.setdefault(rest[:16], b"generation%06d" % (len(names) + 1))
+        own, incarnation = rest[:8], rest[8:16]
+        generation = names.setdefault(own, b"gen%05d" % (len(names) + 1))
+        generation += incarnation if incarnation in INCARNATIONS else NAMELESS
     if kind == b"G":
         return Generation(generation)
     if kind == b"V":

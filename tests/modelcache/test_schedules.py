@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from redisdict.connections.incarnations import UNKNOWN
 from redisdict.connections.requests import Call, Operation
 from redisdict.modelcache import committing
 from tests.modelcache import schedules
@@ -38,8 +39,45 @@ def test_two_readers_and_two_writers_of_a_row_not_cached(way: str) -> None:
     assert explore(Plan(2, (way, way), crashes=1, is_warm=False)) > 1000
 
 
-def test_the_server_starts_again_with_what_it_had_earlier() -> None:
-    assert explore(Plan(2, ("transaction",), crashes=1, restarts=1)) > 1000
+class KeepsScripts(ServerModel):
+    """As Dragonfly always does, and Redis 6.2 and KeyDB once they have had a replica."""
+
+    def restart(self, cells: dict[bytes, Cell]) -> None:
+        knew = self.knows_read_script
+        super().restart(cells)
+        self.knows_read_script = knew
+
+
+class TellsNothing(ServerModel):
+    """Its user may not call INFO."""
+
+    @property
+    def incarnation(self) -> bytes:
+        return UNKNOWN
+
+
+class KeepsScriptsAndTellsNothing(KeepsScripts, TellsNothing):
+    pass
+
+
+@pytest.mark.parametrize("make_server", [ServerModel, KeepsScripts, TellsNothing])
+def test_the_server_starts_again_with_what_it_had_earlier(
+    make_server: type[ServerModel],
+) -> None:
+    plan = Plan(2, ("transaction",), crashes=1, restarts=1, make_server=make_server)
+    assert explore(plan) > 1000
+
+
+def test_the_server_starts_again_and_once_more() -> None:
+    plan = Plan(1, ("transaction",), restarts=2, make_server=KeepsScripts)
+    assert explore(plan) > 500
+
+
+def test_connections_that_outlive_the_server_would_be_found() -> None:
+    """Why a proxy must not keep them, nor a primary that becomes a replica for a while."""
+    plan = Plan(1, ("transaction",), restarts=1, keeps_connections=True, make_server=KeepsScripts)
+    with pytest.raises(StaleRead):
+        explore(plan)
 
 
 @pytest.fixture
@@ -56,6 +94,8 @@ def _many(monkeypatch: pytest.MonkeyPatch) -> None:
         Plan(2, ("all rows",), crashes=1, expiries=1),
         Plan(1, ("transaction", "autocommit"), crashes=1, expiries=1),
         Plan(1, ("transaction",), crashes=1, restarts=1),
+        Plan(1, ("transaction",), crashes=1, restarts=1, make_server=KeepsScripts),
+        Plan(1, ("transaction",), crashes=1, restarts=1, make_server=TellsNothing),
     ],
 )
 def test_readers_of_many_rows(plan: Plan) -> None:
@@ -64,14 +104,9 @@ def test_readers_of_many_rows(plan: Plan) -> None:
 
 @pytest.mark.usefixtures("_many")
 def test_values_of_a_server_that_has_started_again_would_be_found() -> None:
-    plan = Plan(1, ("transaction",), crashes=1, restarts=1, make_server=ForgetsNoScript)
+    plan = Plan(1, ("transaction",), crashes=1, restarts=1, make_server=KeepsScriptsAndTellsNothing)
     with pytest.raises(StaleRead):
         explore(plan)
-
-
-class ForgetsNoScript(ServerModel):
-    def restart(self, cells: dict[bytes, Cell]) -> None:
-        self.cells = dict(cells)
 
 
 class FillsWithoutLease(ServerModel):
@@ -106,10 +141,14 @@ class LeasesBehindBarriers(ServerModel):
 
 
 class BelievesWhatItHadBefore(ServerModel):
-    def read(
-        self, keys: list[bytes], token: bytes, lease_ms: int, fingerprint: bytes, is_taught: int
-    ) -> list[Any]:
-        return super().read(keys, token, lease_ms, fingerprint, 0)
+    def read(self, keys: list[bytes], *arguments: Any) -> list[Any]:
+        return super().read(keys, *arguments[:3], UNKNOWN)
+
+
+class BelievesOtherIncarnations(KeepsScripts):
+    def read(self, keys: list[bytes], *arguments: Any) -> list[Any]:
+        *others, _ = arguments
+        return super().read(keys, *others, UNKNOWN)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +160,8 @@ class BelievesWhatItHadBefore(ServerModel):
         (LiftsTheBarriersOfOthers, {"readers": 1, "writers": ("autocommit", "autocommit")}),
         (LeasesBehindBarriers, {"readers": 1, "writers": ("autocommit",)}),
         (BelievesWhatItHadBefore, {"readers": 1, "writers": ("transaction",), "restarts": 1}),
+        (BelievesOtherIncarnations, {"readers": 1, "writers": ("transaction",), "restarts": 1}),
+        (KeepsScriptsAndTellsNothing, {"readers": 1, "writers": ("transaction",), "restarts": 1}),
     ],
 )
 def test_a_fault_of_the_server_side_is_found(

@@ -1,21 +1,29 @@
 -- Reads rows of a cached table; each that isn't there is leased to the reader.
 --
--- A server that starts again may have gone back in time: with an append-only file that is written
--- once a second, its last invalidations are lost. What it has certainly lost is its knowledge of
--- scripts. So whoever has to teach it this one begins a new generation, and nothing that an earlier
--- incarnation of the server has kept is believed. The text begins with the table's name, so each
--- table has a script, and a digest, of its own.
+-- A server that starts again, and a replica that takes over, may have gone back in time: the last
+-- invalidations are lost. So a generation is one of an incarnation of the server, whose name is its
+-- second half, and a reader says to which one its connection leads. Of another one nothing is
+-- believed: the reader asks the server for its name anew, and then begins a new generation.
+--
+-- Where a server doesn't tell its name there is what most of them forget, their scripts: whoever
+-- has to teach it this one begins a new generation, too. The text begins with the table's name, so
+-- each table has a script, and a digest, of its own.
 --
 -- KEYS[1] the table, KEYS[2...] rows
 -- ARGV[1] the reader's token; ARGV[2] milliseconds of a lease, or 0 for no lease
--- ARGV[3] the fingerprint of the fields; ARGV[4] 1 when the server has just been taught
+-- ARGV[3] the fingerprint of the fields
+-- ARGV[4] TAUGHT: begin a generation, for the server has just been taught; BEGIN: begin one if the
+--         table's is of another incarnation. It is left out at first: refuse then
+-- ARGV[last] the name of the server's incarnation; empty when it doesn't tell, and any will do
 -- -> for each row the stored body, or 1: leased to the reader; 2: somebody else has a lease;
 --    3: read the database and store nothing
 
 local LEASED, BUSY, BLOCKED = 1, 2, 3
 local LEASE, BARRIER = 76, 66 -- L, B
 local byte, sub = string.byte, string.sub
-local token, lease_ms, fingerprint = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local token, lease_ms, fingerprint, incarnation = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local task
+if ARGV[5] then task, incarnation = ARGV[4], ARGV[5] end
 
 local rows = redis.call('MGET', unpack(KEYS))
 local table_cell = rows[1]
@@ -24,10 +32,16 @@ if table_cell and byte(table_cell) == BARRIER then
   rows[#rows] = nil
   return rows
 end
-if not table_cell or ARGV[4] == '1' then
+local is_of_another = table_cell and incarnation ~= '' and sub(table_cell, 10) ~= incarnation
+if is_of_another and not task then
+  return redis.error_reply('INCARNATION the rows are of another one')
+end
+if not table_cell or is_of_another or task == 'TAUGHT' then
   -- One reader can come here twice, so its token alone would be no new name.
   local clock = redis.call('TIME')
-  table_cell = 'G' .. sub(redis.sha1hex(token .. clock[1] .. '.' .. clock[2]), 1, 16)
+  local digest = redis.sha1hex(token .. clock[1] .. '.' .. clock[2])
+  local name = string.gsub(digest, '%x%x', function(hex) return string.char(tonumber(hex, 16)) end)
+  table_cell = 'G' .. sub(name, 1, 16 - #incarnation) .. incarnation
   redis.call('SET', KEYS[1], table_cell)
 end
 local generation = sub(table_cell, 2)
@@ -42,7 +56,7 @@ local function answer(key, cell)
       return BUSY
     end
   end
-  if lease_ms == 0 then return BLOCKED end
+  if lease_ms == '0' then return BLOCKED end
   redis.call('SET', key, 'L' .. generation .. token, 'PX', lease_ms)
   return LEASED
 end
