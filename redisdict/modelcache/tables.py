@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from django.apps import apps
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from redisdict import forks
 from redisdict.connections import registry
 from redisdict.connections.backend import Backend
 from redisdict.exceptions import SerializationError
@@ -133,7 +133,7 @@ class CachedModel:
 
 
 _registered: dict[tuple[type[models.Model], str | Backend], CachedModel] = {}
-_lock = threading.Lock()
+_lock = forks.Lock()
 _listeners: list[Callable[[], None]] = []
 
 

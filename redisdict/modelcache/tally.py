@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, fields
 
 from redisdict.connections.requests import Batch, Operation
+from redisdict.forks import on_fork
 
 __all__ = ["MOST_HITS", "CacheStats", "Tally"]
 
@@ -54,6 +55,7 @@ class Tally(CacheStats):
         super().__init__()
         self._key = key
         self._pushed_at = time.monotonic()
+        on_fork(self._clear)
 
     def push_if_due(self) -> Operation[None]:
         """Push once a second, at most."""
@@ -64,13 +66,16 @@ class Tally(CacheStats):
         """Add the counts to those on the server. HINCRBY for each that isn't 0."""
         self._pushed_at = time.monotonic()
         counted = {name: count for name in NAMES if (count := getattr(self, name))}
-        for name in counted:
-            setattr(self, name, 0)
+        self._clear()
         if counted:
             yield Batch(
                 [(b"HINCRBY", self._key, name, count) for name, count in counted.items()],
                 is_repeatable=False,
             )
+
+    def _clear(self) -> None:
+        for name in NAMES:
+            setattr(self, name, 0)
 
     def total(self) -> Operation[CacheStats]:
         """Push, and read what all processes have counted. HMGET."""
