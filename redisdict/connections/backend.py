@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import threading
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, cast
 
 import redis
 import redis.asyncio
 
+from redisdict import forks
 from redisdict.conf import AliasConfig
 from redisdict.connections.async_driver import AsyncDriver
 from redisdict.connections.capabilities import Capabilities
@@ -29,6 +29,7 @@ from redisdict.connections.routing_drivers import AsyncRoutingDriver, RoutingDri
 from redisdict.connections.sync_driver import SyncDriver
 from redisdict.connections.tracing import AsyncTracedDriver, TracedDriver
 from redisdict.pools.connections import never_ready
+from redisdict.pools.inherited import let_go
 
 __all__ = ["Backend"]
 
@@ -52,7 +53,7 @@ class Backend:
     def __init__(self, config: AliasConfig, *, to_replicas: bool = False) -> None:
         self.config = config
         self.factory = PoolFactory(config, to_replicas=to_replicas)
-        self._lock = threading.Lock()
+        self._lock = forks.Lock()
         self._pool: redis.ConnectionPool | None = None
         #: `execute()` of the pool for threads, when there is one and it is one of this package's.
         self.execute: Callable[[bytes | tuple[Any, ...]], Any] = never_ready
@@ -80,9 +81,25 @@ class Backend:
         if tracer is not None:
             self.driver = TracedDriver(self.driver, tracer, config.alias)
             self.async_driver = AsyncTracedDriver(self.async_driver, tracer, config.alias)
+        if self.cluster is not None:
+            self._inherited: list[object] = []
+            forks.on_fork(self._renew)
 
     def __repr__(self) -> str:
         return f"<Backend {self.config.alias!r}>"
+
+    def _renew(self) -> None:
+        """Have redis-py's clients of a Cluster made anew, for they don't notice a fork.
+
+        What the parent has is kept, since it isn't ours to be closed.
+        """
+        self._inherited += [self._cluster_client, self._loops]
+        for entry in self._loops.values():
+            for node in entry.held.get_nodes():
+                for connection in node._connections:  # there is no public way to them
+                    if connection.is_connected:
+                        let_go(connection._writer.transport)
+        self._cluster_client, self._loops = None, {}
 
     @property
     def address(self) -> str:
@@ -145,6 +162,8 @@ class Backend:
         has pools of its own.
         """
         if self.cluster is not None:
+            if not forks.own[0]:
+                forks.take_over()
             with self._lock:
                 self._cluster_client = self._cluster_client or self.factory.make_cluster_client()
                 return cast(redis.Redis, self._cluster_client)
@@ -160,6 +179,8 @@ class Backend:
             RuntimeError: no event loop is running.
         """
         if self.cluster is not None:
+            if not forks.own[0]:
+                forks.take_over()
             return cast(
                 redis.asyncio.Redis,
                 self._of_loop(asyncio.get_running_loop(), self._make_cluster_client).held,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ import redis.asyncio
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
-from redisdict import conf
+from redisdict import conf, forks
 from redisdict.connections.backend import Backend
 
 __all__ = [
@@ -25,7 +24,7 @@ __all__ = [
 ]
 
 _backends: dict[str, Backend] = {}
-_lock = threading.Lock()
+_lock = forks.Lock()
 _listeners: list[Callable[[], None]] = []
 
 

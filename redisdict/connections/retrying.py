@@ -18,6 +18,9 @@ __all__ = ["Attempts"]
 FIRST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.25
 
+#: Not the module's own, whose state is the same in forked processes.
+_random = random.SystemRandom()
+
 
 class Attempts:
     """The attempts at one request, made after the first one has failed.
@@ -45,7 +48,7 @@ class Attempts:
         """
         pause_s = self._pause_s
         if pause_s:
-            pause_s *= random.uniform(0.5, 1)  # noqa: S311 - it only spreads callers
+            pause_s *= _random.uniform(0.5, 1)
         is_late = pause_s > 0 and time.monotonic() + pause_s > self._deadline
         if is_late or not is_worth_a_retry(self._request, error, was_sent=was_sent):
             raise unavailable(self._backend, self._request, error, was_sent=was_sent) from error

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
-import threading
-import weakref
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,15 +22,19 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
+from redisdict import forks
 from redisdict.connections.locations import Location
+from redisdict.pools.asynchronous import AsyncConnectionPool
 from redisdict.pools.shared import OptimizedAsyncConnectionPool
+from redisdict.pools.sync import ConnectionPool
 
 __all__ = ["AsyncSentinelRoute", "SentinelRoute", "route_async_pool", "route_pool"]
 
 #: Seconds that a sentinel has to answer, unless the options give timeouts.
 SENTINEL_TIMEOUT_S = 1.0
 
-_routes: weakref.WeakSet[SentinelRoute] = weakref.WeakSet()
+#: Not the module's own, whose state is the same in forked processes.
+_random = random.SystemRandom()
 
 
 class SentinelConnection(redis.sentinel.SentinelManagedConnection):
@@ -86,6 +87,7 @@ class AsyncSentinelRoute:
                 "retry": AsyncRetry(NoBackoff(), 0),
             },
         )
+        _replace_pools(self.sentinel.sentinels, AsyncConnectionPool)
         self._address: tuple[str, int] | None = None
         self._asking = asyncio.Lock()
 
@@ -134,10 +136,10 @@ class SentinelRoute(redis.sentinel.SentinelConnectionPoolProxy):
                 "retry": Retry(NoBackoff(), 0),
             },
         )
-        self._asking = threading.Lock()
+        _replace_pools(sentinel.sentinels, ConnectionPool)
+        self._asking = forks.Lock()
         self._turn = _random_turn()
         super().__init__(pool, not to_replicas, False, location.service, sentinel)  # type: ignore[no-untyped-call]  # redis-py's
-        _routes.add(self)
 
     def get_master_address(self) -> Any:
         """Ask the sentinels (SENTINEL MASTERS); a new primary ends the idle connections."""
@@ -165,9 +167,6 @@ class SentinelRoute(redis.sentinel.SentinelConnectionPoolProxy):
                 with contextlib.suppress(RedisConnectionError, RedisTimeoutError):
                     return int(client.sentinel_masters()[self.service_name]["quorum"])
         raise _no_primary(self.service_name)
-
-    def reset_after_fork(self) -> None:
-        self._asking = threading.Lock()  # a thread that the child hasn't got may have held it
 
 
 def connection_class(location: Location, is_async: bool) -> type[Any]:
@@ -201,9 +200,20 @@ def route_async_pool(
     return route
 
 
+def _replace_pools(clients: Iterable[Any], pool_class: type[Any]) -> None:
+    """Give the sentinels' clients pools that leave a forked child's parent in peace."""
+    for client in clients:
+        pool = client.connection_pool
+        client.connection_pool = pool_class(
+            connection_class=pool.connection_class,
+            max_connections=pool.max_connections,
+            **pool.connection_kwargs,
+        )
+
+
 def _random_turn() -> int:
     """Where a pool begins, so that not all processes begin with one replica."""
-    return random.randrange(1000)  # noqa: S311  # no secret
+    return _random.randrange(1000)
 
 
 def _in_turn(replicas: Sequence[Any], turn: int) -> Sequence[Any]:
@@ -231,12 +241,3 @@ def _sentinel_options(location: Location, options: Mapping[str, Any]) -> dict[st
         shared["ssl"] = True
         shared |= {name: value for name, value in options.items() if name.startswith("ssl_")}
     return {**shared, **location.node_options}
-
-
-def _reset_after_fork() -> None:
-    for route in list(_routes):
-        route.reset_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_after_fork)

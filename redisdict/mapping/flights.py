@@ -6,6 +6,8 @@ import asyncio
 from concurrent.futures import Future
 from typing import TypeAlias
 
+from redisdict.forks import on_fork, own, take_over
+
 __all__ = ["Flight", "Flights", "wait_in_task", "wait_in_thread"]
 
 #: What the others wait for: the bytes of the value, or None when there will be none.
@@ -17,17 +19,26 @@ class Flights:
 
     def __init__(self) -> None:
         self._flights: dict[bytes, Flight] = {}
+        on_fork(self._renew)
 
     def join(self, field: bytes) -> tuple[Flight, bool]:
         """The flight to a field, and whether it is the caller who has to bring it to an end."""
-        own: Flight = Future()
-        own.set_running_or_notify_cancel()  # a waiter that is cancelled doesn't cancel the flight
-        flight = self._flights.setdefault(field, own)
-        return flight, flight is own
+        if not own[0]:
+            take_over()
+        new: Flight = Future()
+        new.set_running_or_notify_cancel()  # a waiter that is cancelled doesn't cancel the flight
+        flight = self._flights.setdefault(field, new)
+        return flight, flight is new
 
     def land(self, field: bytes, stored: bytes | None) -> None:
         """Give all who wait the value, or tell them that there is none."""
-        self._flights.pop(field).set_result(stored)
+        flight = self._flights.pop(field, None)
+        if flight is not None:  # else it began before a fork
+            flight.set_result(stored)
+
+    def _renew(self) -> None:
+        """A forked child has none of the threads that would bring the flights to an end."""
+        self._flights = {}
 
 
 def wait_in_thread(flight: Flight, timeout_s: float) -> bytes | None:

@@ -23,6 +23,9 @@ __all__ = ["LockOperations", "limit_ms"]
 SHORTEST_PAUSE_S = 0.002
 LONGEST_PAUSE_S = 0.1
 
+#: Not the module's own, whose state is the same in forked processes.
+_random = random.SystemRandom()
+
 
 class LockOperations:
     """The locks of one dict.
@@ -43,7 +46,7 @@ class LockOperations:
     def pause_s(attempt: int) -> float:
         """Seconds before the next attempt: growing, and random so that rivals spread out."""
         longest = min(LONGEST_PAUSE_S, SHORTEST_PAUSE_S * 2 ** min(attempt, 10))
-        return random.uniform(longest / 2, longest)  # noqa: S311  # no secret
+        return _random.uniform(longest / 2, longest)
 
     def try_acquire(self, name: bytes, token: bytes, timeout: float) -> Operation[bool]:
         """Take the lock for `timeout` seconds if nobody has it."""

@@ -22,7 +22,6 @@ harm: what a token has done once it has done, and others' tokens are left alone.
 from __future__ import annotations
 
 import itertools
-import os
 import secrets
 from collections.abc import Sequence
 
@@ -36,6 +35,7 @@ from redisdict.connections.requests import (
     Operation,
     Sleep,
 )
+from redisdict.forks import on_fork, own, take_over
 from redisdict.mapping.layout import slices
 from redisdict.mapping.names import Names
 from redisdict.mapping.scripts import Script
@@ -82,6 +82,8 @@ _numbers = itertools.count()
 
 def new_token() -> bytes:
     """16 bytes that no other call gives, in this process or another."""
+    if not own[0]:
+        take_over()
     return _identity + next(_numbers).to_bytes(8, "big")
 
 
@@ -90,7 +92,7 @@ def _take_another_identity() -> None:
     _identity = secrets.token_bytes(8)
 
 
-os.register_at_fork(after_in_child=_take_another_identity)
+on_fork(_take_another_identity)
 
 
 class Cells:

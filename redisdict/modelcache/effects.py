@@ -8,7 +8,6 @@ statements are: what a text that may write mentions counts as changed.
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -17,6 +16,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from redisdict import forks
 from redisdict.modelcache.statements import Statement, names_in, read_body
 from redisdict.modelcache.tables import on_registration
 from redisdict.modelcache.triggers import FUNCTION
@@ -86,7 +86,7 @@ def _followed(names: Iterable[str], graphs: Iterable[Graph]) -> set[str]:
 
 
 _catalogs: dict[Any, Catalog] = {}
-_lock = threading.Lock()
+_lock = forks.Lock()
 
 
 def catalog_of(connection: BaseDatabaseWrapper) -> Catalog:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
+from redisdict import forks
 from redisdict.connections.requests import Operation
 from redisdict.exceptions import BackendUnavailable
 from redisdict.modelcache.cells import new_token
@@ -41,12 +42,13 @@ class Outages:
 
     def __init__(self, table: CachedTable) -> None:
         self._table = table
-        self._lock = threading.Lock()
+        self._lock = forks.Lock()
         self._resting_until = 0.0
         self._under_way: dict[bytes, float] = {}
         self._untold = 0
         self._told = 0
         self._repairer: threading.Thread | None = None
+        forks.on_fork(self._renew)
 
     @property
     def is_calm(self) -> bool:
@@ -74,6 +76,8 @@ class Outages:
 
         A save that fails isn't reported; after `longest_s` seconds it counts as ended.
         """
+        if not forks.own[0]:
+            forks.take_over()
         with self._lock:
             self._under_way[token] = time.monotonic() + longest_s
 
@@ -108,6 +112,15 @@ class Outages:
         yield from self._table.cells.lift([self._table.cells.table], new_token())
         self._told = max(self._told, untold)
         return not self.is_doubtful
+
+    def _renew(self) -> None:
+        """A forked child knows of the same untold changes, and has no thread that mends them.
+
+        Its parent may have ended.
+        """
+        self._repairer = None
+        if self._untold != self._told:
+            self._start_repairer()
 
     def _start_repairer(self) -> None:
         if self._repairer is None or not self._repairer.is_alive():

@@ -44,6 +44,9 @@ ABSENT_MS = 500
 SHORTEST_PAUSE_MS = 4
 LONGEST_PAUSE_MS = 200
 
+#: Not the module's own, whose state is the same in forked processes.
+_random = random.SystemRandom()
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Generic[T]):
@@ -122,7 +125,7 @@ class Reader(Generic[T]):
             keys = sorted_.busy
             longest_ms = min(LONGEST_PAUSE_MS, SHORTEST_PAUSE_MS * 2 ** min(attempt, 10))
             # Random, so that the waiting spread out.
-            pause_ms = random.uniform(longest_ms / 2, longest_ms)  # noqa: S311  # no secret
+            pause_ms = _random.uniform(longest_ms / 2, longest_ms)
             yield Sleep(pause_ms / 1000)
             waited_ms += pause_ms
             attempt += 1

@@ -9,7 +9,6 @@ database that it is read from or written to.
 from __future__ import annotations
 
 import logging
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from django.apps import apps
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from redisdict import forks
 from redisdict.connections import registry
 from redisdict.connections.backend import Backend
 from redisdict.mapping.names import Names
@@ -199,7 +199,7 @@ def _in_scope(fingerprint: bytes, scope: str) -> bytes:
 
 
 _registered: dict[tuple[type[models.Model], str | Backend, tuple[str, ...]], CachedModel] = {}
-_lock = threading.Lock()
+_lock = forks.Lock()
 _listeners: list[Callable[[], None]] = []
 
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field, fields
 
 from redisdict.connections.requests import Batch, Operation
+from redisdict.forks import on_fork
 
 __all__ = ["MOST_HITS", "CacheStats", "Tally"]
 
@@ -68,6 +69,7 @@ class Tally(CacheStats):
         super().__init__()
         self._key = key
         self._pushed_at = time.monotonic()
+        on_fork(self._clear)
 
     def count_drop(self, place: str) -> None:
         """All rows counted as changed, by a statement that was sent from this line of code."""
@@ -83,18 +85,21 @@ class Tally(CacheStats):
     def push(self) -> Operation[None]:
         """Add the counts to those on the server. HINCRBY for each that isn't 0."""
         self._pushed_at = time.monotonic()
-        counted: dict[str | bytes, int] = {}
-        for name in NAMES:
-            if count := getattr(self, name):
-                counted[name] = count
-                setattr(self, name, 0)
-        places, self.dropped_by = self.dropped_by, {}
-        counted.update({BY + place.encode(): count for place, count in places.items()})
+        counted: dict[str | bytes, int] = {
+            name: count for name in NAMES if (count := getattr(self, name))
+        }
+        counted.update({BY + place.encode(): count for place, count in self.dropped_by.items()})
+        self._clear()
         if counted:
             yield Batch(
                 [(b"HINCRBY", self._key, name, count) for name, count in counted.items()],
                 is_repeatable=False,
             )
+
+    def _clear(self) -> None:
+        for name in NAMES:
+            setattr(self, name, 0)
+        self.dropped_by = {}
 
     def total(self) -> Operation[CacheStats]:
         """Push, and read what all processes have counted. HKEYS and HMGET."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from typing import Any
 
@@ -12,6 +13,8 @@ from redis.event import AsyncAfterConnectionReleasedEvent
 from redis.exceptions import MaxConnectionsError
 from redis.maint_notifications import MaintNotificationsConfig
 
+from redisdict.forks import on_fork, own, take_over
+from redisdict.pools.inherited import let_go
 from redisdict.pools.sync import IDLE_POLL_AFTER_S
 
 __all__ = ["AsyncBlockingConnectionPool", "AsyncConnectionPool"]
@@ -47,6 +50,25 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
             max_connections=max_connections,
             **connection_kwargs,
         )
+        self.pid = os.getpid()
+        on_fork(self._renew)
+
+    def reset(self) -> None:
+        """Forget all connections."""
+        self._lock = asyncio.Lock()
+        self._available_connections = []
+        self._in_use_connections = set()
+        self.pid = os.getpid()
+
+    def _renew(self) -> None:
+        """Leave all connections to the parent process, without a word to the server."""
+        if self.pid == os.getpid():
+            return  # made in the child
+        inherited: list[Any] = [*self._available_connections, *self._in_use_connections]
+        self.reset()
+        for connection in inherited:
+            if connection.is_connected:
+                let_go(connection._writer.transport)
 
     def __del__(self) -> None:
         """redis-py's own records metrics that this pool doesn't keep."""
@@ -60,6 +82,8 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
             redis.exceptions.ConnectionError: the server can't be reached, or no connection is
                 free (`MaxConnectionsError`, or after `timeout` seconds in the blocking pool).
         """
+        if not own[0]:
+            take_over()
         connection: Any = self.get_available_connection()  # type: ignore[no-untyped-call]  # redis-py's
         try:
             await self.make_ready(connection)
@@ -84,6 +108,8 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
 
     async def release(self, connection: Any) -> None:
         """Check a connection in. One that isn't checked out here is left alone."""
+        if not own[0]:
+            take_over()
         if connection not in self._in_use_connections:
             return
         if connection.should_reconnect():
@@ -92,6 +118,12 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
             dispatcher: Any = self._event_dispatcher
             await dispatcher.dispatch_async(AsyncAfterConnectionReleasedEvent(connection))
         self._check_in(connection)
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        """Close the idle connections, and those in use as well unless told otherwise."""
+        if not own[0]:
+            take_over()
+        await super().disconnect(inuse_connections)
 
     def _check_in(self, connection: Any) -> None:
         self._in_use_connections.discard(connection)
@@ -129,9 +161,15 @@ class AsyncBlockingConnectionPool(AsyncConnectionPool, redis.asyncio.BlockingCon
         )
         self._places = asyncio.Semaphore(self.max_connections)
 
+    def reset(self) -> None:
+        super().reset()
+        self._places = asyncio.Semaphore(self.max_connections)
+
     async def get_connection(
         self, command_name: object = None, *keys: object, **options: object
     ) -> Any:
+        if not own[0]:
+            take_over()
         await self._take_place()
         try:
             return await AsyncConnectionPool.get_connection(self)
@@ -141,6 +179,8 @@ class AsyncBlockingConnectionPool(AsyncConnectionPool, redis.asyncio.BlockingCon
 
     async def release(self, connection: Any) -> None:
         """Check a connection in, and wake the task that has waited longest."""
+        if not own[0]:
+            take_over()
         if connection not in self._in_use_connections:
             return
         try:

@@ -13,6 +13,7 @@ says so.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -23,6 +24,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from redisdict.forks import own, take_over
 from redisdict.pools.incarnation import Known
 from redisdict.pools.parser import NO_REPLY, READ_SIZE, Parser
 
@@ -63,6 +65,8 @@ class QuickExchange(redis.connection.AbstractConnection):
     _own_parser: Parser | None = None
     #: The parser's reader, while it can be used without looking at anything else.
     _ready_reader: Any = None
+    #: Whether it was connected in the process that this one was forked from, and not since.
+    _was_left = False
 
     def __init__(self, *args: Any, **options: Any) -> None:
         options.setdefault("parser_class", Parser)
@@ -122,6 +126,29 @@ class QuickExchange(redis.connection.AbstractConnection):
             return reply
         return self._checked(reply)
 
+    def leave(self) -> None:
+        """Leave the socket to the parent process; the next command here isn't sent.
+
+        What the command relies on, such as a WATCH, was told to the server over that socket.
+        """
+        was_connected = self.is_connected
+        self.disconnect()  # it isn't shut down, for redis-py knows whose it is
+        self.pid = os.getpid()
+        self._was_left = was_connected
+
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        """Send, as redis-py does.
+
+        Raises:
+            NotSentError: it was connected in the process that this one was forked from.
+        """
+        if not own[0]:
+            take_over()
+        if self._was_left:
+            self._was_left = False
+            raise NotSentError("The connection belongs to the process that this one is a fork of.")
+        super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]  # redis-py's
+
     def mark_for_reconnect(self) -> None:
         """Have the pool connect anew when it is checked in; until then there is no short way."""
         self._ready_reader = None
@@ -130,10 +157,12 @@ class QuickExchange(redis.connection.AbstractConnection):
     def disconnect(self, *args: Any, **options: Any) -> None:
         """Close the connection, as redis-py does; the next use opens it anew."""
         self._ready_reader = self._own_parser = None
+        self._was_left = False
         super().disconnect(*args, **options)  # type: ignore[no-untyped-call]  # redis-py's
         self.sock = None
 
     def _connect(self) -> Any:
+        self._was_left = False
         self.sock = super()._connect()  # type: ignore[no-untyped-call, safe-super]  # each class has one
         return self.sock
 

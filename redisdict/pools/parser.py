@@ -17,6 +17,8 @@ from redis.exceptions import InvalidResponse
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.utils import SENTINEL
 
+from redisdict.forks import own, take_over
+
 __all__ = ["NO_REPLY", "READ_SIZE", "Parser"]
 
 #: What a reader gives while no reply is complete: a reply can be anything else.
@@ -119,6 +121,8 @@ class Parser(DefaultParser):  # type: ignore[misc, valid-type]  # redis-py choos
 
     def _read(self, timeout: Any = SENTINEL) -> None:
         """Wait for what comes next, and feed it to the reader."""
+        if not own[0]:
+            take_over()  # what comes there may be the parent's, and the socket is gone then
         sock, reader = self.sock, self._reader_now()
         try:
             data = sock.recv(READ_SIZE) if timeout is SENTINEL else _receive(sock, timeout)

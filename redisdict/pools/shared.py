@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from redisdict.forks import own, take_over
 from redisdict.pools.asynchronous import AsyncBlockingConnectionPool
 from redisdict.pools.shared_connection import SharedConnection
 from redisdict.pools.sharing import sharing
@@ -47,9 +48,17 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
         self._shared: SharedConnection | None = None
         self._opening: asyncio.Task[SharedConnection] | None = None
 
+    def reset(self) -> None:
+        super().reset()
+        shared, self._shared, self._opening = self._shared, None, None
+        if shared is not None:
+            shared.leave()
+
     @property
     def shared(self) -> SharedConnection | None:
         """The shared connection, when there is one that takes a command at once."""
+        if not own[0]:
+            take_over()
         shared = self._shared
         return shared if shared is not None and shared.is_ready else None
 
@@ -61,6 +70,8 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
         Raises:
             redis.exceptions.ConnectionError: none came free within `timeout` seconds.
         """
+        if not own[0]:
+            take_over()
         await self._take_place()
         try:
             return self.get_available_connection()  # type: ignore[no-untyped-call]  # redis-py's
@@ -76,6 +87,8 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
 
     async def release(self, connection: Any) -> None:
         """Check a connection in; replies that it still waits for are thrown away."""
+        if not own[0]:
+            take_over()
         if connection in self._in_use_connections:
             connection.check_in()
         await super().release(connection)
@@ -103,6 +116,8 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
         Raises:
             redis.exceptions.ConnectionError: the server can't be reached.
         """
+        if not own[0]:
+            take_over()
         shared = self._shared
         if shared is None or not shared.is_open:
             shared = await self._open_shared()
@@ -118,6 +133,8 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
         """Close the idle connections, those in use unless told otherwise, and the shared one."""
+        if not own[0]:
+            take_over()
         if inuse_connections:
             if self._opening is not None:
                 self._opening.cancel()
@@ -133,6 +150,8 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
         return await asyncio.shield(self._opening)
 
     def _opened(self, task: asyncio.Task[SharedConnection]) -> None:
+        if task is not self._opening:
+            return  # of the parent process
         self._opening = None
         if not task.cancelled() and task.exception() is None:
             self._shared = task.result()

@@ -19,6 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redisdict.pools.connections import NotSentError
 from redisdict.pools.incarnation import Known
+from redisdict.pools.inherited import let_go
 
 __all__ = ["SharedConnection"]
 
@@ -134,6 +135,11 @@ class SharedConnection(asyncio.Protocol):
         self._is_retired = True
         if not self._waiters:
             self._lose(RedisConnectionError(f"The connection to {self._address} was retired."))
+
+    def leave(self) -> None:
+        """In a forked child, leave the socket to the parent process."""
+        self.is_open = self.is_ready = False
+        let_go(self._transport)
 
     async def aclose(self) -> None:
         """Close the connection; those who wait get an error."""

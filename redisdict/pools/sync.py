@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from time import monotonic
 from typing import Any
 
@@ -22,14 +21,13 @@ from redis.exceptions import MaxConnectionsError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
+from redisdict.forks import on_fork, own, take_over
 from redisdict.pools.connections import NOT_READY, QUICK_CLASSES, QuickExchange
 
 __all__ = ["IDLE_POLL_AFTER_S", "BlockingConnectionPool", "ConnectionPool"]
 
 #: A connection that lay idle for longer than this many seconds is polled before it is used.
 IDLE_POLL_AFTER_S = 1.0
-
-_pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
 
 
 class ConnectionPool(redis.ConnectionPool):
@@ -70,10 +68,10 @@ class ConnectionPool(redis.ConnectionPool):
             and self.cache is None
             and not self._announces_release
         )
-        _pools.add(self)
+        on_fork(self._renew)
 
     def reset(self) -> None:
-        """Forget all connections without closing them: what a forked child has to do."""
+        """Forget all connections, and make what they are counted by anew."""
         self._lock = threading.RLock()
         self._fork_lock = threading.RLock()
         self._returned = threading.Condition(threading.Lock())
@@ -82,6 +80,18 @@ class ConnectionPool(redis.ConnectionPool):
         self._available_connections: list[Any] = []
         self._in_use_connections: set[Any] = set()
         self.pid = os.getpid()
+
+    def _renew(self) -> None:
+        """Leave all connections to the parent process, without a word to the server.
+
+        Whoever holds one here finds it lost.
+        """
+        if self.pid == os.getpid():
+            return  # made in the child
+        held = list(self._in_use_connections)
+        self.reset()
+        for connection in held:
+            getattr(connection, "leave", connection.disconnect)()
 
     def __del__(self) -> None:
         """redis-py's own records metrics that this pool doesn't keep."""
@@ -102,6 +112,8 @@ class ConnectionPool(redis.ConnectionPool):
             NotSentError: the connection was lost before the whole command had left.
             redis.exceptions.RedisError: as `QuickExchange.exchange()`.
         """
+        if not own[0]:
+            take_over()
         try:
             connection = self._available_connections.pop()
         except IndexError:
@@ -127,6 +139,8 @@ class ConnectionPool(redis.ConnectionPool):
             redis.exceptions.ConnectionError: the server can't be reached, or no connection is
                 free (`MaxConnectionsError`, or after `timeout` seconds in the blocking pool).
         """
+        if not own[0]:
+            take_over()
         try:
             connection = self._available_connections.pop()
         except IndexError:
@@ -145,6 +159,8 @@ class ConnectionPool(redis.ConnectionPool):
 
     def release(self, connection: Any) -> None:
         """Check a connection in. One that isn't checked out here is left alone."""
+        if not own[0]:
+            take_over()
         try:
             self._in_use_connections.remove(connection)
         except KeyError:
@@ -163,6 +179,8 @@ class ConnectionPool(redis.ConnectionPool):
         Raises:
             redis.exceptions.MaxConnectionsError: all connections exist already.
         """
+        if not own[0]:
+            take_over()
         connection = self._grow()
         if connection is None:
             raise self._too_many()
@@ -170,6 +188,8 @@ class ConnectionPool(redis.ConnectionPool):
 
     def disconnect(self, inuse_connections: bool = True) -> None:
         """Close the idle connections, and those in use as well unless told otherwise."""
+        if not own[0]:
+            take_over()
         connections = list(self._available_connections)
         if inuse_connections:
             connections += list(self._in_use_connections)
@@ -286,12 +306,3 @@ class BlockingConnectionPool(ConnectionPool, redis.BlockingConnectionPool):
                     self._returned.wait(left_s)
             finally:
                 self._waiting -= 1
-
-
-def _reset_after_fork() -> None:
-    for pool in list(_pools):
-        pool.reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_after_fork)

@@ -14,13 +14,13 @@ import select
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from redisdict import forks
 from redisdict.exceptions import BackendUnavailable, ConfigurationError
 from redisdict.servers import supervisor
 from redisdict.servers.ledger import interpreter
@@ -52,7 +52,7 @@ class _Attachment:
 
 
 _attachments: dict[Path, _Attachment] = {}
-_guard = threading.Lock()
+_guard = forks.Lock()
 
 
 def ensure_server(
@@ -276,11 +276,3 @@ def _device_and_inode(file: int | Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _renew_guard_in_child() -> None:
-    global _guard
-    _guard = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew_guard_in_child)

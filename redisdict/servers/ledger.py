@@ -11,10 +11,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from redisdict import forks
 from redisdict.exceptions import RedisDictError
 from redisdict.servers import reaper
 
@@ -39,12 +40,14 @@ class _Session:
 
 
 _session: _Session | None = None
-_guard = threading.Lock()
+_guard = forks.Lock()
 
 
 def new_directory() -> Path:
     """A new directory that nobody else can read, and that does not outlive this process."""
     global _session
+    if not forks.own[0]:
+        forks.take_over()
     with _guard:
         if _session is None:
             _session = _open_session()
@@ -56,6 +59,8 @@ def new_directory() -> Path:
 def discard_directory(directory: Path) -> None:
     """Remove a directory that `new_directory` gave; with the last one the reaper goes, too."""
     global _session
+    if not forks.own[0]:
+        forks.take_over()
     with _guard:
         if _session is None or directory not in _session.directories:
             return
@@ -131,12 +136,15 @@ def _close_session(session: _Session) -> None:
 
 def _forget_in_child() -> None:
     """Closing the inherited descriptor leaves the parent's lock in place."""
-    global _session, _guard
-    _guard = threading.Lock()
-    if _session is not None:
-        os.close(_session.lock)
-        _session.watcher.returncode = 0  # the parent's child: not ours to wait for
-        _session = None
+    global _session
+    session, _session = _session, None
+    if session is None:
+        return
+    session.watcher.returncode = 0  # the parent's child: not ours to wait for
+    with suppress(OSError):
+        # A daemon has closed all numbers, and this one may be in use for something else.
+        if os.path.samestat(os.fstat(session.lock), (session.directory / reaper.OWNER_LOCK).stat()):
+            os.close(session.lock)
 
 
-os.register_at_fork(after_in_child=_forget_in_child)
+forks.on_fork(_forget_in_child)

@@ -17,13 +17,16 @@ _ATTEMPTS = 200
 
 _LISTEN_STATE = "0A"
 
+# Not the module's own, whose state is the same in forked processes.
+_random = random.SystemRandom()
+
 
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on now, nor on its cluster bus port.
 
     Somebody else may take it a moment later, so who needs to be sure asks who answers there.
     """
-    for port in random.sample(_PORTS, _ATTEMPTS):
+    for port in _random.sample(_PORTS, _ATTEMPTS):
         if is_free(port) and is_free(port + _BUS_OFFSET):
             return port
     raise OSError(f"None of {_ATTEMPTS} ports between {_PORTS.start} and {_PORTS.stop} is free.")

@@ -1,0 +1,127 @@
+"""Notice that this process is a forked child, however it was forked.
+
+A child has copies of everything of its parent's: of its sockets, so that each would read what the
+other has asked for; of the state that tokens are made from; of locks that a thread held which the
+child doesn't have. Python's own hooks (`os.register_at_fork`) don't run when C code forks, as the
+master of uWSGI does. So whatever belongs to one process is asked for at its use:
+
+    if not own[0]:
+        take_over()
+
+On Linux that reads a byte of a page that the kernel clears in every forked child, whatever forks
+it (MADV_WIPEONFORK). `os.getpid()` is a system call, which costs up to ten times as much; it is
+what is asked elsewhere.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from types import MethodType, TracebackType
+from typing import Final
+
+__all__ = ["Lock", "on_fork", "own", "take_over"]
+
+#: Linux 4.14 and later; Python has no name for it.
+MADV_WIPEONFORK: Final = 18
+
+
+class ProcessId:
+    """In place of a page: its only item is 1 in the process that has written it, 0 in others."""
+
+    def __init__(self) -> None:
+        self._pid = 0
+
+    def __getitem__(self, place: int) -> int:
+        return int(os.getpid() == self._pid)
+
+    def __setitem__(self, place: int, value: int) -> None:
+        self._pid = os.getpid()
+
+
+def _make_page() -> mmap.mmap | ProcessId:
+    if not hasattr(mmap, "MAP_ANONYMOUS"):
+        return ProcessId()
+    page = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        page.madvise(MADV_WIPEONFORK)
+    except (AttributeError, OSError):  # another system, or one that only looks like Linux
+        page.close()
+        return ProcessId()
+    return page
+
+
+#: `own[0]` is 0 in a forked child, until `take_over()` has made everything the child's own.
+own: Final = _make_page()
+own[0] = 1
+
+#: What is to be called in a child, by its id; of objects that may end before, weak references.
+_renewals: dict[int, Callable[[], None] | weakref.WeakMethod[MethodType]] = {}
+
+#: By process, since a lock inherited from the parent may be held for ever.
+_takeovers: dict[int, threading.Lock] = {}
+_taker: tuple[int, int] | None = None
+
+
+def on_fork(renew: Callable[[], None]) -> None:
+    """Have `renew` called in each forked child, before anything there is used.
+
+    It must not ask the server for anything. A method doesn't keep its object alive.
+    """
+    if isinstance(renew, MethodType):
+        weak = weakref.WeakMethod(renew, _forget)
+        _renewals[id(weak)] = weak
+    else:
+        _renewals[id(renew)] = renew
+
+
+def take_over() -> None:
+    """In a forked child, have everything made its own; once, whichever thread comes first."""
+    global _taker
+    thread = threading.get_ident()
+    if own[0] or _taker == (os.getpid(), thread):
+        return
+    with _takeovers.setdefault(os.getpid(), threading.Lock()):
+        if own[0]:
+            return
+        _taker = (os.getpid(), thread)
+        try:
+            for renewal in list(_renewals.values()):
+                renew = renewal() if isinstance(renewal, weakref.WeakMethod) else renewal
+                if renew is not None:
+                    renew()
+            own[0] = 1
+        finally:
+            _taker = None
+
+
+def _forget(renewal: weakref.WeakMethod[MethodType]) -> None:
+    _renewals.pop(id(renewal), None)
+
+
+class Lock:
+    """A lock for `with` that is free in a forked child, whoever held it in the parent."""
+
+    def __init__(self) -> None:
+        self._of_process: dict[int, threading.Lock] = {}
+
+    def __enter__(self) -> None:
+        self._of_process.setdefault(os.getpid(), threading.Lock()).acquire()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        held = self._of_process.get(os.getpid())
+        if held is not None:  # else it was entered by the parent, and isn't held here
+            held.release()
+
+
+# A fork that Python sees is no reason to wait for the first use.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=take_over)
