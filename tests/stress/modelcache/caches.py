@@ -113,7 +113,7 @@ class OurCacheWithoutCompilers(OurCache):
 
     def __init__(self) -> None:
         super().__init__()
-        compilers.cached_by_table = lambda: {}  # type: ignore[assignment]
+        compilers.cached_by_table = dict  # type: ignore[assignment]
 
 
 class OurCacheWithoutBarriers(OurCache):
