@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
@@ -117,7 +119,49 @@ class Watch:
         """Run a statement by another method of the driver's cursor."""
         if not relations.cached_by_table():
             return run()
-        return self._run(read_statement(text_of(sql, self._connection.connection)), run)
+        return self._run(self._read(sql), run)
+
+    def run_script(self, sql: Any, run: Callable[[], Any]) -> Any:
+        """Run SQLite's `executescript()`, which first commits the transaction under way."""
+        if not relations.cached_by_table():
+            return run()
+        return self._run(replace(self._read(sql), control=Control.COMMIT), run)
+
+    def run_stream(self, sql: Any, run: Callable[[], Iterable[Any]]) -> Iterator[Any]:
+        """Run a statement whose rows come one by one; it is executed when the first is asked for.
+
+        Rows of a statement that changes something are all fetched first: only then is it over.
+        """
+        if self._concerns_nobody(statement := self._read(sql)):
+            yield from run()
+        else:
+            yield from self._run(statement, lambda: list(run()))
+
+    @contextmanager
+    def run_copy(self, sql: Any, run: Callable[[], Any]) -> Iterator[Any]:
+        """Run a COPY, whose rows come in a `with` block and are visible to others after it.
+
+        Outside a transaction it gets one, so that the barriers stand only as long as its COMMIT.
+        """
+        connection = self._connection
+        if self._concerns_nobody(statement := self._read(sql)):
+            with run() as copying:
+                yield copying
+            return
+        with ExitStack() as stack:
+            if not is_in_transaction(connection):
+                stack.enter_context(_transaction(connection))
+            yield stack.enter_context(self._run(statement, run))
+
+    def _concerns_nobody(self, statement: Statement) -> bool:
+        """Whether it changes no cached table, no transaction and no definition."""
+        if not relations.cached_by_table():
+            return True
+        is_plain = statement.control is Control.NONE and not statement.is_definition
+        return is_plain and not self._changed_by(statement)
+
+    def _read(self, sql: Any) -> Statement:
+        return read_statement(text_of(sql, self._connection.connection))
 
     def _run(self, statement: Statement, run: Callable[[], Any]) -> Any:
         connection = self._connection
@@ -186,6 +230,24 @@ def watch_of(connection: BaseDatabaseWrapper) -> Watch:
     return watch
 
 
+@contextmanager
+def _transaction(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """A transaction of a connection that is in none; also of one that Django has under no alias."""
+    if connections[connection.alias] is connection:
+        with transaction.atomic(using=connection.alias, savepoint=False):
+            yield
+        return
+    connection.set_autocommit(False)
+    try:
+        yield
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+    finally:
+        connection.set_autocommit(True)
+
+
 def watch_connections() -> None:
     """Watch all connections of the process: those that there are, and each when it is made."""
     keep_track()
@@ -241,8 +303,8 @@ def _watched_class(kind: type[CursorWrapper]) -> type[CursorWrapper]:
             call = super().callproc
             return watch_of(self.db).run_procedure(lambda: call(*args, **kwargs))
 
-    for name in BY_STATEMENT:
-        setattr(Watched, name, property(_by_statement(kind, name)))
+    for name, way in BY_STATEMENT.items():
+        setattr(Watched, name, property(_by_statement(kind, name, way)))
     for name in BY_PROCEDURE:
         setattr(Watched, name, property(_by_procedure(kind, name)))
     Watched.__name__, Watched.__qualname__ = kind.__name__, kind.__qualname__
@@ -250,13 +312,11 @@ def _watched_class(kind: type[CursorWrapper]) -> type[CursorWrapper]:
     return Watched
 
 
-def _by_statement(kind: type[CursorWrapper], name: str) -> Callable[[Any], Any]:
+def _by_statement(kind: type[CursorWrapper], name: str, way: str) -> Callable[[Any], Any]:
     def method(cursor: Any) -> Any:
         run = _method_of(kind, name, cursor)
-        watch = watch_of(cursor.db)
-        return lambda sql, *args, **kwargs: watch.run_statement(
-            sql, lambda: run(sql, *args, **kwargs)
-        )
+        watched = getattr(watch_of(cursor.db), way)
+        return lambda sql, *args, **kwargs: watched(sql, lambda: run(sql, *args, **kwargs))
 
     return method
 
@@ -286,8 +346,13 @@ ENDS = ("commit", "end", "rollback", "abort")
 #: Packages whose code isn't what has asked for a statement.
 BELOW = ("redisdict.", "django.")
 
-#: Methods of drivers' cursors that execute a statement, their first argument.
-BY_STATEMENT = frozenset({"executescript", "copy", "copy_expert", "stream"})
+#: Methods of drivers' cursors that execute a statement, their first argument; how they are watched.
+BY_STATEMENT = {
+    "executescript": "run_script",
+    "copy": "run_copy",
+    "copy_expert": "run_statement",
+    "stream": "run_stream",
+}
 
 #: Those that change something else.
 BY_PROCEDURE = frozenset({"copy_from", "callfunc"})

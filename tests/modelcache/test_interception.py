@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import pytest
@@ -213,6 +214,68 @@ def test_copy(postgres_alias: str, server: str) -> None:
         assert stamps["red"].worth == 5
         cursor.execute("DELETE FROM shop_stamp")
     assert "red" not in stamps
+
+
+@pytest.mark.parametrize("how", ["own", "copied", "atomic", "begun"])
+def test_a_copy_changes_rows_when_it_ends(how: str, postgres_alias: str, server: str) -> None:
+    """What others read meanwhile, and find absent, isn't believed afterwards."""
+    stamps = ModelDict(Stamp, database=postgres_alias, absent_timeout=60)
+    connection = connections[postgres_alias]
+    if how == "copied":
+        connection = connection.copy()
+    sql = "COPY shop_stamp (code, worth) FROM STDIN"
+    seen = []
+    try:
+        with connection.cursor() as cursor:
+            if how == "begun":
+                cursor.execute("BEGIN")
+            own = transaction.atomic(using=postgres_alias) if how == "atomic" else nullcontext()
+            with own, cursor.copy(sql) as copy:
+                copy.write_row(("red", 5))
+                seen += [elsewhere(lambda: "red" in stamps) for _ in range(2)]
+            if how == "begun":
+                cursor.execute("COMMIT")
+            seen.append("red" in stamps)
+            with suppress(ZeroDivisionError), cursor.copy(sql) as copy:
+                copy.write_row(("blue", 1 / 0))
+            seen.append("blue" in stamps)
+        assert seen == [False, False, True, False]
+        assert connection.get_autocommit()
+        assert not connection.in_atomic_block
+    finally:
+        connection.close()
+        Stamp.objects.using(postgres_alias).all().delete()
+    assert "red" not in stamps
+
+
+def test_a_stream_changes_rows_when_it_is_iterated(
+    database: str, tea: Product, products: ModelDict[Product]
+) -> None:
+    if connections[database].vendor != "postgresql":
+        return
+    sql = "UPDATE shop_product SET name = 'Coffee' RETURNING name"
+    with connections[database].cursor() as cursor:
+        rows = cursor.stream(sql)
+        assert elsewhere(lambda: products[tea.pk].name) == "Tea"
+        assert elsewhere(lambda: products[tea.pk].name) == "Tea"
+        assert list(rows) == [("Coffee",)]
+        assert products[tea.pk].name == "Coffee"
+        assert list(cursor.stream("SELECT name FROM shop_product")) == [("Coffee",)]
+
+
+def test_a_script_commits_the_transaction(
+    database: str, tea: Product, products: ModelDict[Product]
+) -> None:
+    """As the driver's documentation says; what it does itself is visible at once."""
+    if connections[database].vendor != "sqlite":
+        return
+    other = Product.objects.create(name="Milk")
+    assert products[other.pk].name == "Milk"
+    with transaction.atomic(using=database), connections[database].cursor() as cursor:
+        Product.plain.filter(pk=tea.pk).update(name="Coffee")
+        cursor.executescript(f"UPDATE shop_product SET name = 'Cocoa' WHERE id = {other.pk}")
+        assert elsewhere(lambda: products[tea.pk].name) == "Coffee"
+        assert elsewhere(lambda: products[other.pk].name) == "Cocoa"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,19 @@ from redisdict.servers.programs import find_program
 from tests.modelcache.postgres import PostgresCluster
 
 #: The caches under test; they can't be imported before Django is set up.
-NAMES = ("modeldict", "no_barriers", "post_save", "memoize", "cacheops", "cachalot")
+NAMES = (
+    "modeldict",
+    "no_barriers",
+    "no_net",
+    "no_compilers",
+    "post_save",
+    "memoize",
+    "cacheops",
+    "cachalot",
+)
+
+#: No statement takes longer than barriers stand.
+PATIENCE = "-c lock_timeout=1s -c statement_timeout=2s"
 
 #: Those that have to be among the installed apps.
 APPS = ("cacheops", "cachalot")
@@ -28,7 +40,7 @@ def main() -> int:
         server = stack.enter_context(ServerProcess(find_program("redis"), listen="tcp"))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         if arguments.database == "postgres":
-            database = stack.enter_context(PostgresCluster()).settings()
+            database = stack.enter_context(PostgresCluster()).settings(options=PATIENCE)
         else:
             database = sqlite_settings(folder)
         set_up_django(arguments, server.url, database)
@@ -62,7 +74,7 @@ def sqlite_settings(folder: Path) -> dict[str, Any]:
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(folder / "stress.sqlite3"),
         "OPTIONS": {
-            "timeout": 10,
+            "timeout": 1,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF",
         },
     }

@@ -13,12 +13,21 @@ from django.db.models.signals import post_delete, post_save
 
 from redisdict import ModelDict
 from redisdict.connections.requests import Call, Operation
-from redisdict.modelcache import announcing, cells
+from redisdict.modelcache import announcing, cells, compilers
 from redisdict.modelcache.committing import Changed, change_behind_barriers, lift
-from tests.stress.modelcache.models import Row, code_of
-
-#: The share of the reads of several rows that go by another field than the primary key.
-BY_CODE = 0.2
+from redisdict.modelcache.interception import Watch
+from tests.stress.modelcache.models import (
+    Leaf,
+    Node,
+    Office,
+    Part,
+    Place,
+    Row,
+    Shop,
+    Shown,
+    code_of,
+)
+from tests.stress.modelcache.subjects import LEAVES, NODES, PARTS, PLACES, ROWS, Subject
 
 #: Seconds that the other caches keep a row.
 TIMEOUT_S = 900
@@ -29,13 +38,21 @@ def load(pk: int) -> Row | None:
 
 
 class Cache:
-    """Reads rows; is told of what Django sends no signal for."""
+    """Reads rows; is told of what Django sends no signal for.
+
+    Attributes:
+        is_for_all_ways: whether it is to be right whichever way rows are changed, and for the rows
+            of all tables; or for those of one, changed in ways that it can know of.
+    """
+
+    is_for_all_ways = False
 
     def get(self, pk: int) -> Row | None:
         raise NotImplementedError
 
-    def get_many(self, pks: Sequence[int]) -> dict[int, Row]:
+    def read(self, subject: Subject, pks: Sequence[int]) -> dict[int, Any]:
         """Those of the rows that are there, in whatever ways the cache has."""
+        assert subject is ROWS
         found = {pk: self.get(pk) for pk in pks}
         return {pk: row for pk, row in found.items() if row is not None}
 
@@ -46,19 +63,57 @@ class Cache:
 class OurCache(Cache):
     """`ModelDict`. Its barriers end soon, for many of its writers are killed."""
 
+    is_for_all_ways = True
+
     def __init__(self) -> None:
         cells.MANY = 4  # rows of one read: so both ways to read many are tried
-        self.rows = ModelDict(Row, barrier_timeout=10, lease_timeout=1)
-        self.by_code = ModelDict(Row, "code", barrier_timeout=10, lease_timeout=1)
 
-    def get(self, pk: int) -> Row | None:
-        return self.rows.get(pk)
+        def rows_of(model: Any, **options: Any) -> ModelDict[Any]:
+            return ModelDict(model, barrier_timeout=5, lease_timeout=1, **options)
 
-    def get_many(self, pks: Sequence[int]) -> dict[int, Row]:
-        if random.random() < BY_CODE:
-            found = self.by_code.get_many([code_of(pk) for pk in pks])
-            return {row.pk: row for row in found.values()}
-        return self.rows.get_many(pks)
+        self.by_code: ModelDict[Any] = rows_of(Row, key="code")
+        #: Each subject's rows can be read by any of these.
+        self.dicts: dict[Subject, list[ModelDict[Any]]] = {
+            ROWS: [rows_of(Row), rows_of(Shown, absent_timeout=60), self.by_code],
+            PLACES: [rows_of(Place), rows_of(Shop), rows_of(Office)],
+            NODES: [rows_of(Node)],
+            PARTS: [rows_of(Part)],
+            LEAVES: [rows_of(Leaf, absent_timeout=60)],
+        }
+
+    def read(self, subject: Subject, pks: Sequence[int]) -> dict[int, Any]:
+        rows = random.choice(self.dicts[subject])
+        keys: list[Any] = [code_of(pk) for pk in pks] if rows is self.by_code else list(pks)
+        if len(keys) == 1:
+            row = rows.get(keys[0])
+            return {} if row is None else {row.pk: row}
+        return {row.pk: row for row in rows.get_many(keys).values()}
+
+    def counts(self) -> dict[str, int]:
+        """What the dicts have counted, all together."""
+        stats = [rows.stats() for several in self.dicts.values() for rows in several]
+        return {
+            # The dict by another field is of the same model, so it counts the same.
+            "hits": sum(one.hits for one in stats[:2] + stats[3:]),
+            "misses": sum(one.misses for one in stats[:2] + stats[3:]),
+            "refused_fills": sum(one.refused for one in stats[:2] + stats[3:]),
+        }
+
+
+class OurCacheWithoutNet(OurCache):
+    """`ModelDict` that hears of what the ORM changes, and of no other statement."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        Watch._changed_by = lambda *_: []  # type: ignore[method-assign]
+
+
+class OurCacheWithoutCompilers(OurCache):
+    """`ModelDict` for which what the ORM changes is a statement like any other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        compilers.cached_by_table = dict  # type: ignore[assignment]
 
 
 class OurCacheWithoutBarriers(OurCache):
@@ -139,6 +194,8 @@ class CacheopsCache(Cache):
 CACHES: dict[str, Callable[[], Cache]] = {
     "modeldict": OurCache,
     "no_barriers": OurCacheWithoutBarriers,
+    "no_net": OurCacheWithoutNet,
+    "no_compilers": OurCacheWithoutCompilers,
     "post_save": HandWrittenCache,
     "memoize": MemoizeCache,
     "cachalot": CachalotCache,

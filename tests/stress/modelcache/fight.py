@@ -14,11 +14,12 @@ from typing import Any
 
 from django.db import connection
 
-from redisdict import ModelDict
-from tests.stress.modelcache.caches import CACHES
-from tests.stress.modelcache.ledger import Ledger, state_of
-from tests.stress.modelcache.models import Deletion, Row, code_of
-from tests.stress.modelcache.worker import NOT_SEEN, STALE, WAYS, Worker
+from tests.stress.modelcache.caches import CACHES, OurCache
+from tests.stress.modelcache.checker import NOT_SEEN, STALE
+from tests.stress.modelcache.furniture import counts, make_tables
+from tests.stress.modelcache.ledger import Ledger
+from tests.stress.modelcache.subjects import state_of
+from tests.stress.modelcache.worker import WAYS, Worker
 
 #: So many of the complaints are shown.
 SHOWN = 5
@@ -28,7 +29,7 @@ class Fight:
     def __init__(self, arguments: argparse.Namespace, complaints: Path) -> None:
         self.arguments = arguments
         self.complaints = complaints
-        self.ledger = Ledger(arguments.processes, arguments.rows, WAYS)
+        self.ledger = Ledger(arguments.processes, counts(arguments.rows), WAYS)
         self.cache = CACHES[arguments.cache]()
         self.context = multiprocessing.get_context("fork")
         self.until = 0.0
@@ -54,13 +55,10 @@ class Fight:
         return self._result()
 
     def _make_rows(self) -> None:
-        with connection.schema_editor() as editor:
-            for model in (Row, Deletion):
-                editor.create_model(model)
-        pks = range(1, self.ledger.rows + 1)
-        Row.objects.bulk_create([Row(pk=pk, code=code_of(pk), version=1) for pk in pks])
-        for pk in pks:
-            self.ledger.publish(0, pk, state_of(1))
+        make_tables(self.ledger.counts)
+        for subject, count in self.ledger.counts.items():
+            for pk in range(1, count + 1):
+                self.ledger.publish(0, subject.item(pk), state_of(1))
         connection.close()  # a forked process must not use it
 
     def _start(self, number: int) -> Any:
@@ -107,7 +105,6 @@ class Fight:
             "other_complaints": len(complaints) - len(stale) - len(unseen),
             "some_complaints": complaints[:SHOWN],
         }
-        if self.arguments.cache == "modeldict":
-            stats = ModelDict(Row).stats()
-            result |= {"hits": stats.hits, "refused_fills": stats.refused}
+        if isinstance(self.cache, OurCache):
+            result |= self.cache.counts()
         return result

@@ -17,7 +17,9 @@ CACHES = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": GI
 CACHEOPS_REDIS = GIVEN["server"]
 CACHEOPS = {"modelcache.row": {"ops": "get", "timeout": 900}}
 
-if GIVEN["isolation"] == "repeatable read":
+#: Of PostgreSQL's transactions; empty for other databases.
+ISOLATION = GIVEN["isolation"]
+if ISOLATION == "repeatable read":
     from psycopg import IsolationLevel
 
-    DATABASES["default"]["OPTIONS"] = {"isolation_level": IsolationLevel.REPEATABLE_READ}
+    DATABASES["default"]["OPTIONS"]["isolation_level"] = IsolationLevel.REPEATABLE_READ
