@@ -29,7 +29,8 @@ from redisdict.modelcache.choosing import changes_keys, lockable, named_pks
 from redisdict.modelcache.connection_state import is_in_transaction
 from redisdict.modelcache.interception import WATCH, Watch
 from redisdict.modelcache.locking import lock_rows
-from redisdict.modelcache.relations import affected_by, cached_by_table, dependents_of, table_of
+from redisdict.modelcache.relations import affected_by, cached_by_table, dependents_of
+from redisdict.modelcache.table_names import table_of
 from redisdict.modelcache.transactions import MOST_ROWS, note_changes
 
 __all__ = ["watched_compiler"]

@@ -27,11 +27,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from redisdict.database_connections import for_each
 from redisdict.modelcache.connection_state import is_in_transaction
+from redisdict.modelcache.table_names import table_of
 
 __all__ = [
     "Place",
     "follow_search_path",
+    "forget_schemas",
     "known_place",
+    "place_in_schema",
     "place_of",
     "transaction_has_ended",
 ]
@@ -103,12 +106,30 @@ def place_of(alias: str, model: type[models.Model]) -> Place:
     connection.ensure_connection()
     database, is_standby = _database_of(connection)
     schema = _schema_of(connection, database, model._meta.db_table)
-    text = "\n".join((database, schema or "", model._meta.db_table))
-    place = Place(blake2b(text.encode(), digest_size=DIGEST_BYTES).hexdigest(), is_standby)
+    place = Place(_digest(database, schema or "", model), is_standby)
     is_lasting = PATH not in connection.__dict__ and not hasattr(connection, "schema_name")
     if schema is not None and is_lasting and not _is_in_memory(connection):
         _places[_settings_of(alias), model._meta.db_table] = place
     return place
+
+
+def place_in_schema(alias: str, model: type[models.Model], schema: str) -> Place:
+    """The place of the table of a model's name in a schema that a statement has named."""
+    connection = connections[alias]
+    connection.ensure_connection()
+    database, is_standby = _database_of(connection)
+    return Place(_digest(database, schema, model), is_standby)
+
+
+def forget_schemas() -> None:
+    """A statement may have made, moved or removed tables."""
+    _places.clear()
+    _schemas.clear()
+
+
+def _digest(database: str, schema: str, model: type[models.Model]) -> str:
+    text = "\n".join((database, schema, table_of(model)))
+    return blake2b(text.encode(), digest_size=DIGEST_BYTES).hexdigest()
 
 
 def follow_search_path(connection: BaseDatabaseWrapper, run: Callable[[], T]) -> T:

@@ -34,7 +34,7 @@ from redisdict.modelcache.statements import (
     read_statement,
     text_of,
 )
-from redisdict.modelcache.tables import CachedModel, cached_models
+from redisdict.modelcache.tables import CachedModel, CachedTable, cached_models
 from redisdict.modelcache.transactions import (
     commit_behind_barriers,
     forget_changes,
@@ -165,7 +165,7 @@ class Watch:
 
     def _run(self, statement: Statement, run: Callable[[], Any]) -> Any:
         connection = self._connection
-        changed = self._changed_by(statement)
+        changed = self._tables_changed_by(statement)
         if statement.changes_session and statement.verb not in ENDS:
             run = functools.partial(identity.follow_search_path, connection, run)
         try:
@@ -182,6 +182,7 @@ class Watch:
         finally:
             if statement.is_definition:
                 forget_catalog(connection)
+                identity.forget_schemas()
             if statement.verb in ENDS:
                 identity.transaction_has_ended(connection)
 
@@ -198,10 +199,21 @@ class Watch:
         by_table = relations.cached_by_table()
         return list({id(one): one for name in names for one in by_table.get(name, ())}.values())
 
-    def _change_all(self, changed: list[CachedModel], verb: str, run: Callable[[], Any]) -> Any:
+    def _tables_changed_by(self, statement: Statement) -> list[CachedTable]:
+        """The tables of those models: that the search path leads to, and those of named schemas."""
+        alias = self._connection.alias
+        tables = [cached.table(alias) for cached in self._changed_by(statement)]
+        if statement.qualified and self._connection.vendor == "postgresql":
+            by_table = relations.cached_by_table()
+            for schema, name in statement.qualified:
+                for cached in by_table.get(name, ()):
+                    place = identity.place_in_schema(alias, cached.model, schema)
+                    tables.append(cached.table_at(alias, place))
+        return list(dict.fromkeys(tables))
+
+    def _change_all(self, tables: list[CachedTable], verb: str, run: Callable[[], Any]) -> Any:
         """Run what changes all rows of tables, for all that is known."""
         connection = self._connection
-        tables = [cached.table(connection.alias) for cached in changed]
         if tables:
             place = f"{calling_place(BELOW)} {verb.upper()}".rstrip()
             for table in tables:

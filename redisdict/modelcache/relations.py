@@ -15,6 +15,7 @@ from typing import Any
 from django.db import models
 from django.db.models import Model
 
+from redisdict.modelcache.table_names import table_of
 from redisdict.modelcache.tables import CachedModel, cached_models, on_registration
 
 __all__ = [
@@ -25,7 +26,6 @@ __all__ = [
     "lineage",
     "parent_pks",
     "related_pks",
-    "table_of",
 ]
 
 #: So many foreign keys in a row, each of which cascades in the database, are followed.
@@ -33,11 +33,6 @@ DEEPEST = 5
 
 #: What the database does by itself to rows that point at a deleted one.
 IN_DATABASE = ("DB_CASCADE", "DB_SET_NULL", "DB_SET_DEFAULT")
-
-
-def table_of(model: type[Model]) -> str:
-    """The name of a model's own table, without its schema, in small letters."""
-    return model._meta.db_table.replace("`", '"').rsplit('"."', 1)[-1].strip('"').lower()
 
 
 def lineage(model: type[Model]) -> list[type[Model]]:

@@ -18,6 +18,7 @@ from django.db.models.signals import class_prepared, m2m_changed, post_save
 from redisdict.modelcache import relations
 from redisdict.modelcache.changes import is_known, note_or_remove
 from redisdict.modelcache.interception import watch_of
+from redisdict.modelcache.table_names import table_of
 from redisdict.modelcache.tables import on_registration
 
 __all__ = ["connect_all"]
@@ -46,7 +47,7 @@ def _after_save(
     written, watch.last_written = watch.last_written, None
     if written is not None:
         table, pks = written
-        tables = map(relations.table_of, relations.lineage(sender))
+        tables = map(table_of, relations.lineage(sender))
         if table in tables and instance.pk in pks:
             return
     note_or_remove(type(instance), [instance.pk], database)

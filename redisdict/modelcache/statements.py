@@ -9,7 +9,7 @@ taken for less would be a stale row, so every doubt ends in "more".
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 from typing import Any
@@ -32,7 +32,7 @@ class Statement:
     Attributes:
         writes: names of tables and views that it may change, without their schemas, in small
             letters.
-        schemas: the schemas that those names are qualified with, where they are.
+        qualified: those of the names that are qualified with a schema, with that.
         is_unknown: whether it may change any table.
         is_definition: whether it may change what tables, views, triggers or functions there are.
         control: what it does to the transaction.
@@ -42,7 +42,7 @@ class Statement:
     """
 
     writes: frozenset[str] = frozenset()
-    schemas: frozenset[str] = frozenset()
+    qualified: frozenset[tuple[str, str]] = frozenset()
     is_unknown: bool = False
     is_definition: bool = False
     control: Control = Control.NONE
@@ -69,6 +69,7 @@ COMMENT = r"(?:\s|--[^\n]*(?:\n|$)|/\*(?:[^*]|\*(?!/))*\*/)"
 BEGINNING = re.compile(rf"(?:{COMMENT}|[(;])*([A-Za-z]+)")
 IDENTIFIER = r'(?:"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|[^\W\d][\w$]*)'
 TARGET = re.compile(rf"{COMMENT}*((?:{IDENTIFIER}{COMMENT}*\.{COMMENT}*)*)({IDENTIFIER})")
+QUALIFIED = re.compile(rf"({IDENTIFIER}){COMMENT}*+\.{COMMENT}*+(?=({IDENTIFIER}))")
 WORD = re.compile(r"[^\W\d][\w$]*")
 QUOTED = re.compile(r'"((?:[^"]|"")*)"|`((?:[^`]|``)*)`|\[([^\]]*)\]')
 CALL = re.compile(rf'((?>"[^"]*+"|[^\W\d][\w$]*+)){COMMENT}*+\(')
@@ -195,9 +196,7 @@ def _read(sql: str) -> Statement:
         is_about_names = verb not in ("set", "reset") or bool(names_in(sql) & NAMING_SETTINGS)
         return Statement(changes_session=is_about_names, verb=verb)
     if verb in DEFINING:
-        return Statement(
-            writes=names_in(sql), is_definition=True, functions=_functions(sql), verb=verb
-        )
+        return replace(_mentioning(sql, verb), is_definition=True)
     return Statement(is_unknown=True, is_definition=True, changes_session=True, verb=verb)
 
 
@@ -215,11 +214,12 @@ def _change(sql: str, verb: str, lead: re.Pattern[str], start: int) -> Statement
         or WRITING.search(rest)
         or _has_several_targets(sql, verb, target)
     ):
-        return Statement(writes=names_in(sql), functions=_functions(sql), verb=verb)
-    schemas = [_plain(found.strip('"`[]')) for found in re.findall(IDENTIFIER, target.group(1))]
+        return _mentioning(sql, verb)
+    name = _unquoted(target.group(2))
+    schemas = [_unquoted(found) for found in re.findall(IDENTIFIER, target.group(1))]
     return Statement(
-        writes=frozenset({_unquoted(target.group(2))}),
-        schemas=frozenset(schemas),
+        writes=frozenset({name}),
+        qualified=frozenset((schema, name) for schema in schemas[-1:]),
         functions=_functions(sql[target.end() :]),
         verb=verb,
     )
@@ -246,7 +246,7 @@ def _compound(sql: str, verb: str) -> Statement:
     is_copy_from = verb == "copy" and re.search(r"\bFROM\b", sql, re.IGNORECASE)
     rest = HARMLESS.sub(" ", sql[len(verb) :] if verb == "copy" else sql)
     if is_copy_from or WRITING.search(rest):
-        return Statement(writes=names_in(sql), functions=_functions(sql), verb=verb)
+        return _mentioning(sql, verb)
     return Statement(
         functions=_functions(sql), changes_session=_calls_setting_function(sql), verb=verb
     )
@@ -261,11 +261,21 @@ def _several(sql: str, verb: str) -> Statement:
     if words & {"commit", "end", "rollback", "abort"}:
         # Whatever it is, to commit what there is to commit is never wrong.
         control = Control.COMMIT
-    return Statement(
-        writes=words if WRITING.search(HARMLESS.sub(" ", sql)) else frozenset(),
+    is_writing = WRITING.search(HARMLESS.sub(" ", sql))
+    return replace(
+        _mentioning(sql, verb) if is_writing else Statement(functions=_functions(sql), verb=verb),
         is_definition=bool(words & DEFINING),
         control=control,
         changes_session=bool(words & SESSION) or _calls_setting_function(sql),
+    )
+
+
+def _mentioning(sql: str, verb: str) -> Statement:
+    """A statement that may change whatever it mentions."""
+    qualified = {(_unquoted(schema), _unquoted(name)) for schema, name in QUALIFIED.findall(sql)}
+    return Statement(
+        writes=names_in(sql),
+        qualified=frozenset(qualified),
         functions=_functions(sql),
         verb=verb,
     )

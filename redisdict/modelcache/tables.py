@@ -166,14 +166,15 @@ class CachedModel:
             ConfigurationError: the alias isn't in REDISDICT.
             django.db.Error: the database has to be asked who it is, and can't be reached.
         """
-        return self._table(database, place_of(database, self.model), scope)
+        return self.table_at(database, place_of(database, self.model), scope)
 
     def known_table(self, database: str, scope: str = "") -> CachedTable | None:
         """The same, if that is known without a look at the thread's connection."""
         place = known_place(database, self.model)
-        return None if place is None else self._table(database, place, scope)
+        return None if place is None else self.table_at(database, place, scope)
 
-    def _table(self, database: str, place: Place, scope: str) -> CachedTable:
+    def table_at(self, database: str, place: Place, scope: str = "") -> CachedTable:
+        """The table of a place that the alias leads to, whatever it leads to now."""
         key = (database, place, scope)
         try:
             return self._tables[key]

@@ -17,8 +17,8 @@ from tests.shop.models import Product
 
 __all__ = ["own_server", "tea"]
 
-# Where the parent has another thread, the test forks in Python alone. After a fork in C such a child
-# can't be relied on to start threads: the interpreter's own lock may count waiters it doesn't have.
+# Where the parent has another thread, the test forks in Python alone. Of a child that C has forked
+# then, the interpreter's lock may count waiters it doesn't have, so it can't rely on threads.
 
 
 @pytest.fixture(params=FORKS)

@@ -182,6 +182,26 @@ def test_a_tenant_by_search_path(postgres_alias: str, tenants: ModelDict[Stamp])
     assert tenants.get("both") is None, "a new connection has the path of the settings"
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE south.shop_stamp SET worth = 8",
+        'WITH x AS (SELECT 8 AS worth) UPDATE "south"."shop_stamp" SET worth = (TABLE x)',
+        "SELECT 1; UPDATE south . shop_stamp SET worth = 8",
+    ],
+)
+def test_a_statement_for_another_tenant(
+    sql: str, postgres_alias: str, tenants: ModelDict[Stamp]
+) -> None:
+    _enter(postgres_alias, "south")
+    assert tenants["both"].worth == 9
+    _enter(postgres_alias, "north")
+    with connections[postgres_alias].cursor() as cursor:
+        cursor.execute(sql)
+    _enter(postgres_alias, "south")
+    assert tenants["both"].worth == 8
+
+
 def test_a_tenant_for_one_transaction(postgres_alias: str, tenants: ModelDict[Stamp]) -> None:
     with contextlib.suppress(ZeroDivisionError), transaction.atomic(using=postgres_alias):
         with connections[postgres_alias].cursor() as cursor:
