@@ -198,7 +198,7 @@ class World:
         return Process(name, "reader", reader.read([ROW], self.database.select, name.encode()))
 
     def _writer(self, name: str, how: str) -> Process:
-        keys = [CELLS.table] if how == "all rows" else [ROW]
+        keys = [CELLS.table] if "all rows" in how else [ROW]
         database = self.database
 
         def autocommit() -> None:
@@ -207,7 +207,7 @@ class World:
 
         def write() -> Operation[None]:
             change = autocommit
-            if how != "autocommit":
+            if "autocommit" not in how:
                 yield Call(database.update, (name,))
                 change = database.commit
             yield from change_behind_barriers([(CELLS, keys)], name.encode(), 60_000, change)
@@ -306,7 +306,8 @@ class Plan:
     """Who takes part.
 
     Attributes:
-        writers: how each of them writes: "transaction", "autocommit", "all rows".
+        writers: how each of them writes: "transaction" or "autocommit", which change the row, or
+            "all rows" or "all rows in autocommit", which tell of the whole table.
         is_warm: whether the row is on the server at the beginning.
         expiries: how many leases may end by their time limit.
         restarts: how often the server may start again with an earlier state.

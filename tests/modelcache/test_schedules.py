@@ -24,6 +24,9 @@ WAYS_TO_WRITE = pytest.mark.parametrize(
         ("transaction", "autocommit"),
         ("autocommit", "autocommit"),
         ("transaction", "all rows"),
+        ("transaction", "all rows in autocommit"),
+        ("autocommit", "all rows"),
+        ("autocommit", "all rows in autocommit"),
     ],
     ids=" and ".join,
 )
@@ -32,6 +35,16 @@ WAYS_TO_WRITE = pytest.mark.parametrize(
 @WAYS_TO_WRITE
 def test_two_readers_and_two_writers_of_a_cached_row(writers: tuple[str, ...]) -> None:
     assert explore(Plan(2, writers, crashes=1, expiries=1)) > 1000
+
+
+@WAYS_TO_WRITE
+def test_a_reader_and_two_writers_of_a_row_not_cached(writers: tuple[str, ...]) -> None:
+    assert explore(Plan(1, writers, crashes=1, expiries=1, is_warm=False)) > 500
+
+
+def test_two_readers_of_a_row_not_cached_and_writers_of_the_row_and_of_all() -> None:
+    writers = ("transaction", "all rows in autocommit")
+    assert explore(Plan(2, writers, expiries=1, is_warm=False)) > 1000
 
 
 @pytest.mark.parametrize("way", ["transaction", "autocommit"])
@@ -92,6 +105,7 @@ def _many(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         Plan(2, ("transaction",), crashes=1, expiries=1),
         Plan(2, ("all rows",), crashes=1, expiries=1),
+        Plan(1, ("all rows in autocommit", "transaction"), crashes=1, expiries=1),
         Plan(1, ("transaction", "autocommit"), crashes=1, expiries=1),
         Plan(1, ("transaction",), crashes=1, restarts=1),
         Plan(1, ("transaction",), crashes=1, restarts=1, make_server=KeepsScripts),
@@ -140,6 +154,28 @@ class LeasesBehindBarriers(ServerModel):
         return super().answer(key, generation, token, *rest)
 
 
+class GivesTheOldGenerationBack(ServerModel):
+    old: Cell | None = None
+
+    def barrier(self, keys: list[bytes], token: bytes, duration_ms: int) -> None:
+        table = schedules.CELLS.table
+        before = self.cells.get(table)
+        self.old = before if isinstance(before, Generation) else self.old
+        super().barrier(keys, token, duration_ms)
+        if table not in self.cells and self.old is not None:
+            self.cells[table] = self.old
+
+
+class AsksNoTable(ServerModel):
+    """A barrier of all rows doesn't keep anybody from reading one."""
+
+    def read(self, keys: list[bytes], *arguments: Any) -> list[Any]:
+        table = self.cells.get(keys[0])
+        if isinstance(table, Barriers):
+            self.cells[keys[0]] = Generation(b"made by who read")
+        return super().read(keys, *arguments)
+
+
 class BelievesWhatItHadBefore(ServerModel):
     def read(self, keys: list[bytes], *arguments: Any) -> list[Any]:
         return super().read(keys, *arguments[:3], UNKNOWN)
@@ -159,6 +195,8 @@ class BelievesOtherIncarnations(KeepsScripts):
         (RemovesWithoutBarrier, {"readers": 1, "writers": ("transaction",)}),
         (LiftsTheBarriersOfOthers, {"readers": 1, "writers": ("autocommit", "autocommit")}),
         (LeasesBehindBarriers, {"readers": 1, "writers": ("autocommit",)}),
+        (GivesTheOldGenerationBack, {"readers": 1, "writers": ("all rows in autocommit",)}),
+        (AsksNoTable, {"readers": 1, "writers": ("all rows in autocommit",), "is_warm": False}),
         (BelievesWhatItHadBefore, {"readers": 1, "writers": ("transaction",), "restarts": 1}),
         (BelievesOtherIncarnations, {"readers": 1, "writers": ("transaction",), "restarts": 1}),
         (KeepsScriptsAndTellsNothing, {"readers": 1, "writers": ("transaction",), "restarts": 1}),
