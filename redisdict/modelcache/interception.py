@@ -97,7 +97,9 @@ class Watch:
             return execute(sql, params, many, context)
         if not relations.cached_by_table():
             return execute(sql, params, many, context)
-        if self._told and len(sql) > LONGEST_KEPT:  # a query of the ORM's with many values
+        if (
+            self._told and type(sql) is str and len(sql) > LONGEST_KEPT
+        ):  # a query of the ORM's with many values
             return self._run(
                 Statement(writes=self._told), lambda: execute(sql, params, many, context)
             )
@@ -168,6 +170,8 @@ class Watch:
         changed = self._tables_changed_by(statement)
         if statement.changes_session and statement.verb not in ENDS:
             run = functools.partial(identity.follow_search_path, connection, run)
+        # What somebody's wrapper sends meanwhile is no statement of the caller's.
+        told, self._told = self._told, frozenset()
         try:
             if statement.control is Control.COMMIT or (
                 statement.is_definition and not connection.features.can_rollback_ddl
@@ -180,6 +184,7 @@ class Watch:
                 forget_changes(connection)
             return result
         finally:
+            self._told = told
             if statement.is_definition:
                 forget_catalog(connection)
                 identity.forget_schemas()

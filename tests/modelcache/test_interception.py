@@ -479,6 +479,27 @@ def test_others_wrappers(database: str, tea: Product, products: ModelDict[Produc
     assert products[tea.pk].name == "Milk"
 
 
+def test_a_wrapper_that_changes_the_table_itself(
+    database: str, tea: Product, products: ModelDict[Product]
+) -> None:
+    """Amid a change of another row, of which the ORM tells."""
+    other = Product.objects.create(name="Milk")
+    assert products[other.pk].name == "Milk"
+    connection = connections[database]
+    raw = f"UPDATE shop_product SET name = 'Cocoa' WHERE id = {other.pk}"
+
+    def audit(execute: Callable[..., Any], sql: Any, *arguments: Any) -> Any:
+        if sql != raw and sql.startswith("UPDATE"):
+            with connection.cursor() as cursor:
+                cursor.execute(raw)
+        return execute(sql, *arguments)
+
+    with connection.execute_wrapper(audit):
+        Product.plain.filter(pk=tea.pk).update(name="Coffee")
+    assert products[other.pk].name == "Cocoa"
+    assert products[tea.pk].name == "Coffee"
+
+
 def test_a_copy_of_a_connection(database: str, tea: Product, products: ModelDict[Product]) -> None:
     copied = connections[database].copy()
     with copied.cursor() as cursor:
