@@ -89,6 +89,9 @@ class _Comparison:
             packed = _pack(one)
             if packed is not None:
                 return packed == _pack(other)
+        if isinstance(one, FieldFile):
+            # Whether the file has been opened, for its measures say, is no part of the row.
+            return self._are_same(_parts_of_file(one), _parts_of_file(other))
         take_apart = _how_to_take_apart(kind)
         if take_apart is not None:
             mine, others = take_apart(one), take_apart(other)
@@ -149,6 +152,10 @@ def _parts_of_time(value: datetime | time) -> tuple[Any, ...]:
     return value.hour, value.minute, value.second, value.microsecond, value.fold, value.tzinfo
 
 
+def _parts_of_file(file: FieldFile) -> tuple[Any, ...]:
+    return file.name, file.field, file.storage, file.instance, file._committed  # type: ignore[attr-defined]  # Django's own
+
+
 def _parts_of_dict(value: Mapping[Any, Any]) -> Iterator[Any]:
     yield getattr(value, "default_factory", None)
     for item in value.items():
@@ -197,7 +204,6 @@ PARTS: tuple[tuple[type, Callable[[Any], Iterable[Any]]], ...] = (
     (partial, lambda value: (value.func, value.args, value.keywords)),
     (FunctionType, _parts_of_function),
     (ref, lambda reference: (reference(),)),
-    # Two of these are equal to Django when their keys or names are.
+    # Two of these are equal to Django when their keys are.
     (Model, lambda instance: ()),
-    (FieldFile, lambda file: ()),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -18,7 +19,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from redisdict import ModelDict
 from redisdict.modelcache.rows import NotKept, RowCodec
-from redisdict.modelcache.sameness import differences
+from redisdict.modelcache.sameness import differences, is_same
 from tests.modelcache.counting import queries
 from tests.shop.models import Announced, Place, Point, Product
 from tests.shop.odd import Animal, Colour, Dog, Leaf, Page, Patient, Remembering, Visit
@@ -414,3 +415,11 @@ def test_the_database_is_part_of_the_fingerprint(settings: Any) -> None:
     before = RowCodec(Product).fingerprint
     settings.USE_TZ = not settings.USE_TZ
     assert RowCodec(Product).fingerprint != before
+
+
+def test_a_file_that_has_been_opened_is_the_same_file() -> None:
+    """As an ImageField does while an instance is made, to know the measures."""
+    opened, closed = Place(picture="a.png").picture, Place(picture="a.png").picture
+    opened.file = io.BytesIO()
+    assert is_same(opened, closed)
+    assert not is_same(opened, Place(picture="b.png").picture)
