@@ -89,13 +89,23 @@ def take_over() -> None:
             return
         _taker = (os.getpid(), thread)
         try:
-            for renewal in list(_renewals.values()):
-                renew = renewal() if isinstance(renewal, weakref.WeakMethod) else renewal
-                if renew is not None:
-                    renew()
-            own[0] = 1
+            errors = [error for each in list(_renewals.values()) if (error := _call(each))]
         finally:
             _taker = None
+        if errors:
+            raise errors[0]  # and the next use tries again
+        own[0] = 1
+
+
+def _call(renewal: Callable[[], None] | weakref.WeakMethod[MethodType]) -> Exception | None:
+    """Call it if its object is still there; the error of one doesn't keep the others away."""
+    renew = renewal() if isinstance(renewal, weakref.WeakMethod) else renewal
+    if renew is not None:
+        try:
+            renew()
+        except Exception as error:  # noqa: BLE001  # raised when all have been called
+            return error
+    return None
 
 
 def _forget(renewal: weakref.WeakMethod[MethodType]) -> None:

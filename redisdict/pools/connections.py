@@ -136,8 +136,8 @@ class QuickExchange(redis.connection.AbstractConnection):
         self.pid = os.getpid()
         self._was_left = was_connected
 
-    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        """Send, as redis-py does.
+    def check_health(self) -> None:
+        """What redis-py does before it sends.
 
         Raises:
             NotSentError: it was connected in the process that this one was forked from.
@@ -147,7 +147,8 @@ class QuickExchange(redis.connection.AbstractConnection):
         if self._was_left:
             self._was_left = False
             raise NotSentError("The connection belongs to the process that this one is a fork of.")
-        super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]  # redis-py's
+        if self.health_check_interval:
+            super().check_health()  # type: ignore[no-untyped-call]  # redis-py's
 
     def mark_for_reconnect(self) -> None:
         """Have the pool connect anew when it is checked in; until then there is no short way."""
@@ -162,7 +163,6 @@ class QuickExchange(redis.connection.AbstractConnection):
         self.sock = None
 
     def _connect(self) -> Any:
-        self._was_left = False
         self.sock = super()._connect()  # type: ignore[no-untyped-call, safe-super]  # each class has one
         return self.sock
 

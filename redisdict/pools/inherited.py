@@ -23,7 +23,7 @@ def let_go(transport: asyncio.BaseTransport | None) -> None:
     inherited = transport and transport.get_extra_info("socket")
     if not inherited or not transport:
         return
-    with suppress(OSError):  # it is closed already
+    with suppress(OSError, ValueError):  # it is closed already
         # A daemon has closed all numbers, and they may be in use for something else.
         if inherited.getsockname() == transport.get_extra_info("sockname"):
             here, there = socket.socketpair()

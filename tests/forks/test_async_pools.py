@@ -38,6 +38,28 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     loop.close()
 
 
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_connections_of_uvloop(
+    pool_class: type[AsyncConnectionPool], redis_url: str, fork: Fork, is_closed: bool
+) -> None:
+    uvloop = pytest.importorskip("uvloop")
+    loop = uvloop.new_event_loop()
+    client = redis.asyncio.Redis(connection_pool=pool_class.from_url(redis_url))
+    assert loop.run_until_complete(mixed_up(client, "before")) == 0
+    if is_closed:
+        loop.run_until_complete(client.connection_pool.disconnect())
+
+    def live() -> Any:
+        return in_a_loop_of_its_own(lambda: mixed_up(client, "child"))
+
+    child = Child(live, fork)
+    assert loop.run_until_complete(mixed_up(client, "parent")) == 0
+    assert child.result() == 0
+    assert loop.run_until_complete(mixed_up(client, "after")) == 0
+    loop.run_until_complete(client.connection_pool.disconnect())
+    loop.close()
+
+
 async def mixed_up(client: Any, name: str) -> int:
     """How many of many replies are to another's question."""
 

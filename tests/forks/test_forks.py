@@ -96,11 +96,12 @@ def test_a_renewal_that_failed_is_made_at_the_next_use() -> None:
             if self.renewed == 1:
                 raise OSError
 
-    thing = Failing()
+    thing, other = Failing(), Thing()
 
     def live() -> int:
         with pytest.raises(OSError):
             forks.take_over()
+        assert other.renewed == 1
         assert not forks.own[0]
         forks.take_over()
         return thing.renewed

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from redisdict import ModelDict, forks
 from redisdict.modelcache.cells import new_token
+from redisdict.modelcache.outages import Outages
 from redisdict.modelcache.tally import Tally
 from redisdict.servers.process import ServerProcess
-from tests.forks.forking import FORKS, Child, Fork, fork_in_python
+from tests.forks.forking import FORKS, Child, Fork
 from tests.modelcache.test_outages import own_server, tea, update
 from tests.shop.models import Product
 
 __all__ = ["own_server", "tea"]
-
-# Where the parent has another thread, the test forks in Python alone. Of a child that C has forked
-# then, the interpreter's lock may count waiters it doesn't have, so it can't rely on threads.
 
 
 @pytest.fixture(params=FORKS)
@@ -65,44 +65,75 @@ def test_what_the_parent_counted_is_counted_once(fork: Fork) -> None:
     assert tally.hits == 5
 
 
+@pytest.fixture
+def parked(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Thread]:
+    """A thread that waits, in the place of each that the parent would start to mend an outage.
+
+    One at work might hold locks of Python's own at the moment of a fork in C, which no child of
+    that fork could ever get.
+    """
+    is_over = threading.Event()
+    thread = threading.Thread(target=is_over.wait)
+    thread.start()
+
+    def park(outages: Outages) -> None:
+        outages._repairer = thread
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Outages, "_start_repairer", park)
+        yield thread
+    is_over.set()
+    thread.join()
+
+
+def in_child(live: Callable[[], None]) -> Callable[[], None]:
+    """The same with the real method again."""
+
+    def run() -> None:
+        Outages._start_repairer = START_REPAIRER  # type: ignore[method-assign]  # as it was
+        live()
+
+    return run
+
+
+START_REPAIRER = Outages._start_repairer
+
+
+@pytest.mark.usefixtures("parked")
 def test_a_child_makes_up_for_what_its_parent_could_not_tell(
     tea: Product, own_server: ServerProcess
 ) -> None:
     products: ModelDict[Any, Product] = ModelDict(Product)
     assert products[tea.pk].name == "Tea"
-    outages = products._view().table.outages
+    table = products._view().table
     own_server.kill()
     update(tea, "Coffee")
-    assert outages.is_doubtful
+    assert table.outages.is_doubtful
 
     def live() -> None:
         new_token()
-        while outages.is_doubtful:  # until its own thread has reached the server
+        while table.outages.is_doubtful:  # until its own thread has reached the server
             time.sleep(0.01)
 
-    child = Child(live, fork_in_python)
+    child = Child(in_child(live))
     own_server.start()
     child.result()
-    while outages.is_doubtful:
-        time.sleep(0.01)
+    assert table.backend.driver.run(table.outages.recover())
 
 
 def test_a_childs_own_changes_are_made_up_for_as_well(
-    tea: Product, own_server: ServerProcess
+    tea: Product, own_server: ServerProcess, parked: threading.Thread
 ) -> None:
-    """The thread that the parent has is not the child's, though Python may call it alive."""
-    outages = ModelDict(Product)._view().table.outages
-    own_server.kill()
-    update(tea, "Coffee")  # so there is a thread
+    """The thread that the parent has is not the child's, though Python calls it alive there."""
+    table = ModelDict(Product)._view().table
+    table.outages._repairer = parked
 
     def live() -> None:
-        outages.begin_untold_change(b"a writer", 60)
-        outages.end_untold_change(b"a writer")
-        while outages.is_doubtful:
+        assert parked.is_alive()
+        table.outages.begin_untold_change(b"a writer", 60)
+        table.outages.end_untold_change(b"a writer")
+        while table.outages.is_doubtful:
             time.sleep(0.01)
 
-    child = Child(live, fork_in_python)
-    own_server.start()
-    child.result()
-    while outages.is_doubtful:
-        time.sleep(0.01)
+    Child(in_child(live)).result()
+    table.outages._repairer = None
