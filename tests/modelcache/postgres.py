@@ -50,6 +50,12 @@ class PostgresCluster:
         self._start()
         return self
 
+    def copy_database(self, name: str, copy: str) -> None:
+        """Make a database of another, to which nobody may be connected."""
+        port = [] if self._port is None else ["-p", str(self._port)]
+        where = ["-h", str(self.directory), *port, "-U", "postgres"]
+        self._run("createdb", *where, "--maintenance-db=template1", "-T", name, copy)
+
     def restart_as_standby(self) -> None:
         """Have it follow a primary that nobody has ever heard of: it can only be read."""
         data = self.directory / "data"

@@ -18,6 +18,7 @@ from django.db import connections, transaction
 from redisdict import ModelDict
 from redisdict.modelcache import identity, search_paths
 from tests.modelcache.beneath import change_unseen
+from tests.modelcache.conftest import TEMPLATE
 from tests.modelcache.counting import queries
 from tests.modelcache.elsewhere import elsewhere
 from tests.modelcache.places import another_alias, forget_places, tenant_schemas
@@ -58,7 +59,7 @@ def other_database(database: str, tmp_path: Path) -> Iterator[str]:
         return
     with another_alias("template", database, NAME="template1") as template:
         connection.close()
-        change_unseen(template, "CREATE DATABASE test_shop TEMPLATE postgres")
+        change_unseen(template, f"CREATE DATABASE test_shop TEMPLATE {TEMPLATE}")
         yield "test_shop"
         connection.close()
         change_unseen(template, "DROP DATABASE test_shop")

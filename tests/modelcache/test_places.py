@@ -20,6 +20,7 @@ from redisdict.modelcache import identity, search_paths
 from redisdict.modelcache.database_ids import ask_database, id_of_file
 from redisdict.modelcache.overview import overview
 from tests.modelcache.beneath import change_unseen
+from tests.modelcache.conftest import TEMPLATE
 from tests.modelcache.counting import queries
 from tests.modelcache.elsewhere import elsewhere
 from tests.modelcache.places import another_alias, forget_places, tenant_schemas
@@ -119,7 +120,7 @@ def test_a_database_of_the_same_name(
     monkeypatch.setattr(identity, "ASK_EVERY_S", -1.0)
     connections[postgres_alias].close()
     with another_alias("admin", postgres_alias, NAME="template1") as admin:
-        change_unseen(admin, "CREATE DATABASE shop TEMPLATE postgres")
+        change_unseen(admin, f"CREATE DATABASE shop TEMPLATE {TEMPLATE}")
         with another_alias("shop", postgres_alias, NAME="shop") as alias:
             stamps = ModelDict(Stamp, database=alias)
             Stamp.objects.using(alias).create(code="red", worth=1)
