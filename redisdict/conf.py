@@ -48,6 +48,7 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "RETRY_FOR": None,
         "DURABLE": None,
         "TRACER": None,
+        "SCOPE": None,
     }
 )
 
@@ -70,6 +71,7 @@ class AliasConfig:
     retry_for: float | None = None
     durable: str | None = None
     tracer: str | None = None
+    scope: str | None = None
 
 
 def parse_alias(alias: str, values: Mapping[str, Any]) -> AliasConfig:
@@ -86,7 +88,7 @@ def parse_alias(alias: str, values: Mapping[str, Any]) -> AliasConfig:
         if key not in DEFAULTS:
             raise ConfigurationError(f"{where} has the unknown key {key!r}{_hint(key, DEFAULTS)}.")
     given = {**DEFAULTS, **values}
-    for key in ("LOCATION", "CACHE", "COMPRESSOR", "TRACER"):
+    for key in ("LOCATION", "CACHE", "COMPRESSOR", "TRACER", "SCOPE"):
         _check(where, key, given[key], (str, type(None)), "a string or None")
     for key in ("POOL_CLASS", "ASYNC_POOL_CLASS", "KEY_PREFIX", "SERIALIZER"):
         _check(where, key, given[key], (str,), "a string")
@@ -109,6 +111,7 @@ def parse_alias(alias: str, values: Mapping[str, Any]) -> AliasConfig:
         retry_for=given["RETRY_FOR"],
         durable=given["DURABLE"],
         tracer=given["TRACER"],
+        scope=given["SCOPE"],
     )
 
 

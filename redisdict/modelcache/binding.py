@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Generic, Self, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -15,16 +15,14 @@ from django.http import Http404
 from redisdict.connections.backend import Backend
 from redisdict.exceptions import ConfigurationError
 from redisdict.mapping.timeouts import to_milliseconds
+from redisdict.modelcache.scopes import Scope
 from redisdict.modelcache.startup import begin_if_ready
-from redisdict.modelcache.tables import CachedModel, CachedTable, register
+from redisdict.modelcache.tables import MOST_SCOPES, CachedModel, CachedTable, register
 from redisdict.modelcache.views import FieldView, Limits, View
 
-__all__ = ["Binding", "Scope"]
+__all__ = ["Binding"]
 
 M = TypeVar("M", bound=models.Model)
-
-#: Gives, for a model and an alias of DATABASES, the name of what the current reader may see.
-Scope = Callable[[type[models.Model], str], str]
 
 
 class Binding(Generic[M]):
@@ -91,22 +89,20 @@ class Binding(Generic[M]):
         return copy.copy(self)
 
     def _view(self) -> View[M]:
-        database = self._alias()
-        return self._view_of(self._cached.table(database, self._scope_of(database)))
+        database = self._database
+        if database is None:
+            database = router.db_for_write(self.model)
+        return self._view_of(self._cached.table(database))
 
     async def _aview(self) -> View[M]:
         """The same in a task: a look at a connection is for the thread that has it."""
-        database = self._alias()
-        table = self._cached.known_table(database, self._scope_of(database))
+        table = self._cached.known_table(self._database or router.db_for_write(self.model))
         return await sync_to_async(self._view)() if table is None else self._view_of(table)
 
-    def _alias(self) -> str:
-        return router.db_for_write(self.model) if self._database is None else self._database
-
-    def _scope_of(self, database: str) -> str:
-        return "" if self._scope is None else str(self._scope(self.model, database))
-
     def _view_of(self, table: CachedTable) -> View[M]:
+        scope = self._scope or table.scope
+        if scope is not None:
+            table = table.in_scope(self._checked(scope(self.model, table.database)))
         view = self._views.get(table)
         if view is None:
             timeout_ms = to_milliseconds(
@@ -118,10 +114,17 @@ class Binding(Generic[M]):
             else:
                 view = FieldView(table, limits, self._field)
             # Those of former settings have done their part.
-            current = set(self._cached.tables())
-            kept = {one: each for one, each in self._views.items() if one in current}
-            self._views = {**kept, table: view}
+            kept = {one: each for one, each in self._views.items() if one.backend is table.backend}
+            self._views = {**(kept if len(kept) < MOST_SCOPES else {}), table: view}
         return view
+
+    def _checked(self, scope: object) -> str:
+        if not isinstance(scope, str):
+            raise TypeError(
+                f"The scope of ModelDict({self.model._meta.label}) gave {scope!r:.80}, which is"
+                f" {type(scope).__name__}; text is expected, such as the name of a tenant."
+            )
+        return scope
 
     def _key_of(self, row: M) -> Any:
         """What the row is looked up by; None when its field has no value."""
@@ -137,6 +140,8 @@ class Binding(Generic[M]):
 
     def _trusts_server(self, table: CachedTable) -> bool | None:
         """Whether the server's rows count; None when it has failed and should be tried again."""
+        if not table.shows_all_alike:
+            return False
         if table.outages.is_calm:
             return True
         return False if table.outages.is_resting and self._serves_when_down else None

@@ -42,6 +42,7 @@ class Catalog:
         on_delete: by table: those whose foreign keys point at it and act on a deletion.
         on_update: by table: those whose foreign keys follow a changed key.
         functions: by name: what a call may change. Those that change nothing aren't in it.
+        path_setters: functions after whose call names may mean other tables.
     """
 
     always: Graph = field(default_factory=dict)
@@ -49,6 +50,7 @@ class Catalog:
     on_delete: Graph = field(default_factory=dict)
     on_update: Graph = field(default_factory=dict)
     functions: Graph = field(default_factory=dict)
+    path_setters: set[str] = field(default_factory=set)
     read_at: float = 0.0
 
     def changed_by(self, statement: Statement, changes_keys: bool = True) -> set[str]:
@@ -201,6 +203,7 @@ def _read_postgresql(catalog: Catalog, rows: Rows) -> None:
         is_readable = language in ("sql", "plpgsql")
         texts[name] = texts.get(name, "") + " " + (text if is_readable else OPAQUE)
     catalog.functions = _effects(texts)
+    catalog.path_setters = _path_setters(texts)
     for table, function in rows(TRIGGERS):
         _add(catalog.always, table, catalog.functions.get(function.lower(), ()))
 
@@ -230,6 +233,17 @@ def _effects(texts: dict[str, str]) -> Graph:
         if found:
             changed[name] = found
     return changed
+
+
+def _path_setters(texts: dict[str, str]) -> set[str]:
+    """Functions whose texts mention the search path or the role, and those that mention these."""
+    words = {name.lower(): names_in(text) for name, text in texts.items()}
+    found: set[str] = set()
+    new = {"search_path", "set_config", "role"}
+    while new:
+        new = {name for name, mentioned in words.items() if mentioned & new} - found
+        found |= new
+    return found
 
 
 def _read_sqlite(catalog: Catalog, rows: Rows) -> None:

@@ -2,329 +2,323 @@
 
 Rows of the cache are named by that. An alias names a database only within one project at one time:
 tests put their own database in its place, two projects call different ones "default", two aliases
-may lead to one, and a tenant's search path to another table. So the database itself is asked who it
-is, where it can tell; by its host and name it is known otherwise.
+may lead to one, and a tenant's search path to another table.
 
-It is asked once, and again when a connection is made later than a minute after. As long as nothing
-in the process sets a search path, a read looks at no connection.
+Who a database is, it is asked once (`database_ids`), and again when a connection is made later than
+a minute after. Which schema a name leads to is another question (`search_paths`). As long as
+nothing in the process sets a search path, a read looks at no connection.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import secrets
-import socket
 import time
-from collections.abc import Callable, Iterable
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
-from typing import Any, TypeVar
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from redisdict.database_connections import for_each
+from redisdict.modelcache import search_paths
 from redisdict.modelcache.connection_state import is_in_transaction
-from redisdict.modelcache.table_names import table_of
+from redisdict.modelcache.database_ids import (
+    ask_database,
+    id_of_connection,
+    id_of_file,
+    id_of_memory,
+    is_memory,
+)
 
 __all__ = [
     "Place",
-    "follow_search_path",
-    "forget_schemas",
+    "forget_names",
+    "is_on_standby",
     "known_place",
-    "place_in_schema",
+    "leads_to",
+    "place_in",
     "place_of",
-    "transaction_has_ended",
+    "place_through",
 ]
-
-T = TypeVar("T")
 
 #: Seconds that an answer is believed whatever happens; after that, until the next connection.
 ASK_EVERY_S = 60.0
 
+#: Seconds after which it is looked whether a file is still the same one.
+LOOK_EVERY_S = 1.0
+
 #: Bytes that stand for a place in the names of its rows.
 DIGEST_BYTES = 8
 
-#: The ports of databases whose setting names none.
-DEFAULT_PORTS = {"postgresql": "5432", "mysql": "3306", "oracle": "1521"}
+#: What of an alias's settings decides which tables it leads to; and what of that is changed in
+#: place, as test databases are. The latter is looked at by each read.
+VALUES = itemgetter("ENGINE", "NAME", "HOST", "PORT", "USER")
+CHANGEABLE = itemgetter("NAME", "HOST", "PORT")
 
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A table of a database.
+class Place(NamedTuple):
+    """A table of a database. A tuple, since it is hashed at each read.
 
     Attributes:
-        digest: stands for the database and the schema of the table.
+        digest: stands for the database, the schema and the table.
         is_standby: whether the database follows another one, and may lag behind it.
+        hides_rows: whether its policies may show other readers other rows (row-level security).
     """
 
     digest: str
-    is_standby: bool
+    is_standby: bool = False
+    hides_rows: bool = False
 
 
-#: Databases by the settings that lead there: who they are, whether they are standbys, and when that
-#: was asked.
-_databases: dict[Any, tuple[str, bool, float]] = {}
+@dataclass(slots=True)
+class _Database:
+    """What was learned of the database that some settings lead to."""
 
-#: Places by settings and table, of processes that set no search path.
-_places: dict[Any, Place] = {}
+    id: str
+    is_standby: bool = False
+    asked_at: float = 0.0
+    file: str = ""
 
-#: Schemas by database, search path and table.
-_schemas: dict[Any, str] = {}
 
-#: Whether a connection of this process may have another search path than others.
-_has_search_paths = False
+@dataclass(slots=True)
+class _Known:
+    """A place that is the same by any connection of an alias."""
 
-#: The attribute of a connection that holds its search path, with the driver's connection it is of.
-PATH = "_redisdict_search_path"
+    settings: dict[str, Any]
+    values: tuple[Any, ...]
+    place: Place
+    database: _Database
+    looked_at: float
 
-#: The attribute of a connection to a database in memory that holds a name for it, in the same way.
-MEMORY = "_redisdict_memory"
+
+#: By what the settings say.
+_databases: dict[Any, _Database] = {}
+
+#: By alias and model.
+_places: dict[tuple[str, type[models.Model]], _Known] = {}
+
+#: The attribute of a connection to SQLite: the database that it has opened.
+OPENED = "_redisdict_opened"
 
 
 def known_place(alias: str, model: type[models.Model]) -> Place | None:
     """The place of a model's table, if it is known without a look at the thread's connection."""
-    if _has_search_paths:
+    if search_paths.are_several:
         return None
-    return _places.get((_settings_of(alias), model._meta.db_table))
+    known = _places.get((alias, model))
+    if known is None:
+        return None
+    settings = connections.settings[alias]
+    if known.settings is not settings or known.values != CHANGEABLE(settings):
+        return None
+    if known.database.file and not _is_still_there(known):
+        return None
+    return known.place
 
 
 def place_of(alias: str, model: type[models.Model]) -> Place:
     """The place of a model's table, as the calling thread's connection sees it.
 
     Raises:
-        django.db.Error: the database can't be reached.
+        django.db.Error: the database has to be asked, and can't be reached.
     """
     known = known_place(alias, model)
-    if known is not None:
-        return known
-    connection = connections[alias]
-    connection.ensure_connection()
-    database, is_standby = _database_of(connection)
-    schema = _schema_of(connection, database, model._meta.db_table)
-    place = Place(_digest(database, schema or "", model), is_standby)
-    is_lasting = PATH not in connection.__dict__ and not hasattr(connection, "schema_name")
-    if schema is not None and is_lasting and not _is_in_memory(connection):
-        _places[_settings_of(alias), model._meta.db_table] = place
+    return place_through(connections[alias], model) if known is None else known
+
+
+def place_through(connection: BaseDatabaseWrapper, model: type[models.Model]) -> Place:
+    """The place of a model's table, as this connection sees it. It is opened if it has to be."""
+    database = _database_of(connection)
+    place, is_there = _look(connection, database, model)
+    settings = connections.settings.get(connection.alias)
+    if (
+        is_there
+        and settings is not None
+        and VALUES(settings) == VALUES(connection.settings_dict)
+        and not _may_differ(connection)
+    ):
+        known = _Known(settings, CHANGEABLE(settings), place, database, time.monotonic())
+        _places[connection.alias, model] = known
     return place
 
 
-def place_in_schema(alias: str, model: type[models.Model], schema: str) -> Place:
-    """The place of the table of a model's name in a schema that a statement has named."""
-    connection = connections[alias]
-    connection.ensure_connection()
-    database, is_standby = _database_of(connection)
-    return Place(_digest(database, schema, model), is_standby)
+def leads_to(connection: BaseDatabaseWrapper, place: Place, model: type[models.Model]) -> bool:
+    """Whether an open connection sees the model's table at this place."""
+    return _look(connection, _database_of(connection), model)[0].digest == place.digest
 
 
-def forget_schemas() -> None:
-    """A statement may have made, moved or removed tables."""
+def place_in(connection: BaseDatabaseWrapper, model: type[models.Model], schema: str) -> Place:
+    """The place of the model's tables that are in a certain schema."""
+    database = _database_of(connection)
+    return _place(database, model, [schema] * len(_names_of(model)), False)
+
+
+def forget_names() -> None:
+    """A statement may have made, moved or removed tables, or changed who sees what in them."""
     _places.clear()
-    _schemas.clear()
+    search_paths.forget()
 
 
-def _digest(database: str, schema: str, model: type[models.Model]) -> str:
-    text = "\n".join((database, schema, table_of(model)))
-    return blake2b(text.encode(), digest_size=DIGEST_BYTES).hexdigest()
+def is_on_standby(connection: BaseDatabaseWrapper) -> bool:
+    """Whether an open connection leads to a server that follows another one. No query."""
+    raw = connection.connection
+    ask = getattr(getattr(raw, "info", raw), "parameter_status", None)
+    told = ask("in_hot_standby") if ask is not None else None  # since PostgreSQL 14
+    if told is not None:
+        return bool(told == "on")
+    return _database_of(connection).is_standby
 
 
-def follow_search_path(connection: BaseDatabaseWrapper, run: Callable[[], T]) -> T:
-    """Run a statement after which unqualified names may mean other tables; see whether they do.
-
-    Two queries, where the connection's path has been that of the settings so far.
-    """
-    global _has_search_paths
-    if connection.vendor != "postgresql":
-        return run()
-    before = None if PATH in connection.__dict__ else _current_schemas(connection)
-    result = run()
-    if before is None or _current_schemas(connection) != before:
-        _has_search_paths = True
-        connection.__dict__[PATH] = (None, "")
-    return result
+def _look(
+    connection: BaseDatabaseWrapper, database: _Database, model: type[models.Model]
+) -> tuple[Place, bool]:
+    """The place of a model's table, and whether there is such a table by now."""
+    key = (database.id, _key_of(connection))
+    found = search_paths.schemas_of(connection, key, _names_of(model))
+    if found is None:
+        return _place(database, model, [""], False), False
+    return _place(database, model, *found), True
 
 
-def _current_schemas(connection: BaseDatabaseWrapper) -> str | None:
-    """The search path; None when the transaction has failed, so that nothing can be asked."""
-    drivers: Any = connection
-    try:
-        (path,) = _ask(connection, CURRENT_SCHEMAS)
-    except drivers.Database.Error:
-        return None
-    return str(path)
+def _place(
+    database: _Database, model: type[models.Model], schemas: Sequence[str], hides_rows: bool
+) -> Place:
+    text = "\n".join((database.id, *schemas, *_names_of(model)))
+    digest = blake2b(text.encode(), digest_size=DIGEST_BYTES).hexdigest()
+    return Place(digest, database.is_standby, hides_rows)
 
 
-def transaction_has_ended(connection: BaseDatabaseWrapper) -> None:
-    """What a search path was set to in a transaction may be undone."""
-    if PATH in connection.__dict__:
-        connection.__dict__[PATH] = (None, "")
+def _names_of(model: type[models.Model]) -> list[str]:
+    """The tables that hold parts of a model's rows: its own, and those of its parents."""
+    return list(dict.fromkeys(one._meta.db_table for one in (model, *model._meta.all_parents)))
 
 
-def _settings_of(alias: str) -> Any:
-    """The settings that lead to a database, as they are now: tests change them in place."""
-    settings = connections.settings[alias]
-    return alias, str(settings["NAME"]), settings["HOST"], settings["PORT"]
+# The database.
 
 
-def _database_of(connection: BaseDatabaseWrapper) -> tuple[str, bool]:
-    if _is_in_memory(connection):
-        return _name_in_memory(connection), False
-    key = _settings_of(connection.alias)
+def _database_of(connection: BaseDatabaseWrapper) -> _Database:
+    if connection.vendor == "sqlite":
+        return _database_of_sqlite(connection)
+    key = _key_of(connection)
     known = _databases.get(key)
     if known is None:
-        asked = ASKED.get(connection.vendor, _by_settings)(connection)
-        known = _databases[key] = (*asked, time.monotonic())
-    return known[:2]
+        connection.ensure_connection()
+        known = _databases.get(key) or _learn(connection)
+    return known
+
+
+def _key_of(connection: BaseDatabaseWrapper) -> Any:
+    settings = connection.settings_dict
+    return tuple(map(str, VALUES(settings))), repr(settings.get("OPTIONS"))
+
+
+def _learn(connection: BaseDatabaseWrapper) -> _Database:
+    with connection.wrap_database_errors:
+        told = ask_database(connection)
+    learned = _Database(told.id, told.is_standby, time.monotonic())
+    before = _databases.get(_key_of(connection))
+    _databases[_key_of(connection)] = learned
+    if before is not None and (before.id, before.is_standby) != (told.id, told.is_standby):
+        forget_names()
+    return learned
+
+
+def _database_of_sqlite(connection: BaseDatabaseWrapper) -> _Database:
+    opened: tuple[Any, int, _Database] | None = connection.__dict__.get(OPENED)
+    is_open = connection.connection is not None
+    if opened is not None and is_open and opened[:2] == (connection.connection, os.getpid()):
+        return opened[2]
+    name = connection.settings_dict["NAME"]
+    if not is_open and not is_memory(name):
+        with contextlib.suppress(OSError):
+            return _Database(id_of_file(str(name)), file=str(name))
+    connection.ensure_connection()
+    found = _look_at_sqlite(connection)
+    connection.__dict__[OPENED] = (connection.connection, os.getpid(), found)
+    return found
+
+
+def _look_at_sqlite(connection: BaseDatabaseWrapper) -> _Database:
+    name = str(connection.settings_dict["NAME"])
+    if is_memory(name):
+        if "cache=shared" in name or "vfs=memdb" in name:
+            return _Database(id_of_memory(name))
+        return _Database(id_of_connection())
+    if name.startswith("file:"):
+        name = next(
+            (
+                file
+                for _, of, file in search_paths.ask(connection, "PRAGMA database_list")
+                if of == "main"
+            ),
+            "",
+        )
+    try:
+        return _Database(id_of_file(name), file=name)
+    except OSError:
+        return _Database(id_of_connection())  # it was removed: nobody else comes to it any more
+
+
+def _is_still_there(known: _Known) -> bool:
+    """Whether the path still leads to the same file; looked at once a second."""
+    now = time.monotonic()
+    if now - known.looked_at < LOOK_EVERY_S:
+        return True
+    known.looked_at = now
+    with contextlib.suppress(OSError):
+        if id_of_file(known.database.file) == known.database.id:
+            return True
+    forget_names()
+    return False
 
 
 def _on_connection(connection: BaseDatabaseWrapper) -> None:
     """A connection was made: what the settings lead to may be another database by now."""
+    if search_paths.sets_by_itself(connection):
+        search_paths.note_several()
     if connection.connection is None:
         return
-    key = _settings_of(connection.alias) if connection.alias in connections.settings else None
-    known = _databases.get(key)
-    is_cheap = connection.vendor == "sqlite"
-    if known is not None and (is_cheap or time.monotonic() - known[2] > ASK_EVERY_S):
-        _databases.pop(key, None)
-        for place in [each for each in _places if each[0] == key]:
-            _places.pop(place, None)
-    if hasattr(connection, "schema_name"):  # of django-tenants
-        global _has_search_paths
-        _has_search_paths = True
+    connection.__dict__.pop(OPENED, None)
+    settings = connections.settings.get(connection.alias)
+    if settings is not None and VALUES(settings) != VALUES(connection.settings_dict):
+        search_paths.note_several()
+    if search_paths.are_several and (connection.settings_dict.get("OPTIONS") or {}).get("pool"):
+        search_paths.may_have_changed(connection)  # by whoever had it before
+    if connection.vendor == "sqlite":
+        _database_of_sqlite(connection)
+        for place in list(_places.values()):
+            place.looked_at = 0.0
+        return
+    known = _databases.get(_key_of(connection))
+    if known is not None and time.monotonic() - known.asked_at > ASK_EVERY_S:
+        try:
+            if is_in_transaction(connection):
+                raise RuntimeError("a first query would begin the user's transaction")
+            _learn(connection)
+        except Exception:  # noqa: BLE001  # of any driver; who needs to know asks again
+            _databases.pop(_key_of(connection), None)
+            forget_names()
+
+
+def _may_differ(connection: BaseDatabaseWrapper) -> bool:
+    """Whether another connection of the alias may see another table."""
+    if connection.vendor == "sqlite":
+        name = str(connection.settings_dict["NAME"])
+        return is_memory(name) or _look_if_replaced(connection)
+    return search_paths.may_differ(connection)
+
+
+def _look_if_replaced(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a connection still has a file open that its path doesn't lead to any more."""
+    database = _database_of_sqlite(connection)
+    try:
+        return id_of_file(database.file) != database.id
+    except OSError:
+        return True
 
 
 for_each(_on_connection)
-
-
-def _ask(connection: BaseDatabaseWrapper, sql: str, parameters: Iterable[Any] = ()) -> Any:
-    """One row, by the driver's own cursor: no query of the user's is counted or watched here."""
-    with closing(connection.connection.cursor()) as cursor:
-        cursor.execute(sql, list(parameters))
-        return cursor.fetchone()
-
-
-def _ask_postgresql(connection: BaseDatabaseWrapper) -> tuple[str, bool]:
-    is_allowed, database, is_standby = _ask(
-        connection,
-        "SELECT has_function_privilege('pg_control_system()', 'execute'),"
-        " (SELECT oid FROM pg_database WHERE datname = current_database()), pg_is_in_recovery()",
-    )
-    if not is_allowed:
-        return _by_settings(connection)[0], is_standby
-    (cluster,) = _ask(connection, "SELECT system_identifier FROM pg_control_system()")
-    return f"postgresql {cluster} {database}", is_standby
-
-
-def _ask_mysql(connection: BaseDatabaseWrapper) -> tuple[str, bool]:
-    known = _ask(connection, "SHOW VARIABLES LIKE 'server_uuid'")  # MariaDB has none
-    (database,) = _ask(connection, "SELECT DATABASE()")
-    if known is None:
-        return _by_settings(connection)
-    return f"mysql {known[1]} {database}", False
-
-
-def _ask_sqlite(connection: BaseDatabaseWrapper) -> tuple[str, bool]:
-    """The file: two machines may have different ones under one path."""
-    path = os.path.realpath(str(connection.settings_dict["NAME"]))
-    try:
-        machine = BOOT_ID.read_text().strip()
-    except OSError:
-        machine = socket.gethostname()
-    try:
-        found = Path(path).stat()
-    except OSError:  # a URI, say
-        return f"sqlite {machine} {path}", False
-    return f"sqlite {machine} {path} {found.st_dev} {found.st_ino}", False
-
-
-def _by_settings(connection: BaseDatabaseWrapper) -> tuple[str, bool]:
-    settings = connection.settings_dict
-    host = settings["HOST"] or "localhost"
-    if host in ("127.0.0.1", "::1"):
-        host = "localhost"
-    port = str(settings["PORT"] or DEFAULT_PORTS.get(connection.vendor, ""))
-    return f"{connection.vendor} {host} {port} {settings['NAME']}", False
-
-
-ASKED = {"postgresql": _ask_postgresql, "mysql": _ask_mysql, "sqlite": _ask_sqlite}
-
-
-def _is_in_memory(connection: BaseDatabaseWrapper) -> bool:
-    if connection.vendor != "sqlite":
-        return False
-    name = str(connection.settings_dict["NAME"])
-    return name == ":memory:" or "mode=memory" in name or ":memory:" in name
-
-
-def _name_in_memory(connection: BaseDatabaseWrapper) -> str:
-    """A name that no other database has: of this process, or of one connection."""
-    name = str(connection.settings_dict["NAME"])
-    if "cache=shared" in name:
-        return f"sqlite {_process_token()} {name}"
-    raw = connection.connection
-    made: tuple[Any, str] | None = connection.__dict__.get(MEMORY)
-    if made is None or made[0] is not raw:
-        made = connection.__dict__[MEMORY] = (raw, secrets.token_hex(8))
-    return f"sqlite {_process_token()} {made[1]}"
-
-
-_process: tuple[int, str] = (0, "")
-
-
-def _process_token() -> str:
-    """A name of this process, another one after any fork."""
-    global _process
-    if _process[0] != os.getpid():
-        _process = (os.getpid(), secrets.token_hex(8))
-    return _process[1]
-
-
-CURRENT_SCHEMAS = "SELECT current_schemas(true)::text"
-
-TABLE_SCHEMA = """
-SELECT nspname FROM pg_catalog.pg_class
-JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
-WHERE pg_class.oid = to_regclass(%s)
-"""
-
-
-def _schema_of(connection: BaseDatabaseWrapper, database: str, table: str) -> str | None:
-    """The schema of the table that an unqualified name means now; None when there is no table."""
-    if connection.vendor != "postgresql":
-        return ""
-    key = (database, _settings_of(connection.alias), _search_path(connection), table)
-    known = _schemas.get(key)
-    if known is None:
-        if hasattr(connection, "schema_name"):
-            # django-tenants sends the search path when it makes a cursor.
-            connection.cursor().close()
-        found = _ask(connection, TABLE_SCHEMA, [connection.ops.quote_name(table)])
-        if found is None:
-            return None
-        known = _schemas[key] = str(found[0])
-    return known
-
-
-def _search_path(connection: BaseDatabaseWrapper) -> str:
-    """What stands for the schemas in which names are looked for.
-
-    Asked when a statement may have changed it. In a transaction it is asked each time after that,
-    for the transaction's end may change it once more.
-    """
-    tenant: str | None = getattr(connection, "schema_name", None)
-    if PATH not in connection.__dict__:
-        # That of the settings, or of django-tenants, which sets it by itself.
-        public = getattr(connection, "include_public_schema", None)
-        return "" if tenant is None else f"{tenant} {public}"
-    raw, path = connection.__dict__[PATH]
-    if raw is not connection.connection or tenant is not None:
-        if tenant is not None:
-            connection.cursor().close()
-        (path,) = _ask(connection, CURRENT_SCHEMAS)
-        if not is_in_transaction(connection):
-            connection.__dict__[PATH] = (connection.connection, str(path))
-    return str(path)

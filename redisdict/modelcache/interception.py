@@ -22,7 +22,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from redisdict.database_connections import for_each, keep_track
-from redisdict.modelcache import identity, relations
+from redisdict.modelcache import identity, relations, search_paths
 from redisdict.modelcache.announcing import make_behind_barriers
 from redisdict.modelcache.callers import calling_place
 from redisdict.modelcache.connection_state import is_in_transaction
@@ -168,8 +168,8 @@ class Watch:
     def _run(self, statement: Statement, run: Callable[[], Any]) -> Any:
         connection = self._connection
         changed = self._tables_changed_by(statement)
-        if statement.changes_session and statement.verb not in ENDS:
-            run = functools.partial(identity.follow_search_path, connection, run)
+        if self._may_set_path(statement):
+            run = functools.partial(search_paths.follow, connection, run)
         # What somebody's wrapper sends meanwhile is no statement of the caller's.
         told, self._told = self._told, frozenset()
         try:
@@ -187,9 +187,17 @@ class Watch:
             self._told = told
             if statement.is_definition:
                 forget_catalog(connection)
-                identity.forget_schemas()
+                identity.forget_names()
             if statement.verb in ENDS:
-                identity.transaction_has_ended(connection)
+                search_paths.transaction_has_ended(connection)
+
+    def _may_set_path(self, statement: Statement) -> bool:
+        """Whether names may mean other tables after it, for another reason than a rollback."""
+        if statement.changes_session:
+            return statement.verb not in ENDS
+        if not statement.functions:
+            return False
+        return not statement.functions.isdisjoint(catalog_of(self._connection).path_setters)
 
     def _changed_by(self, statement: Statement) -> list[CachedModel]:
         """Registered models all of whose rows the statement may change, as far as can be told."""
@@ -205,16 +213,10 @@ class Watch:
         return list({id(one): one for name in names for one in by_table.get(name, ())}.values())
 
     def _tables_changed_by(self, statement: Statement) -> list[CachedTable]:
-        """The tables of those models: that the search path leads to, and those of named schemas."""
-        alias = self._connection.alias
-        tables = [cached.table(alias) for cached in self._changed_by(statement)]
-        if statement.qualified and self._connection.vendor == "postgresql":
-            by_table = relations.cached_by_table()
-            for schema, name in statement.qualified:
-                for cached in by_table.get(name, ()):
-                    place = identity.place_in_schema(alias, cached.model, schema)
-                    tables.append(cached.table_at(alias, place))
-        return list(dict.fromkeys(tables))
+        """The tables of those models, in each schema that the statement may mean."""
+        changed = self._changed_by(statement)
+        found = [cached.tables_written(self._connection, statement) for cached in changed]
+        return list(dict.fromkeys(table for tables in found for table in tables))
 
     def _change_all(self, tables: list[CachedTable], verb: str, run: Callable[[], Any]) -> Any:
         """Run what changes all rows of tables, for all that is known."""
@@ -275,6 +277,8 @@ def _watch_late(connection: BaseDatabaseWrapper) -> None:
     """Watch a connection. What it has done in a transaction under way wasn't seen."""
     is_new = WATCH not in connection.__dict__
     watch_of(connection)
+    if is_new:
+        search_paths.note_unseen(connection)
     if is_new and is_in_transaction(connection) and connection.connection is not None:
         note_unseen_changes(connection)
 

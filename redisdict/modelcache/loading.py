@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import RawSQL
 
 from redisdict.modelcache.connection_state import is_in_transaction
+from redisdict.modelcache.identity import is_on_standby, leads_to
 from redisdict.modelcache.keys import KeyForm
 from redisdict.modelcache.matching import Matched, match
 from redisdict.modelcache.reading import Loaded
@@ -44,7 +45,7 @@ def load_rows(table: CachedTable, pks: Iterable[Any]) -> Loaded[models.Model]:
     marks = [_without_annotations(row, rows).get(MARK) for row in found.values()]
     is_told_to_keep = bool(marks) and all(marks)
     may_be_kept = is_told_to_keep if is_marked else _sees_committed_state(connection)
-    may_be_kept &= not table.place.is_standby
+    may_be_kept = may_be_kept and _comes_from(table, connection)
     by_key = {table.key(row.pk): row for row in found.values()}
     matched = match(asked, by_key, table.key_form, _whole_rows(table), "pk")
     return Loaded(matched.rows(), may_be_kept, matched.unsure)
@@ -75,10 +76,21 @@ def load_by_field(
 
 def may_keep(table: CachedTable) -> bool:
     """Whether a row that is loaded now could be kept; if not, there is no use in a lease."""
-    # This is asked at every hit, and to find the thread's connection takes a while.
     if table.place.is_standby:
         return False
+    # This is asked at every hit, and to find the thread's connection takes a while.
     return table.is_on_postgresql or not is_in_transaction(connections[table.database])
+
+
+def _comes_from(table: CachedTable, connection: BaseDatabaseWrapper) -> bool:
+    """Whether what the connection gave is the table's, as it is now.
+
+    A standby may lag behind; and since the table was looked up, the connection may have been made,
+    and lead elsewhere, or its search path may have been set.
+    """
+    if is_on_standby(connection):
+        return False
+    return leads_to(connection, table.place, table.model)
 
 
 def _whole_rows(table: CachedTable) -> models.QuerySet[models.Model]:

@@ -10,7 +10,7 @@ from django.db import models
 from redisdict.conf import DEFAULT_ALIAS
 from redisdict.connections.backend import Backend
 from redisdict.modelcache.async_methods import AsyncMethods
-from redisdict.modelcache.binding import Scope
+from redisdict.modelcache.scopes import Scope
 
 __all__ = ["ModelDict"]
 
@@ -57,7 +57,8 @@ class ModelDict(AsyncMethods[M], Generic[M]):
             again.
         scope: a function of the model and the alias of DATABASES that names, as text, what the
             current reader may see, where the database shows different readers different rows
-            (row-level security). A row that was stored for another scope is a miss.
+            (row-level security). It is called at each read, in the reader's thread or task. A row
+            that was stored for another scope is a miss. None means the alias's SCOPE.
 
     Raises:
         ConfigurationError: the model can't be cached, the field isn't unique or can't be excluded,

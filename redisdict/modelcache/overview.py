@@ -9,8 +9,9 @@ from django.db import Error as DatabaseError
 from django.db import router
 
 from redisdict.exceptions import ConfigurationError
+from redisdict.mapping.names import Names
 from redisdict.modelcache.outages import UNREACHED
-from redisdict.modelcache.tables import CachedModel, cached_models
+from redisdict.modelcache.tables import CachedModel, CachedTable, cached_models
 from redisdict.modelcache.tally import CacheStats
 
 __all__ = ["TableOverview", "overview"]
@@ -22,7 +23,7 @@ class TableOverview:
 
     Attributes:
         model: its label, such as "shop.Product", and the fields that its dicts exclude.
-        database: the alias of DATABASES.
+        database: the aliases of DATABASES that lead there.
         alias: of REDISDICT, whose server keeps the rows.
         stats: what all processes have counted; None when that can't be known.
         problem: why it can't be; no text of it holds a password.
@@ -36,21 +37,33 @@ class TableOverview:
 
 
 def overview() -> list[TableOverview]:
-    """Every cached table, by model and database. HINCRBY and HMGET for each."""
-    found = [_look_at(cached, alias) for cached in cached_models() for alias in _databases(cached)]
+    """Every cached table, by model and database. HINCRBY, HKEYS and HMGET for each.
+
+    A table that several aliases of DATABASES lead to is one.
+    """
+    found = [one for cached in cached_models() for one in _of_model(cached)]
     return sorted(found, key=lambda one: (one.model, one.database, one.alias))
 
 
-def _databases(cached: CachedModel) -> Iterator[str]:
-    """That of the routers, and those that dicts with a `database` of their own have used here."""
-    used = (table.database for table in cached.tables())
-    yield from dict.fromkeys((router.db_for_write(cached.model), *used))
-
-
-def _look_at(cached: CachedModel, database: str) -> TableOverview:
-    names = (str(cached), database, cached.alias)
+def _of_model(cached: CachedModel) -> Iterator[TableOverview]:
+    """Its table in the routers' database, and those that dicts have used here otherwise."""
+    chosen = router.db_for_write(cached.model)
     try:
-        table = cached.table(database)
+        tables = [cached.table(chosen), *cached.tables()]
+    except (ConfigurationError, DatabaseError, *UNREACHED) as error:
+        yield TableOverview(str(cached), chosen, cached.alias, problem=str(error))
+        return
+    by_names: dict[Names, list[CachedTable]] = {}
+    for table in tables:
+        by_names.setdefault(table.names, []).append(table)
+    for same in by_names.values():
+        aliases = ", ".join(dict.fromkeys(table.database for table in same))
+        yield _look_at(same[0], aliases)
+
+
+def _look_at(table: CachedTable, aliases: str) -> TableOverview:
+    names = (str(table.cached), aliases, table.cached.alias)
+    try:
         return TableOverview(*names, table.backend.driver.run(table.tally.total()))
     except (ConfigurationError, DatabaseError, *UNREACHED) as error:
         return TableOverview(*names, problem=str(error))

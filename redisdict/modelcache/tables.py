@@ -8,6 +8,7 @@ database that it is read from or written to.
 
 from __future__ import annotations
 
+import copy
 import logging
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,13 +26,30 @@ from redisdict.connections.backend import Backend
 from redisdict.mapping.names import Names
 from redisdict.modelcache.callers import calling_place
 from redisdict.modelcache.cells import Cells
-from redisdict.modelcache.identity import Place, known_place, place_of
+from redisdict.modelcache.identity import (
+    Place,
+    known_place,
+    place_in,
+    place_of,
+    place_through,
+)
 from redisdict.modelcache.keys import KeyForm
 from redisdict.modelcache.outages import Outages
 from redisdict.modelcache.rows import NotKept, RowCodec
+from redisdict.modelcache.scopes import scope_of_alias
+from redisdict.modelcache.search_paths import schemas_with
+from redisdict.modelcache.statements import Statement
+from redisdict.modelcache.table_names import table_of
 from redisdict.modelcache.tally import Tally
 
-__all__ = ["CachedModel", "CachedTable", "cached_models", "on_registration", "register"]
+__all__ = [
+    "MOST_SCOPES",
+    "CachedModel",
+    "CachedTable",
+    "cached_models",
+    "on_registration",
+    "register",
+]
 
 logger = logging.getLogger("redisdict")
 
@@ -43,8 +61,7 @@ class CachedTable:
         cached: the model.
         database: the alias.
         place: the table that it leads to.
-        scope: what the reader may see of it; rows that were stored under another are misses.
-        others: tables of the same place, by other aliases or scopes, or none.
+        others: tables of the same place, by other aliases, or none.
     """
 
     def __init__(
@@ -52,7 +69,6 @@ class CachedTable:
         cached: CachedModel,
         database: str,
         place: Place,
-        scope: str = "",
         others: Sequence[CachedTable] = (),
     ) -> None:
         self.cached = cached
@@ -63,9 +79,9 @@ class CachedTable:
         self.backend: Backend = cached.backend()
         #: Runs what announces changes, as safely as the alias's DURABLE says.
         self.announcer: Any = self.backend.drivers(self.backend.config.durable)[0]
-        self.names = Names(self.backend.config.key_prefix, (str(cached), self.place.digest))
+        self.names = Names(self.backend.config.key_prefix, (str(cached), place.digest))
         self.codec = RowCodec(self.model, database, cached.exclude)
-        self.cells = Cells(self.names, _in_scope(self.codec.fingerprint, scope))
+        self.cells = Cells(self.names, self.codec.fingerprint)
         # What is known of the server, and counted, is so whatever alias leads there.
         self.tally: Tally = others[0].tally if others else Tally(self.names.counts)
         self.outages: Outages = others[0].outages if others else Outages(self)
@@ -76,6 +92,12 @@ class CachedTable:
         #: Attributes for which rows weren't kept, and kinds of errors, each told of once.
         self._told: set[str | type] = set()
         self.key_form = KeyForm(self.model._meta.pk, database)
+        #: What names a reader's scope, by the alias's SCOPE.
+        self.scope = scope_of_alias(self.backend.config)
+        self.is_scoped = False
+        self._scopes: dict[str, CachedTable] = {}
+        if place.hides_rows:
+            logger.info(HIDES_ROWS, self)
         #: The instance of a body; None when it can't be read.
         self.decode: Callable[[bytes], Any] = self.codec.decoder(self._complain)
 
@@ -84,6 +106,28 @@ class CachedTable:
 
     def __str__(self) -> str:
         return f"{self.cached} of the database {self.database!r}"
+
+    @property
+    def shows_all_alike(self) -> bool:
+        """Whether what one reader was shown of it may be given to another."""
+        return self.is_scoped or not self.place.hides_rows
+
+    def in_scope(self, scope: str) -> CachedTable:
+        """The table as readers of one scope see it: what was stored for others are misses.
+
+        The scope is no part of the names, so a writer of any scope makes a row old for all.
+        """
+        scoped = self._scopes.get(scope)
+        if scoped is None:
+            scoped = copy.copy(self)
+            own = self.codec.fingerprint
+            fingerprint = blake2b(scope.encode(), digest_size=len(own), key=own).digest()
+            scoped.cells = Cells(self.names, fingerprint)
+            scoped.is_scoped = True
+            if len(self._scopes) >= MOST_SCOPES:
+                self._scopes.clear()
+            self._scopes[scope] = scoped
+        return scoped
 
     def key(self, pk: Any) -> bytes:
         """The key of a row whose primary key the database spells so.
@@ -125,6 +169,16 @@ class CachedTable:
             logger.warning("A cached row of %s can't be read and is removed: %s", self, error)
 
 
+#: Of a table.
+HIDES_ROWS = (
+    "%s has row-level security, so its rows are given from the server only to a ModelDict that has"
+    " a `scope`."
+)
+
+#: So many scopes of a table are remembered.
+MOST_SCOPES = 1000
+
+
 @dataclass(eq=False)
 class CachedModel:
     """A model whose rows are kept on the server of one alias.
@@ -145,7 +199,7 @@ class CachedModel:
     barrier_ms: int = 0
     believes_absence: bool = False
     made_at: str = ""
-    _tables: dict[tuple[str, Place, str], CachedTable] = field(default_factory=dict)
+    _tables: dict[tuple[str, Place], CachedTable] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """What is kept; its keys are named by that, so that rows with other fields are others."""
@@ -159,30 +213,61 @@ class CachedModel:
     def backend(self) -> Backend:
         return registry.get_backend(self.using) if isinstance(self.using, str) else self.using
 
-    def table(self, database: str, scope: str = "") -> CachedTable:
+    def table(self, database: str) -> CachedTable:
         """The table that this alias leads to now, by the calling thread's connection.
 
         Raises:
             ConfigurationError: the alias isn't in REDISDICT.
             django.db.Error: the database has to be asked who it is, and can't be reached.
         """
-        return self.table_at(database, place_of(database, self.model), scope)
+        place = known_place(database, self.model) or place_of(database, self.model)
+        try:
+            return self._tables[database, place]
+        except KeyError:
+            return self._add_table(database, place)
 
-    def known_table(self, database: str, scope: str = "") -> CachedTable | None:
+    def known_table(self, database: str) -> CachedTable | None:
         """The same, if that is known without a look at the thread's connection."""
         place = known_place(database, self.model)
-        return None if place is None else self.table_at(database, place, scope)
+        return None if place is None else self._table(database, place)
 
-    def table_at(self, database: str, place: Place, scope: str = "") -> CachedTable:
-        """The table of a place that the alias leads to, whatever it leads to now."""
-        key = (database, place, scope)
-        try:
-            return self._tables[key]
-        except KeyError:
-            with _lock:
-                if key not in self._tables:
-                    others = [one for one in self._tables.values() if one.place == place]
-                    self._tables[key] = CachedTable(self, database, place, scope, others)
+    def table_of(self, connection: BaseDatabaseWrapper) -> CachedTable:
+        """The table that a connection sees, also one that isn't its alias's own in this thread."""
+        return self._table(connection.alias, place_through(connection, self.model))
+
+    def tables_written(
+        self, connection: BaseDatabaseWrapper, statement: Statement
+    ) -> list[CachedTable]:
+        """The tables that a statement may change: the connection's own, and those of other schemas.
+
+        One query of PostgreSQL more if the statement names a schema, or may change anything.
+        """
+        names = {table_of(one) for one in (self.model, *self.model._meta.all_parents)}
+        schemas = {schema for schema, name in statement.qualified if name in names}
+        places = []
+        if not schemas or len(statement.writes) > 1:
+            places.append(place_through(connection, self.model))
+        if schemas or statement.is_unknown:
+            places += [
+                place_in(connection, self.model, schema)
+                for schema in schemas_with(connection, self.model._meta.db_table)
+                if statement.is_unknown or schema.lower() in schemas
+            ]
+        # Of several for one place the first: place_in() doesn't know all of it.
+        by_digest = {place.digest: place for place in reversed(places)}
+        return [self._table(connection.alias, place) for place in by_digest.values()]
+
+    def _table(self, database: str, place: Place) -> CachedTable:
+        table = self._tables.get((database, place))
+        return self._add_table(database, place) if table is None else table
+
+    def _add_table(self, database: str, place: Place) -> CachedTable:
+        with _lock:
+            key = (database, place)
+            if key not in self._tables:
+                digest = place.digest
+                others = [one for one in self._tables.values() if one.place.digest == digest]
+                self._tables[key] = CachedTable(self, database, place, others)
             return self._tables[key]
 
     def tables(self) -> Iterator[CachedTable]:
@@ -191,12 +276,6 @@ class CachedModel:
 
     def forget_tables(self) -> None:
         self._tables.clear()
-
-
-def _in_scope(fingerprint: bytes, scope: str) -> bytes:
-    if not scope:
-        return fingerprint
-    return blake2b(fingerprint + scope.encode(), digest_size=len(fingerprint)).digest()
 
 
 _registered: dict[tuple[type[models.Model], str | Backend, tuple[str, ...]], CachedModel] = {}

@@ -116,7 +116,7 @@ class _Guard:
     def commit_by(self, commit: Callable[[], T]) -> T:
         if self.has_changed_anything:
             for cached in cached_models():
-                table = cached.table(self._connection.alias)
+                table = cached.table_of(self._connection)
                 self.add(table, [table.cells.table])
         rows = [(table, sorted(keys)) for table, keys in self._changed.items()]
         try:

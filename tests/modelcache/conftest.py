@@ -21,6 +21,9 @@ from tests.modelcache.availability import cluster_for_tests
 from tests.modelcache.postgres import PostgresCluster
 from tests.shop.models import Product
 
+#: A database of PostgreSQL with the shop's tables, to which nobody connects, so it can be copied.
+TEMPLATE = "shop_template"
+
 #: The alias that the shop's models are in, chosen by the test.
 chosen: list[str] = []
 
@@ -77,6 +80,8 @@ def sqlite_alias(
 def postgres_alias(postgres: PostgresCluster, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
     with django_db_blocker.unblock():
         add_database("shop_postgres", postgres.settings())
+        connections["shop_postgres"].close()
+        postgres.copy_database("postgres", TEMPLATE)
         yield "shop_postgres"
         connections["shop_postgres"].close()
 

@@ -46,9 +46,26 @@ class PostgresCluster:
             f"{where} -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
             " -c max_connections=50"
         )
-        log = str(self.directory / "log")
-        self._run("pg_ctl", "-D", data, "-o", options, "-l", log, "-w", "start")
+        self._options = options
+        self._start()
         return self
+
+    def copy_database(self, name: str, copy: str) -> None:
+        """Make a database of another, to which nobody may be connected."""
+        port = [] if self._port is None else ["-p", str(self._port)]
+        where = ["-h", str(self.directory), *port, "-U", "postgres"]
+        self._run("createdb", *where, "--maintenance-db=template1", "-T", name, copy)
+
+    def restart_as_standby(self) -> None:
+        """Have it follow a primary that nobody has ever heard of: it can only be read."""
+        data = self.directory / "data"
+        self._run("pg_ctl", "-D", str(data), "-m", "fast", "-w", "stop")
+        (data / "standby.signal").touch()
+        self._start()
+
+    def _start(self) -> None:
+        data, log = str(self.directory / "data"), str(self.directory / "log")
+        self._run("pg_ctl", "-D", data, "-o", self._options, "-l", log, "-w", "start")
 
     def __exit__(
         self,

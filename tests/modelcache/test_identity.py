@@ -16,10 +16,12 @@ from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
 from redisdict import ModelDict
-from redisdict.modelcache import identity
+from redisdict.modelcache import identity, search_paths
 from tests.modelcache.beneath import change_unseen
+from tests.modelcache.conftest import TEMPLATE
 from tests.modelcache.counting import queries
 from tests.modelcache.elsewhere import elsewhere
+from tests.modelcache.places import another_alias, forget_places, tenant_schemas
 from tests.modelcache.postgres import PostgresCluster
 from tests.shop.models import Product, Stamp
 
@@ -28,22 +30,7 @@ from tests.shop.models import Product, Stamp
 def _known_anew() -> Iterator[None]:
     """As a process that has just been started."""
     yield
-    for known in (identity._databases, identity._places, identity._schemas):
-        known.clear()  # type: ignore[attr-defined]  # each is a dict
-    identity._has_search_paths = False
-    for connection in connections.all(initialized_only=True):
-        connection.__dict__.pop(identity.PATH, None)
-
-
-@contextlib.contextmanager
-def another_alias(alias: str, like: str, **changes: Any) -> Iterator[str]:
-    """An alias of DATABASES like another one, but for some of its settings."""
-    connections.settings[alias] = {**connections.settings[like], **changes}
-    try:
-        yield alias
-    finally:
-        connections[alias].close()
-        del connections[alias], connections.settings[alias]
+    forget_places()
 
 
 @contextlib.contextmanager
@@ -72,7 +59,7 @@ def other_database(database: str, tmp_path: Path) -> Iterator[str]:
         return
     with another_alias("template", database, NAME="template1") as template:
         connection.close()
-        change_unseen(template, "CREATE DATABASE test_shop TEMPLATE postgres")
+        change_unseen(template, f"CREATE DATABASE test_shop TEMPLATE {TEMPLATE}")
         yield "test_shop"
         connection.close()
         change_unseen(template, "DROP DATABASE test_shop")
@@ -124,7 +111,7 @@ def test_one_database_by_two_hosts_and_two_by_one_name() -> None:
             with another_alias(f"one_{number}", "default", **settings) as alias:
                 connection = connections[alias]
                 connection.ensure_connection()
-                names.add(identity._database_of(connection))
+                names.add(identity._database_of(connection).id)
     assert len(names) == 2
 
 
@@ -134,9 +121,9 @@ def test_who_may_not_ask_who_it_is(postgres_alias: str) -> None:
     try:
         with another_alias("waiter", postgres_alias, USER="waiter") as alias:
             with transaction.atomic(using=alias):
-                name, is_standby = identity._database_of(connections[alias])
-                assert "postgres" in name
-                assert not is_standby
+                found = identity._database_of(connections[alias])
+                assert "postgres" in found.id
+                assert not found.is_standby
                 with connections[alias].cursor() as cursor:
                     cursor.execute("SELECT 1")  # the transaction isn't aborted
     finally:
@@ -147,16 +134,8 @@ def test_who_may_not_ask_who_it_is(postgres_alias: str) -> None:
 @pytest.fixture
 def tenants(postgres_alias: str, server: str) -> Iterator[ModelDict[Stamp]]:
     """Two schemas with the same table, and the cached rows of it."""
-    for name in ("north", "south"):
-        change_unseen(postgres_alias, f"CREATE SCHEMA {name}")
-        change_unseen(postgres_alias, f"CREATE TABLE {name}.shop_stamp (LIKE public.shop_stamp)")
-        change_unseen(postgres_alias, f"INSERT INTO {name}.shop_stamp VALUES ('{name}', 1)")
-        change_unseen(postgres_alias, f"INSERT INTO {name}.shop_stamp VALUES ('both', {len(name)})")
-    change_unseen(postgres_alias, "UPDATE south.shop_stamp SET worth = 9 WHERE code = 'both'")
-    yield ModelDict(Stamp, database=postgres_alias)
-    connections[postgres_alias].close()
-    for name in ("north", "south"):
-        change_unseen(postgres_alias, f"DROP SCHEMA {name} CASCADE")
+    with tenant_schemas(postgres_alias):
+        yield ModelDict(Stamp, database=postgres_alias)
 
 
 def _enter(alias: str, schema: str) -> None:
@@ -247,13 +226,13 @@ def test_a_tenant_by_the_name_that_django_tenants_gives(
         return cursor
 
     monkeypatch.setattr(connection, "create_cursor", create_cursor)
-    monkeypatch.setattr(identity, "_has_search_paths", True)
+    monkeypatch.setattr(search_paths, "are_several", True)
     for schema, worth in (("north", 5), ("south", 9), ("north", 5)):
         monkeypatch.setattr(connection, "schema_name", schema, raising=False)
         assert tenants["both"].worth == worth
     change_unseen(postgres_alias, "INSERT INTO public.shop_stamp VALUES ('shared', 3)")
     change_unseen(postgres_alias, "DROP TABLE north.shop_stamp, south.shop_stamp")
-    identity._schemas.clear()
+    search_paths.forget()
     monkeypatch.setattr(connection, "schema_name", "north")
     assert tenants["shared"].worth == 3
     Stamp.objects.using(postgres_alias).filter(code="shared").update(worth=4)
@@ -405,6 +384,6 @@ def test_a_procedure_that_leaves_the_path_as_it_is(
     """Nobody knows what it did until the path is looked at; then reads need no connection still."""
     with connections[postgres_alias].cursor() as cursor:
         cursor.execute("DO $$ BEGIN PERFORM 1; END $$")
-        assert not identity._has_search_paths
+        assert not search_paths.are_several
         cursor.execute("DO $$ BEGIN SET search_path TO north; END $$")
     assert tenants["both"].worth == 5

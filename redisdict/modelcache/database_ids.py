@@ -1,0 +1,220 @@
+"""Tell which database a connection leads to, by what the database says of itself.
+
+Settings don't tell: one server has several names (localhost, a socket, a pooler beside the
+process), one name leads to different servers on different machines, and test databases change
+NAME. So PostgreSQL, MySQL and MariaDB are asked, and of a file the file system. Where none of them
+tells, the settings have to do.
+
+All of it goes past Django's cursors, as tests of the project may count what goes over those.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import platform
+import secrets
+import socket
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+__all__ = [
+    "Told",
+    "ask_database",
+    "id_of_connection",
+    "id_of_file",
+    "id_of_memory",
+    "is_memory",
+]
+
+logger = logging.getLogger("redisdict")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a database says of itself.
+
+    Attributes:
+        id: equal for one database, whatever it is called, and different for two.
+        is_standby: whether it follows another one, and may lag behind it.
+    """
+
+    id: str
+    is_standby: bool = False
+
+
+#: Whether the cluster may be asked for its own number, which is drawn when it is made, and is the
+#: same on its standbys. Nothing in it fails: a failed query would abort a transaction.
+ABOUT_POSTGRESQL = """
+SELECT has_function_privilege(to_regprocedure('pg_catalog.pg_control_system()')::oid, 'execute'),
+       (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()),
+       pg_is_in_recovery()
+"""
+CLUSTER_OF_POSTGRESQL = "SELECT system_identifier FROM pg_catalog.pg_control_system()"
+
+#: What the servers of one cluster have in common comes before a server's own number.
+ABOUT_MYSQL = (
+    "SHOW GLOBAL VARIABLES LIKE 'group_replication_group_name'",
+    "SHOW GLOBAL STATUS LIKE 'wsrep_cluster_state_uuid'",
+    "SHOW GLOBAL VARIABLES LIKE 'server_uuid'",
+)
+
+#: Ports by vendor, for settings that don't say one.
+PORTS = {"postgresql": "5432", "mysql": "3306", "oracle": "1521", "microsoft": "1433"}
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+LOCAL_HOSTS = ("", "localhost", "127.0.0.1", "::1")
+
+
+def ask_database(connection: BaseDatabaseWrapper) -> Told:
+    """Ask the database that an open connection leads to: two queries of PostgreSQL, three of MySQL.
+
+    Raises:
+        Exception: of the driver, when the database doesn't answer.
+    """
+    if connection.vendor in ASKED:
+        with closing(connection.connection.cursor()) as cursor:
+            return ASKED[connection.vendor](cursor, connection)
+    return Told(_id_of_settings(connection))
+
+
+def _ask_postgresql(cursor: Any, connection: BaseDatabaseWrapper) -> Told:
+    cursor.execute(ABOUT_POSTGRESQL)
+    may_ask, oid, is_standby = cursor.fetchone()
+    if not may_ask:
+        logger.warning(NOT_TOLD, connection.alias)
+        return Told(_id_of_settings(connection), is_standby)
+    cursor.execute(CLUSTER_OF_POSTGRESQL)
+    (cluster,) = cursor.fetchone()
+    return Told(f"postgresql {cluster} {oid}", is_standby)
+
+
+#: Of an alias.
+NOT_TOLD = (
+    "The database %r doesn't tell which one it is, so cached rows are told apart by HOST, PORT and"
+    " NAME, which have to be the same in all processes. GRANT EXECUTE ON FUNCTION"
+    " pg_control_system() to the role of each, or to none."
+)
+
+
+def _ask_mysql(cursor: Any, connection: BaseDatabaseWrapper) -> Told:
+    for sql in ABOUT_MYSQL:
+        cursor.execute(sql)
+        row = cursor.fetchone()
+        if row and row[1]:
+            # Which of the server's databases it is, is the schema of its tables.
+            return Told(f"mysql {row[1]}")
+    return Told(_id_of_settings(connection))
+
+
+ASKED: dict[str, Callable[[Any, BaseDatabaseWrapper], Told]] = {
+    "postgresql": _ask_postgresql,
+    "mysql": _ask_mysql,
+}
+
+
+def _id_of_settings(connection: BaseDatabaseWrapper) -> str:
+    """By vendor, host, port and name; what one machine calls its own, by the machine too."""
+    settings, vendor = connection.settings_dict, connection.vendor
+    host = str(settings.get("HOST") or "").lower().rstrip(".")
+    if host in LOCAL_HOSTS:
+        host = _machine()
+    elif host.startswith("/"):
+        host = f"{_machine()} {host}"
+    port = str(settings.get("PORT") or PORTS.get(vendor, ""))
+    name = str(settings.get("NAME") or "")
+    return repr((vendor, host, port, name))
+
+
+def is_memory(name: Any) -> bool:
+    """Whether SQLite keeps a database of this NAME in memory, or nowhere."""
+    text = str(name)
+    return text in ("", ":memory:") or (
+        text.startswith("file:")
+        and ("mode=memory" in text or "vfs=memdb" in text or ":memory:" in text)
+    )
+
+
+def id_of_memory(name: str) -> str:
+    """Tell a database in memory: it is its process's own, also after any fork."""
+    return f"memory {_process_token().hex()} {name}"
+
+
+def id_of_connection() -> str:
+    """Tell a database that only one connection comes to."""
+    return f"connection {secrets.token_hex(16)}"
+
+
+_token = (0, b"")
+
+
+def _process_token() -> bytes:
+    """Bytes that no other process has, nor a fork of any kind."""
+    global _token
+    pid, token = _token
+    if pid != os.getpid():
+        token = secrets.token_bytes(16)
+        _token = (os.getpid(), token)
+    return token
+
+
+def id_of_file(path: str) -> str:
+    """Tell a file of SQLite. One or two system calls.
+
+    Its path says nothing: the same on two machines means two files, two mounts of one file have
+    two, and a restored backup has the old one's. File systems use the numbers of removed files
+    again, so the time at which the file was made counts, too.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    found = Path(path).stat()
+    made_at = getattr(found, "st_birthtime", None) or _made_at(path)
+    return f"file {_machine()} {found.st_dev} {found.st_ino} {made_at}"
+
+
+@cache
+def _machine() -> str:
+    """This machine since it was started."""
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return socket.gethostname()
+
+
+def _made_at(path: str) -> str:
+    """When a file was made, on Linux, where Python doesn't tell; "" where nobody does."""
+    statx = _statx()
+    if statx is None:
+        return ""
+    answer = ctypes.create_string_buffer(256)
+    if statx(AT_FDCWD, os.fsencode(path), 0, STATX_BTIME, answer) != 0:
+        return ""
+    if not int.from_bytes(answer.raw[0:4], "little") & STATX_BTIME:
+        return ""  # this file system doesn't know
+    return answer.raw[BIRTH].hex()
+
+
+@cache
+def _statx() -> Any:
+    if platform.system() != "Linux":
+        return None
+    try:
+        return ctypes.CDLL(None).statx
+    except (OSError, AttributeError):
+        return None
+
+
+AT_FDCWD = -100
+STATX_BTIME = 0x800
+
+#: Where `struct statx` has the seconds and nanoseconds of the file's making.
+BIRTH = slice(80, 92)
