@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,6 +102,13 @@ _databases: dict[Any, _Database] = {}
 #: By alias and model.
 _places: dict[tuple[str, type[models.Model]], _Known] = {}
 
+#: Threads that ask for a place, with what the others wait for: by process, alias and model. For to
+#: ask takes a connection, and a new process may have more threads than the database allows.
+_askers: dict[tuple[int, str, type[models.Model]], tuple[int, threading.Event]] = {}
+
+#: Seconds after which a thread asks by itself.
+LONGEST_WAIT_S = 5.0
+
 #: The attribute of a connection to SQLite: the database that it has opened.
 OPENED = "_redisdict_opened"
 
@@ -127,7 +135,22 @@ def place_of(alias: str, model: type[models.Model]) -> Place:
         django.db.Error: the database has to be asked, and can't be reached.
     """
     known = known_place(alias, model)
-    return place_through(connections[alias], model) if known is None else known
+    if known is not None:
+        return known
+    if search_paths.are_several:  # each connection has to be looked at
+        return place_through(connections[alias], model)
+    own = threading.get_ident(), threading.Event()
+    key = os.getpid(), alias, model
+    asker, is_over = _askers.setdefault(key, own)
+    if is_over is not own[1]:
+        if asker != own[0]:  # else a receiver of `connection_created` reads
+            is_over.wait(LONGEST_WAIT_S)
+        return known_place(alias, model) or place_through(connections[alias], model)
+    try:
+        return place_through(connections[alias], model)
+    finally:
+        del _askers[key]
+        is_over.set()
 
 
 def place_through(connection: BaseDatabaseWrapper, model: type[models.Model]) -> Place:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections, transaction
+from django.db.backends.signals import connection_created
 
 from redisdict import ModelDict
 from redisdict.modelcache import identity, search_paths
@@ -387,3 +389,34 @@ def test_a_procedure_that_leaves_the_path_as_it_is(
         assert not search_paths.are_several
         cursor.execute("DO $$ BEGIN SET search_path TO north; END $$")
     assert tenants["both"].worth == 5
+
+
+def test_threads_of_a_new_process_ask_once(
+    database: str, tea: Product, products: ModelDict[Product]
+) -> None:
+    """What is on the server takes no connections, however many read it at first."""
+    forget_places()
+    made = []
+
+    def note(**_: Any) -> None:
+        made.append(threading.get_ident())
+        products.get(tea.pk)  # a receiver may read, too
+
+    def read() -> None:
+        start.wait()
+        names.append(elsewhere(lambda: products[tea.pk].name))
+
+    count = 8
+    start = threading.Barrier(count)
+    names: list[str] = []
+    threads = [threading.Thread(target=read) for _ in range(count)]
+    connection_created.connect(note)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        connection_created.disconnect(note)
+    assert names == ["Tea"] * count
+    assert len(made) <= 1  # a file is known without one
