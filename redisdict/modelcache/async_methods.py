@@ -80,7 +80,7 @@ class AsyncMethods(SyncMethods[M], Generic[M]):
         walk = Walk(view.table)
         while not walk.is_over:
             rows = await view.table.backend.async_driver.run(walk.next_page())
-            if view.table.changed_by:
+            if not view.table.shows_all_alike or view.table.changed_by:
                 pks = [row.pk for row in rows]
                 rows = list((await sync_to_async(view.by_pk.ask_database)(pks)).values())
             for pair in self._with_keys(rows):

@@ -208,7 +208,7 @@ class SyncMethods(Binding[M], Generic[M]):
         while not walk.is_over:
             _keep_out(called, twin)
             rows = view.table.backend.driver.run(walk.next_page())
-            if has_changed(view.table):
+            if not view.table.shows_all_alike or has_changed(view.table):
                 rows = list(view.by_pk.ask_database([row.pk for row in rows]).values())
             yield from self._with_keys(rows)
 

@@ -80,7 +80,7 @@ class CachedTable:
         #: Runs what announces changes, as safely as the alias's DURABLE says.
         self.announcer: Any = self.backend.drivers(self.backend.config.durable)[0]
         self.names = Names(self.backend.config.key_prefix, (str(cached), place.digest))
-        self.codec = RowCodec(self.model, database, cached.exclude)
+        self.codec = cached.codec(database)
         self.cells = Cells(self.names, self.codec.fingerprint)
         # What is known of the server, and counted, is so whatever alias leads there.
         self.tally: Tally = others[0].tally if others else Tally(self.names.counts)
@@ -96,8 +96,6 @@ class CachedTable:
         self.scope = scope_of_alias(self.backend.config)
         self.is_scoped = False
         self._scopes: dict[str, CachedTable] = {}
-        if place.hides_rows:
-            logger.info(HIDES_ROWS, self)
         #: The instance of a body; None when it can't be read.
         self.decode: Callable[[bytes], Any] = self.codec.decoder(self._complain)
 
@@ -110,7 +108,12 @@ class CachedTable:
     @property
     def shows_all_alike(self) -> bool:
         """Whether what one reader was shown of it may be given to another."""
-        return self.is_scoped or not self.place.hides_rows
+        if self.is_scoped or not self.place.hides_rows:
+            return True
+        if HIDES_ROWS not in self._told:
+            self._told.add(HIDES_ROWS)
+            logger.warning(HIDES_ROWS, self)
+        return False
 
     def in_scope(self, scope: str) -> CachedTable:
         """The table as readers of one scope see it: what was stored for others are misses.
@@ -171,8 +174,8 @@ class CachedTable:
 
 #: Of a table.
 HIDES_ROWS = (
-    "%s has row-level security, so its rows are given from the server only to a ModelDict that has"
-    " a `scope`."
+    "%s has row-level security, and its ModelDict no `scope` that says who may see what: readers"
+    " that a policy applies to are given its rows by the database each time."
 )
 
 #: So many scopes of a table are remembered.
@@ -200,6 +203,7 @@ class CachedModel:
     believes_absence: bool = False
     made_at: str = ""
     _tables: dict[tuple[str, Place], CachedTable] = field(default_factory=dict)
+    _codecs: dict[tuple[str, str], RowCodec[Any]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """What is kept; its keys are named by that, so that rows with other fields are others."""
@@ -212,6 +216,13 @@ class CachedModel:
 
     def backend(self) -> Backend:
         return registry.get_backend(self.using) if isinstance(self.using, str) else self.using
+
+    def codec(self, database: str) -> RowCodec[Any]:
+        """What writes and reads the rows of an alias: the same for the tables of all tenants."""
+        key = (database, connections.settings[database]["ENGINE"])
+        if key not in self._codecs:
+            self._codecs[key] = RowCodec(self.model, database, self.exclude)
+        return self._codecs[key]
 
     def table(self, database: str) -> CachedTable:
         """The table that this alias leads to now, by the calling thread's connection.
@@ -276,6 +287,7 @@ class CachedModel:
 
     def forget_tables(self) -> None:
         self._tables.clear()
+        self._codecs.clear()
 
 
 _registered: dict[tuple[type[models.Model], str | Backend, tuple[str, ...]], CachedModel] = {}

@@ -419,6 +419,14 @@ def test_hidden_rows_without_a_scope(postgres_alias: str, guests: Callable[[str]
     guests("ann")
     assert stamps.get("bob") is None
     assert stamps.get_many(["ann", "bob"]).keys() == {"ann"}
+    assert "ann" not in [row.code for row in _as("bob", guests, stamps)]
+    assert "bob" not in [row.code for row in _as("ann", guests, stamps)]
+
+
+def _as(name: str, guests: Callable[[str], None], stamps: ModelDict[Stamp]) -> list[Stamp]:
+    """The rows that a guest finds on the server."""
+    guests(name)
+    return list(stamps.values())
 
 
 current: list[str] = []
