@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from redisdict.modelcache import relations
@@ -22,20 +23,22 @@ def rows_of(model: type[Model], pks: Iterable[Any], database: str) -> list[Rows]
     found: dict[Any, set[bytes]] = {}
     for one in relations.lineage(model):
         own = relations.parent_pks(model, one, pks, database)
-        for table, keys in rows_of_table(one, own, database):
+        for table, keys in rows_of_table(one, own, connections[database]):
             found.setdefault(table, set()).update(keys)
     return [(table, sorted(keys)) for table, keys in found.items()]
 
 
-def rows_of_table(model: type[Model], pks: Iterable[Any], database: str) -> list[Rows]:
+def rows_of_table(
+    model: type[Model], pks: Iterable[Any], connection: BaseDatabaseWrapper
+) -> list[Rows]:
     """The cached rows that have parts in these rows of the model's own table."""
     pks = [pk for pk in pks if is_known(pk)]
     if not pks:
         return []
     found: list[Rows] = []
     for cached in relations.affected_by(model):
-        table = cached.table(database)
-        own = relations.related_pks(cached.model, model, pks, database)
+        table = cached.table_of(connection)
+        own = relations.related_pks(cached.model, model, pks, connection.alias)
         found.append((table, [table.cells.table] if own is None else table.keys(own)))
     return found
 
@@ -50,7 +53,7 @@ def note_or_remove_all(model: type[Model], database: str) -> None:
     cached = {
         id(each): each for one in relations.lineage(model) for each in relations.affected_by(one)
     }
-    tables = [each.table(database) for each in cached.values()]
+    tables = [each.table_of(connections[database]) for each in cached.values()]
     _note_or_remove([(table, [table.cells.table]) for table in tables], database)
 
 

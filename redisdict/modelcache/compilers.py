@@ -98,10 +98,10 @@ class Write:
 
     def rows(self, pks: Sequence[Any]) -> list[Rows]:
         self.watch.last_written = (self.table, pks)
-        return rows_of_table(self.model, pks, self.connection.alias)
+        return rows_of_table(self.model, pks, self.connection)
 
     def whole_table(self) -> list[Rows]:
-        tables = [cached.table(self.connection.alias) for cached in affected_by(self.model)]
+        tables = [cached.table_of(self.connection) for cached in affected_by(self.model)]
         return [(table, [table.cells.table]) for table in tables]
 
     def change(self, rows: Sequence[Rows], run: Run) -> Any:
@@ -226,7 +226,7 @@ def _dependent_rows(write: Write, pks: Sequence[Any]) -> list[Rows]:
         lock_rows(of_model)
     found: list[Rows] = []
     for cached, lookup in dependents_of(write.model):
-        table = cached.table(alias)
+        table = cached.table_of(write.connection)
         rows = cached.model._base_manager.using(alias).filter(**{f"{lookup}__in": of_model})
         dependents = list(rows.values_list("pk", flat=True)[: MOST_ROWS + 1])
         is_whole = len(dependents) > MOST_ROWS

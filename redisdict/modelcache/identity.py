@@ -109,6 +109,9 @@ _askers: dict[tuple[int, str, type[models.Model]], tuple[int, threading.Event]] 
 #: Seconds after which a thread asks by itself.
 LONGEST_WAIT_S = 5.0
 
+#: The attribute of a connection: the driver's connection, and the database that it leads to.
+LEARNED = "_redisdict_learned"
+
 #: The attribute of a connection to SQLite: the database that it has opened.
 OPENED = "_redisdict_opened"
 
@@ -226,12 +229,12 @@ def _names_of(model: type[models.Model]) -> list[str]:
 def _database_of(connection: BaseDatabaseWrapper) -> _Database:
     if connection.vendor == "sqlite":
         return _database_of_sqlite(connection)
-    key = _key_of(connection)
-    known = _databases.get(key)
-    if known is None:
-        connection.ensure_connection()
-        known = _databases.get(key) or _learn(connection)
-    return known
+    connection.ensure_connection()
+    learned: tuple[Any, _Database] | None = connection.__dict__.get(LEARNED)
+    if learned is None or learned[0] is not connection.connection:
+        # A database may have been made anew under the same settings since the last connection.
+        learned = connection.__dict__[LEARNED] = (connection.connection, _learn(connection))
+    return learned[1]
 
 
 def _key_of(connection: BaseDatabaseWrapper) -> Any:

@@ -90,7 +90,7 @@ class Listener:
         for table, pks in changes.pks.items():
             if table not in whole:
                 try:
-                    rows += rows_of_table(self._models[table], pks, self._database)
+                    rows += rows_of_table(self._models[table], pks, connections[self._database])
                 except Exception:
                     # One table's failure isn't the others'.
                     logger.exception("All rows of %s are removed, since some can't be.", table)
@@ -103,7 +103,7 @@ class Listener:
         rows: list[Rows] = []
         for one in cached:
             try:
-                table = one.table(self._database)
+                table = one.table_of(connections[self._database])
             except ConfigurationError as error:
                 logger.warning("Rows of %s can't be removed: %s", one.model._meta.label, error)
             else:

@@ -86,4 +86,4 @@ def _end(using: str) -> None:
 
 
 def _tables(using: str) -> list[CachedTable]:
-    return [cached.table(using) for cached in cached_models()]
+    return [cached.table_of(connections[using]) for cached in cached_models()]
