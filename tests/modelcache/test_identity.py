@@ -89,7 +89,7 @@ def test_a_database_made_anew_under_its_name(
 ) -> None:
     """Right after the last one was asked who it is: a restored backup, a test database."""
     connection = connections[database]
-    with another_alias("template", database, NAME="template1") as template:
+    with another_alias("upkeep", database, NAME="template1") as template:
         connection.close()
         change_unseen(template, "ALTER DATABASE postgres RENAME TO former")
         change_unseen(template, f"ALTER DATABASE {other_database} RENAME TO postgres")
