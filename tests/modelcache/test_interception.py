@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from typing import Any
@@ -458,6 +459,19 @@ def test_a_second_model_with_another_key(
     BySlug._base_manager.using(database).filter(pk="tea").update(name="Coffee")
     assert products[tea.pk].name == "Coffee"
     relations.forget()
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_commit_amid_an_atomic_block(
+    database: str, tea: Product, products: ModelDict[Product]
+) -> None:
+    """What comes after it in the block is visible to others at once."""
+    with contextlib.suppress(Exception), transaction.atomic(using=database):
+        with connections[database].cursor() as cursor:
+            cursor.execute("COMMIT")
+        Product.plain.filter(pk=tea.pk).update(name="Coffee")
+        assert elsewhere(lambda: products[tea.pk].name) == "Coffee"
+    assert products[tea.pk].name == "Coffee"
 
 
 def test_others_wrappers(database: str, tea: Product, products: ModelDict[Product]) -> None:
