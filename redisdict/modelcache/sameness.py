@@ -153,7 +153,8 @@ def _parts_of_time(value: datetime | time) -> tuple[Any, ...]:
 
 
 def _parts_of_file(file: FieldFile) -> tuple[Any, ...]:
-    return file.name, file.field, file.storage, file.instance, file._committed  # type: ignore[attr-defined]  # Django's own
+    # Without the instance: the model's descriptor puts the right one there when it is looked at.
+    return file.name, file.field, file.storage, file._committed  # type: ignore[attr-defined]  # Django's own
 
 
 def _parts_of_dict(value: Mapping[Any, Any]) -> Iterator[Any]:
