@@ -262,7 +262,8 @@ def _database_of_sqlite(connection: BaseDatabaseWrapper) -> _Database:
     if not is_open and not is_memory(name):
         with contextlib.suppress(OSError):
             return _Database(id_of_file(str(name)), file=str(name))
-    connection.ensure_connection()
+    if not is_open:
+        connection.ensure_connection()
     found = _look_at_sqlite(connection)
     connection.__dict__[OPENED] = (connection.connection, os.getpid(), found)
     return found
