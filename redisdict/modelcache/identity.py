@@ -15,7 +15,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -138,7 +138,7 @@ def follow_search_path(connection: BaseDatabaseWrapper, run: Callable[[], T]) ->
     Two queries, where the connection's path has been that of the settings so far.
     """
     global _has_search_paths
-    if connection.vendor != "postgresql":
+    if connection.vendor not in CURRENT_SCHEMAS:
         return run()
     before = None if PATH in connection.__dict__ else _current_schemas(connection)
     result = run()
@@ -152,7 +152,7 @@ def _current_schemas(connection: BaseDatabaseWrapper) -> str | None:
     """The search path; None when the transaction has failed, so that nothing can be asked."""
     drivers: Any = connection
     try:
-        (path,) = _ask(connection, CURRENT_SCHEMAS)
+        (path,) = _ask(connection, CURRENT_SCHEMAS[connection.vendor])
     except drivers.Database.Error:
         return None
     return str(path)
@@ -187,7 +187,8 @@ def _on_connection(connection: BaseDatabaseWrapper) -> None:
         return
     key = _settings_of(connection.alias) if connection.alias in connections.settings else None
     known = _databases.get(key)
-    is_cheap = connection.vendor == "sqlite"
+    # MySQL's standby has another name than its primary, and may have taken over.
+    is_cheap = connection.vendor in ("sqlite", "mysql")
     if known is not None and (is_cheap or time.monotonic() - known[2] > ASK_EVERY_S):
         _databases.pop(key, None)
         for place in [each for each in _places if each[0] == key]:
@@ -220,11 +221,48 @@ def _ask_postgresql(connection: BaseDatabaseWrapper) -> tuple[str, bool]:
 
 
 def _ask_mysql(connection: BaseDatabaseWrapper) -> tuple[str, bool]:
-    known = _ask(connection, "SHOW VARIABLES LIKE 'server_uuid'")  # MariaDB has none
-    (database,) = _ask(connection, "SELECT DATABASE()")
-    if known is None:
-        return _by_settings(connection)
-    return f"mysql {known[1]} {database}", False
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute(SERVER_OF_MYSQL)
+        known = {str(name).lower(): str(value) for name, value in cursor.fetchall()}
+        cursor.execute("SHOW GLOBAL STATUS LIKE 'wsrep_cluster_state_uuid'")
+        cluster = cursor.fetchone()
+    return name_mysql(known, str(cluster[1]) if cluster else "")
+
+
+def name_mysql(variables: Mapping[str, str], galera: str) -> tuple[str, bool]:
+    """A name of the server whose variables these are, and whether it may lag behind another one.
+
+    Those that replicate one another's changes as one database have one name: a client may be led to
+    any of them. MariaDB has no UUID of its own, so all that tells its servers apart is the name.
+
+    Args:
+        galera: the UUID of a Galera cluster's state; empty for a server that is in none.
+    """
+    lags = variables.get("read_only", "OFF").upper() not in ("OFF", "0")
+    group = variables.get("group_replication_group_name", "")
+    if galera and variables.get("wsrep_on", "OFF").upper() in ("ON", "1"):
+        # Bit 1: a SELECT waits until the node has what the others have committed.
+        waits = int(variables.get("wsrep_sync_wait") or 0) & 1
+        return f"mysql {galera}", lags or not waits
+    if group:
+        consistency = variables.get("group_replication_consistency", "")
+        waits = consistency.upper() in ("BEFORE", "BEFORE_AND_AFTER", "AFTER")
+        is_alone = variables.get("group_replication_single_primary_mode", "").upper() == "ON"
+        return f"mysql {group}", lags or not (waits or is_alone)
+    if "server_uuid" in variables:
+        return f"mysql {variables['server_uuid']}", lags
+    own = (variables.get(name, "") for name in NAMES_OF_MARIADB)
+    return f"mariadb {' '.join(own)}", lags
+
+
+#: What one MariaDB has in common with no other one.
+NAMES_OF_MARIADB = ("server_uid", "server_id", "hostname", "port", "socket", "datadir")
+
+SERVER_OF_MYSQL = (
+    "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('server_uuid', 'read_only', 'wsrep_on',"
+    " 'wsrep_sync_wait', 'group_replication_group_name', 'group_replication_consistency',"
+    f" 'group_replication_single_primary_mode', {', '.join(map(repr, NAMES_OF_MARIADB))})"
+)
 
 
 def _ask_sqlite(connection: BaseDatabaseWrapper) -> tuple[str, bool]:
@@ -283,7 +321,11 @@ def _process_token() -> str:
     return _process[1]
 
 
-CURRENT_SCHEMAS = "SELECT current_schemas(true)::text"
+#: By vendor: a query for the schemas in which names are looked for. MySQL's are its databases.
+CURRENT_SCHEMAS = {
+    "postgresql": "SELECT current_schemas(true)::text",
+    "mysql": "SELECT DATABASE()",
+}
 
 TABLE_SCHEMA = """
 SELECT nspname FROM pg_catalog.pg_class
@@ -294,8 +336,10 @@ WHERE pg_class.oid = to_regclass(%s)
 
 def _schema_of(connection: BaseDatabaseWrapper, database: str, table: str) -> str | None:
     """The schema of the table that an unqualified name means now; None when there is no table."""
-    if connection.vendor != "postgresql":
+    if connection.vendor not in CURRENT_SCHEMAS:
         return ""
+    if connection.vendor == "mysql":
+        return _search_path(connection) or str(connection.settings_dict["NAME"])
     key = (database, _settings_of(connection.alias), _search_path(connection), table)
     known = _schemas.get(key)
     if known is None:
@@ -324,7 +368,7 @@ def _search_path(connection: BaseDatabaseWrapper) -> str:
     if raw is not connection.connection or tenant is not None:
         if tenant is not None:
             connection.cursor().close()
-        (path,) = _ask(connection, CURRENT_SCHEMAS)
+        (path,) = _ask(connection, CURRENT_SCHEMAS[connection.vendor])
         if not is_in_transaction(connection):
             connection.__dict__[PATH] = (connection.connection, str(path))
     return str(path)
