@@ -11,7 +11,7 @@ from django.db.models import Model
 
 from redisdict.modelcache import relations
 from redisdict.modelcache.announcing import Rows, remove
-from redisdict.modelcache.connection_state import is_in_transaction
+from redisdict.modelcache.connection_state import is_in_transaction, may_have_ended
 from redisdict.modelcache.transactions import note_changes
 
 __all__ = ["is_known", "note_or_remove", "note_or_remove_all", "rows_of", "rows_of_table"]
@@ -59,10 +59,11 @@ def note_or_remove_all(model: type[Model], database: str) -> None:
 
 def _note_or_remove(rows: list[Rows], database: str) -> None:
     connection = connections[database]
-    if is_in_transaction(connection):
+    is_open = is_in_transaction(connection)
+    if is_open:
         for table, keys in rows:
             note_changes(connection, table, keys)
-    else:
+    if not is_open or may_have_ended(connection):
         remove(rows)
 
 

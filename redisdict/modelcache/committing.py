@@ -41,6 +41,16 @@ SQLITE_REFUSALS = frozenset(
     }
 )
 
+#: MySQL's errors of its server, which it answers a statement with; 2000 and more are those of the
+#: client, such as a lost connection.
+MYSQL_REFUSALS = (range(1000, 2000), range(3000, 5000))
+
+#: Those after which the outcome isn't known: the log or the disk failed, the commit was
+#: interrupted, the server is being shut down, the connection is lost or was killed.
+MYSQL_UNKNOWN = frozenset(
+    {1026, 1030, 1053, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1180, 1181, 1184, 1317, 1598, 1927}
+)
+
 
 def change_behind_barriers(
     changed: Changed, token: bytes, duration_ms: int, change: Callable[[], T]
@@ -78,6 +88,9 @@ def _is_certainly_undone(error: DatabaseError) -> bool:
     if isinstance(cause, sqlite3.Error):
         # The lowest byte is the code; those above say more of it.
         return getattr(cause, "sqlite_errorcode", 0) & 0xFF in SQLITE_REFUSALS
+    code = cause.args[0] if cause is not None and cause.args else None
+    if isinstance(code, int):  # of MySQL's drivers
+        return code not in MYSQL_UNKNOWN and any(code in codes for codes in MYSQL_REFUSALS)
     sqlstate = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
     return (
         isinstance(sqlstate, str)

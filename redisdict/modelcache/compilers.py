@@ -26,7 +26,7 @@ from django.db.models.sql.compiler import (
 from redisdict.modelcache.announcing import Rows, make_behind_barriers, remove
 from redisdict.modelcache.changes import is_known, rows_of_table
 from redisdict.modelcache.choosing import changes_keys, lockable, named_pks
-from redisdict.modelcache.connection_state import is_in_transaction
+from redisdict.modelcache.connection_state import is_in_transaction, may_have_ended
 from redisdict.modelcache.interception import WATCH, Watch
 from redisdict.modelcache.locking import lock_rows
 from redisdict.modelcache.relations import affected_by, cached_by_table, dependents_of
@@ -109,7 +109,8 @@ class Write:
         if is_in_transaction(self.connection):
             for table, keys in rows:
                 note_changes(self.connection, table, keys)
-            return run()
+            if not may_have_ended(self.connection):
+                return run()
         return make_behind_barriers(rows, run)
 
     @property
@@ -145,9 +146,11 @@ def _insert(write: Write, run: Run) -> Any:
         query = write.query
         pks = [_pk_of(write.model, instance) for instance in query.objs]
         if query.on_conflict is not None and query.on_conflict.name == "UPDATE":
+            fields = {_name(field) for field in query.unique_fields}
             key = {"pk", write.model._meta.pk.name, write.model._meta.pk.attname}
-            if not {_name(field) for field in query.unique_fields} <= key or None in pks:
-                # A conflict in another field updates a row of another primary key.
+            if not fields or not fields <= key or None in pks:
+                # A conflict in another field updates a row of another primary key. On MySQL it can
+                # be in any.
                 return write.change(write.whole_table(), run)
         if None not in pks:
             return write.change(write.rows(pks), run)
@@ -164,9 +167,18 @@ def _insert(write: Write, run: Run) -> Any:
 
 
 def _noting(write: Write, pks: Sequence[Any], made: Any) -> Any:
-    for table, keys in write.rows(_made_pks(write, pks, made)):
+    for table, keys in _made_rows(write, pks, made):
         note_changes(write.connection, table, keys)
     return made
+
+
+def _made_rows(write: Write, pks: Sequence[Any], made: Any) -> list[Rows]:
+    """What an insertion has changed. Whoever takes rows for absent must hear of each one."""
+    known = _made_pks(write, pks, made)
+    is_known = len(known) >= len(pks)
+    if is_known or not any(cached.believes_absence for cached in affected_by(write.model)):
+        return write.rows(known)
+    return write.whole_table()  # MySQL doesn't return the primary keys of several rows
 
 
 def _made_pks(write: Write, pks: Sequence[Any], made: Any) -> list[Any]:

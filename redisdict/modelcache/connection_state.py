@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["is_in_transaction"]
+__all__ = ["BEGUN", "is_in_transaction", "may_have_ended"]
+
+#: The attribute of a connection to MySQL that holds the driver's connection on which a statement
+#: has begun a transaction, and whether it certainly has: mysqlclient doesn't tell of it.
+BEGUN = "_redisdict_begun"
+
+#: The bits of MySQL's server status.
+IN_TRANSACTION, AUTOCOMMIT = 1, 2
 
 
 def is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
@@ -24,11 +33,58 @@ def is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
 
 def _was_begun_by_statement(connection: BaseDatabaseWrapper) -> bool:
     """Whether a BEGIN that was sent as a statement began a transaction, unknown to Django."""
-    if connection.vendor != "postgresql":
-        return False
     raw = connection.connection
-    libpq = getattr(raw, "pgconn", None)
-    if libpq is not None:
-        return bool(libpq.transaction_status)  # 0 is "idle"
-    ask = getattr(raw, "get_transaction_status", None)  # psycopg 2
-    return bool(ask is not None and ask())
+    if connection.vendor == "postgresql":
+        libpq = getattr(raw, "pgconn", None)
+        if libpq is not None:
+            return bool(libpq.transaction_status)  # 0 is "idle"
+        ask = getattr(raw, "get_transaction_status", None)  # psycopg 2
+        return bool(ask is not None and ask())
+    if connection.vendor == "mysql":
+        return _was_begun_on_mysql(connection, raw)
+    return False
+
+
+def may_have_ended(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a transaction is taken to be under way only since a statement began it.
+
+    On MySQL a deadlock, a definition or a procedure may have ended it, and mysqlclient doesn't say.
+    So what is changed in it may be visible at once, or not before a COMMIT.
+    """
+    if connection.vendor != "mysql":
+        return False
+    is_known = connection.in_atomic_block or not connection.autocommit
+    return not is_known or _commits_each_statement(connection.connection)
+
+
+def _was_begun_on_mysql(connection: BaseDatabaseWrapper, raw: Any) -> bool:
+    status = getattr(raw, "server_status", None)  # PyMySQL
+    if isinstance(status, int):
+        return bool(status & IN_TRANSACTION) or not _commits_each_statement(raw)
+    is_told: Any = getattr(raw, "in_transaction", None)  # MySQL's own driver
+    if isinstance(is_told, bool):
+        return is_told
+    return _is_told_to_be_open(connection, raw) or not _commits_each_statement(raw)
+
+
+def _is_told_to_be_open(connection: BaseDatabaseWrapper, raw: Any) -> bool:
+    begun, is_certain = connection.__dict__.get(BEGUN, (None, False))
+    if begun is None or begun is not raw:
+        return False
+    if not is_certain:
+        try:
+            with closing(raw.cursor()) as cursor:
+                cursor.execute("SELECT @@in_transaction")
+                connection.__dict__[BEGUN] = begun, is_certain = raw, bool(cursor.fetchone()[0])
+        except Exception:  # noqa: BLE001  # of whatever driver: MySQL has no such variable
+            return True
+    return bool(is_certain)
+
+
+def _commits_each_statement(raw: Any) -> bool:
+    """What SET autocommit has last said, as mysqlclient knows without asking."""
+    ask = getattr(raw, "get_autocommit", None)
+    try:
+        return ask is None or bool(ask())
+    except Exception:  # noqa: BLE001  # of whatever driver: the connection is closed or lost
+        return True

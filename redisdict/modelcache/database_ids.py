@@ -16,7 +16,7 @@ import os
 import platform
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
@@ -32,6 +32,7 @@ __all__ = [
     "id_of_file",
     "id_of_memory",
     "is_memory",
+    "name_mysql",
 ]
 
 logger = logging.getLogger("redisdict")
@@ -58,13 +59,6 @@ SELECT has_function_privilege(to_regprocedure('pg_catalog.pg_control_system()'):
        pg_is_in_recovery()
 """
 CLUSTER_OF_POSTGRESQL = "SELECT system_identifier FROM pg_catalog.pg_control_system()"
-
-#: What the servers of one cluster have in common comes before a server's own number.
-ABOUT_MYSQL = (
-    "SHOW GLOBAL VARIABLES LIKE 'group_replication_group_name'",
-    "SHOW GLOBAL STATUS LIKE 'wsrep_cluster_state_uuid'",
-    "SHOW GLOBAL VARIABLES LIKE 'server_uuid'",
-)
 
 #: Ports by vendor, for settings that don't say one.
 PORTS = {"postgresql": "5432", "mysql": "3306", "oracle": "1521", "microsoft": "1433"}
@@ -106,13 +100,48 @@ NOT_TOLD = (
 
 
 def _ask_mysql(cursor: Any, connection: BaseDatabaseWrapper) -> Told:
-    for sql in ABOUT_MYSQL:
-        cursor.execute(sql)
-        row = cursor.fetchone()
-        if row and row[1]:
-            # Which of the server's databases it is, is the schema of its tables.
-            return Told(f"mysql {row[1]}")
-    return Told(_id_of_settings(connection))
+    cursor.execute(SERVER_OF_MYSQL)
+    known = {str(name).lower(): str(value) for name, value in cursor.fetchall()}
+    cursor.execute("SHOW GLOBAL STATUS LIKE 'wsrep_cluster_state_uuid'")
+    cluster = cursor.fetchone()
+    # Which of the server's databases it is, is the schema of its tables.
+    return name_mysql(known, str(cluster[1]) if cluster else "")
+
+
+def name_mysql(variables: Mapping[str, str], galera: str) -> Told:
+    """A name of the server whose variables these are, and whether it may lag behind another one.
+
+    Those that replicate one another's changes as one database have one name: a client may be led to
+    any of them. MariaDB has no UUID of its own, so all that tells its servers apart is the name.
+
+    Args:
+        galera: the UUID of a Galera cluster's state; empty for a server that is in none.
+    """
+    lags = variables.get("read_only", "OFF").upper() not in ("OFF", "0")
+    group = variables.get("group_replication_group_name", "")
+    if galera and variables.get("wsrep_on", "OFF").upper() in ("ON", "1"):
+        # Bit 1: a SELECT waits until the node has what the others have committed.
+        waits = int(variables.get("wsrep_sync_wait") or 0) & 1
+        return Told(f"mysql {galera}", lags or not waits)
+    if group:
+        consistency = variables.get("group_replication_consistency", "")
+        waits = consistency.upper() in ("BEFORE", "BEFORE_AND_AFTER", "AFTER")
+        is_alone = variables.get("group_replication_single_primary_mode", "").upper() == "ON"
+        return Told(f"mysql {group}", lags or not (waits or is_alone))
+    if "server_uuid" in variables:
+        return Told(f"mysql {variables['server_uuid']}", lags)
+    own = (variables.get(name, "") for name in NAMES_OF_MARIADB)
+    return Told(f"mariadb {' '.join(own)}", lags)
+
+
+#: What one MariaDB has in common with no other one.
+NAMES_OF_MARIADB = ("server_uid", "server_id", "hostname", "port", "socket", "datadir")
+
+SERVER_OF_MYSQL = (
+    "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('server_uuid', 'read_only', 'wsrep_on',"
+    " 'wsrep_sync_wait', 'group_replication_group_name', 'group_replication_consistency',"
+    f" 'group_replication_single_primary_mode', {', '.join(map(repr, NAMES_OF_MARIADB))})"
+)
 
 
 ASKED: dict[str, Callable[[Any, BaseDatabaseWrapper], Told]] = {

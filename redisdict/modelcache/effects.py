@@ -213,6 +213,11 @@ def _letter(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
+def _text(value: Any) -> str:
+    """A column of MySQL's catalog: text, or bytes where its collation is binary. NULL is ""."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
+
+
 #: Stands for a text that can't be read: it may change anything.
 OPAQUE = "execute"
 
@@ -270,37 +275,49 @@ def _read_sqlite(catalog: Catalog, rows: Rows) -> None:
 ACTIONS = ("CASCADE", "SET NULL", "SET DEFAULT")
 
 
+#: A statement may name a table of any database, and what the database does of itself as well.
+OF_USERS = "NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')"
+
+SCHEMA_OF = {
+    "referential_constraints": "constraint_schema",
+    "views": "table_schema",
+    "routines": "routine_schema",
+    "triggers": "trigger_schema",
+}
+
+
 def _read_mysql(catalog: Catalog, rows: Rows) -> None:
-    for referenced, pointing, on_delete, on_update in rows(
-        "SELECT referenced_table_name, table_name, delete_rule, update_rule"
-        " FROM information_schema.referential_constraints WHERE constraint_schema = DATABASE()"
+    """Read MySQL's or MariaDB's catalog, as far as the user may see it.
+
+    It shows triggers of tables only to those who have the privilege TRIGGER on them. The text of a
+    view or a routine may be hidden too: then it may change anything.
+    """
+
+    def texts(columns: str, table: str) -> list[list[str]]:
+        sql = f"SELECT {columns} FROM information_schema.{table}"  # noqa: S608  # names of ours
+        found = rows(f"{sql} WHERE {SCHEMA_OF[table]} {OF_USERS}")
+        return [[_text(value) for value in row] for row in found]
+
+    for referenced, pointing, on_delete, on_update in texts(
+        "referenced_table_name, table_name, delete_rule, update_rule", "referential_constraints"
     ):
         if on_delete in ACTIONS:
             _add(catalog.on_delete, referenced, [pointing])
         if on_update in ACTIONS:
             _add(catalog.on_update, referenced, [pointing])
-    for name, text in rows(
-        "SELECT table_name, view_definition FROM information_schema.views"
-        " WHERE table_schema = DATABASE()"
-    ):
-        for base in names_in(text or "") - {name.lower()}:
+    for name, text in texts("table_name, view_definition", "views"):
+        if not text:
+            _add(catalog.always, name, [ANYTHING])
+        for base in names_in(text) - {name.lower()}:
             _add(catalog.always, base, [name])
             _add(catalog.always, name, [base])
-    catalog.functions = _effects(
-        {
-            name: text or OPAQUE
-            for name, text in rows(
-                "SELECT routine_name, routine_definition FROM information_schema.routines"
-                " WHERE routine_schema = DATABASE()"
-            )
-        }
-    )
-    for table, text in rows(
-        "SELECT event_object_table, action_statement FROM information_schema.triggers"
-        " WHERE trigger_schema = DATABASE()"
-    ):
+    routines: dict[str, str] = {}
+    for name, text in texts("routine_name, routine_definition", "routines"):
+        routines[name] = f"{routines.get(name, '')} {text or OPAQUE}"
+    catalog.functions = _effects(routines)
+    for table, text in texts("event_object_table, action_statement", "triggers"):
         body = read_body(text)
-        _add(catalog.always, table, body.writes)
+        _add(catalog.always, table, {ANYTHING} if body.is_unknown else body.writes)
         for name in body.functions & catalog.functions.keys():
             _add(catalog.always, table, catalog.functions[name])
 

@@ -25,7 +25,7 @@ from redisdict.database_connections import for_each, keep_track
 from redisdict.modelcache import identity, relations, search_paths
 from redisdict.modelcache.announcing import make_behind_barriers
 from redisdict.modelcache.callers import calling_place
-from redisdict.modelcache.connection_state import is_in_transaction
+from redisdict.modelcache.connection_state import is_in_transaction, may_have_ended
 from redisdict.modelcache.effects import ANYTHING, catalog_of, forget_catalog
 from redisdict.modelcache.statements import (
     LONGEST_KEPT,
@@ -38,6 +38,7 @@ from redisdict.modelcache.tables import CachedModel, CachedTable, cached_models
 from redisdict.modelcache.transactions import (
     commit_behind_barriers,
     forget_changes,
+    note_begin,
     note_changes,
     note_unseen_changes,
 )
@@ -48,18 +49,19 @@ __all__ = ["Watch", "watch_connections", "watch_of"]
 WATCH = "_redisdict_watch"
 
 
-#: Texts of statements that only read, and call no function that isn't known to do the same.
-_harmless: set[str] = set()
+#: By vendor: texts of statements that only read, and call no function that isn't known to do the
+#: same.
+_harmless: dict[str, set[str]] = {}
 
 #: So many of them are remembered.
 MOST_HARMLESS = 4096
 
 
-def _remember_as_harmless(sql: Any) -> None:
+def _remember_as_harmless(harmless: set[str], sql: Any) -> None:
     if type(sql) is str and len(sql) <= LONGEST_KEPT:
-        if len(_harmless) >= MOST_HARMLESS:
-            _harmless.clear()
-        _harmless.add(sql)
+        if len(harmless) >= MOST_HARMLESS:
+            harmless.clear()
+        harmless.add(sql)
 
 
 class Watch:
@@ -67,6 +69,7 @@ class Watch:
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
+        self._harmless = _harmless.setdefault(connection.vendor, set())
         #: Tables whose changes by the statements under way have been told row by row.
         self._told: frozenset[str] = frozenset()
         #: Whether those statements may change columns that foreign keys point at.
@@ -93,7 +96,7 @@ class Watch:
         context: dict[str, Any],
     ) -> Any:
         """Execute a statement as Django would: the wrapper in `execute_wrappers`."""
-        if type(sql) is str and sql in _harmless:  # the usual case, at the cost of a look
+        if type(sql) is str and sql in self._harmless:  # the usual case, at the cost of a look
             return execute(sql, params, many, context)
         if not relations.cached_by_table():
             return execute(sql, params, many, context)
@@ -106,8 +109,8 @@ class Watch:
         statement = read_statement(
             sql if type(sql) is str else text_of(sql, self._connection.connection)
         )
-        if statement.only_reads and not statement.functions:
-            _remember_as_harmless(sql)
+        if statement.only_reads and not statement.functions and not self._may_commit(statement):
+            _remember_as_harmless(self._harmless, sql)
             return execute(sql, params, many, context)
         return self._run(statement, lambda: execute(sql, params, many, context))
 
@@ -173,15 +176,21 @@ class Watch:
         # What somebody's wrapper sends meanwhile is no statement of the caller's.
         told, self._told = self._told, frozenset()
         try:
-            if statement.control is Control.COMMIT or (
-                statement.is_definition and not connection.features.can_rollback_ddl
-            ):
-                return self._change_all(
-                    changed, statement.verb, lambda: commit_behind_barriers(connection, run)
+            if self._may_commit(statement):
+                is_certain = statement.verb in COMMITTING and not statement.is_several
+                commit = functools.partial(
+                    commit_behind_barriers, connection, run, is_certain=is_certain
                 )
-            result = self._change_all(changed, statement.verb, run) if changed else run()
+                result = self._change_all(changed, statement.verb, commit)
+            else:
+                result = self._change_all(changed, statement.verb, run) if changed else run()
             if statement.control is Control.ROLLBACK:
                 forget_changes(connection)
+            if connection.vendor == "mysql" and (
+                statement.begins or (statement.is_unknown and not is_in_transaction(connection))
+            ):
+                note_begin(connection, is_certain=statement.begins)
+                self._note_late(changed)
             return result
         finally:
             self._told = told
@@ -198,6 +207,16 @@ class Watch:
         if not statement.functions:
             return False
         return not statement.functions.isdisjoint(catalog_of(self._connection).path_setters)
+
+    def _may_commit(self, statement: Statement) -> bool:
+        """Whether it commits, or may do so by itself, as definitions do on MySQL and Oracle."""
+        if statement.control is Control.COMMIT:
+            return True
+        if self._connection.features.can_rollback_ddl:
+            return False
+        return statement.is_definition or (
+            self._connection.vendor == "mysql" and statement.verb in COMMITTING_ON_MYSQL
+        )
 
     def _changed_by(self, statement: Statement) -> list[CachedModel]:
         """Registered models all of whose rows the statement may change, as far as can be told."""
@@ -226,16 +245,19 @@ class Watch:
             for table in tables:
                 table.tally.count_drop(place)
         rows = [(table, [table.cells.table]) for table in tables]
-        was_in_transaction = is_in_transaction(connection)
-        if was_in_transaction:
+        if is_in_transaction(connection):
             for table, keys in rows:
                 note_changes(connection, table, keys)
-            return run()
+            return make_behind_barriers(rows, run) if may_have_ended(connection) else run()
         result = make_behind_barriers(rows, run)
-        if is_in_transaction(connection):  # a BEGIN was among several statements
-            for table, keys in rows:
-                note_changes(connection, table, keys)
+        self._note_late(tables)
         return result
+
+    def _note_late(self, tables: Iterable[CachedTable]) -> None:
+        """Note what a statement has changed, if it has begun a transaction by the way."""
+        if is_in_transaction(self._connection):
+            for table in tables:
+                note_changes(self._connection, table, [table.cells.table])
 
 
 def watch_of(connection: BaseDatabaseWrapper) -> Watch:
@@ -363,6 +385,12 @@ def _method_of(kind: type[CursorWrapper], name: str, cursor: Any) -> Any:
 
 #: Words that end a transaction, or a part of it.
 ENDS = ("commit", "end", "rollback", "abort")
+
+#: Words that end a transaction by themselves; a new one may begin with that.
+COMMITTING = frozenset({"commit", "end", "begin", "start"})
+
+#: What commits on MySQL beside definitions and what isn't known.
+COMMITTING_ON_MYSQL = frozenset({"begin", "start", "lock", "grant", "revoke", "analyze", "reset"})
 
 #: Packages whose code isn't what has asked for a statement.
 BELOW = ("redisdict.", "django.")

@@ -36,6 +36,8 @@ class Statement:
         is_unknown: whether it may change any table.
         is_definition: whether it may change what tables, views, triggers or functions there are.
         control: what it does to the transaction.
+        begins: whether a transaction is under way after it.
+        is_several: whether it is several statements in one text.
         changes_session: whether names may mean other tables after it.
         functions: names that are called in it. A function may change tables.
         verb: the first word.
@@ -46,6 +48,8 @@ class Statement:
     is_unknown: bool = False
     is_definition: bool = False
     control: Control = Control.NONE
+    begins: bool = False
+    is_several: bool = False
     changes_session: bool = False
     functions: frozenset[str] = frozenset()
     verb: str = ""
@@ -72,7 +76,14 @@ TARGET = re.compile(rf"{COMMENT}*((?:{IDENTIFIER}{COMMENT}*\.{COMMENT}*)*)({IDEN
 QUALIFIED = re.compile(rf"({IDENTIFIER}){COMMENT}*+\.{COMMENT}*+(?=({IDENTIFIER}))")
 WORD = re.compile(r"[^\W\d][\w$]*")
 QUOTED = re.compile(r'"((?:[^"]|"")*)"|`((?:[^`]|``)*)`|\[([^\]]*)\]')
-CALL = re.compile(rf'((?>"[^"]*+"|[^\W\d][\w$]*+)){COMMENT}*+\(')
+CALL = re.compile(rf'((?>"[^"]*+"|`[^`]*+`|[^\W\d][\w$]*+)){COMMENT}*+\(')
+#: MySQL executes what is in such a comment.
+EXECUTED_COMMENT = re.compile(r"/\*M?!")
+#: MariaDB's SET of settings for one statement.
+SET_FOR = re.compile(
+    rf"(?:{COMMENT}|[(;])*+SET{COMMENT}++STATEMENT\b.*?\bFOR\b", re.IGNORECASE | re.DOTALL
+)
+BEGIN = re.compile(r"\b(?:BEGIN|START\s+TRANSACTION|XA\s+(?:START|BEGIN))\b", re.IGNORECASE)
 #: PostgreSQL's comments may hold others, and then the first end isn't theirs.
 NESTED = re.compile(rf"(?:{COMMENT}|[(;])*/\*(?:[^*/]|\*(?!/)|/(?!\*))*/\*")
 SETTING = re.compile(rf"set_config{COMMENT}*\({COMMENT}*'([^']*)'", re.IGNORECASE)
@@ -84,10 +95,22 @@ LEADS = {
         rf"{COMMENT}+(?:OR{COMMENT}+\w+{COMMENT}+|IGNORE{COMMENT}+)?INTO\b", re.IGNORECASE
     ),
     "update": re.compile(
-        rf"(?:{COMMENT}+OR{COMMENT}+\w+|{COMMENT}+ONLY\b|{COMMENT}+IGNORE\b)?", re.IGNORECASE
+        rf"(?:{COMMENT}+OR{COMMENT}+\w+|{COMMENT}+ONLY\b|"
+        rf"(?:{COMMENT}+LOW_PRIORITY\b)?(?:{COMMENT}+IGNORE\b)?)",
+        re.IGNORECASE,
     ),
     "delete": re.compile(rf"{COMMENT}+FROM\b(?:{COMMENT}+ONLY\b)?", re.IGNORECASE),
     "replace": re.compile(rf"{COMMENT}+INTO\b", re.IGNORECASE),
+}
+
+ALIAS = rf"(?:{COMMENT}*\*)?(?:{COMMENT}*(?:\bAS{COMMENT}+)?{IDENTIFIER})?{COMMENT}*"
+#: What comes after the table when it is the only one that is changed.
+FOLLOWS = {
+    "update": re.compile(rf"{ALIAS}\bSET\b", re.IGNORECASE),
+    "delete": re.compile(
+        rf"{ALIAS}\b(?:WHERE|USING|RETURNING|ORDER|LIMIT)\b|{COMMENT}*+;?{COMMENT}*+$",
+        re.IGNORECASE,
+    ),
 }
 
 #: Words that change rows, wherever they stand.
@@ -114,7 +137,7 @@ def _words(text: str) -> frozenset[str]:
 #: Statements that change no row of a table, but for functions that they call.
 READING = _words(
     """
-    select values table show describe desc pragma analyze vacuum checkpoint reindex cluster
+    select values table show describe desc pragma vacuum checkpoint reindex cluster
     listen unlisten notify fetch move close deallocate lock comment grant revoke security
     start begin savepoint release explain
     """
@@ -126,12 +149,17 @@ DEFINING = _words(
     """
 )
 
+ENDING = _words("commit end rollback abort")
+
 #: After them an unqualified name may mean another table.
 SESSION = _words(
     """
     set reset discard use attach detach
     """
 )
+
+#: What MySQL's SET names when it commits.
+COMMITTING_SETTINGS = frozenset({"autocommit", "password"})
 
 #: What SET and RESET name when names may mean other tables after it.
 NAMING_SETTINGS = frozenset({"search_path", "schema", "role", "authorization", "all"})
@@ -176,7 +204,7 @@ def read_body(text: str) -> Statement:
 
 def _read(sql: str) -> Statement:
     beginning = BEGINNING.match(sql)
-    if beginning is None or NESTED.match(sql):
+    if beginning is None or NESTED.match(sql) or EXECUTED_COMMENT.search(sql):
         return Statement(is_unknown=bool(sql.strip(" \t\r\n;")))
     verb = beginning.group(1).lower()
     if SECOND_STATEMENT.search(sql):
@@ -184,20 +212,25 @@ def _read(sql: str) -> Statement:
     lead = LEADS.get(verb)
     if lead is not None:
         return _change(sql, verb, lead, beginning.end())
-    if verb in ("with", "explain", "copy", "declare", "prepare"):
+    if verb in ("with", "explain", "analyze", "copy", "declare", "prepare"):
         return _compound(sql, verb)
     if verb in READING:
         return Statement(
-            functions=_functions(sql), changes_session=_calls_setting_function(sql), verb=verb
+            functions=_functions(sql),
+            begins=verb in ("begin", "start") and BEGIN.search(sql) is not None,
+            changes_session=_calls_setting_function(sql),
+            verb=verb,
         )
     if verb in ("commit", "end", "rollback", "abort"):
         return _end_of_transaction(sql, verb)
     if verb in SESSION:
-        is_about_names = verb not in ("set", "reset") or bool(names_in(sql) & NAMING_SETTINGS)
-        return Statement(changes_session=is_about_names, verb=verb)
+        return _setting(sql, verb)
     if verb in DEFINING:
         return replace(_mentioning(sql, verb), is_definition=True)
-    return Statement(is_unknown=True, is_definition=True, changes_session=True, verb=verb)
+    begins = verb == "xa" and BEGIN.search(sql) is not None
+    return Statement(
+        is_unknown=True, is_definition=True, begins=begins, changes_session=True, verb=verb
+    )
 
 
 _remembered = lru_cache(maxsize=2048)(_read)
@@ -212,7 +245,7 @@ def _change(sql: str, verb: str, lead: re.Pattern[str], start: int) -> Statement
         target is None
         or "/*" in sql[start : target.end()]
         or WRITING.search(rest)
-        or _has_several_targets(sql, verb, target)
+        or (verb in FOLLOWS and FOLLOWS[verb].match(sql, target.end()) is None)
     ):
         return _mentioning(sql, verb)
     name = _unquoted(target.group(2))
@@ -222,22 +255,6 @@ def _change(sql: str, verb: str, lead: re.Pattern[str], start: int) -> Statement
         qualified=frozenset((schema, name) for schema in schemas[-1:]),
         functions=_functions(sql[target.end() :]),
         verb=verb,
-    )
-
-
-def _has_several_targets(sql: str, verb: str, target: re.Match[str]) -> bool:
-    """Whether it may be MySQL's UPDATE or DELETE of joined tables."""
-    if verb not in ("update", "delete"):
-        return False
-    following = sql[target.end() : target.end() + 200]
-    return (
-        re.match(
-            rf"{COMMENT}*(?:,|(?:(?:AS{COMMENT}+)?{IDENTIFIER}{COMMENT}*)?"
-            rf"(?:,|\b(?:INNER|LEFT|RIGHT|CROSS|JOIN|STRAIGHT_JOIN|NATURAL)\b))",
-            following,
-            re.IGNORECASE,
-        )
-        is not None
     )
 
 
@@ -255,10 +272,20 @@ def _compound(sql: str, verb: str) -> Statement:
 def _several(sql: str, verb: str) -> Statement:
     """Several statements in one text: whatever they mention, they may change."""
     words = names_in(sql)
+    # The block of MariaDB's BEGIN NOT ATOMIC begins no transaction.
+    last_begin = max((found.end() for found in BEGIN.finditer(sql)), default=None)
+    begins = last_begin is not None and not names_in(sql[last_begin:]) & ENDING
     if words & {"call", "do", "execute"}:
-        return Statement(is_unknown=True, is_definition=True, changes_session=True, verb=verb)
+        return Statement(
+            is_unknown=True,
+            is_definition=True,
+            begins=begins,
+            is_several=True,
+            changes_session=True,
+            verb=verb,
+        )
     control = Control.NONE
-    if words & {"commit", "end", "rollback", "abort"}:
+    if words & (ENDING | COMMITTING_SETTINGS):
         # Whatever it is, to commit what there is to commit is never wrong.
         control = Control.COMMIT
     is_writing = WRITING.search(HARMLESS.sub(" ", sql))
@@ -266,6 +293,8 @@ def _several(sql: str, verb: str) -> Statement:
         _mentioning(sql, verb) if is_writing else Statement(functions=_functions(sql), verb=verb),
         is_definition=bool(words & DEFINING),
         control=control,
+        begins=begins,
+        is_several=True,
         changes_session=bool(words & SESSION) or _calls_setting_function(sql),
     )
 
@@ -291,16 +320,33 @@ def _calls_setting_function(sql: str) -> bool:
     )
 
 
+def _setting(sql: str, verb: str) -> Statement:
+    """A SET or its like."""
+    led = SET_FOR.match(sql)
+    if led is not None:
+        return _read(sql[led.end() :])
+    names = names_in(sql)
+    is_about_names = verb not in ("set", "reset") or bool(names & NAMING_SETTINGS)
+    is_committing = verb == "set" and bool(names & COMMITTING_SETTINGS)
+    return Statement(
+        control=Control.COMMIT if is_committing else Control.NONE,
+        changes_session=is_about_names,
+        functions=_functions(sql),
+        verb=verb,
+    )
+
+
 def _end_of_transaction(sql: str, verb: str) -> Statement:
     words = [word.lower() for word in WORD.findall(sql)]
     if "prepared" in words:
         # Another session may have made the changes of a prepared transaction.
         return Statement(is_unknown=True, is_definition=True, verb=verb)
+    goes_on = "chain" in words and "no" not in words
     if verb in ("commit", "end"):
-        return Statement(control=Control.COMMIT, changes_session=True, verb=verb)
+        return Statement(control=Control.COMMIT, begins=goes_on, changes_session=True, verb=verb)
     if "to" in words:  # a savepoint; what was noted of it does no harm
         return Statement(changes_session=True, verb=verb)
-    return Statement(control=Control.ROLLBACK, changes_session=True, verb=verb)
+    return Statement(control=Control.ROLLBACK, begins=goes_on, changes_session=True, verb=verb)
 
 
 def _functions(sql: str) -> frozenset[str]:

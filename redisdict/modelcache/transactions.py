@@ -19,7 +19,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from redisdict.modelcache.announcing import make_behind_barriers
-from redisdict.modelcache.connection_state import is_in_transaction
+from redisdict.modelcache.connection_state import BEGUN, is_in_transaction
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.tables import CachedTable, cached_models
 
@@ -28,6 +28,7 @@ __all__ = [
     "commit_behind_barriers",
     "forget_changes",
     "has_changed",
+    "note_begin",
     "note_changes",
     "note_unseen_changes",
 ]
@@ -64,10 +65,23 @@ def note_unseen_changes(connection: BaseDatabaseWrapper) -> None:
     _Guard.of(connection).has_changed_anything = True
 
 
-def commit_behind_barriers(connection: BaseDatabaseWrapper, commit: Callable[[], T]) -> T:
-    """Make the commit of the transaction under way, by whatever statement, behind its barriers."""
+def note_begin(connection: BaseDatabaseWrapper, *, is_certain: bool) -> None:
+    """On MySQL: a statement has begun a transaction, or may have. The guard sees its end."""
+    _Guard.of(connection)
+    connection.__dict__[BEGUN] = connection.connection, is_certain
+
+
+def commit_behind_barriers(
+    connection: BaseDatabaseWrapper, commit: Callable[[], T], *, is_certain: bool = True
+) -> T:
+    """Make the commit of the transaction under way, by whatever statement, behind its barriers.
+
+    Args:
+        is_certain: whether it does commit. Otherwise, while a transaction is under way afterwards,
+            it may be the same one, and what it has changed is announced at its end once more.
+    """
     guard: _Guard | None = connection.__dict__.get(GUARD)
-    return commit() if guard is None else guard.commit_by(commit)
+    return commit() if guard is None else guard.commit_by(commit, is_certain=is_certain)
 
 
 def forget_changes(connection: BaseDatabaseWrapper) -> None:
@@ -113,7 +127,7 @@ class _Guard:
     def commit(self) -> None:
         self.commit_by(self._commit)
 
-    def commit_by(self, commit: Callable[[], T]) -> T:
+    def commit_by(self, commit: Callable[[], T], *, is_certain: bool = True) -> T:
         if self.has_changed_anything:
             for cached in cached_models():
                 table = cached.table_of(self._connection)
@@ -124,7 +138,8 @@ class _Guard:
         except UNREACHED:
             self.rollback()
             raise
-        self.leave()
+        if is_certain or not is_in_transaction(self._connection):
+            self.leave()
         return result
 
     def rollback(self) -> None:
@@ -143,7 +158,7 @@ class _Guard:
             turn()
 
     def leave(self) -> None:
-        for name in (GUARD, "commit", "rollback", "set_autocommit"):
+        for name in (GUARD, BEGUN, "commit", "rollback", "set_autocommit"):
             self._connection.__dict__.pop(name, None)
         for table in self._changed:
             table.changed_by.discard(self._connection)

@@ -26,6 +26,9 @@ from redisdict.modelcache.statements import Control, read_body, read_statement, 
         ('UPDATE "päckchen" SET a = 1', "päckchen"),
         ("DELETE FROM shop;", "shop"),
         ("DELETE FROM shop; -- done", "shop"),
+        ("UPDATE LOW_PRIORITY IGNORE shop SET a = 1", "shop"),
+        ("UPDATE `shop` AS `t` SET a = 1", "shop"),
+        ("SET STATEMENT max_statement_time = 1 FOR UPDATE shop SET a = 1", "shop"),
     ],
 )
 def test_one_table_is_changed(sql: str, table: str) -> None:
@@ -45,6 +48,16 @@ def test_one_table_is_changed(sql: str, table: str) -> None:
         ("UPDATE a JOIN b ON a.id = b.id SET b.x = 1", {"a", "b"}),
         ("UPDATE a AS t, b SET b.x = 1", {"a", "b"}),
         ("DELETE b FROM a JOIN b", {"a", "b"}),
+        ("DELETE FROM a.*, b.* USING a JOIN b", {"a", "b"}),
+        ("UPDATE a # which\n JOIN b SET b.x = 1", {"a", "b"}),
+        ("UPDATE a /*! , b */ SET b.x = 1", {"a", "b"}),
+        ("UPDATE a FORCE INDEX (x) JOIN b SET b.x = 1", {"a", "b"}),
+        ("UPDATE a PARTITION (p), b SET b.x = 1", {"a", "b"}),
+        ("INSERT shop SET x = 1", {"shop"}),
+        ("REPLACE LOW_PRIORITY shop VALUES (1)", {"shop"}),
+        ("ANALYZE FORMAT=JSON UPDATE a SET x = 1", {"a"}),
+        ("IF 1 THEN DELETE FROM a; END IF", {"a"}),
+        ("BEGIN NOT ATOMIC UPDATE a SET x = 1; END", {"a"}),
         ("TRUNCATE a, b CASCADE", {"a", "b"}),
         ("MERGE INTO a USING b ON true WHEN MATCHED THEN DELETE", {"a", "b"}),
         ("SELECT 1; DELETE FROM a", {"a"}),
@@ -76,6 +89,8 @@ def test_whatever_is_mentioned_may_be_changed(sql: str, tables: set[str]) -> Non
         "SELECT 1; CALL brew()",
         "HANDLER a OPEN",
         "{call brew()}",
+        "SET STATEMENT max_statement_time = 1 FOR CALL brew()",
+        "EXECUTE IMMEDIATE 'DELETE FROM a'",
     ],
 )
 def test_anything_may_be_changed(sql: str) -> None:
@@ -109,6 +124,7 @@ def test_anything_may_be_changed(sql: str) -> None:
         "FETCH 10 FROM c",
         "LOCK TABLE shop",
         "VACUUM shop",
+        "ANALYZE shop",
     ],
 )
 def test_nothing_is_changed(sql: str) -> None:
@@ -128,6 +144,8 @@ def test_nothing_is_changed(sql: str) -> None:
         ('ROLLBACK TO SAVEPOINT "s1"', Control.NONE),
         ("UPDATE a SET x = 1; COMMIT", Control.COMMIT),
         ("BEGIN", Control.NONE),
+        ("SET autocommit = 1", Control.COMMIT),
+        ("SET NAMES utf8mb4", Control.NONE),
     ],
 )
 def test_the_end_of_a_transaction(sql: str, control: Control) -> None:
@@ -163,6 +181,30 @@ def test_functions() -> None:
     sql = 'SELECT brew(upper(name)), "Brew It" (1) FROM shop WHERE id IN (1) AND (a OR b)'
     assert read_statement(sql).functions == {"brew", "brew it"}
     assert read_statement("UPDATE shop SET a = brew(1)").functions == {"brew"}
+
+    assert read_statement("SET @a = `Brew` (1)").functions == {"brew"}
+
+
+@pytest.mark.parametrize(
+    ("sql", "begins"),
+    [
+        ("BEGIN", True),
+        ("/* a */ start  transaction with consistent snapshot", True),
+        ("XA START 'x'", True),
+        ("XA END 'x'", False),
+        ("COMMIT AND CHAIN", True),
+        ("COMMIT AND NO CHAIN", False),
+        ("ROLLBACK AND CHAIN", True),
+        ("START SLAVE", False),
+        ("COMMIT; START TRANSACTION", True),
+        ("START TRANSACTION; UPDATE a SET x = 1", True),
+        ("START TRANSACTION; UPDATE a SET x = 1; COMMIT", False),
+        ("BEGIN NOT ATOMIC SELECT 1; END", False),
+        ("UPDATE a SET x = 1", False),
+    ],
+)
+def test_a_transaction_is_begun(sql: str, begins: bool) -> None:
+    assert read_statement(sql).begins is begins
 
 
 def test_bodies_of_functions() -> None:
