@@ -85,28 +85,23 @@ def test_a_test_database_has_rows_of_its_own(
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_a_database_made_anew_under_its_name(
-    database: str, other_database: str, tea: Product, products: ModelDict[Product]
+    database: str, other_database: str, products: ModelDict[Product]
 ) -> None:
     """Right after the last one was asked who it is: a restored backup, a test database."""
-    connection = connections[database]
-    with another_alias("upkeep", database, NAME="template1") as template:
-        connection.close()
-        change_unseen(template, "ALTER DATABASE postgres RENAME TO former")
-        change_unseen(template, f"ALTER DATABASE {other_database} RENAME TO postgres")
-        try:
-            made = Product.objects.create(pk=tea.pk, name="New")
-            assert products[tea.pk].name == "New"
-            made.name = "Newer"
-            made.save()
-            assert products[tea.pk].name == "Newer"
-            made.delete()
-        finally:
-            connection.close()
-            change_unseen(template, f"ALTER DATABASE postgres RENAME TO {other_database}")
-            change_unseen(template, "ALTER DATABASE former RENAME TO postgres")
-    tea.name = "Coffee"
-    tea.save()
-    assert products[tea.pk].name == "Coffee"
+    with renamed(database, other_database):
+        Product.objects.create(pk=1, name="Old")
+        assert products[1].name == "Old"
+        old = products._view().table
+        connections[database].close()
+        with another_alias("upkeep", database, NAME="template1") as upkeep:
+            change_unseen(upkeep, f"DROP DATABASE {other_database} WITH (FORCE)")
+            change_unseen(upkeep, f"CREATE DATABASE {other_database} TEMPLATE {TEMPLATE}")
+        made = Product.objects.create(pk=1, name="New")
+        assert products[1].name == "New"
+        assert products._view().table.names != old.names
+        made.name = "Newer"
+        made.save()
+        assert products[1].name == "Newer"
 
 
 def test_two_aliases_of_one_database(
