@@ -27,6 +27,7 @@ from redisdict.modelcache.announcing import Rows, make_behind_barriers, remove
 from redisdict.modelcache.changes import is_known, rows_of_table
 from redisdict.modelcache.choosing import changes_keys, lockable, named_pks
 from redisdict.modelcache.connection_state import is_in_transaction, may_have_ended
+from redisdict.modelcache.effects import catalog_of
 from redisdict.modelcache.interception import WATCH, Watch
 from redisdict.modelcache.locking import lock_rows
 from redisdict.modelcache.relations import affected_by, cached_by_table, dependents_of
@@ -62,6 +63,14 @@ def _telling(kind: Any, tell: Callable[[Write, Run], Any]) -> Any:
             """Django 6.1's way to update."""
             execute = super().execute_returning_sql
             return self._tell(lambda: execute(*args, **kwargs))
+
+        def as_sql(self, *args: Any, **kwargs: Any) -> Any:
+            made = super().as_sql(*args, **kwargs)
+            returning = self.__dict__.get("returning_keys")
+            if returning is None:
+                return made
+            sql, params = made
+            return sql and f"{sql} {returning}", params
 
         def _tell(self, run: Run) -> Any:
             watch: Watch | None = self.connection.__dict__.get(WATCH)
@@ -112,6 +121,41 @@ class Write:
             if not may_have_ended(self.connection):
                 return run()
         return make_behind_barriers(rows, run)
+
+    @property
+    def can_return_keys(self) -> bool:
+        """Whether an UPDATE or DELETE can return the primary keys of the rows that it changes.
+
+        Of a table that the database does more to, with rules or INSTEAD OF, it may refuse.
+        """
+        connection = self.connection
+        return (
+            connection.vendor in ("postgresql", "sqlite")
+            and connection.features.can_return_rows_from_bulk_insert
+            and not getattr(self.compiler, "returning_fields", None)
+            and self.table not in catalog_of(connection).always
+            and (is_in_transaction(connection) or connections[connection.alias] is connection)
+        )
+
+    def run_returning_keys(self, run: Run) -> tuple[list[Any], Any]:
+        """Run it; the primary keys of the rows that it has changed, and its result."""
+        quote = self.connection.ops.quote_name
+        fields = getattr(self.model._meta.pk, "fields", (self.model._meta.pk,))
+        columns = ", ".join(quote(str(field.column)) for field in fields)
+        returning = f"RETURNING {columns}"
+        self.compiler.returning_keys = returning
+        rows: list[Any] = []
+
+        def collect(sql: Any, cursor: Any) -> None:
+            if str(sql).endswith(returning):
+                rows.extend(cursor.fetchall())
+
+        with self.watch.collecting(collect):
+            result = run()
+        columns_of = [field.get_col(self.model._meta.db_table) for field in fields]
+        if converters := self.compiler.get_converters(columns_of):
+            rows = list(self.compiler.apply_converters(rows, converters))
+        return [row[0] if len(fields) == 1 else tuple(row) for row in rows], result
 
     @property
     def can_lock(self) -> bool:
@@ -208,7 +252,7 @@ def _update(write: Write, run: Run) -> Any:
             return run()
         if any(field.primary_key or _is_in_key(write.model, field) for field in fields):
             return write.change(write.whole_table(), run)
-        return _change_chosen(write, run, lambda pks: write.rows(pks))
+        return _change_chosen(write, run, write.rows)
 
 
 def _is_in_key(model: type[Model], field: Any) -> bool:
@@ -225,7 +269,10 @@ def _delete(write: Write, run: Run) -> Any:
             # The rows that point at them must be known, and no more may come.
             with write.transaction():
                 return _change_chosen(
-                    write, run, lambda pks: write.rows(pks) + _dependent_rows(write, pks)
+                    write,
+                    run,
+                    lambda pks: write.rows(pks) + _dependent_rows(write, pks),
+                    must_know_before=True,
                 )
         return _change_chosen(write, run, write.rows)
 
@@ -246,15 +293,27 @@ def _dependent_rows(write: Write, pks: Sequence[Any]) -> list[Rows]:
     return found
 
 
-def _change_chosen(write: Write, run: Run, rows_of: Callable[[Sequence[Any]], list[Rows]]) -> Any:
+def _change_chosen(
+    write: Write,
+    run: Run,
+    rows_of: Callable[[Sequence[Any]], list[Rows]],
+    *,
+    must_know_before: bool = False,
+) -> Any:
     """Run an update or deletion of the rows that its filter chooses.
 
-    When the filter names primary keys, those are told. Otherwise a query finds the rows and locks
-    them, so that those and no others are changed. Of more than 10,000 all rows count as changed.
+    When the filter names primary keys, those are told. Otherwise the statement itself returns them,
+    in a transaction; or where it can't, a query finds the rows and locks them, so that those and no
+    others are changed. Of more than 10,000 all rows count as changed.
     """
     pks = named_pks(write.query)
     if pks is not None and len(pks) <= MOST_ROWS:
         return write.change(rows_of(pks), run)
+    if write.can_return_keys and not must_know_before:
+        with write.transaction():
+            pks, result = write.run_returning_keys(run)
+            rows = write.whole_table() if len(pks) > MOST_ROWS else rows_of(pks)
+            return write.change(rows, lambda: result)
     if not write.can_lock or write.query.is_sliced:
         return write.change(write.whole_table(), run)
     with write.transaction():

@@ -64,6 +64,10 @@ def _remember_as_harmless(harmless: set[str], sql: Any) -> None:
         harmless.add(sql)
 
 
+#: Looks at a statement and its cursor.
+Collect = Callable[[Any, Any], None]
+
+
 class Watch:
     """What one connection does, seen by the model cache."""
 
@@ -74,8 +78,19 @@ class Watch:
         self._told: frozenset[str] = frozenset()
         #: Whether those statements may change columns that foreign keys point at.
         self._changes_keys = True
+        #: Called with each of those statements and its cursor, right after it.
+        self._collect: Collect | None = None
         #: The rows that the ORM has written last, until a signal has told of them too.
         self.last_written: tuple[str, Sequence[Any]] | None = None
+
+    @contextmanager
+    def collecting(self, collect: Collect) -> Iterator[None]:
+        """For statements of which the caller looks at what they return."""
+        before, self._collect = self._collect, collect
+        try:
+            yield
+        finally:
+            self._collect = before
 
     @contextmanager
     def telling(self, tables: Iterable[str], *, changes_keys: bool = True) -> Iterator[None]:
@@ -100,19 +115,24 @@ class Watch:
             return execute(sql, params, many, context)
         if not relations.cached_by_table():
             return execute(sql, params, many, context)
-        if (
-            self._told and type(sql) is str and len(sql) > LONGEST_KEPT
-        ):  # a query of the ORM's with many values
-            return self._run(
-                Statement(writes=self._told), lambda: execute(sql, params, many, context)
-            )
+        collect = self._collect if self._told else None
+
+        def run() -> Any:
+            result = execute(sql, params, many, context)
+            if collect is not None:
+                collect(sql, context["cursor"])
+            return result
+
+        if self._told and type(sql) is str and len(sql) > LONGEST_KEPT:
+            # A query of the ORM's with many values.
+            return self._run(Statement(writes=self._told), run)
         statement = read_statement(
             sql if type(sql) is str else text_of(sql, self._connection.connection)
         )
         if statement.only_reads and not statement.functions and not self._may_commit(statement):
             _remember_as_harmless(self._harmless, sql)
             return execute(sql, params, many, context)
-        return self._run(statement, lambda: execute(sql, params, many, context))
+        return self._run(statement, run)
 
     def run_procedure(self, call: Callable[[], Any]) -> Any:
         """Run what no statement is seen of: a procedure, say. It may change anything."""

@@ -18,7 +18,7 @@ from redisdict.modelcache import relations
 from tests.modelcache.beneath import change_unseen
 from tests.modelcache.counting import queries
 from tests.modelcache.elsewhere import elsewhere
-from tests.shop.models import Category, Product, Stamp, Tag
+from tests.shop.models import Book, Category, Price, Product, Stamp, Tag
 
 #: Statements that turn Tea into Coffee. Those of each database, and those of both.
 BOTH = {
@@ -377,6 +377,34 @@ def test_a_plain_manager_tells_which_rows(
         assert products[other.pk].name == "Milk"
     assert not asked, asked.captured_queries
     assert products[tea.pk].name == "Coffee"
+
+
+def test_a_change_by_another_field_asks_nothing_more(
+    database: str, tea: Product, products: ModelDict[Product]
+) -> None:
+    """The statement itself tells which rows it has changed; in a transaction as Django's own."""
+    milk = Product.objects.create(name="Milk", stock=1)
+    books = [Book.objects.create(name="Book", pages=n) for n in range(3)]
+    Price.objects.create(product=tea, currency="EUR", amount=1)
+    prices = ModelDict(Price)
+    cached_books = ModelDict(Book)
+    assert products.get_many([tea.pk, milk.pk])
+    assert cached_books.get_many([one.pk for one in books])
+    assert prices[tea.pk, "EUR"].amount == 1
+    with transaction.atomic(using=database), queries(database) as asked:
+        assert Product.plain.filter(name="Tea").update(name="Coffee") == 1
+        assert Product.plain.filter(name="Nothing").update(name="Coffee") == 0
+        assert Price.objects.filter(amount__lt=5).update(amount=7) == 1
+        assert Book.objects.filter(pages__gt=0).update(pages=10) == 2
+        assert Product.plain.filter(stock=1)._raw_delete(database) == 1
+    assert len(asked) == 5, asked.captured_queries
+    with queries(database) as asked:
+        assert cached_books[books[0].pk].pages == 0
+    assert not asked
+    assert products[tea.pk].name == "Coffee"
+    assert prices[tea.pk, "EUR"].amount == 7
+    assert cached_books[books[1].pk].pages == 10
+    assert milk.pk not in products
 
 
 @pytest.mark.parametrize("is_atomic", [False, True])
