@@ -37,7 +37,8 @@ class Catalog:
     """Which names a change of each name concerns as well.
 
     Attributes:
-        always: by table or view: triggers, rules, views, partitions.
+        always: by table or view: what triggers and rules change, and what a view shows.
+        shown_by: by table: views and partitions that have its rows, or parts of them.
         on_truncate: by table: all whose foreign keys point at it: TRUNCATE … CASCADE empties them.
         on_delete: by table: those whose foreign keys point at it and act on a deletion.
         on_update: by table: those whose foreign keys follow a changed key.
@@ -46,6 +47,7 @@ class Catalog:
     """
 
     always: Graph = field(default_factory=dict)
+    shown_by: Graph = field(default_factory=dict)
     on_truncate: Graph = field(default_factory=dict)
     on_delete: Graph = field(default_factory=dict)
     on_update: Graph = field(default_factory=dict)
@@ -72,7 +74,9 @@ class Catalog:
         for name in statement.functions & self.functions.keys():
             found |= self.functions[name]
         # What a change brings about is a change of whatever kind.
-        return found | _followed(found, [self.always, self.on_delete, self.on_update])
+        found |= _followed(found, [self.always, self.on_delete, self.on_update])
+        # The same rows elsewhere; those of the statement's own names it has told of.
+        return found | (_followed(statement.writes | found, [self.shown_by]) - statement.writes)
 
 
 def _followed(names: Iterable[str], graphs: Iterable[Graph]) -> set[str]:
@@ -191,9 +195,12 @@ def _read_postgresql(catalog: Catalog, rows: Rows) -> None:
             _add(catalog.on_delete, referenced, [pointing])
         if _letter(on_update) in "cnd":
             _add(catalog.on_update, referenced, [pointing])
-    for base, shown in rows(VIEWS) + rows(PARTITIONS):
-        _add(catalog.always, base, [shown])
+    for base, shown in rows(VIEWS):
+        _add(catalog.shown_by, base, [shown])
         _add(catalog.always, shown, [base])
+    for parent, child in rows(PARTITIONS):
+        _add(catalog.shown_by, parent, [child])
+        _add(catalog.shown_by, child, [parent])
     for table, rule in rows(RULES):
         _add(catalog.always, table, names_in(rule))
     [(version,)] = rows("SELECT current_setting('server_version_num')::int")
@@ -257,7 +264,7 @@ def _read_sqlite(catalog: Catalog, rows: Rows) -> None:
     ):
         if kind == "view":
             for base in names_in(text) - {name.lower()}:
-                _add(catalog.always, base, [name])
+                _add(catalog.shown_by, base, [name])
                 _add(catalog.always, name, [base])
         else:
             body = re.split(r"\bBEGIN\b", text, maxsplit=1, flags=re.IGNORECASE)[-1]
@@ -309,7 +316,7 @@ def _read_mysql(catalog: Catalog, rows: Rows) -> None:
         if not text:
             _add(catalog.always, name, [ANYTHING])
         for base in names_in(text) - {name.lower()}:
-            _add(catalog.always, base, [name])
+            _add(catalog.shown_by, base, [name])
             _add(catalog.always, name, [base])
     routines: dict[str, str] = {}
     for name, text in texts("routine_name, routine_definition", "routines"):

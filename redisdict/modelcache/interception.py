@@ -27,6 +27,7 @@ from redisdict.modelcache.announcing import make_behind_barriers
 from redisdict.modelcache.callers import calling_place
 from redisdict.modelcache.connection_state import is_in_transaction, may_have_ended
 from redisdict.modelcache.effects import ANYTHING, catalog_of, forget_catalog
+from redisdict.modelcache.fetched_cursor import run_to_its_end
 from redisdict.modelcache.statements import (
     LONGEST_KEPT,
     Control,
@@ -125,14 +126,14 @@ class Watch:
 
         if self._told and type(sql) is str and len(sql) > LONGEST_KEPT:
             # A query of the ORM's with many values.
-            return self._run(Statement(writes=self._told), run)
+            return self._run(Statement(writes=self._told), run, context["cursor"])
         statement = read_statement(
             sql if type(sql) is str else text_of(sql, self._connection.connection)
         )
         if statement.only_reads and not statement.functions and not self._may_commit(statement):
             _remember_as_harmless(self._harmless, sql)
             return execute(sql, params, many, context)
-        return self._run(statement, run)
+        return self._run(statement, run, context["cursor"])
 
     def run_procedure(self, call: Callable[[], Any]) -> Any:
         """Run what no statement is seen of: a procedure, say. It may change anything."""
@@ -188,9 +189,11 @@ class Watch:
     def _read(self, sql: Any) -> Statement:
         return read_statement(text_of(sql, self._connection.connection))
 
-    def _run(self, statement: Statement, run: Callable[[], Any]) -> Any:
+    def _run(self, statement: Statement, run: Callable[[], Any], cursor: Any = None) -> Any:
         connection = self._connection
         changed = self._tables_changed_by(statement)
+        if changed and cursor is not None and connection.vendor == "sqlite":
+            run = functools.partial(run_to_its_end, run, cursor)
         if self._may_set_path(statement):
             run = functools.partial(search_paths.follow, connection, run)
         # What somebody's wrapper sends meanwhile is no statement of the caller's.

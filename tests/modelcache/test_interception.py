@@ -631,6 +631,63 @@ def test_what_made_tables_be_dropped_is_counted(
     assert products.stats().dropped == 2
 
 
+def test_a_view_of_the_table_costs_its_changes_nothing(
+    furnished: str, tea: Product, products: ModelDict[Product]
+) -> None:
+    """They tell their rows as they do without it."""
+    other = Product.objects.create(name="Milk")
+    assert products[other.pk].name == "Milk"
+    Product.plain.filter(pk=tea.pk).update(name="Coffee")
+    with queries(furnished) as asked:
+        assert products[other.pk].name == "Milk"
+    assert not asked
+    assert products[tea.pk].name == "Coffee"
+
+
+@isolate_apps("tests.shop")
+def test_a_cached_view(furnished: str, tea: Product, server: str) -> None:
+    class Named(models.Model):
+        name = models.CharField(max_length=100)
+
+        class Meta:
+            app_label = "shop"
+            db_table = "shop_names"
+            managed = False
+
+        def __str__(self) -> str:
+            return self.name
+
+    names = ModelDict(Named, database=furnished)
+    assert names[tea.pk].name == "Tea"
+    Product.plain.filter(pk=tea.pk).update(name="Coffee")
+    assert names[tea.pk].name == "Coffee"
+    relations.forget()
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_statement_is_over_when_its_rows_are_fetched(
+    database: str, tea: Product, products: ModelDict[Product]
+) -> None:
+    """What SQLite returns rows for is visible to others after the last of them only."""
+    sql = "UPDATE shop_product SET name = 'Coffee' RETURNING id, name"
+    with connections[database].cursor() as cursor:
+        cursor.execute(sql)
+        assert elsewhere(lambda: products[tea.pk].name) == "Coffee"
+        assert cursor.fetchone() == (tea.pk, "Coffee")
+        assert cursor.fetchone() is None
+        assert [column[0] for column in cursor.description] == ["id", "name"]
+        cursor.execute(sql)
+        assert list(cursor) == [(tea.pk, "Coffee")]
+        cursor.execute(sql)
+        assert cursor.fetchmany(5) == [(tea.pk, "Coffee")]
+        assert cursor.rowcount == 1
+        cursor.execute("SELECT 1")
+        assert cursor.fetchall() == [(1,)]
+        cursor.executemany("UPDATE shop_product SET name = %s", [("Milk",)])
+        assert cursor.fetchall() == []
+    assert products[tea.pk].name == "Milk"
+
+
 def test_rows_chosen_in_ways_that_can_not_be_locked(
     database: str, tea: Product, products: ModelDict[Product]
 ) -> None:
