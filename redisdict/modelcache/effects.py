@@ -123,6 +123,7 @@ def _read(connection: BaseDatabaseWrapper) -> Catalog:
     catalog = Catalog(read_at=time.monotonic())
     read = READERS.get(connection.vendor)
     if read is not None:
+        connection.ensure_connection()
         # The driver's own cursor: no queries of the user's are counted, logged or watched here.
         with closing(connection.connection.cursor()) as cursor:
 

@@ -15,6 +15,7 @@ from django.test.utils import isolate_apps
 
 from redisdict import ModelDict
 from redisdict.modelcache import relations
+from redisdict.modelcache.effects import forget_catalog
 from tests.modelcache.beneath import change_unseen
 from tests.modelcache.counting import queries
 from tests.modelcache.elsewhere import elsewhere
@@ -434,6 +435,20 @@ def test_the_first_statement_of_a_connection_tells_its_rows(
         assert products[other.pk].name == "Milk"
     assert not asked, asked.captured_queries
     assert products[tea.pk].name == "Coffee"
+
+
+def test_the_first_statement_of_a_process(
+    database: str, tea: Product, products: ModelDict[Product]
+) -> None:
+    """Nothing is known of the database, and no connection is open."""
+    forget_catalog(connections[database])
+    connections[database].close()
+    Product.plain.filter(name="Tea").update(name="Coffee")
+    assert products[tea.pk].name == "Coffee"
+    forget_catalog(connections[database])
+    connections[database].close()
+    Product.plain.filter(name="Coffee").delete()
+    assert tea.pk not in products
 
 
 @isolate_apps("tests.shop")
