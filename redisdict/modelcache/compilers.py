@@ -28,11 +28,12 @@ from redisdict.modelcache.changes import is_known, rows_of_table
 from redisdict.modelcache.choosing import changes_keys, lockable, named_pks
 from redisdict.modelcache.connection_state import is_in_transaction, may_have_ended
 from redisdict.modelcache.effects import catalog_of
-from redisdict.modelcache.interception import WATCH, Watch
+from redisdict.modelcache.interception import Watch
 from redisdict.modelcache.locking import lock_rows
 from redisdict.modelcache.relations import affected_by, cached_by_table, dependents_of
 from redisdict.modelcache.table_names import table_of
 from redisdict.modelcache.transactions import MOST_ROWS, note_changes
+from redisdict.modelcache.watched_cursors import WATCH
 
 __all__ = ["watched_compiler"]
 

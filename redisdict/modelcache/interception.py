@@ -19,7 +19,6 @@ from typing import Any
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.utils import CursorWrapper
 
 from redisdict.database_connections import for_each, keep_track
 from redisdict.modelcache import identity, relations, search_paths
@@ -43,11 +42,9 @@ from redisdict.modelcache.transactions import (
     note_changes,
     note_unseen_changes,
 )
+from redisdict.modelcache.watched_cursors import WATCH, watched_cursors
 
 __all__ = ["Watch", "watch_connections", "watch_of"]
-
-#: The attribute of a connection that holds its watch.
-WATCH = "_redisdict_watch"
 
 
 #: By vendor: texts of statements that only read, and call no function that isn't known to do the
@@ -336,74 +333,11 @@ def _install(connection: BaseDatabaseWrapper, watch: Watch) -> None:
     compiler = connection.ops.compiler
     attributes: dict[str, Any] = {
         WATCH: watch,
-        "make_cursor": _watched_cursors(connection, "make_cursor"),
-        "make_debug_cursor": _watched_cursors(connection, "make_debug_cursor"),
+        "make_cursor": watched_cursors(connection, "make_cursor"),
+        "make_debug_cursor": watched_cursors(connection, "make_debug_cursor"),
     }
     connection.__dict__.update(attributes)
     connection.ops.__dict__["compiler"] = lambda name: watched_compiler(compiler(name))  # type: ignore[arg-type]  # a class is hashable
-
-
-def _watched_cursors(connection: BaseDatabaseWrapper, name: str) -> Callable[[Any], Any]:
-    """Make cursors whose other ways to execute something are seen, too."""
-    make = getattr(connection, name)
-    if getattr(make, "__func__", None) is BaseDatabaseWrapper.make_cursor:
-        # What Django's own does, at no more than its price.
-        kind: Any = CursorWrapper
-        return functools.partial(_watched_class(kind), db=connection)
-
-    def make_watched(cursor: Any) -> Any:
-        made = make(cursor)
-        if isinstance(made, CursorWrapper):
-            made.__class__ = _watched_class(type(made))  # type: ignore[arg-type]  # a class is hashable
-        return made
-
-    return make_watched
-
-
-@functools.cache
-def _watched_class(kind: type[CursorWrapper]) -> type[CursorWrapper]:
-    """A class of Django's cursors, of which `execute_wrappers` see `execute*()` and no more."""
-
-    class Watched(kind):  # type: ignore[misc, valid-type]  # made at run time
-        def callproc(self, *args: Any, **kwargs: Any) -> Any:
-            call = super().callproc
-            return watch_of(self.db).run_procedure(lambda: call(*args, **kwargs))
-
-    for name, way in BY_STATEMENT.items():
-        setattr(Watched, name, property(_by_statement(kind, name, way)))
-    for name in BY_PROCEDURE:
-        setattr(Watched, name, property(_by_procedure(kind, name)))
-    Watched.__name__, Watched.__qualname__ = kind.__name__, kind.__qualname__
-    Watched.__module__ = kind.__module__
-    return Watched
-
-
-def _by_statement(kind: type[CursorWrapper], name: str, way: str) -> Callable[[Any], Any]:
-    def method(cursor: Any) -> Any:
-        run = _method_of(kind, name, cursor)
-        watched = getattr(watch_of(cursor.db), way)
-        return lambda sql, *args, **kwargs: watched(sql, lambda: run(sql, *args, **kwargs))
-
-    return method
-
-
-def _by_procedure(kind: type[CursorWrapper], name: str) -> Callable[[Any], Any]:
-    def method(cursor: Any) -> Any:
-        run = _method_of(kind, name, cursor)
-        watch = watch_of(cursor.db)
-        return lambda *args, **kwargs: watch.run_procedure(lambda: run(*args, **kwargs))
-
-    return method
-
-
-def _method_of(kind: type[CursorWrapper], name: str, cursor: Any) -> Any:
-    """The method of Django's cursor, where it has one, or of the driver's.
-
-    Raises:
-        AttributeError: there is none.
-    """
-    own = getattr(kind, name, None)
-    return own.__get__(cursor) if own is not None else getattr(cursor.cursor, name)
 
 
 #: Words that end a transaction, or a part of it.
@@ -417,14 +351,3 @@ COMMITTING_ON_MYSQL = frozenset({"begin", "start", "lock", "grant", "revoke", "a
 
 #: Packages whose code isn't what has asked for a statement.
 BELOW = ("redisdict.", "django.")
-
-#: Methods of drivers' cursors that execute a statement, their first argument; how they are watched.
-BY_STATEMENT = {
-    "executescript": "run_script",
-    "copy": "run_copy",
-    "copy_expert": "run_statement",
-    "stream": "run_stream",
-}
-
-#: Those that change something else.
-BY_PROCEDURE = frozenset({"copy_from", "callfunc"})
