@@ -14,6 +14,7 @@ from django.db import connections, transaction
 from redisdict import ModelDict
 from redisdict.modelcache import loading
 from tests.modelcache.counting import queries
+from tests.modelcache.elsewhere import elsewhere
 from tests.shop.models import Product, Tag
 
 
@@ -25,22 +26,6 @@ def products(server: str) -> ModelDict[Product]:
 @pytest.fixture
 def tea(database: str, products: ModelDict[Product]) -> Product:
     return Product.objects.create(name="Tea")
-
-
-def elsewhere(function: Callable[[], Any]) -> Any:
-    """The result of a function in another thread, which has connections of its own."""
-    results: list[Any] = []
-
-    def run() -> None:
-        try:
-            results.append(function())
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    return results[0]
 
 
 def rename(tea: Product, name: str = "Coffee") -> None:
