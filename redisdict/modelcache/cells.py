@@ -66,7 +66,7 @@ HEAD = 25
 #: How the script refuses when the table's generation is of another incarnation of the server.
 REFUSAL = "INCARNATION"
 
-#: Unless it is told to begin a generation then, or in any case.
+#: Unless it is told to begin a generation then, or also when the server doesn't tell its name.
 BEGIN = b"BEGIN"
 TAUGHT = b"TAUGHT"
 
@@ -175,7 +175,7 @@ class Cells:
                     raise
                 command = IdentifiedAnew((b"EVALSHA", self._digest, *arguments, BEGIN))
                 continue
-            # One of the process is enough: whoever teaches the script begins a generation.
+            # One of the process is enough: whoever teaches it may begin a generation.
             yield Sleep(PAUSE_S)
         self._is_teaching = True
         try:

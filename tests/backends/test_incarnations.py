@@ -96,6 +96,14 @@ def follows(primary: ServerProcess, replica: ServerProcess) -> bool:
     return False
 
 
+def save(primary: ServerProcess) -> None:
+    """Write the snapshot that the server will start with."""
+    with primary.client(timeout_s=20) as client:
+        # The one for its replica may not have ended, and then the server refuses.
+        wait_until(lambda: not client.info("persistence").get("rdb_bgsave_in_progress"))
+        client.save()
+
+
 def wait_until(is_so: Callable[[], bool], timeout_s: float = 30) -> None:
     deadline = time.monotonic() + timeout_s
     while not is_so():
@@ -210,8 +218,7 @@ def test_it_starts_again_with_an_older_state(
     queries = shops.queries()
     assert shops.read() == before
     assert shops.queries() == queries  # the rows are on the server
-    with primary.client(timeout_s=20) as client:
-        client.save()
+    save(primary)
     shops.change()
     primary.kill()
     primary.start()

@@ -117,7 +117,7 @@ class ServerModel:
         is_of_another = not is_new and bool(incarnation) and cell.name[8:] != incarnation
         if is_of_another and not task:
             raise ResponseError(REFUSAL)
-        if is_new or is_of_another or task == [TAUGHT]:
+        if is_new or is_of_another or (task == [TAUGHT] and not incarnation):
             self.generations += 1
             name = b"gen%05d" % self.generations + (incarnation or NAMELESS)
             cell = self.cells[table] = Generation(name)

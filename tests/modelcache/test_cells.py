@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from redis.exceptions import NoScriptError
 
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
@@ -187,6 +188,25 @@ def test_a_value_of_other_fields_is_leased_anew(backend: Backend, cells: Cells) 
     migrated.table, migrated.prefix = cells.table, cells.prefix
     assert run(migrated.read([key], new_token(), LONG_MS)) == [LEASED]
     assert run(cells.read([key], new_token(), LONG_MS)) == [BUSY]
+
+
+def test_processes_that_teach_a_script_at_once_keep_one_lease(
+    backend: Backend, cells: Cells
+) -> None:
+    """All find the server ignorant before any of them has taught it."""
+    readings = [cells.read([cells.prefix + b"1"], new_token(), LONG_MS) for _ in range(3)]
+    for reading in readings:
+        next(reading)
+    lessons = []
+    for reading in readings:
+        lessons.append(reading.throw(NoScriptError("NOSCRIPT")))
+        cells._is_teaching = False  # as it is in the next process
+    answers = [backend.driver.run(sent(lesson)) for lesson in lessons]
+    assert answers == [[LEASED], [BUSY], [BUSY]]
+
+
+def sent(command: Any) -> Operation[Any]:
+    return (yield command)
 
 
 def test_absence_is_no_empty_value(backend: Backend, cells: Cells) -> None:

@@ -6,14 +6,16 @@
 -- believed: the reader asks the server for its name anew, and then begins a new generation.
 --
 -- Where a server doesn't tell its name there is what most of them forget, their scripts: whoever
--- has to teach it this one begins a new generation, too. The text begins with the table's name, so
--- each table has a script, and a digest, of its own.
+-- has to teach it this one begins a new generation. The text begins with the table's name, so each
+-- table has a script, and a digest, of its own. Where the server tells its name, to be taught is no
+-- reason: processes that find it ignorant at the same time would take each other's leases away.
 --
 -- KEYS[1] the table, KEYS[2...] rows
 -- ARGV[1] the reader's token; ARGV[2] milliseconds of a lease, or 0 for no lease
 -- ARGV[3] the fingerprint of the fields
--- ARGV[4] TAUGHT: begin a generation, for the server has just been taught; BEGIN: begin one if the
---         table's is of another incarnation. It is left out at first: refuse then
+-- ARGV[4] BEGIN: begin a generation if the table's is of another incarnation; TAUGHT: also if the
+--         server doesn't tell its name, for it has just been taught. It is left out at first:
+--         refuse then
 -- ARGV[last] the name of the server's incarnation; empty when it doesn't tell, and any will do
 -- -> for each row the stored body, or 1: leased to the reader; 2: somebody else has a lease;
 --    3: read the database and store nothing
@@ -36,7 +38,7 @@ local is_of_another = table_cell and incarnation ~= '' and sub(table_cell, 10) ~
 if is_of_another and not task then
   return redis.error_reply('INCARNATION the rows are of another one')
 end
-if not table_cell or is_of_another or task == 'TAUGHT' then
+if not table_cell or is_of_another or task == 'TAUGHT' and incarnation == '' then
   -- One reader can come here twice, so its token alone would be no new name.
   local clock = redis.call('TIME')
   local digest = redis.sha1hex(token .. clock[1] .. '.' .. clock[2])
