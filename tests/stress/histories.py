@@ -21,8 +21,8 @@ EXAMPLES = 10
 STEPS = 50
 
 
-def run_histories(url: str, steps: int, shards: int) -> int:
-    """Run at least so many steps; how many there were.
+def run_histories(url: str, steps: int, shards: int) -> None:
+    """Run at least so many steps, and print now and then how many there were.
 
     Raises:
         AssertionError: the dict did something else than a plain one; the history is printed.
@@ -70,16 +70,15 @@ def run_histories(url: str, steps: int, shards: int) -> int:
             machine = type("Machine", (ShardedMachine,), given)
             machine.backend, machine.runner, machine.begun = backend, runner, 0
             run_state_machine_as_test(machine, settings=profile)
+            print(f"{ShardedMachine.steps} steps, as a plain dict", flush=True)
     backend.close()
-    return ShardedMachine.steps
 
 
 def main(arguments: list[str]) -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     django.setup()
     url, steps, *rest = arguments
-    shards = int(rest[0]) if rest else 3
-    print(f"{run_histories(url, int(steps), shards)} steps, as a plain dict", flush=True)
+    run_histories(url, int(steps), int(rest[0]) if rest else 3)
 
 
 if __name__ == "__main__":
