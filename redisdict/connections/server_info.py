@@ -74,11 +74,7 @@ def ask_settings(*names: str) -> Operation[dict[str, str]]:
 
 
 def parse_settings(reply: Mapping[bytes, bytes] | Sequence[bytes]) -> dict[str, str]:
-    """The settings in a reply to CONFIG GET.
-
-    It is a list where RESP2 is spoken, and Dragonfly gives one in RESP3, too, on which redis-py's
-    `config_get()` fails.
-    """
+    """The settings in a reply to CONFIG GET: a list in RESP2, a mapping in RESP3."""
     flat = (
         [word for pair in reply.items() for word in pair] if isinstance(reply, Mapping) else reply
     )
