@@ -7,7 +7,6 @@ Whoever has to know (the checks, the benchmarks, the admin, durable writes) asks
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
@@ -48,8 +47,6 @@ PERSISTENCE_SETTINGS = ("save", "snapshot_cron", "dbfilename")
 
 #: What INFO calls a replica that is sent every write ("stable_sync": Dragonfly, by a flag).
 CONNECTED = ("state=online", "state=stable_sync")
-
-REPLICA_FIELD = re.compile(r"slave\d+")
 
 
 def parse_info(reply: bytes | str) -> dict[str, str]:
@@ -148,7 +145,7 @@ def count_replicas(info: Mapping[str, str]) -> int:
     ROLE has a list of them, too, but not on an active replica of KeyDB. A hosted Dragonfly keeps
     all but their number to itself.
     """
-    replicas = [value for name, value in info.items() if REPLICA_FIELD.fullmatch(name)]
+    replicas = _replicas(info)
     if not replicas:
         return int(info.get("connected_slaves", 0))
     return sum(not {*CONNECTED}.isdisjoint(replica.split(",")) for replica in replicas)
@@ -156,7 +153,14 @@ def count_replicas(info: Mapping[str, str]) -> int:
 
 def tells_offsets(info: Mapping[str, str]) -> bool:
     """Whether INFO replication says how far each replica is: not on Dragonfly."""
-    return any(",offset=" in value for name, value in info.items() if REPLICA_FIELD.fullmatch(name))
+    return any(",offset=" in replica for replica in _replicas(info))
+
+
+def _replicas(info: Mapping[str, str]) -> list[str]:
+    """What INFO replication has for each replica: "slave0:ip=127.0.0.1,port=7001,state=…"."""
+    return [
+        value for name, value in info.items() if name.startswith("slave") and name[5:].isdigit()
+    ]
 
 
 def server_name() -> Operation[str]:
