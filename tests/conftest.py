@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from redisdict.servers import programs
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import Family, Program, ProgramMissing, find_program
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
@@ -31,6 +32,17 @@ def program_for_tests(family: Family) -> Program:
         if os.environ.get("CI"):
             pytest.fail(f"CI is set, and no server may be missing there. {error}")
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def packaged_servers_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine without KeyDB and Dragonfly, whether or not this one has them."""
+    on_path = programs._on_path
+
+    def look(family: Family) -> Program | None:
+        return None if family in ("keydb", "dragonfly") else on_path(family)
+
+    monkeypatch.setattr(programs, "_on_path", look)
 
 
 @pytest.fixture(scope="session")
