@@ -1,8 +1,8 @@
 """Several servers that work together: a primary with replicas under Sentinel, and a Cluster.
 
-Their servers are started from one program, set up through the servers' own commands, and usable when the
-`with` block begins: every member knows every other. Members are `ServerProcess`es, so tests can
-kill, hold or restart them.
+Their servers are started from one program, set up through the servers' own commands, and usable
+when the `with` block begins: every member knows every other. Members are `ServerProcess`es, so
+tests can kill, hold or restart them.
 """
 
 import time

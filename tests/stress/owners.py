@@ -189,6 +189,7 @@ class Owners:
             status = 0
         except BaseException:
             traceback.print_exc()
+            raise
         finally:
             os._exit(status)
 
