@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import redis
 from django.core.checks import CheckMessage, Error
@@ -17,6 +16,16 @@ from redisdict.connections.factory import PoolFactory
 from redisdict.connections.registry import get_backend
 from redisdict.connections.requests import Operation
 from redisdict.connections.sentinel import SentinelRoute
+from redisdict.connections.server_info import (
+    AT_SHUTDOWN,
+    CACHE_MODE,
+    PERSISTENCE_SETTINGS,
+    ask_settings,
+    eviction,
+    evicts_any_key,
+    parse_info,
+    persistence,
+)
 from redisdict.exceptions import BackendUnavailable, ConfigurationError
 
 __all__ = ["check_alias", "check_server"]
@@ -53,7 +62,7 @@ def check_server(alias: str) -> Iterator[CheckMessage]:
     except ConfigurationError:
         return  # check_settings reports it
     try:
-        info, save, hello = backend.driver.run(_ask())
+        info, settings, has_hello = backend.driver.run(_ask())
         quorum = _quorum(backend)
     except (BackendUnavailable, redis.RedisError) as error:
         yield Error(
@@ -63,20 +72,9 @@ def check_server(alias: str) -> Iterator[CheckMessage]:
         )
         return
     where = f'The server of REDISDICT["{alias}"] ({backend.address})'
-    if info.get("aof_enabled") == "0" and save == "":
-        yield CheckWarning(
-            f"{where} writes nothing to disk: a restart loses every dict.",
-            hint="Start it with --appendonly yes, or with points to save at.",
-            id="redisdict.W003",
-        )
-    policy = info.get("maxmemory_policy", "")
-    if policy.startswith("allkeys-"):
-        yield CheckWarning(
-            f"{where} has maxmemory-policy {policy}: when memory is short it deletes any dict.",
-            hint="Set maxmemory-policy to noeviction, or to a volatile-* policy.",
-            id="redisdict.W004",
-        )
-    if hello is None:
+    yield from _check_persistence(where, info, settings)
+    yield from _check_eviction(where, info)
+    if not has_hello:
         yield CheckWarning(
             f"{where} speaks RESP2 only, for it has no HELLO.",
             hint="Use Redis 6 or later, Valkey, KeyDB or Dragonfly.",
@@ -91,24 +89,47 @@ def check_server(alias: str) -> Iterator[CheckMessage]:
         )
 
 
-def _ask() -> Operation[tuple[dict[str, str], str | None, Any]]:
-    """INFO, the points to save at where CONFIG is allowed, and the reply to HELLO where it is."""
-    text = yield (b"INFO",)
-    lines = text.decode("utf-8", "replace").splitlines()
-    info = dict(line.split(":", 1) for line in lines if ":" in line)
-    save: str | None = None
+def _check_persistence(
+    where: str, info: Mapping[str, str], settings: Mapping[str, str]
+) -> Iterator[CheckMessage]:
+    kept = persistence(info, settings)
+    hint = "Start it with --appendonly yes, or with points to save at."
+    if "snapshot_cron" in settings:  # Dragonfly, which has no append-only file
+        hint = 'Start it with --dbfilename=dump and --snapshot_cron="*/5 * * * *", say.'
+    if kept == "off":
+        text = "writes nothing to disk: a restart loses every dict."
+        yield CheckWarning(f"{where} {text}", hint=hint, id="redisdict.W003")
+    elif kept == AT_SHUTDOWN:
+        text = "writes to disk only when it is shut down: a crash loses what was stored since then."
+        yield CheckWarning(f"{where} {text}", hint=hint, id="redisdict.W003")
+
+
+def _check_eviction(where: str, info: Mapping[str, str]) -> Iterator[CheckMessage]:
+    if not evicts_any_key(info):
+        return
+    policy = eviction(info)
+    if policy == CACHE_MODE:
+        text, hint = "is in cache mode", "Start it without --cache_mode."
+    else:
+        text = f"has maxmemory-policy {policy}"
+        hint = "Set maxmemory-policy to noeviction, or to a volatile-* policy."
+    yield CheckWarning(
+        f"{where} {text}: when memory is short it deletes any dict.", hint=hint, id="redisdict.W004"
+    )
+
+
+def _ask() -> Operation[tuple[dict[str, str], dict[str, str], bool]]:
+    """INFO, the settings of persistence where CONFIG is allowed, and whether there is a HELLO.
+
+    HELLO itself isn't called: without a version it takes a connection to Dragonfly back to RESP2.
+    """
+    info = parse_info((yield (b"INFO",)))
+    settings = yield from ask_settings(*PERSISTENCE_SETTINGS)
     try:
-        pairs = yield (b"CONFIG", b"GET", b"save")
-    except ResponseError:
-        pairs = None
-    if pairs:
-        save = (pairs[b"save"] if isinstance(pairs, dict) else pairs[1]).decode()
-    hello: Any
-    try:
-        hello = yield (b"HELLO",)
-    except ResponseError as error:
-        hello = None if "unknown command" in str(error) else error
-    return info, save, hello
+        known = yield (b"COMMAND", b"INFO", b"HELLO")
+    except ResponseError:  # the user may not ask
+        return info, settings, True
+    return info, settings, bool(known and known[0])
 
 
 def _quorum(backend: Backend) -> int | None:

@@ -7,6 +7,7 @@ __all__ = [
     "ConcurrentUpdate",
     "ConfigurationError",
     "DeserializationError",
+    "NoReplica",
     "NotANumberError",
     "NotDurable",
     "RedisDictError",
@@ -63,3 +64,7 @@ class NotDurable(BackendUnavailable):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, outcome_unknown=True)
+
+
+class NoReplica(BackendUnavailable, ServerUnsupported):
+    """No replica is connected, so nothing was written (`durable="replicas"`)."""

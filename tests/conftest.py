@@ -7,10 +7,12 @@ import os
 import secrets
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from redisdict.servers import programs
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import Family, Program, ProgramMissing, find_program
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
@@ -31,6 +33,47 @@ def program_for_tests(family: Family) -> Program:
         if os.environ.get("CI"):
             pytest.fail(f"CI is set, and no server may be missing there. {error}")
         pytest.skip(str(error))
+
+
+def address_of(family: Family) -> str | None:
+    """Where the environment says that such a server is."""
+    return os.environ.get(f"REDISDICT_TEST_{family.upper()}")
+
+
+def is_installed(family: Family) -> bool:
+    try:
+        find_program(family)
+    except ProgramMissing:
+        return False
+    return True
+
+
+#: Those of the servers that no package brings of which there is one, to parametrize tests by.
+UNPACKAGED: list[Family] = [
+    family for family in ("keydb", "dragonfly") if address_of(family) or is_installed(family)
+]
+
+
+@contextmanager
+def unpackaged_server(family: Family) -> Iterator[str]:
+    """The server at the address from the environment, or one started from the program on PATH."""
+    address = address_of(family)
+    if address is not None:
+        yield address
+        return
+    with ServerProcess(program_for_tests(family)) as server:
+        yield server.url
+
+
+@pytest.fixture
+def packaged_servers_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine without KeyDB and Dragonfly, whether or not this one has them."""
+    on_path = programs._on_path
+
+    def look(family: Family) -> Program | None:
+        return None if family in ("keydb", "dragonfly") else on_path(family)
+
+    monkeypatch.setattr(programs, "_on_path", look)
 
 
 @pytest.fixture(scope="session")
@@ -57,9 +100,21 @@ def redis_url(redis_server: ServerProcess) -> str:
     return redis_server.url
 
 
-@pytest.fixture(scope="session", params=["redis", "valkey"])
+@pytest.fixture(scope="session")
+def keydb_url() -> Iterator[str]:
+    with unpackaged_server("keydb") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def dragonfly_url() -> Iterator[str]:
+    with unpackaged_server("dragonfly") as url:
+        yield url
+
+
+@pytest.fixture(scope="session", params=["redis", "valkey", *UNPACKAGED])
 def server_url(request: pytest.FixtureRequest) -> str:
-    """The test runs once against each of the two servers."""
+    """The test runs once against each of the two servers, and those of no package that are here."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
 

@@ -17,6 +17,12 @@ from redisdict.bench.identity import identify
 from redisdict.checks import check_servers_at_deployment, check_settings
 from redisdict.connections.registry import get_backend
 from redisdict.connections.requests import Operation
+from redisdict.connections.server_info import (
+    count_replicas,
+    eviction,
+    parse_info,
+    takes_writes,
+)
 from redisdict.exceptions import RedisDictError
 from redisdict.templatetags.redisdict_figures import NOTHING
 
@@ -63,7 +69,7 @@ def warnings() -> list[CheckMessage]:
 
 
 def server_facts(alias: str) -> ServerFacts:
-    """INFO, CONFIG GET save and DBSIZE of one server. An error is a fact too."""
+    """INFO, CONFIG GET of a few settings, and DBSIZE of one server. An error is a fact too."""
     address = topology = NOTHING
     try:
         backend = get_backend(alias)
@@ -81,23 +87,22 @@ def server_facts(alias: str) -> ServerFacts:
         name=identity.name,
         role=_role(info),
         memory=_memory(info),
-        eviction=info.get("maxmemory_policy", NOTHING),
+        eviction=eviction(info) or NOTHING,
         persistence=identity.persistence,
         key_count=key_count,
     )
 
 
 def _ask() -> Operation[tuple[dict[str, str], int]]:
-    text = yield (b"INFO",)
+    info = parse_info((yield (b"INFO",)))
     key_count = yield (b"DBSIZE",)
-    lines = text.decode("utf-8", "replace").splitlines()
-    return dict(line.split(":", 1) for line in lines if ":" in line), key_count
+    return info, key_count
 
 
 def _role(info: Mapping[str, str]) -> str:
-    if info.get("role") != "master":
+    if not takes_writes(info):
         return _("replica")
-    return _("primary with %(count)s replicas") % {"count": info.get("connected_slaves", 0)}
+    return _("primary with %(count)s replicas") % {"count": count_replicas(info)}
 
 
 def _memory(info: Mapping[str, str]) -> str:

@@ -1,15 +1,21 @@
 """Which server answers at an address: what it calls itself, and whether it is one already known."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import redis
 
+from redisdict.connections.server_info import (
+    PERSISTENCE_SETTINGS,
+    family_and_version,
+    parse_settings,
+    persistence,
+)
 from redisdict.servers.programs import TITLES, Family
 
-__all__ = ["ServerIdentity", "identify"]
+__all__ = ["ServerIdentity", "identify", "read_settings"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +23,7 @@ class ServerIdentity:
     """Who a server says it is. Two addresses with one `run_id` are one server.
 
     `process_id` is as the server sees it: in a container it names another process than here.
-    `persistence` is "off", "append-only file", "snapshots", both, or "unknown".
+    `persistence` is as `server_info.persistence()` has it.
     """
 
     family: Family
@@ -38,7 +44,7 @@ def identify(client: redis.Redis) -> ServerIdentity:
     Raises redis-py's errors when it can't be reached or refuses INFO.
     """
     info: Any = client.info()
-    family, version = _family_and_version(info)
+    family, version = family_and_version(info)
     return ServerIdentity(
         family=family,
         version=version,
@@ -46,32 +52,15 @@ def identify(client: redis.Redis) -> ServerIdentity:
         run_id=str(info.get("run_id") or info.get("master_replid", "")),
         executable=str(info.get("executable", "")),
         process_id=info.get("process_id"),
-        persistence=_persistence(client, info),
+        persistence=persistence(info, read_settings(client, PERSISTENCE_SETTINGS)),
     )
 
 
-def _family_and_version(info: Mapping[str, Any]) -> tuple[Family, str]:
-    """`redis_version` is what the others say to old clients, so it counts last."""
-    if "dragonfly_version" in info:
-        return "dragonfly", str(info["dragonfly_version"]).removeprefix("df-v")
-    if "valkey_version" in info:
-        return "valkey", str(info["valkey_version"])
-    # KeyDB has no version field of its own, but a section of its own with this line.
-    if "mvcc_depth" in info or "keydb" in Path(str(info.get("executable", ""))).name:
-        return "keydb", str(info["redis_version"])
-    return "redis", str(info["redis_version"])
-
-
-def _persistence(client: redis.Redis, info: Mapping[str, Any]) -> str:
-    try:
-        configured: Any = client.config_get("save")
-    except redis.ResponseError:  # a hosted server, or a user without the right to ask
-        configured = {}
-    if "aof_enabled" not in info or "save" not in configured:
-        return "unknown"
-    kinds = []
-    if info["aof_enabled"]:
-        kinds.append("append-only file")
-    if configured["save"]:
-        kinds.append("snapshots")
-    return " and ".join(kinds) or "off"
+def read_settings(client: redis.Redis, names: Iterable[str]) -> dict[str, str]:
+    """CONFIG GET of each of these, those that the server has; empty where the user may not ask."""
+    settings: dict[str, str] = {}
+    with suppress(redis.ResponseError):  # a hosted server, or a user without the right to ask
+        for name in names:
+            reply: Any = client.execute_command("CONFIG", "GET", name)
+            settings |= parse_settings(reply)
+    return settings

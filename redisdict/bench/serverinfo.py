@@ -10,7 +10,9 @@ from typing import Any
 
 import redis
 
+from redisdict.bench.identity import read_settings
 from redisdict.bench.services import RunningService
+from redisdict.connections.server_info import UNKNOWN, eviction
 
 __all__ = ["cpu_clock", "differing_settings", "local_pid", "server_facts"]
 
@@ -24,7 +26,7 @@ INFO_FIELDS = (
 
 CONFIG_FIELDS = (
     "save", "appendonly", "appendfsync", "maxmemory", "maxmemory-policy", "io-threads",
-    "server-threads", "databases", "activedefrag", "lazyfree-lazy-user-del",
+    "server-threads", "databases", "activedefrag", "lazyfree-lazy-user-del", "snapshot_cron",
 )  # fmt: skip
 
 
@@ -35,11 +37,7 @@ def server_facts(running: RunningService, client: redis.Redis) -> dict[str, Any]
         redis.exceptions.RedisError: INFO can't be had. CONFIG may be forbidden; then it is empty.
     """
     info: Any = client.info()
-    config: dict[str, Any] = {}
-    with suppress(redis.ResponseError):
-        for name in CONFIG_FIELDS:
-            found: Any = client.config_get(name)
-            config.update(found)
+    config = read_settings(client, CONFIG_FIELDS)
     return {
         "name": running.identity.name,
         "executable": Path(running.identity.executable).name,
@@ -97,14 +95,23 @@ def cpu_clock(pids: Iterable[int]) -> Callable[[], int | None]:
 
 
 def differing_settings(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-    """The settings that the servers don't share: name -> service -> value."""
+    """The settings that the servers don't share: name -> service -> value.
+
+    A setting is compared between those that have it. What a server doesn't tell doesn't differ.
+    """
+    known = {service: _comparable(one) for service, one in facts.items()}
     differing = {}
-    names = dict.fromkeys(name for one in facts.values() for name in one["config"])
-    for name in ["persistence", *names]:
-        values = {
-            service: str(one["persistence"] if name == "persistence" else one["config"].get(name))
-            for service, one in facts.items()
-        }
+    for name in dict.fromkeys(name for one in known.values() for name in one):
+        values = {service: one[name] for service, one in known.items() if name in one}
         if len(set(values.values())) > 1:
             differing[name] = values
     return differing
+
+
+def _comparable(facts: Mapping[str, Any]) -> dict[str, str]:
+    """What one server tells of how it works, under the names that all have for it."""
+    info, config = facts.get("info", {}), facts["config"]
+    values = {"persistence": str(facts["persistence"])} if facts["persistence"] != UNKNOWN else {}
+    if eviction(info):
+        values["maxmemory-policy"] = eviction(info)
+    return values | {name: str(value) for name, value in config.items()}

@@ -9,6 +9,7 @@ from redisdict.bench.placement import UNCONTROLLED
 from redisdict.bench.results import CellResult, CellStatus, RunRecord
 from redisdict.bench.serverinfo import differing_settings
 from redisdict.bench.spec import Table
+from redisdict.connections.server_info import AT_SHUTDOWN, UNKNOWN
 
 __all__ = ["find_warnings", "warning_lines"]
 
@@ -111,7 +112,7 @@ def _persistence(record: RunRecord) -> Warnings:
     writing = [
         f"{title} ({facts['persistence']})"
         for title, facts in servers.items()
-        if facts["persistence"] not in ("off", "unknown")
+        if facts["persistence"] not in ("off", AT_SHUTDOWN, UNKNOWN)
     ]
     if writing:
         yield (

@@ -20,7 +20,15 @@ from redisdict.connections.failures import (
 )
 from redisdict.connections.incarnations import QUESTIONS, is_asked_anew, is_identified, named
 from redisdict.connections.packing import pack, reply_count, unwrap
-from redisdict.connections.requests import Batch, Call, Command, Identified, Operation, Sleep
+from redisdict.connections.requests import (
+    Batch,
+    Call,
+    Command,
+    Identified,
+    Operation,
+    Sleep,
+    Wait,
+)
 from redisdict.connections.retrying import Attempts
 from redisdict.pools.connections import NotSentError
 from redisdict.pools.incarnation import known_of
@@ -193,7 +201,7 @@ class AsyncDriver:
             return reply, True
         except LOST as error:
             return error, is_sent
-        except ResponseError as refusal:  # to tell its incarnation
+        except ResponseError as refusal:  # to tell its incarnation, or to make the batch safe
             return refusal, is_sent
         finally:
             if not is_clean:
@@ -202,6 +210,10 @@ class AsyncDriver:
 
     async def _send(self, connection: Any, request: Any) -> None:
         """As `sync_driver.send_request()`."""
+        if type(request) is Batch and request.wait is not None:
+            await self._make_sure(connection, request.wait)
+            if not request.commands:
+                return
         if type(request) is tuple or not is_identified(request):
             await connection.send_packed_command((pack(request),))
             return
@@ -213,6 +225,15 @@ class AsyncDriver:
         await connection.send_packed_command((pack(named(request, name)),))
         if known.name is not name:
             raise RedisConnectionError("The connection was lost, and connected anew.")
+
+    async def _make_sure(self, connection: Any, wait: Wait) -> None:
+        """Ask the server once whether it can make writes safe."""
+        known = known_of(connection)
+        if known.is_assured_of(wait.guarantee):
+            return
+        if await _run_on(connection, wait.before(self._backend.address)):
+            assurance = self._backend.capabilities.assurance_of(wait.guarantee)
+            known.assurances[wait.guarantee] = assurance
 
     async def _named_for(self, shared: SharedConnection, request: Any) -> Any:
         """The request with the name of the incarnation that the shared connection leads to."""
@@ -257,10 +278,14 @@ async def _read(connection: Any, request: Any) -> Any:
     """The reply to a command, an error reply as an object, or the replies to a batch."""
     if type(request) is not Batch:
         return await _read_one(connection)
+    wait = request.wait
+    if wait is not None and not request.commands:
+        return [], ""
     replies = [await _read_one(connection) for _ in range(reply_count(request))]
-    if request.wait is not None and request.wait.then is not None:
-        await connection.send_packed_command((pack(request.wait.then(replies[-1])),))
-        replies[-1] = (replies[-1], await _read_one(connection))
+    if wait is not None:
+        replies[-1] = await _run_on(connection, wait.after(replies[-1]))
+        if replies[-1]:
+            known_of(connection).doubt(wait.guarantee)
     return unwrap(request, replies)
 
 
@@ -269,3 +294,23 @@ async def _read_one(connection: Any) -> Any:
         return await connection.read_response(disable_decoding=True)
     except ResponseError as error:
         return error
+
+
+async def _run_on(connection: Any, operation: Operation[T]) -> T:
+    """The result of an operation of single commands, over a connection that is held throughout."""
+    step: Callable[[Any], Any] = operation.send
+    answer: Any = None
+    try:
+        while True:
+            request = step(answer)
+            step = operation.send
+            if type(request) is Sleep:
+                answer = await _outside(request)
+                continue
+            await connection.send_packed_command((pack(request),))
+            answer = await _read_one(connection)
+            if isinstance(answer, ResponseError):
+                step = operation.throw
+    except StopIteration as stop:
+        result: T = stop.value
+        return result

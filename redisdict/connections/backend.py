@@ -208,7 +208,7 @@ class Backend:
         if guarantee is None:
             return self.driver, self.async_driver
         durability = Durability(
-            guarantee, self.address, self.capabilities, self.factory.socket_timeout_s
+            guarantee, self.address, self.factory.socket_timeout_s, self.retry_for_s
         )
         return (
             GuardedDriver(self.driver, durability),

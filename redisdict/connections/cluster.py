@@ -8,8 +8,8 @@ has. `routing_drivers` runs the errands.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
@@ -27,6 +27,7 @@ from redisdict.connections.requests import (
     Batch,
     Call,
     Command,
+    GuaranteeRefused,
     Identified,
     Operation,
     Request,
@@ -155,19 +156,25 @@ class Cluster:
         answers = _Answers(batch)
         answers.refused += places_by_node.pop(None, [])
         # In one order, so that no two callers wait for one another's connections.
-        parts = sorted(places_by_node.items(), key=itemgetter(0))
-        replies = yield [
-            (self._node(cast(Address, node)), answers.part(places)) for node, places in parts
+        parts = [
+            (self._node(cast(Address, node)), places)
+            for node, places in sorted(places_by_node.items(), key=itemgetter(0))
         ]
-        for (_, places), reply in zip(parts, replies, strict=True):
-            answers.take(places, reply)
-        if answers.refused:
-            self._by_slot = {}
-        places_by_slot: dict[int | None, list[int]] = {}
-        for place in answers.refused:
-            places_by_slot.setdefault(slots[place], []).append(place)
-        for slot, places in places_by_slot.items():
-            answers.take(places, (yield from self._answer_in(slot, answers.part(places))))
+        if batch.wait is not None:
+            for assured in (yield [(node, answers.part([])) for node, _ in parts]):
+                if isinstance(assured, GuaranteeRefused):
+                    raise assured
+        with _partial():
+            replies = yield [(node, answers.part(places)) for node, places in parts]
+            for (_, places), reply in zip(parts, replies, strict=True):
+                answers.take(places, reply)
+            if answers.refused:
+                self._by_slot = {}
+            places_by_slot: dict[int | None, list[int]] = {}
+            for place in answers.refused:
+                places_by_slot.setdefault(slots[place], []).append(place)
+            for slot, places in places_by_slot.items():
+                answers.take(places, (yield from self._answer_in(slot, answers.part(places))))
         return answers.whole()
 
     def _complete(self, batch: Batch, reply: Any) -> Generator[Errand, Any, Any]:
@@ -179,7 +186,8 @@ class Cluster:
             if len(own) == 1:
                 raise answer
             again = dataclasses.replace(batch, commands=[batch.commands[at]])
-            redone = yield from self._answer(again)
+            with _partial():
+                redone = yield from self._answer(again)
             if batch.wait is None:
                 own[at] = redone[0]
             else:
@@ -237,6 +245,16 @@ class Cluster:
                 tracer=None,  # the router's requests are traced
             )
         )
+
+
+@contextmanager
+def _partial() -> Iterator[None]:
+    """Whoever refuses in here, another part of the batch was sent to another node."""
+    try:
+        yield
+    except GuaranteeRefused as refusal:
+        refusal.is_partial = True
+        raise
 
 
 class _Answers:

@@ -4,6 +4,9 @@ The command that waits for that (WAITAOF, WAIT) speaks of what its own connectio
 it travels on the same connection as the write. It holds that connection up, so such a batch has
 one of its own, also where tasks share one.
 
+Whether the server can give the guarantee at all is asked over that connection before its first
+write, and again after a write that wasn't safe: what can't be safe isn't written.
+
 One replica would not be enough: Sentinel takes for the new primary the replica that it last heard
 to be ahead, and that news is up to a second old, so it may be another one than that which has the
 write. Every replica is waited for that is connected right after the write; one that connects later
@@ -14,17 +17,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from redisdict.connections.capabilities import Capabilities, server_name
 from redisdict.connections.relaying import relay
 from redisdict.connections.requests import (
     Batch,
     Call,
     Command,
+    GuaranteeRefused,
     Identified,
     Once,
     Operation,
@@ -33,7 +37,14 @@ from redisdict.connections.requests import (
     Wait,
     Waits,
 )
-from redisdict.exceptions import NotDurable, ServerUnsupported
+from redisdict.connections.server_info import (
+    count_replicas,
+    parse_info,
+    server_name,
+    takes_writes,
+    tells_offsets,
+)
+from redisdict.exceptions import NoReplica, NotDurable, ServerUnsupported
 
 __all__ = ["Durability", "GuardedDriver"]
 
@@ -45,6 +56,14 @@ READS = frozenset(
     b"COMMAND EXISTS GET HEXISTS HGET HLEN HMGET HSCAN INFO MEMORY MGET PTTL SCAN TYPE".split()
 )
 
+REPLICATION: Command = (b"INFO", b"replication")
+
+#: Seconds between the questions to a server whose WAIT looks only ten times a second.
+PAUSES_S = (0.001, 0.002, 0.004, 0.008, 0.016)
+
+#: Seconds between two attempts to write while no replica is connected.
+PAUSE_S = 0.1
+
 T = TypeVar("T")
 
 
@@ -54,89 +73,122 @@ class Durability:
     Args:
         guarantee: "aof": written to the server's append-only file and synced to the disk
             (WAITAOF: Redis 7.2, Valkey 8); "replicas": received by every connected replica, and by
-            one at least (ROLE, and WAIT in a second round trip).
+            one at least (INFO replication, and WAIT in a second round trip).
         address: how the server is called in an error.
-        capabilities: of the backend.
         socket_timeout_s: seconds after which a connection gives its server up. The server has to
             answer well before that, for it looks at such clients ten times a second only.
+        retry_for_s: for so many seconds a write is tried again while no replica is connected.
     """
 
     def __init__(
         self,
         guarantee: str,
         address: str,
-        capabilities: Capabilities,
         socket_timeout_s: float | None,
+        retry_for_s: float = 0.0,
     ) -> None:
-        self._guarantee = guarantee
         self._address = address
-        self._capabilities = capabilities
+        self._retry_for_s = retry_for_s
         self._wait_for_s = min(WAIT_FOR_S, (socket_timeout_s or math.inf) / 2)
         self._wait_ms = max(1, int(1000 * self._wait_for_s))
         if guarantee == "aof":
-            self._wait = Wait((b"WAITAOF", 1, 0, self._wait_ms))
+            wait_for_disk = (b"WAITAOF", 1, 0, self._wait_ms)
+            self._wait = Wait(guarantee, _find_aof, wait_for_disk, self._after_waitaof)
         else:
-            self._wait = Wait((b"ROLE",), self._wait_for_replicas)
+            self._wait = Wait(guarantee, _find_replicas, REPLICATION, self._wait_for_replicas)
 
     def guard(self, operation: Operation[T]) -> Operation[T]:
         """The same operation, every write of which is waited for.
 
         Raises:
-            ServerUnsupported: the server can't give the guarantee; nothing was written.
+            ServerUnsupported: the server can't give the guarantee; the write wasn't made.
+            NoReplica: it can't for now; the write wasn't made.
             NotDurable: a write was made, and wasn't safe in time.
         """
-        return relay(operation, self._answer)
+        return relay(operation, _Writes(self).answer)
 
-    def _answer(self, request: Request) -> Operation[Any]:
+    def write(self, batch: Batch) -> Operation[tuple[Any, Any]]:
+        """Send a batch, and wait for it: its replies, and why it isn't safe."""
+        deadline = time.monotonic() + self._retry_for_s
+        while True:
+            try:
+                own, safe = yield dataclasses.replace(batch, wait=self._wait)
+                return own, safe
+            except GuaranteeRefused as refusal:
+                is_over = refusal.is_partial or not refusal.is_for_now
+                if is_over or time.monotonic() + PAUSE_S > deadline:
+                    raise
+            yield Sleep(PAUSE_S)
+
+    def not_durable(self, reason: str) -> NotDurable:
+        """The error for a write that was made, and isn't safe for that reason."""
+        return NotDurable(
+            f"The write was made on {self._address}, but {reason}."
+            " It is visible, and lost if that server fails now."
+        )
+
+    def _after_waitaof(self, reply: Any) -> Operation[str]:
+        yield from ()
+        if isinstance(reply, ResponseError):
+            return f"WAITAOF was refused ({reply})"
+        if reply[0] >= 1:
+            return ""
+        return f"its append-only file didn't have it on the disk within {self._wait_for_s:g} s"
+
+    def _wait_for_replicas(self, reply: Any) -> Operation[str]:
+        try:
+            if isinstance(reply, ResponseError):
+                raise reply
+            info = parse_info(reply)
+            wanted = count_replicas(info)
+            if wanted and not tells_offsets(info) and (yield from _have_all_received(wanted)):
+                return ""
+            count = yield (b"WAIT", max(1, wanted), self._wait_ms)
+        except ResponseError as error:
+            return f"whether a replica had it couldn't be asked ({error})"
+        if count >= max(1, wanted):
+            return ""
+        if not wanted:
+            return "no replica was connected any more"
+        who = f"not all of its replicas ({wanted}) had it" if count else "no replica had it"
+        return f"{who} within {self._wait_for_s:g} s"
+
+
+class _Writes:
+    """The writes of one operation."""
+
+    def __init__(self, durability: Durability) -> None:
+        self._durability = durability
+        self._is_begun = False
+
+    def answer(self, request: Request) -> Operation[Any]:
         if isinstance(request, (Sleep, Call)):
             return (yield request)
         batch = _as_batch(request)
         if all(command[0] in READS for command in batch.commands):
             return (yield request)
-        if self._guarantee == "aof":
-            yield from self._find_aof()
-        own, safe = yield dataclasses.replace(batch, wait=self._wait)
+        try:
+            own, safe = yield from self._durability.write(batch)
+        except GuaranteeRefused as refusal:
+            self._refuse(refusal)
+        self._is_begun = True
         single = own[0] if isinstance(own, list) and not isinstance(request, Batch) else None
         if isinstance(single, ResponseError):
             raise single
-        for each in Waits.of(safe):
-            self._check(each)
+        for reason in filter(None, Waits.of(safe)):
+            raise self._durability.not_durable(reason)
         return own if isinstance(request, Batch) else single
 
-    def _wait_for_replicas(self, role: Any) -> Command:
-        return (b"WAIT", max(1, _count_replicas(role)), self._wait_ms)
-
-    def _find_aof(self) -> Operation[None]:
-        """Ask once, and before the first write, whether there is an append-only file."""
-        if self._capabilities.has_aof:
-            return
-        try:
-            yield (b"WAITAOF", 1, 0, 1)
-        except ResponseError as error:
-            raise ServerUnsupported(
-                f'{self._address} can\'t give durable="aof": {(yield from _why_not(error))}.'
-                " Nothing was written."
-            ) from error
-        self._capabilities.has_aof = True
-
-    def _check(self, safe: Any) -> None:
-        """Raise NotDurable unless what the wait gave says that the write is safe."""
-        if self._guarantee == "aof":
-            counted, wanted = safe, 1
-            count = counted[0] if isinstance(counted, list) else counted
-            where = "its append-only file didn't have it on the disk"
-        else:
-            counted, count = safe
-            wanted = max(1, _count_replicas(counted))
-            where = f"not all of its replicas ({wanted}) had it" if count else "no replica had it"
-        refusals = [reply for reply in (counted, count) if isinstance(reply, ResponseError)]
-        if not refusals and count >= wanted:
-            return
-        why = f" ({refusals[0]})" if refusals else ""
-        raise NotDurable(
-            f"The write was made on {self._address}, but {where} within {self._wait_for_s:g} s"
-            f"{why}. It is visible, and lost if that server fails now."
+    def _refuse(self, refusal: GuaranteeRefused) -> NoReturn:
+        if refusal.is_partial:
+            raise self._durability.not_durable(
+                f"not on all servers that it was for: {refusal}"
+            ) from refusal
+        error = NoReplica if refusal.is_for_now else ServerUnsupported
+        what = (
+            "What this call had written before is safe; the rest" if self._is_begun else "Nothing"
         )
+        raise error(f"{refusal}. {what} was {'not ' * self._is_begun}written.") from refusal
 
 
 class GuardedDriver:
@@ -160,7 +212,54 @@ class GuardedDriver:
         return self.run(operation(*arguments))
 
 
-def _why_not(error: ResponseError) -> Operation[str]:
+def _find_aof(address: str) -> Operation[bool]:
+    """Ask whether there is an append-only file, and a command that waits for it."""
+    try:
+        yield (b"WAITAOF", 1, 0, 1)
+    except ResponseError as error:
+        why = yield from _why_no_waitaof(error)
+        raise GuaranteeRefused(f'{address} can\'t give durable="aof": {why}') from error
+    return True
+
+
+def _find_replicas(address: str) -> Operation[bool]:
+    """Ask whether a replica is connected, and can be waited for."""
+    try:
+        info = parse_info((yield REPLICATION))
+        if not takes_writes(info):
+            return False  # the write will say so
+        yield (b"WAIT", 0, 1)
+    except ResponseError as error:
+        name = yield from server_name()
+        raise GuaranteeRefused(
+            f'{address} can\'t give durable="replicas": {name} refuses to tell of its replicas'
+            f" ({error}); it needs INFO and WAIT (ACL: +info +wait)"
+        ) from error
+    if not count_replicas(info):
+        raise GuaranteeRefused(
+            f'{address} can\'t give durable="replicas" for now: no replica is connected to it;'
+            " connect one (REPLICAOF on the replica)",
+            is_for_now=True,
+        )
+    return True
+
+
+def _have_all_received(count: int) -> Operation[bool]:
+    """Ask a few times, in quick succession, whether so many replicas have received all.
+
+    Dragonfly has its replicas tell how far they are when WAIT comes, and then looks ten times a
+    second for their answers, which take some milliseconds; a WAIT for none returns at once with
+    their number. It compares with what the whole server has written by then, so among many writers
+    it may never be so; then the WAIT that follows fixes what is waited for.
+    """
+    for pause_s in PAUSES_S:
+        if (yield (b"WAIT", 0, 1)) >= count:
+            return True
+        yield Sleep(pause_s)
+    return bool((yield (b"WAIT", 0, 1)) >= count)
+
+
+def _why_no_waitaof(error: ResponseError) -> Operation[str]:
     """Why WAITAOF was refused, and what to do."""
     name = yield from server_name()
     text = str(error)
@@ -169,12 +268,6 @@ def _why_not(error: ResponseError) -> Operation[str]:
     if isinstance(error, NoPermissionError):
         return f"the user may not call WAITAOF on {name}; grant +waitaof"
     return f'{name} has no WAITAOF, which Redis 7.2 and Valkey 8 have; use durable="replicas"'
-
-
-def _count_replicas(role: Any) -> int:
-    """How many replicas are connected, of the reply to ROLE (Dragonfly's has no offset)."""
-    replicas = role[-1] if isinstance(role, list) else None
-    return len(replicas) if isinstance(replicas, list) else 0
 
 
 def _as_batch(request: Command | Batch) -> Batch:

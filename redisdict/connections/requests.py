@@ -22,11 +22,14 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+from redis.exceptions import ResponseError
+
 __all__ = [
     "Argument",
     "Batch",
     "Call",
     "Command",
+    "GuaranteeRefused",
     "Identified",
     "IdentifiedAnew",
     "Once",
@@ -69,19 +72,45 @@ class IdentifiedAnew(Identified):
     __slots__ = ()
 
 
+class GuaranteeRefused(ResponseError):
+    """Raised before a batch is sent: its server can't make it as safe as it has to be.
+
+    Attributes:
+        is_for_now: whether that may be over in a moment, as when a replica connects again.
+        is_partial: whether another part of the batch was sent all the same, to another server.
+    """
+
+    is_partial = False
+
+    def __init__(self, text: str, *, is_for_now: bool = False) -> None:
+        super().__init__(text)
+        self.is_for_now = is_for_now
+
+
 @dataclass(frozen=True, slots=True)
 class Wait:
     """How a batch is waited for, on the connection that wrote it.
 
-    `command` is sent behind the batch. Where what to wait for depends on its reply, `then` makes
-    the command that waits of it; the answer is then the pair of both replies.
+    Attributes:
+        guarantee: its name. A connection that was asked for it once isn't asked again, until a
+            write wasn't safe.
+        before: takes the server's address and gives an operation that asks whether the server can
+            give the guarantee. It is true when it can, false when the server doesn't take writes
+            anyway, and raises `GuaranteeRefused` when it can't: then the batch isn't sent.
+        command: what is sent behind the batch.
+        after: takes the reply to `command`, or the error that it was refused with, and gives an
+            operation that waits. Its result is why the batch isn't safe, empty when it is.
+
+    Both operations yield single commands and `Sleep`, during which the connection is held.
     """
 
+    guarantee: str
+    before: Callable[[str], Operation[bool]]
     command: Command
-    then: Callable[[Any], Command] | None = None
+    after: Callable[[Any], Operation[str]]
 
 
-class Waits(list[Any]):
+class Waits(list[str]):
     """What the waits of several nodes gave, each for its part of a batch."""
 
     @classmethod
@@ -95,10 +124,11 @@ class Batch:
 
     `is_atomic` wraps them in MULTI and EXEC. `is_repeatable` is false when one of them is such
     that it must not be sent twice. `wait` holds the connection up until the others are safe; the
-    answer is then a pair, of which what the wait gave is the second. With `is_spread` the keys may
-    lie in many slots: of a Cluster each node gets its part, all of them at once, as a transaction
-    of its own if the batch is one, and what their waits gave are `Waits`. `is_identified` is true
-    when one of the commands is `Identified`.
+    answer is then a pair, of which what the wait gave is the second. Without commands it only asks
+    whether the server can make them safe. With `is_spread` the keys may lie in many slots: of a
+    Cluster each node gets its part, all of them at once, as a transaction of its own if the batch
+    is one, and what their waits gave are `Waits`. `is_identified` is true when one of the commands
+    is `Identified`.
     """
 
     commands: Sequence[Command]

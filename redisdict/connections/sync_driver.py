@@ -19,7 +19,15 @@ from redisdict.connections.failures import (
 )
 from redisdict.connections.incarnations import QUESTIONS, is_asked_anew, is_identified, named
 from redisdict.connections.packing import pack, reply_count, unwrap
-from redisdict.connections.requests import Batch, Call, Command, Identified, Operation, Sleep
+from redisdict.connections.requests import (
+    Batch,
+    Call,
+    Command,
+    Identified,
+    Operation,
+    Sleep,
+    Wait,
+)
 from redisdict.connections.retrying import Attempts
 from redisdict.pools.connections import NOT_READY, NotSentError
 from redisdict.pools.incarnation import known_of
@@ -177,8 +185,13 @@ def send_request(backend: Backend, connection: Any, request: Any) -> None:
     Raises:
         redis.exceptions.ConnectionError: the connection is lost; or it was connected anew behind
             our back, so that the name was that of the server before.
-        redis.exceptions.ResponseError: the server refuses to tell its name for now.
+        redis.exceptions.ResponseError: the server refuses to tell its name for now, or can't make
+            the batch safe; the request wasn't sent.
     """
+    if type(request) is Batch and request.wait is not None:
+        _make_sure(backend, connection, request.wait)
+        if not request.commands:
+            return
     if type(request) is tuple or not is_identified(request):
         connection.send_packed_command((pack(request),))
         return
@@ -196,20 +209,50 @@ def read_replies(connection: Any, request: Any) -> Any:
     """The reply to a command, raised when it is an error, or the replies to a batch."""
     if type(request) is not Batch:
         return connection.read_response(True, disconnect_on_error=True)
-    replies = []
+    wait = request.wait
+    if wait is not None and not request.commands:
+        return [], ""
+    replies: list[Any] = []
     for _ in range(reply_count(request)):
         try:
             replies.append(connection.read_response(True, disconnect_on_error=True))
         except ResponseError as error:
             replies.append(error)
-    if request.wait is not None and request.wait.then is not None:
-        connection.send_packed_command((pack(request.wait.then(replies[-1])),))
-        try:
-            waited = connection.read_response(True, disconnect_on_error=True)
-        except ResponseError as error:
-            waited = error
-        replies[-1] = (replies[-1], waited)
+    if wait is not None:
+        replies[-1] = _run_on(connection, wait.after(replies[-1]))
+        if replies[-1]:
+            known_of(connection).doubt(wait.guarantee)
     unwrapped = unwrap(request, replies)
     if isinstance(unwrapped, ReadOnlyError):
         raise unwrapped
     return unwrapped
+
+
+def _make_sure(backend: Backend, connection: Any, wait: Wait) -> None:
+    """Ask the server once whether it can make writes safe."""
+    known = known_of(connection)
+    if known.is_assured_of(wait.guarantee):
+        return
+    if _run_on(connection, wait.before(backend.address)):
+        known.assurances[wait.guarantee] = backend.capabilities.assurance_of(wait.guarantee)
+
+
+def _run_on(connection: Any, operation: Operation[T]) -> T:
+    """The result of an operation of single commands, over a connection that is held throughout."""
+    step: Callable[[Any], Any] = operation.send
+    answer: Any = None
+    try:
+        while True:
+            request = step(answer)
+            step = operation.send
+            if type(request) is Sleep:
+                answer = _outside(request)
+                continue
+            connection.send_packed_command((pack(request),))
+            try:
+                answer = connection.read_response(True, disconnect_on_error=True)
+            except ResponseError as error:
+                step, answer = operation.throw, error
+    except StopIteration as stop:
+        result: T = stop.value
+        return result

@@ -44,8 +44,9 @@ class PersistentDict(SyncMethods[K, V], AsyncMethods[K, V], Generic[K, V]):
         key_type: `str`, `int`, `uuid.UUID`, `bytes` or a pair of functions (encode, decode). A key
             of another type is a TypeError.
         durable: "aof": a write returns when it is on the server's disk (WAITAOF: Redis 7.2,
-            Valkey 8); "replicas": when a replica has it (WAIT); None means the alias's DURABLE.
-            One that isn't safe in time raises `NotDurable`.
+            Valkey 8); "replicas": when all connected replicas have it (WAIT); None means the
+            alias's DURABLE. One that isn't safe in time raises `NotDurable`. Where the server
+            can't do that, nothing is written: `ServerUnsupported`; `NoReplica` without a replica.
         shards: spreads the items over so many slots of a Cluster, 2 to 1024, by the CRC-32 of their
             keys. What concerns many items goes to all nodes at once, and isn't atomic. With another
             number than the dict has, its first use raises `ConfigurationError`. None keeps all

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from redisdict.connections.backend import Backend
+from redisdict.exceptions import NoReplica
 from redisdict.modelcache.cells import new_token
 from redisdict.modelcache.committing import change_behind_barriers
 from redisdict.modelcache.outages import UNREACHED
@@ -102,24 +104,30 @@ def _change_on_one(rows: Sequence[Rows], change: Callable[[], T]) -> T:
         elif is_begun:
             raise  # of another server, whose barriers come inside these
         else:
-            return _make_untold(tables, token, barrier_ms, change, error)
+            return _make_untold(rows, token, barrier_ms, change, error)
     return results[0]
 
 
 def _make_untold(
-    tables: Sequence[CachedTable],
+    rows: Sequence[Rows],
     token: bytes,
     barrier_ms: int,
     change: Callable[[], T],
     error: Exception,
 ) -> T:
     """Make the change though the server doesn't know of it, unless a model is strict."""
+    tables = [table for table, _ in rows]
     for table in tables:
         table.outages.note(error)
     if any(table.cached.is_strict for table in tables):
         raise error
     for table in tables:
         table.outages.begin_untold_change(token, barrier_ms / 1000)
+    if isinstance(error, NoReplica):
+        # Others reach that server, too. Barriers that it may lose are better than none.
+        with suppress(*UNREACHED):
+            for table, keys in rows:
+                table.backend.driver.run(table.cells.block(keys, token, barrier_ms))
     try:
         return change()
     finally:

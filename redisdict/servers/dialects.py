@@ -9,7 +9,7 @@ from pathlib import Path
 
 from redisdict.servers.programs import Program
 
-__all__ = ["LOOPBACK", "command_line"]
+__all__ = ["LOOPBACK", "command_line", "replica_of"]
 
 LOOPBACK = "127.0.0.1"
 
@@ -41,6 +41,13 @@ def command_line(
     if program.family == "dragonfly":
         return [*words, *(f"{flag}={value}" for flag, value in flags.items()), *arguments]
     return [*words, *(word for item in flags.items() for word in item), *arguments]
+
+
+def replica_of(program: Program, host: str, port: int) -> list[str]:
+    """The arguments that make a server the replica of another from its start."""
+    if program.family == "dragonfly":
+        return [f"--replicaof={host}:{port}"]
+    return ["--replicaof", host, str(port)]
 
 
 def _redis(directory: Path) -> dict[str, str]:

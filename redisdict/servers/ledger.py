@@ -7,10 +7,12 @@ directory, this process holds the lock that says it lives, and a reaper watches 
 
 import fcntl
 import os
+import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +21,13 @@ from redisdict import forks
 from redisdict.exceptions import RedisDictError
 from redisdict.servers import reaper
 
-__all__ = ["ServerStartError", "discard_directory", "interpreter", "new_directory"]
+__all__ = [
+    "ServerStartError",
+    "discard_directory",
+    "interpreter",
+    "new_directory",
+    "noted_command",
+]
 
 _REAPER_END_TIMEOUT_S = 5.0
 
@@ -51,6 +59,8 @@ def new_directory() -> Path:
     with _guard:
         if _session is None:
             _session = _open_session()
+        elif _session.watcher.poll() is not None:  # killed, and this process wasn't
+            _session.watcher = _start_reaper(_session.directory)
         directory = Path(tempfile.mkdtemp(dir=_session.directory, prefix=""))
         _session.directories.add(directory)
         return directory
@@ -69,6 +79,18 @@ def discard_directory(directory: Path) -> None:
         if not _session.directories:
             session, _session = _session, None
             _close_session(session)
+
+
+def noted_command(directory: Path, command: list[str]) -> list[str]:
+    """The command that runs another one, once the reaper knows the process that runs it.
+
+    The process turns into the other program, so it keeps its number. It has to be started by the
+    thread that asks, with a session of its own.
+    """
+    # A parent's death is told when the starting thread ends; the main one lives as long as we do.
+    is_main_thread = threading.get_native_id() == os.getpid()
+    owner = os.getpid() if is_main_thread else 0
+    return [*_reaper_command("serve"), str(directory), str(owner), *command]
 
 
 def interpreter() -> str:
@@ -93,25 +115,34 @@ def interpreter() -> str:
 
 
 def _open_session() -> _Session:
-    python = interpreter()
     try:
         with reaper.locked_root(root := _root()):
             reaper.clear_ended_owners(root)
-            directory = Path(tempfile.mkdtemp(dir=root, prefix=f"{os.getpid()}-"))
+            directory = root / f"{os.getpid()}-{secrets.token_hex(4)}"
+            # It waits for the root's lock; so there is no moment at which nobody would clear up.
+            watcher = _start_reaper(directory)
+            directory.mkdir(mode=0o700)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             lock = os.open(directory / reaper.OWNER_LOCK, flags, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX)
     except OSError as error:
         raise ServerStartError(f"No private directory for a server: {error}") from error
-    watcher = subprocess.Popen(  # noqa: S603 - our own file and a directory made above
-        [python, "-I", "-S", reaper.__file__, str(directory)],
+    return _Session(directory, lock, watcher)
+
+
+def _start_reaper(directory: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603 - our own file and a directory of ours
+        [*_reaper_command("watch"), str(directory)],
         cwd="/",
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    return _Session(directory, lock, watcher)
+
+
+def _reaper_command(part: str) -> list[str]:
+    return [interpreter(), "-I", "-S", reaper.__file__, part]
 
 
 def _root() -> Path:

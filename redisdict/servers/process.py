@@ -16,9 +16,13 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from redisdict.servers import reaper
 from redisdict.servers.dialects import LOOPBACK, command_line
-from redisdict.servers.ledger import ServerStartError, discard_directory, new_directory
+from redisdict.servers.ledger import (
+    ServerStartError,
+    discard_directory,
+    new_directory,
+    noted_command,
+)
 from redisdict.servers.listeners import free_port, is_free, listens_on
 from redisdict.servers.programs import Program
 
@@ -130,6 +134,11 @@ class ServerProcess:
 
     def launch(self) -> None:
         """Start it and don't wait, so that several can start side by side."""
+        if os.getpid() != self._owner_pid:
+            raise ServerStartError(
+                f"The server on {self.address} belongs to process {self._owner_pid}, and this is "
+                f"process {os.getpid()}, a forked child. Start a ServerProcess of its own here."
+            )
         if self.socket_path is None and not self.port:
             self.port = free_port()
         command = command_line(
@@ -143,7 +152,7 @@ class ServerProcess:
         )
         with (self.directory / "server.log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - a known server program
-                command,
+                noted_command(self.directory, command),
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -151,7 +160,6 @@ class ServerProcess:
                 start_new_session=True,
                 umask=0o077,
             )
-        reaper.write_record(self.directory, self._process.pid, self.program.path.name)
 
     def wait_until_ready(self, timeout_s: float = 10.0) -> None:
         """Wait until the launched server answers; on another port if this one was taken."""

@@ -3,17 +3,31 @@
 Every process that starts servers (the owner) keeps their directories in one directory of its own
 and holds a lock on a file in it for as long as it lives; the kernel lets the lock go however the
 process ends. This file is the other side: as a module it clears away what earlier owners left, as
-a program it waits for one owner's end and does so at once.
+a program it waits for one owner's end and does so at once, or (`serve`) turns into a server.
+
+An owner can be killed between any two steps, so each step is noted before it is made:
+
+- the reaper is started before the owner's directory is made, and waits for the lock of the root
+  directory, which the owner holds until its own lock is taken;
+- a server is noted by the process that becomes it, before it does. It becomes one only if the
+  owner's lock file is still there *after* it is noted; and whoever clears up removes that file
+  *before* looking for notes. So either the note is found, or nothing is started;
+- a directory of an owner without a lock file is one that somebody was killed in making or
+  clearing, since both are done under the root's lock. The next to come clears it.
+
+`prctl(PR_SET_PDEATHSIG)` is the second line, for a reaper that is killed as well. It can't be the
+first: it exists on Linux alone, and fires when the starting *thread* ends; so a server gets it
+only from a main thread.
 
 It is started by path with `python -I -S`, so it imports nothing but the standard library and is
-there within 20 ms. It was preferred to `prctl(PR_SET_PDEATHSIG)`, which exists on Linux alone,
-fires when the starting *thread* ends, and has to be set between fork and exec, where Python code
-isn't safe in a program with threads.
+there within 30 ms.
 """
 
+import ctypes
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -28,6 +42,10 @@ OWNER_LOCK = "owner.lock"
 _ROOT_LOCK = ".lock"
 _RECORD = "process.json"
 _END_TIMEOUT_S = 5.0
+_PR_SET_PDEATHSIG = 1
+
+#: How a directory of an owner is named: its process's number, and something random.
+_OWNER_NAME = re.compile(r"\d+-.+")
 
 
 def write_record(directory: Path, pid: int, program: str) -> None:
@@ -52,15 +70,18 @@ def recorded_process(directory: Path) -> int | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     seen = _describe(pid)
-    if seen is None or seen[0] != started or program not in seen[1]:
+    if seen is None or seen[0] != started:
         return None
-    return pid
+    # For a moment of its becoming another program, a process has no command line.
+    return None if seen[1] and program not in seen[1] else pid
 
 
 def end_recorded_process(directory: Path) -> None:
-    """SIGKILL the process noted in that directory, if it still runs, and see it gone."""
+    """SIGKILL the process noted in that directory and its children, and see it gone."""
     deadline = time.monotonic() + _END_TIMEOUT_S
     while (pid := recorded_process(directory)) is not None and time.monotonic() < deadline:
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)  # as it leads a session, also what saves its data
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         time.sleep(0.005)
@@ -111,6 +132,10 @@ def clear_ended_owners(root: Path) -> None:
     for directory in root.iterdir():
         try:
             lock = os.open(directory / OWNER_LOCK, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if _OWNER_NAME.fullmatch(directory.name):
+                clear_owner(directory)
+            continue
         except OSError:
             continue
         try:
@@ -125,6 +150,8 @@ def clear_ended_owners(root: Path) -> None:
 
 def clear_owner(directory: Path) -> None:
     """End every server of one owner and remove the owner's directory."""
+    # From here on no process becomes a server, and each that may become one is noted.
+    (directory / OWNER_LOCK).unlink(missing_ok=True)
     for record in directory.glob(f"*/{_RECORD}"):
         end_recorded_process(record.parent)
     shutil.rmtree(directory, ignore_errors=True)
@@ -153,17 +180,43 @@ def _describe(pid: int) -> tuple[str, str] | None:
     return (listing[:lstart_width], listing[lstart_width:]) if listing.strip() else None
 
 
-def main(directory: Path) -> None:
+def watch(directory: Path) -> None:
     """Wait until the owner of that directory is gone, then clear up after it."""
-    try:
-        lock = os.open(directory / OWNER_LOCK, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return  # the owner was quicker and has cleared up itself
+    with locked_root(directory.parent):  # until the owner is through with making it
+        try:
+            lock = os.open(directory / OWNER_LOCK, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:  # it has cleared up itself, or was killed before it could
+            clear_ended_owners(directory.parent)
+            return
     fcntl.flock(lock, fcntl.LOCK_EX)
     if directory.exists():
         with locked_root(directory.parent):
             clear_owner(directory)
 
 
+def serve(directory: Path, owner: int, command: list[str]) -> None:
+    """Note this process in that directory, then turn it into the server, which keeps its number.
+
+    `owner` is the process to end with, by the kernel; 0 for one that didn't start this from its
+    main thread, or whose system can't. Doesn't return if the server is to run.
+    """
+    if owner and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != owner:
+            return  # it was gone before the kernel was told
+    with suppress(FileNotFoundError):  # the directory went with its owner
+        write_record(directory, os.getpid(), Path(command[0]).name)
+    if not (directory.parent / OWNER_LOCK).exists():
+        (directory / _RECORD).unlink(missing_ok=True)
+        with locked_root(directory.parent.parent):  # who clears up may have come before the note
+            clear_owner(directory.parent)
+        return
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and so would the server
+    os.execv(command[0], command)  # noqa: S606 - the program that the owner chose
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if sys.argv[1] == "watch":
+        watch(Path(sys.argv[2]))
+    else:
+        serve(Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])

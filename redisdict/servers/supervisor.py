@@ -59,7 +59,13 @@ def ping(socket_path: Path, timeout_s: float = 1.0) -> str:
 
 def supervise(home: Path, socket_path: Path, linger_s: float, program: str) -> None:
     """Run the server from start to end; tells the starter "ready", or what went wrong."""
-    lock = os.open(home / SERVER_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        # Before there is a server: the directory may go with a starter that is killed now.
+        users = os.open(home / USERS_LOCK, os.O_RDWR | os.O_CLOEXEC)
+        lock = os.open(home / SERVER_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError as error:
+        _tell(f"the directory was removed meanwhile: {error}")
+        return
     problem = _wait_for_lock(lock, socket_path)
     if problem is not None:
         _tell(problem)
@@ -68,7 +74,7 @@ def supervise(home: Path, socket_path: Path, linger_s: float, program: str) -> N
     signal.signal(signal.SIGTERM, lambda *_: server.terminate())
     # It may wait for days, and nobody waits for it.
     threading.Thread(
-        target=_stop_after_last_user, args=(home, server, linger_s), daemon=True
+        target=_stop_after_last_user, args=(users, server, linger_s), daemon=True
     ).start()
     if _becomes_ready(server, socket_path):
         _tell(READY)
@@ -104,10 +110,13 @@ def _start_server(
     home: Path, socket_path: Path, lock: int, program: str
 ) -> "subprocess.Popen[bytes]":
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    supervisor = os.getpid()
 
     def end_with_supervisor() -> None:
         if libc is not None:
             libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            if os.getppid() != supervisor:
+                os._exit(1)  # it was gone before the kernel was told
 
     log = home / LOG
     if log.exists() and log.stat().st_size > _LOG_KEPT_BYTES:
@@ -134,8 +143,7 @@ def _start_server(
         )
 
 
-def _stop_after_last_user(home: Path, server: "subprocess.Popen[bytes]", linger_s: float) -> None:
-    users = os.open(home / USERS_LOCK, os.O_RDWR | os.O_CLOEXEC)
+def _stop_after_last_user(users: int, server: "subprocess.Popen[bytes]", linger_s: float) -> None:
     while True:
         fcntl.flock(users, fcntl.LOCK_EX)
         fcntl.flock(users, fcntl.LOCK_UN)

@@ -1,8 +1,8 @@
 """Several servers that work together: a primary with replicas under Sentinel, and a Cluster.
 
-Both are started from one program, set up through the servers' own commands, and usable when the
-`with` block begins: every member knows every other. Members are `ServerProcess`es, so tests can
-kill, hold or restart them.
+Their servers are started from one program, set up through the servers' own commands, and usable
+when the `with` block begins: every member knows every other. Members are `ServerProcess`es, so
+tests can kill, hold or restart them.
 """
 
 import time
@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import redis
 
-from redisdict.servers.dialects import LOOPBACK
+from redisdict.servers.dialects import LOOPBACK, replica_of
 from redisdict.servers.process import ServerProcess, ServerStartError
 from redisdict.servers.programs import Program, find_sentinel_program
 
@@ -67,8 +67,10 @@ class _Topology(ABC):
             member.stop()
         self.members.clear()
 
-    def _launch(self, *arguments: str, config: str | None = None) -> ServerProcess:
-        member = ServerProcess(self.program, arguments=arguments, config=config)
+    def _launch(
+        self, *arguments: str, config: str | None = None, program: Program | None = None
+    ) -> ServerProcess:
+        member = ServerProcess(program or self.program, arguments=arguments, config=config)
         self.members.append(member)
         member.launch()
         return member
@@ -78,7 +80,8 @@ class SentinelTopology(_Topology):
     """One primary, its replicas, and the sentinels that watch over them under `service`.
 
     `primary` and `replicas` are the roles at the start; `current_primary()` asks. A lost primary
-    is noticed after `down_after_ms` and replaced about 1.3 s later.
+    is noticed after `down_after_ms` and replaced about 1.3 s later. `sentinel_program` is what the
+    sentinels run: the servers' own program unless that is Dragonfly, which can't be one.
     """
 
     def __init__(
@@ -89,8 +92,12 @@ class SentinelTopology(_Topology):
         replicas: int = 2,
         sentinels: int = 3,
         down_after_ms: int = 5000,
+        sentinel_program: Program | None = None,
     ) -> None:
         super().__init__(program)
+        if sentinel_program is None and self.program.family == "dragonfly":
+            sentinel_program = find_sentinel_program()
+        self.sentinel_program = sentinel_program or self.program
         self.service = service
         self.down_after_ms = down_after_ms
         self.replicas: list[ServerProcess] = []
@@ -122,11 +129,13 @@ class SentinelTopology(_Topology):
     def _set_up(self) -> None:
         self._launch().wait_until_ready()
         self.replicas = [
-            self._launch("--replicaof", LOOPBACK, str(self.primary.port))
+            self._launch(*replica_of(self.program, LOOPBACK, self.primary.port))
             for _ in range(self._replica_count)
         ]
         self.sentinels = [
-            self._launch("--sentinel", config=self._sentinel_config())
+            self._launch(
+                "--sentinel", config=self._sentinel_config(), program=self.sentinel_program
+            )
             for _ in range(self._sentinel_count)
         ]
         for member in self.members:

@@ -7,17 +7,18 @@ servers doesn't depend on the colour, and `tests/mapping` tries all four.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
 from redisdict.servers.process import ServerProcess
-from redisdict.servers.programs import Family, Program, ProgramMissing, find_program, program_at
+from redisdict.servers.programs import Program, ProgramMissing, program_at
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
-from tests.conftest import program_for_tests
+from tests.conftest import UNPACKAGED, is_installed, program_for_tests, unpackaged_server
 from tests.mapping.conftest import backend, face, hset_enabled, make, mapping
 
 __all__ = ["backend", "face", "hset_enabled", "make", "mapping"]
@@ -54,18 +55,14 @@ def in_a_cluster(program: Program) -> Iterator[str]:
         yield topology.location
 
 
-def unpackaged(family: Family) -> AbstractContextManager[str] | None:
-    """A server that no package brings: at an address from the environment, or on PATH."""
-    address = os.environ.get(f"REDISDICT_TEST_{family.upper()}")
-    if address is not None:
-        return nullcontext(address)
-    try:
-        return alone(find_program(family))
-    except ProgramMissing:
-        return None
+@contextmanager
+def emulated_cluster(program: Program) -> Iterator[str]:
+    """One server that answers as if it were a Cluster."""
+    with ServerProcess(program, arguments=["--cluster_mode=emulated"]) as server:
+        yield f"redis+cluster://{server.address}"
 
 
-SERVERS: dict[str, Callable[[], AbstractContextManager[str] | None]] = {
+SERVERS: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "redis-installed": lambda: alone(program_for_tests("redis")),
     "redis-6.2": lambda: alone(fetched("redis-6.2")),
     "redis-8.2": lambda: alone(fetched("redis-8.2")),
@@ -76,19 +73,20 @@ SERVERS: dict[str, Callable[[], AbstractContextManager[str] | None]] = {
     "cluster-redis": lambda: in_a_cluster(program_for_tests("redis")),
     "cluster-valkey": lambda: in_a_cluster(program_for_tests("valkey")),
 }
-UNPACKAGED: dict[str, Callable[[], AbstractContextManager[str] | None]] = {
-    "keydb": lambda: unpackaged("keydb"),
-    "dragonfly": lambda: unpackaged("dragonfly"),
-}
 # Those that aren't here are skipped once, by test_servers.py, and not in every test.
-SERVERS |= {name: start for name, start in UNPACKAGED.items() if start() is not None}
+for family in UNPACKAGED:
+    SERVERS[family] = functools.partial(unpackaged_server, family)
+if is_installed("keydb"):
+    SERVERS["sentinel-keydb"] = lambda: behind_sentinels(program_for_tests("keydb"))
+    SERVERS["cluster-keydb"] = lambda: in_a_cluster(program_for_tests("keydb"))
+if is_installed("dragonfly"):
+    SERVERS["sentinel-dragonfly"] = lambda: behind_sentinels(program_for_tests("dragonfly"))
+    SERVERS["cluster-dragonfly"] = lambda: emulated_cluster(program_for_tests("dragonfly"))
 
 
 @pytest.fixture(scope="session", params=SERVERS)
 def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    server = SERVERS[request.param]()
-    assert server is not None
-    with server as url:
+    with SERVERS[request.param]() as url:
         yield url
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from redisdict import BackendUnavailable, NotDurable, PersistentDict
+from redisdict import BackendUnavailable, NoReplica, PersistentDict, ServerUnsupported
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.connections.requests import Operation
@@ -93,11 +93,13 @@ def test_durable_writes(alias_for: Callable[..., dict[str, Any]]) -> None:
     with ServerProcess(program_for_tests("valkey"), arguments=["--appendonly", "yes"]) as server:
         backend = Backend(parse_alias("test", alias_for(let_in(server))))
         PersistentDict("d", backend, durable="aof")["a"] = 1
-        with pytest.raises(NotDurable, match=r"(?i)no permissions"):
-            PersistentDict("d", backend, durable="replicas")["a"] = 1
-        let_in(server, documented_addition('`durable="replicas"`'))
-        with pytest.raises(NotDurable, match="no replica had it"):
-            PersistentDict("d", backend, durable="replicas")["a"] = 1
+        with pytest.raises(NoReplica, match="no replica is connected"):
+            PersistentDict("d", backend, durable="replicas")["a"] = 2
+        for right in ("info", "wait"):
+            let_in(server, f"-{right}")
+            with pytest.raises(ServerUnsupported, match=r"(?i)no permissions.* \+info \+wait\)"):
+                PersistentDict("d", backend, durable="replicas")["a"] = 2
+        assert PersistentDict("d", backend)["a"] == 1
         backend.close()
 
 

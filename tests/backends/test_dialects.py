@@ -12,11 +12,18 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
-from redisdict import PersistentDict, ServerUnsupported
+from redisdict import PersistentDict
 from redisdict.connections.backend import Backend
 from redisdict.connections.capabilities import Capabilities
 from redisdict.connections.durability import Durability
-from redisdict.connections.requests import Argument, Batch, Call, Once, Operation
+from redisdict.connections.requests import (
+    Argument,
+    Batch,
+    Call,
+    GuaranteeRefused,
+    Once,
+    Operation,
+)
 from redisdict.mapping.hash_layout import HashLayout
 from redisdict.mapping.names import Names
 from redisdict.mapping.scripts import Script
@@ -119,18 +126,23 @@ def test_a_missing_command_is_done_without() -> None:
 
 
 def test_what_it_cannot_do_names_it() -> None:
-    durability = Durability("aof", "redis://h:6379/0", Capabilities(), 5)
-    operation = HashLayout(Names("p", ("d",)), Capabilities()).set(b"f", b"v", None)
+    wait = Durability("aof", "redis://h:6379/0", 5)._wait
     info = b"# Server\r\nredis_version:7.4.0\r\ndragonfly_version:df-v1.40.1\r\n"
-    with pytest.raises(ServerUnsupported, match=r"Dragonfly 1\.40\.1 has no WAITAOF, .* Nothing"):
-        feed(durability.guard(operation), ResponseError("unknown command `WAITAOF`"), info)
+    with pytest.raises(GuaranteeRefused, match=r"Dragonfly 1\.40\.1 has no WAITAOF, "):
+        feed(wait.before("redis://h:6379/0"), ResponseError("unknown command `WAITAOF`"), info)
 
 
 def test_its_replicas_are_waited_for() -> None:
-    durability = Durability("replicas", "redis://h:6379/0", Capabilities(), 5)
+    durability = Durability("replicas", "redis://h:6379/0", 5)
     operation = HashLayout(Names("p", ("d",)), Capabilities()).set(b"f", b"v", None)
-    role = [b"master", [[b"127.0.0.1", b"7001"], [b"127.0.0.1", b"7002"]]]
-    asked, _ = feed(durability.guard(operation), ([0], (role, 2)))
+    asked, _ = feed(durability.guard(operation), ([0], ""))
     wait = asked[0].wait
-    assert wait.command == (b"ROLE",)
-    assert wait.then(role)[:2] == (b"WAIT", 2)
+    assert wait.command == (b"INFO", b"replication")
+    replicas = b"".join(
+        b"slave%d:ip=127.0.0.1,port=%d,state=online,lag=0\r\n" % (number, 7000 + number)
+        for number in range(2)
+    )
+    waiting = wait.after(b"role:master\r\nconnected_slaves:2\r\n" + replicas)
+    asked, reason = feed(waiting, *[0, None] * 5, 0, 2)
+    assert asked[-1][:2] == (b"WAIT", 2)
+    assert reason == ""

@@ -12,12 +12,24 @@ from typing import Any
 
 import pytest
 
-from redisdict import ConfigurationError, NotDurable, PersistentDict, ServerUnsupported
+from redisdict import (
+    ConfigurationError,
+    NoReplica,
+    NotDurable,
+    PersistentDict,
+    ServerUnsupported,
+)
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
+from redisdict.connections.durability import Durability
+from redisdict.connections.requests import Batch, GuaranteeRefused, Operation, Sleep
 from redisdict.servers.process import ServerProcess
-from redisdict.servers.topologies import SentinelTopology
+from redisdict.servers.programs import Family
+from redisdict.servers.topologies import ClusterTopology, SentinelTopology
+from tests.backends.conftest import SERVERS
 from tests.conftest import program_for_tests
+from tests.mapping.feeding import feed
+from tests.recorded import RecordedServer
 
 APPEND_ONLY = ("--appendonly", "yes", "--appendfsync", "always")
 
@@ -121,20 +133,267 @@ def test_a_server_without_waitaof_is_refused_before_the_write(
     assert "a" not in d
 
 
-def test_a_write_that_no_replica_has_raises_and_is_there(
-    valkey_url: str, connect: Callable[..., Backend]
+@pytest.fixture(params=["keydb-alone", "dragonfly-alone", "valkey"])
+def alone_url(request: pytest.FixtureRequest, valkey_url: str) -> Iterator[str]:
+    """A server without replicas."""
+    if request.param == "valkey":
+        yield valkey_url
+        return
+    with RecordedServer(*request.param.split("-")) as server:
+        yield server.url
+
+
+@pytest.mark.parametrize("hset_enabled", [True, False], ids=["hash", "keys"])
+def test_without_a_replica_nothing_is_written(
+    alone_url: str, connect: Callable[..., Backend], hset_enabled: bool
 ) -> None:
-    backend = connect(valkey_url, OPTIONS={"socket_timeout": 0.5})
-    d: PersistentDict[str, int] = PersistentDict("d", backend, durable="replicas")
-    with pytest.raises(NotDurable, match=r"but no replica had it within 0\.25 s") as caught:
-        d["a"] = 1
-    assert caught.value.outcome_unknown
-    assert d["a"] == 1
-    with pytest.raises(NotDurable):
-        asyncio.run(d.aincr("a"))
-    assert d["a"] == 2
+    backend = connect(alone_url)
+    d: PersistentDict[str, int] = PersistentDict(
+        "d", backend, hset_enabled=hset_enabled, durable="replicas"
+    )
+    plain: PersistentDict[str, int] = PersistentDict("d", backend, hset_enabled=hset_enabled)
+    sharded: PersistentDict[str, int] = PersistentDict(
+        "s", backend, hset_enabled=hset_enabled, durable="replicas", shards=4
+    )
+    plain["there"] = 1
+    writes: list[Callable[[], Any]] = [
+        lambda: d.__setitem__("a", 1),
+        lambda: d.set("a", 1, timeout=60),
+        lambda: d.set_many({str(number): number for number in range(5000)}),
+        lambda: d.add("a", 1),
+        lambda: d.incr("there"),
+        lambda: d.pop("there"),
+        lambda: d.compare_and_set("there", 1, 2),
+        lambda: d.touch("there", 60),
+        lambda: d.get_or_set("a", lambda: 1),
+        lambda: d.delete_many(["there"]),
+        lambda: d.clear(),
+        lambda: d.lock().acquire(),
+        lambda: sharded.set_many({"a": 1, "b": 2}),
+        lambda: asyncio.run(d.aset("a", 1)),
+        lambda: asyncio.run(d.aset_many({"a": 1, "b": 2})),
+        lambda: asyncio.run(d.aincr("there")),
+        lambda: asyncio.run(sharded.aset_many({"a": 1, "b": 2})),
+    ]
+    for write in writes:
+        with pytest.raises(NoReplica, match=r"no replica is connected.* Nothing was w") as caught:
+            write()
+        assert isinstance(caught.value, ServerUnsupported)
+        assert not caught.value.outcome_unknown
+    assert (plain, d.ttl("there")) == ({"there": 1}, None)
     assert backend.pool()._available_connections  # type: ignore[attr-defined]  # still of use
-    PersistentDict("d", backend).clear()
+    plain.clear()
+
+
+def test_a_replica_that_is_lost_is_noticed_by_all_connections(
+    connect: Callable[..., Backend],
+) -> None:
+    program = program_for_tests("valkey")
+    with ServerProcess(program, listen="tcp") as primary, ExitStack() as stack:
+        follow = ("--replicaof", f"127.0.0.1 {primary.port}", "--repl-diskless-sync-delay", "0")
+        replica = stack.enter_context(ServerProcess(program, listen="tcp", arguments=follow))
+        backend = connect(primary.url, OPTIONS={"socket_timeout": 1})
+        d: PersistentDict[str, int] = PersistentDict("d", backend, durable="replicas")
+        patient = connect(primary.url, RETRY_FOR=20)
+        # No write is made before the replica is there, and then it is.
+        PersistentDict("d", patient, durable="replicas")["first"] = 1
+        with asyncio.Runner() as runner:
+            runner.run(d.aset("a", 0))
+            d["a"] = 1
+            before = calls_of(primary, "info")
+            d["a"] = 1
+            assert calls_of(primary, "info") == before + 2  # that of `calls_of` is one
+            replica.kill()
+            with primary.client() as client:
+                while client.info("replication")["connected_slaves"]:
+                    time.sleep(0.02)
+            with pytest.raises(NotDurable, match=r"no replica was connected any more\.") as caught:
+                d["a"] = 2
+            assert caught.value.outcome_unknown
+            assert d["a"] == 2
+            with pytest.raises(NoReplica):
+                runner.run(d.aset("a", 3))
+            with pytest.raises(NoReplica):
+                d["a"] = 3
+            assert d["a"] == 2
+            replica.start()
+            PersistentDict("d", patient, durable="replicas")["a"] = 4
+            d["a"] = 5
+
+
+#: What makes a replica of each kind begin at once, and KeyDB's take writes as well.
+FOLLOWING = {
+    "redis": ("--repl-diskless-sync-delay", "0"),
+    "valkey": ("--repl-diskless-sync-delay", "0"),
+    "keydb": ("--repl-diskless-sync-delay", "0", "--active-replica", "yes"),
+    "dragonfly": (),
+}
+HERE = [name for name in FOLLOWING if name in ("redis", "valkey") or name in SERVERS]
+
+
+@pytest.mark.parametrize("family", HERE)
+def test_a_replica_of_each_kind(connect: Callable[..., Backend], family: Family) -> None:
+    program = program_for_tests(family)
+    servers = [ServerProcess(program, listen="tcp", arguments=FOLLOWING[family]) for _ in range(2)]
+    with servers[0] as primary, servers[1] as replica, ExitStack() as stack:
+        with replica.client(timeout_s=20) as client:
+            client.replicaof("127.0.0.1", primary.port)
+        if family == "keydb":
+            with primary.client(timeout_s=20) as client:
+                client.replicaof("127.0.0.1", replica.port)
+        backend = connect(primary.url, RETRY_FOR=30)
+        d: PersistentDict[str, int] = PersistentDict("d", backend, durable="replicas")
+        copy: PersistentDict[str, int] = PersistentDict("d", connect(replica.url))
+        with asyncio.Runner() as runner:
+            for number in range(20):
+                d["a"] = number
+                assert copy["a"] == number
+                runner.run(d.aset("b", number))
+                assert copy["b"] == number
+            d.update({str(number): number for number in range(3000)})
+            assert len(copy) == 3002
+            runner.run(backend.aclose())
+        replica.kill()
+        client = stack.enter_context(primary.client())
+        while client.info("replication")["connected_slaves"]:
+            time.sleep(0.02)
+        other: PersistentDict[str, int] = PersistentDict(
+            "d", connect(primary.url, OPTIONS={"socket_timeout": 1}), durable="replicas"
+        )
+        with pytest.raises(NoReplica):
+            other["a"] = 21
+        assert other["a"] == 19
+        with pytest.raises(NotDurable, match="no replica"):
+            d["a"] = 20
+        assert other["a"] == 20
+
+
+def test_an_append_only_file_that_is_turned_off(connect: Callable[..., Backend]) -> None:
+    with ServerProcess(program_for_tests("valkey"), arguments=APPEND_ONLY) as server:
+        backend = connect(server.url)
+        d: PersistentDict[str, int] = PersistentDict("d", backend, durable="aof")
+        d["a"] = 1
+        with server.client() as client:
+            client.config_set("appendonly", "no")
+        with pytest.raises(NotDurable, match=r"but WAITAOF was refused \(.*appendonly"):
+            d["a"] = 2
+        for write in (lambda: d.set("a", 3), lambda: asyncio.run(d.aset("a", 3))):
+            with pytest.raises(ServerUnsupported, match="Nothing was written"):
+                write()
+        assert d["a"] == 2
+        with server.client() as client:
+            client.config_set("appendonly", "yes")
+        d["a"] = 4
+
+
+@pytest.mark.parametrize("durable", ["aof", "replicas"])
+def test_every_node_of_a_cluster_is_asked(connect: Callable[..., Backend], durable: str) -> None:
+    program = program_for_tests("valkey")
+    with ClusterTopology(program) as topology, ExitStack() as stack:
+        able = topology.members[0]
+        with able.client() as client:
+            if durable == "aof":
+                client.config_set("appendonly", "yes")
+            else:
+                replica = stack.enter_context(
+                    ServerProcess(
+                        program,
+                        listen="tcp",
+                        arguments=(
+                            *("--replicaof", f"127.0.0.1 {able.port}"),
+                            *("--repl-diskless-sync-delay", "0"),
+                        ),
+                    )
+                )
+                assert replica.is_running
+                while not _is_online(client, 0):
+                    time.sleep(0.02)
+        backend = connect(topology.location, RETRY_FOR=0)
+        sharded: PersistentDict[str, int] = PersistentDict("s", backend, durable=durable, shards=64)
+        plain: PersistentDict[str, int] = PersistentDict("s", backend, shards=64)
+        plain["first"] = 1  # stores the number of shards, too
+        plain.clear()
+        assert sharded == {}  # and now it is known
+        items = {str(number): number for number in range(100)}
+        for write in (
+            lambda: sharded.set_many(items),
+            lambda: asyncio.run(sharded.aset_many(items)),
+        ):
+            with pytest.raises(ServerUnsupported, match="Nothing was written") as caught:
+                write()
+            assert f"127.0.0.1:{able.port}/" not in str(caught.value)
+            assert plain == {}
+        written = refused = 0
+        for key in items:
+            try:
+                sharded[key] = 1
+                written += 1
+            except ServerUnsupported:
+                refused += 1
+        assert written
+        assert refused
+        assert len(plain) == written
+
+
+def test_replicas_are_counted_where_role_has_no_list_of_them(
+    connect: Callable[..., Backend],
+) -> None:
+    with RecordedServer("keydb", "active-replica") as keydb:
+        d: PersistentDict[str, int] = PersistentDict("d", connect(keydb.url), durable="replicas")
+        d["a"] = 1
+        d["a"] = 2
+        asyncio.run(d.aset("a", 3))
+        waits = [call[1] for call in keydb.calls if call[0] == "WAIT"]
+    assert waits == ["0", "1", "1", "0", "1"]
+
+
+def test_a_server_that_looks_seldom_is_asked_often(connect: Callable[..., Backend]) -> None:
+    with RecordedServer("dragonfly", "replica") as dragonfly:
+        backend = connect(dragonfly.url)
+        d: PersistentDict[str, int] = PersistentDict("d", backend, durable="replicas")
+        d["a"] = 1
+        first = [call for call in dragonfly.calls if call[0] == "WAIT"]
+        asyncio.run(d.aset("a", 1))
+        second = [call for call in dragonfly.calls if call[0] == "WAIT"][len(first) :]
+    # Its replica's answer has not come yet when it was recorded, and has at the longer wait.
+    assert first[1:-1] == [("WAIT", "0", "1")] * (len(first) - 2)
+    assert len(first) > 5
+    assert first[-1] == ("WAIT", "1", "2500")
+    assert second == first
+
+
+def test_that_all_have_it_can_be_told_at_once() -> None:
+    wait = Durability("replicas", "redis://h:6379/0", 5)._wait
+    two = b"role:master\r\nconnected_slaves:2\r\n" + b"".join(
+        b"slave%d:ip=127.0.0.1,port=%d,state=%b,lag=1\r\n" % (number, 7000 + number, state)
+        for number, state in enumerate([b"online", b"stable_sync", b"full_sync"])
+    )
+    asked, reason = feed(wait.after(two), 1, None, 2)
+    assert [request for request in asked if isinstance(request, tuple)] == [(b"WAIT", 0, 1)] * 2
+    assert reason == ""
+    hidden = b"role:master\r\nconnected_slaves:3\r\n"
+    assert feed(wait.after(hidden), 3)[1] == ""
+    assert feed(wait.before("redis://h"), hidden, 0)[1] is True
+    assert feed(wait.before("redis://h"), b"role:slave\r\nconnected_slaves:0\r\n")[1] is False
+
+
+def test_what_was_written_before_it_was_refused_is_told() -> None:
+    durability = Durability("replicas", "redis://h:6379/0", 5, retry_for_s=60)
+
+    def write_twice() -> Operation[Any]:
+        yield (b"SET", b"a", b"1")
+        yield (b"SET", b"b", b"1")
+
+    refusal = GuaranteeRefused("no replica", is_for_now=True)
+    again = (None, (["OK"], ""))
+    asked, _ = feed(durability.guard(write_twice()), refusal, *again, refusal, *again)
+    assert [type(request) for request in asked] == [Batch, Sleep, Batch] * 2
+    durability = Durability("replicas", "redis://h:6379/0", 5)
+    with pytest.raises(NoReplica, match=r"no replica\. What .* before is safe; the rest was not w"):
+        feed(durability.guard(write_twice()), (["OK"], ""), refusal)
+    refusal.is_partial = True
+    with pytest.raises(NotDurable, match="not on all servers that it was for: no replica"):
+        feed(durability.guard(write_twice()), refusal)
 
 
 def test_a_replica_has_it(sentinel: SentinelTopology, connect: Callable[..., Backend]) -> None:

@@ -15,13 +15,15 @@ from redisdict.connections.backend import Backend
 from redisdict.servers.topologies import SentinelTopology
 from tests.backends.failover import Fault, fail_over, mend, switches_of
 from tests.backends.load import Load, under_load
-from tests.conftest import program_for_tests
+from tests.conftest import is_installed, program_for_tests
 from tests.connections.faults import faulty_server
 
 OPTIONS = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5, "client_name": "load"}
 
 
-@pytest.fixture(scope="module", params=["redis", "valkey"])
+@pytest.fixture(
+    scope="module", params=["redis", "valkey", *filter(is_installed, ("keydb", "dragonfly"))]
+)
 def topology(request: pytest.FixtureRequest) -> Iterator[SentinelTopology]:
     with SentinelTopology(program_for_tests(request.param), down_after_ms=1000) as made:
         yield made

@@ -6,19 +6,24 @@ import asyncio
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from redisdict import BackendUnavailable, PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.servers.listeners import free_port
-from redisdict.servers.process import ServerProcess
-from tests.conftest import program_for_tests
+from redisdict.servers.process import ServerProcess, ServerStartError
+from redisdict.servers.programs import Program
+from tests.conftest import is_installed, program_for_tests
+
+#: Of the servers by TLS: Dragonfly wants one, or certificates of its clients.
+PASSWORD = "secret"
 
 
 @dataclass
@@ -67,12 +72,55 @@ def tls_flags(certificates: Certificates) -> list[str]:
     ]
 
 
-@pytest.fixture(scope="module")
-def tls_port(tls_flags: list[str]) -> Iterator[int]:
+@pytest.fixture(scope="module", params=["redis", *filter(is_installed, ("keydb", "dragonfly"))])
+def tls_port(
+    request: pytest.FixtureRequest, tls_flags: list[str], certificates: Certificates
+) -> Iterator[int]:
+    program = program_for_tests(request.param)
+    if program.family == "dragonfly":
+        with dragonfly_by_tls(program, certificates) as server:
+            yield server.port
+        return
     port = free_port()
-    arguments = [*tls_flags, "--tls-port", str(port)]
-    with ServerProcess(program_for_tests("redis"), arguments=arguments):
-        yield port
+    server = ServerProcess(
+        program, arguments=[*tls_flags, "--tls-port", str(port)], password=PASSWORD
+    )
+    try:
+        server.start()
+    except ServerStartError:
+        if program.family == "redis":
+            raise
+        pytest.skip(f"{program} was built without TLS")
+    yield port
+    server.stop()
+
+
+@contextmanager
+def dragonfly_by_tls(program: Program, certificates: Certificates) -> Iterator[ServerProcess]:
+    """Its port speaks TLS and nothing else, so whether it is ready is asked by TLS."""
+    arguments = [
+        "--tls=true",
+        f"--tls_cert_file={certificates.certificate}",
+        f"--tls_key_file={certificates.key}",
+    ]
+    server = ServerProcess(program, arguments=arguments, password=PASSWORD)
+    try:
+        server.launch()
+        url = f"rediss://:{PASSWORD}@127.0.0.1:{server.port}"
+        with redis.Redis.from_url(url, ssl_ca_certs=str(certificates.authority)) as client:
+            while not _answers(client):
+                assert server.is_running, server.log
+                time.sleep(0.01)
+        yield server
+    finally:
+        server.stop()
+
+
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
 
 
 def both_colours(backend: Backend) -> list[int]:
@@ -93,7 +141,7 @@ def test_the_right_authority(
     tls_port: int, certificates: Certificates, alias_for: Callable[..., dict[str, Any]]
 ) -> None:
     options = {"ssl_ca_certs": str(certificates.authority)}
-    values = alias_for(f"rediss://127.0.0.1:{tls_port}/0", OPTIONS=options)
+    values = alias_for(f"rediss://:{PASSWORD}@127.0.0.1:{tls_port}/0", OPTIONS=options)
     assert both_colours(Backend(parse_alias("test", values))) == [1, 2]
 
 
@@ -112,14 +160,14 @@ def test_a_wrong_certificate_is_refused(
         options = {"ssl_ca_certs": str(make_certificates(tmp_path).authority)}
     else:
         host = "localhost"
-    values = alias_for(f"rediss://:secret@{host}:{tls_port}/0", OPTIONS=options)
+    values = alias_for(f"rediss://:{PASSWORD}@{host}:{tls_port}/0", OPTIONS=options)
     backend = Backend(parse_alias("test", values))
     d: PersistentDict[str, int] = PersistentDict("d", backend)
     calls: list[Callable[[], Any]] = [lambda: d["a"], lambda: asyncio.run(d.agetitem("a"))]
     for call in calls:
         with pytest.raises(BackendUnavailable, match=r"(?i)certificate verify failed") as caught:
             call()
-        assert "secret" not in str(caught.value)
+        assert PASSWORD not in str(caught.value)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import redis
 
 from redisdict.bench.identity import identify
 from redisdict.servers.process import ServerProcess
+from tests.recorded import RecordedServer
 
 
 class Recorded:
@@ -19,10 +20,10 @@ class Recorded:
     def info(self) -> dict[str, Any]:
         return self._info
 
-    def config_get(self, _name: str) -> dict[str, str]:
+    def execute_command(self, *command: str) -> list[bytes]:
         if self._save is None:
             raise redis.ResponseError("NOPERM")
-        return {"save": self._save}
+        return [b"save", self._save.encode()] if command[2] == "save" else []
 
 
 KEYDB = {
@@ -52,6 +53,20 @@ def test_dragonfly_has_neither_process_nor_run_id() -> None:
     assert (identity.name, identity.run_id) == ("Dragonfly 1.40.1", "d" * 40)
     assert identity.process_id is None
     assert identity.persistence == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("family", "state", "kept"),
+    [
+        ("keydb", "alone", "off"),
+        ("dragonfly", "alone", "off"),
+        ("dragonfly", "snapshots", "snapshots"),
+    ],
+)
+def test_what_those_without_a_package_keep_on_disk(family: str, state: str, kept: str) -> None:
+    with RecordedServer(family, state) as server, redis.Redis.from_url(server.url) as client:
+        identity = identify(client)
+    assert (identity.family, identity.persistence) == (family, kept)
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import redis
 
 from redisdict.bench import replication
 from redisdict.bench.replication import wait_for_replicas
 from redisdict.exceptions import BackendUnavailable
 from redisdict.servers.topologies import SentinelTopology
+from tests.recorded import RecordedServer
 
 
 def test_every_replica_gets_the_first_write() -> None:
@@ -42,6 +44,12 @@ def test_all_of_them_are_waited_for() -> None:
 def test_a_server_without_replicas_is_ready() -> None:
     primary: Any = Primary([])
     wait_for_replicas(primary)
+
+
+def test_replicas_that_tell_no_offset_are_not_waited_for() -> None:
+    with RecordedServer("dragonfly", "replica") as server:
+        with redis.Redis.from_url(server.url) as client:
+            wait_for_replicas(client)
 
 
 def test_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

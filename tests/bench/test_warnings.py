@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
+import redis
 
+from redisdict.bench.identity import identify
 from redisdict.bench.results import RunRecord
+from redisdict.bench.serverinfo import differing_settings, server_facts
+from redisdict.bench.services import RunningService, Service
 from redisdict.bench.spec import Table
 from redisdict.bench.warnings import find_warnings, warning_lines
+from redisdict.servers.process import ServerProcess
 from tests.bench.records import make_record, measured
+from tests.conftest import program_for_tests
+from tests.recorded import RecordedServer
 
 
 def good(**changes: Any) -> RunRecord:
@@ -95,6 +103,44 @@ def test_settings_that_differ() -> None:
     found = find_warnings(good(environment=environment))
     assert [one["name"] for one in found] == ["settings-differ"]
     assert "io-threads differs (Redis 8: 4, Valkey 9: 1)" in found[0]["text"]
+
+
+def test_what_a_server_does_not_have_does_not_differ() -> None:
+    environment = servers("Redis 8", "Valkey 9", "Dragonfly 1.40")
+    names = ("save", "appendonly", "io-threads", "databases", "lazyfree-lazy-user-del")
+    for name in ("Redis 8", "Valkey 9"):
+        environment["servers"][name] |= {
+            "config": dict.fromkeys(names, "1") | {"maxmemory-policy": "noeviction"},
+            "info": {"maxmemory_policy": "noeviction"},
+        }
+    dragonfly = environment["servers"]["Dragonfly 1.40"]
+    dragonfly |= {"config": {"snapshot_cron": ""}, "info": {"maxmemory_policy": "noeviction"}}
+    record = good(environment=environment | {"cpu_count": 8})
+    assert find_warnings(record) == []
+    dragonfly["persistence"] = "unknown"  # who tells nothing differs in nothing
+    assert find_warnings(record) == []
+    dragonfly["info"] = {"maxmemory_policy": "eviction"}
+    [found] = find_warnings(record)
+    assert "maxmemory-policy differs (Redis 8: noeviction, Valkey 9: noeviction" in found["text"]
+    assert "Dragonfly 1.40: eviction)" in found["text"]
+
+
+def test_real_servers_that_were_started_alike_do_not_differ() -> None:
+    """But for what they really do otherwise: Dragonfly always has a limit of memory, say."""
+    facts = {}
+    with ExitStack() as stack:
+        urls = {
+            "KeyDB": stack.enter_context(RecordedServer("keydb")).url,
+            "Dragonfly": stack.enter_context(RecordedServer("dragonfly")).url,
+            "Valkey": stack.enter_context(ServerProcess(program_for_tests("valkey"))).url,
+        }
+        for title, url in urls.items():
+            client = stack.enter_context(redis.Redis.from_url(url))
+            service = Service(key=title.lower(), title=title, source="", location=url)
+            up = RunningService(service=service, location=url, identity=identify(client))
+            facts[title] = server_facts(up, client)
+    assert {one["persistence"] for one in facts.values()} == {"off"}
+    assert set(differing_settings(facts)) <= {"maxmemory", "lazyfree-lazy-user-del"}
 
 
 def test_warnings_as_lines() -> None:

@@ -11,9 +11,11 @@ from django.core.checks import Warning as CheckWarning
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
+from redisdict.check_rules import _check_persistence
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.topologies import SentinelTopology
 from tests.conftest import program_for_tests
+from tests.recorded import RecordedServer
 
 Configure = Callable[[str], str]
 
@@ -74,6 +76,39 @@ def test_a_server_that_can_lose_everything(configure: Configure) -> None:
                 id="redisdict.W005",
             ),
         ]
+
+
+@pytest.mark.parametrize(
+    ("server", "ids"),
+    [
+        ("keydb-alone", ["redisdict.W003"]),
+        ("dragonfly-alone", ["redisdict.W003"]),
+        ("dragonfly-snapshots", []),
+        ("dragonfly-cache-mode", ["redisdict.W003", "redisdict.W004"]),
+    ],
+)
+def test_servers_with_words_of_their_own(configure: Configure, server: str, ids: list[str]) -> None:
+    family, _, state = server.partition("-")
+    with RecordedServer(family, state) as recorded:
+        server_name = configure(recorded.url)
+        messages = found()
+    assert [message.id for message in messages] == ids
+    assert ("HELLO",) not in recorded.calls  # Dragonfly would speak RESP2 from then on
+    hints = " ".join(str(message.hint) for message in messages)
+    assert ("--snapshot_cron" in hints) == ("dragonfly" in server and "redisdict.W003" in ids)
+    if "redisdict.W004" in ids:
+        assert messages[1] == CheckWarning(
+            f"{server_name} is in cache mode: when memory is short it deletes any dict.",
+            hint="Start it without --cache_mode.",
+            id="redisdict.W004",
+        )
+
+
+def test_a_server_that_writes_when_it_is_shut_down() -> None:
+    told = {"snapshot_cron": "", "dbfilename": "dump-{timestamp}"}
+    [message] = _check_persistence("It", {}, told)
+    assert message.id == "redisdict.W003"
+    assert "only when it is shut down: a crash loses" in message.msg
 
 
 def test_a_quorum_of_one(configure: Configure) -> None:

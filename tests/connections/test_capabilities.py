@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from redis.exceptions import NoPermissionError
 
-from redisdict.connections.capabilities import server_name
+from redisdict.connections.server_info import server_name
 from tests.mapping.feeding import feed
 
 REPLIES = {

@@ -12,7 +12,7 @@ from redisdict import PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.servers.process import ServerProcess
-from tests.conftest import program_for_tests
+from tests.conftest import is_installed, program_for_tests
 
 
 class Face:
@@ -109,7 +109,21 @@ def own_valkey_url() -> Iterator[str]:
         yield server.url
 
 
-@pytest.fixture(scope="module", params=["redis", "valkey"])
+@pytest.fixture(scope="module")
+def own_keydb_url() -> Iterator[str]:
+    with ServerProcess(program_for_tests("keydb"), listen="unix") as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def own_dragonfly_url() -> Iterator[str]:
+    with ServerProcess(program_for_tests("dragonfly"), listen="unix") as server:
+        yield server.url
+
+
+@pytest.fixture(
+    scope="module", params=["redis", "valkey", *filter(is_installed, ("keydb", "dragonfly"))]
+)
 def own_server_url(request: pytest.FixtureRequest) -> str:
     url: str = request.getfixturevalue(f"own_{request.param}_url")
     return url

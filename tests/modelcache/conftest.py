@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from redisdict import ModelDict
 from redisdict.modelcache import relations, signals, tables
 from tests.codec.models import Author, EveryField
+from tests.conftest import UNPACKAGED
 from tests.modelcache.availability import cluster_for_tests
 from tests.modelcache.postgres import PostgresCluster
 from tests.shop.models import Product
@@ -61,19 +62,22 @@ def add_database(alias: str, values: dict[str, Any]) -> None:
                 editor.create_model(model)
 
 
+def add_sqlite(alias: str, directory: Path, blocker: DjangoDbBlocker) -> str:
+    values = {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(directory / "shop.sqlite3"),
+        "OPTIONS": {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF"},
+    }
+    with blocker.unblock():
+        add_database(alias, values)
+    return alias
+
+
 @pytest.fixture(scope="session")
 def sqlite_alias(
     tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker
 ) -> str:
-    path: Path = tmp_path_factory.mktemp("shop") / "shop.sqlite3"
-    values = {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": str(path),
-        "OPTIONS": {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF"},
-    }
-    with django_db_blocker.unblock():
-        add_database("shop_sqlite", values)
-    return "shop_sqlite"
+    return add_sqlite("shop_sqlite", tmp_path_factory.mktemp("shop"), django_db_blocker)
 
 
 @pytest.fixture(scope="session")
@@ -90,10 +94,17 @@ def postgres_alias(postgres: PostgresCluster, django_db_blocker: DjangoDbBlocker
 def database(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
     """The alias of an empty database that has the shop's tables. The test runs on each."""
     alias: str = request.getfixturevalue(f"{request.param}_alias")
-    with django_db_blocker.unblock(), override_settings(DATABASE_ROUTERS=[ShopRouter()]):
+    with shop_in(alias, django_db_blocker):
+        yield alias
+
+
+@contextmanager
+def shop_in(alias: str, blocker: DjangoDbBlocker) -> Iterator[None]:
+    """The shop's models are in that database, and its tables are empty before and after."""
+    with blocker.unblock(), override_settings(DATABASE_ROUTERS=[ShopRouter()]):
         chosen.append(alias)
         _empty(alias)
-        yield alias
+        yield
         _empty(alias)
         chosen.remove(alias)
         connections[alias].close()
@@ -114,11 +125,18 @@ def _empty(alias: str) -> None:
                 cursor.execute(f"DELETE FROM {name}")
 
 
+@pytest.fixture(scope="session", params=["valkey", *UNPACKAGED])
+def cache_url(request: pytest.FixtureRequest) -> str:
+    """The server that the rows are on."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
 @pytest.fixture
-def server(valkey_url: str, alias_for: Callable[..., dict[str, Any]]) -> Iterator[str]:
+def server(cache_url: str, alias_for: Callable[..., dict[str, Any]]) -> Iterator[str]:
     """REDISDICT has an alias "default"; what is registered in the test is forgotten after it."""
-    with override_settings(REDISDICT={"default": alias_for(valkey_url)}):
-        yield valkey_url
+    with override_settings(REDISDICT={"default": alias_for(cache_url)}):
+        yield cache_url
     forget_registrations()
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connections, transaction
 from django.test import override_settings
 
-from redisdict import ModelDict
+from redisdict import ModelDict, NoReplica
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
 from tests.conftest import program_for_tests
@@ -112,6 +112,42 @@ def test_changes_are_announced_as_safely_as_the_alias_says(
             assert products[tea.pk].name == "Tea"  # reads don't wait
             assert not caplog.records
             Product.objects.filter(pk=tea.pk).update(name="Coffee")
-            assert "no replica had it" in caplog.text
+            assert "no replica is connected" in caplog.text
             assert products[tea.pk].name == "Coffee"
+        forget_registrations()
+
+
+@on_sqlite
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_change_that_can_be_lost_is_announced_unless_it_must_not_be_made(
+    database: str, alias_for: Alias, strict: bool
+) -> None:
+    """Others read on the server that has lost its replicas: no old row may stay there."""
+    with ServerProcess(program_for_tests("redis")) as server, server.client() as client:
+        values = alias_for(server.url)
+        with override_settings(REDISDICT={"default": values}):
+            tea = Product.objects.create(name="Tea")
+            assert ModelDict(Product)[tea.pk].name == "Tea"
+        forget_registrations()
+        with override_settings(REDISDICT={"default": values | {"DURABLE": "replicas"}}):
+            products = ModelDict(Product, strict=strict)
+            key = products._view().table.key(tea.pk)
+            seen: list[bool] = []
+
+            def look(execute: Any, sql: str, *arguments: Any) -> Any:
+                if sql.startswith("UPDATE"):
+                    seen.append(b"Tea" in (client.get(key) or b""))
+                return execute(sql, *arguments)
+
+            before = client.get(key)
+            assert b"Tea" in (before or b"")
+            with connections[database].execute_wrapper(look):
+                if strict:
+                    with pytest.raises(NoReplica):
+                        Product.objects.filter(pk=tea.pk).update(name="Coffee")
+                    assert client.get(key) == before
+                else:
+                    Product.objects.filter(pk=tea.pk).update(name="Coffee")
+            assert seen == ([] if strict else [False])
+            assert products[tea.pk].name == ("Tea" if strict else "Coffee")
         forget_registrations()

@@ -49,8 +49,8 @@ async def test_redis_pys_client_works_over_them(
         await client.connection_pool.aclose()
 
 
-async def test_a_full_pool_refuses_or_waits(redis_url: str) -> None:
-    refusing = AsyncConnectionPool.from_url(redis_url, max_connections=1)
+async def test_a_full_pool_refuses_or_waits(plain_url: str) -> None:
+    refusing = AsyncConnectionPool.from_url(plain_url, max_connections=1)
     taken = await refusing.get_connection()
     with pytest.raises(MaxConnectionsError):
         await refusing.get_connection()
@@ -59,7 +59,7 @@ async def test_a_full_pool_refuses_or_waits(redis_url: str) -> None:
     assert await refusing.get_connection() is taken
     await refusing.aclose()
 
-    waiting = AsyncBlockingConnectionPool.from_url(redis_url, max_connections=1, timeout=0.1)
+    waiting = AsyncBlockingConnectionPool.from_url(plain_url, max_connections=1, timeout=0.1)
     taken = await waiting.get_connection()
     begun = time.monotonic()
     with pytest.raises(RedisConnectionError, match=r"within 0.1 s \(timeout\); all 1 are in use"):
@@ -71,8 +71,8 @@ async def test_a_full_pool_refuses_or_waits(redis_url: str) -> None:
     await waiting.aclose()
 
 
-async def test_first_come_first_served(redis_url: str) -> None:
-    pool = AsyncBlockingConnectionPool.from_url(redis_url, max_connections=1)
+async def test_first_come_first_served(plain_url: str) -> None:
+    pool = AsyncBlockingConnectionPool.from_url(plain_url, max_connections=1)
     served: list[int] = []
 
     async def work(number: int) -> None:
@@ -86,8 +86,8 @@ async def test_first_come_first_served(redis_url: str) -> None:
     await pool.aclose()
 
 
-async def test_a_cancelled_wait_leaves_its_place_to_another(redis_url: str) -> None:
-    pool = AsyncBlockingConnectionPool.from_url(redis_url, max_connections=1)
+async def test_a_cancelled_wait_leaves_its_place_to_another(plain_url: str) -> None:
+    pool = AsyncBlockingConnectionPool.from_url(plain_url, max_connections=1)
     taken = await pool.get_connection()
     waiting = [asyncio.create_task(pool.get_connection()) for _ in range(3)]
     await asyncio.sleep(0)
@@ -114,15 +114,15 @@ async def test_a_connection_that_cannot_be_made_is_not_lost(
 
 
 async def test_one_that_the_server_closed_while_idle_is_replaced(
-    pool_class: type[AsyncConnectionPool], redis_url: str, monkeypatch: pytest.MonkeyPatch
+    pool_class: type[AsyncConnectionPool], plain_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(async_pools, "IDLE_POLL_AFTER_S", 0.0)
-    pool = pool_class.from_url(redis_url)
+    pool = pool_class.from_url(plain_url)
     connection = await pool.get_connection()
     await connection.send_command("CLIENT", "ID")
     victim = await connection.read_response()
     await pool.release(connection)
-    async with redis.asyncio.Redis.from_url(redis_url) as killer:
+    async with redis.asyncio.Redis.from_url(plain_url) as killer:
         await killer.client_kill_filter(_id=victim)
         await asyncio.sleep(0.05)
         again = await pool.get_connection()

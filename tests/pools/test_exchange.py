@@ -178,9 +178,9 @@ def test_what_had_not_left_is_told_apart(pools: Callable[..., ConnectionPool]) -
 
 
 def test_an_interrupt_in_mid_reply_closes_the_connection(
-    pools: Callable[..., ConnectionPool], redis_url: str
+    pools: Callable[..., ConnectionPool], plain_url: str
 ) -> None:
-    pool = pools(redis_url)
+    pool = pools(plain_url)
     redis.Redis(connection_pool=pool).ping()
     assert pool.execute(PING) == b"PONG"
     [connection] = pool._available_connections
@@ -199,19 +199,19 @@ def test_an_interrupt_in_mid_reply_closes_the_connection(
     assert redis.Redis(connection_pool=pool).echo("next") == b"next"
 
 
-def test_it_steps_aside(pools: Callable[..., ConnectionPool], redis_url: str) -> None:
+def test_it_steps_aside(pools: Callable[..., ConnectionPool], plain_url: str) -> None:
     """Where more than one plain exchange is needed, redis-py's methods do it."""
     unreachable = pools("redis://127.0.0.1:1/0")
     with pytest.raises(RedisConnectionError):
         unreachable.get_connection()
     assert unreachable.execute(PING) is NOT_READY
-    assert pools(redis_url).execute(PING) is NOT_READY  # no connection is there yet
+    assert pools(plain_url).execute(PING) is NOT_READY  # no connection is there yet
     for options in (
         {"health_check_interval": 10},
         {"connection_class": type("Own", (redis.Connection,), {})},
         {"credential_provider": redis.UsernamePasswordCredentialProvider()},
     ):
-        pool = pools(redis_url, **options)
+        pool = pools(plain_url, **options)
         client = redis.Redis(connection_pool=pool)
         client.ping()
         assert pool.execute(PING) is NOT_READY
@@ -219,9 +219,9 @@ def test_it_steps_aside(pools: Callable[..., ConnectionPool], redis_url: str) ->
 
 
 def test_a_connection_idle_for_long_is_polled_first(
-    pools: Callable[..., ConnectionPool], redis_url: str
+    pools: Callable[..., ConnectionPool], plain_url: str
 ) -> None:
-    pool = pools(redis_url)
+    pool = pools(plain_url)
     redis.Redis(connection_pool=pool).ping()
     [connection] = pool._available_connections
     connection.returned_at -= 10
@@ -241,9 +241,9 @@ def test_a_reply_left_behind_is_not_taken_for_an_answer(
 
 
 def test_one_marked_for_reconnection_is_reconnected(
-    pools: Callable[..., ConnectionPool], redis_url: str
+    pools: Callable[..., ConnectionPool], plain_url: str
 ) -> None:
-    pool = pools(redis_url)
+    pool = pools(plain_url)
     redis.Redis(connection_pool=pool).ping()
     [connection] = pool._available_connections
     assert pool.execute(PING) == b"PONG"
@@ -254,10 +254,10 @@ def test_one_marked_for_reconnection_is_reconnected(
 
 
 def test_one_that_waits_gets_the_connection(
-    pools: Callable[..., ConnectionPool], redis_url: str
+    pools: Callable[..., ConnectionPool], plain_url: str
 ) -> None:
     """The short way returns a connection as `release()` does: a waiting thread is woken."""
-    pool = pools(redis_url, BlockingConnectionPool, max_connections=1, timeout=5)
+    pool = pools(plain_url, BlockingConnectionPool, max_connections=1, timeout=5)
     redis.Redis(connection_pool=pool).ping()
     done: list[float] = []
 
@@ -277,8 +277,8 @@ def test_one_that_waits_gets_the_connection(
     assert pool._created_connections == 1
 
 
-def test_redis_pys_classes_are_replaced_and_no_others(redis_url: str) -> None:
-    assert ConnectionPool.from_url(redis_url).connection_class is quick.Connection
+def test_redis_pys_classes_are_replaced_and_no_others(plain_url: str) -> None:
+    assert ConnectionPool.from_url(plain_url).connection_class is quick.Connection
     assert ConnectionPool().connection_class is quick.Connection
     assert (
         ConnectionPool.from_url("unix:///nowhere").connection_class

@@ -40,8 +40,8 @@ def connect() -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture(params=[2, 3])
-def client(request: pytest.FixtureRequest, redis_url: str) -> Iterator[redis.Redis]:
-    pool = ConnectionPool.from_url(redis_url, protocol=request.param, decode_responses=True)
+def client(request: pytest.FixtureRequest, plain_url: str) -> Iterator[redis.Redis]:
+    pool = ConnectionPool.from_url(plain_url, protocol=request.param, decode_responses=True)
     yield redis.Redis(connection_pool=pool)
     pool.disconnect()
 
@@ -183,17 +183,17 @@ def test_errors_inside_of_a_transaction(client: redis.Redis, key_prefix: str) ->
 
 
 def test_pushes_between_replies(
-    connect: Callable[..., Any], redis_url: str, key_prefix: str
+    connect: Callable[..., Any], plain_url: str, key_prefix: str
 ) -> None:
     """As a cache on the client gets them: which of the keys that it has read were changed."""
     key = f"{key_prefix}watched"
-    connection = connect(redis_url, protocol=3)
+    connection = connect(plain_url, protocol=3)
     seen: list[Any] = []
     connection._own_parser.set_invalidation_push_handler(seen.append)
     for command in (("CLIENT", "TRACKING", "ON"), ("GET", key)):
         connection.send_command(*command)
         connection.read_response()
-    other = redis.Redis.from_url(redis_url)
+    other = redis.Redis.from_url(plain_url)
     for turn in (1, 2):
         other.set(key, turn)
         assert connection.can_read(timeout=3)
@@ -207,10 +207,10 @@ def test_pushes_between_replies(
     other.close()
 
 
-def test_another_parser_is_left_alone(connect: Callable[..., Any], redis_url: str) -> None:
+def test_another_parser_is_left_alone(connect: Callable[..., Any], plain_url: str) -> None:
     class Own(redis.connection.DefaultParser):  # type: ignore[misc, valid-type]  # a choice
         pass
 
-    connection = connect(redis_url, parser_class=Own)
+    connection = connect(plain_url, parser_class=Own)
     assert outcome(connection) in (b"PONG", True)
     assert connection.exchange(PING) is NOT_READY

@@ -316,14 +316,14 @@ async def test_what_holds_a_connection_up_has_one_of_its_own(
         await own.select(0)
 
 
-async def test_credentials_name_and_database(redis_url: str) -> None:
-    url = redis_url.rsplit("/", 1)[0] + "/3"
+async def test_credentials_name_and_database(plain_url: str) -> None:
+    url = plain_url.rsplit("/", 1)[0] + "/3"
     pool = OptimizedAsyncConnectionPool.from_url(url, client_name="shared-test")
     info = await pool.execute(pack_command((b"CLIENT", b"INFO")))
     assert b"name=shared-test" in bytes(info)
     assert b" db=3 " in bytes(info)
     await pool.aclose()
-    wrong = OptimizedAsyncConnectionPool.from_url(redis_url, username="nobody", password="geheim")
+    wrong = OptimizedAsyncConnectionPool.from_url(plain_url, username="nobody", password="geheim")
     with pytest.raises(RedisConnectionError, match="invalid username-password") as caught:
         await wrong.execute(pack_command((b"PING",)))
     assert "geheim" not in str(caught.value)

@@ -52,15 +52,15 @@ def test_the_last_one_returned_comes_first(
     pool.disconnect()
 
 
-def test_a_full_pool_refuses_or_waits(redis_url: str) -> None:
-    refusing = ConnectionPool.from_url(redis_url, max_connections=1)
+def test_a_full_pool_refuses_or_waits(plain_url: str) -> None:
+    refusing = ConnectionPool.from_url(plain_url, max_connections=1)
     taken = refusing.get_connection()
     with pytest.raises(MaxConnectionsError, match=r"All 1 connections are in use"):
         refusing.get_connection()
     refusing.release(taken)
     assert refusing.get_connection() is taken
 
-    waiting = BlockingConnectionPool.from_url(redis_url, max_connections=1, timeout=0.1)
+    waiting = BlockingConnectionPool.from_url(plain_url, max_connections=1, timeout=0.1)
     taken = waiting.get_connection()
     begun = time.monotonic()
     with pytest.raises(RedisConnectionError, match=r"within 0.1 s \(timeout\); all 1 are in use"):
@@ -72,8 +72,8 @@ def test_a_full_pool_refuses_or_waits(redis_url: str) -> None:
     waiting.disconnect()
 
 
-def test_200_threads_share_10_connections(redis_url: str, key_prefix: str) -> None:
-    pool = BlockingConnectionPool.from_url(redis_url, max_connections=10)
+def test_200_threads_share_10_connections(plain_url: str, key_prefix: str) -> None:
+    pool = BlockingConnectionPool.from_url(plain_url, max_connections=10)
     client = redis.Redis(connection_pool=pool)
 
     def work(number: int) -> int:
@@ -99,14 +99,14 @@ def test_a_connection_that_cannot_be_made_is_not_lost(pool_class: type[Connectio
 
 
 def test_one_that_the_server_closed_while_idle_is_replaced(
-    pool_class: type[ConnectionPool], redis_url: str, monkeypatch: pytest.MonkeyPatch
+    pool_class: type[ConnectionPool], plain_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sync_pools, "IDLE_POLL_AFTER_S", 0.0)
-    pool = pool_class.from_url(redis_url, client_name=f"idle{time.monotonic_ns()}")
+    pool = pool_class.from_url(plain_url, client_name=f"idle{time.monotonic_ns()}")
     connection = pool.get_connection()
     old = connection._sock
     pool.release(connection)
-    killer = redis.Redis.from_url(redis_url)
+    killer = redis.Redis.from_url(plain_url)
     name = pool.connection_kwargs["client_name"]
     victim = next(c["id"] for c in killer.client_list() if c["name"] == name)
     killer.client_kill_filter(_id=victim)
@@ -120,10 +120,10 @@ def test_one_that_the_server_closed_while_idle_is_replaced(
 
 
 def test_a_reply_left_behind_is_never_given_to_another(
-    pool_class: type[ConnectionPool], redis_url: str, monkeypatch: pytest.MonkeyPatch
+    pool_class: type[ConnectionPool], plain_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sync_pools, "IDLE_POLL_AFTER_S", 0.0)
-    pool = pool_class.from_url(redis_url)
+    pool = pool_class.from_url(plain_url)
     careless = pool.get_connection()
     careless.send_command("ECHO", "left behind")
     pool.release(careless)
@@ -161,9 +161,9 @@ def test_a_forked_child_has_connections_of_its_own(
     pool.disconnect()
 
 
-def test_health_checks_of_idle_connections(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_health_checks_of_idle_connections(plain_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sync_pools, "IDLE_POLL_AFTER_S", 0.0)
-    pool = ConnectionPool.from_url(redis_url, health_check_interval=0.01)
+    pool = ConnectionPool.from_url(plain_url, health_check_interval=0.01)
     client = redis.Redis(connection_pool=pool)
     client.ping()
     time.sleep(0.05)
@@ -175,12 +175,12 @@ def test_health_checks_of_idle_connections(redis_url: str, monkeypatch: pytest.M
 
 
 def test_django_redis_can_use_them(
-    pool_class: type[ConnectionPool], redis_url: str, key_prefix: str
+    pool_class: type[ConnectionPool], plain_url: str, key_prefix: str
 ) -> None:
     caches = {
         "default": {
             "BACKEND": "django_redis.cache.RedisCache",
-            "LOCATION": f"{redis_url}?client_name={key_prefix}",
+            "LOCATION": f"{plain_url}?client_name={key_prefix}",
             "KEY_PREFIX": key_prefix,
             "OPTIONS": {
                 "CONNECTION_POOL_CLASS": f"redisdict.pools.{pool_class.__name__}",
@@ -200,7 +200,7 @@ def test_django_redis_can_use_them(
         pool.disconnect()
 
 
-def test_only_a_streaming_credential_provider_hears_of_releases(redis_url: str) -> None:
+def test_only_a_streaming_credential_provider_hears_of_releases(plain_url: str) -> None:
     released: list[Callable[..., Any]] = []
 
     class Dispatcher:
@@ -210,7 +210,7 @@ def test_only_a_streaming_credential_provider_hears_of_releases(redis_url: str) 
         def register_listeners(self, listeners: Any) -> None: ...
 
     pool = ConnectionPool.from_url(
-        redis_url,
+        plain_url,
         credential_provider=redis.UsernamePasswordCredentialProvider(),
         event_dispatcher=Dispatcher(),
     )

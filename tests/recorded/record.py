@@ -141,7 +141,11 @@ def _exchanges(server: ServerProcess, protocol: int) -> list[dict[str, Any]]:
         ask(f"HELLO {protocol}")
         for line in PREPARED:
             ask(line)
-        found = [(line, ask(line)) for line in COMMANDS]
+        found = []
+        for line in COMMANDS:
+            found.append((line, ask(line)))
+            if line == "HELLO":  # after which Dragonfly speaks RESP2
+                ask(f"HELLO {protocol}")
         found.append((f"HELLO {protocol}", ask(f"HELLO {protocol}")))
         for line in UNKNOWN:
             name, arguments = line.split(" | ")

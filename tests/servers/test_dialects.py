@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from redisdict.servers.dialects import command_line
+from redisdict.servers.dialects import command_line, replica_of
 from redisdict.servers.programs import Program
 
 HOME = Path("/run/home")
@@ -41,3 +41,10 @@ def test_a_server_on_a_socket_has_no_port() -> None:
 
     assert {"--port=0", "--unixsocket=/run/home/sock", "--unixsocketperm=700"} < set(words)
     assert not any(word.startswith("--bind") for word in words)
+
+
+def test_a_replica_names_its_primary_in_the_dialect_of_its_program() -> None:
+    keydb = Program("keydb", Path("/usr/bin/keydb-server"), "PATH")
+    dragonfly = Program("dragonfly", Path("/opt/dragonfly"), "PATH")
+    assert replica_of(keydb, "127.0.0.1", 15001) == ["--replicaof", "127.0.0.1", "15001"]
+    assert replica_of(dragonfly, "127.0.0.1", 15001) == ["--replicaof=127.0.0.1:15001"]

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from redisdict.exceptions import BackendUnavailable, ConfigurationError
-from redisdict.servers import supervisor
+from redisdict.servers import embedded, supervisor
 from redisdict.servers.embedded import ensure_server, stop_server
 from redisdict.servers.programs import ProgramMissing
 from tests.servers.conftest import ON_LINUX, PythonProcess, eventually, is_alive, processes_naming
@@ -236,6 +236,14 @@ def test_what_a_crash_of_everything_leaves_is_no_obstacle(home: Path) -> None:
 
     with server_of(ensure_server(home)) as client:
         assert client.get("key") == b"value"
+
+
+def test_a_directory_that_goes_while_the_server_starts_leaves_no_server(home: Path) -> None:
+    """As when the starter is killed, and whoever made the directory removes it."""
+    home.mkdir()
+    with pytest.raises(BackendUnavailable, match=r"the directory was removed meanwhile"):
+        embedded._start(home, None, 0.1, time.monotonic() + 30)
+    assert processes_naming(str(home)) == []
 
 
 def test_stopping_by_hand_keeps_the_data_and_the_next_use_starts_it(home: Path) -> None:

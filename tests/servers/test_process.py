@@ -34,6 +34,43 @@ print(server.pid, flush=True)
 print(server.directory, flush=True)
 """
 
+#: Nothing but the reaper ends this one with its owner: the thread that started it has ended.
+THREADED_OWNER = """
+import sys
+from threading import Thread
+from redisdict.servers.process import ServerProcess
+from redisdict.servers.programs import find_program
+
+server = ServerProcess(find_program("valkey"))
+starter = Thread(target=server.start)
+starter.start()
+starter.join()
+print(server.pid, flush=True)
+print(server.directory, flush=True)
+sys.stdin.read()
+"""
+
+#: Is killed in the moment in which it has started a process for the nth time.
+KILLED_OWNER = """
+import os, sys
+from subprocess import Popen
+
+class Killed(Popen):
+    left = int(sys.argv[1])
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        Killed.left -= 1
+        if not Killed.left:
+            print(self.pid, flush=True)
+            os.kill(os.getpid(), 9)
+
+from redisdict.servers import ledger, process, programs
+valkey = programs.find_program("valkey")
+ledger.subprocess.Popen = process.subprocess.Popen = Killed
+process.ServerProcess(valkey).start()
+"""
+
 #: Ends by itself, running what is registered with `atexit`, when its input ends.
 PATIENT_OWNER = OWNER + "sys.stdin.read()"
 
@@ -180,13 +217,72 @@ def test_the_end_of_the_owner_is_the_end_of_the_server(
     assert eventually(lambda: processes_naming(str(temporary)) == [])
 
 
-def test_what_survives_everything_is_cleared_by_the_next_run(
+@pytest.mark.parametrize("nth", [1, 2], ids=["the reaper", "the server"])
+def test_an_owner_killed_as_soon_as_it_has_started(
+    python: Callable[..., PythonProcess], temporary: Path, nth: int
+) -> None:
+    owner = python(KILLED_OWNER, nth, temporary=temporary)
+    pid = int(owner.line())
+    assert owner.finish() == -signal.SIGKILL
+
+    assert eventually(lambda: not is_alive(pid), within_s=30)
+    assert eventually(lambda: processes_naming(str(temporary)) == [], within_s=30)
+    assert eventually(lambda: list(temporary.iterdir()) == [], within_s=30)
+
+
+@pytest.mark.skipif(not ON_LINUX, reason="other systems don't tell children of a parent's end")
+def test_without_the_reaper_the_kernel_ends_what_the_main_thread_started(
     python: Callable[..., PythonProcess], temporary: Path
 ) -> None:
     owner = python(PATIENT_OWNER, temporary=temporary)
     server_pid, directory = int(owner.line()), Path(owner.line())
-    for watcher in processes_naming(f"reaper.py {directory.parent}"):
-        os.kill(watcher, signal.SIGKILL)
+    kill_reaper_of(directory)
+    owner.end_by(signal.SIGKILL)
+    assert eventually(lambda: not is_alive(server_pid), within_s=30)
+
+
+def test_a_reaper_that_was_killed_is_replaced_with_the_next_server(
+    python: Callable[..., PythonProcess], temporary: Path
+) -> None:
+    owner = python(
+        THREADED_OWNER + "ServerProcess(find_program('valkey'))\nprint(flush=True)\n"
+        "import signal\nsignal.pause()",
+        temporary=temporary,
+    )
+    server_pid, directory = int(owner.line()), Path(owner.line())
+    kill_reaper_of(directory)
+    owner.close_input()
+    owner.line()
+    owner.end_by(signal.SIGKILL)
+    assert eventually(lambda: not is_alive(server_pid), within_s=30)
+    assert eventually(lambda: list(temporary.iterdir()) == [], within_s=30)
+
+
+def kill_reaper_of(directory: Path) -> None:
+    (watcher,) = processes_naming(f"reaper.py watch {directory.parent}")
+    os.kill(watcher, signal.SIGKILL)
+    assert eventually(lambda: not is_alive(watcher), within_s=30)
+
+
+def test_a_forked_child_cannot_start_a_server_of_its_parent(
+    valkey: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = ServerProcess(valkey)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(server, "_owner_pid", os.getppid())
+            with pytest.raises(ServerStartError, match=r"belongs to process \d+, .*a forked child"):
+                server.start()
+    finally:
+        server.stop()
+
+
+def test_what_survives_everything_is_cleared_by_the_next_run(
+    python: Callable[..., PythonProcess], temporary: Path
+) -> None:
+    owner = python(THREADED_OWNER, temporary=temporary)
+    server_pid, directory = int(owner.line()), Path(owner.line())
+    kill_reaper_of(directory)
     owner.end_by(signal.SIGKILL)
     assert not eventually(lambda: not is_alive(server_pid), within_s=0.3)
 

@@ -1,13 +1,14 @@
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from redisdict.servers import reaper
-from tests.servers.conftest import eventually, processes_naming
+from tests.servers.conftest import eventually, is_alive, processes_naming
 
 
 @pytest.fixture
@@ -77,3 +78,51 @@ def test_only_directories_of_owners_are_cleared(tmp_path: Path) -> None:
     reaper.clear_ended_owners(tmp_path)
 
     assert [entry.name for entry in tmp_path.iterdir()] == ["somebody else's"]
+
+
+def test_an_owner_killed_in_making_or_clearing_its_directory_is_cleared(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    server = tmp_path / "123-abc" / "server"
+    server.mkdir(parents=True)
+    (tmp_path / "124-abc").mkdir()
+    reaper.write_record(server, sleeper.pid, "sleep")
+
+    reaper.clear_ended_owners(tmp_path)
+
+    assert sleeper.wait() == -9
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_becomes_another_program_has_no_words_for_a_moment(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reaper.write_record(tmp_path, sleeper.pid, "sleep")
+    seen = reaper._describe(sleeper.pid)
+    assert seen is not None
+    monkeypatch.setattr(reaper, "_describe", lambda _pid: (seen[0], ""))
+    assert reaper.recorded_process(tmp_path) == sleeper.pid
+
+
+def test_nothing_becomes_a_server_once_its_owner_is_being_cleared_away(tmp_path: Path) -> None:
+    """Neither where the directory is there yet, nor where it has gone."""
+    directory, touched = tmp_path / "root" / "123-abc" / "server", tmp_path / "touched"
+    directory.mkdir(parents=True)
+    (tmp_path / "root").chmod(0o700)
+    for _ in range(2):
+        reaper.serve(directory, 0, ["/usr/bin/touch", str(touched)])
+        assert not directory.parent.exists()
+    assert not touched.exists()
+
+
+def test_children_of_a_recorded_process_end_with_it(tmp_path: Path) -> None:
+    """Such as the one that a server forks to save its data."""
+    code = "import os; reading, _ = os.pipe(); print(os.fork(), flush=True); os.read(reading, 1)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as parent:
+        assert parent.stdout is not None
+        children = [int(parent.stdout.readline()), int(parent.stdout.readline())]
+        reaper.write_record(tmp_path, parent.pid, "python")
+        reaper.end_recorded_process(tmp_path)
+        assert eventually(lambda: not is_alive(max(children)))

@@ -1,10 +1,12 @@
 import time
+from pathlib import Path
 
 import pytest
 import redis
 from redis.cluster import RedisCluster
 
 from redisdict.servers.process import ServerStartError
+from redisdict.servers.programs import Program, find_sentinel_program
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
 from tests.conftest import program_for_tests
 from tests.servers.conftest import eventually, is_alive
@@ -83,3 +85,12 @@ def test_a_cluster_has_its_replicas() -> None:
             assert role[0] == b"slave"
             assert role[2] in {primary.port for primary in cluster.primaries}
             assert role[3] == b"connected"
+
+
+def test_sentinels_run_the_program_of_their_servers_if_it_can_be_one() -> None:
+    keydb = Program("keydb", Path("/usr/bin/keydb-server"), "PATH")
+    dragonfly = Program("dragonfly", Path("/opt/dragonfly"), "PATH")
+    assert SentinelTopology(keydb).sentinel_program == keydb
+    assert SentinelTopology(dragonfly).sentinel_program == find_sentinel_program()
+    other = find_sentinel_program()
+    assert SentinelTopology(keydb, sentinel_program=other).sentinel_program == other

@@ -11,6 +11,7 @@ from django.test import Client, override_settings
 
 from tests.admin.dicts.addresses import LIST, make
 from tests.admin.pages import Page
+from tests.recorded import RecordedServer
 
 pytestmark = pytest.mark.django_db
 
@@ -34,6 +35,20 @@ def test_servers_of_all_aliases(
     assert rows["default"]["Persistence"] == "off"
     assert "127.0.0.1:1" in rows["away"]["Server"]
     assert "LOCATION" in rows["broken"]["Server"]
+
+
+def test_servers_with_words_of_their_own(viewer: Client, alias_for: Any) -> None:
+    with RecordedServer("keydb", "active-replica") as keydb:
+        with RecordedServer("dragonfly", "cache-mode") as dragonfly:
+            aliases = {"default": alias_for(keydb.url), "other": alias_for(dragonfly.url)}
+            with override_settings(REDISDICT=aliases):
+                response = viewer.get(LIST)
+    rows = {row["Alias"]: row for row in Page(response.content).rows("Alias", "Server")}
+    words = ("Role", "Eviction", "Persistence")
+    assert {alias: [row[word] for word in words] for alias, row in rows.items()} == {
+        "default": ["primary with 1 replicas", "noeviction", "off"],
+        "other": ["primary with 0 replicas", "eviction", "off"],
+    }
 
 
 def test_warnings_of_the_system_checks_come_first(viewer: Client) -> None:

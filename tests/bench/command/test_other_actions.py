@@ -65,6 +65,7 @@ def test_resuming_measures_what_is_missing_and_nothing_else(spec: str) -> None:
     assert [one.service for one in completed.results] == ["Standard Redis"] * 2 + ["Valkey"] * 2
 
 
+@pytest.mark.usefixtures("packaged_servers_only")
 def test_services_are_listed_with_where_they_come_from(other_server: ServerProcess) -> None:
     lines = Outcome("services", "--url", f"Mine={other_server.url}").out.splitlines()
     rows = {line.split("\t")[1]: line.split("\t") for line in lines}

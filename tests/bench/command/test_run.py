@@ -20,6 +20,7 @@ from tests.bench.command.calling import ONE, Outcome
 pytestmark = pytest.mark.django_db
 
 
+@pytest.mark.usefixtures("packaged_servers_only")
 def test_a_run_measures_prints_and_saves(spec: str) -> None:
     outcome = Outcome("--spec", spec, "--label", "mine", "--format", "markdown")
     assert outcome.status == 0, outcome.err
@@ -66,6 +67,7 @@ def test_many_workers_and_further_workloads(spec: str) -> None:
         assert "redis-benchmark over 3 connections to Valkey" in " ".join(outcome.out.split())
 
 
+@pytest.mark.usefixtures("packaged_servers_only")
 def test_a_service_that_is_not_there_has_its_row_in_its_place(spec: str) -> None:
     outcome = Outcome(
         "--spec", spec, "--no-save", "--operation", "get", "--table", "pools", "--format", "json"

@@ -49,6 +49,7 @@ def test_too_noisy_is_4_when_strict(spec: str) -> None:
     )
 
 
+@pytest.mark.usefixtures("packaged_servers_only")
 def test_a_service_asked_for_by_name_that_is_not_there_is_3(spec: str) -> None:
     outcome = Outcome("--spec", spec, "--no-save", *ONE, "--service", "keydb")
     assert outcome.status == 3
@@ -118,6 +119,7 @@ def _a_thousand_times_as_fast(one: Any) -> Any:
     )
 
 
+@pytest.mark.usefixtures("packaged_servers_only")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
