@@ -14,6 +14,7 @@ from django.conf import settings
 from django.test import override_settings
 
 from redisdict import conf
+from redisdict.connections.keyspace import SMALL_COUNT
 from redisdict.connections.registry import get_client, used_aliases
 
 __all__ = ["isolated_dicts"]
@@ -51,6 +52,6 @@ def isolated_dicts() -> Iterator[str]:
 
 def _delete_below(alias: str, prefix: str) -> None:
     client = get_client(alias)
-    keys: list[bytes] = list(client.scan_iter(match=f"{prefix}:*", count=CHUNK))
+    keys: list[bytes] = list(client.scan_iter(match=f"{prefix}:*", count=SMALL_COUNT))
     for start in range(0, len(keys), CHUNK):
         client.unlink(*keys[start : start + CHUNK])

@@ -19,6 +19,7 @@ import redis
 
 from redisdict.bench.environment import machine_hash
 from redisdict.bench.errors import describe
+from redisdict.connections.keyspace import SMALL_COUNT
 
 __all__ = ["LEDGER", "clear_ended_runs", "keys_removed_after", "new_token", "remove_keys"]
 
@@ -27,7 +28,8 @@ LEDGER = "redisbench:runs"
 #: A run of another machine, whose process can't be looked up here, is taken for over by then.
 LONGEST_RUN = timedelta(days=1)
 
-SCAN_COUNT = 1000
+#: Keys that one UNLINK takes away.
+CHUNK = 1000
 
 
 def new_token() -> str:
@@ -85,9 +87,9 @@ def remove_keys(client: redis.Redis, token: str) -> int:
     """UNLINK every key that holds the token, a page of SCAN at a time."""
     removed = 0
     page: list[Any] = []
-    for key in client.scan_iter(match=f"*{token}*", count=SCAN_COUNT):
+    for key in client.scan_iter(match=f"*{token}*", count=SMALL_COUNT):
         page.append(key)
-        if len(page) >= SCAN_COUNT:
+        if len(page) >= CHUNK:
             removed += int(client.unlink(*page))
             page = []
     return removed + (int(client.unlink(*page)) if page else 0)

@@ -82,10 +82,10 @@ class Cluster:
     def _answer(self, request: Request) -> Generator[Errand, Any, Any]:
         if isinstance(request, (Sleep, Call)):
             return (yield self._node(self._location.nodes[0]), ask(request))
+        if has_all_nodes(request):
+            return (yield from self._scan_all(request))
         if isinstance(request, Batch) and request.is_spread:
             return (yield from self._spread(request))
-        if has_all_nodes(request):
-            return (yield from self._scan_all(cast(Command, request)))
         return (yield from self._answer_in(slot_of(request), request))
 
     def _answer_in(self, slot: int | None, request: Command | Batch) -> Generator[Errand, Any, Any]:
@@ -116,21 +116,33 @@ class Cluster:
                 redirection = None
                 yield from self._pause(attempts, error)
 
-    def _scan_all(self, scan: Command) -> Generator[Errand, Any, Any]:
+    def _scan_all(self, request: Command | Batch) -> Generator[Errand, Any, Any]:
         """One page of a SCAN of all primaries, one node after the other.
+
+        The SCAN is a command by itself, or all of a batch.
 
         The cursor that the caller gets is made of the node's own and of the node's first slot, so
         that it tells by itself where to go on.
         """
+        scan = request.commands[0] if isinstance(request, Batch) else request
         cursor, slot = divmod(int(scan[1]), SLOTS)
-        own = (scan[0], cursor, *scan[2:])
-        place, keys = yield from self._answer_in(slot, own)
+        own: Command = (scan[0], cursor, *scan[2:])
+        if isinstance(request, Batch):
+            part = dataclasses.replace(request, commands=[own], is_spread=False)
+            reply = yield from self._answer_in(slot, part)
+            [page] = reply
+        else:
+            reply = page = yield from self._answer_in(slot, own)
+        if isinstance(page, ResponseError):
+            return reply
+        place, keys = page
         following: int | None = int(place) * SLOTS + slot
         if int(place) == 0:
             if not self._by_slot:  # whatever is answered, the slots are known by then
                 yield from self._answer_in(None, (b"INFO",))
             following = next_node(self._by_slot, slot)
-        return [b"%d" % (following or 0), keys]
+        whole = [b"%d" % (following or 0), keys]
+        return [whole] if isinstance(request, Batch) else whole
 
     def _spread(self, batch: Batch) -> Generator[Errand, Any, Any]:
         """Each node its part of a batch, all at once; what one refuses is sent again by slots."""

@@ -125,9 +125,10 @@ class Batch:
     `is_atomic` wraps them in MULTI and EXEC. `is_repeatable` is false when one of them is such
     that it must not be sent twice. `wait` holds the connection up until the others are safe; the
     answer is then a pair, of which what the wait gave is the second. Without commands it only asks
-    whether the server can make them safe. With `is_spread` the keys may
-    lie in many slots: of a Cluster each node gets its part, all of them at once, and what their
-    waits gave are `Waits`. `is_identified` is true when one of the commands is `Identified`.
+    whether the server can make them safe. With `is_spread` the keys may lie in many slots: of a
+    Cluster each node gets its part, all of them at once, as a transaction of its own if the batch
+    is one, and what their waits gave are `Waits`. `is_identified` is true when one of the commands
+    is `Identified`.
     """
 
     commands: Sequence[Command]

@@ -45,9 +45,10 @@ def slot_of(request: Command | Batch) -> int | None:
 
 def has_all_nodes(request: Command | Batch) -> bool:
     """Whether it is a SCAN whose pattern has no hash tag, so that any node has what it is for."""
-    if isinstance(request, Batch) or request[0] != b"SCAN":
+    commands = request.commands if isinstance(request, Batch) else [request]
+    if len(commands) != 1 or commands[0][0] != b"SCAN":
         return False
-    pattern = cast(bytes, request[POSITIONS[b"SCAN"]])
+    pattern = cast(bytes, commands[0][POSITIONS[b"SCAN"]])
     return re.search(rb"\{.+\}", pattern, re.DOTALL) is None
 
 

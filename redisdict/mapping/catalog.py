@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from redisdict.connections.capabilities import Capabilities
+from redisdict.connections.keyspace import scan_keys
 from redisdict.connections.requests import Batch, Command, Operation
 from redisdict.mapping.hash_layout import HashLayout
 from redisdict.mapping.layout import FOREVER, MISSING
@@ -63,9 +64,9 @@ def find_dicts(prefix: str, cursor: bytes) -> Operation[CatalogPage]:
     """
     start = Names(prefix, ("",)).hash.partition(b"h:{")[0]
     pattern = escape_glob(start) + b"[hk]:{*"
-    reply = yield (b"SCAN", cursor, b"MATCH", pattern, b"COUNT", SCAN_COUNT)
-    page = CatalogPage(reply[0])
-    for key in reply[1]:
+    cursor, keys = yield from scan_keys(cursor, pattern, SCAN_COUNT)
+    page = CatalogPage(cursor)
+    for key in keys:
         found = _dict_of(prefix, key, start)
         if found is not None:
             page.dicts.setdefault(found, []).append(key)

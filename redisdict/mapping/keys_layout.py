@@ -9,6 +9,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
+from redisdict.connections.keyspace import scan_keys
 from redisdict.connections.requests import Argument, Batch, Command, Once, Operation
 from redisdict.mapping.layout import (
     CHUNK,
@@ -228,8 +229,7 @@ class KeysLayout(Layout):
     ) -> Operation[tuple[bytes, list[bytes]]]:
         """One page of whole keys."""
         match = self._escaped_prefix + (b"*" if pattern is None else pattern)
-        reply = yield (b"SCAN", cursor, b"MATCH", match, b"COUNT", count)
-        return reply[0], reply[1]
+        return scan_keys(cursor, match, count)
 
     def _keys(self, fields: Sequence[Any]) -> Sequence[Argument]:
         """The keys of these fields, which are bytes, or text that is packed as such."""

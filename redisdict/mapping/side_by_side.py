@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from redis.exceptions import ResponseError
 
@@ -13,23 +13,29 @@ __all__ = ["side_by_side"]
 
 T = TypeVar("T")
 
+Company: TypeAlias = Literal["alone", "plain", "atomic"]
+
 
 def side_by_side(operations: Iterable[Operation[T]]) -> Operation[list[T]]:
     """The results of the operations, which take their steps together.
 
-    The commands that all of them ask for next are one `Batch`, whatever their slots. What can't be
-    part of it (a transaction, a pause, a call) is asked for alone. Each operation gets the errors
-    of its own commands; the first that it raises ends all.
+    The commands that all of them ask for next are one `Batch`, whatever their slots, and one more
+    for the transactions that may be spread over nodes. What can't be part of either (another
+    transaction, a pause, a call) is asked for alone. Each operation gets the errors of its own
+    commands; the first that it raises ends all.
     """
     lanes = [_Lane(operation) for operation in operations]
     try:
         while going := [lane for lane in lanes if not lane.is_over]:
-            together = [lane for lane in going if lane.is_plain]
-            alone = [lane for lane in going if not lane.is_plain]
-            if len(together) == 1:
-                alone += together
-            elif together:
-                yield from _ask_together(together)
+            parties: dict[Company, list[_Lane[Any]]] = {"alone": [], "plain": [], "atomic": []}
+            for lane in going:
+                parties[lane.company].append(lane)
+            alone = parties.pop("alone")
+            for company, together in parties.items():
+                if len(together) == 1:
+                    alone += together
+                elif together:
+                    yield from _ask_together(together, is_atomic=company == "atomic")
             for lane in alone:
                 yield from lane.ask_alone()
     finally:
@@ -38,13 +44,17 @@ def side_by_side(operations: Iterable[Operation[T]]) -> Operation[list[T]]:
     return [lane.result for lane in lanes]
 
 
-def _ask_together(lanes: list[_Lane[Any]]) -> Operation[None]:
+def _ask_together(lanes: list[_Lane[Any]], *, is_atomic: bool) -> Operation[None]:
     commands: list[Command] = []
     is_repeatable = True
     for lane in lanes:
         commands += lane.commands
         is_repeatable = is_repeatable and lane.is_repeatable
-    replies = yield Batch(commands, is_repeatable=is_repeatable, is_spread=True)
+    batch = Batch(commands, is_atomic=is_atomic, is_repeatable=is_repeatable, is_spread=True)
+    try:
+        replies = yield batch
+    except ResponseError as refusal:  # of the whole transaction
+        replies = [refusal] * len(commands)
     start = 0
     for lane in lanes:
         end = start + len(lane.commands)
@@ -64,12 +74,14 @@ class _Lane(Generic[T]):
         self._advance(operation.send, None)
 
     @property
-    def is_plain(self) -> bool:
-        """Whether the request may be part of a larger batch."""
+    def company(self) -> Company:
+        """In which kind of larger batch the request may be, or that it has to go alone."""
         request = self._request
-        if isinstance(request, Batch):
-            return not request.is_atomic
-        return not isinstance(request, (Sleep, Call))
+        if not isinstance(request, Batch):
+            return "alone" if isinstance(request, (Sleep, Call)) else "plain"
+        if not request.is_atomic:
+            return "plain"
+        return "atomic" if request.is_spread else "alone"
 
     @property
     def is_repeatable(self) -> bool:
@@ -81,7 +93,7 @@ class _Lane(Generic[T]):
         request = self._request
         if isinstance(request, Batch):
             return list(request.commands)
-        assert isinstance(request, tuple)  # `is_plain` has told
+        assert isinstance(request, tuple)  # `company` has told
         return [request]
 
     def take(self, replies: list[Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from redisdict.connections.keyspace import scan_keys
 from redisdict.connections.requests import Operation
 from redisdict.mapping.layout import SCAN_COUNT
 from redisdict.mapping.names import escape_glob
@@ -42,6 +43,6 @@ class Walk:
 
     def _next_keys(self) -> Operation[list[bytes]]:
         match = escape_glob(self._table.cells.prefix) + b"*"
-        self._cursor, keys = yield (b"SCAN", self._cursor, b"MATCH", match, b"COUNT", SCAN_COUNT)
+        self._cursor, keys = yield from scan_keys(self._cursor, match, SCAN_COUNT)
         self.is_over = self._cursor == b"0"
         return list(self._pages.fresh(self._cursor, keys))

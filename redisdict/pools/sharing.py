@@ -19,11 +19,12 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 __all__ = ["OWN_COMMANDS", "SharingConnection", "sharing"]
 
-#: Commands that need a connection of their own: they block, they change what the connection is to
-#: the commands that follow, or they are answered by more or less than one reply.
+#: Commands that need a connection of their own: they block (on KeyDB also KEYS, and SCAN with a
+#: COUNT of 100 or more, and what follows is left lying there), they change what the connection is
+#: to the commands that follow, or they are answered by more or less than one reply.
 OWN_COMMANDS: Final = frozenset(
     """
-    BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN XREAD XREADGROUP
+    BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN KEYS SCAN XREAD XREADGROUP
     DISCARD EXEC MULTI UNWATCH WATCH
     MONITOR PSUBSCRIBE PSYNC PUNSUBSCRIBE SSUBSCRIBE SUBSCRIBE SUNSUBSCRIBE SYNC UNSUBSCRIBE
     ASKING AUTH CLIENT HELLO HIMPORT QUIT READONLY READWRITE REPLCONF RESET SELECT

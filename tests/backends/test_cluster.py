@@ -52,6 +52,7 @@ def backend(
         ((b"EVALSHA", b"digest", 3, b"p:h:{d}", b"p:f:{d}", b"p:t:{d}"), b"d"),
         ((b"MEMORY", b"USAGE", b"p:h:{d}"), b"d"),
         ((b"SCAN", b"0", b"MATCH", rb"p\[:k:{a\*b}:*", b"COUNT", 10), b"a*b"),
+        (Batch([(b"SCAN", b"0", b"MATCH", b"p:k:{d}:*")], is_atomic=True, is_spread=True), b"d"),
         (Batch([(b"INFO",), (b"GET", b"p:k:{d}:x")]), b"d"),
         ((b"INFO",), None),
         (Batch([(b"WAIT", 1, 0)]), None),

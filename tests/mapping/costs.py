@@ -23,6 +23,9 @@ ITEMS: dict[str, Any] = {"a": 1, "b": 2, "list": [0]}
 #: A run of a script by its digest.
 SCRIPT = "EVALSHA"
 
+#: A page of the database's keys.
+PAGE = "MULTI SCAN EXEC"
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -132,28 +135,28 @@ MANY_ITEMS = [
     Cost("delete_many", lambda d: d.delete_many(["a", "x"]), ["HDEL"], ["DEL"]),
 ]
 
-#: The number of SCANs depends on the keys of others; these have one where no others are.
+#: The number of pages depends on the keys of others; these have one where no others are.
 WHOLE = [
-    Cost("len(d)", lambda d: d.len(), ["HLEN"], ["SCAN"]),
-    Cost("for key in d", lambda d: d.keys(), ["HSCAN"], ["SCAN"]),
-    Cost("values", lambda d: d.values(), ["HSCAN"], ["SCAN", "MGET"]),
-    Cost("items", lambda d: d.items(), ["HSCAN"], ["SCAN", "MGET"]),
-    Cost("copy", lambda d: d.copy(), ["HSCAN"], ["SCAN", "MGET"]),
-    Cost("keys_matching", lambda d: d.matching("a*"), ["HSCAN"], ["SCAN"]),
-    Cost("clear", lambda d: d.clear(), ["UNLINK"], ["SCAN", "UNLINK"]),
-    Cost("expire", lambda d: d.expire(60), [SCRIPT], ["SCAN", SCRIPT]),
-    Cost("expire", lambda d: d.expire(None), [SCRIPT], ["SCAN", "PERSIST PERSIST PERSIST"]),
+    Cost("len(d)", lambda d: d.len(), ["HLEN"], [PAGE]),
+    Cost("for key in d", lambda d: d.keys(), ["HSCAN"], [PAGE]),
+    Cost("values", lambda d: d.values(), ["HSCAN"], [PAGE, "MGET"]),
+    Cost("items", lambda d: d.items(), ["HSCAN"], [PAGE, "MGET"]),
+    Cost("copy", lambda d: d.copy(), ["HSCAN"], [PAGE, "MGET"]),
+    Cost("keys_matching", lambda d: d.matching("a*"), ["HSCAN"], [PAGE]),
+    Cost("clear", lambda d: d.clear(), ["UNLINK"], [PAGE, "UNLINK"]),
+    Cost("expire", lambda d: d.expire(60), [SCRIPT], [PAGE, SCRIPT]),
+    Cost("expire", lambda d: d.expire(None), [SCRIPT], [PAGE, "PERSIST PERSIST PERSIST"]),
     Cost(
         "memory_usage",
         lambda d: d.memory_usage(),
         ["MEMORY MEMORY MEMORY"],
-        ["SCAN", "MEMORY MEMORY MEMORY"],
+        [PAGE, "MEMORY MEMORY MEMORY"],
     ),
     Cost(
         "dump",
         lambda d: d.dump(io.BytesIO()),
         ["HSCAN PTTL"],
-        ["SCAN", "MULTI GET PTTL GET PTTL GET PTTL EXEC"],
+        [PAGE, "MULTI GET PTTL GET PTTL GET PTTL EXEC"],
     ),
     Cost("load", _load(FOREVER), ["HSET"], ["MSET"]),
     Cost("load", _load(60_000), [SCRIPT], ["SET"]),
@@ -161,7 +164,7 @@ WHOLE = [
         "clone_to",
         lambda d: d.clone_to(d.mapping),
         ["HSCAN PTTL", "HSET"],
-        ["SCAN", "MULTI GET PTTL GET PTTL GET PTTL EXEC", "MSET"],
+        [PAGE, "MULTI GET PTTL GET PTTL GET PTTL EXEC", "MSET"],
     ),
 ]
 

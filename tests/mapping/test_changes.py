@@ -18,6 +18,7 @@ from redisdict import (
 from redisdict.codec import get_codec
 from redisdict.connections.backend import Backend
 from redisdict.connections.capabilities import Capabilities
+from redisdict.connections.keyspace import SMALL_COUNT
 from redisdict.connections.requests import Batch, Call, Sleep
 from redisdict.mapping.change_operations import EAGER_ATTEMPTS
 from redisdict.mapping.flights import wait_in_thread
@@ -152,14 +153,29 @@ def test_any_item_when_the_first_one_is_gone_by_then() -> None:
 
 def test_a_walk_that_finds_nothing_on_a_page_goes_on() -> None:
     keys = operations(is_hash=False)
-    prefix = Names("p", ("d",)).item_prefix
-    assert feed(keys.is_empty(), [b"5", []], [b"3", [prefix + b"a"]])[1] is False
-    assert feed(keys.is_empty(), [b"5", []], [b"0", []])[1] is True
-    asked, is_there = feed(keys.expire(5), [b"5", []], [b"0", []])
+    key = Names("p", ("d",)).item_prefix + b"a"
+    nothing, end, last = [[b"5", []]], [[b"0", []]], [[b"0", [key]]]
+    assert feed(keys.is_empty(), nothing, [[b"3", [key]]])[1] is False
+    assert feed(keys.is_empty(), nothing, end)[1] is True
+    asked, is_there = feed(keys.expire(5), nothing, end)
     assert (len(asked), is_there) == (2, False)
-    assert feed(keys.length(), [b"5", []], [b"0", [prefix + b"a"]])[1] == 1
-    assert feed(keys.clear(), [b"5", []], [b"0", []])[1] is None
-    assert feed(keys.memory_usage(), [b"5", []], [b"0", [prefix + b"a"]], [77])[1] == 77
+    assert feed(keys.length(), nothing, last)[1] == 1
+    assert feed(keys.clear(), nothing, end)[1] is None
+    assert feed(keys.memory_usage(), nothing, last, [77])[1] == 77
+
+
+@pytest.mark.parametrize("is_thrown", [True, False])
+def test_a_page_that_is_refused_in_a_transaction_is_asked_for_as_a_small_one(
+    is_thrown: bool,
+) -> None:
+    refusal = ResponseError("ERR not allowed in transactions")
+    keys = operations(is_hash=False)
+    asked, length = feed(keys.length(), refusal if is_thrown else [refusal], [b"0", []])
+    assert length == 0
+    assert asked[0].is_atomic
+    assert asked[1] == (*asked[0].commands[0][:-1], SMALL_COUNT)
+    with pytest.raises(ResponseError, match="unknown"):
+        feed(keys.length(), refusal, ResponseError("ERR unknown command 'SCAN'"))
 
 
 def test_an_error_in_a_batch_of_keys_is_raised() -> None:
@@ -171,7 +187,7 @@ def test_an_error_in_a_batch_of_keys_is_raised() -> None:
 def test_a_page_of_items_that_end_while_it_is_read() -> None:
     keys = operations(is_hash=False)
     prefix = Names("p", ("d",)).item_prefix
-    page = [b"0", [prefix + b"a", prefix + b"b", prefix + b"c"]]
+    page = [[b"0", [prefix + b"a", prefix + b"b", prefix + b"c"]]]
     scan = keys.scan_records()
     asked, records = feed(scan.next_page(), page, [b"1", -1, None, -2, b"3", -2])
     assert records == [(b"a", b"1", -1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -96,12 +97,20 @@ def test_an_iteration_that_empties_the_dict(face: Face) -> None:
     assert face.len() == 0
 
 
-def test_an_iteration_that_is_always_added_to_ends(face: Face) -> None:
-    face.set_many({str(number): number for number in range(STAYING)})
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_iteration_that_is_always_added_to_ends(face: Face, count: int) -> None:
+    """What is new lies among the rest, so a page meets more of it the later it comes."""
+    staying = [f"stay {number}" for number in range(STAYING)]
+    face.set_many(dict.fromkeys(staying))
     numbers = iter(range(10 * STAYING))
-    delivered = walk(face, "keys", lambda _: face.mapping.set(f"new {next(numbers)}", None))
-    assert STAYING <= len(delivered) < 5 * STAYING
+
+    def store(_: str) -> None:
+        face.mapping.set_many({f"new {next(numbers)}": None for _ in range(count)})
+
+    delivered = walk(face, "keys", store)
+    assert set(staying) <= set(delivered)
     assert len(set(delivered)) == len(delivered)
+    assert len(delivered) <= STAYING * (math.exp(count) - 1) / count
 
 
 def test_an_iteration_meets_a_clear(face: Face) -> None:

@@ -201,6 +201,27 @@ def test_what_cannot_be_part_of_it_is_asked_alone() -> None:
     assert result == [[1], 2, 3]
 
 
+def test_transactions_that_may_be_spread_are_one() -> None:
+    def page(name: bytes) -> Operation[Any]:
+        [reply] = yield Batch([(name,)], is_atomic=True, is_spread=True)
+        yield from one_command(name)
+        return reply
+
+    asked, result = feed(
+        side_by_side([page(b"A"), one_command(b"C"), page(b"B"), one_command(b"D")]),
+        *([3, 4], [1, 2], [5, 6]),
+    )
+    assert asked == [
+        Batch([(b"C",), (b"D",)], is_spread=True),
+        Batch([(b"A",), (b"B",)], is_atomic=True, is_spread=True),
+        Batch([(b"A",), (b"B",)], is_spread=True),
+    ]
+    assert result == [1, 3, 2, 4]
+    refusal = ResponseError("EXECABORT")
+    asked, result = feed(side_by_side([page(b"A"), page(b"B")]), refusal, [5, 6])
+    assert result == [refusal, refusal]
+
+
 def test_an_error_is_that_of_its_command() -> None:
     refusal = ResponseError("WRONGTYPE")
 
