@@ -20,6 +20,7 @@ from redisdict.mapping.layout import (
     Pair,
     Record,
     Values,
+    bytes_of,
     slices,
 )
 from redisdict.mapping.names import Names
@@ -167,7 +168,7 @@ class HashLayout(Layout):
 
     def memory_usage(self) -> Operation[int]:
         sizes = yield Batch([(b"MEMORY", b"USAGE", key, b"SAMPLES", SAMPLES) for key in self._keys])
-        return sum(size or 0 for size in sizes)
+        return bytes_of(sizes)
 
     def scan_fields(
         self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
