@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
 import redis
+from redis.exceptions import BusyLoadingError
 
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
@@ -91,8 +92,9 @@ def follows(primary: ServerProcess, replica: ServerProcess) -> bool:
         writer.set("mark", mark)
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
-            if reader.get("mark") == b"%d" % mark:
-                return True
+            with suppress(BusyLoadingError):  # Dragonfly's is up before it has loaded all
+                if reader.get("mark") == b"%d" % mark:
+                    return True
     return False
 
 
