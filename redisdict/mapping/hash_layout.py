@@ -31,12 +31,12 @@ __all__ = ["HashLayout"]
 #: Behind a fence, every so many operations the plain command is tried again.
 OPERATIONS_BEHIND_FENCE = 256
 
-#: Items that one call of the script reads, or changes. Each takes the server a microsecond or two
-#: to read and several to change, in a dict of a million on a busy machine 4 and 20, and nothing may
-#: hold it up for long. But a server whose threads share the keys (Dragonfly) takes as long for the
-#: call itself as for some hundred items.
-SCRIPT_READS = 1000
-SCRIPT_CHANGES = 500
+#: Items that one call of the script reads or removes, and that it stores. Each takes the server a
+#: microsecond or two to read and several to store, in a dict of a million on a busy machine 5 and
+#: 20, and nothing may hold it up for long. But a server whose threads share the keys (Dragonfly)
+#: takes as long for the call itself as for some hundred items.
+SCRIPT_CHUNK = 1000
+SCRIPT_STORES = 500
 
 #: Fields that MEMORY USAGE looks at to tell the size of all: a millisecond of the server's time.
 SAMPLES = 1000
@@ -78,7 +78,7 @@ class HashLayout(Layout):
         return self._either((b"HGET", self._key, field), "get", field)
 
     def get_many(self, fields: Sequence[Argument]) -> Operation[list[Values]]:
-        return self._chunks(b"HMGET", "get_many", fields, script_chunk=SCRIPT_READS)
+        return self._chunks(b"HMGET", "get_many", fields)
 
     def contains(self, field: bytes) -> Operation[int]:
         return self._either((b"HEXISTS", self._key, field), "contains", field)
@@ -90,9 +90,9 @@ class HashLayout(Layout):
 
     def set_many(self, items: Sequence[Argument], timeout_ms: int | None) -> Operation[None]:
         if timeout_ms is None:
-            yield from self._chunks(b"HSET", "set", items, b"", width=2)
+            yield from self._chunks(b"HSET", "set", items, b"", width=2, script_chunk=SCRIPT_STORES)
             return
-        for some in slices(items, 2 * SCRIPT_CHANGES):
+        for some in slices(items, 2 * SCRIPT_STORES):
             yield from self._script("set", timeout_ms, *some)
 
     def add(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[int]:
@@ -213,7 +213,7 @@ class HashLayout(Layout):
         immortal = [record[:2] for record in records if record[2] == FOREVER]
         yield from self.set_many(list(chain.from_iterable(immortal)), None)
         mortal = [record for record in records if record[2] != FOREVER]
-        for some in slices(mortal, SCRIPT_CHANGES):
+        for some in slices(mortal, SCRIPT_STORES):
             arguments: Iterator[Argument] = chain.from_iterable(some)
             yield from self._script("set_records", *arguments)
 
@@ -251,7 +251,7 @@ class HashLayout(Layout):
         arguments: Sequence[Argument],
         *first: Argument,
         width: int = 1,
-        script_chunk: int = SCRIPT_CHANGES,
+        script_chunk: int = SCRIPT_CHUNK,
         is_repeatable: bool = True,
     ) -> Operation[list[Any]]:
         """The replies to the commands that items of `width` arguments take, in one round trip.
@@ -299,7 +299,7 @@ def _text(timeout_ms: int | None) -> Argument:
 
 
 def _script_page(cursor: bytes, count: int, pattern: bytes | None = None) -> tuple[Argument, ...]:
-    return _page(cursor, min(count, SCRIPT_READS), pattern)
+    return _page(cursor, min(count, SCRIPT_CHUNK), pattern)
 
 
 def _page(cursor: bytes, count: int, pattern: bytes | None = None) -> tuple[Argument, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
@@ -37,8 +37,8 @@ def fetched(name: str) -> Program:
 
 
 @contextmanager
-def alone(program: Program) -> Iterator[str]:
-    with ServerProcess(program) as server:
+def alone(program: Program, arguments: Sequence[str] = ()) -> Iterator[str]:
+    with ServerProcess(program, arguments=arguments) as server:
         yield server.url
 
 
@@ -65,6 +65,14 @@ def unpackaged(family: Family) -> AbstractContextManager[str] | None:
         return None
 
 
+def dragonfly_with_keys_apart() -> AbstractContextManager[str] | None:
+    """A Dragonfly that keeps the keys of a dict on several threads, as one does that isn't told."""
+    try:
+        return alone(find_program("dragonfly"), ["--lock_on_hashtags=false"])
+    except ProgramMissing:
+        return None
+
+
 SERVERS: dict[str, Callable[[], AbstractContextManager[str] | None]] = {
     "redis-installed": lambda: alone(program_for_tests("redis")),
     "redis-6.2": lambda: alone(fetched("redis-6.2")),
@@ -79,6 +87,7 @@ SERVERS: dict[str, Callable[[], AbstractContextManager[str] | None]] = {
 UNPACKAGED: dict[str, Callable[[], AbstractContextManager[str] | None]] = {
     "keydb": lambda: unpackaged("keydb"),
     "dragonfly": lambda: unpackaged("dragonfly"),
+    "dragonfly-keys-apart": dragonfly_with_keys_apart,
 }
 # Those that aren't here are skipped once, by test_servers.py, and not in every test.
 SERVERS |= {name: start for name, start in UNPACKAGED.items() if start() is not None}
