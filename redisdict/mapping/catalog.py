@@ -11,7 +11,7 @@ from redisdict.connections.capabilities import Capabilities
 from redisdict.connections.keyspace import scan_keys
 from redisdict.connections.requests import Batch, Command, Operation
 from redisdict.mapping.hash_layout import HashLayout
-from redisdict.mapping.layout import FOREVER, MISSING
+from redisdict.mapping.layout import FOREVER, MISSING, bytes_of
 from redisdict.mapping.layouts import names_of_shards
 from redisdict.mapping.names import Names, escape_glob
 from redisdict.mapping.side_by_side import side_by_side
@@ -111,7 +111,7 @@ def _facts_of_hash(names: Names, capabilities: Capabilities) -> Operation[DictFa
     for name in fields[:SAMPLE]:
         left_ms = yield from layout.ttl(name)
         times.append(left_ms)
-    return _facts(item_count, sum(_numbers(replies[:3])) or None, times)
+    return _facts(item_count, bytes_of(_numbers(replies[:3])) or None, times)
 
 
 def keys_facts(keys: Sequence[bytes]) -> Operation[DictFacts]:
@@ -121,7 +121,7 @@ def keys_facts(keys: Sequence[bytes]) -> Operation[DictFacts]:
     commands += [(b"MEMORY", b"USAGE", key) for key in sample]
     replies = yield Batch(commands, is_spread=True)
     sizes = _numbers(replies[len(sample) :])
-    memory = round(sum(sizes) / len(sizes) * len(keys)) if sizes else None
+    memory = round(bytes_of(sizes) / len(sizes) * len(keys)) if sizes else None
     return _facts(len(keys), memory, _numbers(replies[: len(sample)]))
 
 

@@ -20,6 +20,7 @@ from redisdict.mapping.layout import (
     Pair,
     Record,
     Values,
+    bytes_of,
     slices,
 )
 from redisdict.mapping.names import Names
@@ -30,9 +31,12 @@ __all__ = ["HashLayout"]
 #: Behind a fence, every so many operations the plain command is tried again.
 OPERATIONS_BEHIND_FENCE = 256
 
-#: Items in one call of the script. Each takes the server 5 µs, and in a dict of a million on a
-#: machine with slow memory up to 60, and nothing may hold it up for long.
-SCRIPT_CHUNK = 200
+#: Items that one call of the script reads or removes, and that it stores. Each takes the server a
+#: microsecond or two to read and several to store, in a dict of a million on a busy machine 5 and
+#: 20, and nothing may hold it up for long. But a server whose threads share the keys (Dragonfly)
+#: takes as long for the call itself as for some hundred items.
+SCRIPT_CHUNK = 1000
+SCRIPT_STORES = 500
 
 #: Fields that MEMORY USAGE looks at to tell the size of all: a millisecond of the server's time.
 SAMPLES = 1000
@@ -86,9 +90,9 @@ class HashLayout(Layout):
 
     def set_many(self, items: Sequence[Argument], timeout_ms: int | None) -> Operation[None]:
         if timeout_ms is None:
-            yield from self._chunks(b"HSET", "set", items, b"", width=2)
+            yield from self._chunks(b"HSET", "set", items, b"", width=2, script_chunk=SCRIPT_STORES)
             return
-        for some in slices(items, 2 * SCRIPT_CHUNK):
+        for some in slices(items, 2 * SCRIPT_STORES):
             yield from self._script("set", timeout_ms, *some)
 
     def add(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[int]:
@@ -164,7 +168,7 @@ class HashLayout(Layout):
 
     def memory_usage(self) -> Operation[int]:
         sizes = yield Batch([(b"MEMORY", b"USAGE", key, b"SAMPLES", SAMPLES) for key in self._keys])
-        return sum(size or 0 for size in sizes)
+        return bytes_of(sizes)
 
     def scan_fields(
         self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
@@ -209,7 +213,7 @@ class HashLayout(Layout):
         immortal = [record[:2] for record in records if record[2] == FOREVER]
         yield from self.set_many(list(chain.from_iterable(immortal)), None)
         mortal = [record for record in records if record[2] != FOREVER]
-        for some in slices(mortal, SCRIPT_CHUNK):
+        for some in slices(mortal, SCRIPT_STORES):
             arguments: Iterator[Argument] = chain.from_iterable(some)
             yield from self._script("set_records", *arguments)
 
@@ -247,6 +251,7 @@ class HashLayout(Layout):
         arguments: Sequence[Argument],
         *first: Argument,
         width: int = 1,
+        script_chunk: int = SCRIPT_CHUNK,
         is_repeatable: bool = True,
     ) -> Operation[list[Any]]:
         """The replies to the commands that items of `width` arguments take, in one round trip.
@@ -266,7 +271,7 @@ class HashLayout(Layout):
             elif answer is not None:
                 replies.append(answer)
                 continue
-            for some in slices(chunk, SCRIPT_CHUNK * width):
+            for some in slices(chunk, script_chunk * width):
                 reply = yield from self._script(name, *first, *some, is_repeatable=is_repeatable)
                 replies.append(reply)
         return replies

@@ -21,6 +21,7 @@ from redisdict.mapping.layout import (
     Pair,
     Record,
     Values,
+    bytes_of,
     slices,
 )
 from redisdict.mapping.names import Names, escape_glob
@@ -184,7 +185,7 @@ class KeysLayout(Layout):
         while True:
             cursor, keys = yield from self._scan(cursor)
             sizes = yield from _all([(b"MEMORY", b"USAGE", key) for key in keys])
-            total += sum(size or 0 for size in sizes)
+            total += bytes_of(sizes)
             if cursor == b"0":
                 return total
 

@@ -66,6 +66,9 @@ def _dragonfly(directory: Path) -> dict[str, str]:
         "--dir": str(directory),
         "--dbfilename": "",
         "--proactor_threads": str(os.cpu_count() or 1),
+        # The keys of a dict lie on one thread: a script asks no other, which takes several times
+        # as long.
+        "--lock_on_hashtags": "true",
         # It would ask its makers for newer versions once a day.
         "--version_check": "false",
         "--logtostderr": "true",

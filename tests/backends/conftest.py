@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -38,8 +38,8 @@ def fetched(name: str) -> Program:
 
 
 @contextmanager
-def alone(program: Program) -> Iterator[str]:
-    with ServerProcess(program) as server:
+def alone(program: Program, arguments: Sequence[str] = ()) -> Iterator[str]:
+    with ServerProcess(program, arguments=arguments) as server:
         yield server.url
 
 
@@ -80,6 +80,10 @@ if is_installed("keydb"):
     SERVERS["sentinel-keydb"] = lambda: behind_sentinels(program_for_tests("keydb"))
     SERVERS["cluster-keydb"] = lambda: in_a_cluster(program_for_tests("keydb"))
 if is_installed("dragonfly"):
+    # As one that isn't told: with the keys of a dict on several threads.
+    SERVERS["dragonfly-keys-apart"] = lambda: alone(
+        program_for_tests("dragonfly"), ["--lock_on_hashtags=false"]
+    )
     SERVERS["sentinel-dragonfly"] = lambda: behind_sentinels(program_for_tests("dragonfly"))
     SERVERS["cluster-dragonfly"] = lambda: emulated_cluster(program_for_tests("dragonfly"))
 

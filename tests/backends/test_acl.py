@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,8 +16,12 @@ from redisdict import BackendUnavailable, NoReplica, PersistentDict, ServerUnsup
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.connections.requests import Operation
+from redisdict.mapping.names import Names
+from redisdict.modelcache.cells import LEASED, Cells, new_token
 from redisdict.servers.process import ServerProcess
+from redisdict.servers.programs import Family, Program, ProgramMissing, find_program
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
+from tests.backends.conftest import fetched
 from tests.conftest import program_for_tests
 from tests.mapping.test_mapping_protocol import *  # noqa: F403
 from tests.mapping.test_timeouts import (  # noqa: F401
@@ -24,6 +29,7 @@ from tests.mapping.test_timeouts import (  # noqa: F401
     test_changing_keeps_the_timeout,
     test_the_whole_dict_has_a_timeout,
 )
+from tests.recorded import RecordedServer
 
 DOCS = Path(__file__).parents[2] / "docs" / "servers.md"
 
@@ -35,10 +41,12 @@ def documented_rules(user: str, password: str, prefix: str) -> list[str]:
     return [user, *rules.split()]
 
 
-def documented_addition(purpose: str) -> str:
-    """The one rule that the docs add for a purpose."""
-    [rule] = re.findall(rf"^- {re.escape(purpose)}: `(\+[^`]+)`", DOCS.read_text(), re.MULTILINE)
-    return str(rule)
+def documented_additions(family: str) -> dict[str, str]:
+    """The rules that the docs add for further purposes, as this program takes them."""
+    line = r"^- ([^,`]*).*?: `(\+[^`]+)`(?: \(on Dragonfly `(\+\w+)`)?"
+    found = re.findall(line, DOCS.read_text(), re.MULTILINE)
+    is_dragonfly = family == "dragonfly"
+    return {purpose: (is_dragonfly and other) or rule for purpose, rule, other in found}
 
 
 def let_in(server: ServerProcess, *additions: str) -> str:
@@ -49,15 +57,35 @@ def let_in(server: ServerProcess, *additions: str) -> str:
     return f"redis://limited:pass@{urlsplit(server.url).netloc}/0"
 
 
-@pytest.fixture(scope="module", params=["redis", "valkey", "cluster"])
+def unpackaged() -> dict[str, Program]:
+    """Those of KeyDB and Dragonfly that are on PATH."""
+    found = {}
+    families: list[Family] = ["keydb", "dragonfly"]
+    for family in families:
+        with suppress(ProgramMissing):
+            found[family] = find_program(family)
+    return found
+
+
+UNPACKAGED = unpackaged()
+
+#: Beside those of `server_url`.
+OTHERS: dict[str, Callable[[], Program]] = {
+    name: lambda name=name: fetched(name)  # type: ignore[misc]
+    for name in ("redis-6.2", "redis-8.2", "valkey-8.0")
+}
+
+
+@pytest.fixture(scope="module", params=["redis", "valkey", "cluster", *UNPACKAGED])
 def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "cluster":
         with ClusterTopology(program_for_tests("valkey")) as topology:
             for member in topology.members:
-                let_in(member, documented_addition("a Cluster"))
+                let_in(member, documented_additions(member.program.family)["a Cluster"])
             yield topology.location.replace("://", "://limited:pass@")
         return
-    with ServerProcess(program_for_tests(request.param)) as server:
+    program = UNPACKAGED.get(request.param) or program_for_tests(request.param)
+    with ServerProcess(program) as server:
         yield let_in(server)
 
 
@@ -65,15 +93,64 @@ def test_other_keys_and_commands_are_forbidden(
     server_url: str, alias_for: Callable[..., dict[str, Any]]
 ) -> None:
     backend = Backend(parse_alias("test", {**alias_for(server_url), "KEY_PREFIX": "other"}))
-    with pytest.raises(Exception, match=r"(?i)no permissions to access"):
+    with pytest.raises(Exception, match=r"(?i)no permissions to access|no ACL permissions"):
         PersistentDict("d", backend)["a"] = 1
-    with pytest.raises(Exception, match=r"(?i)no permissions to run"):
+    with pytest.raises(Exception, match=r"(?i)no permissions to run|no ACL permissions"):
         backend.driver.run(one_command(b"KEYS", b"*"))
     backend.close()
 
 
 def one_command(*words: bytes) -> Operation[Any]:
     return (yield words)
+
+
+def use_everything(backend: Backend) -> None:
+    """What needs rights of its own: the scripts, the clock, locks, sizes, cells of a model."""
+    for hset_enabled in (True, False):
+        d: PersistentDict[str, int] = PersistentDict("all", backend, hset_enabled)
+        d.set_many({"a": 1, "b": 2, "c": 3}, timeout=60)
+        d["d"] = 4
+        assert d.transform("a", lambda value: value + 1) == 2
+        assert (d.incr("b"), d.pop("c"), d.touch("a", 50), d.expire(40)) == (3, 3, True, True)
+        assert sorted(d.items()) == [("a", 2), ("b", 3), ("d", 4)]
+        assert d.memory_usage() > 0
+        with d.lock("l"):
+            assert d.get_or_set("e", lambda: 5, timeout=60) == 5
+        assert d.popitem()
+        d.clear()
+    cells = Cells(Names(backend.config.key_prefix, ("rows", "default")), b"12345678")
+    key, token = cells.prefix + b"1", new_token()
+    run = backend.driver.run
+    run(cells.block([cells.table], token, 1000))
+    run(cells.lift([cells.table], token))
+    assert run(cells.read([key], token, 1000)) == [LEASED]
+    assert run(cells.fill([key], token, [b"body"], 1000)) == 1
+    assert run(cells.read([key], new_token(), 1000)) == [b"body"]
+
+
+def test_everything_is_allowed(server_url: str, alias_for: Callable[..., dict[str, Any]]) -> None:
+    backend = Backend(parse_alias("test", alias_for(server_url)))
+    use_everything(backend)
+    backend.close()
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_everything_is_allowed_on(name: str, alias_for: Callable[..., dict[str, Any]]) -> None:
+    with ServerProcess(OTHERS[name]()) as server:
+        backend = Backend(parse_alias("test", alias_for(let_in(server))))
+        use_everything(backend)
+        backend.close()
+
+
+@pytest.mark.parametrize("family", ["keydb", "dragonfly"])
+def test_each_rule_is_one_that_the_server_knows(family: str) -> None:
+    """By the replies of a real one, also where there is none."""
+    recorded = RecordedServer(family)
+    rules = documented_rules("shop", "PASSWORD", "redisdict")
+    for rule in [*rules[1:], *documented_additions(family).values()]:
+        rule = rule.replace("redisdict*:*", "redisdict:*")
+        reply = recorded.reply_to(2, [b"ACL", b"SETUSER", b"shop", rule.encode()])
+        assert reply == b"+OK\r\n", f"{rule}: {reply!r} (None: have tests.recorded record it)"
 
 
 @pytest.mark.parametrize("hset_enabled", [True, False], ids=["hash", "keys"])

@@ -1,7 +1,8 @@
 """What Dragonfly does otherwise, where there is none: the rules it has, kept on other servers.
 
-It refuses scripts that touch a key they haven't declared, and closes the connection at more than
-65,536 arguments. Its replies here are recorded ones.
+It refuses scripts that touch a key they haven't declared, collects what they send by its `acall`
+without a reply, and closes the connection at more than 65,536 arguments. Its replies here are
+recorded ones.
 """
 
 from __future__ import annotations
@@ -36,21 +37,48 @@ __all__ = ["backend", "face", "hset_enabled", "make", "mapping", "runner", "serv
 
 MOST_ARGUMENTS = 65_536
 
-#: Comes before the text of a script, which then sees `redis.call` as this.
+#: Comes before the text of a script, which then sees these functions of `redis`.
 GUARD = b"""
 local real, declared = redis, {}
 for _, key in ipairs(KEYS) do declared[key] = true end
 local key_counts = {TIME = 0, RENAME = 2, DEL = -1, EXISTS = -1, MGET = -1, UNLINK = -1}
-local redis = setmetatable({call = function(name, ...)
-  local arguments = {...}
-  local count = key_counts[name] or 1
-  for position = 1, count == -1 and #arguments or count do
-    if not declared[arguments[position]] then
-      error('script tried accessing undeclared key')
+local function guarded(call)
+  return function(name, ...)
+    local arguments = {...}
+    local count = key_counts[name] or 1
+    for position = 1, count == -1 and #arguments or count do
+      if not declared[arguments[position]] then
+        error('script tried accessing undeclared key')
+      end
     end
+    return call(name, ...)
   end
-  return real.call(name, ...)
-end}, {__index = real})
+end
+local collected = {}
+local function carry_out_collected()
+  for _, arguments in ipairs(collected) do guarded(real.call)(unpack(arguments)) end
+  collected = {}
+end
+local function in_turn(call)
+  return function(...)
+    carry_out_collected()
+    return guarded(call)(...)
+  end
+end
+local redis = setmetatable({
+  call = in_turn(real.call),
+  pcall = in_turn(real.pcall),
+  acall = function(...) collected[#collected + 1] = {...} end,
+}, {__index = real})
+local function script()
+"""
+
+#: Comes behind it: what is still collected is carried out before the script's reply leaves.
+END = b"""
+end
+local result = script()
+carry_out_collected()
+return result
 """
 
 
@@ -67,7 +95,8 @@ def guarded_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
         self: Script, keys: Any, *arguments: Argument, is_repeatable: bool = True
     ) -> Operation[Any]:
         kind = tuple if is_repeatable else Once
-        return (yield kind((b"EVAL", GUARD + self.text, len(keys), *keys, *arguments)))
+        text = GUARD + self.text + END
+        return (yield kind((b"EVAL", text, len(keys), *keys, *arguments)))
 
     monkeypatch.setattr(Script, "call", call)
 

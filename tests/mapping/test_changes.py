@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from redisdict import (
     ConcurrentUpdate,
@@ -25,6 +25,7 @@ from redisdict.mapping.flights import wait_in_thread
 from redisdict.mapping.hash_layout import HashLayout
 from redisdict.mapping.keys import get_key_codec
 from redisdict.mapping.keys_layout import KeysLayout
+from redisdict.mapping.layout import LEAST_BYTES
 from redisdict.mapping.locks import LockOperations
 from redisdict.mapping.names import Names
 from redisdict.mapping.operations import Operations
@@ -176,6 +177,21 @@ def test_a_page_that_is_refused_in_a_transaction_is_asked_for_as_a_small_one(
     assert asked[1] == (*asked[0].commands[0][:-1], SMALL_COUNT)
     with pytest.raises(ResponseError, match="unknown"):
         feed(keys.length(), refusal, ResponseError("ERR unknown command 'SCAN'"))
+
+
+def test_a_key_takes_memory_whatever_the_server_says() -> None:
+    """Dragonfly says 0 of what lies in its table; None is no key."""
+    keys = operations(is_hash=False)
+    names = [b"p:k:{d}:%d" % number for number in range(3)]
+    assert feed(keys.memory_usage(), [[b"0", names]], [0, None, 80])[1] == LEAST_BYTES + 80
+    assert feed(operations(is_hash=True).memory_usage(), [64, 0, None])[1] == 64 + LEAST_BYTES
+
+
+@pytest.mark.parametrize(("is_hash", "before"), [(True, []), (False, [[[b"0", [b"p:k:{d}:a"]]]])])
+def test_who_may_not_ask_for_memory_is_told(is_hash: bool, before: list[Any]) -> None:
+    refusal = NoPermissionError("User u has no permissions to run the 'memory|usage' command")
+    with pytest.raises(NoPermissionError, match="memory"):
+        feed(operations(is_hash=is_hash).memory_usage(), *before, [refusal])
 
 
 def test_an_error_in_a_batch_of_keys_is_raised() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from redisdict import PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.mapping.layout import BATCH, CHUNK
+from redisdict.mapping.names import Names
 from redisdict.pools.connections import NOT_READY
 from tests.mapping.conftest import Face
 from tests.mapping.costs import COSTS, ITEMS, ONE_ITEM, SCRIPT, Cost, Trips
@@ -173,3 +175,42 @@ def test_many_items_go_together(
         (lambda: mapping.delete_many(items), "HDEL" if hset_enabled else "DEL"),
     ):
         assert sent(call) == [" ".join([name] * commands)]
+
+
+FEW, MANY = 3, 300
+
+
+@pytest.mark.parametrize("dead", [0, 1])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda d, items: d.set_many(items, timeout=60),
+        lambda d, items: d.set_many(items, timeout=None),
+        lambda d, items: d.get_many(list(items)),
+        lambda d, items: d.delete_many(list(items)),
+        lambda d, items: list(d.items()),
+        lambda d, items: [d.dump(file := io.BytesIO()), file.seek(0), d.load(file)],
+    ],
+    ids=["set_many", "set_many without a timeout", "get_many", "delete_many", "items", "dump"],
+)
+def test_a_script_calls_no_more_for_many_items(
+    backend: Backend,
+    counted: Callable[[Callable[[], Any]], Counter[str]],
+    call: Callable[[Any, dict[str, int]], Any],
+    dead: int,
+) -> None:
+    """A call within a script takes Dragonfly as long as some hundred items do."""
+    totals = []
+    for count in (FEW, MANY):
+        mapping: PersistentDict[str, int] = PersistentDict(f"{count}", backend)
+        items = {str(number): number for number in range(count)}
+        mapping.set_many({**items, "other": 1}, timeout=60)
+        mapping["immortal"] = 1
+        deadlines = Names(backend.config.key_prefix, (str(count),)).deadlines
+        if dead:
+            backend.client().zadd(deadlines, {"0": 1, "other": 1})
+        counts = counted(lambda mapping=mapping, items=items: call(mapping, items))  # type: ignore[misc]
+        del counts["CLIENT"], counts["HELLO"]
+        totals.append(counts)
+        mapping.clear()
+    assert totals[0] == totals[1]

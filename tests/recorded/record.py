@@ -71,6 +71,14 @@ UNKNOWN = (
     "MSETEX | 1 a b", "FCALL | f 0",
 )  # fmt: skip
 
+#: For a user of limited rights: those that docs/servers.md names, and some finer ones.
+RULES = (
+    "on", ">PASSWORD", "~redisdict:*", "resetchannels", "-@all", "+@hash", "+@string",
+    "+@sortedset", "+@keyspace", "+@transaction", "+@connection", "-@dangerous", "+eval",
+    "+evalsha", "+memory", "+memory|usage", "+time", "+info", "+config", "+config|get",
+    "+cluster", "+cluster|slots",
+)  # fmt: skip
+
 COMMANDS = (
     "INFO", "INFO server", "INFO replication", "INFO persistence", "INFO memory",
     "INFO server replication", "ROLE", "HELLO", "CLIENT INFO", "DBSIZE",
@@ -80,6 +88,7 @@ COMMANDS = (
     "ACL SETUSER shop on >PASSWORD ~redisdict:* resetchannels",
     "ACL SETUSER shop on >PASSWORD ~redisdict:* +memory|usage",
     "ACL SETUSER shop on >PASSWORD ~redisdict:* +memory",
+    *(f"ACL SETUSER shop {rule}" for rule in RULES),
     "COMMAND INFO get", "COMMAND INFO nosuchcommand", "ACL WHOAMI",
 )  # fmt: skip
 

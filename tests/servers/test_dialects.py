@@ -31,6 +31,7 @@ def test_dragonfly_takes_each_flag_as_one_word_and_keeps_quiet_towards_its_maker
         "--dbfilename=",
         "--version_check=false",
         "--requirepass=p w",
+        "--lock_on_hashtags=true",
     } < set(words)
     assert not any(word.startswith(("--save", "--appendonly", "--daemonize")) for word in words)
 

@@ -8,6 +8,9 @@
 -- Dead items are removed when they are met, and some at every change. When all items of a dict
 -- have a deadline, its keys get the last one, so the server removes what nobody comes back to.
 --
+-- No command is called once for each field, and few are called at all: where the three keys lie on
+-- different threads, as in Dragonfly, each call is a message to another thread and its answer.
+--
 -- KEYS[1] the hash, or the fence in its place
 -- KEYS[2] the hash behind the fence
 -- KEYS[3] a sorted set: the deadline of each field that has one, in milliseconds of the server
@@ -17,12 +20,11 @@ local home, yard, deadlines = KEYS[1], KEYS[2], KEYS[3]
 local FENCE = 'redisdict: the items are behind the fence'
 local FENCE_OF_MORTAL = FENCE .. ', and expire() has been called'
 
-local clock = redis.call('TIME')
-local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+-- For calls whose replies nobody needs: Dragonfly collects them until the next that somebody does.
+local send = redis.acall or redis.call
 
-local function number(value)
-  return string.format('%.0f', value)
-end
+-- So many values unpack() takes for certain.
+local MOST_ARGUMENTS = 5000
 
 local kind = redis.call('TYPE', home).ok
 local sign = kind == 'string' and redis.call('GETRANGE', home, 0, #FENCE_OF_MORTAL)
@@ -33,10 +35,33 @@ end
 local items = fenced and yard or home
 local changed = false
 
+local function number(value)
+  return string.format('%.0f', value)
+end
+
+local present
+local function now()
+  if not present then
+    local clock = redis.call('TIME')
+    present = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+  end
+  return present
+end
+
+-- -> the number of dead items that have not been removed
+local dead_count
+local function count_dead()
+  if not fenced then return 0 end
+  dead_count = dead_count or redis.call('ZCOUNT', deadlines, '-inf', number(now()))
+  return dead_count
+end
+
 -- A dict whose items have all died is no more, and neither is the end that expire() gave it.
-if fenced and redis.call('HLEN', yard) <= redis.call('ZCOUNT', deadlines, '-inf', number(now)) then
-  redis.call('UNLINK', home, yard, deadlines)
-  sign, fenced, items = false, false, home
+local function bury()
+  if fenced and redis.call('HLEN', yard) <= count_dead() then
+    redis.call('UNLINK', home, yard, deadlines)
+    sign, fenced, items, dead_count = false, false, home, nil
+  end
 end
 
 local function fence()
@@ -69,44 +94,61 @@ local function settle()
     redis.call('PEXPIRE', deadlines, math.max(redis.call('PTTL', home), 1))
   elseif mortal == redis.call('HLEN', yard) then
     local last = redis.call('ZRANGE', deadlines, -1, -1, 'WITHSCORES')[2]
-    for _, key in ipairs(KEYS) do redis.call('PEXPIREAT', key, number(tonumber(last) + 1)) end
+    for _, key in ipairs(KEYS) do send('PEXPIREAT', key, number(tonumber(last) + 1)) end
   else
-    for _, key in ipairs(KEYS) do redis.call('PERSIST', key) end
+    for _, key in ipairs(KEYS) do send('PERSIST', key) end
   end
 end
 
-local function forget(field)
-  changed = true
-  redis.call('HDEL', items, field)
-  if fenced then redis.call('ZREM', deadlines, field) end
+local function forget(...)
+  changed, dead_count = true, nil
+  send('HDEL', items, ...)
+  if fenced then send('ZREM', deadlines, ...) end
 end
 
-local function drop_if_dead(field)
-  if not fenced then return end
-  local deadline = redis.call('ZSCORE', deadlines, field)
-  if deadline and tonumber(deadline) <= now then forget(field) end
+-- -> for each of the fields its deadline, or false
+local function deadlines_of(fields)
+  local found = {}
+  for first = 1, #fields, MOST_ARGUMENTS do
+    local last = math.min(first + MOST_ARGUMENTS - 1, #fields)
+    for _, deadline in ipairs(redis.call('ZMSCORE', deadlines, unpack(fields, first, last))) do
+      found[#found + 1] = tonumber(deadline) or false
+    end
+  end
+  return found
+end
+
+local function drop_dead(...)
+  if count_dead() == 0 then return end
+  local fields, dead = {...}, {}
+  for position, deadline in ipairs(deadlines_of(fields)) do
+    if deadline and deadline <= now() then dead[#dead + 1] = fields[position] end
+  end
+  if #dead > 0 then forget(unpack(dead)) end
 end
 
 -- Removes some dead items, so that what nobody asks for goes too; bounded, so it blocks nobody.
 -- -> the number of those removed
 local function sweep(most)
-  if not fenced then return 0 end
-  local dead = redis.call('ZRANGEBYSCORE', deadlines, '-inf', number(now), 'LIMIT', 0, most)
-  if #dead > 0 then
-    changed = true
-    redis.call('HDEL', yard, unpack(dead))
-    redis.call('ZREM', deadlines, unpack(dead))
-  end
+  if count_dead() == 0 then return 0 end
+  local dead = redis.call('ZRANGEBYSCORE', deadlines, '-inf', number(now()), 'LIMIT', 0, most)
+  if #dead > 0 then forget(unpack(dead)) end
   return #dead
 end
 
-local function set_deadline(field, timeout_ms)
+-- The fence is up when there is a timeout.
+local function set_deadline(timeout_ms, ...)
   changed = true
   if timeout_ms == '' then
-    if fenced then redis.call('ZREM', deadlines, field) end
+    if fenced then send('ZREM', deadlines, ...) end
     return
   end
-  redis.call('ZADD', deadlines, number(now + tonumber(timeout_ms)), field)
+  local deadline, arguments = number(now() + tonumber(timeout_ms)), {}
+  for _, field in ipairs({...}) do
+    arguments[#arguments + 1] = deadline
+    arguments[#arguments + 1] = field
+  end
+  send('ZADD', deadlines, unpack(arguments))
 end
 
 -- -> milliseconds until expire() ends the whole dict, -1 for ever
@@ -118,184 +160,206 @@ end
 -- -> milliseconds that a living item has left, for it doesn't outlive its dict; -1 for ever
 local function left_of_item(deadline, whole)
   if not deadline then return whole end
-  local left = tonumber(deadline) - now
+  local left = deadline - now()
   return whole >= 0 and math.min(left, whole) or left
 end
 
-local operations = {}
-
--- get FIELD -> its value
-function operations.get(field)
-  drop_if_dead(field)
-  return redis.call('HGET', items, field)
-end
-
--- get_many FIELD... -> values
-function operations.get_many(...)
-  local fields = {...}
-  for _, field in ipairs(fields) do drop_if_dead(field) end
-  return redis.call('HMGET', items, unpack(fields))
-end
-
--- contains FIELD -> 0 or 1
-function operations.contains(field)
-  drop_if_dead(field)
-  return redis.call('HEXISTS', items, field)
-end
-
--- set TIMEOUT_MS|'' FIELD VALUE... -> number of fields
-function operations.set(timeout_ms, ...)
-  local pairs = {...}
+-- Stores items; how many fields there were.
+local function store(timeout_ms, ...)
+  bury()
+  sweep(100)
   if timeout_ms ~= '' then fence() end
-  sweep(100)
-  redis.call('HSET', items, unpack(pairs))
-  for position = 1, #pairs, 2 do set_deadline(pairs[position], timeout_ms) end
-  return #pairs / 2
+  send('HSET', items, ...)
+  local pairs, fields = {...}, {}
+  for position = 1, #pairs, 2 do fields[#fields + 1] = pairs[position] end
+  set_deadline(timeout_ms, unpack(fields))
+  return #fields
 end
 
--- add TIMEOUT_MS|'' FIELD VALUE -> 1 when it was not there
-function operations.add(timeout_ms, field, value)
-  drop_if_dead(field)
-  if redis.call('HEXISTS', items, field) == 1 then return 0 end
-  operations.set(timeout_ms, field, value)
-  return 1
-end
-
--- delete FIELD... -> number of those that were there
-function operations.delete(...)
-  local fields = {...}
-  for _, field in ipairs(fields) do drop_if_dead(field) end
-  changed = true
-  local count = redis.call('HDEL', items, unpack(fields))
-  if fenced then redis.call('ZREM', deadlines, unpack(fields)) end
-  sweep(100)
-  return count
-end
-
--- pop FIELD -> its value, which is gone
-function operations.pop(field)
-  drop_if_dead(field)
+-- Takes an item out -> its value
+local function take(field)
   local value = redis.call('HGET', items, field)
-  forget(field)
+  if value then forget(field) end
   return value
 end
 
--- popitem -> {field, value} of any item, which is gone; nil from an empty dict;
--- {} when there were too many dead ones to remove at once: call it again
-function operations.popitem()
-  local most = 1000
-  if sweep(most) == most then return {} end
-  local field = redis.call('HRANDFIELD', items)
-  return field and {field, operations.pop(field)}
-end
-
--- compare_and_set FIELD EXPECTED NEW -> 1 when the stored value was EXPECTED; its deadline stays
-function operations.compare_and_set(field, expected, new)
-  drop_if_dead(field)
-  if redis.call('HGET', items, field) ~= expected then return 0 end
-  redis.call('HSET', items, field, new)
-  return 1
-end
-
--- incr TIMEOUT_MS|'' FIELD DELTA -> the text of the new value, for a number
--- would lose digits in Lua; the deadline stays; a missing item begins as 0 and lives TIMEOUT_MS
-function operations.incr(timeout_ms, field, delta)
-  drop_if_dead(field)
-  local is_new = timeout_ms ~= '' and redis.call('HEXISTS', items, field) == 0
-  redis.call('HINCRBY', items, field, delta)
-  changed = true
-  if is_new then
-    fence()
-    set_deadline(field, timeout_ms)
-  end
-  return redis.call('HGET', items, field)
-end
-
--- touch TIMEOUT_MS|'' FIELD -> 1 when the item is there
-function operations.touch(timeout_ms, field)
-  drop_if_dead(field)
-  if redis.call('HEXISTS', items, field) == 0 then return 0 end
-  if timeout_ms ~= '' then fence() end
-  set_deadline(field, timeout_ms)
-  return 1
-end
-
--- ttl FIELD -> milliseconds, -1 for ever, -2 not there
-function operations.ttl(field)
-  drop_if_dead(field)
-  if redis.call('HEXISTS', items, field) == 0 then return -2 end
-  local deadline = fenced and redis.call('ZSCORE', deadlines, field)
-  return left_of_item(deadline, left_of_dict())
-end
-
--- len -> number of living items
-function operations.len()
-  local count = redis.call('HLEN', items)
-  if fenced then count = count - redis.call('ZCOUNT', deadlines, '-inf', number(now)) end
-  return count
-end
-
 -- Calls deliver(field, value, deadline) for each living item of a page -> the cursor of the next.
-local function each_of_page(deliver, ...)
-  local page = redis.call('HSCAN', items, ...)
-  for position = 1, #page[2], 2 do
-    local field = page[2][position]
-    local deadline = fenced and redis.call('ZSCORE', deadlines, field)
-    if not deadline or tonumber(deadline) > now then
-      deliver(field, page[2][position + 1], deadline)
+-- The deadline is told when it is wanted.
+local function each_of_page(deliver, is_deadline_wanted, ...)
+  local cursor, flat = unpack(redis.call('HSCAN', items, ...))
+  local found
+  if fenced and (is_deadline_wanted or count_dead() > 0) then
+    local fields = {}
+    for position = 1, #flat, 2 do fields[#fields + 1] = flat[position] end
+    found = deadlines_of(fields)
+  end
+  for position = 1, #flat, 2 do
+    local deadline = found and found[(position + 1) / 2]
+    if not deadline or deadline > now() then
+      deliver(flat[position], flat[position + 1], deadline)
     end
   end
-  return page[1]
+  return cursor
 end
 
--- scan CURSOR COUNT NUMBER [MATCH PATTERN] -> {cursor, {field, value, ...}}
-function operations.scan(...)
-  local living = {}
-  local cursor = each_of_page(function(field, value)
-    living[#living + 1] = field
-    living[#living + 1] = value
-  end, ...)
-  return {cursor, living}
-end
+-- Making a function takes the server as long as a call, so only the one that is asked for is made.
+local name, operation = ARGV[1], nil
 
--- scan_records CURSOR COUNT NUMBER -> {cursor, {field, value, milliseconds left, ...}}
-function operations.scan_records(...)
-  local living = {}
-  local whole = left_of_dict()
-  local cursor = each_of_page(function(field, value, deadline)
-    living[#living + 1] = field
-    living[#living + 1] = value
-    living[#living + 1] = left_of_item(deadline, whole)
-  end, ...)
-  return {cursor, living}
-end
-
--- set_records FIELD VALUE TIMEOUT_MS ...
-function operations.set_records(...)
-  local records = {...}
-  fence()
-  sweep(100)
-  for position = 1, #records, 3 do
-    redis.call('HSET', items, records[position], records[position + 1])
-    set_deadline(records[position], records[position + 2])
+if name == 'get' then
+  -- get FIELD -> its value
+  operation = function(field)
+    drop_dead(field)
+    return redis.call('HGET', items, field)
+  end
+elseif name == 'get_many' then
+  -- get_many FIELD... -> values
+  operation = function(...)
+    drop_dead(...)
+    return redis.call('HMGET', items, ...)
+  end
+elseif name == 'contains' then
+  -- contains FIELD -> 0 or 1
+  operation = function(field)
+    drop_dead(field)
+    return redis.call('HEXISTS', items, field)
+  end
+elseif name == 'set' then
+  -- set TIMEOUT_MS|'' FIELD VALUE... -> number of fields
+  operation = store
+elseif name == 'add' then
+  -- add TIMEOUT_MS|'' FIELD VALUE -> 1 when it was not there
+  operation = function(timeout_ms, field, value)
+    drop_dead(field)
+    if redis.call('HEXISTS', items, field) == 1 then return 0 end
+    store(timeout_ms, field, value)
+    return 1
+  end
+elseif name == 'delete' then
+  -- delete FIELD... -> number of those that were there
+  operation = function(...)
+    drop_dead(...)
+    changed = true
+    local count = redis.call('HDEL', items, ...)
+    if fenced then send('ZREM', deadlines, ...) end
+    sweep(100)
+    return count
+  end
+elseif name == 'pop' then
+  -- pop FIELD -> its value, which is gone
+  operation = function(field)
+    drop_dead(field)
+    return take(field)
+  end
+elseif name == 'popitem' then
+  -- popitem -> {field, value} of any item, which is gone; nil from an empty dict;
+  -- {} when there were too many dead ones to remove at once: call it again
+  operation = function()
+    local most = 1000
+    if sweep(most) == most then return {} end
+    local field = redis.call('HRANDFIELD', items)
+    return field and {field, take(field)}
+  end
+elseif name == 'compare_and_set' then
+  -- compare_and_set FIELD EXPECTED NEW -> 1 when the stored value was EXPECTED; its deadline stays
+  operation = function(field, expected, new)
+    drop_dead(field)
+    if redis.call('HGET', items, field) ~= expected then return 0 end
+    send('HSET', items, field, new)
+    return 1
+  end
+elseif name == 'incr' then
+  -- incr TIMEOUT_MS|'' FIELD DELTA -> the text of the new value, for a number
+  -- would lose digits in Lua; the deadline stays; a missing item begins as 0 and lives TIMEOUT_MS
+  operation = function(timeout_ms, field, delta)
+    bury()
+    drop_dead(field)
+    local is_new = timeout_ms ~= '' and redis.call('HEXISTS', items, field) == 0
+    redis.call('HINCRBY', items, field, delta)
+    changed = true
+    if is_new then
+      fence()
+      set_deadline(timeout_ms, field)
+    end
+    return redis.call('HGET', items, field)
+  end
+elseif name == 'touch' then
+  -- touch TIMEOUT_MS|'' FIELD -> 1 when the item is there
+  operation = function(timeout_ms, field)
+    drop_dead(field)
+    if redis.call('HEXISTS', items, field) == 0 then return 0 end
+    if timeout_ms ~= '' then fence() end
+    set_deadline(timeout_ms, field)
+    return 1
+  end
+elseif name == 'ttl' then
+  -- ttl FIELD -> milliseconds, -1 for ever, -2 not there
+  operation = function(field)
+    drop_dead(field)
+    if redis.call('HEXISTS', items, field) == 0 then return -2 end
+    return left_of_item(fenced and deadlines_of({field})[1], left_of_dict())
+  end
+elseif name == 'len' then
+  -- len -> number of living items
+  operation = function()
+    return math.max(redis.call('HLEN', items) - count_dead(), 0)
+  end
+elseif name == 'scan' then
+  -- scan CURSOR COUNT NUMBER [MATCH PATTERN] -> {cursor, {field, value, ...}}
+  operation = function(...)
+    local living = {}
+    local cursor = each_of_page(function(field, value)
+      living[#living + 1] = field
+      living[#living + 1] = value
+    end, false, ...)
+    return {cursor, living}
+  end
+elseif name == 'scan_records' then
+  -- scan_records CURSOR COUNT NUMBER -> {cursor, {field, value, milliseconds left, ...}}
+  operation = function(...)
+    local living = {}
+    local whole = left_of_dict()
+    local cursor = each_of_page(function(field, value, deadline)
+      living[#living + 1] = field
+      living[#living + 1] = value
+      living[#living + 1] = left_of_item(deadline, whole)
+    end, true, ...)
+    return {cursor, living}
+  end
+elseif name == 'set_records' then
+  -- set_records FIELD VALUE TIMEOUT_MS ...
+  operation = function(...)
+    local records, pairs, ends = {...}, {}, {}
+    bury()
+    sweep(100)
+    fence()
+    changed = true
+    for position = 1, #records, 3 do
+      local field = records[position]
+      pairs[#pairs + 1] = field
+      pairs[#pairs + 1] = records[position + 1]
+      ends[#ends + 1] = number(now() + tonumber(records[position + 2]))
+      ends[#ends + 1] = field
+    end
+    send('HSET', items, unpack(pairs))
+    send('ZADD', deadlines, unpack(ends))
+  end
+elseif name == 'expire' then
+  -- expire TIMEOUT_MS|'' -> 1 when the dict is there; the whole dict lives as long
+  operation = function(timeout_ms)
+    bury()
+    if redis.call('EXISTS', home) == 0 then return 0 end
+    changed = true
+    if fenced then
+      sign = timeout_ms == '' and FENCE or FENCE_OF_MORTAL
+      redis.call('SET', home, sign)
+    end
+    for _, key in ipairs(KEYS) do
+      if timeout_ms == '' then send('PERSIST', key) else send('PEXPIRE', key, timeout_ms) end
+    end
+    return 1
   end
 end
 
--- expire TIMEOUT_MS|'' -> 1 when the dict is there; the whole dict lives as long
-function operations.expire(timeout_ms)
-  if redis.call('EXISTS', home) == 0 then return 0 end
-  changed = true
-  if fenced then
-    sign = timeout_ms == '' and FENCE or FENCE_OF_MORTAL
-    redis.call('SET', home, sign)
-  end
-  for _, key in ipairs(KEYS) do
-    if timeout_ms == '' then redis.call('PERSIST', key)
-    else redis.call('PEXPIRE', key, timeout_ms) end
-  end
-  return 1
-end
-
-local result = operations[ARGV[1]](unpack(ARGV, 2))
+local result = operation(unpack(ARGV, 2))
 if changed then settle() end
 return result

@@ -6,9 +6,13 @@
 -- KEYS rows or tables
 -- ARGV[1] the writer's token; ARGV[2] milliseconds until the barrier ends by itself, 0 takes it down
 --
+-- One call asks for all cells, and those that change them are collected where the server can
+-- (Dragonfly's acall): its keys lie on several threads, and each call is a message to one of them.
+--
 -- A cell with barriers is the letter B and, for each, its token and the time of its end: 29 bytes.
 
 local TOKEN_LENGTH, LENGTH = 16, 29
+local send = redis.acall or redis.call
 local token, duration_ms = ARGV[1], tonumber(ARGV[2])
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
@@ -28,16 +32,18 @@ local function others(cell)
   return standing, last
 end
 
-for _, key in ipairs(KEYS) do
-  local standing, last = others(redis.call('GET', key))
+local cells, bare = redis.call('MGET', unpack(KEYS)), {}
+for position, key in ipairs(KEYS) do
+  local standing, last = others(cells[position])
   if duration_ms > 0 then
     local ends = now + duration_ms
     standing[#standing + 1] = token .. string.format('%013.0f', ends)
     last = math.max(last, ends)
   end
   if #standing == 0 then
-    redis.call('DEL', key)
+    bare[#bare + 1] = key
   else
-    redis.call('SET', key, 'B' .. table.concat(standing), 'PX', string.format('%.0f', last - now))
+    send('SET', key, 'B' .. table.concat(standing), 'PX', string.format('%.0f', last - now))
   end
 end
+if #bare > 0 then send('DEL', unpack(bare)) end

@@ -23,6 +23,7 @@
 local LEASED, BUSY, BLOCKED = 1, 2, 3
 local LEASE, BARRIER = 76, 66 -- L, B
 local byte, sub = string.byte, string.sub
+local send = redis.acall or redis.call -- see barrier.lua
 local token, lease_ms, fingerprint, incarnation = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local task
 if ARGV[5] then task, incarnation = ARGV[4], ARGV[5] end
@@ -59,7 +60,7 @@ local function answer(key, cell)
     end
   end
   if lease_ms == '0' then return BLOCKED end
-  redis.call('SET', key, 'L' .. generation .. token, 'PX', lease_ms)
+  send('SET', key, 'L' .. generation .. token, 'PX', lease_ms)
   return LEASED
 end
 
