@@ -1,9 +1,12 @@
 """Mixed work by several processes with random kills of server and clients, checked afterwards.
 
     python -m tests.stress.soak 1800
+    python -m tests.stress.soak 600 keydb
 
-Each process appends what the server acknowledged to a log of its own, which survives its kill.
-At the end every acknowledged item must be there with the value that was written last.
+The server is Valkey, or of the family that is named, and ends in the hardest way that it promises
+to survive without a loss. Each process appends what the server acknowledged to a log of its own,
+which survives its kill. At the end every acknowledged item must be there with the value that was
+written last.
 """
 
 from __future__ import annotations
@@ -27,6 +30,19 @@ import django
 PROCESSES = 4
 ITEMS = 500
 
+APPEND_ONLY = ("--appendonly", "yes", "--appendfsync", "always")
+SNAPSHOT_AT_THE_END = ("--dbfilename=dump",)
+
+#: What a server is started with, what the dicts ask of it, and whether it is killed. KeyDB answers
+#: after its file is synced, too, but can't be asked; Dragonfly has nothing but snapshots, and takes
+#: one when it is told to end.
+WAYS: dict[str, tuple[tuple[str, ...], str | None, bool]] = {
+    "redis": (APPEND_ONLY, None, True),
+    "valkey": (APPEND_ONLY, "aof", True),
+    "keydb": (APPEND_ONLY, None, True),
+    "dragonfly": (SNAPSHOT_AT_THE_END, None, False),
+}
+
 
 @dataclass
 class Outcome:
@@ -38,8 +54,10 @@ class Outcome:
     mistakes: list[str] = field(default_factory=list)
 
 
-def soak(url: str, kill_server: Any, duration_s: float, directory: Path) -> Outcome:
-    """Run it against the server at `url`, which `kill_server()` kills and starts again."""
+def soak(
+    url: str, kill_server: Any, duration_s: float, directory: Path, durable: str | None = "aof"
+) -> Outcome:
+    """Run it against the server at `url`, which `kill_server()` ends and starts again."""
     outcome = Outcome()
     generations = Counter[int]()
     workers: dict[int, subprocess.Popen[bytes]] = {}
@@ -49,7 +67,9 @@ def soak(url: str, kill_server: Any, duration_s: float, directory: Path) -> Outc
             for number in range(PROCESSES):
                 if number not in workers or workers[number].poll() is not None:
                     generations[number] += 1
-                    workers[number] = _start_worker(url, number, generations[number], directory)
+                    workers[number] = _start_worker(
+                        url, number, generations[number], directory, durable
+                    )
             time.sleep(random.uniform(0.5, 2))
             if random.random() < 0.5:
                 kill_server()
@@ -75,18 +95,18 @@ def soak(url: str, kill_server: Any, duration_s: float, directory: Path) -> Outc
 
 
 def _start_worker(
-    url: str, number: int, generation: int, directory: Path
+    url: str, number: int, generation: int, directory: Path, durable: str | None
 ) -> subprocess.Popen[bytes]:
-    words = [sys.executable, "-m", "tests.stress.soak", "--worker", url, str(number)]
+    words = [sys.executable, "-m", "tests.stress.soak", "--worker", url, durable or "", str(number)]
     with (directory / "errors").open("ab") as errors:
         return subprocess.Popen([*words, str(directory), str(generation)], stderr=errors)
 
 
-def _work(url: str, number: int, directory: Path, generation: int) -> None:
+def _work(url: str, durable: str | None, number: int, directory: Path, generation: int) -> None:
     """Set, delete and count items of this worker's own dict until killed."""
     from redisdict import BackendUnavailable
 
-    mapping = _mapping(url, number)
+    mapping = _mapping(url, number, durable)
     randomness = random.Random(f"{number}/{generation}")
     (directory / f"begun-{number}-{generation}").touch()
     with (directory / f"log-{number}").open("a", buffering=1) as log:
@@ -135,12 +155,12 @@ def _log(path: Path) -> Iterator[Any]:
             yield json.loads(line)
 
 
-def _mapping(url: str, number: int) -> Any:
+def _mapping(url: str, number: int, durable: str | None = None) -> Any:
     from redisdict import PersistentDict
     from redisdict.conf import parse_alias
     from redisdict.connections.backend import Backend
 
-    values = {"LOCATION": url, "RETRY_FOR": 20, "DURABLE": "aof", "KEY_PREFIX": "soak"}
+    values = {"LOCATION": url, "RETRY_FOR": 20, "DURABLE": durable, "KEY_PREFIX": "soak"}
     return PersistentDict(
         f"worker-{number}",
         Backend(parse_alias("soak", values)),
@@ -153,21 +173,26 @@ def main(arguments: list[str]) -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     django.setup()
     if arguments[0] == "--worker":
-        _, url, number, directory, generation = arguments
-        _work(url, int(number), Path(directory), int(generation))
+        _, url, durable, number, directory, generation = arguments
+        _work(url, durable or None, int(number), Path(directory), int(generation))
         return
     from redisdict.servers.process import ServerProcess
     from redisdict.servers.programs import find_program
 
-    flags = ["--appendonly", "yes", "--appendfsync", "always"]
-    with ServerProcess(find_program("valkey"), arguments=flags) as server:
+    duration_s, family = float(arguments[0]), arguments[1] if arguments[1:] else "valkey"
+    flags, asks_for, is_killed = WAYS[family]
+    with ServerProcess(find_program(family), arguments=flags) as server:  # type: ignore[arg-type]
         with TemporaryDirectory() as directory:
 
-            def kill_server() -> None:
+            def end_server() -> None:
+                if not is_killed:
+                    server.terminate()
+                    while server.is_running:
+                        time.sleep(0.01)
                 server.kill()
                 server.start()
 
-            outcome = soak(server.url, kill_server, float(arguments[0]), Path(directory))
+            outcome = soak(server.url, end_server, duration_s, Path(directory), asks_for)
     print(outcome)
     sys.exit(bool(outcome.mistakes))
 
