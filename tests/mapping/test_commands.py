@@ -35,6 +35,8 @@ def counted(backend: Backend) -> Iterator[Callable[[Callable[[], Any]], Counter[
         def counts() -> Counter[str]:
             found: Counter[str] = Counter()
             for name, entry in client.info("commandstats").items():
+                if not name.startswith("cmdstat_"):  # those that Dragonfly doesn't know
+                    continue
                 found[name.removeprefix("cmdstat_").partition("|")[0].upper()] += entry["calls"]
             return found
 
@@ -213,4 +215,7 @@ def test_a_script_calls_no_more_for_many_items(
         del counts["CLIENT"], counts["HELLO"]
         totals.append(counts)
         mapping.clear()
-    assert totals[0] == totals[1]
+    few, many = totals
+    # Dragonfly takes 300 fields for more than one page, and a page is a call of the script.
+    pages = many["EVALSHA"] - few["EVALSHA"]
+    assert all(many[name] - few[name] in range(pages + 1) for name in {*few, *many})
