@@ -14,7 +14,6 @@ from redisdict.codec import get_codec
 from redisdict.connections.backend import Backend
 from redisdict.connections.factory import PoolFactory
 from redisdict.connections.registry import get_backend
-from redisdict.connections.requests import Operation
 from redisdict.connections.sentinel import SentinelRoute
 from redisdict.connections.server_info import (
     AT_SHUTDOWN,
@@ -27,6 +26,7 @@ from redisdict.connections.server_info import (
     persistence,
 )
 from redisdict.exceptions import BackendUnavailable, ConfigurationError
+from redisdict.wire.requests import Operation
 
 __all__ = ["check_alias", "check_server"]
 

@@ -16,7 +16,6 @@ from redisdict import conf
 from redisdict.bench.identity import identify
 from redisdict.checks import check_servers_at_deployment, check_settings
 from redisdict.connections.registry import get_backend
-from redisdict.connections.requests import Operation
 from redisdict.connections.server_info import (
     count_replicas,
     eviction,
@@ -25,6 +24,7 @@ from redisdict.connections.server_info import (
 )
 from redisdict.exceptions import RedisDictError
 from redisdict.templatetags.redisdict_figures import NOTHING
+from redisdict.wire.requests import Operation
 
 __all__ = ["SERVER_ERRORS", "ServerFacts", "all_servers", "server_facts", "warnings"]
 

@@ -20,20 +20,20 @@ from redisdict.connections.failures import (
 )
 from redisdict.connections.incarnations import QUESTIONS, is_asked_anew, is_identified, named
 from redisdict.connections.packing import pack, reply_count, unwrap
-from redisdict.connections.requests import (
-    Batch,
-    Call,
-    Command,
-    Identified,
-    Operation,
-    Sleep,
-    Wait,
-)
 from redisdict.connections.retrying import Attempts
 from redisdict.pools.connections import NotSentError
 from redisdict.pools.incarnation import known_of
 from redisdict.pools.shared import OptimizedAsyncConnectionPool
 from redisdict.pools.shared_connection import SharedConnection
+from redisdict.wire.requests import (
+    Batch,
+    Call,
+    Identified,
+    Operation,
+    Sleep,
+    Step,
+    Wait,
+)
 
 if TYPE_CHECKING:
     from redisdict.connections.backend import Backend
@@ -100,39 +100,26 @@ class AsyncDriver:
             result: T = stop.value
             return result
 
-    async def ask(
-        self,
-        command: Command | None,
-        operation: Callable[..., Operation[T]],
-        *arguments: Any,
-    ) -> T:
-        """The short way to what `operation(*arguments)` gives, where one command does it.
-
-        Sends the command over the shared connection and returns the reply as it came. Where there
-        is no such command or no such connection, the server refuses it or the connection is lost,
-        the operation is run from its beginning, unless the command may have been carried out and
-        must not be repeated.
+    async def do(self, step: Step[T]) -> T:
+        """Send a step's command and give the reply as it came, or run its operation.
 
         Raises: as `run()`.
         """
-        reply: Any = await self.begin(command, operation, *arguments)
+        reply = await self.send(step)
         if isinstance(reply, Exception):
-            reply = await self.resolve(reply, command or (), operation, *arguments)
-        result: T = reply
-        return result
+            return await self.recover(step, reply)
+        return reply
 
-    def begin(
-        self,
-        command: Command | None,
-        operation: Callable[..., Operation[T]],
-        *arguments: Any,
-    ) -> Awaitable[T | Exception]:
-        """The first half of `ask()`, for callers that await the reply themselves.
+    def send(self, step: Step[T]) -> Awaitable[T | Exception]:
+        """Do the first half of `do()`, for callers that await the reply themselves.
+
+        The command goes over the shared connection; without one the operation is run.
 
         Returns:
-            What can be awaited for the reply, or for an error that `resolve()` is to be given.
+            What can be awaited for the reply, or for an error that `recover()` is to be given.
         """
         pool: Any = self._backend.async_pool()
+        command = step.command
         if command is not None and isinstance(pool, OptimizedAsyncConnectionPool):
             shared = pool.shared
             if shared is not None:
@@ -142,21 +129,14 @@ class AsyncDriver:
                 if name is not None:
                     identified = command + (name,)  # noqa: RUF005  # half the time
                     return shared.submit(pack_command(identified))  # type: ignore[arg-type]  # as above
-        return self.run(operation(*arguments))
+        return self.run(step.begin())
 
-    async def resolve(
-        self,
-        error: Exception,
-        command: Command,
-        operation: Callable[..., Operation[T]],
-        *arguments: Any,
-    ) -> T:
-        """The second half of `ask()`, after `begin()` has come to an error.
-
-        Of the command it only matters whether it is `Once`.
+    async def recover(self, step: Step[T], error: Exception) -> T:
+        """Do the second half of `do()`, after `send()` has come to an error.
 
         Raises: as `run()`.
         """
+        command = step.command or ()
         is_refusal = isinstance(error, ResponseError) or was_refused(command, error)
         was_sent = not is_refusal and not isinstance(error, NotSentError)
         pool: Any = self._backend.async_pool()
@@ -164,7 +144,7 @@ class AsyncDriver:
             pool.retire_shared()
         elif not is_worth_a_retry(command, error, was_sent=was_sent):
             raise unavailable(self._backend, command, error, was_sent=was_sent) from error
-        return await self.run(operation(*arguments))
+        return await self.run(step.begin())
 
     async def _settle(self, pool: Any, request: Any, reply: Any, is_sent: bool) -> Any:
         """What came of the first attempt, or of further ones where those are right."""

@@ -23,17 +23,6 @@ from redis.exceptions import (
 )
 
 from redisdict.connections.relaying import relay
-from redisdict.connections.requests import (
-    Batch,
-    Call,
-    Command,
-    GuaranteeRefused,
-    Identified,
-    Operation,
-    Request,
-    Sleep,
-    Waits,
-)
 from redisdict.connections.retrying import Attempts
 from redisdict.connections.slots import (
     SLOTS,
@@ -44,6 +33,17 @@ from redisdict.connections.slots import (
     slot_of,
 )
 from redisdict.exceptions import BackendUnavailable
+from redisdict.wire.requests import (
+    Batch,
+    Call,
+    Command,
+    GuaranteeRefused,
+    Identified,
+    Operation,
+    Request,
+    Sleep,
+    Waits,
+)
 
 if TYPE_CHECKING:
     from redisdict.connections.backend import Backend

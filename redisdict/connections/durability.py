@@ -18,13 +18,20 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from redis.exceptions import NoPermissionError, ResponseError
 
 from redisdict.connections.relaying import relay
-from redisdict.connections.requests import (
+from redisdict.connections.server_info import (
+    count_replicas,
+    parse_info,
+    server_name,
+    takes_writes,
+    tells_offsets,
+)
+from redisdict.exceptions import NoReplica, NotDurable, ServerUnsupported
+from redisdict.wire.requests import (
     Batch,
     Call,
     Command,
@@ -34,17 +41,10 @@ from redisdict.connections.requests import (
     Operation,
     Request,
     Sleep,
+    Step,
     Wait,
     Waits,
 )
-from redisdict.connections.server_info import (
-    count_replicas,
-    parse_info,
-    server_name,
-    takes_writes,
-    tells_offsets,
-)
-from redisdict.exceptions import NoReplica, NotDurable, ServerUnsupported
 
 __all__ = ["Durability", "GuardedDriver"]
 
@@ -204,12 +204,18 @@ class GuardedDriver:
     def run(self, operation: Operation[Any]) -> Any:
         return self._driver.run(self._durability.guard(operation))
 
-    def ask(
-        self, command: Command | None, operation: Callable[..., Operation[Any]], *arguments: Any
-    ) -> Any:
-        if command is not None and command[0] in READS:
-            return self._driver.ask(command, operation, *arguments)
-        return self.run(operation(*arguments))
+    def do(self, step: Step[Any]) -> Any:
+        if step.command is not None and step.command[0] in READS:
+            return self._driver.do(step)
+        return self.run(step.begin())
+
+    def send(self, step: Step[Any]) -> Any:
+        if step.command is not None and step.command[0] in READS:
+            return self._driver.send(step)
+        return self.run(step.begin())
+
+    def recover(self, step: Step[Any], error: Exception) -> Any:
+        return self._driver.recover(step, error)
 
 
 def _find_aof(address: str) -> Operation[bool]:

@@ -14,9 +14,9 @@ from redisdict.connections.failures import (
     unavailable,
     was_refused,
 )
-from redisdict.connections.requests import Batch, Operation
 from redisdict.connections.sync_driver import read_replies, send_request
 from redisdict.exceptions import BackendUnavailable
+from redisdict.wire.requests import Batch, Operation
 
 if TYPE_CHECKING:
     from redisdict.connections.backend import Backend

@@ -14,8 +14,8 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from redisdict.connections.requests import Batch, Once, Request
 from redisdict.exceptions import BackendUnavailable
+from redisdict.wire.requests import Batch, Once, Request
 
 __all__ = ["LOST", "is_worth_a_retry", "may_be_half_done", "unavailable", "was_refused"]
 

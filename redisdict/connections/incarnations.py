@@ -22,7 +22,7 @@ from typing import Any
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from redisdict.connections.requests import Batch, Identified, IdentifiedAnew
+from redisdict.wire.requests import Batch, Identified, IdentifiedAnew
 
 __all__ = [
     "LENGTH",

@@ -7,7 +7,7 @@ from typing import Any
 from hiredis import pack_command
 from redis.exceptions import ReadOnlyError
 
-from redisdict.connections.requests import Batch
+from redisdict.wire.requests import Batch
 
 __all__ = ["pack", "reply_count", "unwrap"]
 

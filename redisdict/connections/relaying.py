@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar, cast
 
-from redisdict.connections.requests import Operation, Request
+from redisdict.wire.requests import Operation, Request
 
 __all__ = ["relay"]
 

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from redisdict.connections.cluster import ask
 from redisdict.connections.relaying import relay
-from redisdict.connections.requests import Batch, Call, Operation, Request, Sleep
 from redisdict.exceptions import BackendUnavailable
+from redisdict.wire.requests import Batch, Call, Operation, Request, Sleep
 
 __all__ = ["ReplicaReads", "Side"]
 

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from redisdict.connections.failures import is_worth_a_retry, unavailable
-from redisdict.connections.requests import Request
+from redisdict.wire.requests import Request
 
 if TYPE_CHECKING:
     from redisdict.connections.backend import Backend

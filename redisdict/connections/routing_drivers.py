@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from redisdict.connections.cluster import ask
 from redisdict.connections.exchange import exchange
-from redisdict.connections.requests import Batch, Operation
+from redisdict.wire.requests import Batch, Operation, Step
 
 if TYPE_CHECKING:
     from redisdict.connections.backend import Backend
@@ -51,9 +51,9 @@ class RoutingDriver:
             value: T = stop.value
             return value
 
-    def ask(self, _command: Any, operation: Callable[..., Operation[T]], *arguments: Any) -> T:
-        """As `SyncDriver.ask()`, but there is no shorter way."""
-        return self.run(operation(*arguments))
+    def do(self, step: Step[T]) -> T:
+        """Run a step's operation: a router has no fast path."""
+        return self.run(step.begin())
 
 
 class AsyncRoutingDriver:
@@ -82,11 +82,17 @@ class AsyncRoutingDriver:
             value: T = stop.value
             return value
 
-    async def ask(
-        self, _command: Any, operation: Callable[..., Operation[T]], *arguments: Any
-    ) -> T:
-        """As `AsyncDriver.ask()`, but there is no shorter way."""
-        return await self.run(operation(*arguments))
+    async def do(self, step: Step[T]) -> T:
+        """Run a step's operation: a router has no fast path."""
+        return await self.run(step.begin())
+
+    def send(self, step: Step[T]) -> Awaitable[T]:
+        """As `do()`; it gives no error that would have to be recovered from."""
+        return self.run(step.begin())
+
+    async def recover(self, step: Step[T], error: Exception) -> T:
+        """Never needed: `send()` raises its errors."""
+        raise error
 
 
 async def _ask_all(parts: Sequence[tuple[Backend, Batch]]) -> list[Any]:

@@ -12,8 +12,8 @@ from pathlib import PurePosixPath
 
 from redis.exceptions import ResponseError
 
-from redisdict.connections.requests import Operation
 from redisdict.servers.programs import TITLES, Family
+from redisdict.wire.requests import Operation
 
 __all__ = [
     "AT_SHUTDOWN",

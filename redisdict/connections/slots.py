@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, cast
 
 from redis.crc import key_slot
 
-from redisdict.connections.requests import Batch, Command
+from redisdict.wire.requests import Batch, Command
 
 __all__ = ["SLOTS", "Address", "has_all_nodes", "next_node", "nodes_by_slot", "slot_of"]
 

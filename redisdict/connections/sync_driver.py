@@ -19,18 +19,18 @@ from redisdict.connections.failures import (
 )
 from redisdict.connections.incarnations import QUESTIONS, is_asked_anew, is_identified, named
 from redisdict.connections.packing import pack, reply_count, unwrap
-from redisdict.connections.requests import (
-    Batch,
-    Call,
-    Command,
-    Identified,
-    Operation,
-    Sleep,
-    Wait,
-)
 from redisdict.connections.retrying import Attempts
 from redisdict.pools.connections import NOT_READY, NotSentError
 from redisdict.pools.incarnation import known_of
+from redisdict.wire.requests import (
+    Batch,
+    Call,
+    Identified,
+    Operation,
+    Sleep,
+    Step,
+    Wait,
+)
 
 if TYPE_CHECKING:
     from redisdict.connections.backend import Backend
@@ -107,34 +107,26 @@ class SyncDriver:
             if connection is not None:
                 pool.release(connection)
 
-    def ask(
-        self,
-        command: Command | None,
-        operation: Callable[..., Operation[T]],
-        *arguments: Any,
-    ) -> T:
-        """The short way to what `operation(*arguments)` gives, where one command does it.
-
-        Sends the command and returns the reply as it came. Where there is no such command, the
-        server refuses it or the connection is lost, the operation is run from its beginning, unless
-        the command may have been carried out and must not be repeated.
+    def do(self, step: Step[T]) -> T:
+        """Send a step's command and return the reply as it came, or run its operation.
 
         Raises: as `run()`.
         """
+        command = step.command
         if command is None:
-            return self.run(operation(*arguments))
+            return self.run(step.begin())
         try:
             packed = command if type(command) is Identified else pack_command(command)  # type: ignore[arg-type]  # its stub has tuples of one
             reply = self._backend.execute(packed)
         except ResponseError:
-            return self.run(operation(*arguments))
+            return self.run(step.begin())
         except LOST as error:
             was_sent = not isinstance(error, NotSentError) and not was_refused(command, error)
             if not is_worth_a_retry(command, error, was_sent=was_sent):
                 raise unavailable(self._backend, command, error, was_sent=was_sent) from error
-            return self.run(operation(*arguments))
+            return self.run(step.begin())
         if reply is NOT_READY:
-            return self.run(operation(*arguments))
+            return self.run(step.begin())
         result: T = reply
         return result
 

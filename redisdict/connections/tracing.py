@@ -10,11 +10,11 @@ It is chosen when the drivers are made. Without a tracer there is nothing of thi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Any, TypeAlias, TypeVar, cast
 
-from redisdict.connections.requests import Batch, Call, Command, Operation, Request, Sleep
+from redisdict.wire.requests import Batch, Call, Command, Operation, Request, Sleep, Step
 
 __all__ = ["AsyncTracedDriver", "TracedDriver", "Tracer"]
 
@@ -43,11 +43,9 @@ class TracedDriver:
             spans.end(error)
             raise
 
-    def ask(
-        self, _command: Command | None, operation: Callable[..., Operation[T]], *arguments: Any
-    ) -> T:
-        """As the driver's own, but the long way."""
-        return self.run(operation(*arguments))
+    def do(self, step: Step[T]) -> T:
+        """Run a step's operation: the fast path would have no span."""
+        return self.run(step.begin())
 
 
 class AsyncTracedDriver:
@@ -68,11 +66,17 @@ class AsyncTracedDriver:
             spans.end(error)
             raise
 
-    async def ask(
-        self, _command: Command | None, operation: Callable[..., Operation[T]], *arguments: Any
-    ) -> T:
-        """As the driver's own, but the long way."""
-        return await self.run(operation(*arguments))
+    async def do(self, step: Step[T]) -> T:
+        """Run a step's operation: the fast path would have no span."""
+        return await self.run(step.begin())
+
+    def send(self, step: Step[T]) -> Awaitable[T]:
+        """As `do()`; it gives no error that would have to be recovered from."""
+        return self.run(step.begin())
+
+    async def recover(self, step: Step[T], error: Exception) -> T:
+        """Never needed: `send()` raises its errors."""
+        raise error
 
 
 class _Spans:

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from typing import IO, Any, Generic, TypeVar, cast, overload
 
-from redisdict.connections.requests import Command, Once
 from redisdict.exceptions import ConcurrentUpdate
 from redisdict.mapping.binding import Binding
 from redisdict.mapping.flights import wait_in_task
@@ -31,7 +30,7 @@ class AsyncMethods(Binding[K, V], Generic[K, V]):
     """The async twins, under the same names with an `a` before them.
 
     Those of one plain command await its reply themselves, without a coroutine in between that
-    would cost as much as they do: `_abegin` gives the shared connection's future, and an error
+    would cost as much as they do: `_send` gives the shared connection's future, and an error
     comes out of it as an object.
     """
 
@@ -40,9 +39,10 @@ class AsyncMethods(Binding[K, V], Generic[K, V]):
     async def agetitem(self, key: K) -> V:
         """As `d[key]`, with its KeyError."""
         operations = self._operations
-        reply = await operations.ask_get(self._abegin, key)
+        step = operations.get(key)
+        reply = await self._send(step)
         if isinstance(reply, Exception):
-            reply = await operations.ask_get(self._amend(reply), key)
+            reply = await self._recover(step, reply)
         if reply is None:
             raise KeyError(key)
         value: V = operations.codec.decode(reply)
@@ -55,10 +55,10 @@ class AsyncMethods(Binding[K, V], Generic[K, V]):
 
     async def acontains(self, key: object) -> bool:
         """As `key in d`."""
-        ask = self._operations.ask_contains
-        reply = await ask(self._abegin, cast(K, key))
+        step = self._operations.contains(cast(K, key))
+        reply = await self._send(step)
         if isinstance(reply, Exception):
-            reply = await ask(self._amend(reply), cast(K, key))
+            reply = await self._recover(step, reply)
         return bool(reply)
 
     async def alen(self) -> int:
@@ -88,9 +88,10 @@ class AsyncMethods(Binding[K, V], Generic[K, V]):
     async def aget(self, key: K, default: Any = None) -> Any:
         """As `get()`."""
         operations = self._operations
-        reply = await operations.ask_get(self._abegin, key)
+        step = operations.get(key)
+        reply = await self._send(step)
         if isinstance(reply, Exception):
-            reply = await operations.ask_get(self._amend(reply), key)
+            reply = await self._recover(step, reply)
         return default if reply is None else operations.codec.decode(reply)
 
     @overload
@@ -133,10 +134,10 @@ class AsyncMethods(Binding[K, V], Generic[K, V]):
 
     async def aset(self, key: K, value: V, timeout: Timeout = DEFAULT) -> None:
         """As `set()`."""
-        ask = self._operations.ask_set
-        reply = await ask(self._abegin, key, value, timeout)
+        step = self._operations.set(key, value, timeout)
+        reply = await self._send(step)
         if isinstance(reply, Exception):
-            await ask(self._amend(reply), key, value, timeout)
+            await self._recover(step, reply)
 
     async def aadd(self, key: K, value: V, timeout: Timeout = DEFAULT) -> bool:
         """As `add()`."""
@@ -144,10 +145,10 @@ class AsyncMethods(Binding[K, V], Generic[K, V]):
 
     async def adelete(self, key: K) -> bool:
         """As `delete()`."""
-        ask = self._operations.ask_delete
-        reply = await ask(self._abegin, key)
+        step = self._operations.delete(key)
+        reply = await self._send(step)
         if isinstance(reply, Exception):
-            reply = await ask(self._amend(reply, Once()), key)
+            reply = await self._recover(step, reply)
         return bool(reply)
 
     async def atouch(self, key: K, timeout: Timeout = DEFAULT) -> bool:
@@ -240,19 +241,6 @@ class AsyncMethods(Binding[K, V], Generic[K, V]):
                 f"{key!r} of {self!r} was changed by somebody else during the block;"
                 " read it again, or use atransform(), which tries again by itself."
             )
-
-    def _amend(self, error: Exception, command: Command = ()) -> Any:
-        """What to ask instead, after `_abegin` has come to an error.
-
-        It is given a command, too, but that may be another one by now, or none: meanwhile another
-        task may have found the hash behind a fence. So `command` says whether what was begun may be
-        repeated.
-        """
-
-        def ask(_command: Command | None, operation: Any, *arguments: Any) -> Awaitable[Any]:
-            return self._aresolve(error, command, operation, *arguments)
-
-        return ask
 
     async def _awalk(self, scan: Scan[T]) -> AsyncIterator[T]:
         while not scan.is_over:

@@ -11,13 +11,13 @@ from redisdict.codec import get_codec
 from redisdict.conf import check_durable
 from redisdict.connections import registry
 from redisdict.connections.backend import Backend
-from redisdict.connections.requests import Operation
 from redisdict.mapping.keys import get_key_codec
 from redisdict.mapping.layouts import make_layout, names_of_shards
 from redisdict.mapping.locks import LockOperations
 from redisdict.mapping.names import Names
 from redisdict.mapping.operations import Operations
 from redisdict.mapping.shards import check_shards
+from redisdict.wire.requests import Operation, Step
 
 __all__ = ["Binding"]
 
@@ -32,24 +32,22 @@ class Run(Protocol):
     def __call__(self, operation: Operation[T]) -> T: ...
 
 
-class Ask(Protocol):
-    """Does what one command does, in the calling thread."""
+class Do(Protocol):
+    """Does a step in the calling thread."""
 
-    def __call__(self, command: Any, operation: Any, *arguments: Any) -> Any: ...
-
-
-class AsyncBegin(Protocol):
-    """Begins what one command does, in the running event loop: a reply or an error to come."""
-
-    def __call__(self, command: Any, operation: Any, *arguments: Any) -> Awaitable[Any]: ...
+    def __call__(self, step: Step[T]) -> T: ...
 
 
-class AsyncResolve(Protocol):
-    """Does what one command does, after its beginning has come to an error."""
+class Send(Protocol):
+    """Begins a step in the running event loop: a reply or an error to come."""
 
-    async def __call__(
-        self, error: Exception, command: Any, operation: Any, *arguments: Any
-    ) -> Any: ...
+    def __call__(self, step: Step[T]) -> Awaitable[T | Exception]: ...
+
+
+class Recover(Protocol):
+    """Does a step after its beginning has come to an error."""
+
+    async def __call__(self, step: Step[T], error: Exception) -> T: ...
 
 
 class AsyncRun(Protocol):
@@ -58,7 +56,7 @@ class AsyncRun(Protocol):
     async def __call__(self, operation: Operation[T]) -> T: ...
 
 
-_BOUND = ("_operations", "_run", "_arun", "_ask", "_abegin", "_aresolve")
+_BOUND = ("_operations", "_run", "_arun", "_do", "_send", "_recover")
 
 #: Every dict that is bound, by its id: it has to be bound anew when the settings change.
 _bound: weakref.WeakValueDictionary[int, Binding[Any, Any]] = weakref.WeakValueDictionary()
@@ -70,9 +68,9 @@ class Binding(Generic[K, V]):
     _operations: Operations[K, V]
     _run: Run
     _arun: AsyncRun
-    _ask: Ask
-    _abegin: AsyncBegin
-    _aresolve: AsyncResolve
+    _do: Do
+    _send: Send
+    _recover: Recover
 
     def __init__(
         self,
@@ -138,11 +136,9 @@ class Binding(Generic[K, V]):
             config.timeout if self._timeout is None else self._timeout,
         )
         driver, async_driver = backend.drivers_of_dicts(self._durable or config.durable)
-        self._run, self._ask = driver.run, driver.ask
+        self._run, self._do = driver.run, driver.do
         self._arun = async_driver.run
-        # Only the plain driver has its short way in two halves; others give the reply or raise.
-        self._abegin = getattr(async_driver, "begin", async_driver.ask)
-        self._aresolve = getattr(async_driver, "resolve", async_driver.ask)
+        self._send, self._recover = async_driver.send, async_driver.recover
         _bound[id(self)] = self
 
     def _unbind(self) -> None:

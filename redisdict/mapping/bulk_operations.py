@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import compress, islice, tee
 from typing import Any, TypeVar
 
-from redisdict.connections.requests import Call, Operation
 from redisdict.mapping.globs import Glob
 from redisdict.mapping.item_operations import ItemOperations
 from redisdict.mapping.layout import BATCH, Record
 from redisdict.mapping.naming import naming
 from redisdict.mapping.scanning import PageSize, Scan
 from redisdict.mapping.timeouts import DEFAULT, Timeout, to_milliseconds
+from redisdict.wire.requests import Call, Operation
 
 __all__ = ["BulkOperations"]
 

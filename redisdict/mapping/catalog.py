@@ -8,13 +8,13 @@ from typing import Any
 from urllib.parse import unquote
 
 from redisdict.connections.capabilities import Capabilities
-from redisdict.connections.keyspace import scan_keys
-from redisdict.connections.requests import Batch, Command, Operation
 from redisdict.mapping.hash_layout import HashLayout
 from redisdict.mapping.layout import FOREVER, MISSING, bytes_of
 from redisdict.mapping.layouts import names_of_shards
 from redisdict.mapping.names import Names, escape_glob
 from redisdict.mapping.side_by_side import side_by_side
+from redisdict.wire.keyspace import scan_keys
+from redisdict.wire.requests import Batch, Command, Operation
 
 __all__ = ["CatalogPage", "DictFacts", "FoundDict", "find_dicts", "hash_facts", "keys_facts"]
 

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from redis.exceptions import ResponseError
 
-from redisdict.connections.requests import Call, Operation, Sleep
 from redisdict.exceptions import NotANumberError
 from redisdict.mapping.item_operations import ABSENT, ItemOperations
+from redisdict.wire.requests import Call, Operation, Sleep
 
 __all__ = ["ChangeOperations"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, Final, Generic, TypeVar
 
 from redisdict.codec import Codec
-from redisdict.connections.requests import Operation
 from redisdict.exceptions import DeserializationError
 from redisdict.mapping.keys import KeyCodec
 from redisdict.mapping.layout import FOREVER, MISSING, Layout
 from redisdict.mapping.locks import LockOperations
 from redisdict.mapping.timeouts import DEFAULT, Timeout, to_milliseconds
+from redisdict.wire.requests import Operation, Step
 
 __all__ = ["ABSENT", "ItemOperations"]
 
@@ -51,49 +51,41 @@ class ItemOperations(Generic[K, V]):
         self._decode = codec.decode
         self._default_ms = to_milliseconds(timeout, None)
 
-    # What one plain command does: `ask`, a driver's short way, is given the command, and the
-    # operation with its arguments that does the same wherever the command can't. What it gives is
-    # handed on: the reply, or what can be awaited for it.
+    # What one plain command does
 
-    def ask_get(self, ask: Any, key: K) -> Any:
-        try:
-            field = self._encode_plain_key(key)
-        except (TypeError, UnicodeEncodeError):
-            field = self._encode_key(key)
+    def get(self, key: K) -> Step[bytes | None]:
+        field = self._encode_field(key)
         layout = self.layout
-        return ask(layout.get_command(field), layout.get, field)
+        return Step(layout.get_command(field), layout.get, field)
 
-    def ask_contains(self, ask: Any, key: K) -> Any:
-        try:
-            field = self._encode_plain_key(key)
-        except (TypeError, UnicodeEncodeError):
-            field = self._encode_key(key)
+    def contains(self, key: K) -> Step[int]:
+        field = self._encode_field(key)
         layout = self.layout
-        return ask(layout.contains_command(field), layout.contains, field)
+        return Step(layout.contains_command(field), layout.contains, field)
 
-    def ask_set(self, ask: Any, key: K, value: V, timeout: Timeout = DEFAULT) -> Any:
-        try:
-            field = self._encode_plain_key(key)
-        except (TypeError, UnicodeEncodeError):
-            field = self._encode_key(key)
+    def set(self, key: K, value: V, timeout: Timeout = DEFAULT) -> Step[Any]:
+        field = self._encode_field(key)
         stored = self._encode(value)
         layout = self.layout
         timeout_ms = (
             self._default_ms if timeout is DEFAULT else to_milliseconds(timeout, self._default_ms)
         )
         if timeout_ms is None:
-            return ask(layout.set_command(field, stored), layout.set, field, stored, None)
+            return Step(layout.set_command(field, stored), layout.set, field, stored, None)
         if timeout_ms == 0:
-            return ask(layout.delete_command(field), layout.delete, [field])
-        return ask(None, layout.set, field, stored, timeout_ms)
+            return Step(layout.delete_command(field), layout.delete, [field])
+        return Step(None, layout.set, field, stored, timeout_ms)
 
-    def ask_delete(self, ask: Any, key: K) -> Any:
-        try:
-            field = self._encode_plain_key(key)
-        except (TypeError, UnicodeEncodeError):
-            field = self._encode_key(key)
+    def delete(self, key: K) -> Step[int]:
+        field = self._encode_field(key)
         layout = self.layout
-        return ask(layout.delete_command(field), layout.delete, [field])
+        return Step(layout.delete_command(field), layout.delete, [field])
+
+    def _encode_field(self, key: K) -> bytes:
+        try:
+            return self._encode_plain_key(key)
+        except (TypeError, UnicodeEncodeError):
+            return self._encode_key(key)
 
     # Operations
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from redisdict.connections.requests import Argument
 from redisdict.exceptions import ConfigurationError, DeserializationError
+from redisdict.wire.requests import Argument
 
 __all__ = ["KeyCodec", "get_key_codec"]
 

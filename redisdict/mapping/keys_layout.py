@@ -9,8 +9,6 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from redisdict.connections.keyspace import scan_keys
-from redisdict.connections.requests import Argument, Batch, Command, Once, Operation
 from redisdict.mapping.layout import (
     CHUNK,
     FOREVER,
@@ -27,6 +25,8 @@ from redisdict.mapping.layout import (
 from redisdict.mapping.names import Names, escape_glob
 from redisdict.mapping.scanning import Pages
 from redisdict.mapping.scripts import COMPARE_AND_SET, SHORTEN
+from redisdict.wire.keyspace import scan_keys
+from redisdict.wire.requests import Argument, Batch, Command, Once, Operation
 
 __all__ = ["KeysLayout"]
 

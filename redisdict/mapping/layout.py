@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from redis.exceptions import ResponseError
 
-from redisdict.connections.requests import Argument, Command, Operation
+from redisdict.wire.requests import Argument, Command, Operation
 
 __all__ = [
     "BATCH",

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from redisdict.connections.requests import Call, Operation, Sleep
 from redisdict.mapping.flights import Flights
 from redisdict.mapping.item_operations import ItemOperations
 from redisdict.mapping.layout import FOREVER
 from redisdict.mapping.timeouts import Timeout, to_milliseconds
+from redisdict.wire.requests import Call, Operation, Sleep
 
 __all__ = ["LeaseOperations"]
 

@@ -11,11 +11,11 @@ import secrets
 import time
 from collections.abc import Sequence
 
-from redisdict.connections.requests import Once, Operation, Sleep
 from redisdict.mapping.names import Names
 from redisdict.mapping.scripts import COMPARE_AND_DELETE, COMPARE_AND_EXPIRE
 from redisdict.mapping.shards import shard_of
 from redisdict.mapping.timeouts import to_milliseconds
+from redisdict.wire.requests import Once, Operation, Sleep
 
 __all__ = ["LockOperations", "limit_ms"]
 

@@ -8,8 +8,8 @@ from hashlib import blake2b
 from itertools import compress
 from typing import Any, Generic, TypeVar
 
-from redisdict.connections.requests import Operation
 from redisdict.mapping.layout import SCAN_COUNT
+from redisdict.wire.requests import Operation
 
 __all__ = ["PageSize", "Pages", "Scan"]
 

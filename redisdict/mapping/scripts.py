@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from redisdict.connections.requests import Argument, Once, Operation
+from redisdict.wire.requests import Argument, Once, Operation
 
 __all__ = [
     "COMPARE_AND_DELETE",

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, TypeVar
 
-from redisdict.connections.requests import Argument, Command, Operation
 from redisdict.mapping.layout import SCAN_COUNT, Layout, PageOfPairs, Pair, Record, Values
 from redisdict.mapping.scanning import Pages
 from redisdict.mapping.shards import ShardCount, shard_of
 from redisdict.mapping.side_by_side import side_by_side
+from redisdict.wire.requests import Argument, Command, Operation
 
 __all__ = ["ShardedLayout"]
 

@@ -6,8 +6,8 @@ from zlib import crc32
 
 from redis.exceptions import ResponseError
 
-from redisdict.connections.requests import Batch, Operation
 from redisdict.exceptions import ConfigurationError
+from redisdict.wire.requests import Batch, Operation
 
 __all__ = ["MOST_SHARDS", "ShardCount", "check_shards", "shard_of"]
 

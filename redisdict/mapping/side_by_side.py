@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from redis.exceptions import ResponseError
 
-from redisdict.connections.requests import Batch, Call, Command, Once, Operation, Request, Sleep
+from redisdict.wire.requests import Batch, Call, Command, Once, Operation, Request, Sleep
 
 __all__ = ["side_by_side"]
 

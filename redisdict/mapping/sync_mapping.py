@@ -30,7 +30,7 @@ class SyncMapping(Binding[K, V], MutableMapping[K, V], Generic[K, V]):
     def __getitem__(self, key: K) -> V:
         """The value of `key`, or a KeyError. HGET or GET."""
         operations = self._operations
-        stored = operations.ask_get(self._ask, key)
+        stored = self._do(operations.get(key))
         if stored is None:
             raise KeyError(key)
         value: V = operations.codec.decode(stored)
@@ -38,16 +38,16 @@ class SyncMapping(Binding[K, V], MutableMapping[K, V], Generic[K, V]):
 
     def __setitem__(self, key: K, value: V) -> None:
         """Store a value for as long as the dict's timeout says. HSET or SET."""
-        self._operations.ask_set(self._ask, key, value)
+        self._do(self._operations.set(key, value))
 
     def __delitem__(self, key: K) -> None:
         """Remove an item, or a KeyError. HDEL or DEL."""
-        if not self._operations.ask_delete(self._ask, key):
+        if not self._do(self._operations.delete(key)):
             raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
         """Whether there is such an item. HEXISTS or EXISTS."""
-        return bool(self._operations.ask_contains(self._ask, cast(K, key)))
+        return bool(self._do(self._operations.contains(cast(K, key))))
 
     def __len__(self) -> int:
         """The number of items. HLEN, or a SCAN of the database."""
@@ -112,7 +112,7 @@ class SyncMapping(Binding[K, V], MutableMapping[K, V], Generic[K, V]):
     def get(self, key: K, default: Any = None) -> Any:
         """The value of `key`, or `default`. HGET or GET."""
         operations = self._operations
-        stored = operations.ask_get(self._ask, key)
+        stored = self._do(operations.get(key))
         return default if stored is None else operations.codec.decode(stored)
 
     @overload

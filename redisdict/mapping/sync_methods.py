@@ -32,7 +32,7 @@ class SyncMethods(SyncMapping[K, V], Generic[K, V]):
 
         A time of 0 or less is over already: nothing is kept.
         """
-        self._operations.ask_set(self._ask, key, value, timeout)
+        self._do(self._operations.set(key, value, timeout))
 
     def add(self, key: K, value: V, timeout: Timeout = DEFAULT) -> bool:
         """Store a value unless the key is there; whether it was stored.
@@ -43,7 +43,7 @@ class SyncMethods(SyncMapping[K, V], Generic[K, V]):
 
     def delete(self, key: K) -> bool:
         """Remove an item; whether it was there. HDEL or DEL."""
-        return bool(self._operations.ask_delete(self._ask, key))
+        return bool(self._do(self._operations.delete(key)))
 
     def touch(self, key: K, timeout: Timeout = DEFAULT) -> bool:
         """Give an item another time to live; whether it is there. A script, or PEXPIRE."""

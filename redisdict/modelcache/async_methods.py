@@ -120,7 +120,7 @@ class AsyncMethods(SyncMethods[M], Generic[M]):
         driver = view.table.backend.async_driver
         request = view.first_request(key, view.lease_ms)
         try:
-            answers = await driver.ask(*request)
+            answers = await driver.do(request)
             found = view.hit(answers)
             if found is None:
                 found = await driver.run(view.go_on(key, sync_to_async, request, answers))

@@ -27,7 +27,11 @@ from collections.abc import Sequence
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from redisdict.connections.requests import (
+from redisdict.forks import on_fork, own, take_over
+from redisdict.mapping.layout import slices
+from redisdict.mapping.names import Names
+from redisdict.mapping.scripts import Script
+from redisdict.wire.requests import (
     Batch,
     Command,
     Identified,
@@ -35,10 +39,6 @@ from redisdict.connections.requests import (
     Operation,
     Sleep,
 )
-from redisdict.forks import on_fork, own, take_over
-from redisdict.mapping.layout import slices
-from redisdict.mapping.names import Names
-from redisdict.mapping.scripts import Script
 
 __all__ = ["BLOCKED", "BUSY", "CHUNK", "LEASED", "Answer", "Cells", "new_token", "put_barriers"]
 

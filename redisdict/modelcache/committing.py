@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from django.db import DatabaseError, IntegrityError
 
-from redisdict.connections.requests import Call, Operation
 from redisdict.modelcache.cells import Cells, put_barriers
+from redisdict.wire.requests import Call, Operation
 
 __all__ = ["Changed", "change_behind_barriers"]
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from redisdict import forks
-from redisdict.connections.requests import Operation
 from redisdict.exceptions import BackendUnavailable
 from redisdict.modelcache.cells import new_token
+from redisdict.wire.requests import Operation
 
 if TYPE_CHECKING:
     from redisdict.modelcache.tables import CachedTable

@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from redisdict.connections.requests import Call, Operation, Sleep
 from redisdict.modelcache.cells import BUSY, LEASED, Answer, Cells
 from redisdict.modelcache.tally import Tally
+from redisdict.wire.requests import Call, Operation, Sleep
 
 __all__ = ["ABSENT", "SHORTEST", "UNKEPT", "UNSURE", "Load", "Loaded", "Reader"]
 

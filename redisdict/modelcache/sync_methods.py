@@ -164,7 +164,7 @@ class SyncMethods(Binding[M], Generic[M]):
         driver = view.table.backend.driver
         request = view.first_request(key, view.lease_ms if may_keep(view.table) else 0)
         try:
-            answers = driver.ask(*request)
+            answers = driver.do(request)
             found = view.hit(answers)
             if found is None:
                 found = driver.run(view.go_on(key, _as_it_is, request, answers))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, fields
 
-from redisdict.connections.requests import Batch, Operation
 from redisdict.forks import on_fork
+from redisdict.wire.requests import Batch, Operation
 
 __all__ = ["MOST_HITS", "CacheStats", "Tally"]
 

@@ -11,7 +11,6 @@ from typing import Any, Generic, TypeVar
 from django.db import models
 
 from redisdict.codec import messagepack
-from redisdict.connections.requests import Call, Operation
 from redisdict.exceptions import DeserializationError, SerializationError
 from redisdict.mapping.names import Names
 from redisdict.modelcache.cells import Answer, Cells, new_token
@@ -22,6 +21,7 @@ from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.reading import SHORTEST, Loaded, Reader
 from redisdict.modelcache.tables import CachedTable
 from redisdict.modelcache.tally import Tally
+from redisdict.wire.requests import Call, Operation, Step
 
 __all__ = ["FieldView", "Limits", "View"]
 
@@ -59,12 +59,12 @@ class View(Generic[M]):
             limits.absent_ms,
         )
 
-    def first_request(self, key: Any, lease_ms: int) -> Any:
-        """The arguments of a driver's `ask()` for one row: a hit needs no more than that."""
+    def first_request(self, key: Any, lease_ms: int) -> Step[Sequence[Answer]]:
+        """The step that reads one row: a hit needs no more than that."""
         token = new_token()
         rows = (self.table.key(key),)
         command = self.cells.read_command(rows, token, lease_ms)
-        return command, self.cells.read, rows, token, lease_ms
+        return Step(command, self.cells.read, rows, token, lease_ms)
 
     def hit(self, answers: Sequence[Answer]) -> M | None:
         """The instance in the answer to `first_request()`, if there is one."""
@@ -77,10 +77,10 @@ class View(Generic[M]):
         return instance
 
     def go_on(
-        self, key: Any, adapt: Adapt, request: Any, answers: Sequence[Answer]
+        self, key: Any, adapt: Adapt, request: Step[Any], answers: Sequence[Answer]
     ) -> Operation[M | None]:
         """What follows when `first_request()` was no hit."""
-        _, _, rows, token, lease_ms = request
+        rows, token, lease_ms = request.arguments
         load = adapt(partial(_load, self.table, {rows[0]: key}))
         found = yield from self.reader.read(rows, load, token, answers, is_peek=not lease_ms)
         return found.get(rows[0])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from redisdict.connections.keyspace import scan_keys
-from redisdict.connections.requests import Operation
 from redisdict.mapping.layout import SCAN_COUNT
 from redisdict.mapping.names import escape_glob
 from redisdict.mapping.scanning import Pages
 from redisdict.modelcache.cells import new_token
 from redisdict.modelcache.reading import SHORTEST
 from redisdict.modelcache.tables import CachedTable
+from redisdict.wire.keyspace import scan_keys
+from redisdict.wire.requests import Operation
 
 __all__ = ["Walk"]
 

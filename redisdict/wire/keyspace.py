@@ -6,7 +6,7 @@ from typing import Final
 
 from redis.exceptions import ResponseError
 
-from redisdict.connections.requests import Batch, Command, Operation
+from redisdict.wire.requests import Batch, Command, Operation
 
 __all__ = ["SMALL_COUNT", "scan_keys"]
 

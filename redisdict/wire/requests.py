@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from redis.exceptions import ResponseError
 
@@ -36,6 +36,7 @@ __all__ = [
     "Operation",
     "Request",
     "Sleep",
+    "Step",
     "Wait",
     "Waits",
 ]
@@ -156,3 +157,33 @@ class Call:
 
 Request: TypeAlias = Command | Batch | Sleep | Call
 Operation: TypeAlias = Generator[Request, Any, T]
+
+
+class Step(Generic[T]):
+    """Send one command whose reply is the result; run the operation where the command can't do.
+
+    It is the fast path of what one plain command does: no generator is made and nothing is
+    interpreted. A driver runs the operation from its beginning where there is no command, where the
+    server refuses it or where the connection is lost, unless the command may have been carried out
+    and is `Once`.
+
+    Attributes:
+        command: None where only the operation can do it.
+        operation, arguments: the function and what it is called with.
+    """
+
+    __slots__ = ("arguments", "command", "operation")
+
+    def __init__(
+        self,
+        command: Command | None,
+        operation: Callable[..., Operation[T]],
+        *arguments: Any,
+    ) -> None:
+        self.command = command
+        self.operation = operation
+        self.arguments = arguments
+
+    def begin(self) -> Operation[T]:
+        """Make the operation, to be run from its beginning."""
+        return self.operation(*self.arguments)

@@ -15,12 +15,12 @@ import pytest
 from redisdict import BackendUnavailable, NoReplica, PersistentDict, ServerUnsupported
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.connections.requests import Operation
 from redisdict.mapping.names import Names
 from redisdict.modelcache.cells import LEASED, Cells, new_token
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import Family, Program, ProgramMissing, find_program
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
+from redisdict.wire.requests import Operation
 from tests.backends.conftest import fetched
 from tests.conftest import program_for_tests
 from tests.mapping.test_mapping_protocol import *  # noqa: F403

@@ -17,7 +17,10 @@ from redisdict import PersistentDict
 from redisdict.connections.backend import Backend
 from redisdict.connections.capabilities import Capabilities
 from redisdict.connections.durability import Durability
-from redisdict.connections.requests import (
+from redisdict.mapping.hash_layout import HashLayout
+from redisdict.mapping.names import Names
+from redisdict.mapping.scripts import Script
+from redisdict.wire.requests import (
     Argument,
     Batch,
     Call,
@@ -25,9 +28,6 @@ from redisdict.connections.requests import (
     Once,
     Operation,
 )
-from redisdict.mapping.hash_layout import HashLayout
-from redisdict.mapping.names import Names
-from redisdict.mapping.scripts import Script
 from tests.mapping.conftest import backend, face, hset_enabled, make, mapping, runner
 from tests.mapping.feeding import feed
 from tests.mapping.test_mapping_protocol import *  # noqa: F403

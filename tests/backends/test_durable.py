@@ -22,10 +22,10 @@ from redisdict import (
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.connections.durability import Durability
-from redisdict.connections.requests import Batch, GuaranteeRefused, Operation, Sleep
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import Family
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
+from redisdict.wire.requests import Batch, GuaranteeRefused, Operation, Sleep
 from tests.backends.conftest import SERVERS
 from tests.conftest import program_for_tests
 from tests.mapping.feeding import feed

@@ -25,6 +25,7 @@ from redisdict.modelcache.reading import Loaded, Reader
 from redisdict.modelcache.tally import Tally
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import Program, ProgramMissing, find_program
+from redisdict.wire.requests import Step
 from tests.backends.conftest import fetched
 from tests.backends.proxy import Proxy
 from tests.conftest import program_for_tests
@@ -143,14 +144,14 @@ class Shop:
         else:
             driver, answers = self._backend.driver, None
             if len(self._keys) == 1:
-                answers = driver.ask(*self._request(token))
+                answers = driver.do(self._request(token))
             found = driver.run(self._reader.read(self._keys, self._load, token, answers))
         return set(found.values())
 
     async def _aread(self, token: bytes) -> dict[bytes, int]:
         driver, answers = self._backend.async_driver, None
         if len(self._keys) == 1:
-            answers = await driver.ask(*self._request(token))
+            answers = await driver.do(self._request(token))
         return await driver.run(self._reader.read(self._keys, self._load, token, answers))
 
     def change(self) -> None:
@@ -158,9 +159,9 @@ class Shop:
         change = self._commit
         self._backend.driver.run(change_behind_barriers(changed, new_token(), LEASE_MS, change))
 
-    def _request(self, token: bytes) -> Any:
+    def _request(self, token: bytes) -> Step[Any]:
         command = self._cells.read_command(self._keys, token, LEASE_MS)
-        return command, self._cells.read, self._keys, token, LEASE_MS
+        return Step(command, self._cells.read, self._keys, token, LEASE_MS)
 
     def _load(self, keys: Sequence[bytes]) -> Loaded[int]:
         self.queries += 1

@@ -14,9 +14,9 @@ from redisdict import BackendUnavailable, ConfigurationError, PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.connections.replicas import ReplicaReads, Side
-from redisdict.connections.requests import Batch, Call, Once, Operation
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.topologies import SentinelTopology
+from redisdict.wire.requests import Batch, Call, Once, Operation
 from tests.mapping.conftest import Face
 from tests.mapping.test_mapping_protocol import (
     test_items_are_listed,

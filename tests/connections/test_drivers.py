@@ -12,8 +12,8 @@ from redis.exceptions import ResponseError
 
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.connections.requests import Batch, Call, Once, Operation, Sleep
 from redisdict.exceptions import BackendUnavailable
+from redisdict.wire.requests import Batch, Call, Once, Operation, Sleep
 from tests.connections.faults import faulty_server
 
 Run = Callable[[Backend, Operation[Any]], Any]

@@ -25,10 +25,10 @@ from redisdict.connections.incarnations import (
     is_identified,
     named,
 )
-from redisdict.connections.requests import Batch, Identified, IdentifiedAnew, Operation
 from redisdict.connections.slots import slot_of
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.topologies import ClusterTopology
+from redisdict.wire.requests import Batch, Identified, IdentifiedAnew, Operation, Step
 from tests.backends.proxy import Proxy
 from tests.conftest import program_for_tests
 
@@ -80,11 +80,11 @@ def ask(request: pytest.FixtureRequest, backend: Backend) -> Iterator[Ask]:
             return await backend.async_driver.run(one(asked))
 
         async def async_ask(asked: Any) -> Any:
-            return await backend.async_driver.ask(asked, one, asked)
+            return await backend.async_driver.do(Step(asked, one, asked))
 
         ways: dict[str, Ask] = {
             "run": lambda asked: backend.driver.run(one(asked)),
-            "ask": lambda asked: backend.driver.ask(asked, one, asked),
+            "ask": lambda asked: backend.driver.do(Step(asked, one, asked)),
             "async run": lambda asked: runner.run(async_run(asked)),
             "async ask": lambda asked: runner.run(async_ask(asked)),
         }

@@ -7,7 +7,6 @@ from redis.exceptions import NoPermissionError
 
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.connections.requests import Operation
 from redisdict.connections.server_info import (
     PERSISTENCE_SETTINGS,
     ask_settings,
@@ -20,6 +19,7 @@ from redisdict.connections.server_info import (
     takes_writes,
     tells_offsets,
 )
+from redisdict.wire.requests import Operation
 from tests.mapping.feeding import feed
 from tests.recorded import RecordedServer
 

@@ -15,9 +15,9 @@ from redisdict import PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.async_driver import AsyncDriver
 from redisdict.connections.backend import Backend
-from redisdict.connections.requests import Batch, Call, Once, Operation, Sleep
 from redisdict.connections.sync_driver import SyncDriver
 from redisdict.exceptions import BackendUnavailable, ConfigurationError
+from redisdict.wire.requests import Batch, Call, Once, Operation, Sleep
 
 spans: list[tuple[str, str, int, type[BaseException] | None]] = []
 current: contextvars.ContextVar[str] = contextvars.ContextVar("current", default="")

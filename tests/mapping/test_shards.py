@@ -11,10 +11,10 @@ from redis.exceptions import ResponseError
 
 from redisdict import ConfigurationError, PersistentDict
 from redisdict.connections.backend import Backend
-from redisdict.connections.requests import Batch, Once, Operation, Sleep
 from redisdict.mapping.names import Names
 from redisdict.mapping.shards import ShardCount, shard_of
 from redisdict.mapping.side_by_side import side_by_side
+from redisdict.wire.requests import Batch, Once, Operation, Sleep
 from tests.mapping.conftest import Face
 from tests.mapping.costs import COSTS, ITEMS, Cost
 from tests.mapping.feeding import feed

@@ -10,7 +10,6 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from redisdict.connections.requests import Batch
 from redisdict.modelcache.cells import (
     BARRIER,
     BLOCKED,
@@ -20,6 +19,7 @@ from redisdict.modelcache.cells import (
     REFUSAL,
     TAUGHT,
 )
+from redisdict.wire.requests import Batch
 
 #: In place of the name of an incarnation, where the reader had none to give.
 NAMELESS = b"nameless"

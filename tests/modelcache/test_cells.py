@@ -16,10 +16,10 @@ from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.connections.incarnations import UNKNOWN, is_identified, named
 from redisdict.connections.relaying import relay
-from redisdict.connections.requests import Batch, Operation
 from redisdict.mapping.names import Names
 from redisdict.modelcache.cells import BLOCKED, BUSY, LEASED, Cells, new_token
 from redisdict.modelcache.reading import ABSENT
+from redisdict.wire.requests import Batch, Operation
 from tests.modelcache.server_model import (
     NAMELESS,
     Barriers,

@@ -13,10 +13,10 @@ import pytest
 from redisdict import PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.connections.requests import Operation
 from redisdict.mapping.catalog import find_dicts
 from redisdict.modelcache.tables import CachedTable
 from redisdict.modelcache.walking import Walk
+from redisdict.wire.requests import Operation
 from tests.mapping.conftest import Face
 from tests.mapping.costs import COSTS, ITEMS, Cost
 from tests.recorded import RecordedServer

@@ -23,7 +23,7 @@ from typing import Any
 import django
 from redis.exceptions import ResponseError
 
-from redisdict.connections.requests import Operation
+from redisdict.wire.requests import Operation
 
 SLOW_MS = 20
 

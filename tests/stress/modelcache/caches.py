@@ -12,10 +12,10 @@ from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 
 from redisdict import ModelDict
-from redisdict.connections.requests import Call, Operation
 from redisdict.modelcache import announcing, cells, compilers
 from redisdict.modelcache.committing import Changed, change_behind_barriers, lift
 from redisdict.modelcache.interception import Watch
+from redisdict.wire.requests import Call, Operation
 from tests.stress.modelcache.models import (
     Leaf,
     Node,
