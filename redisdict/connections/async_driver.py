@@ -18,13 +18,11 @@ from redisdict.connections.failures import (
     unavailable,
     was_refused,
 )
-from redisdict.connections.incarnations import QUESTIONS, is_asked_anew, is_identified, named
-from redisdict.connections.packing import pack, reply_count, unwrap
-from redisdict.connections.retrying import Attempts
-from redisdict.pools.connections import NotSentError
-from redisdict.pools.incarnation import known_of
-from redisdict.pools.shared import OptimizedAsyncConnectionPool
+from redisdict.connections.retry import Attempts
+from redisdict.pools.fast_connection import NotSentError
+from redisdict.pools.multiplexed import OptimizedAsyncConnectionPool
 from redisdict.pools.shared_connection import SharedConnection
+from redisdict.wire.packing import pack, reply_count, unwrap
 from redisdict.wire.requests import (
     Batch,
     Call,
@@ -34,6 +32,7 @@ from redisdict.wire.requests import (
     Step,
     Wait,
 )
+from redisdict.wire.server_state import QUESTIONS, is_asked_anew, is_identified, known_of, named
 
 if TYPE_CHECKING:
     from redisdict.connections.backend import Backend

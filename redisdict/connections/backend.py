@@ -19,17 +19,16 @@ import redis.asyncio
 from redisdict import forks
 from redisdict.conf import AliasConfig
 from redisdict.connections.async_driver import AsyncDriver
-from redisdict.connections.capabilities import Capabilities
 from redisdict.connections.cluster import Cluster
 from redisdict.connections.durability import Durability, GuardedDriver
 from redisdict.connections.factory import PoolFactory
-from redisdict.connections.incarnations import Incarnations
+from redisdict.connections.middleware import AsyncTracedDriver, TracedDriver
 from redisdict.connections.replicas import ReplicaReads, Side
-from redisdict.connections.routing_drivers import AsyncRoutingDriver, RoutingDriver
+from redisdict.connections.routing import AsyncRoutingDriver, RoutingDriver
 from redisdict.connections.sync_driver import SyncDriver
-from redisdict.connections.tracing import AsyncTracedDriver, TracedDriver
-from redisdict.pools.connections import never_ready
-from redisdict.pools.inherited import let_go
+from redisdict.forks import abandon
+from redisdict.pools.fast_connection import no_fast_path
+from redisdict.wire.server_state import Capabilities, Incarnations
 
 __all__ = ["Backend"]
 
@@ -56,7 +55,7 @@ class Backend:
         self._lock = forks.Lock()
         self._pool: redis.ConnectionPool | None = None
         #: `execute()` of the pool for threads, when there is one and it is one of this package's.
-        self.execute: Callable[[bytes | tuple[Any, ...]], Any] = never_ready
+        self.execute: Callable[[bytes | tuple[Any, ...]], Any] = no_fast_path
         self._loops: dict[asyncio.AbstractEventLoop, _OfLoop] = {}
         # The loop asked for last, and its pool: most programs have one, and looking it up would be
         # a twentieth of what a command costs.
@@ -98,7 +97,7 @@ class Backend:
             for node in entry.held.get_nodes():
                 for connection in node._connections:  # there is no public way to them
                     if connection.is_connected:
-                        let_go(connection._writer.transport)
+                        abandon(connection._writer.transport)
         self._cluster_client, self._loops = None, {}
 
     @property
@@ -112,7 +111,7 @@ class Backend:
             with self._lock:
                 if self._pool is None:
                     self._pool = self.factory.make_pool()
-                    self.execute = getattr(self._pool, "execute", never_ready)
+                    self.execute = getattr(self._pool, "execute", no_fast_path)
         return self._pool
 
     def async_pool(self) -> redis.asyncio.ConnectionPool:
@@ -244,7 +243,7 @@ class Backend:
         client, self._cluster_client = self._cluster_client, None
         if client is not None:
             client.close()
-        pool, self._pool, self.execute = self._pool, None, never_ready
+        pool, self._pool, self.execute = self._pool, None, no_fast_path
         if pool is not None and not self.factory.is_borrowed:
             pool.disconnect()
 

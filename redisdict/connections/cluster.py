@@ -22,8 +22,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from redisdict.connections.relaying import relay
-from redisdict.connections.retrying import Attempts
+from redisdict.connections.retry import Attempts
 from redisdict.connections.slots import (
     SLOTS,
     Address,
@@ -33,6 +32,7 @@ from redisdict.connections.slots import (
     slot_of,
 )
 from redisdict.exceptions import BackendUnavailable
+from redisdict.wire.combinators import intercept
 from redisdict.wire.requests import (
     Batch,
     Call,
@@ -77,7 +77,7 @@ class Cluster:
 
     def route(self, operation: Operation[T]) -> Generator[Errand, Any, T]:
         """Runs the operation, request by request, each on the node that it is for."""
-        return relay(operation, self._answer)
+        return intercept(operation, self._answer)
 
     def _answer(self, request: Request) -> Generator[Errand, Any, Any]:
         if isinstance(request, (Sleep, Call)):

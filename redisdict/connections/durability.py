@@ -22,15 +22,8 @@ from typing import Any, NoReturn, TypeVar
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from redisdict.connections.relaying import relay
-from redisdict.connections.server_info import (
-    count_replicas,
-    parse_info,
-    server_name,
-    takes_writes,
-    tells_offsets,
-)
 from redisdict.exceptions import NoReplica, NotDurable, ServerUnsupported
+from redisdict.wire.combinators import intercept
 from redisdict.wire.requests import (
     Batch,
     Call,
@@ -44,6 +37,13 @@ from redisdict.wire.requests import (
     Step,
     Wait,
     Waits,
+)
+from redisdict.wire.server_info import (
+    count_replicas,
+    parse_info,
+    server_name,
+    takes_writes,
+    tells_offsets,
 )
 
 __all__ = ["Durability", "GuardedDriver"]
@@ -105,7 +105,7 @@ class Durability:
             NoReplica: it can't for now; the write wasn't made.
             NotDurable: a write was made, and wasn't safe in time.
         """
-        return relay(operation, _Writes(self).answer)
+        return intercept(operation, _Writes(self).answer)
 
     def write(self, batch: Batch) -> Operation[tuple[Any, Any]]:
         """Send a batch, and wait for it: its replies, and why it isn't safe."""

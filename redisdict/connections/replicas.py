@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from redisdict.connections.cluster import ask
-from redisdict.connections.relaying import relay
 from redisdict.exceptions import BackendUnavailable
+from redisdict.wire.combinators import intercept
 from redisdict.wire.requests import Batch, Call, Operation, Request, Sleep
 
 __all__ = ["ReplicaReads", "Side"]
@@ -41,7 +41,7 @@ class ReplicaReads:
 
     def route(self, operation: Operation[T]) -> Generator[Any, Any, T]:
         """Runs the operation, request by request, each on the side that it is for."""
-        return relay(operation, _Course(self._primary, self._replicas).answer)
+        return intercept(operation, _Course(self._primary, self._replicas).answer)
 
 
 class _Course:

@@ -17,11 +17,9 @@ from redisdict.connections.failures import (
     unavailable,
     was_refused,
 )
-from redisdict.connections.incarnations import QUESTIONS, is_asked_anew, is_identified, named
-from redisdict.connections.packing import pack, reply_count, unwrap
-from redisdict.connections.retrying import Attempts
-from redisdict.pools.connections import NOT_READY, NotSentError
-from redisdict.pools.incarnation import known_of
+from redisdict.connections.retry import Attempts
+from redisdict.pools.fast_connection import FAST_PATH_UNAVAILABLE, NotSentError
+from redisdict.wire.packing import pack, reply_count, unwrap
 from redisdict.wire.requests import (
     Batch,
     Call,
@@ -31,6 +29,7 @@ from redisdict.wire.requests import (
     Step,
     Wait,
 )
+from redisdict.wire.server_state import QUESTIONS, is_asked_anew, is_identified, known_of, named
 
 if TYPE_CHECKING:
     from redisdict.connections.backend import Backend
@@ -125,7 +124,7 @@ class SyncDriver:
             if not is_worth_a_retry(command, error, was_sent=was_sent):
                 raise unavailable(self._backend, command, error, was_sent=was_sent) from error
             return self.run(step.begin())
-        if reply is NOT_READY:
+        if reply is FAST_PATH_UNAVAILABLE:
             return self.run(step.begin())
         result: T = reply
         return result

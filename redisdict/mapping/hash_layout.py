@@ -8,7 +8,6 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from redisdict.connections.capabilities import Capabilities
 from redisdict.mapping.layout import (
     CHUNK,
     FOREVER,
@@ -25,6 +24,7 @@ from redisdict.mapping.layout import (
 from redisdict.mapping.names import Names
 from redisdict.mapping.scripts import HASH
 from redisdict.wire.requests import Argument, Batch, Command, Once, Operation
+from redisdict.wire.server_state import Capabilities
 
 __all__ = ["HashLayout"]
 

@@ -25,8 +25,8 @@ from redisdict.mapping.layout import (
 from redisdict.mapping.names import Names, escape_glob
 from redisdict.mapping.scanning import Pages
 from redisdict.mapping.scripts import COMPARE_AND_SET, SHORTEN
-from redisdict.wire.keyspace import scan_keys
 from redisdict.wire.requests import Argument, Batch, Command, Once, Operation
+from redisdict.wire.scan import scan_keys
 
 __all__ = ["KeysLayout"]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from redisdict.connections.capabilities import Capabilities
 from redisdict.mapping.hash_layout import HashLayout
 from redisdict.mapping.keys_layout import KeysLayout
 from redisdict.mapping.layout import Layout
 from redisdict.mapping.names import Names
 from redisdict.mapping.sharded_layout import ShardedLayout
 from redisdict.mapping.shards import ShardCount
+from redisdict.wire.server_state import Capabilities
 
 __all__ = ["make_layout", "names_of_shards"]
 

@@ -1,15 +1,8 @@
-"""Lua scripts, sent by their digest: the text leaves only for a server that doesn't know it."""
+"""The Lua of dicts: what no command does."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from importlib.resources import files
-from typing import Any
-
-from redis.exceptions import NoScriptError
-
-from redisdict.wire.requests import Argument, Once, Operation
+from redisdict.wire.scripts import Script
 
 __all__ = [
     "COMPARE_AND_DELETE",
@@ -17,36 +10,10 @@ __all__ = [
     "COMPARE_AND_SET",
     "HASH",
     "SHORTEN",
-    "Script",
 ]
 
-
-class Script:
-    """One `.lua` file of a package.
-
-    Args:
-        name: of the file, without its suffix.
-        package: the package that has it in its folder `lua`.
-        heading: comes before the text, where scripts of one text must differ in their digest.
-    """
-
-    def __init__(self, name: str, package: str = __package__, heading: bytes = b"") -> None:
-        self.text = heading + files(package).joinpath("lua", f"{name}.lua").read_bytes()
-        self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
-
-    def call(
-        self, keys: Sequence[bytes], *arguments: Argument, is_repeatable: bool = True
-    ) -> Operation[Any]:
-        """Run it: EVALSHA, and EVAL where the server doesn't know it yet."""
-        kind = tuple if is_repeatable else Once
-        try:
-            return (yield kind((b"EVALSHA", self.digest, len(keys), *keys, *arguments)))
-        except NoScriptError:
-            return (yield kind((b"EVAL", self.text, len(keys), *keys, *arguments)))
-
-
-HASH = Script("hash")
-SHORTEN = Script("shorten")
-COMPARE_AND_SET = Script("compare_and_set")
-COMPARE_AND_DELETE = Script("compare_and_delete")
-COMPARE_AND_EXPIRE = Script("compare_and_expire")
+HASH = Script("hash", __package__)
+SHORTEN = Script("shorten", __package__)
+COMPARE_AND_SET = Script("compare_and_set", __package__)
+COMPARE_AND_DELETE = Script("compare_and_delete", __package__)
+COMPARE_AND_EXPIRE = Script("compare_and_expire", __package__)

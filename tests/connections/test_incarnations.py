@@ -17,7 +17,11 @@ from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.connections.cluster import ask as ask_node
 from redisdict.connections.durability import _as_batch as as_batch
-from redisdict.connections.incarnations import (
+from redisdict.connections.slots import slot_of
+from redisdict.servers.process import ServerProcess
+from redisdict.servers.topologies import ClusterTopology
+from redisdict.wire.requests import Batch, Identified, IdentifiedAnew, Operation, Step
+from redisdict.wire.server_state import (
     LENGTH,
     UNKNOWN,
     Incarnations,
@@ -25,10 +29,6 @@ from redisdict.connections.incarnations import (
     is_identified,
     named,
 )
-from redisdict.connections.slots import slot_of
-from redisdict.servers.process import ServerProcess
-from redisdict.servers.topologies import ClusterTopology
-from redisdict.wire.requests import Batch, Identified, IdentifiedAnew, Operation, Step
 from tests.backends.proxy import Proxy
 from tests.conftest import program_for_tests
 

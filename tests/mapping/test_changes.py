@@ -17,7 +17,6 @@ from redisdict import (
 )
 from redisdict.codec import get_codec
 from redisdict.connections.backend import Backend
-from redisdict.connections.capabilities import Capabilities
 from redisdict.mapping.change_operations import EAGER_ATTEMPTS
 from redisdict.mapping.flights import wait_in_thread
 from redisdict.mapping.hash_layout import HashLayout
@@ -28,8 +27,9 @@ from redisdict.mapping.locks import LockOperations
 from redisdict.mapping.names import Names
 from redisdict.mapping.operations import Operations
 from redisdict.mapping.timeouts import DEFAULT
-from redisdict.wire.keyspace import SMALL_COUNT
 from redisdict.wire.requests import Batch, Call, Sleep
+from redisdict.wire.scan import SMALL_COUNT
+from redisdict.wire.server_state import Capabilities
 from tests.mapping.conftest import Face
 from tests.mapping.feeding import feed
 
