@@ -18,6 +18,7 @@ from redisdict.connections.backend import Backend
 from redisdict.connections.durability import Durability
 from redisdict.mapping.hash_layout import HashLayout
 from redisdict.mapping.names import Names
+from redisdict.wire.combinators import intercept
 from redisdict.wire.requests import (
     Argument,
     Batch,
@@ -164,7 +165,7 @@ def test_what_it_cannot_do_names_it() -> None:
 def test_its_replicas_are_waited_for() -> None:
     durability = Durability("replicas", "redis://h:6379/0", 5)
     operation = HashLayout(Names("p", ("d",)), Capabilities()).set(b"f", b"v", None)
-    asked, _ = feed(durability.guard(operation), ([0], ""))
+    asked, _ = feed(intercept(operation, durability.intercept().answer), ([0], ""))
     wait = asked[0].wait
     assert wait.command == (b"INFO", b"replication")
     replicas = b"".join(
