@@ -37,7 +37,7 @@ from redisdict.connections.routing import (
 )
 from redisdict.connections.sync_driver import PendingBatch, PoolDriver
 from redisdict.pools.fast_connection import no_fast_path
-from redisdict.wire.requests import Batch
+from redisdict.wire.requests import Batch, Command, Reply
 from redisdict.wire.server_state import Capabilities, Incarnations
 
 __all__ = ["Backend"]
@@ -65,7 +65,7 @@ class Backend:
         self._lock = forks.Lock()
         self._pool: redis.ConnectionPool | None = None
         #: `execute()` of the pool for threads, when there is one and it is one of this package's.
-        self.execute: Callable[[bytes | tuple[Any, ...]], Any] = no_fast_path
+        self.execute: Callable[[bytes | Command], Reply] = no_fast_path
         self._loops: dict[asyncio.AbstractEventLoop, _OfLoop] = {}
         # The loop asked for last, and its pool: most programs have one, and looking it up would be
         # a twentieth of what a command costs.
@@ -137,26 +137,14 @@ class Backend:
         self._last_loop_pool = loop, found
         return found
 
-    def _make_cluster_client(self) -> tuple[redis.asyncio.RedisCluster, None]:
-        return self.factory.make_async_cluster_client(), None
-
-    def _of_loop(
-        self, loop: asyncio.AbstractEventLoop, make: Callable[[], tuple[Any, Any]]
-    ) -> _OfLoop:
+    def _of_loop(self, loop: asyncio.AbstractEventLoop, make: Callable[[], Any]) -> _OfLoop:
         entry = self._loops.get(loop)
         if entry is None:
-            entry = self._loops[loop] = self._make_entry(loop, make)
-        return entry
-
-    def _make_entry(
-        self, loop: asyncio.AbstractEventLoop, make: Callable[[], tuple[Any, Any]]
-    ) -> _OfLoop:
-        # A pool refers to its loop, so those of loops that were closed without ceremony stay.
-        for other in list(self._loops):
-            if other.is_closed():
+            # A pool refers to its loop, so those of loops that were closed without ceremony stay.
+            for other in [each for each in self._loops if each.is_closed()]:
                 self._forget_loop(other)
-        entry = _OfLoop(*make())
-        entry.close_with_loop(lambda: self._forget_loop(loop))
+            entry = self._loops[loop] = _OfLoop(make())
+            entry.close_with_loop(lambda: self._forget_loop(loop))
         return entry
 
     def _forget_loop(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -189,10 +177,8 @@ class Backend:
         if self.cluster is not None:
             if not forks.own[0]:
                 forks.take_over()
-            return cast(
-                redis.asyncio.Redis,
-                self._of_loop(asyncio.get_running_loop(), self._make_cluster_client).held,
-            )
+            make = self.factory.make_async_cluster_client
+            return cast(redis.asyncio.Redis, self._of_loop(asyncio.get_running_loop(), make).held)
         return redis.asyncio.Redis(connection_pool=self.async_pool())
 
     @property
@@ -273,11 +259,10 @@ class Backend:
 
 
 class _OfLoop:
-    """What belongs to one event loop: a pool with what has to be closed with it, or a client."""
+    """What belongs to one event loop: a pool, or a client."""
 
-    def __init__(self, held: Any, route: Any) -> None:
+    def __init__(self, held: Any) -> None:
         self.held = held
-        self._route = route
         self._keeper: AsyncGenerator[None] | None = None
 
     async def aclose(self) -> None:
@@ -300,5 +285,6 @@ class _OfLoop:
         finally:
             forget()
             await self.held.aclose()
-            if self._route is not None:
-                await self._route.aclose()
+            route = getattr(self.held, "connection_kwargs", {}).get("connection_pool")
+            if route is not None:  # to the primary, by way of sentinels
+                await route.aclose()

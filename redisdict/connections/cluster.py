@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from operator import itemgetter
-from typing import Generic, TypeAlias, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from redis.exceptions import (
     AskError,
@@ -19,7 +19,7 @@ from redis.exceptions import (
 
 from redisdict.conf import AliasConfig
 from redisdict.connections import retry
-from redisdict.connections.locations import Location
+from redisdict.connections.locations import Address, Location
 from redisdict.connections.retry import Failure, retries
 from redisdict.connections.routing import Node, Routing
 from redisdict.exceptions import BackendUnavailable
@@ -43,8 +43,6 @@ __all__ = ["Cluster"]
 
 T = TypeVar("T")
 N = TypeVar("N", bound=Node)
-
-Address: TypeAlias = tuple[str, int]
 
 #: The node refused, and will or another node will do it: nothing was carried out.
 NOT_NOW = (ClusterDownError, TryAgainError, ExecAbortError)

@@ -40,6 +40,7 @@ from redisdict.wire.requests import (
     commands_of,
 )
 from redisdict.wire.server_info import (
+    ask_info,
     count_replicas,
     parse_info,
     server_name,
@@ -201,7 +202,7 @@ def _find_aof(address: str) -> Operation[bool]:
 def _find_replicas(address: str) -> Operation[bool]:
     """Ask whether a replica is connected, and can be waited for."""
     try:
-        info = parse_info((yield REPLICATION))
+        info = yield from ask_info(b"replication")
         if not takes_writes(info):
             return False  # the write will say so
         yield (b"WAIT", 0, 1)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
+import redis
 from hiredis import pack_command
 from redis.exceptions import ReadOnlyError, ResponseError
 
@@ -37,9 +39,9 @@ class Server(retry.Server, conversation.Server, Protocol):
     """What the driver needs of a backend."""
 
     #: `execute()` of the pool, or what says that there is none.
-    execute: Any
+    execute: Callable[[bytes | Command], Reply]
 
-    def pool(self) -> Any: ...
+    def pool(self) -> redis.ConnectionPool: ...
 
     def revive(self) -> None: ...
 
@@ -147,7 +149,7 @@ class _Channel:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._pool: Any = None
+        self._pool: redis.ConnectionPool | None = None
         self._connection: Any = None
 
     def ask(self, request: Command | Batch) -> Reply:
@@ -213,7 +215,7 @@ class _Channel:
     def close(self) -> None:
         """Give the connection back, if one is held."""
         connection, self._connection = self._connection, None
-        if connection is not None:
+        if connection is not None and self._pool is not None:
             self._pool.release(connection)
 
     def drop(self) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "TITLES",
     "UNKNOWN",
     "Family",
+    "ask_info",
     "ask_settings",
     "count_replicas",
     "eviction",
@@ -64,6 +65,15 @@ def parse_info(reply: bytes | str) -> dict[str, str]:
     """The fields of a reply to INFO, by name."""
     text = reply if isinstance(reply, str) else reply.decode("utf-8", "replace")
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
+def ask_info(*section: bytes) -> Operation[dict[str, str]]:
+    """Ask a server for INFO, or a section of it.
+
+    Raises:
+        redis.exceptions.ResponseError: the user may not ask.
+    """
+    return parse_info((yield (b"INFO", *section)))
 
 
 def ask_settings(*names: str) -> Operation[dict[str, str]]:
@@ -180,8 +190,8 @@ def server_name() -> Operation[str]:
     It is "the server" where the user may not ask.
     """
     try:
-        reply = yield (b"INFO", b"server")
+        info = yield from ask_info(b"server")
     except ResponseError:
         return "the server"
-    family, version = family_and_version(parse_info(reply))
+    family, version = family_and_version(info)
     return f"{TITLES[family]} {version}".rstrip()
