@@ -40,6 +40,8 @@ class Server(retry.Server, conversation.Server, Protocol):
 
     def async_pool(self) -> Any: ...
 
+    def shared_connection(self) -> SharedConnection | None: ...
+
     async def arevive(self) -> None: ...
 
 
@@ -72,21 +74,18 @@ class AsyncPoolDriver(AsyncDriver):
                     else:
                         request = send(answer)
                     continue
-                pool = self._server.async_pool()
                 shared = None
-                if isinstance(pool, OptimizedAsyncConnectionPool) and (
-                    type(request) is tuple or (type(request) is not Batch and is_plain(request))
-                ):
-                    shared = pool.shared
+                if type(request) is tuple or (type(request) is not Batch and is_plain(request)):
+                    shared = self._server.shared_connection()
                 try:
                     if shared is not None:  # the fast path of a single command
                         answer = await shared.submit(pack(request))
                         if isinstance(answer, FAILED):
                             answer = Failure.of(request, answer, is_sent=True)
                     else:
-                        answer = await self._ask(pool, request)
+                        answer = await self._ask(request)
                     if type(answer) is Failure:
-                        answer = await self._retry(pool, request, answer)
+                        answer = await self._retry(request, answer)
                 except asyncio.CancelledError as error:
                     # The server may have done it; what the operation has to undo, it can undo.
                     request = operation.throw(error)
@@ -104,10 +103,9 @@ class AsyncPoolDriver(AsyncDriver):
 
         The command goes over the shared connection; without one the operation is run.
         """
-        pool = self._server.async_pool()
         command = step.command
-        if command is not None and isinstance(pool, OptimizedAsyncConnectionPool):
-            shared = pool.shared
+        if command is not None:
+            shared = self._server.shared_connection()
             if shared is not None:
                 if type(command) is not Identified:
                     return shared.submit(pack_command(command))  # type: ignore[arg-type]  # its stub has tuples of one
@@ -123,14 +121,15 @@ class AsyncPoolDriver(AsyncDriver):
         Raises: as `run()`.
         """
         if isinstance(error, ReadOnlyError):
-            self._server.async_pool().retire_shared()
+            self._retire_shared()
         elif not isinstance(error, ResponseError):
             command = step.command or ()
             check_retry(self._server, command, Failure.of(command, error, is_sent=True))
         return await self.run(step.begin())
 
-    async def _ask(self, pool: Any, request: Command | Batch) -> Reply:
+    async def _ask(self, request: Command | Batch) -> Reply:
         """Send a request; give the reply, an error reply as an object, or a `Failure`."""
+        pool = self._server.async_pool()
         needs_own_connection = type(request) is Batch and request.wait is not None
         if isinstance(pool, OptimizedAsyncConnectionPool) and not needs_own_connection:
             return await self._ask_multiplexed(pool, request)
@@ -185,7 +184,7 @@ class AsyncPoolDriver(AsyncDriver):
             return Failure.of(request, answer, is_sent=True)
         return answer
 
-    async def _retry(self, pool: Any, request: Command | Batch, failure: Failure) -> Reply:
+    async def _retry(self, request: Command | Batch, failure: Failure) -> Reply:
         """Send a request again, as often as the rules allow it, for what `_ask()` gives.
 
         Raises:
@@ -195,9 +194,8 @@ class AsyncPoolDriver(AsyncDriver):
         pause_s = next(pauses)
         answer: Reply = failure
         while True:
-            is_demoted = isinstance(answer.error, ReadOnlyError)
-            if is_demoted and isinstance(pool, OptimizedAsyncConnectionPool):
-                pool.retire_shared()
+            if isinstance(answer.error, ReadOnlyError):
+                self._retire_shared()
             if pause_s:
                 await asyncio.sleep(pause_s)
             try:
@@ -205,10 +203,16 @@ class AsyncPoolDriver(AsyncDriver):
             except LOST as error:
                 answer = Failure.of(request, error, is_sent=False)
             else:
-                answer = await self._ask(pool, request)
+                answer = await self._ask(request)
             if type(answer) is not Failure:
                 return answer
             pause_s = pauses.send(answer)
+
+    def _retire_shared(self) -> None:
+        """Have the next command open a connection of its own: this one leads to no primary."""
+        pool = self._server.async_pool()
+        if isinstance(pool, OptimizedAsyncConnectionPool):
+            pool.retire_shared()
 
 
 class _Channel:

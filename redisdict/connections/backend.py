@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+from asyncio import get_running_loop
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, cast
 
@@ -36,7 +37,10 @@ from redisdict.connections.routing import (
     RoutingDriver,
 )
 from redisdict.connections.sync_driver import PendingBatch, PoolDriver
+from redisdict.forks import own
 from redisdict.pools.fast_connection import no_fast_path
+from redisdict.pools.multiplexed import OptimizedAsyncConnectionPool
+from redisdict.pools.shared_connection import SharedConnection
 from redisdict.wire.requests import Batch, Command, Reply
 from redisdict.wire.server_state import Capabilities, Incarnations
 
@@ -72,6 +76,10 @@ class Backend:
         self._last_loop_pool: tuple[
             asyncio.AbstractEventLoop | None, redis.asyncio.ConnectionPool | None
         ] = (None, None)
+        self._last_shared: tuple[asyncio.AbstractEventLoop | None, SharedConnection | None] = (
+            None,
+            None,
+        )
         self._cluster_client: redis.RedisCluster | None = None
         self.capabilities = Capabilities()
         self.incarnations = Incarnations(self.factory.address)
@@ -129,13 +137,22 @@ class Backend:
         Raises:
             RuntimeError: no event loop is running.
         """
-        loop = asyncio.get_running_loop()
+        loop = get_running_loop()
         last_loop, pool = self._last_loop_pool
         if loop is last_loop and pool is not None:
             return pool
         found: redis.asyncio.ConnectionPool = self._of_loop(loop, self.factory.make_async_pool).held
         self._last_loop_pool = loop, found
         return found
+
+    def shared_connection(self) -> SharedConnection | None:
+        """The connection that the running loop's tasks share, if it takes a command at once."""
+        loop, shared = self._last_shared
+        if shared is None or not shared.is_ready or not own[0] or loop is not get_running_loop():
+            pool = self.async_pool()
+            shared = pool.shared if isinstance(pool, OptimizedAsyncConnectionPool) else None
+            self._last_shared = get_running_loop(), shared
+        return shared
 
     def _of_loop(self, loop: asyncio.AbstractEventLoop, make: Callable[[], Any]) -> _OfLoop:
         entry = self._loops.get(loop)
@@ -149,7 +166,7 @@ class Backend:
 
     def _forget_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loops.pop(loop, None)
-        self._last_loop_pool = None, None
+        self._last_loop_pool = self._last_shared = None, None
 
     def client(self) -> redis.Redis:
         """A redis-py client over the pool for threads.
@@ -158,7 +175,7 @@ class Backend:
         has pools of its own.
         """
         if self.cluster is not None:
-            if not forks.own[0]:
+            if not own[0]:
                 forks.take_over()
             with self._lock:
                 self._cluster_client = self._cluster_client or self.factory.make_cluster_client()
@@ -175,10 +192,10 @@ class Backend:
             RuntimeError: no event loop is running.
         """
         if self.cluster is not None:
-            if not forks.own[0]:
+            if not own[0]:
                 forks.take_over()
             make = self.factory.make_async_cluster_client
-            return cast(redis.asyncio.Redis, self._of_loop(asyncio.get_running_loop(), make).held)
+            return cast(redis.asyncio.Redis, self._of_loop(get_running_loop(), make).held)
         return redis.asyncio.Redis(connection_pool=self.async_pool())
 
     @property
@@ -253,7 +270,7 @@ class Backend:
         """Close the connections of the running event loop; the next use opens new ones."""
         for node in self._others:
             await node.aclose()
-        entry = self._loops.get(asyncio.get_running_loop())
+        entry = self._loops.get(get_running_loop())
         if entry is not None:
             await entry.aclose()
 
