@@ -175,8 +175,7 @@ class Backend:
         has pools of its own.
         """
         if self.cluster is not None:
-            if not own[0]:
-                forks.take_over()
+            forks.take_over()
             with self._lock:
                 self._cluster_client = self._cluster_client or self.factory.make_cluster_client()
                 return cast(redis.Redis, self._cluster_client)
@@ -192,8 +191,7 @@ class Backend:
             RuntimeError: no event loop is running.
         """
         if self.cluster is not None:
-            if not own[0]:
-                forks.take_over()
+            forks.take_over()
             make = self.factory.make_async_cluster_client
             return cast(redis.asyncio.Redis, self._of_loop(get_running_loop(), make).held)
         return redis.asyncio.Redis(connection_pool=self.async_pool())

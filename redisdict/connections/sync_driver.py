@@ -53,12 +53,10 @@ class PoolDriver(Driver):
         self._server = server
 
     def run(self, operation: Operation[T]) -> T:
-        """Run an operation and give its result.
+        """Run an operation and give its result, as `Driver.run()` says.
 
         One connection is held from the first command to the end, but not while the operation sleeps
         or calls the user's function. It never goes back to the pool with a reply outstanding.
-
-        Raises: as `Driver.run()`.
         """
         channel = _Channel(self._server)
         send = operation.send
@@ -72,11 +70,12 @@ class PoolDriver(Driver):
                     except BaseException as error:  # noqa: BLE001  # passed on, not swallowed
                         # The operation may have something to undo before it passes this on.
                         request = operation.throw(error)
-                        continue
-                else:
-                    answer = channel.ask(request)
-                    if type(answer) is Failure:
-                        answer = channel.retry(request, answer)
+                    else:
+                        request = send(answer)
+                    continue
+                answer = channel.ask(request)
+                if type(answer) is Failure:
+                    answer = channel.retry(request, answer)
                 if isinstance(answer, ResponseError):
                     request = operation.throw(answer)
                 else:
@@ -88,10 +87,6 @@ class PoolDriver(Driver):
             channel.close()
 
     def do(self, step: Step[T]) -> T:
-        """Send a step's command and give the reply as it came, or run its operation.
-
-        Raises: as `run()`.
-        """
         command = step.command
         if command is None:
             return self.run(step.begin())

@@ -141,8 +141,7 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
         """Close the idle connections, those in use unless told otherwise, and the shared one."""
-        if not own[0]:
-            take_over()
+        take_over()
         if inuse_connections:
             if self._opening is not None:
                 self._opening.cancel()

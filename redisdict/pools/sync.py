@@ -181,8 +181,7 @@ class ConnectionPool(redis.ConnectionPool):
         Raises:
             redis.exceptions.MaxConnectionsError: all connections exist already.
         """
-        if not own[0]:
-            take_over()
+        take_over()
         connection = self._grow()
         if connection is None:
             raise self._too_many()
@@ -190,8 +189,7 @@ class ConnectionPool(redis.ConnectionPool):
 
     def disconnect(self, inuse_connections: bool = True) -> None:
         """Close the idle connections, and those in use as well unless told otherwise."""
-        if not own[0]:
-            take_over()
+        take_over()
         connections = list(self._available_connections)
         if inuse_connections:
             connections += list(self._in_use_connections)
