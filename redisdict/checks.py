@@ -72,7 +72,7 @@ def check_servers() -> list[CheckMessage]:
 
 
 def _is_tag_asked_for(caller: FrameType) -> bool:
-    """Whether Django's `run_checks(tags=...)` was told this tag.
+    """Tell whether Django's `run_checks(tags=...)` was told this tag.
 
     It tells a check nothing of that, and has no kind of check that only a tag brings about.
     """
@@ -180,7 +180,7 @@ def _check_eviction(where: str, info: Mapping[str, str]) -> Iterator[CheckMessag
 
 
 def _ask() -> Operation[tuple[dict[str, str], dict[str, str], bool]]:
-    """INFO, the settings of persistence where CONFIG is allowed, and whether there is a HELLO.
+    """Ask for INFO, the settings of persistence if CONFIG is allowed, and for a HELLO.
 
     HELLO itself isn't called: without a version it takes a connection to Dragonfly back to RESP2.
     """

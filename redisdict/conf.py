@@ -99,7 +99,7 @@ def parse_alias(alias: str, values: Mapping[str, Any]) -> AliasConfig:
 
 
 def get_alias(alias: str) -> AliasConfig:
-    """The checked configuration of `alias`.
+    """Give the checked configuration of `alias`.
 
     Without a `REDISDICT` setting, `default` borrows `CACHES["default"]` when that is a
     django-redis cache.
@@ -117,7 +117,7 @@ def get_alias(alias: str) -> AliasConfig:
 
 
 def aliases() -> tuple[str, ...]:
-    """The names of all configured aliases."""
+    """List the names of all configured aliases."""
     configured = _setting()
     if configured:
         return tuple(configured)

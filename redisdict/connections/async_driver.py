@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class Server(retry.Server, conversation.Server, Protocol):
-    """What the driver needs of a backend."""
+    """Names what the driver needs of a backend."""
 
     def async_pool(self) -> redis.asyncio.ConnectionPool: ...
 

@@ -123,7 +123,7 @@ class Backend:
         return self.factory.address
 
     def pool(self) -> redis.ConnectionPool:
-        """The pool for threads, one in the process."""
+        """Give the pool for threads, one in the process."""
         if self._pool is None:
             with self._lock:
                 if self._pool is None:
@@ -132,7 +132,7 @@ class Backend:
         return self._pool
 
     def async_pool(self) -> redis.asyncio.ConnectionPool:
-        """The pool of the running event loop.
+        """Give the pool of the running event loop.
 
         Raises:
             RuntimeError: no event loop is running.
@@ -146,7 +146,7 @@ class Backend:
         return found
 
     def shared_connection(self) -> SharedConnection | None:
-        """The connection that the running loop's tasks share, if it takes a command at once."""
+        """Find the connection that the loop's tasks share, if it takes a command at once."""
         loop, shared = self._last_shared
         if shared is None or not shared.is_ready or not own[0] or loop is not get_running_loop():
             pool = self.async_pool()
@@ -169,7 +169,7 @@ class Backend:
         self._last_loop_pool = self._last_shared = None, None
 
     def client(self) -> redis.Redis:
-        """A redis-py client over the pool for threads.
+        """Make a redis-py client over the pool for threads.
 
         Of a Cluster it is a `redis.RedisCluster`, one in the process, which connects at once and
         has pools of its own.
@@ -182,7 +182,7 @@ class Backend:
         return redis.Redis(connection_pool=self.pool())
 
     def async_client(self) -> redis.asyncio.Redis:
-        """A redis-py client over the running event loop's pool.
+        """Make a redis-py client over the running event loop's pool.
 
         Of a Cluster it is a `redis.asyncio.RedisCluster`, one in an event loop, which connects at
         its first use, has connections of its own, and is closed with the loop.
@@ -205,7 +205,7 @@ class Backend:
         return GROUP_RETRY_FOR_S if self.factory.location.kind in ("sentinel", "cluster") else 0.0
 
     def drivers_of_dicts(self, guarantee: str | None) -> tuple[Driver, AsyncDriver]:
-        """As `drivers()`, for dicts, which may read from replicas where the alias says so."""
+        """Do what `drivers()` does for dicts, which may read from replicas if the alias says so."""
         drivers = self.drivers(guarantee)
         if self._replicas is None:
             return drivers
@@ -213,7 +213,7 @@ class Backend:
         return RoutingDriver(router), AsyncRoutingDriver(router)
 
     def drivers(self, guarantee: str | None) -> tuple[Driver, AsyncDriver]:
-        """The drivers for threads and for tasks, under which writes have that guarantee."""
+        """Give the drivers for threads and for tasks, under which writes have that guarantee."""
         if guarantee is None:
             return self.driver, self.async_driver
         timeout_s = self.factory.socket_timeout_s
@@ -237,7 +237,7 @@ class Backend:
         self.factory.revive()
 
     async def arevive(self) -> None:
-        """The same for tasks: what may block happens in a thread."""
+        """Do the same for tasks: what may block happens in a thread."""
         if self.factory.location.kind == "embedded":
             await asyncio.to_thread(self.revive)
         else:

@@ -24,7 +24,7 @@ CONNECTION_OPTIONS: Mapping[str, str] = {
 
 
 def pool(cache: str) -> redis.ConnectionPool:
-    """The very pool that django-redis holds for `CACHES[cache]`.
+    """Borrow the very pool that django-redis holds for `CACHES[cache]`.
 
     Raises:
         ConfigurationError: there is no such cache, or it isn't a django-redis cache.
@@ -37,7 +37,7 @@ def pool(cache: str) -> redis.ConnectionPool:
 
 
 def location_and_options(cache: str) -> tuple[Location, dict[str, Any]]:
-    """Where `CACHES[cache]` is, and the options of its connections.
+    """Read where `CACHES[cache]` is, and the options of its connections.
 
     django-redis has no pools for tasks, so those are made from its settings.
 

@@ -113,7 +113,7 @@ class Durability:
             yield Sleep(PAUSE_S)
 
     def not_durable(self, reason: str) -> NotDurable:
-        """The error for a write that was made, and isn't safe for that reason."""
+        """Make the error for a write that was made, and isn't safe for that reason."""
         return NotDurable(
             f"The write was made on {self._address}, but {reason}."
             " It is visible, and lost if that server fails now."
@@ -237,7 +237,7 @@ def _have_all_received(count: int) -> Operation[bool]:
 
 
 def _why_no_waitaof(error: ResponseError) -> Operation[str]:
-    """Why WAITAOF was refused, and what to do."""
+    """Tell why WAITAOF was refused, and what to do."""
     name = yield from server_name()
     text = str(error)
     if "appendonly" in text:

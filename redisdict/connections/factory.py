@@ -96,13 +96,13 @@ class PoolFactory:
         return pool
 
     def make_cluster_client(self) -> redis.RedisCluster:
-        """redis-py's own client for threads, connected."""
+        """Make redis-py's own client for threads, connected."""
         nodes = [ClusterNode(host, port) for host, port in self.location.nodes]
         client: redis.RedisCluster = self._with_cluster_options(redis.RedisCluster, nodes)
         return client
 
     def make_async_cluster_client(self) -> redis.asyncio.RedisCluster:
-        """redis-py's own client for the tasks of one event loop."""
+        """Make redis-py's own client for the tasks of one event loop."""
         nodes = [AsyncClusterNode(host, port) for host, port in self.location.nodes]
         client_class = redis.asyncio.RedisCluster
         client: redis.asyncio.RedisCluster = self._with_cluster_options(client_class, nodes)
@@ -123,7 +123,7 @@ class PoolFactory:
             ) from error
 
     def make_tracer(self) -> Tracer | None:
-        """The function that TRACER names."""
+        """Import the function that TRACER names."""
         path = self._config.tracer
         if path is None:
             return None
@@ -155,7 +155,7 @@ class PoolFactory:
             self._socket_options()
 
     def _take_reads_replicas(self) -> bool:
-        """The option that is for neither the pools nor their connections."""
+        """Take the option that is for neither the pools nor their connections."""
         given = self._options.pop(READ_FROM_REPLICAS, False)
         where = f'{self._where}["OPTIONS"]["{READ_FROM_REPLICAS}"]'
         if not isinstance(given, bool):

@@ -109,7 +109,7 @@ class AsyncSentinelRoute:
         return address
 
     async def rotate_slaves(self) -> AsyncIterator[Address]:
-        """As `SentinelRoute.rotate_slaves()`."""
+        """Do what `SentinelRoute.rotate_slaves()` does."""
         async with self._asking:
             replicas: Sequence[Any] = await self.sentinel.discover_slaves(self.service_name)
             self._turn += 1
@@ -154,7 +154,7 @@ class SentinelRoute(redis.sentinel.SentinelConnectionPoolProxy):
                 raise _no_primary(self.service_name) from None
 
     def rotate_slaves(self) -> Iterator[Address]:
-        """The replicas that are up, another one first each time (SENTINEL REPLICAS).
+        """Yield the replicas that are up, another one first each time (SENTINEL REPLICAS).
 
         At last the primary, for when there is none.
         """
@@ -165,7 +165,7 @@ class SentinelRoute(redis.sentinel.SentinelConnectionPoolProxy):
         yield self.get_master_address()
 
     def quorum(self) -> int:
-        """How many sentinels have to agree that the primary is lost. SENTINEL MASTERS."""
+        """Tell how many sentinels have to agree that the primary is lost. SENTINEL MASTERS."""
         with self._asking:
             for client in self.sentinel_manager.sentinels:
                 with contextlib.suppress(RedisConnectionError, RedisTimeoutError):
@@ -191,7 +191,7 @@ def _replace_pools(clients: Iterable[Any], pool_class: type[Any]) -> None:
 
 
 def _random_turn() -> int:
-    """Where a pool begins, so that not all processes begin with one replica."""
+    """Choose where a pool begins, so that not all processes begin with one replica."""
     return _random.randrange(1000)
 
 
@@ -207,7 +207,7 @@ def _no_primary(service: str) -> redis.sentinel.MasterNotFoundError:
 
 
 def _sentinel_options(location: Location, options: Options) -> dict[str, Any]:
-    """The sentinels share the sockets' options with the servers, but not the credentials.
+    """Share the sockets' options of the servers with the sentinels, but not the credentials.
 
     One that doesn't answer within `SENTINEL_TIMEOUT_S` is passed over for the next.
     """

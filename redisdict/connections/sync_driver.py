@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class Server(retry.Server, conversation.Server, Protocol):
-    """What the driver needs of a backend."""
+    """Names what the driver needs of a backend."""
 
     #: `execute()` of the pool, or what says that there is none.
     execute: Callable[[bytes | Command], Reply]

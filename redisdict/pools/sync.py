@@ -25,7 +25,7 @@ from redisdict.forks import on_fork, own, take_over
 from redisdict.pools.fast_connection import FAST_CLASSES, FAST_PATH_UNAVAILABLE, FastConnection
 from redisdict.wire.requests import Command, Reply
 
-__all__ = ["IDLE_POLL_AFTER_S", "BlockingConnectionPool", "ConnectionPool"]
+__all__ = ["BlockingConnectionPool", "ConnectionPool"]
 
 #: A connection that lay idle for longer than this many seconds is polled before it is used.
 IDLE_POLL_AFTER_S = 1.0
@@ -176,7 +176,7 @@ class ConnectionPool(redis.ConnectionPool):
         self._put_back(connection)
 
     def make_connection(self) -> ConnectionInterface:
-        """A new, not yet connected connection, counted.
+        """Make a new, not yet connected connection, and count it.
 
         Raises:
             redis.exceptions.MaxConnectionsError: all connections exist already.

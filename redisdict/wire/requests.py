@@ -74,7 +74,7 @@ class Identified(tuple[Argument, ...]):
 
 
 class IdentifiedAnew(Identified):
-    """The same; the name is asked for also when it is known, for it may have changed."""
+    """The same, but the name is asked for also when it is known, for it may have changed."""
 
     __slots__ = ()
 
