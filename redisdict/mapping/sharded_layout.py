@@ -11,6 +11,7 @@ from redisdict.mapping.scanning import Pages
 from redisdict.mapping.shards import ShardCount, shard_of
 from redisdict.wire.combinators import run_concurrently
 from redisdict.wire.requests import Argument, Command, Operation
+from redisdict.wire.scan import ShardsCursor
 
 __all__ = ["ShardedLayout"]
 
@@ -192,10 +193,10 @@ class ShardedLayout(Layout):
     ) -> Operation[tuple[bytes, list[Page]]]:
         """One page of each of the shards that are walked through at this time."""
         yield from self._count.before_reading()
-        following, going = _split(cursor)
+        following, places = ShardsCursor.parse(cursor)
         going = [
             (number, place)
-            for number, place in going
+            for number, place in places
             if place != b"0" and number < len(self._shards)
         ]
         while len(going) < AT_ONCE and following < len(self._shards):
@@ -210,7 +211,7 @@ class ShardedLayout(Layout):
         # Those that have just ended are told as well: it may be because they have shrunk.
         places = [(number, place) for (number, _), (place, *_) in zip(going, pages, strict=True)]
         is_over = following == len(self._shards) and all(place == b"0" for _, place in places)
-        return b"0" if is_over else _joined(following, places), pages
+        return b"0" if is_over else bytes(ShardsCursor(following, places)), pages
 
     # Shards
 
@@ -251,14 +252,3 @@ def _bare_pairs(
 def _column(pages: Iterable[tuple[Any, ...]], at: int) -> list[Any]:
     """What the pages have at that place, together."""
     return list(chain.from_iterable(page[at] for page in pages))
-
-
-def _split(cursor: bytes) -> tuple[int, list[tuple[int, bytes]]]:
-    """The first shard that the walk hasn't begun, and its place in those that it is in."""
-    following, _, places = cursor.partition(b":")
-    going: list[Any] = [place.split(b"=") for place in places.split(b",") if place]
-    return int(following), [(int(number), place) for number, place in going]
-
-
-def _joined(following: int, going: Iterable[tuple[int, bytes]]) -> bytes:
-    return b"%d:%s" % (following, b",".join(b"%d=%s" % place for place in going))
