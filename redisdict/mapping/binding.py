@@ -11,12 +11,10 @@ from redisdict.codec import get_codec
 from redisdict.conf import check_durable
 from redisdict.connections import registry
 from redisdict.connections.backend import Backend
-from redisdict.mapping.keys import get_key_codec
-from redisdict.mapping.layouts import make_layout, names_of_shards
+from redisdict.mapping.keys import Names, check_shards, get_key_codec
+from redisdict.mapping.layouts.sharded import make_layout
 from redisdict.mapping.locks import LockOperations
-from redisdict.mapping.names import Names
 from redisdict.mapping.operations import Operations
-from redisdict.mapping.shards import check_shards
 from redisdict.wire.requests import Operation, Step
 
 __all__ = ["Binding"]
@@ -132,7 +130,7 @@ class Binding(Generic[K, V]):
             ),
             self._keys,
             get_codec(self._serializer or config.serializer, self._compressor or config.compressor),
-            LockOperations(names, names_of_shards(names, self._shards)),
+            LockOperations(names, names.of_shards(self._shards)),
             config.timeout if self._timeout is None else self._timeout,
         )
         driver, async_driver = backend.drivers_of_dicts(self._durable or config.durable)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from redisdict.mapping.globs import Glob
 from redisdict.mapping.item_operations import ItemOperations
-from redisdict.mapping.layout import BATCH, Record
+from redisdict.mapping.layouts.base import BATCH, Record
 from redisdict.mapping.naming import naming
 from redisdict.mapping.scanning import PageSize, Scan
 from redisdict.mapping.timeouts import DEFAULT, Timeout, to_milliseconds

@@ -8,10 +8,9 @@ from typing import Any
 from urllib.parse import unquote
 
 from redisdict.connections.capabilities import Capabilities
-from redisdict.mapping.hash_layout import HashLayout
-from redisdict.mapping.layout import FOREVER, MISSING, bytes_of
-from redisdict.mapping.layouts import names_of_shards
-from redisdict.mapping.names import Names, escape_glob
+from redisdict.mapping.keys import Names, escape_glob
+from redisdict.mapping.layouts.base import FOREVER, MISSING, bytes_of
+from redisdict.mapping.layouts.hash import HashLayout
 from redisdict.mapping.side_by_side import side_by_side
 from redisdict.wire.keyspace import scan_keys
 from redisdict.wire.requests import Batch, Command, Operation
@@ -83,7 +82,7 @@ def hash_facts(
     if shards is None:
         return (yield from _facts_of_hash(names, capabilities))
     parts = yield from side_by_side(
-        _facts_of_hash(each, capabilities) for each in names_of_shards(names, shards)
+        _facts_of_hash(each, capabilities) for each in names.of_shards(shards)
     )
     parts = [part for part in parts if part.item_count]
     shortest = [part.shortest_ms for part in parts if part.shortest_ms is not None]

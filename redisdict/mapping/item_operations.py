@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, TypeVar
 from redisdict.codec import Codec
 from redisdict.exceptions import DeserializationError
 from redisdict.mapping.keys import KeyCodec
-from redisdict.mapping.layout import FOREVER, MISSING, Layout
+from redisdict.mapping.layouts.base import FOREVER, MISSING, Layout
 from redisdict.mapping.locks import LockOperations
 from redisdict.mapping.timeouts import DEFAULT, Timeout, to_milliseconds
 from redisdict.wire.requests import Operation, Step

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from redisdict.mapping.flights import Flights
 from redisdict.mapping.item_operations import ItemOperations
-from redisdict.mapping.layout import FOREVER
+from redisdict.mapping.layouts.base import FOREVER
 from redisdict.mapping.timeouts import Timeout, to_milliseconds
 from redisdict.wire.requests import Call, Operation, Sleep
 

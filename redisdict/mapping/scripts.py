@@ -45,8 +45,10 @@ class Script:
             return (yield kind((b"EVAL", self.text, len(keys), *keys, *arguments)))
 
 
-HASH = Script("hash")
-SHORTEN = Script("shorten")
-COMPARE_AND_SET = Script("compare_and_set")
-COMPARE_AND_DELETE = Script("compare_and_delete")
-COMPARE_AND_EXPIRE = Script("compare_and_expire")
+LAYOUTS = "redisdict.mapping.layouts"
+
+HASH = Script("hash", LAYOUTS)
+SHORTEN = Script("shorten", LAYOUTS)
+COMPARE_AND_SET = Script("compare_and_set", LAYOUTS)
+COMPARE_AND_DELETE = Script("compare_and_delete", LAYOUTS)
+COMPARE_AND_EXPIRE = Script("compare_and_expire", LAYOUTS)

@@ -11,7 +11,7 @@ from typing import IO, Any, Generic, Self, TypeVar, cast
 from redisdict.exceptions import ConcurrentUpdate
 from redisdict.mapping.flights import wait_in_thread
 from redisdict.mapping.item_operations import ABSENT
-from redisdict.mapping.lock import Lock
+from redisdict.mapping.locks import Lock
 from redisdict.mapping.sync_mapping import SyncMapping
 from redisdict.mapping.timeouts import DEFAULT, Timeout
 

@@ -9,7 +9,7 @@ from typing import IO, Any, TypeVar
 from redisdict.mapping.bulk_operations import BulkOperations
 from redisdict.mapping.dump_format import DumpReader, DumpWriter, next_batch, verified, write_all
 from redisdict.mapping.item_operations import ItemOperations
-from redisdict.mapping.layout import Record
+from redisdict.mapping.layouts.base import Record
 from redisdict.wire.requests import Call, Operation
 
 __all__ = ["TransferOperations"]

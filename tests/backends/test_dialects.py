@@ -17,8 +17,8 @@ from redisdict import PersistentDict
 from redisdict.connections.backend import Backend
 from redisdict.connections.capabilities import Capabilities
 from redisdict.connections.durability import Durability
-from redisdict.mapping.hash_layout import HashLayout
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
+from redisdict.mapping.layouts.hash import HashLayout
 from redisdict.mapping.scripts import Script
 from redisdict.wire.requests import (
     Argument,
@@ -102,7 +102,7 @@ def guarded_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_guard_sees_an_undeclared_key(backend: Backend) -> None:
-    script = Script("compare_and_delete")
+    script = Script("compare_and_delete", "redisdict.mapping.layouts")
     script.text = b"return redis.call('GET', KEYS[1] .. 'x')"
     with pytest.raises(ResponseError, match="script tried accessing undeclared key"):
         backend.driver.run(script.call([b"a"]))

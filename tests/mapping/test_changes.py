@@ -20,12 +20,11 @@ from redisdict.connections.backend import Backend
 from redisdict.connections.capabilities import Capabilities
 from redisdict.mapping.change_operations import EAGER_ATTEMPTS
 from redisdict.mapping.flights import wait_in_thread
-from redisdict.mapping.hash_layout import HashLayout
-from redisdict.mapping.keys import get_key_codec
-from redisdict.mapping.keys_layout import KeysLayout
-from redisdict.mapping.layout import LEAST_BYTES
+from redisdict.mapping.keys import Names, get_key_codec
+from redisdict.mapping.layouts.base import LEAST_BYTES
+from redisdict.mapping.layouts.hash import HashLayout
+from redisdict.mapping.layouts.keys import KeysLayout
 from redisdict.mapping.locks import LockOperations
-from redisdict.mapping.names import Names
 from redisdict.mapping.operations import Operations
 from redisdict.mapping.timeouts import DEFAULT
 from redisdict.wire.keyspace import SMALL_COUNT

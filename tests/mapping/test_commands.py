@@ -13,8 +13,8 @@ import pytest
 from redisdict import PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.mapping.layout import BATCH, CHUNK
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
+from redisdict.mapping.layouts.base import BATCH, CHUNK
 from redisdict.pools.connections import NOT_READY
 from tests.mapping.conftest import Face
 from tests.mapping.costs import COSTS, ITEMS, ONE_ITEM, SCRIPT, Cost, Trips

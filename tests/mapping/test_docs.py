@@ -15,7 +15,7 @@ import redisdict
 from redisdict import PersistentDict
 from redisdict.mapping.async_methods import AsyncMethods
 from redisdict.mapping.item_operations import ABSENT
-from redisdict.mapping.lock import Lock
+from redisdict.mapping.locks import Lock
 from redisdict.mapping.timeouts import DEFAULT
 from tests.mapping.costs import COSTS, SCRIPT
 

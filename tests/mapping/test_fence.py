@@ -12,9 +12,9 @@ from redis.exceptions import ResponseError
 from redisdict import PersistentDict
 from redisdict.connections.backend import Backend
 from redisdict.connections.capabilities import Capabilities
-from redisdict.mapping.hash_layout import OPERATIONS_BEHIND_FENCE, HashLayout
-from redisdict.mapping.layout import CHUNK
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
+from redisdict.mapping.layouts.base import CHUNK
+from redisdict.mapping.layouts.hash import OPERATIONS_BEHIND_FENCE, HashLayout
 from tests.mapping.feeding import feed
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from redisdict import PersistentDict
 from redisdict.connections.backend import Backend
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
 from tests.mapping.conftest import Face
 
 SHORT_S = 0.1

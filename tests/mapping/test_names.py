@@ -5,7 +5,7 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redisdict.mapping.names import Names, escape_glob
+from redisdict.mapping.keys import Names, escape_glob
 
 UGLY = [
     "",

@@ -11,8 +11,8 @@ from redis.exceptions import ResponseError
 
 from redisdict import ConfigurationError, PersistentDict
 from redisdict.connections.backend import Backend
-from redisdict.mapping.names import Names
-from redisdict.mapping.shards import ShardCount, shard_of
+from redisdict.mapping.keys import Names, shard_of
+from redisdict.mapping.layouts.sharded import ShardCount
 from redisdict.mapping.side_by_side import side_by_side
 from redisdict.wire.requests import Batch, Once, Operation, Sleep
 from tests.mapping.conftest import Face

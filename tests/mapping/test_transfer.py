@@ -18,7 +18,7 @@ from redisdict import DeserializationError, PersistentDict, SerializationError
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.mapping import dump_format
-from redisdict.mapping.layout import FOREVER
+from redisdict.mapping.layouts.base import FOREVER
 from tests.mapping.conftest import Face
 
 ITEMS = {"a": 1, "b": None, "": [1, "2"], "\0*": {"x": (1, 2)}, "ü\ud800": b"\xff", "l" * 9999: 0}

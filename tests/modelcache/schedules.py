@@ -20,7 +20,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from redisdict.connections.incarnations import is_asked_anew, is_identified, named
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
 from redisdict.modelcache.cells import Cells
 from redisdict.modelcache.committing import change_behind_barriers
 from redisdict.modelcache.reading import Loaded, Reader

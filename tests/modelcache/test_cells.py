@@ -16,7 +16,7 @@ from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.connections.incarnations import UNKNOWN, is_identified, named
 from redisdict.connections.relaying import relay
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
 from redisdict.modelcache.cells import BLOCKED, BUSY, LEASED, Cells, new_token
 from redisdict.modelcache.reading import ABSENT
 from redisdict.wire.requests import Batch, Operation

@@ -9,7 +9,8 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from redisdict.connections.capabilities import Capabilities
-from redisdict.mapping.layout import (
+from redisdict.mapping.keys import Names
+from redisdict.mapping.layouts.base import (
     CHUNK,
     FOREVER,
     MISSING,
@@ -22,7 +23,6 @@ from redisdict.mapping.layout import (
     bytes_of,
     slices,
 )
-from redisdict.mapping.names import Names
 from redisdict.mapping.scripts import HASH
 from redisdict.wire.requests import Argument, Batch, Command, Once, Operation
 

@@ -6,13 +6,26 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, TypeVar
 
-from redisdict.mapping.layout import SCAN_COUNT, Layout, PageOfPairs, Pair, Record, Values
-from redisdict.mapping.scanning import Pages
-from redisdict.mapping.shards import ShardCount, shard_of
-from redisdict.mapping.side_by_side import side_by_side
-from redisdict.wire.requests import Argument, Command, Operation
+from redis.exceptions import ResponseError
 
-__all__ = ["ShardedLayout"]
+from redisdict.connections.capabilities import Capabilities
+from redisdict.exceptions import ConfigurationError
+from redisdict.mapping.keys import Names, shard_of
+from redisdict.mapping.layouts.base import (
+    SCAN_COUNT,
+    Layout,
+    PageOfPairs,
+    Pair,
+    Record,
+    Values,
+)
+from redisdict.mapping.layouts.hash import HashLayout
+from redisdict.mapping.layouts.keys import KeysLayout
+from redisdict.mapping.scanning import Pages
+from redisdict.mapping.side_by_side import side_by_side
+from redisdict.wire.requests import Argument, Batch, Command, Operation
+
+__all__ = ["ShardCount", "ShardedLayout", "make_layout"]
 
 T = TypeVar("T")
 Page = TypeVar("Page", bound=tuple[Any, ...])
@@ -20,6 +33,62 @@ Page = TypeVar("Page", bound=tuple[Any, ...])
 #: Shards that are walked through at once. It takes some to keep all nodes of a Cluster busy, and
 #: too many would make small pages.
 AT_ONCE = 8
+
+
+class ShardCount:
+    """The number of shards that the server knows of a dict, in a key beside its items.
+
+    It is stored before the first item and stays when the dict is cleared, for other clients may go
+    on using it. It is asked for once by each handle of the dict; one of a dict that has never had
+    an item asks again the next time.
+
+    Args:
+        key: where it is stored.
+        count: what the handle has been told.
+        shown_name: how the dict is called in an error.
+    """
+
+    def __init__(self, key: bytes, count: int, shown_name: str) -> None:
+        self._key = key
+        self._count = count
+        self._shown_name = shown_name
+        self.is_known = False
+
+    def before_reading(self) -> Operation[None]:
+        """GET, once.
+
+        Raises:
+            ConfigurationError: the dict has another number of shards.
+        """
+        if not self.is_known:
+            stored = yield (b"GET", self._key)
+            self._compare(stored)
+
+    def before_writing(self) -> Operation[None]:
+        """SET NX and GET, once.
+
+        Raises:
+            ConfigurationError: the dict has another number of shards; nothing was written.
+        """
+        if self.is_known:
+            return
+        replies = yield Batch([(b"SET", self._key, self._count, b"NX"), (b"GET", self._key)])
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                raise reply
+        self._compare(replies[1])
+
+    def _compare(self, stored: bytes | None) -> None:
+        if stored is None:
+            return  # nothing was ever stored, so any number is right
+        if stored != b"%d" % self._count:
+            raise ConfigurationError(
+                f"{self._shown_name} has {stored.decode(errors='replace')} shards on the server,"
+                f" and was opened with shards={self._count}; nothing was read or written. Open it"
+                " with the number that it has. For another number, copy it to a dict of another"
+                " name with clone_to()."
+            )
+        self.is_known = True
 
 
 class ShardedLayout(Layout):
@@ -236,6 +305,25 @@ class ShardedLayout(Layout):
     def _write(self, operation: Operation[T]) -> Operation[T]:
         yield from self._count.before_writing()
         return (yield from operation)
+
+
+def make_layout(
+    names: Names,
+    capabilities: Capabilities,
+    *,
+    is_hash: bool,
+    shards: int | None = None,
+    shown_name: str = "",
+) -> Layout:
+    """The layout of the dict with these names; `shown_name` is how an error calls it."""
+    layouts: list[Layout] = [
+        HashLayout(each, capabilities) if is_hash else KeysLayout(each)
+        for each in names.of_shards(shards) or [names]
+    ]
+    if shards is None:
+        return layouts[0]
+    key = names.shard_count_of_hash if is_hash else names.shard_count_of_keys
+    return ShardedLayout(layouts, ShardCount(key, shards, shown_name))
 
 
 def _bare_pairs(

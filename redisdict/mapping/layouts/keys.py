@@ -9,7 +9,8 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from redisdict.mapping.layout import (
+from redisdict.mapping.keys import Names, escape_glob
+from redisdict.mapping.layouts.base import (
     CHUNK,
     FOREVER,
     MISSING,
@@ -22,7 +23,6 @@ from redisdict.mapping.layout import (
     bytes_of,
     slices,
 )
-from redisdict.mapping.names import Names, escape_glob
 from redisdict.mapping.scanning import Pages
 from redisdict.mapping.scripts import COMPARE_AND_SET, SHORTEN
 from redisdict.wire.keyspace import scan_keys
