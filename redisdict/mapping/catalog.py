@@ -97,8 +97,8 @@ def hash_facts(
 
 def _facts_of_hash(names: Names, capabilities: Capabilities) -> Operation[DictFacts]:
     layout = HashLayout(names, capabilities)
-    item_count = yield from layout.length()
-    keys = (names.hash, names.fenced, names.deadlines)
+    item_count = yield from layout.length().begin()
+    keys = (names.hash, names.relocated, names.deadlines)
     replies = yield Batch(
         [
             *((b"MEMORY", b"USAGE", key, b"SAMPLES", SAMPLE) for key in keys),

@@ -3,8 +3,8 @@
 What a user has is strictly of the dict's `key_type`: a key of another type is a TypeError. On the
 server there are
 
-    PREFIX:h:{NAME}          the hash of a dict, or the fence in its place
-    PREFIX:f:{NAME}          the hash behind the fence
+    PREFIX:h:{NAME}          the public key: the hash of a dict, or the marker in its place
+    PREFIX:f:{NAME}          the relocated key: the hash while items have timeouts
     PREFIX:t:{NAME}          the deadlines of its items
     PREFIX:k:{NAME}:ITEM     one item of a dict in the keys layout
     PREFIX:l:{NAME}:ITEM     a lock or a lease
@@ -70,7 +70,7 @@ class Names:
         return self._key("h")
 
     @property
-    def fenced(self) -> bytes:
+    def relocated(self) -> bytes:
         return self._key("f")
 
     @property

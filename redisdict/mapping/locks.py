@@ -196,7 +196,7 @@ class Lock:
 
     @property
     def _locks(self) -> Any:
-        return self._mapping._operations.locks
+        return self._mapping._locks
 
     @property
     def _shown_name(self) -> str:

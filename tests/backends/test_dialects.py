@@ -129,16 +129,14 @@ def test_no_command_has_too_many_arguments(
     items = {str(number): number for number in range(40_000)}
     mapping, other = make(), make("other")
     for begin in (
-        lambda: mapping._operations.set_many(items),
-        lambda: mapping._operations.get_many(items),
-        lambda: mapping._operations.clone_to(
-            other._operations, lambda part: backend.driver.run(watched(part))
-        ),
-        lambda: mapping._operations.set_many(items, 60),
-        lambda: mapping._operations.get_many(items),
-        lambda: mapping._operations.expire(50),
-        lambda: mapping._operations.delete_many(items),
-        other._operations.clear,
+        lambda: mapping._set_many_operation(items, None),
+        lambda: mapping._get_many_operation(items),
+        lambda: mapping._clone_operation(other, lambda part: backend.driver.run(watched(part))),
+        lambda: mapping._set_many_operation(items, 60),
+        lambda: mapping._get_many_operation(items),
+        lambda: mapping._expire_operation(50),
+        lambda: mapping._delete_many_operation(items),
+        other._layout.clear,
     ):
         backend.driver.run(watched(begin()))
     assert 1000 < longest < MOST_ARGUMENTS
@@ -163,8 +161,8 @@ def test_what_it_cannot_do_names_it() -> None:
 
 def test_its_replicas_are_waited_for() -> None:
     durability = Durability("replicas", "redis://h:6379/0", 5)
-    operation = HashLayout(Names("p", ("d",)), Capabilities()).set(b"f", b"v", None)
-    asked, _ = feed(durability.guard(operation), ([0], ""))
+    step = HashLayout(Names("p", ("d",)), Capabilities()).set(b"f", b"v", None)
+    asked, _ = feed(durability.guard(step.begin()), ([0], ""))
     wait = asked[0].wait
     assert wait.command == (b"INFO", b"replication")
     replicas = b"".join(

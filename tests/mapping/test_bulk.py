@@ -12,7 +12,7 @@ import pytest
 from redisdict import PersistentDict, SerializationError
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.mapping.bulk_operations import BATCH_BYTES
+from redisdict.mapping.bulk import BATCH_BYTES
 from redisdict.mapping.layouts.base import BATCH
 from tests.mapping.conftest import Face
 

@@ -104,7 +104,7 @@ def prepared(make: Callable[..., PersistentDict[str, Any]], runner: Any) -> Call
         cost.call(face)
         face.pop("a", None)
         face.clear()
-        fresh = Face(make(timeout=cost.timeout), runner)  # which has met no fence
+        fresh = Face(make(timeout=cost.timeout), runner)  # which has met no marker
         fresh.set_many(ITEMS, timeout=None)
         return fresh
 

@@ -23,7 +23,7 @@ from redisdict.mapping.layouts.hash import HashLayout
 from redisdict.mapping.layouts.keys import KeysLayout
 from redisdict.mapping.scanning import Pages
 from redisdict.mapping.side_by_side import side_by_side
-from redisdict.wire.requests import Argument, Batch, Command, Operation
+from redisdict.wire.requests import Argument, Batch, Operation, Step
 
 __all__ = ["ShardCount", "ShardedLayout", "make_layout"]
 
@@ -109,30 +109,19 @@ class ShardedLayout(Layout):
         self._count = count
         self._found_at = 0
 
-    # The plain commands, once the number of shards is known to be right
-
-    def get_command(self, field: bytes) -> Command | None:
-        return self._shard(field).get_command(field) if self._count.is_known else None
-
-    def contains_command(self, field: bytes) -> Command | None:
-        return self._shard(field).contains_command(field) if self._count.is_known else None
-
-    def set_command(self, field: bytes, value: Argument) -> Command | None:
-        return self._shard(field).set_command(field, value) if self._count.is_known else None
-
-    def delete_command(self, field: bytes) -> Command | None:
-        return self._shard(field).delete_command(field) if self._count.is_known else None
-
     # One item
 
-    def get(self, field: bytes) -> Operation[bytes | None]:
-        return self._read(self._shard(field).get(field))
+    def get(self, field: bytes) -> Step[bytes | None]:
+        return self._step(self._read, self._shard(field).get(field))
 
-    def contains(self, field: bytes) -> Operation[int]:
-        return self._read(self._shard(field).contains(field))
+    def contains(self, field: bytes) -> Step[int]:
+        return self._step(self._read, self._shard(field).contains(field))
 
-    def set(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[None]:
-        return self._write(self._shard(field).set(field, value, timeout_ms))
+    def set(self, field: bytes, value: Argument, timeout_ms: int | None) -> Step[Any]:
+        return self._step(self._write, self._shard(field).set(field, value, timeout_ms))
+
+    def delete(self, field: bytes) -> Step[int]:
+        return self._step(self._read, self._shard(field).delete(field))
 
     def add(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[int]:
         return self._write(self._shard(field).add(field, value, timeout_ms))
@@ -188,11 +177,11 @@ class ShardedLayout(Layout):
             for number, own in parts.items()
         )
 
-    def delete(self, fields: Sequence[bytes]) -> Operation[int]:
+    def delete_many(self, fields: Sequence[bytes]) -> Operation[int]:
         yield from self._count.before_reading()
         parts = self._divided(fields, fields)
         counts = yield from side_by_side(
-            self._shards[number].delete(own) for number, own in parts.items()
+            self._shards[number].delete_many(own) for number, own in parts.items()
         )
         return sum(counts)
 
@@ -205,10 +194,13 @@ class ShardedLayout(Layout):
 
     # All items
 
-    def length(self) -> Operation[int]:
+    def length(self) -> Step[int]:
+        return Step(None, self._length)
+
+    def _length(self) -> Operation[int]:
         yield from self._count.before_reading()
         if self.is_hash:
-            return sum((yield from self._of_all(lambda shard: shard.length())))
+            return sum((yield from self._of_all(lambda shard: shard.length().begin())))
         # One memory for all shards of what was counted, for it bounds what the walk takes.
         total, cursor, pages = 0, b"0", Pages()
         while True:
@@ -297,14 +289,18 @@ class ShardedLayout(Layout):
     def _of_all(self, begin: Callable[[Layout], Operation[T]]) -> Operation[list[T]]:
         return side_by_side(begin(shard) for shard in self._shards)
 
-    def _read(self, operation: Operation[T]) -> Operation[T]:
+    def _step(self, run: Callable[[Step[T]], Operation[T]], step: Step[T]) -> Step[T]:
+        """What a shard's command does, once the number of shards is known to be right."""
+        return step if self._count.is_known else Step(None, run, step)
+
+    def _read(self, asked: Step[T] | Operation[T]) -> Operation[T]:
         """Also for changes of what is there already: no item, no change."""
         yield from self._count.before_reading()
-        return (yield from operation)
+        return (yield from asked.begin() if isinstance(asked, Step) else asked)
 
-    def _write(self, operation: Operation[T]) -> Operation[T]:
+    def _write(self, asked: Step[T] | Operation[T]) -> Operation[T]:
         yield from self._count.before_writing()
-        return (yield from operation)
+        return (yield from asked.begin() if isinstance(asked, Step) else asked)
 
 
 def make_layout(
