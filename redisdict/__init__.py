@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         SerializationError,
         ServerUnsupported,
     )
-    from redisdict.mapping.persistent_dict import PersistentDict
+    from redisdict.mapping.dict import PersistentDict
     from redisdict.modelcache.managers import CachedManager, CachedQuerySet
     from redisdict.modelcache.model_dict import ModelDict
 
@@ -58,7 +58,7 @@ _HOMES = {
     "CachedManager": "redisdict.modelcache.managers",
     "CachedQuerySet": "redisdict.modelcache.managers",
     "ModelDict": "redisdict.modelcache.model_dict",
-    "PersistentDict": "redisdict.mapping.persistent_dict",
+    "PersistentDict": "redisdict.mapping.dict",
     "aclose_all": "redisdict.connections.registry",
     "close_all": "redisdict.connections.registry",
     "get_async_client": "redisdict.connections.registry",

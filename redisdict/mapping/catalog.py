@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from redisdict.mapping.hash_layout import HashLayout
-from redisdict.mapping.layout import FOREVER, MISSING, bytes_of
-from redisdict.mapping.layouts import names_of_shards
-from redisdict.mapping.names import Names, escape_glob
+from redisdict.mapping.keys import Names, escape_glob
+from redisdict.mapping.layouts.base import FOREVER, MISSING, bytes_of
+from redisdict.mapping.layouts.hash import HashLayout
 from redisdict.wire.combinators import run_concurrently
 from redisdict.wire.requests import Batch, Command, Operation
 from redisdict.wire.scan import scan_keys
@@ -83,7 +82,7 @@ def hash_facts(
     if shards is None:
         return (yield from _facts_of_hash(names, capabilities))
     parts = yield from run_concurrently(
-        _facts_of_hash(each, capabilities) for each in names_of_shards(names, shards)
+        _facts_of_hash(each, capabilities) for each in names.of_shards(shards)
     )
     parts = [part for part in parts if part.item_count]
     shortest = [part.shortest_ms for part in parts if part.shortest_ms is not None]
@@ -98,8 +97,8 @@ def hash_facts(
 
 def _facts_of_hash(names: Names, capabilities: Capabilities) -> Operation[DictFacts]:
     layout = HashLayout(names, capabilities)
-    item_count = yield from layout.length()
-    keys = (names.hash, names.fenced, names.deadlines)
+    item_count = yield from layout.length().begin()
+    keys = (names.hash, names.relocated, names.deadlines)
     replies = yield Batch(
         [
             *((b"MEMORY", b"USAGE", key, b"SAMPLES", SAMPLE) for key in keys),

@@ -33,7 +33,7 @@ from typing import IO, Protocol
 from zlib import crc32
 
 from redisdict.exceptions import DeserializationError
-from redisdict.mapping.layout import FOREVER, Record
+from redisdict.mapping.layouts.base import FOREVER, Record
 
 __all__ = ["DumpReader", "DumpWriter", "next_batch", "verified", "write_all"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from redisdict.mapping.names import encode_text, escape_glob
+from redisdict.mapping.keys import encode_text, escape_glob
 
 __all__ = ["Glob"]
 

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from itertools import compress
 from typing import Any, Generic, TypeVar
 
-from redisdict.mapping.layout import SCAN_COUNT
+from redisdict.mapping.layouts.base import SCAN_COUNT
 from redisdict.wire.requests import Operation
 
 __all__ = ["PageSize", "Pages", "Scan"]

@@ -12,8 +12,11 @@ __all__ = [
     "SHORTEN",
 ]
 
-HASH = Script("hash", __package__)
-SHORTEN = Script("shorten", __package__)
-COMPARE_AND_SET = Script("compare_and_set", __package__)
-COMPARE_AND_DELETE = Script("compare_and_delete", __package__)
-COMPARE_AND_EXPIRE = Script("compare_and_expire", __package__)
+
+LAYOUTS = "redisdict.mapping.layouts"
+
+HASH = Script("hash", LAYOUTS)
+SHORTEN = Script("shorten", LAYOUTS)
+COMPARE_AND_SET = Script("compare_and_set", LAYOUTS)
+COMPARE_AND_DELETE = Script("compare_and_delete", LAYOUTS)
+COMPARE_AND_EXPIRE = Script("compare_and_expire", LAYOUTS)

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from asgiref.sync import sync_to_async
 from django.db import models
 
-from redisdict.mapping.layout import slices
+from redisdict.mapping.layouts.base import slices
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.sync_methods import WARM_CHUNK, SyncMethods, distinct_keys
 from redisdict.modelcache.tally import MOST_HITS, CacheStats

@@ -28,8 +28,8 @@ from collections.abc import Sequence
 from redis.exceptions import NoScriptError, ResponseError
 
 from redisdict.forks import on_fork, own, take_over
-from redisdict.mapping.layout import slices
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
+from redisdict.mapping.layouts.base import slices
 from redisdict.wire.requests import (
     Batch,
     Command,

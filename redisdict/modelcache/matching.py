@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db.models import BooleanField, Case, Model, QuerySet, Value, When
 
-from redisdict.mapping.layout import slices
+from redisdict.mapping.layouts.base import slices
 from redisdict.modelcache.keys import KeyForm
 
 __all__ = ["Matched", "match"]

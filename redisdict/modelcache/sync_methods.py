@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from django.db import connections, models
 
-from redisdict.mapping.layout import slices
+from redisdict.mapping.layouts.base import slices
 from redisdict.modelcache.binding import Binding
 from redisdict.modelcache.changes import note_or_remove, note_or_remove_all
 from redisdict.modelcache.connection_state import is_in_transaction

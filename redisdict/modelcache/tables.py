@@ -23,7 +23,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from redisdict import forks
 from redisdict.connections import registry
 from redisdict.connections.backend import Backend
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
 from redisdict.modelcache.callers import calling_place
 from redisdict.modelcache.cells import Cells
 from redisdict.modelcache.identity import (

@@ -12,7 +12,7 @@ from django.db import models
 
 from redisdict.codec import messagepack
 from redisdict.exceptions import DeserializationError, SerializationError
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
 from redisdict.modelcache.cells import Answer, Cells, new_token
 from redisdict.modelcache.keys import KeyForm
 from redisdict.modelcache.loading import load_by_field, load_rows

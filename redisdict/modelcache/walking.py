@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from redisdict.mapping.layout import SCAN_COUNT
-from redisdict.mapping.names import escape_glob
+from redisdict.mapping.keys import escape_glob
+from redisdict.mapping.layouts.base import SCAN_COUNT
 from redisdict.mapping.scanning import Pages
 from redisdict.modelcache.cells import new_token
 from redisdict.modelcache.reading import SHORTEST

@@ -17,7 +17,7 @@ import redis
 
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
 from redisdict.modelcache.cells import Cells, new_token
 from redisdict.modelcache.committing import change_behind_barriers
 from redisdict.modelcache.reading import Loaded, Reader

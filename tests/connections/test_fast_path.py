@@ -171,7 +171,7 @@ async def test_a_lost_connection_comes_to_the_dicts_methods_for_tasks() -> None:
 
 
 async def test_errors_come_to_the_dicts_methods_for_tasks(redis_url: str, key_prefix: str) -> None:
-    """What is behind a fence is refused at first, and found by the operation."""
+    """What is relocated is refused at first, and found by the operation."""
     backend = Backend(parse_alias("test", {"LOCATION": redis_url, "KEY_PREFIX": key_prefix}))
     mapping: PersistentDict[str, int] = PersistentDict("d", using=backend)
     await mapping.aset_many({"a": 1, "b": 2})

@@ -19,7 +19,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
 from redisdict.modelcache.cells import Cells
 from redisdict.modelcache.committing import change_behind_barriers
 from redisdict.modelcache.reading import Loaded, Reader

@@ -14,7 +14,7 @@ from redis.exceptions import NoScriptError
 
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
 from redisdict.modelcache.cells import BLOCKED, BUSY, LEASED, Cells, new_token
 from redisdict.modelcache.reading import ABSENT
 from redisdict.wire.combinators import intercept

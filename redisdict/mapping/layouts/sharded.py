@@ -6,13 +6,26 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, TypeVar
 
-from redisdict.mapping.layout import SCAN_COUNT, Layout, PageOfPairs, Pair, Record, Values
-from redisdict.mapping.scanning import Pages
-from redisdict.mapping.shards import ShardCount, shard_of
-from redisdict.wire.combinators import run_concurrently
-from redisdict.wire.requests import Argument, Command, Operation
+from redis.exceptions import ResponseError
 
-__all__ = ["ShardedLayout"]
+from redisdict.exceptions import ConfigurationError
+from redisdict.mapping.keys import Names, shard_of
+from redisdict.mapping.layouts.base import (
+    SCAN_COUNT,
+    Layout,
+    PageOfPairs,
+    Pair,
+    Record,
+    Values,
+)
+from redisdict.mapping.layouts.hash import HashLayout
+from redisdict.mapping.layouts.keys import KeysLayout
+from redisdict.mapping.scanning import Pages
+from redisdict.wire.combinators import run_concurrently
+from redisdict.wire.requests import Argument, Batch, Operation, Step
+from redisdict.wire.server_state import Capabilities
+
+__all__ = ["ShardCount", "ShardedLayout", "make_layout"]
 
 T = TypeVar("T")
 Page = TypeVar("Page", bound=tuple[Any, ...])
@@ -20,6 +33,62 @@ Page = TypeVar("Page", bound=tuple[Any, ...])
 #: Shards that are walked through at once. It takes some to keep all nodes of a Cluster busy, and
 #: too many would make small pages.
 AT_ONCE = 8
+
+
+class ShardCount:
+    """The number of shards that the server knows of a dict, in a key beside its items.
+
+    It is stored before the first item and stays when the dict is cleared, for other clients may go
+    on using it. It is asked for once by each handle of the dict; one of a dict that has never had
+    an item asks again the next time.
+
+    Args:
+        key: where it is stored.
+        count: what the handle has been told.
+        shown_name: how the dict is called in an error.
+    """
+
+    def __init__(self, key: bytes, count: int, shown_name: str) -> None:
+        self._key = key
+        self._count = count
+        self._shown_name = shown_name
+        self.is_known = False
+
+    def before_reading(self) -> Operation[None]:
+        """GET, once.
+
+        Raises:
+            ConfigurationError: the dict has another number of shards.
+        """
+        if not self.is_known:
+            stored = yield (b"GET", self._key)
+            self._compare(stored)
+
+    def before_writing(self) -> Operation[None]:
+        """SET NX and GET, once.
+
+        Raises:
+            ConfigurationError: the dict has another number of shards; nothing was written.
+        """
+        if self.is_known:
+            return
+        replies = yield Batch([(b"SET", self._key, self._count, b"NX"), (b"GET", self._key)])
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                raise reply
+        self._compare(replies[1])
+
+    def _compare(self, stored: bytes | None) -> None:
+        if stored is None:
+            return  # nothing was ever stored, so any number is right
+        if stored != b"%d" % self._count:
+            raise ConfigurationError(
+                f"{self._shown_name} has {stored.decode(errors='replace')} shards on the server,"
+                f" and was opened with shards={self._count}; nothing was read or written. Open it"
+                " with the number that it has. For another number, copy it to a dict of another"
+                " name with clone_to()."
+            )
+        self.is_known = True
 
 
 class ShardedLayout(Layout):
@@ -40,30 +109,19 @@ class ShardedLayout(Layout):
         self._count = count
         self._found_at = 0
 
-    # The plain commands, once the number of shards is known to be right
-
-    def get_command(self, field: bytes) -> Command | None:
-        return self._shard(field).get_command(field) if self._count.is_known else None
-
-    def contains_command(self, field: bytes) -> Command | None:
-        return self._shard(field).contains_command(field) if self._count.is_known else None
-
-    def set_command(self, field: bytes, value: Argument) -> Command | None:
-        return self._shard(field).set_command(field, value) if self._count.is_known else None
-
-    def delete_command(self, field: bytes) -> Command | None:
-        return self._shard(field).delete_command(field) if self._count.is_known else None
-
     # One item
 
-    def get(self, field: bytes) -> Operation[bytes | None]:
-        return self._read(self._shard(field).get(field))
+    def get(self, field: bytes) -> Step[bytes | None]:
+        return self._step(self._read, self._shard(field).get(field))
 
-    def contains(self, field: bytes) -> Operation[int]:
-        return self._read(self._shard(field).contains(field))
+    def contains(self, field: bytes) -> Step[int]:
+        return self._step(self._read, self._shard(field).contains(field))
 
-    def set(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[None]:
-        return self._write(self._shard(field).set(field, value, timeout_ms))
+    def set(self, field: bytes, value: Argument, timeout_ms: int | None) -> Step[Any]:
+        return self._step(self._write, self._shard(field).set(field, value, timeout_ms))
+
+    def delete(self, field: bytes) -> Step[int]:
+        return self._step(self._read, self._shard(field).delete(field))
 
     def add(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[int]:
         return self._write(self._shard(field).add(field, value, timeout_ms))
@@ -119,11 +177,11 @@ class ShardedLayout(Layout):
             for number, own in parts.items()
         )
 
-    def delete(self, fields: Sequence[bytes]) -> Operation[int]:
+    def delete_many(self, fields: Sequence[bytes]) -> Operation[int]:
         yield from self._count.before_reading()
         parts = self._divided(fields, fields)
         counts = yield from run_concurrently(
-            self._shards[number].delete(own) for number, own in parts.items()
+            self._shards[number].delete_many(own) for number, own in parts.items()
         )
         return sum(counts)
 
@@ -136,10 +194,13 @@ class ShardedLayout(Layout):
 
     # All items
 
-    def length(self) -> Operation[int]:
+    def length(self) -> Step[int]:
+        return Step(None, self._length)
+
+    def _length(self) -> Operation[int]:
         yield from self._count.before_reading()
         if self.is_hash:
-            return sum((yield from self._of_all(lambda shard: shard.length())))
+            return sum((yield from self._of_all(lambda shard: shard.length().begin())))
         # One memory for all shards of what was counted, for it bounds what the walk takes.
         total, cursor, pages = 0, b"0", Pages()
         while True:
@@ -228,14 +289,37 @@ class ShardedLayout(Layout):
     def _of_all(self, begin: Callable[[Layout], Operation[T]]) -> Operation[list[T]]:
         return run_concurrently(begin(shard) for shard in self._shards)
 
-    def _read(self, operation: Operation[T]) -> Operation[T]:
+    def _step(self, run: Callable[[Step[T]], Operation[T]], step: Step[T]) -> Step[T]:
+        """What a shard's command does, once the number of shards is known to be right."""
+        return step if self._count.is_known else Step(None, run, step)
+
+    def _read(self, asked: Step[T] | Operation[T]) -> Operation[T]:
         """Also for changes of what is there already: no item, no change."""
         yield from self._count.before_reading()
-        return (yield from operation)
+        return (yield from asked.begin() if isinstance(asked, Step) else asked)
 
-    def _write(self, operation: Operation[T]) -> Operation[T]:
+    def _write(self, asked: Step[T] | Operation[T]) -> Operation[T]:
         yield from self._count.before_writing()
-        return (yield from operation)
+        return (yield from asked.begin() if isinstance(asked, Step) else asked)
+
+
+def make_layout(
+    names: Names,
+    capabilities: Capabilities,
+    *,
+    is_hash: bool,
+    shards: int | None = None,
+    shown_name: str = "",
+) -> Layout:
+    """The layout of the dict with these names; `shown_name` is how an error calls it."""
+    layouts: list[Layout] = [
+        HashLayout(each, capabilities) if is_hash else KeysLayout(each)
+        for each in names.of_shards(shards) or [names]
+    ]
+    if shards is None:
+        return layouts[0]
+    key = names.shard_count_of_hash if is_hash else names.shard_count_of_keys
+    return ShardedLayout(layouts, ShardCount(key, shards, shown_name))
 
 
 def _bare_pairs(

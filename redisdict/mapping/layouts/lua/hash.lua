@@ -1,9 +1,10 @@
 -- Operations on a dict kept as one hash, where no single command does them.
 --
--- The first item with a timeout puts up a fence: the hash moves to a key of its own, and a string
--- takes its place. A plain HGET or HSET then gets WRONGTYPE, which tells a client to come here,
--- however late it learns of it. So a dict without timeouts pays nothing, and one with timeouts is
--- right for everybody. When the last timeout has gone the fence comes down.
+-- The first item with a timeout relocates the dict: the hash moves to a key of its own, and a
+-- string, the marker, takes its place under the public key. A plain HGET or HSET then gets
+-- WRONGTYPE, which tells a client to come here, however late it learns of it. So a dict without
+-- timeouts pays nothing, and one with timeouts is right for everybody. With the last timeout the
+-- hash moves back.
 --
 -- Dead items are removed when they are met, and some at every change. When all items of a dict
 -- have a deadline, its keys get the last one, so the server removes what nobody comes back to.
@@ -11,14 +12,15 @@
 -- No command is called once for each field, and few are called at all: where the three keys lie on
 -- different threads, as in Dragonfly, each call is a message to another thread and its answer.
 --
--- KEYS[1] the hash, or the fence in its place
--- KEYS[2] the hash behind the fence
+-- KEYS[1] the public key: the hash, or the marker in its place
+-- KEYS[2] the relocated key: the hash while the marker is there
 -- KEYS[3] a sorted set: the deadline of each field that has one, in milliseconds of the server
 -- ARGV[1] the operation, ARGV[2...] its arguments
 
-local home, yard, deadlines = KEYS[1], KEYS[2], KEYS[3]
-local FENCE = 'redisdict: the items are behind the fence'
-local FENCE_OF_MORTAL = FENCE .. ', and expire() has been called'
+local public_key, relocated_key, deadlines = KEYS[1], KEYS[2], KEYS[3]
+-- The text is the one that the first release stored.
+local MARKER = 'redisdict: the items are behind the fence'
+local MARKER_OF_MORTAL = MARKER .. ', and expire() has been called'
 
 -- For calls whose replies nobody needs: Dragonfly collects them until the next that somebody does.
 local send = redis.acall or redis.call
@@ -26,13 +28,13 @@ local send = redis.acall or redis.call
 -- So many values unpack() takes for certain.
 local MOST_ARGUMENTS = 5000
 
-local kind = redis.call('TYPE', home).ok
-local sign = kind == 'string' and redis.call('GETRANGE', home, 0, #FENCE_OF_MORTAL)
-local fenced = sign == FENCE or sign == FENCE_OF_MORTAL
-if kind ~= 'hash' and kind ~= 'none' and not fenced then
-  return redis.error_reply('WRONGTYPE another program keeps a ' .. kind .. ' in ' .. home)
+local kind = redis.call('TYPE', public_key).ok
+local sign = kind == 'string' and redis.call('GETRANGE', public_key, 0, #MARKER_OF_MORTAL)
+local is_relocated = sign == MARKER or sign == MARKER_OF_MORTAL
+if kind ~= 'hash' and kind ~= 'none' and not is_relocated then
+  return redis.error_reply('WRONGTYPE another program keeps a ' .. kind .. ' in ' .. public_key)
 end
-local items = fenced and yard or home
+local items = is_relocated and relocated_key or public_key
 local changed = false
 
 local function number(value)
@@ -51,48 +53,48 @@ end
 -- -> the number of dead items that have not been removed
 local dead_count
 local function count_dead()
-  if not fenced then return 0 end
+  if not is_relocated then return 0 end
   dead_count = dead_count or redis.call('ZCOUNT', deadlines, '-inf', number(now()))
   return dead_count
 end
 
 -- A dict whose items have all died is no more, and neither is the end that expire() gave it.
 local function bury()
-  if fenced and redis.call('HLEN', yard) <= count_dead() then
-    redis.call('UNLINK', home, yard, deadlines)
-    sign, fenced, items, dead_count = false, false, home, nil
+  if is_relocated and redis.call('HLEN', relocated_key) <= count_dead() then
+    redis.call('UNLINK', public_key, relocated_key, deadlines)
+    sign, is_relocated, items, dead_count = false, false, public_key, nil
   end
 end
 
-local function fence()
-  if fenced then return end
-  redis.call('UNLINK', yard, deadlines)
-  local left = redis.call('PTTL', home)
-  if left ~= -2 then redis.call('RENAME', home, yard) end
-  sign = left >= 0 and FENCE_OF_MORTAL or FENCE
-  redis.call('SET', home, sign)
-  if left >= 0 then redis.call('PEXPIRE', home, math.max(left, 1)) end
-  fenced, items = true, yard
+local function relocate()
+  if is_relocated then return end
+  redis.call('UNLINK', relocated_key, deadlines)
+  local left = redis.call('PTTL', public_key)
+  if left ~= -2 then redis.call('RENAME', public_key, relocated_key) end
+  sign = left >= 0 and MARKER_OF_MORTAL or MARKER
+  redis.call('SET', public_key, sign)
+  if left >= 0 then redis.call('PEXPIRE', public_key, math.max(left, 1)) end
+  is_relocated, items = true, relocated_key
 end
 
-local function unfence()
-  redis.call('DEL', home)
-  if redis.call('EXISTS', yard) == 1 then
-    if sign == FENCE then redis.call('PERSIST', yard) end
-    redis.call('RENAME', yard, home)
+local function move_back()
+  redis.call('DEL', public_key)
+  if redis.call('EXISTS', relocated_key) == 1 then
+    if sign == MARKER then redis.call('PERSIST', relocated_key) end
+    redis.call('RENAME', relocated_key, public_key)
   end
-  sign, fenced, items = false, false, home
+  sign, is_relocated, items = false, false, public_key
 end
 
--- After every change: takes the fence down when it is needless, or sees to it that
+-- After every change: moves the hash back when no item has a deadline, or sees to it that
 -- the server forgets the dict when its last item dies.
 local function settle()
-  if not fenced then return end
+  if not is_relocated then return end
   local mortal = redis.call('ZCARD', deadlines)
-  if mortal == 0 then return unfence() end
-  if sign == FENCE_OF_MORTAL then
-    redis.call('PEXPIRE', deadlines, math.max(redis.call('PTTL', home), 1))
-  elseif mortal == redis.call('HLEN', yard) then
+  if mortal == 0 then return move_back() end
+  if sign == MARKER_OF_MORTAL then
+    redis.call('PEXPIRE', deadlines, math.max(redis.call('PTTL', public_key), 1))
+  elseif mortal == redis.call('HLEN', relocated_key) then
     local last = redis.call('ZRANGE', deadlines, -1, -1, 'WITHSCORES')[2]
     for _, key in ipairs(KEYS) do send('PEXPIREAT', key, number(tonumber(last) + 1)) end
   else
@@ -103,7 +105,7 @@ end
 local function forget(...)
   changed, dead_count = true, nil
   send('HDEL', items, ...)
-  if fenced then send('ZREM', deadlines, ...) end
+  if is_relocated then send('ZREM', deadlines, ...) end
 end
 
 -- -> for each of the fields its deadline, or false
@@ -136,11 +138,11 @@ local function sweep(most)
   return #dead
 end
 
--- The fence is up when there is a timeout.
+-- The dict is relocated_key when there is a timeout.
 local function set_deadline(timeout_ms, ...)
   changed = true
   if timeout_ms == '' then
-    if fenced then send('ZREM', deadlines, ...) end
+    if is_relocated then send('ZREM', deadlines, ...) end
     return
   end
   local deadline, arguments = number(now() + tonumber(timeout_ms)), {}
@@ -153,8 +155,8 @@ end
 
 -- -> milliseconds until expire() ends the whole dict, -1 for ever
 local function left_of_dict()
-  if sign == FENCE then return -1 end
-  return redis.call('PTTL', home)
+  if sign == MARKER then return -1 end
+  return redis.call('PTTL', public_key)
 end
 
 -- -> milliseconds that a living item has left, for it doesn't outlive its dict; -1 for ever
@@ -168,7 +170,7 @@ end
 local function store(timeout_ms, ...)
   bury()
   sweep(100)
-  if timeout_ms ~= '' then fence() end
+  if timeout_ms ~= '' then relocate() end
   send('HSET', items, ...)
   local pairs, fields = {...}, {}
   for position = 1, #pairs, 2 do fields[#fields + 1] = pairs[position] end
@@ -188,7 +190,7 @@ end
 local function each_of_page(deliver, is_deadline_wanted, ...)
   local cursor, flat = unpack(redis.call('HSCAN', items, ...))
   local found
-  if fenced and (is_deadline_wanted or count_dead() > 0) then
+  if is_relocated and (is_deadline_wanted or count_dead() > 0) then
     local fields = {}
     for position = 1, #flat, 2 do fields[#fields + 1] = flat[position] end
     found = deadlines_of(fields)
@@ -240,7 +242,7 @@ elseif name == 'delete' then
     drop_dead(...)
     changed = true
     local count = redis.call('HDEL', items, ...)
-    if fenced then send('ZREM', deadlines, ...) end
+    if is_relocated then send('ZREM', deadlines, ...) end
     sweep(100)
     return count
   end
@@ -277,7 +279,7 @@ elseif name == 'incr' then
     redis.call('HINCRBY', items, field, delta)
     changed = true
     if is_new then
-      fence()
+      relocate()
       set_deadline(timeout_ms, field)
     end
     return redis.call('HGET', items, field)
@@ -287,7 +289,7 @@ elseif name == 'touch' then
   operation = function(timeout_ms, field)
     drop_dead(field)
     if redis.call('HEXISTS', items, field) == 0 then return 0 end
-    if timeout_ms ~= '' then fence() end
+    if timeout_ms ~= '' then relocate() end
     set_deadline(timeout_ms, field)
     return 1
   end
@@ -296,7 +298,7 @@ elseif name == 'ttl' then
   operation = function(field)
     drop_dead(field)
     if redis.call('HEXISTS', items, field) == 0 then return -2 end
-    return left_of_item(fenced and deadlines_of({field})[1], left_of_dict())
+    return left_of_item(is_relocated and deadlines_of({field})[1], left_of_dict())
   end
 elseif name == 'len' then
   -- len -> number of living items
@@ -331,7 +333,7 @@ elseif name == 'set_records' then
     local records, pairs, ends = {...}, {}, {}
     bury()
     sweep(100)
-    fence()
+    relocate()
     changed = true
     for position = 1, #records, 3 do
       local field = records[position]
@@ -347,11 +349,11 @@ elseif name == 'expire' then
   -- expire TIMEOUT_MS|'' -> 1 when the dict is there; the whole dict lives as long
   operation = function(timeout_ms)
     bury()
-    if redis.call('EXISTS', home) == 0 then return 0 end
+    if redis.call('EXISTS', public_key) == 0 then return 0 end
     changed = true
-    if fenced then
-      sign = timeout_ms == '' and FENCE or FENCE_OF_MORTAL
-      redis.call('SET', home, sign)
+    if is_relocated then
+      sign = timeout_ms == '' and MARKER or MARKER_OF_MORTAL
+      redis.call('SET', public_key, sign)
     end
     for _, key in ipairs(KEYS) do
       if timeout_ms == '' then send('PERSIST', key) else send('PEXPIRE', key, timeout_ms) end

@@ -1,4 +1,4 @@
-"""The fence: up with the first timeout, down with the last, and nothing left behind."""
+"""The marker: there with the first timeout, gone with the last, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from redis.exceptions import ResponseError
 
 from redisdict import PersistentDict
 from redisdict.connections.backend import Backend
-from redisdict.mapping.hash_layout import OPERATIONS_BEHIND_FENCE, HashLayout
-from redisdict.mapping.layout import CHUNK
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
+from redisdict.mapping.layouts.base import CHUNK
+from redisdict.mapping.layouts.hash import SCRIPT_OPERATIONS, HashLayout
 from redisdict.wire.server_state import Capabilities
 from tests.mapping.feeding import feed
 
@@ -27,7 +27,7 @@ def hset_enabled() -> bool:
 def keys(backend: Backend) -> Callable[[], dict[str, str]]:
     """The dict's keys on the server, by what they are for, with their types."""
     names = Names(backend.config.key_prefix, ("d",))
-    roles = {"home": names.hash, "yard": names.fenced, "deadlines": names.deadlines}
+    roles = {"public": names.hash, "relocated": names.relocated, "deadlines": names.deadlines}
 
     def types() -> dict[str, str]:
         client = backend.client()
@@ -37,8 +37,8 @@ def keys(backend: Backend) -> Callable[[], dict[str, str]]:
     return types
 
 
-UP = {"home": "string", "yard": "hash", "deadlines": "zset"}
-DOWN = {"home": "hash"}
+RELOCATED = {"public": "string", "relocated": "hash", "deadlines": "zset"}
+PLAIN = {"public": "hash"}
 
 
 def test_a_dict_without_timeouts_is_one_hash(
@@ -47,7 +47,7 @@ def test_a_dict_without_timeouts_is_one_hash(
     mapping.update(a=1)
     mapping.touch("a", None)
     mapping.transform("a", lambda value: value + 1)
-    assert keys() == DOWN
+    assert keys() == PLAIN
 
 
 @pytest.mark.parametrize(
@@ -61,16 +61,16 @@ def test_a_dict_without_timeouts_is_one_hash(
         lambda d: d.compare_and_set("t", 1, 2) and d.delete("t"),
     ],
 )
-def test_the_last_timeout_takes_the_fence_down(
+def test_the_last_timeout_takes_the_marker_away(
     mapping: PersistentDict[str, int],
     keys: Callable[[], dict[str, str]],
     last_timeout_goes: Callable[[Any], Any],
 ) -> None:
     mapping["a"] = 0
     mapping.set("t", 1, timeout=60)
-    assert keys() == UP
+    assert keys() == RELOCATED
     last_timeout_goes(mapping)
-    assert keys() == DOWN
+    assert keys() == PLAIN
     assert mapping["a"] == 0
 
 
@@ -91,7 +91,7 @@ def test_an_immortal_item_keeps_the_dict(
     time.sleep(0.2)
     assert mapping.copy() == {"b": 1}
     mapping["c"] = 1
-    assert keys() == DOWN
+    assert keys() == PLAIN
 
 
 def test_a_read_that_meets_the_last_dead_item_cleans_up(
@@ -101,35 +101,35 @@ def test_a_read_that_meets_the_last_dead_item_cleans_up(
     mapping.set("t", 1, timeout=0.05)
     time.sleep(0.1)
     assert "t" not in mapping
-    assert keys() == DOWN
+    assert keys() == PLAIN
 
 
-def test_a_dict_with_an_end_of_its_own_keeps_it_through_the_fence(
+def test_a_dict_with_an_end_of_its_own_keeps_it_through_the_move(
     mapping: PersistentDict[str, int], backend: Backend
 ) -> None:
-    home = Names(backend.config.key_prefix, ("d",)).hash
+    public_key = Names(backend.config.key_prefix, ("d",)).hash
     mapping.update(a=1)
     mapping.expire(60)
     mapping.set("t", 1, timeout=30)
     mapping.delete("t")
-    assert 50_000 < backend.client().pttl(home) <= 60_000
+    assert 50_000 < backend.client().pttl(public_key) <= 60_000
     mapping.set("t", 1, timeout=30)
     mapping.expire(None)
     mapping.delete("t")
-    assert backend.client().pttl(home) == -1
+    assert backend.client().pttl(public_key) == -1
 
 
 def test_the_end_of_a_dict_goes_with_its_last_item(
     mapping: PersistentDict[str, int], keys: Callable[[], dict[str, str]]
 ) -> None:
-    """As it does without a fence, where an empty hash doesn't exist."""
+    """As it does without a marker, where an empty hash doesn't exist."""
     mapping.set("dying", 1, timeout=0.05)
     assert mapping.expire(60)
     time.sleep(0.1)
     assert mapping.expire(60) is False
     mapping["new"] = 2
     assert mapping.ttl("new") is None
-    assert keys() == DOWN
+    assert keys() == PLAIN
     mapping.set("dying", 1, timeout=0.05)
     mapping.expire(60)
     mapping.delete("new")
@@ -184,7 +184,7 @@ def test_many_dead_items_hold_nobody_up(
     assert keys() == {}
 
 
-@pytest.mark.parametrize("lost", ["home", "yard", "deadlines"])
+@pytest.mark.parametrize("lost", ["public", "relocated", "deadlines"])
 def test_a_key_that_the_server_has_evicted_is_no_obstacle(
     mapping: PersistentDict[str, int], backend: Backend, lost: str
 ) -> None:
@@ -193,7 +193,7 @@ def test_a_key_that_the_server_has_evicted_is_no_obstacle(
     mapping["a"] = 1
     mapping.set("t", 2, timeout=0.05)
     backend.client().delete(
-        {"home": names.hash, "yard": names.fenced, "deadlines": names.deadlines}[lost]
+        {"public": names.hash, "relocated": names.relocated, "deadlines": names.deadlines}[lost]
     )
     time.sleep(0.1)
     assert len(mapping) == len(mapping.copy())
@@ -203,7 +203,7 @@ def test_a_key_that_the_server_has_evicted_is_no_obstacle(
     assert mapping["b"] == 4
     assert len(mapping) == len(mapping.copy())
     mapping.clear()
-    assert backend.client().exists(names.hash, names.fenced, names.deadlines) == 0
+    assert backend.client().exists(names.hash, names.relocated, names.deadlines) == 0
 
 
 def test_a_counter_lives_as_long_as_the_dict_says(
@@ -211,7 +211,7 @@ def test_a_counter_lives_as_long_as_the_dict_says(
 ) -> None:
     mapping = make(timeout=60)
     assert mapping.incr("n") == 1
-    assert keys() == UP
+    assert keys() == RELOCATED
     assert (mapping.ttl("n") or 0) > 50
     mapping.touch("n", 600)
     assert mapping.incr("n", 0.5) == 1.5
@@ -220,25 +220,25 @@ def test_a_counter_lives_as_long_as_the_dict_says(
     assert mapping.copy() == {"n": 1.5, "big": 2**70}
 
 
-def test_the_plain_commands_come_back_after_the_fence(
+def test_the_plain_commands_come_back_after_the_marker(
     mapping: PersistentDict[str, int], backend: Backend
 ) -> None:
     mapping["a"] = 1
     mapping.set("t", 1, timeout=60)
-    layout = mapping._operations.layout
-    assert layout.get_command(b"a") is not None  # this one hasn't met it yet
+    layout = mapping._layout
+    assert layout.get(b"a").command is not None  # this one hasn't met it yet
     assert mapping["a"] == 1
-    assert layout.get_command(b"a") is None
+    assert layout.get(b"a").command is None
     mapping.delete("t")
-    for _ in range(OPERATIONS_BEHIND_FENCE):
+    for _ in range(SCRIPT_OPERATIONS):
         assert mapping["a"] == 1
-    assert layout.get_command(b"a") is not None
+    assert layout.get(b"a").command is not None
 
 
 WRONGTYPE = ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
 
 
-def test_a_batch_that_meets_a_fence_half_way_does_nothing_twice() -> None:
+def test_a_batch_that_meets_a_marker_half_way_does_nothing_twice() -> None:
     """Between the two somebody else may have changed what the first part has done."""
     layout = HashLayout(Names("p", ("d",)), Capabilities())
     fields = [b"%d" % number for number in range(CHUNK + 1)]
@@ -249,7 +249,7 @@ def test_a_batch_that_meets_a_fence_half_way_does_nothing_twice() -> None:
     assert asked[1][-3:] == (b"", b"%d" % CHUNK, b"v")  # the second chunk alone
 
     layout = HashLayout(Names("p", ("d",)), Capabilities())
-    asked, count = feed(layout.delete(fields), [7, WRONGTYPE], 1)
+    asked, count = feed(layout.delete_many(fields), [7, WRONGTYPE], 1)
     assert count == 8
     assert asked[1][-1] == b"%d" % CHUNK
 
@@ -264,7 +264,7 @@ def test_another_error_of_one_command_of_a_batch_is_raised() -> None:
         feed(layout.set_many([b"f", b"v"], None), [ResponseError("OOM command not allowed")])
 
 
-def test_a_scan_goes_on_behind_a_fence_that_comes_up_meanwhile(
+def test_a_scan_goes_on_when_the_dict_is_relocated_meanwhile(
     make: Callable[..., PersistentDict[str, int]],
 ) -> None:
     one, other = make(), make()

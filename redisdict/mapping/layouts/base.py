@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from redis.exceptions import ResponseError
 
-from redisdict.wire.requests import Argument, Command, Operation
+from redisdict.wire.requests import Argument, Command, Operation, Step
 
 __all__ = [
     "BATCH",
@@ -22,6 +22,7 @@ __all__ = [
     "Pair",
     "Record",
     "Values",
+    "ask",
     "bytes_of",
     "slices",
 ]
@@ -79,6 +80,11 @@ def bytes_of(sizes: Iterable[Any]) -> int:
     return total
 
 
+def ask(command: Command) -> Operation[Any]:
+    """Ask for one command: the operation of a step that nothing else can do."""
+    return (yield command)
+
+
 class Layout(ABC):
     """How the items of one dict are kept. Fields and values are bytes; times are milliseconds.
 
@@ -91,35 +97,29 @@ class Layout(ABC):
     #: What the names of `scan_pairs()` have in front of the field.
     prefix: bytes
 
-    # The one plain command that does the same as the operation of its name, where there is one.
+    # What one plain command mostly does
 
     @abstractmethod
-    def get_command(self, field: bytes) -> Command | None: ...
+    def get(self, field: bytes) -> Step[bytes | None]: ...
 
     @abstractmethod
-    def contains_command(self, field: bytes) -> Command | None: ...
+    def contains(self, field: bytes) -> Step[int]: ...
 
     @abstractmethod
-    def set_command(self, field: bytes, value: Argument) -> Command | None:
-        """For a value without a time to live."""
+    def set(self, field: bytes, value: Argument, timeout_ms: int | None) -> Step[Any]: ...
 
     @abstractmethod
-    def delete_command(self, field: bytes) -> Command | None: ...
-
-    # The operations
+    def delete(self, field: bytes) -> Step[int]:
+        """Remove it; 1 when it was there."""
 
     @abstractmethod
-    def get(self, field: bytes) -> Operation[bytes | None]: ...
+    def length(self) -> Step[int]: ...
+
+    # What takes more
 
     @abstractmethod
     def get_many(self, fields: Sequence[Argument]) -> Operation[list[Values]]:
         """The values of fields that are bytes, or all of them ASCII text; in pieces, in turn."""
-
-    @abstractmethod
-    def contains(self, field: bytes) -> Operation[int]: ...
-
-    @abstractmethod
-    def set(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[None]: ...
 
     @abstractmethod
     def set_many(self, items: Sequence[Argument], timeout_ms: int | None) -> Operation[None]:
@@ -130,8 +130,8 @@ class Layout(ABC):
         """Store it unless it is there; 1 when it was stored."""
 
     @abstractmethod
-    def delete(self, fields: Sequence[bytes]) -> Operation[int]:
-        """How many of them were there."""
+    def delete_many(self, fields: Sequence[bytes]) -> Operation[int]:
+        """Remove them; how many were there."""
 
     @abstractmethod
     def pop(self, field: bytes) -> Operation[bytes | None]: ...
@@ -155,9 +155,6 @@ class Layout(ABC):
     @abstractmethod
     def ttl(self, field: bytes) -> Operation[int]:
         """Milliseconds left, `FOREVER` or `MISSING`."""
-
-    @abstractmethod
-    def length(self) -> Operation[int]: ...
 
     @abstractmethod
     def clear(self) -> Operation[None]: ...

@@ -8,7 +8,8 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from redisdict.mapping.layout import (
+from redisdict.mapping.keys import Names
+from redisdict.mapping.layouts.base import (
     CHUNK,
     FOREVER,
     MISSING,
@@ -21,15 +22,14 @@ from redisdict.mapping.layout import (
     bytes_of,
     slices,
 )
-from redisdict.mapping.names import Names
 from redisdict.mapping.scripts import HASH
-from redisdict.wire.requests import Argument, Batch, Command, Once, Operation
+from redisdict.wire.requests import Argument, Batch, Command, Once, Operation, Step
 from redisdict.wire.server_state import Capabilities
 
 __all__ = ["HashLayout"]
 
-#: Behind a fence, every so many operations the plain command is tried again.
-OPERATIONS_BEHIND_FENCE = 256
+#: While the dict is relocated, after so many operations the plain command is tried again.
+SCRIPT_OPERATIONS = 256
 
 #: Items that one call of the script reads or removes, and that it stores. Each takes the server a
 #: microsecond or two to read and several to store, in a dict of a million on a busy machine 5 and
@@ -45,11 +45,11 @@ SAMPLES = 1000
 class HashLayout(Layout):
     """One HASH a dict.
 
-    While no item has a timeout, every operation is one plain command. The first timeout puts up a
-    fence (see `lua/hash.lua`), which a plain command runs into as WRONGTYPE; from then on this
-    object goes through the script, and looks now and then whether the fence is still there. The
-    expiry of fields that Redis 8 and Valkey 9 have is not used, for their HLEN counts dead fields
-    until a background job has removed them.
+    While no item has a timeout, every operation is one plain command. The first timeout relocates
+    the hash and leaves a marker under its public key (see `lua/hash.lua`), which a plain command
+    meets as WRONGTYPE; from then on this object goes through the script, and looks now and then
+    whether the marker is still there. The expiry of fields that Redis 8 and Valkey 9 have is not
+    used, for their HLEN counts dead fields until a background job has removed them.
     """
 
     is_hash = True
@@ -57,36 +57,29 @@ class HashLayout(Layout):
 
     def __init__(self, names: Names, capabilities: Capabilities) -> None:
         self._key = names.hash
-        self._keys = (names.hash, names.fenced, names.deadlines)
+        self._keys = (names.hash, names.relocated, names.deadlines)
         self._capabilities = capabilities
-        self._is_fenced = False
+        self._is_relocated = False
         self._operations_left = 0
 
-    def get_command(self, field: bytes) -> Command | None:
-        return None if self._is_fenced else (b"HGET", self._key, field)
-
-    def contains_command(self, field: bytes) -> Command | None:
-        return None if self._is_fenced else (b"HEXISTS", self._key, field)
-
-    def set_command(self, field: bytes, value: Argument) -> Command | None:
-        return None if self._is_fenced else (b"HSET", self._key, field, value)
-
-    def delete_command(self, field: bytes) -> Command | None:
-        return None if self._is_fenced else Once((b"HDEL", self._key, field))
-
-    def get(self, field: bytes) -> Operation[bytes | None]:
-        return self._either((b"HGET", self._key, field), "get", field)
+    def get(self, field: bytes) -> Step[bytes | None]:
+        command = (b"HGET", self._key, field)
+        return Step(None if self._is_relocated else command, self._either, command, "get", field)
 
     def get_many(self, fields: Sequence[Argument]) -> Operation[list[Values]]:
         return self._chunks(b"HMGET", "get_many", fields)
 
-    def contains(self, field: bytes) -> Operation[int]:
-        return self._either((b"HEXISTS", self._key, field), "contains", field)
+    def contains(self, field: bytes) -> Step[int]:
+        command = (b"HEXISTS", self._key, field)
+        plain = None if self._is_relocated else command
+        return Step(plain, self._either, command, "contains", field)
 
-    def set(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[None]:
-        if timeout_ms is None:
-            return self._either((b"HSET", self._key, field, value), "set", b"", field, value)
-        return self._script("set", timeout_ms, field, value)
+    def set(self, field: bytes, value: Argument, timeout_ms: int | None) -> Step[Any]:
+        if timeout_ms is not None:
+            return Step(None, self._script, "set", timeout_ms, field, value)
+        command = (b"HSET", self._key, field, value)
+        plain = None if self._is_relocated else command
+        return Step(plain, self._either, command, "set", b"", field, value)
 
     def set_many(self, items: Sequence[Argument], timeout_ms: int | None) -> Operation[None]:
         if timeout_ms is None:
@@ -101,12 +94,14 @@ class HashLayout(Layout):
             return self._either(command, "add", b"", field, value)
         return self._script("add", timeout_ms, field, value, is_repeatable=False)
 
-    def delete(self, fields: Sequence[bytes]) -> Operation[int]:
-        if len(fields) == 1:
-            return self._either(Once((b"HDEL", self._key, fields[0])), "delete", fields[0])
-        return self._delete_many(fields)
+    def delete(self, field: bytes) -> Step[int]:
+        command = Once((b"HDEL", self._key, field))
+        plain = None if self._is_relocated else command
+        return Step(plain, self._either, command, "delete", field)
 
-    def _delete_many(self, fields: Sequence[bytes]) -> Operation[int]:
+    def delete_many(self, fields: Sequence[bytes]) -> Operation[int]:
+        if len(fields) == 1:
+            return (yield from self.delete(fields[0]).begin())
         return sum((yield from self._chunks(b"HDEL", "delete", fields, is_repeatable=False)))
 
     def pop(self, field: bytes) -> Operation[bytes | None]:
@@ -118,7 +113,7 @@ class HashLayout(Layout):
                 if "unknown command" in str(error):
                     self._capabilities.has_hash_getdel = False
                 else:
-                    self._meet_fence(error)
+                    self._meet_marker(error)
             else:
                 return value
         value = yield from self._script("pop", field, is_repeatable=False)
@@ -144,7 +139,7 @@ class HashLayout(Layout):
 
     def touch(self, field: bytes, timeout_ms: int | None) -> Operation[int]:
         if timeout_ms is None:
-            # Where no fence is, there is no deadline to take away.
+            # Where no marker is, there is no deadline to take away.
             return self._either((b"HEXISTS", self._key, field), "touch", b"", field)
         return self._script("touch", timeout_ms, field)
 
@@ -154,11 +149,12 @@ class HashLayout(Layout):
             is_there, left_ms = yield Batch([command, self._left_of_dict])
             if not isinstance(is_there, ResponseError):
                 return int(left_ms) if is_there else MISSING
-            self._meet_fence(is_there)
+            self._meet_marker(is_there)
         return int((yield from self._script("ttl", field)))
 
-    def length(self) -> Operation[int]:
-        return self._either((b"HLEN", self._key), "len")
+    def length(self) -> Step[int]:
+        command = (b"HLEN", self._key)
+        return Step(None if self._is_relocated else command, self._either, command, "len")
 
     def clear(self) -> Operation[None]:
         yield (b"UNLINK", *self._keys)
@@ -181,7 +177,7 @@ class HashLayout(Layout):
                 if "syntax" in str(error):
                     self._capabilities.has_scan_without_values = False
                 else:
-                    self._meet_fence(error)
+                    self._meet_marker(error)
             else:
                 return reply[0], reply[1]
         reply = yield from self._scan(cursor, pattern, count)
@@ -204,7 +200,7 @@ class HashLayout(Layout):
                     return b"0", []
                 flat = iter(reply[1])
                 return reply[0], [(*pair, left_ms) for pair in zip(flat, flat, strict=True)]
-            self._meet_fence(reply)
+            self._meet_marker(reply)
         reply = yield from self._script("scan_records", *_script_page(cursor, count))
         flat = iter(reply[1])
         return reply[0], list(zip(flat, flat, flat, strict=True))
@@ -226,20 +222,20 @@ class HashLayout(Layout):
         return self._either(command, "scan", *_script_page(cursor, count, pattern))
 
     def _may_be_plain(self) -> bool:
-        """Whether to try the plain command: no fence was met, or not for some time."""
-        if not self._is_fenced:
+        """Whether to try the plain command: no marker was met, or not for some time."""
+        if not self._is_relocated:
             return True
         self._operations_left -= 1
-        self._is_fenced = self._operations_left > 0
-        return not self._is_fenced
+        self._is_relocated = self._operations_left > 0
+        return not self._is_relocated
 
     def _either(self, command: Command, name: str, *arguments: Argument) -> Operation[Any]:
-        """The plain command; behind a fence the operation of the script."""
-        if not self._is_fenced or self._may_be_plain():
+        """Ask for the plain command, or for the same of the script where the dict is relocated."""
+        if not self._is_relocated or self._may_be_plain():
             try:
                 return (yield command)
             except ResponseError as error:
-                self._meet_fence(error)
+                self._meet_marker(error)
         return (
             yield from self._script(name, *arguments, is_repeatable=not isinstance(command, Once))
         )
@@ -256,7 +252,7 @@ class HashLayout(Layout):
     ) -> Operation[list[Any]]:
         """The replies to the commands that items of `width` arguments take, in one round trip.
 
-        Those that meet a fence go through the script, and they alone: what another has done is
+        Those that meet a marker go through the script, and they alone: what another has done is
         not to be done twice, for others may have changed it meanwhile.
         """
         chunks = list(slices(arguments, CHUNK * width))
@@ -267,7 +263,7 @@ class HashLayout(Layout):
         replies = []
         for chunk, answer in zip(chunks, answers, strict=True):
             if isinstance(answer, ResponseError):
-                self._meet_fence(answer)
+                self._meet_marker(answer)
             elif answer is not None:
                 replies.append(answer)
                 continue
@@ -276,8 +272,8 @@ class HashLayout(Layout):
                 replies.append(reply)
         return replies
 
-    def _meet_fence(self, error: ResponseError) -> None:
-        """Go through the script from now on: WRONGTYPE means a fence, or a key that isn't ours,
+    def _meet_marker(self, error: ResponseError) -> None:
+        """Go through the script from now on: WRONGTYPE means a marker, or a key that isn't ours,
         which the script will find out.
 
         Raises:
@@ -285,8 +281,8 @@ class HashLayout(Layout):
         """
         if not str(error).startswith("WRONGTYPE"):
             raise error
-        self._is_fenced = True
-        self._operations_left = OPERATIONS_BEHIND_FENCE
+        self._is_relocated = True
+        self._operations_left = SCRIPT_OPERATIONS
 
     def _script(
         self, name: str, *arguments: Argument, is_repeatable: bool = True

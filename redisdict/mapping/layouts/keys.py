@@ -9,7 +9,8 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from redisdict.mapping.layout import (
+from redisdict.mapping.keys import Names, escape_glob
+from redisdict.mapping.layouts.base import (
     CHUNK,
     FOREVER,
     MISSING,
@@ -19,13 +20,13 @@ from redisdict.mapping.layout import (
     Pair,
     Record,
     Values,
+    ask,
     bytes_of,
     slices,
 )
-from redisdict.mapping.names import Names, escape_glob
 from redisdict.mapping.scanning import Pages
 from redisdict.mapping.scripts import COMPARE_AND_SET, SHORTEN
-from redisdict.wire.requests import Argument, Batch, Command, Once, Operation
+from redisdict.wire.requests import Argument, Batch, Command, Once, Operation, Step
 from redisdict.wire.scan import scan_keys
 
 __all__ = ["KeysLayout"]
@@ -53,31 +54,20 @@ class KeysLayout(Layout):
         self._escaped_prefix = escape_glob(names.item_prefix)
         self._found_at = b"0"
 
-    def get_command(self, field: bytes) -> Command | None:
-        return (b"GET", self.prefix + field)
-
-    def contains_command(self, field: bytes) -> Command | None:
-        return (b"EXISTS", self.prefix + field)
-
-    def set_command(self, field: bytes, value: Argument) -> Command | None:
-        return (b"SET", self.prefix + field, value)
-
-    def delete_command(self, field: bytes) -> Command | None:
-        return Once((b"DEL", self.prefix + field))
-
-    def get(self, field: bytes) -> Operation[bytes | None]:
-        value: bytes | None = yield (b"GET", self.prefix + field)
-        return value
+    def get(self, field: bytes) -> Step[bytes | None]:
+        command = (b"GET", self.prefix + field)
+        return Step(command, ask, command)
 
     def get_many(self, fields: Sequence[Argument]) -> Operation[list[Values]]:
         return _all([(b"MGET", *self._keys(some)) for some in slices(fields, CHUNK)])
 
-    def contains(self, field: bytes) -> Operation[int]:
-        count: int = yield (b"EXISTS", self.prefix + field)
-        return count
+    def contains(self, field: bytes) -> Step[int]:
+        command = (b"EXISTS", self.prefix + field)
+        return Step(command, ask, command)
 
-    def set(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[None]:
-        yield self._set_command(field, value, timeout_ms)
+    def set(self, field: bytes, value: Argument, timeout_ms: int | None) -> Step[Any]:
+        command = self._set_command(field, value, timeout_ms)
+        return Step(command, ask, command)
 
     def set_many(self, items: Sequence[Argument], timeout_ms: int | None) -> Operation[None]:
         if timeout_ms is None:
@@ -90,10 +80,13 @@ class KeysLayout(Layout):
         command = Once((*self._set_command(field, value, timeout_ms), b"NX"))
         return int((yield command) is not None)
 
-    def delete(self, fields: Sequence[bytes]) -> Operation[int]:
+    def delete(self, field: bytes) -> Step[int]:
+        command = Once((b"DEL", self.prefix + field))
+        return Step(command, ask, command)
+
+    def delete_many(self, fields: Sequence[bytes]) -> Operation[int]:
         if len(fields) == 1:
-            count: int = yield Once((b"DEL", self.prefix + fields[0]))
-            return count
+            return (yield from self.delete(fields[0]).begin())
         commands = [(b"DEL", *self._keys(some)) for some in slices(fields, CHUNK)]
         return sum((yield from _all(commands, is_repeatable=False)))
 
@@ -146,7 +139,10 @@ class KeysLayout(Layout):
         left_ms: int = yield (b"PTTL", self.prefix + field)
         return left_ms
 
-    def length(self) -> Operation[int]:
+    def length(self) -> Step[int]:
+        return Step(None, self._count)
+
+    def _count(self) -> Operation[int]:
         count = 0
         cursor = b"0"
         pages = Pages()

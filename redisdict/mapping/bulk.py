@@ -1,0 +1,223 @@
+"""Many items, or all, in one call: in slices, so that memory stays flat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import compress, islice, tee
+from typing import Any, Generic, TypeVar
+
+from redisdict.mapping.bound import noting_key
+from redisdict.mapping.iteration import IterationMethods, as_dict
+from redisdict.mapping.layouts.base import BATCH
+from redisdict.mapping.timeouts import DEFAULT, Timeout
+from redisdict.wire.requests import Call, Operation
+
+__all__ = ["BulkMethods"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+T = TypeVar("T")
+
+#: Bytes of keys and values in one round trip of `set_many()`.
+BATCH_BYTES = 4 * 1024 * 1024
+
+#: Items that `set_many()` encodes before it looks how many bytes they have become.
+ENCODED_AT_ONCE = 250
+
+
+class BulkMethods(IterationMethods[K, V], Generic[K, V]):
+    """`get_many`, `set_many` and `update`, `delete_many`, `clear`, `expire`, `len`."""
+
+    # Several items
+
+    def _get_many_operation(self, keys: Iterable[K]) -> Operation[dict[K, V]]:
+        found: dict[K, V] = {}
+        decode, decode_many = self._codec.decode, self._codec.decode_many
+        iterator = iter(keys)
+        some = list(islice(iterator, BATCH))
+        while some:
+            pieces: Any = yield from self._layout.get_many(self._key_codec.arguments(some))
+            following = iter(some)
+            for values in pieces:
+                there = list(islice(following, len(values)))
+                if not all(values):  # a missing one is None; what is stored is never empty
+                    is_there = [value is not None for value in values]
+                    there = list(compress(there, is_there))
+                    values = list(compress(values, is_there))
+                with noting_key(there, values, decode):
+                    found.update(zip(there, decode_many(values), strict=True))
+            some = yield from _next_batch(iterator, some)
+        return found
+
+    def get_many(self, keys: Iterable[K]) -> dict[K, V]:
+        """Those of the items that are there. HMGET or MGET, 2,000 keys a command."""
+        return self._run(self._get_many_operation(keys))
+
+    async def aget_many(self, keys: Iterable[K]) -> dict[K, V]:
+        """As `get_many()`."""
+        return await self._arun(self._get_many_operation(keys))
+
+    def _set_many_operation(self, items: Mapping[K, V], timeout: Timeout) -> Operation[None]:
+        timeout_ms = self._milliseconds(timeout)
+        batches = self._encoded(items)
+        first = next(batches, [])
+        if len(first) < 2 * len(items):
+            # More than one round trip: see that the last item can be stored before the first is.
+            for _ in batches:
+                pass
+            batches = self._encoded(items)
+        else:
+            batches = iter([first])
+        for batch in batches:
+            if timeout_ms == 0:
+                yield from self._layout.delete_many(batch[::2])
+            else:
+                yield from self._layout.set_many(batch, timeout_ms)
+
+    def set_many(self, items: Mapping[K, V], timeout: Timeout = DEFAULT) -> None:
+        """Store several items for `timeout` seconds, None for ever. HSET or MSET, 2,000 a command.
+
+        When one of them can't be stored, none is: more than one round trip can carry (16,000
+        items or 4 MiB) are encoded twice, first to see that it works, so memory stays flat.
+        """
+        self._run(self._set_many_operation(as_dict(items), timeout))
+
+    async def aset_many(self, items: Mapping[K, V], timeout: Timeout = DEFAULT) -> None:
+        """As `set_many()`."""
+        if isinstance(items, IterationMethods):
+            items = await items.acopy()
+        await self._arun(self._set_many_operation(items, timeout))
+
+    def update(self, other: Any = (), /, **more: V) -> None:
+        """Store all items of a mapping, of pairs or of keywords, as `set_many()` does."""
+        self.set_many(as_dict(other, **more))
+
+    async def aupdate(self, other: Any = (), /, **more: V) -> None:
+        """As `update()`."""
+        if isinstance(other, IterationMethods):
+            other = await other.acopy()
+        await self.aset_many(as_dict(other, **more))
+
+    def _encoded(self, items: Mapping[K, V]) -> Iterator[list[bytes]]:
+        """Fields and values, in turn, as many at a time as one round trip should carry."""
+        all_keys, all_values = _columns(items)
+        batch: list[bytes] = []
+        size = 0
+        while keys := list(islice(all_keys, ENCODED_AT_ONCE)):
+            values = list(islice(all_values, ENCODED_AT_ONCE))
+            fields = self._key_codec.encode_many(keys)
+            with noting_key(keys, values, self._codec.encode):
+                stored = self._codec.encode_many(values)
+            start = len(batch)
+            batch += fields + stored
+            batch[start::2], batch[start + 1 :: 2] = fields, stored
+            size += sum(map(len, fields)) + sum(map(len, stored))
+            if len(batch) > 2 * (BATCH - ENCODED_AT_ONCE) or size >= BATCH_BYTES:
+                yield batch
+                batch = []
+                size = 0
+        if batch:
+            yield batch
+
+    def _delete_many_operation(self, keys: Iterable[K]) -> Operation[int]:
+        count = 0
+        iterator = iter(keys)
+        some = list(islice(iterator, BATCH))
+        while some:
+            count += yield from self._layout.delete_many(self._key_codec.encode_many(some))
+            some = yield from _next_batch(iterator, some)
+        return count
+
+    def delete_many(self, keys: Iterable[K]) -> int:
+        """Remove several items; how many were there. HDEL or DEL, 2,000 keys a command."""
+        return self._run(self._delete_many_operation(keys))
+
+    async def adelete_many(self, keys: Iterable[K]) -> int:
+        """As `delete_many()`."""
+        return await self._arun(self._delete_many_operation(keys))
+
+    # All items
+
+    def __len__(self) -> int:
+        """The number of items. HLEN, or a SCAN of the database."""
+        return self._do(self._layout.length())
+
+    async def alen(self) -> int:
+        """As `len(d)`."""
+        return await self._arun(self._layout.length().begin())
+
+    def _is_empty_operation(self) -> Operation[bool]:
+        if self._layout.is_hash:
+            return not (yield from self._layout.length().begin())
+        cursor = b"0"
+        while True:
+            cursor, fields = yield from self._layout.scan_fields(cursor)
+            if fields:
+                return False
+            if cursor == b"0":
+                return True
+
+    def __bool__(self) -> bool:
+        """Whether there is any item. HLEN, or SCAN until one is found."""
+        return not self._run(self._is_empty_operation())
+
+    def clear(self) -> None:
+        """Remove all items. UNLINK, or SCAN and UNLINK."""
+        self._run(self._layout.clear())
+
+    async def aclear(self) -> None:
+        """As `clear()`."""
+        await self._arun(self._layout.clear())
+
+    def _expire_operation(self, timeout: Timeout) -> Operation[bool]:
+        timeout_ms = self._milliseconds(timeout)
+        if timeout_ms == 0:
+            is_there = not (yield from self._is_empty_operation())
+            yield from self._layout.clear()
+            return is_there
+        return bool((yield from self._layout.expire(timeout_ms)))
+
+    def expire(self, timeout: Timeout) -> bool:
+        """Let the whole dict end in `timeout` seconds, None for never; whether it has any item.
+
+        A hash ends as a whole, with what is stored meanwhile. Of single keys only those that are
+        there now get the limit, and None takes away the times to live of all. A script, or a SCAN
+        with scripts.
+        """
+        return self._run(self._expire_operation(timeout))
+
+    async def aexpire(self, timeout: Timeout) -> bool:
+        """As `expire()`."""
+        return await self._arun(self._expire_operation(timeout))
+
+    def memory_usage(self) -> int:
+        """Bytes the dict takes on the server. MEMORY USAGE.
+
+        Of a hash 1,000 items stand for all, so that a large one doesn't hold the server up.
+        Dragonfly leaves out what a key takes of its table, some 45 bytes; one that lies there
+        together with its value, of which it says 0, counts as 32.
+
+        Raises:
+            redis.exceptions.NoPermissionError: the user may not ask (`+memory`).
+        """
+        return self._run(self._layout.memory_usage())
+
+    async def amemory_usage(self) -> int:
+        """As `memory_usage()`."""
+        return await self._arun(self._layout.memory_usage())
+
+
+def _columns(items: Mapping[K, V]) -> tuple[Iterator[K], Iterator[V]]:
+    """The keys and the values, which are to be taken in step: a `dict` needs no pairs for that."""
+    if type(items) is dict:
+        return iter(items), iter(items.values())
+    pairs, same_pairs = tee(items.items())
+    return (key for key, _ in pairs), (value for _, value in same_pairs)
+
+
+def _next_batch(iterator: Iterator[T], batch: list[T]) -> Operation[list[T]]:
+    """What follows a batch of a user's iterator, which may ask this server in turn."""
+    if len(batch) < BATCH:
+        return []
+    following: list[T] = yield Call(list, (islice(iterator, BATCH),))
+    return following

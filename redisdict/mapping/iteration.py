@@ -1,0 +1,231 @@
+"""Iterate over a dict page by page: keys, values, items, views, patterns, and all of it."""
+
+from __future__ import annotations
+
+import collections.abc
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
+from itertools import chain
+from typing import Any, Generic, Self, TypeVar
+
+from redisdict.mapping.bound import Bound, noting_key
+from redisdict.mapping.globs import Glob
+from redisdict.mapping.scanning import PageSize, Scan
+from redisdict.wire.requests import Operation
+
+__all__ = ["IterationMethods", "as_dict"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+T = TypeVar("T")
+
+
+class IterationMethods(Bound[K, V], MutableMapping[K, V], Generic[K, V]):
+    """Iteration, views, `copy`, `==` and `|`: each is a `Scan`, whose pages a driver reads."""
+
+    # Keys
+
+    def _scan_keys(self) -> Scan[K]:
+        layout = self._layout
+
+        def page(cursor: bytes) -> Operation[Any]:
+            cursor, fields = yield from layout.scan_fields(cursor)
+            return cursor, fields, (fields,)
+
+        return Scan(page, self._key_codec.decode_many)
+
+    def __iter__(self) -> Iterator[K]:
+        """The keys, page by page. HSCAN or SCAN."""
+        return self._iterate(self._scan_keys())
+
+    def __aiter__(self) -> AsyncIterator[K]:
+        """As `iter(d)`."""
+        return self._aiterate(self._scan_keys())
+
+    def keys(self) -> KeysView[K]:
+        """A view of the keys. Iterating pages with HSCAN or SCAN."""
+        return KeysView(self)
+
+    def akeys(self) -> AsyncIterator[K]:
+        """The keys, page by page; no view."""
+        return self._aiterate(self._scan_keys())
+
+    def _scan_keys_matching(self, pattern: str) -> Scan[K]:
+        text = self._key_codec.text
+        if text is None:
+            raise TypeError(
+                f"The keys of this dict are {self._key_codec.kind}, not text, so no pattern matches"
+                " them; go through the keys and choose."
+            )
+        layout, glob = self._layout, Glob(pattern)
+
+        def page(cursor: bytes) -> Operation[Any]:
+            cursor, fields = yield from layout.scan_fields(cursor, glob.superset)
+            matching = [field for field in fields if glob.matches(text(field))]
+            return cursor, matching, (matching,)
+
+        return Scan(page, self._key_codec.decode_many)
+
+    def keys_matching(self, pattern: str) -> Iterator[K]:
+        r"""The keys that match a pattern, page by page. HSCAN or SCAN of all keys.
+
+        Args:
+            pattern: `*` stands for any characters, `?` for one, `[abc]`, `[a-z]` and `[^a]` for
+                one of a class; `\` takes the next character for itself. Keys that aren't text are
+                matched as decimal digits (`int`) or as what `key_type` encodes them to.
+
+        Raises:
+            TypeError: the keys are `bytes` or `uuid.UUID`.
+            ValueError: the pattern has a `[` without a `]`.
+        """
+        return self._iterate(self._scan_keys_matching(pattern))
+
+    def akeys_matching(self, pattern: str) -> AsyncIterator[K]:
+        """As `keys_matching()`."""
+        return self._aiterate(self._scan_keys_matching(pattern))
+
+    # Values and items
+
+    def _scan_values(self) -> Scan[V]:
+        prefix, decode_key = self._layout.prefix, self._key_codec.decode
+        codec = self._codec
+
+        def decode(names: Sequence[bytes], values: Sequence[bytes]) -> list[V]:
+            fields = (name.removeprefix(prefix) for name in names)
+            with noting_key(map(decode_key, fields), values, codec.decode):
+                return codec.decode_many(values)
+
+        return self._scan_pairs(decode)
+
+    def values(self) -> ValuesView[V]:
+        """A view of the values. Iterating pages with HSCAN, or SCAN and MGET."""
+        return ValuesView(self)
+
+    def avalues(self) -> AsyncIterator[V]:
+        """The values, page by page; no view."""
+        return self._aiterate(self._scan_values())
+
+    def _scan_items(self) -> Scan[tuple[K, V]]:
+        prefix, decode_names = self._layout.prefix, self._key_codec.decode_names
+        codec = self._codec
+
+        def decode(names: Sequence[bytes], values: Sequence[bytes]) -> Iterable[tuple[K, V]]:
+            keys = decode_names(names, prefix)
+            with noting_key(keys, values, codec.decode):
+                return zip(keys, codec.decode_many(values), strict=True)
+
+        return self._scan_pairs(decode)
+
+    def items(self) -> ItemsView[K, V]:
+        """A view of the items. Iterating pages with HSCAN, or SCAN and MGET."""
+        return ItemsView(self)
+
+    def aitems(self) -> AsyncIterator[tuple[K, V]]:
+        """The items, page by page; no view."""
+        return self._aiterate(self._scan_items())
+
+    def _scan_pairs(self, decode: Callable[..., Iterable[T]]) -> Scan[T]:
+        layout, size = self._layout, PageSize()
+
+        def page(cursor: bytes) -> Operation[Any]:
+            cursor, names, values = yield from layout.scan_pairs(cursor, None, size.count)
+            size.learn(names, values)
+            return cursor, names, (names, values)
+
+        return Scan(page, decode)
+
+    # All items
+
+    def copy(self) -> dict[K, V]:
+        """All items as a plain `dict`. HSCAN, or SCAN and MGET."""
+        return dict(self._iterate(self._scan_items()))
+
+    async def acopy(self) -> dict[K, V]:
+        """As `copy()`."""
+        return {key: value async for key, value in self.aitems()}
+
+    def __eq__(self, other: object) -> bool:
+        """Whether a mapping has the same items; it is read until the first difference."""
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        if isinstance(other, IterationMethods):
+            other = other.copy()
+        count = 0
+        for key, value in self._iterate(self._scan_items()):
+            if key not in other or other[key] != value:
+                return False
+            count += 1
+        return count == len(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as every mutable mapping
+
+    def __or__(self, other: Mapping[K, V]) -> dict[K, V]:
+        """A plain `dict` of all items, and those of `other` over them."""
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return {**self.copy(), **as_dict(other)}
+
+    def __ror__(self, other: Mapping[K, V]) -> dict[K, V]:
+        """A plain `dict` of the items of `other`, and these over them."""
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return {**other, **self.copy()}
+
+    def __ior__(self, other: Mapping[K, V] | Iterable[tuple[K, V]]) -> Self:
+        """As `update()`."""
+        self.update(other)
+        return self
+
+    # Scans
+
+    def _iterate(self, scan: Scan[T]) -> Iterator[T]:
+        return chain.from_iterable(self._pages(scan))
+
+    def _pages(self, scan: Scan[T]) -> Iterator[Iterable[T]]:
+        while not scan.is_over:
+            yield self._run(scan.next_page())
+
+    async def _aiterate(self, scan: Scan[T]) -> AsyncIterator[T]:
+        while not scan.is_over:
+            for item in await self._arun(scan.next_page()):
+                yield item
+
+
+class ValuesView(collections.abc.ValuesView[V]):
+    """Reads the values page by page, not one by one as the standard library's does."""
+
+    _mapping: IterationMethods[Any, V]
+
+    def __iter__(self) -> Iterator[V]:
+        return self._mapping._iterate(self._mapping._scan_values())
+
+    def __contains__(self, value: object) -> bool:
+        return any(value is one or value == one for one in self)
+
+
+class ItemsView(collections.abc.ItemsView[K, V]):
+    """Reads the items page by page, not one by one as the standard library's does."""
+
+    _mapping: IterationMethods[K, V]
+
+    def __iter__(self) -> Iterator[tuple[K, V]]:
+        return self._mapping._iterate(self._mapping._scan_items())
+
+
+def as_dict(other: Any = (), /, **more: Any) -> Mapping[Any, Any]:
+    """What `dict.update()` would take, read completely before anything is stored."""
+    if isinstance(other, IterationMethods):
+        other = other.copy()  # `dict()` would ask for one item after the other
+    if isinstance(other, Mapping) and not more:
+        return other
+    items: dict[Any, Any] = {}
+    items.update(other, **more)
+    return items
