@@ -17,7 +17,7 @@ class RedisDictConfig(AppConfig):
         database_connections.keep_track()
         # As admin.py is: in every process, so that each tells of what it changes.
         autodiscover_modules("dicts")
-        if "redisdict.modelcache.tables" in sys.modules:  # the project has made a ModelDict
-            from redisdict.modelcache import startup
+        if "redisdict.modelcache.model_dict" in sys.modules:  # the project has made a ModelDict
+            from redisdict.modelcache.invalidation import hooks
 
-            startup.begin()
+            hooks.begin()

@@ -9,7 +9,7 @@ from struct import Struct
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from redisdict.codec.refusal import Unstorable
+from redisdict.codec.normalize import Unstorable
 
 _DATE: Final = Struct(">HBB")
 _TIME: Final = Struct(">BBBI")

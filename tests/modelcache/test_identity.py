@@ -91,14 +91,14 @@ def test_a_database_made_anew_under_its_name(
     with renamed(database, other_database):
         Product.objects.create(pk=1, name="Old")
         assert products[1].name == "Old"
-        old = products._view().table
+        old = products._lookup().table
         connections[database].close()
         with another_alias("upkeep", database, NAME="template1") as upkeep:
             change_unseen(upkeep, f"DROP DATABASE {other_database} WITH (FORCE)")
             change_unseen(upkeep, f"CREATE DATABASE {other_database} TEMPLATE {TEMPLATE}")
         made = Product.objects.create(pk=1, name="New")
         assert products[1].name == "New"
-        assert products._view().table.names != old.names
+        assert products._lookup().table.names != old.names
         made.name = "Newer"
         made.save()
         assert products[1].name == "Newer"
@@ -321,8 +321,8 @@ def test_a_standby_is_read_and_kept_nowhere(
     products.invalidate(tea.pk)
     place = identity.place_of(database, Product)
     standby = identity.Place(place.digest, is_standby=True)
-    monkeypatch.setattr("redisdict.modelcache.tables.place_of", lambda *_: standby)
-    monkeypatch.setattr("redisdict.modelcache.tables.known_place", lambda *_: standby)
+    monkeypatch.setattr("redisdict.modelcache.cached_models.place_of", lambda *_: standby)
+    monkeypatch.setattr("redisdict.modelcache.cached_models.known_place", lambda *_: standby)
     for _ in range(2):
         with queries(database) as asked:
             assert products[tea.pk].name == "Tea"

@@ -14,8 +14,8 @@ from redisdict import PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.mapping.catalog import find_dicts
-from redisdict.modelcache.tables import CachedTable
-from redisdict.modelcache.walking import Walk
+from redisdict.modelcache.cached_models import CachedTable
+from redisdict.modelcache.scan import Scan
 from redisdict.wire.requests import Operation
 from tests.mapping.conftest import Face
 from tests.mapping.costs import COSTS, ITEMS, Cost
@@ -119,8 +119,8 @@ def test_the_rows_of_a_model(keydb: RecordedServer, backend: Backend) -> None:
 
     given: list[bytes] = []
     prefix = backend.config.key_prefix.encode()
-    table = SimpleNamespace(cells=SimpleNamespace(prefix=prefix, lift=lift))
-    asked_while(run(backend, Walk(cast(CachedTable, table)).remove_page()), mapping)
+    table = SimpleNamespace(store=SimpleNamespace(prefix=prefix, lift=lift))
+    asked_while(run(backend, Scan(cast(CachedTable, table)).remove_page()), mapping)
     assert given
     assert keydb.held == 0
 
