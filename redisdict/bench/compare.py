@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from redisdict.bench.luck import least_difference
-from redisdict.bench.results import CellResult, CellStatus, RunRecord
-from redisdict.bench.statistics import Ratio, Verdict, judge, quotient
+from redisdict.bench.measure.process_variance import least_difference
+from redisdict.bench.measure.statistics import Ratio, Verdict, judge, quotient
+from redisdict.bench.records import CellResult, CellStatus, RunRecord
 
 __all__ = ["Change", "compare", "obstacles", "regressions"]
 

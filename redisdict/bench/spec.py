@@ -134,7 +134,7 @@ class Precision:
 
     They are shared out over `server_starts` processes of every server that the run starts, one
     after the other: two processes of one program differ by up to 1 % for as long as they live (the
-    layout of their memory), and such luck shall not decide.
+    layout of their memory), and such variance shall not decide.
 
     Every cell's interval is within `half_width` of its ratio (0.01 is ±1 %), or `max_rounds` are
     done, or the share of the run's `seconds` is used up. It is never before `min_rounds`, except

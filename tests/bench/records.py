@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from redisdict.bench.results import CellResult, CellStatus, RunRecord, RunStatus
+from redisdict.bench.records import CellResult, CellStatus, RunRecord, RunStatus
+from redisdict.bench.selection import spec_to_dict
 from redisdict.bench.spec import DICT_OPERATIONS, POOL_OPERATIONS, POOLS, PRESETS, VARIANTS, Table
-from redisdict.bench.specfile import spec_to_dict
 
 __all__ = ["make_record", "measured"]
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from redisdict.bench.cli.comparing import comparison_text
+from redisdict.bench.cli.saved_runs import comparison_text
 from redisdict.bench.compare import compare, obstacles, regressions
-from redisdict.bench.results import CellResult, CellStatus
-from redisdict.bench.statistics import Verdict
+from redisdict.bench.measure.statistics import Verdict
+from redisdict.bench.records import CellResult, CellStatus
 from tests.bench.records import make_record, measured
 
 
@@ -42,7 +42,7 @@ def test_the_noise_floor_of_either_run_counts() -> None:
     assert verdict(measured(), measured(ratio=1.05), comparisons=noisy)[0] is Verdict.UNSURE
 
 
-def test_an_iteration_is_not_accused_of_its_server_processes_luck() -> None:
+def test_an_iteration_is_not_accused_of_its_server_processes_variance() -> None:
     before, after = measured(operation="Iter"), measured(operation="Iter", ratio=1.05)
     assert verdict(before, after)[0] is Verdict.UNSURE
     assert verdict(before, measured(operation="Iter", ratio=1.5))[0] is Verdict.FASTER

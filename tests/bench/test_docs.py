@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from redisdict.bench.cli.arguments import add_arguments
-from redisdict.bench.report.exchange import SCHEMA, VERSION
-from redisdict.bench.results import CellResult, RunRecord
+from redisdict.bench.measure.warnings import __file__ as warnings_file
+from redisdict.bench.records import CellResult, RunRecord
+from redisdict.bench.report.files import SCHEMA, VERSION
+from redisdict.bench.selection import spec_from_dict
 from redisdict.bench.spec import PRESETS, BenchmarkSpec, Precision
-from redisdict.bench.specfile import spec_from_dict
-from redisdict.bench.warnings import __file__ as warnings_file
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 

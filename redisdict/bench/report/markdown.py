@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from redisdict.bench.report.conclusions import conclusions
-from redisdict.bench.report.latencies import (
-    LATENCY_COLUMNS,
-    latency_figures,
-    latency_label,
-    with_latencies,
-)
-from redisdict.bench.report.method import method_notes, reference_name
+from redisdict.bench.records import CellResult, CellStatus, RunRecord
+from redisdict.bench.report.sentences import conclusions, method_notes, reference_name
 from redisdict.bench.report.tables import (
+    LATENCY_COLUMNS,
     ReportTable,
     concurrency_table,
     dict_service,
     dict_table,
+    latency_figures,
+    latency_label,
     pool_table,
     ratio_text,
     speed_text,
+    with_latencies,
     workload_table,
 )
-from redisdict.bench.results import CellResult, CellStatus, RunRecord
 
 __all__ = ["markdown"]
 
