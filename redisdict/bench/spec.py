@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from redisdict.bench.choices import CELL_FIELDS, CellKey, Table
+
 __all__ = [
     "ASYNC",
     "DEFAULT_POOL",
@@ -86,15 +88,6 @@ VARIANTS = {
 }
 
 
-class Table(StrEnum):
-    """The tables of a report."""
-
-    POOLS = "pools"
-    DICT = "dict"
-    CONCURRENCY = "concurrency"
-    WORKLOADS = "workloads"
-
-
 class Role(StrEnum):
     """Why a cell is in the rotation."""
 
@@ -116,6 +109,10 @@ class Cell:
     concurrency: int = 1
     connections: int = 0
     role: Role = Role.MEASURED
+
+    @property
+    def key(self) -> CellKey:
+        return tuple(getattr(self, name) for name in CELL_FIELDS)
 
     def __str__(self) -> str:
         parts = [self.service, self.variant or self.mode]

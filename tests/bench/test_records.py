@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,59 +10,64 @@ from django.core.management import call_command
 from django.db import DatabaseError, OperationalError
 
 from redisdict.bench import records
+from redisdict.bench.choices import RunStatus
 from redisdict.bench.errors import UsageError
 from redisdict.bench.records import (
     DatabaseRecorder,
-    RunStatus,
     check_database,
     find_run,
-    load_record,
     mark_baseline,
-    save_record,
+    save_run,
 )
 from redisdict.bench.report.files import from_json, to_json
 from redisdict.models import BenchmarkResult, BenchmarkRun
-from tests.bench.records import make_record, measured
+from tests.bench.records import changed, make_record, measured, whole
 
 pytestmark = pytest.mark.django_db
 
 
+def loaded(run: BenchmarkRun) -> BenchmarkRun:
+    """The run as the database has it."""
+    return BenchmarkRun.objects.get(pk=run.pk)
+
+
 def test_a_saved_run_loads_equal() -> None:
     record = make_record(warnings=[{"name": "drift", "text": "…", "advice": "…"}])
-    assert load_record(save_record(record)) == record
+    assert whole(loaded(save_run(record))) == whole(record)
 
 
 def test_export_import_export_is_identical() -> None:
-    exported = to_json(load_record(save_record(make_record())))
+    exported = to_json(loaded(save_run(make_record())))
     BenchmarkRun.objects.all().delete()
-    assert to_json(load_record(save_record(from_json(exported)))) == exported
+    assert to_json(loaded(save_run(from_json(exported)))) == exported
 
 
 def test_saving_again_replaces_what_was_saved() -> None:
     record = make_record()
-    first = save_record(record)
+    first = save_run(record).pk
     record.status = RunStatus.INTERRUPTED
-    record.put([replace(record.results[0], ops_per_second=1.0)])
+    record.put([changed(record.cells[0], ops_per_second=1.0)])
     record.put([measured(operation="NEW")])
-    second = save_record(record)
-    assert first.pk == second.pk
+    second = save_run(record)
+    assert first == second.pk
     assert BenchmarkRun.objects.count() == 1
-    assert BenchmarkResult.objects.count() == len(record.results)
-    assert load_record(second) == record
+    assert BenchmarkResult.objects.count() == len(record.cells)
+    assert whole(loaded(second)) == whole(record)
 
 
 def test_loading_takes_one_query_for_the_results(django_assert_num_queries: Any) -> None:
-    run = save_record(make_record())
+    run = loaded(save_run(make_record()))
     with django_assert_num_queries(1):
-        load_record(run)
+        assert run.cells
+        assert run.measured
 
 
 def test_runs_are_found_by_number_label_and_word() -> None:
-    old = save_record(make_record())
+    old = save_run(make_record())
     later = make_record().started_at + timedelta(days=1)
     other = make_record(started_at=later, label="after")
     other.identifier = BenchmarkRun().identifier
-    new = save_record(other)
+    new = save_run(other)
     mark_baseline(make_record())
     assert find_run(str(old.pk)) == old
     assert find_run("before") == old
@@ -73,10 +77,10 @@ def test_runs_are_found_by_number_label_and_word() -> None:
 
 
 def test_the_latest_of_runs_with_one_label_is_found() -> None:
-    save_record(make_record())
+    save_run(make_record())
     other = make_record(started_at=make_record().started_at + timedelta(days=1))
     other.identifier = BenchmarkRun().identifier
-    latest = save_record(other)
+    latest = save_run(other)
     assert find_run("before") == latest
 
 
@@ -91,7 +95,7 @@ def test_there_is_one_baseline_at_most() -> None:
     second = make_record()
     second.identifier = BenchmarkRun().identifier
     for record in (first, second):
-        save_record(record)
+        save_run(record)
         mark_baseline(record)
     assert [run.identifier for run in BenchmarkRun.objects.filter(is_baseline=True)] == [
         second.identifier
@@ -105,7 +109,7 @@ def test_a_locked_database_ends_nothing_and_is_tried_again_at_the_end(monkeypatc
     recorder = DatabaseRecorder()
     running = make_record(status=RunStatus.RUNNING)
     with monkeypatch.context() as patch:
-        patch.setattr(records, "save_record", locked)
+        patch.setattr(records, "save_run", locked)
         recorder.save(running)
         assert recorder.failure == "database is locked"
     recorder.save(running)

@@ -16,9 +16,9 @@ from django.utils.translation import gettext_lazy, pgettext
 
 from redisdict.admin.runs.charts import Axis, Chart, Point, Series
 from redisdict.admin.runs.tables import TITLES, cell_label, side_by_side
+from redisdict.bench.choices import CellKey, CellStatus
 from redisdict.bench.compare import Change, compare, obstacles
 from redisdict.bench.measure.statistics import Verdict
-from redisdict.bench.records import CellKey, CellResult, CellStatus, RunRecord, load_record
 from redisdict.bench.spec import Table
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
@@ -68,32 +68,29 @@ def compare_context(runs: Sequence[BenchmarkRun]) -> dict[str, Any]:
     The results of the runs should be prefetched.
     """
     in_order = sorted(runs, key=lambda run: (not run.is_baseline, run.started_at, run.pk))
-    records = [load_record(run) for run in in_order]
-    base = records[0]
+    base = in_order[0]
     return {
-        "base": in_order[0],
+        "base": base,
         "compared": [
-            _compared(number, run, base, record)
-            for number, (run, record) in enumerate(zip(in_order, records, strict=True))
-            if number > 0
+            _compared(number, run, base) for number, run in enumerate(in_order) if number > 0
         ],
         "runs": in_order,
-        "spec_rows": side_by_side([record.spec for record in records]),
-        "environment_rows": side_by_side([record.environment for record in records]),
+        "spec_rows": side_by_side([run.spec for run in in_order]),
+        "environment_rows": side_by_side([run.environment for run in in_order]),
     }
 
 
-def _compared(number: int, run: BenchmarkRun, base: RunRecord, record: RunRecord) -> ComparedRun:
-    changes = compare(base, record)
+def _compared(number: int, run: BenchmarkRun, base: BenchmarkRun) -> ComparedRun:
+    changes = compare(base, run)
     counts = Counter(change.verdict for change in changes)
-    before, after = _measured(base), _measured(record)
+    before, after = _measured(base), _measured(run)
     return ComparedRun(
         run=run,
         counts=[
             (verdict.value.replace(" ", "-"), str(text), counts[verdict])
             for verdict, text in VERDICT_TEXTS.items()
         ],
-        obstacles=obstacles(base, record),
+        obstacles=obstacles(base, run),
         tables=[
             _table(number, table, [change for change in changes if change.after.table == table])
             for table in Table
@@ -124,18 +121,14 @@ def _table(number: int, table: Table, changes: list[Change]) -> ComparedTable:
     return ComparedTable(str(TITLES[table]), changes, forest if comparable else None)
 
 
-def _measured(record: RunRecord) -> dict[tuple[Any, ...], str]:
-    return {
-        result.key: cell_label(result)
-        for result in record.results
-        if result.status is CellStatus.MEASURED
-    }
+def _measured(run: BenchmarkRun) -> dict[tuple[Any, ...], str]:
+    return {result.key: cell_label(result) for result in run.cells if result.is_measured}
 
 
 #: So many of the latest runs are shown.
 MOST_TREND_RUNS = 100
 
-#: The fields that `CellResult.key` is made of.
+#: The fields that `BenchmarkResult.key` is made of.
 KEY_FIELDS = (
     "table", "service", "mode", "pool", "variant", "operation", "concurrency", "connections",
 )  # fmt: skip
@@ -146,7 +139,7 @@ class TrendPoint:
     """The cell in one run, and its change against the level that held until then."""
 
     run: BenchmarkRun
-    cell: CellResult
+    cell: BenchmarkResult
     change: Change | None
 
     @property
@@ -171,7 +164,7 @@ def trend_context(query: Mapping[str, str]) -> dict[str, Any]:
     if query.get("machine") in machines:
         latest = latest.filter(machine=query["machine"])
     run = latest.prefetch_related("results").first()
-    cells = _cells(load_record(run)) if run is not None else {}
+    cells = _cells(run) if run is not None else {}
     chosen = query.get("cell", "")
     if chosen not in cells:
         chosen = next(iter(cells), "")
@@ -188,12 +181,10 @@ def trend_context(query: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _cells(record: RunRecord) -> dict[str, str]:
+def _cells(run: BenchmarkRun) -> dict[str, str]:
     """What can be chosen: the measured cells of the latest run, as (value, name)."""
     return {
-        json.dumps(result.key): cell_label(result)
-        for result in record.results
-        if result.status is CellStatus.MEASURED
+        json.dumps(result.key): cell_label(result) for result in run.cells if result.is_measured
     }
 
 
@@ -213,13 +204,12 @@ def _against_levels(runs: Iterable[BenchmarkRun]) -> Iterable[TrendPoint]:
 
     Comparing neighbours instead would miss a slow decline.
     """
-    level: RunRecord | None = None
+    level: BenchmarkRun | None = None
     for run in runs:
-        record = load_record(run)
-        change = compare(level, record)[0] if level is not None else None
-        point = TrendPoint(run, record.results[0], change)
+        change = compare(level, run)[0] if level is not None else None
+        point = TrendPoint(run, run.cells[0], change)
         if change is None or point.is_step or change.verdict is Verdict.NOT_COMPARABLE:
-            level = record
+            level = run
         yield point
 
 

@@ -12,7 +12,6 @@ from django.utils.functional import Promise
 from django.utils.text import slugify
 from django.utils.translation import gettext_lazy as _
 
-from redisdict.bench.records import load_record
 from redisdict.bench.report import render
 from redisdict.models import BenchmarkRun
 
@@ -48,7 +47,7 @@ def export(runs: Sequence[BenchmarkRun], format_name: str) -> HttpResponse:
         KeyError: there is no such format.
     """
     chosen = FORMATS[format_name]
-    files = {_file_name(run, chosen): render(load_record(run), chosen.name) for run in runs}
+    files = {_file_name(run, chosen): render(run, chosen.name) for run in runs}
     if len(files) == 1:
         [(name, text)] = files.items()
         return _download(name, text.encode(), f"{chosen.content_type}; charset=utf-8")

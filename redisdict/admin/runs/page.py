@@ -13,9 +13,8 @@ from django.utils.translation import gettext_lazy
 
 from redisdict.admin.runs.charts import Axis, Chart, Point, Series
 from redisdict.admin.runs.tables import ResultRow, ResultTable, flatten, result_tables, side_by_side
-from redisdict.bench.records import CellResult, load_record
 from redisdict.bench.spec import MODES
-from redisdict.models import BenchmarkRun
+from redisdict.models import BenchmarkResult, BenchmarkRun
 from redisdict.templatetags.redisdict_figures import NOTHING, percent
 
 __all__ = ["Section", "latency_charts", "run_context", "spread_charts", "throughput_charts"]
@@ -32,8 +31,8 @@ class Section:
 
 def run_context(run: BenchmarkRun) -> dict[str, Any]:
     """The template's variables. One query, for the results."""
-    record = load_record(run)
-    environment = dict(record.environment)
+    run = run
+    environment = dict(run.environment)
     servers: dict[str, dict[str, Any]] = environment.pop("servers", {})
     return {
         "summary": list(_summary(run)),
@@ -43,12 +42,12 @@ def run_context(run: BenchmarkRun) -> dict[str, Any]:
                 list(throughput_charts(table)),
                 [*latency_charts(table), *spread_charts(table)],
             )
-            for table in result_tables(record.results)
+            for table in result_tables(run.cells)
         ],
         "servers": list(servers),
         "server_facts": side_by_side(list(servers.values())),
         "environment": list(flatten(environment)),
-        "spec": list(flatten(record.spec)),
+        "spec": list(flatten(run.spec)),
     }
 
 
@@ -139,7 +138,7 @@ def spread_charts(table: ResultTable) -> Iterator[Chart]:
         )
 
 
-def _spread_point(cell: CellResult | None) -> Point:
+def _spread_point(cell: BenchmarkResult | None) -> Point:
     spread = cell.details.get("spread") if cell is not None else None
     return Point(None if spread is None else spread * 100)
 
@@ -168,7 +167,7 @@ def _throughput(table: ResultTable, rows: Sequence[ResultRow], suffix: str, what
     )
 
 
-def _throughput_point(cell: CellResult | None) -> Point:
+def _throughput_point(cell: BenchmarkResult | None) -> Point:
     """The interval is that of the ratio: what is known of the cell beside the others of its run,
     and not how far the machine's speed itself would move between two runs."""
     if cell is None or cell.ops_per_second is None:

@@ -19,8 +19,9 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from redisdict.bench.choices import RunStatus
 from redisdict.bench.measure.services import Service, discover
-from redisdict.bench.records import new_record, save_record
+from redisdict.bench.records import new_run, save_run
 from redisdict.bench.selection import select
 from redisdict.bench.spec import PRESETS
 from redisdict.exceptions import ConfigurationError
@@ -112,9 +113,9 @@ class StartForm(forms.Form):
 
 def start(label: str, preset: str, services: list[str]) -> BenchmarkRun:
     """Save the run that is to be, and have `redisbench` complete it in a process of its own."""
-    record = new_record(select(PRESETS[preset], services=tuple(services)), label)
+    run = new_run(select(PRESETS[preset], services=tuple(services)), label)
     with transaction.atomic():
-        run = save_record(record)
+        run = save_run(run)
         BenchmarkProgress.objects.create(run=run, updated_at=timezone.now())
         transaction.on_commit(lambda: _launch(run.pk))
     return run
@@ -123,7 +124,7 @@ def start(label: str, preset: str, services: list[str]) -> BenchmarkRun:
 def cancel(run: BenchmarkRun) -> None:
     """Have a run end as if somebody had pressed Ctrl-C; one whose process is gone just ends."""
     if is_silent(run):
-        _end(run.pk, BenchmarkRun.Status.INTERRUPTED, "its process ended without a word")
+        _end(run.pk, RunStatus.INTERRUPTED, "its process ended without a word")
     else:
         BenchmarkProgress.objects.filter(run=run).update(is_cancel_requested=True)
 
@@ -136,14 +137,14 @@ def is_silent(run: BenchmarkRun) -> bool:
 
 def progress_of(run: BenchmarkRun) -> BenchmarkProgress | None:
     """The progress of a run that was started from the admin and isn't over."""
-    if run.status != BenchmarkRun.Status.RUNNING:
+    if run.status != RunStatus.RUNNING:
         return None
     return BenchmarkProgress.objects.filter(run=run).first()
 
 
 def _running() -> QuerySet[BenchmarkProgress]:
     return BenchmarkProgress.objects.filter(
-        run__status=BenchmarkRun.Status.RUNNING, updated_at__gt=timezone.now() - SILENT_AFTER
+        run__status=RunStatus.RUNNING, updated_at__gt=timezone.now() - SILENT_AFTER
     )
 
 
@@ -172,7 +173,7 @@ def _launch(key: int) -> None:
         )
     except OSError as error:
         said.close()
-        _end(key, BenchmarkRun.Status.FAILED, f"its process could not be started: {error}")
+        _end(key, RunStatus.FAILED, f"its process could not be started: {error}")
         return
     threading.Thread(target=_wait, args=(process, said, key), daemon=True).start()
 
@@ -184,13 +185,13 @@ def _wait(process: subprocess.Popen[bytes], said: IO[bytes], key: int) -> None:
             process.wait()
             said.seek(0)
             text = said.read().decode("utf-8", "replace").strip()
-        _end(key, BenchmarkRun.Status.FAILED, text[-LONGEST_ERROR:])
+        _end(key, RunStatus.FAILED, text[-LONGEST_ERROR:])
     finally:
         connection.close()
 
 
-def _end(key: int, status: BenchmarkRun.Status, error: str) -> None:
+def _end(key: int, status: RunStatus, error: str) -> None:
     """For a run that still counts as running; one that has ended knows better how."""
-    BenchmarkRun.objects.filter(pk=key, status=BenchmarkRun.Status.RUNNING).update(
+    BenchmarkRun.objects.filter(pk=key, status=RunStatus.RUNNING).update(
         status=status, error=error, finished_at=timezone.now()
     )

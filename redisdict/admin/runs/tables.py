@@ -11,7 +11,6 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
 
-from redisdict.bench.records import CellResult
 from redisdict.bench.spec import DICT_OPERATIONS, MODES, POOL_OPERATIONS, Table
 from redisdict.models import BenchmarkResult
 from redisdict.templatetags.redisdict_figures import NOTHING
@@ -65,8 +64,8 @@ class ResultRow:
     """One row: its key and its cells by operation."""
 
     key: tuple[str | int, ...]
-    cells: dict[str, CellResult] = field(default_factory=dict)
-    whole: CellResult | None = None
+    cells: dict[str, BenchmarkResult] = field(default_factory=dict)
+    whole: BenchmarkResult | None = None
 
     @property
     def is_measured(self) -> bool:
@@ -96,7 +95,7 @@ class ResultTable:
     def key_titles(self) -> list[str]:
         return [str(FIELD_TITLES[name]) for name in self.key_fields]
 
-    def lines(self) -> Iterator[tuple[list[str], ResultRow, list[CellResult | None]]]:
+    def lines(self) -> Iterator[tuple[list[str], ResultRow, list[BenchmarkResult | None]]]:
         """Each row as a template wants it: its key in words, itself, its cells column by column."""
         for row in self.rows:
             yield self.key_texts(row), row, [row.cells.get(column) for column in self.columns]
@@ -112,15 +111,15 @@ class ResultTable:
         ]
 
 
-def result_tables(results: Iterable[CellResult]) -> list[ResultTable]:
+def result_tables(results: Iterable[BenchmarkResult]) -> list[ResultTable]:
     """Sort the results of a run, which are in the order of the report, into its tables."""
-    by_table: dict[Table, list[CellResult]] = {table: [] for table in Table}
+    by_table: dict[str, list[BenchmarkResult]] = {table: [] for table in Table}
     for result in results:
         by_table[result.table].append(result)
-    return [_table(table, group) for table, group in by_table.items() if group]
+    return [_table(Table(table), group) for table, group in by_table.items() if group]
 
 
-def _table(table: Table, results: Sequence[CellResult]) -> ResultTable:
+def _table(table: Table, results: Sequence[BenchmarkResult]) -> ResultTable:
     key_fields = tuple(
         name
         for name in KEY_FIELDS[table]
@@ -144,7 +143,7 @@ def _table(table: Table, results: Sequence[CellResult]) -> ResultTable:
     )
 
 
-def _column(result: CellResult) -> str:
+def _column(result: BenchmarkResult) -> str:
     """The heading that a result stands under."""
     if result.table == Table.WORKLOADS:  # their dozen operations would be too wide a table
         return result.mode
@@ -167,7 +166,7 @@ def _key_text(name: str, value: str | int) -> str:
     return str(value) or NOTHING
 
 
-def cell_label(result: CellResult) -> str:
+def cell_label(result: BenchmarkResult) -> str:
     """One cell in words, its parts set apart so that a chart can break the line there."""
     parts = [result.service, result.variant or f"{result.mode} {result.pool}"]
     if result.concurrency > 1:

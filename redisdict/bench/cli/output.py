@@ -21,10 +21,10 @@ from rich.text import Text
 
 from redisdict.bench.errors import UsageError, describe
 from redisdict.bench.measure.warnings import warning_lines
-from redisdict.bench.records import RunRecord
 from redisdict.bench.report import render
 from redisdict.bench.report.files import to_json
 from redisdict.bench.report.terminal import DEFAULT_WIDTH, terminal
+from redisdict.models import BenchmarkRun
 
 __all__ = [
     "check_writable",
@@ -86,11 +86,11 @@ def write_report(path: Path, text: str) -> None:
 Options = Mapping[str, Any]
 
 
-def report_text(record: RunRecord, options: Options, stdout: OutputWrapper) -> str:
+def report_text(run: BenchmarkRun, options: Options, stdout: OutputWrapper) -> str:
     """The run in the format that was asked for."""
     if options["format"] == "table" and options["output"] is None:
-        return terminal(record, width=width_of(stdout), is_colored=is_colored(options, stdout))
-    return render(record, options["format"])
+        return terminal(run, width=width_of(stdout), is_colored=is_colored(options, stdout))
+    return render(run, options["format"])
 
 
 def rows_text(rows: Sequence[Sequence[str]], stdout: OutputWrapper) -> str:
@@ -105,16 +105,16 @@ def rows_text(rows: Sequence[Sequence[str]], stdout: OutputWrapper) -> str:
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 
 
-def warnings_text(record: RunRecord, options: Options, stderr: OutputWrapper) -> str:
+def warnings_text(run: BenchmarkRun, options: Options, stderr: OutputWrapper) -> str:
     """What is wrong with the figures, and what to do about it."""
     if not stderr.isatty():
-        return "".join(f"{line}\n" for line in warning_lines(record))
+        return "".join(f"{line}\n" for line in warning_lines(run))
     stream = io.StringIO()
     colored = is_colored(options, stderr)
     console = Console(
         file=stream, width=width_of(stderr), force_terminal=colored, no_color=not colored
     )
-    for line in warning_lines(record):
+    for line in warning_lines(run):
         name, _, text = line.partition(": ")
         grid = Grid.grid(padding=(0, 1, 0, 0))
         grid.add_row("!", Text.assemble((f"{name}: ", "yellow"), text))
@@ -162,11 +162,11 @@ def deliver(text: str, output: Path | None, stdout: OutputWrapper, stderr: Outpu
     return True
 
 
-def rescue(record: RunRecord, stderr: OutputWrapper) -> None:
+def rescue(run: BenchmarkRun, stderr: OutputWrapper) -> None:
     """Keep the run in a file, since the database doesn't."""
-    path = Path(tempfile.gettempdir()) / f"redisbench-{record.identifier}.json"
+    path = Path(tempfile.gettempdir()) / f"redisbench-{run.identifier}.json"
     try:
-        path.write_text(to_json(record), encoding="utf-8")
+        path.write_text(to_json(run), encoding="utf-8")
     except OSError as error:
         stderr.write(f"The run is lost but for its report: {path} can't be written: {error}\n")
     else:

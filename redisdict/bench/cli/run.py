@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.management.base import OutputWrapper
 
+from redisdict.bench.choices import RunStatus
 from redisdict.bench.cli.output import (
     check_writable,
     deliver,
@@ -26,19 +27,16 @@ from redisdict.bench.measure.services import Service, discover
 from redisdict.bench.measure.session import Session
 from redisdict.bench.measure.statistics import Verdict
 from redisdict.bench.records import (
-    CellStatus,
     DatabaseRecorder,
     MemoryRecorder,
-    RunRecord,
-    RunStatus,
     check_database,
     find_run,
-    load_record,
     mark_baseline,
-    new_record,
+    new_run,
 )
 from redisdict.bench.selection import check_spec, choose_services, read_spec, select, spec_from_dict
 from redisdict.bench.spec import PRESETS, BenchmarkSpec
+from redisdict.models import BenchmarkRun
 
 __all__ = ["ExitStatus", "measure"]
 
@@ -64,9 +62,9 @@ class _Prepared:
 
     spec: BenchmarkSpec
     services: list[Service]
-    record: RunRecord
+    run: BenchmarkRun
     recorder: DatabaseRecorder | MemoryRecorder
-    baseline: RunRecord | None
+    baseline: BenchmarkRun | None
 
 
 def measure(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
@@ -77,14 +75,14 @@ def measure(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> i
         Interrupted: after what was measured is saved and printed.
     """
     prepared = _prepare(options)
-    record = prepared.record
+    run = prepared.run
     reporter = reporter_for(stderr)
     if options["watched"]:
-        reporter = WatchedProgress(reporter, record.identifier)
+        reporter = WatchedProgress(reporter, run.identifier)
     session = Session(
         prepared.spec,
         prepared.services,
-        record=record,
+        run=run,
         recorder=prepared.recorder,
         reporter=reporter,
         interruption=Interruption(),
@@ -99,18 +97,18 @@ def measure(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> i
         raise
     is_delivered = _deliver(options, prepared, stdout, stderr)
     if options["mark_baseline"] and not options["no_save"]:
-        mark_baseline(record)
-    changes = compare(prepared.baseline, record) if prepared.baseline else []
+        mark_baseline(run)
+    changes = compare(prepared.baseline, run) if prepared.baseline else []
     if prepared.baseline:
-        stderr.write(comparison_text(prepared.baseline, record, changes, width_of(stderr)))
-    stderr.write(warnings_text(record, options, stderr))
+        stderr.write(comparison_text(prepared.baseline, run, changes, width_of(stderr)))
+    stderr.write(warnings_text(run, options, stderr))
     if session.has_wrong_reply:
         return ExitStatus.WRONG_REPLY
-    if not is_delivered or _has_failure(record, options):
+    if not is_delivered or _has_failure(run, options):
         return ExitStatus.FAILED_CELL
     if regressions(changes, options["fail_threshold"]):
         return ExitStatus.REGRESSION
-    if options["strict"] and _is_noisy(record, changes):
+    if options["strict"] and _is_noisy(run, changes):
         return ExitStatus.TOO_NOISY
     return ExitStatus.FINE
 
@@ -123,20 +121,20 @@ def _prepare(options: Options) -> _Prepared:
     needs_database = not options["no_save"] or options["baseline"]
     if options["resume"]:
         check_database()
-    resumed = load_record(find_run(options["resume"])) if options["resume"] else None
+    resumed = find_run(options["resume"]) if options["resume"] else None
     spec = _specification(options, resumed)
     available = discover(options["url"], allow_remote=options["allow_remote"])
     services = choose_services(available, options["service"] or spec.services)
     if needs_database:
         check_database()
-    baseline = load_record(find_run(options["baseline"])) if options["baseline"] else None
-    record = new_record(spec, options["label"]) if resumed is None else _reopened(resumed)
-    record.services = [_described(service) for service in services]
+    baseline = find_run(options["baseline"]) if options["baseline"] else None
+    run = new_run(spec, options["label"]) if resumed is None else _reopened(resumed)
+    run.services = [_described(service) for service in services]
     recorder = MemoryRecorder() if options["no_save"] else DatabaseRecorder()
-    return _Prepared(spec, services, record, recorder, baseline)
+    return _Prepared(spec, services, run, recorder, baseline)
 
 
-def _specification(options: Options, resumed: RunRecord | None) -> BenchmarkSpec:
+def _specification(options: Options, resumed: BenchmarkRun | None) -> BenchmarkSpec:
     if resumed is not None:
         return spec_from_dict(resumed.spec, where=f"run {options['resume']}")
     if options["spec"]:
@@ -166,11 +164,11 @@ def _specification(options: Options, resumed: RunRecord | None) -> BenchmarkSpec
     return check_spec(spec, "the options")
 
 
-def _reopened(record: RunRecord) -> RunRecord:
+def _reopened(run: BenchmarkRun) -> BenchmarkRun:
     """A run that is to be completed, without what is to be measured again."""
-    record.status, record.error = RunStatus.RUNNING, ""
-    record.results = [one for one in record.results if one.status is CellStatus.MEASURED]
-    return record
+    run.status, run.error = RunStatus.RUNNING, ""
+    run.cells = [one for one in run.cells if one.is_measured]
+    return run
 
 
 def _described(service: Service) -> dict[str, Any]:
@@ -186,24 +184,24 @@ def _deliver(
     options: Options, prepared: _Prepared, stdout: OutputWrapper, stderr: OutputWrapper
 ) -> bool:
     """Print or write the report; whether it and the database have got everything."""
-    record = prepared.record
-    text = report_text(record, options, stdout)
+    run = prepared.run
+    text = report_text(run, options, stdout)
     is_delivered = deliver(text, options["output"], stdout, stderr)
     if prepared.recorder.failure:
         stderr.write(f"The database could not be written: {prepared.recorder.failure}\n")
-        rescue(record, stderr)
+        rescue(run, stderr)
         is_delivered = False
     return is_delivered
 
 
-def _has_failure(record: RunRecord, options: Options) -> bool:
+def _has_failure(run: BenchmarkRun, options: Options) -> bool:
     """A cell that failed, or a service that was asked for by name and isn't there."""
-    return record.status is RunStatus.PARTIAL or (
-        bool(options["service"]) and any(service["reason"] for service in record.services)
+    return run.status == RunStatus.PARTIAL or (
+        bool(options["service"]) and any(service["reason"] for service in run.services)
     )
 
 
-def _is_noisy(record: RunRecord, changes: list[Change]) -> bool:
-    return any(warning["name"] in NOISY for warning in record.warnings) or any(
+def _is_noisy(run: BenchmarkRun, changes: list[Change]) -> bool:
+    return any(warning["name"] in NOISY for warning in run.warnings) or any(
         change.verdict is Verdict.UNSURE for change in changes
     )

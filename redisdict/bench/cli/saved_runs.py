@@ -19,18 +19,11 @@ from redisdict.bench.cli.output import (
 from redisdict.bench.compare import Change, compare, regressions
 from redisdict.bench.errors import UsageError
 from redisdict.bench.measure.statistics import Verdict
-from redisdict.bench.records import (
-    CellResult,
-    RunRecord,
-    check_database,
-    find_run,
-    load_record,
-    save_record,
-)
+from redisdict.bench.records import check_database, find_run, save_run
 from redisdict.bench.report.files import from_json
 from redisdict.bench.report.tables import MISSING
 from redisdict.bench.report.terminal import Form, laid_out
-from redisdict.models import BenchmarkRun
+from redisdict.models import BenchmarkResult, BenchmarkRun
 
 __all__ = [
     "compare_runs",
@@ -72,11 +65,11 @@ def show_run(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> 
     if options["output"]:
         check_writable(options["output"])
     check_database()
-    record = load_record(find_run(options["run"]))
-    text = report_text(record, options, stdout)
+    run = find_run(options["run"])
+    text = report_text(run, options, stdout)
     send(text, options["output"], stdout)
     if options["format"] not in ("json", "markdown"):  # which have them in themselves
-        stderr.write(warnings_text(record, options, stderr))
+        stderr.write(warnings_text(run, options, stderr))
     return 0
 
 
@@ -87,8 +80,8 @@ export_run = show_run
 def compare_runs(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
     """What became faster or slower; 1 when something did by more than the threshold."""
     check_database()
-    before = load_record(find_run(options["before"]))
-    after = load_record(find_run(options["after"]))
+    before = find_run(options["before"])
+    after = find_run(options["after"])
     changes = compare(before, after)
     stdout.write(comparison_text(before, after, changes, width_of(stdout)))
     return 1 if regressions(changes, options["fail_threshold"]) else 0
@@ -106,7 +99,7 @@ def import_run(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} can't be read: {error}.") from error
-    run = save_record(from_json(text))
+    run = save_run(from_json(text))
     stdout.write(f"{run.pk}\n")
     return 0
 
@@ -133,7 +126,7 @@ ORDER = (
 
 
 def comparison_text(
-    before: RunRecord, after: RunRecord, changes: Sequence[Change], width: int
+    before: BenchmarkRun, after: BenchmarkRun, changes: Sequence[Change], width: int
 ) -> str:
     """A table of all cells with a verdict, and a line that counts them."""
     if not changes:
@@ -156,7 +149,7 @@ def comparison_text(
     return "".join(f"{line}\n" for line in lines)
 
 
-def _labels(result: CellResult) -> tuple[str, str, str]:
+def _labels(result: BenchmarkResult) -> tuple[str, str, str]:
     name = result.variant or f"{result.mode} {result.pool}"
     if result.concurrency > 1:
         name = f"{name}, {result.concurrency} workers, {result.connections} connections"
@@ -174,8 +167,8 @@ def _figures(change: Change) -> list[Text]:
     ]
 
 
-def _name(record: RunRecord) -> str:
-    return f"{record.label or record.preset} ({record.started_at:%Y-%m-%d %H:%M})"
+def _name(run: BenchmarkRun) -> str:
+    return f"{run.label or run.preset} ({run.started_at:%Y-%m-%d %H:%M})"
 
 
 def _speed(ops_per_second: float | None) -> str:

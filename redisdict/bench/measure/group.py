@@ -10,13 +10,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
+from redisdict.bench.choices import CellStatus
 from redisdict.bench.errors import CELL_ERRORS, WrongReply, describe
 from redisdict.bench.measure.latency import Latencies, measure_latencies
 from redisdict.bench.measure.process_variance import least_difference
 from redisdict.bench.measure.rounds import Clock, Failure, Rounds, Series, ratio_between
 from redisdict.bench.measure.statistics import LEAST_ROUNDS, Ratio, drift, judge, relative_spread
 from redisdict.bench.plan import Group
-from redisdict.bench.records import CellResult, CellStatus
+from redisdict.bench.records import result_of
 from redisdict.bench.spec import (
     ASYNC,
     DEFAULT_POOL,
@@ -29,6 +30,7 @@ from redisdict.bench.spec import (
     Table,
 )
 from redisdict.bench.workloads.cells import CellFactory, WorkloadCell
+from redisdict.models import BenchmarkResult
 
 __all__ = ["GroupOutcome", "cell_result", "comparisons", "group_noise_floor", "measure_group"]
 
@@ -44,7 +46,7 @@ OPEN_LOOP_OPERATIONS = ("SET", "GET", "Set", "Get")
 class GroupOutcome:
     """What a group gave."""
 
-    results: list[CellResult]
+    results: list[BenchmarkResult]
     comparisons: list[dict[str, Any]]
     noise_floor: float | None
     has_wrong_reply: bool
@@ -101,7 +103,7 @@ def measure_group(
             break
     return GroupOutcome(
         results=[
-            CellResult.without_figures(cell, CellStatus.UNAVAILABLE, group.left_out[cell])
+            result_of(cell, CellStatus.UNAVAILABLE, group.left_out[cell])
             if cell in group.left_out
             else cell_result(group, cell, series, latencies.get(cell), facts.get(cell, {}))
             for cell in group.rows
@@ -189,28 +191,23 @@ def cell_result(
     series: Mapping[Cell, Series],
     latencies: Latencies | None,
     details: Mapping[str, Any],
-) -> CellResult:
+) -> BenchmarkResult:
     """The row of one cell: what was measured, or why there is nothing."""
     own = series[cell]
     if own.failure is not None:
-        return CellResult.without_figures(cell, CellStatus.FAILED, own.failure.reason)
+        return result_of(cell, CellStatus.FAILED, own.failure.reason)
     placement = own.placement
     times = own.times_at(placement)
     if len(times) < LEAST_ROUNDS:
         reason = f"ended after {len(times)} rounds; at least {LEAST_ROUNDS} make a figure"
-        return CellResult.without_figures(cell, CellStatus.UNAVAILABLE, reason)
+        return result_of(cell, CellStatus.UNAVAILABLE, reason)
     reference = group.references.get(cell)
     ratio = _ratio(series, cell, reference)
-    return CellResult(
-        table=cell.table,
-        status=CellStatus.MEASURED,
-        service=cell.service,
-        mode=cell.mode,
-        pool=cell.pool,
-        variant=cell.variant,
-        operation=cell.operation,
-        concurrency=cell.concurrency,
-        connections=cell.connections,
+    figures = dict(vars(latencies)) if latencies else {}
+    calls = figures.pop("calls", 0)
+    return result_of(
+        cell,
+        CellStatus.MEASURED,
         placement=placement,
         rounds=len(times),
         operations=own.operations,
@@ -218,22 +215,15 @@ def cell_result(
         ratio=ratio.value if ratio else None,
         ratio_low=ratio.low if ratio and ratio.low > 0 else None,
         ratio_high=ratio.high if ratio and math.isfinite(ratio.high) else None,
-        p50_us=latencies.p50_us if latencies else None,
-        p90_us=latencies.p90_us if latencies else None,
-        p99_us=latencies.p99_us if latencies else None,
-        p999_us=latencies.p999_us if latencies else None,
-        max_us=latencies.max_us if latencies else None,
-        client_cpu_us=latencies.client_cpu_us if latencies else None,
-        server_cpu_us=latencies.server_cpu_us if latencies else None,
         details={
             "reference": str(reference) if reference else None,
             "total_ops_per_second": own.operations * 1e9 / own.duration_ns,
             "spread": relative_spread(times),
             "drift": drift(times),
-            "latency_calls": latencies.calls if latencies else 0,
-            "latency_histogram_ns": latencies.histogram if latencies else "",
+            "latency_calls": calls,
             **details,
         },
+        **figures,
     )
 
 

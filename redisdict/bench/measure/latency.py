@@ -1,7 +1,7 @@
 """The latency of single calls, in a pass of its own, after the throughput of the group is known.
 
-The nanoseconds go into an array; percentiles and histogram are made from it afterwards, because
-recording into a histogram inside the loop costs a tenth of the time that is being measured.
+The nanoseconds go into an array, from which percentiles are made afterwards, because recording into
+a histogram inside the loop costs a tenth of the time that is being measured.
 """
 
 from __future__ import annotations
@@ -12,16 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from hdrh.histogram import HdrHistogram
-
 from redisdict.bench.measure.rounds import Clock, quiet_collector
 from redisdict.bench.measure.statistics import percentile
 
 __all__ = ["Latencies", "Schedule", "measure_latencies"]
-
-#: What the stored histogram can hold: 0.1 µs to a minute, to two digits.
-HISTOGRAM_RANGE_NS = (100, 60_000_000_000)
-HISTOGRAM_DIGITS = 2
 
 #: Nanoseconds of CPU time that somebody had so far; None when it can't be known.
 CpuClock = Callable[[], int | None]
@@ -34,7 +28,7 @@ LEAST_CALLS_BEYOND = 1
 class Latencies:
     """Percentiles of single calls in microseconds; None where the calls are too few for one.
 
-    `histogram` is in HdrHistogram's compressed text format, in nanoseconds.
+    Their names are those of the result's fields.
     """
 
     calls: int
@@ -45,7 +39,6 @@ class Latencies:
     max_us: float
     client_cpu_us: float | None
     server_cpu_us: float | None
-    histogram: str
 
     @classmethod
     def of(
@@ -70,7 +63,6 @@ class Latencies:
             max_us=ordered[-1] / 1000,
             client_cpu_us=client_cpu_us,
             server_cpu_us=server_cpu_us,
-            histogram=_histogram(times_ns),
         )
 
 
@@ -167,11 +159,3 @@ class _CpuUse:
 
     def us_each(self, operations: int) -> float | None:
         return None if self._total_ns is None else self._total_ns / operations / 1000
-
-
-def _histogram(times_ns: array[int]) -> str:
-    histogram = HdrHistogram(*HISTOGRAM_RANGE_NS, HISTOGRAM_DIGITS)
-    for time_ns in times_ns:
-        histogram.record_value(max(time_ns, HISTOGRAM_RANGE_NS[0]))
-    encoded: bytes = histogram.encode()
-    return encoded.decode("ascii")

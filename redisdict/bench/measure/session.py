@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
+from redisdict.bench.choices import CellStatus, RunStatus
 from redisdict.bench.errors import CELL_ERRORS, SameServer, UsageError, describe
 from redisdict.bench.measure.cleanup import new_token
 from redisdict.bench.measure.environment import CpuTimes, foreign_cpu_share, steal_share
@@ -27,11 +28,12 @@ from redisdict.bench.measure.server_pool import RunningServer, ServerPool
 from redisdict.bench.measure.services import Service
 from redisdict.bench.measure.warnings import find_warnings
 from redisdict.bench.plan import Group, PlannedService, plan, time_budget
-from redisdict.bench.records import CellResult, CellStatus, RunRecord, RunStatus
+from redisdict.bench.records import Recorder, result_of
 from redisdict.bench.spec import BenchmarkSpec, Cell, Role, Table
 from redisdict.bench.workloads.cells import CellFactory
+from redisdict.models import BenchmarkRun
 
-__all__ = ["Recorder", "Session", "redis_benchmark"]
+__all__ = ["Session", "redis_benchmark"]
 
 #: Services that the report shows with one pool of their own.
 OWN_POOL = ("sentinel", "cluster")
@@ -42,18 +44,12 @@ NO_POOL_CLASS = (
 )
 
 
-class Recorder(Protocol):
-    """Where results go as they are finished; it must not raise, but remember what went wrong."""
-
-    def save(self, record: RunRecord) -> None: ...
-
-
 class Session:
     """Measures one run.
 
     Args:
         services: what was selected, in the order of the report, with those that aren't there.
-        record: gets the results; one that has some already is completed.
+        run: gets the results; one that has some already is completed.
     """
 
     def __init__(
@@ -61,7 +57,7 @@ class Session:
         spec: BenchmarkSpec,
         services: Sequence[Service],
         *,
-        record: RunRecord,
+        run: BenchmarkRun,
         recorder: Recorder,
         reporter: Reporter,
         interruption: Interruption,
@@ -69,7 +65,7 @@ class Session:
     ) -> None:
         self._spec = spec
         self._services = services
-        self._record = record
+        self._record = run
         self._recorder = recorder
         self._reporter = reporter
         self._interruption = interruption
@@ -90,7 +86,7 @@ class Session:
         try:
             with self._interruption.listening(), ExitStack() as stack:
                 self._run(stack)
-            is_partial = any(one.status is CellStatus.FAILED for one in record.results)
+            is_partial = any(one.status == CellStatus.FAILED for one in record.cells)
             record.status = RunStatus.PARTIAL if is_partial else RunStatus.FINISHED
         except BaseException as error:
             is_interrupted = isinstance(error, KeyboardInterrupt)
@@ -114,7 +110,7 @@ class Session:
             for group in plan(self._spec, [_planned(service) for service in measurable])
             if not self._is_done(group)
         ]
-        if not groups and not self._record.results:
+        if not groups and not self._record.cells:
             raise UsageError("Nothing is left to measure: no --table has such an --operation.")
         self._recorder.save(self._record)
         try:
@@ -150,7 +146,7 @@ class Session:
                 raise
             except CELL_ERRORS as error:
                 self._put_row(service.title, CellStatus.FAILED, describe(error))
-        reasons = [f"{one.service}: {one.reason}" for one in self._record.results if one.reason]
+        reasons = [f"{one.service}: {one.reason}" for one in self._record.cells if one.reason]
         raise UsageError(
             "None of the services can be measured. " + " ".join(reasons)
             if reasons
@@ -261,39 +257,33 @@ class Session:
         if outcome.noise_floor is not None:
             record.noise_floor = max(record.noise_floor or 0.0, outcome.noise_floor)
         for result in outcome.results:
-            if result.status is CellStatus.FAILED:
+            if result.status == CellStatus.FAILED:
                 self._reporter.note(f"{group.name}, {result.operation}: {result.reason}")
 
     def _fail(self, group: Group, reason: str) -> None:
-        self._record.put(
-            CellResult.without_figures(cell, CellStatus.FAILED, reason) for cell in group.rows
-        )
+        self._record.put(result_of(cell, CellStatus.FAILED, reason) for cell in group.rows)
         self._sort_rows()
         self._reporter.note(f"{group.name}: {reason}")
 
     def _put_row(self, title: str, status: CellStatus, reason: str) -> None:
-        row = CellResult(table=Table.POOLS, status=status, service=title, reason=reason)
-        self._record.put([row])
+        row = Cell(table=Table.POOLS, service=title, mode="", operation="")
+        self._record.put([result_of(row, status, reason)])
         self._sort_rows()
-        if status is CellStatus.FAILED:
+        if status == CellStatus.FAILED:
             self._reporter.note(f"{title}: {reason}")
 
     def _sort_rows(self) -> None:
         """Tables, then services as the report has them; inside of these as they were planned."""
         tables = list(Table)
         titles = [service.title for service in self._services]
-        self._record.results.sort(
-            key=lambda result: (tables.index(result.table), titles.index(result.service))
+        self._record.cells.sort(
+            key=lambda result: (tables.index(Table(result.table)), titles.index(result.service))
         )
 
     def _is_done(self, group: Group) -> bool:
         """Whether a run that is being completed has all the figures of this group."""
-        measured = {
-            result.key for result in self._record.results if result.status is CellStatus.MEASURED
-        }
-        wanted = {
-            CellResult.without_figures(cell, CellStatus.FAILED, "").key for cell in group.measured
-        }
+        measured = {result.key for result in self._record.cells if result.is_measured}
+        wanted = {cell.key for cell in group.measured}
         return wanted <= measured
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from redisdict.bench.measure.placement import UNCONTROLLED
 from redisdict.bench.measure.server_pool import differing_settings
-from redisdict.bench.records import CellResult, CellStatus, RunRecord
+from redisdict.bench.records import speed_of
 from redisdict.bench.spec import Table
 from redisdict.connections.server_info import AT_SHUTDOWN, UNKNOWN
+from redisdict.models import BenchmarkResult, BenchmarkRun
 
 __all__ = ["find_warnings", "warning_lines"]
 
@@ -23,22 +24,22 @@ FEW_CPUS = 4
 Warnings = Iterator[tuple[str, str, str]]
 
 
-def find_warnings(record: RunRecord) -> list[dict[str, Any]]:
+def find_warnings(run: BenchmarkRun) -> list[dict[str, Any]]:
     """All warnings of a run: each has a name, what was found, and what to do."""
     return [
         {"name": name, "text": text, "advice": advice}
         for check in CHECKS
-        for name, text, advice in check(record)
+        for name, text, advice in check(run)
     ]
 
 
-def warning_lines(record: RunRecord) -> list[str]:
+def warning_lines(run: BenchmarkRun) -> list[str]:
     """The warnings that were saved with a run, as lines for stderr."""
-    return [f"warning {one['name']}: {one['text']} {one['advice']}" for one in record.warnings]
+    return [f"warning {one['name']}: {one['text']} {one['advice']}" for one in run.warnings]
 
 
-def _noise_floor(record: RunRecord) -> Warnings:
-    floor = record.noise_floor
+def _noise_floor(run: BenchmarkRun) -> Warnings:
+    floor = run.noise_floor
     if floor is not None and floor > HIGH_NOISE_FLOOR:
         yield (
             "noise-floor",
@@ -48,11 +49,11 @@ def _noise_floor(record: RunRecord) -> Warnings:
         )
 
 
-def _wide_intervals(record: RunRecord) -> Warnings:
+def _wide_intervals(run: BenchmarkRun) -> Warnings:
     wide = [
         result
-        for result in _measured(record)
-        if (speed := result.speed) is not None and speed.half_width > WIDE_INTERVAL
+        for result in _measured(run)
+        if (speed := speed_of(result)) is not None and speed.half_width > WIDE_INTERVAL
     ]
     if wide:
         yield (
@@ -63,8 +64,8 @@ def _wide_intervals(record: RunRecord) -> Warnings:
         )
 
 
-def _spread(record: RunRecord) -> Warnings:
-    spread = [one for one in _measured(record) if one.details.get("spread", 0) > HIGH_SPREAD]
+def _spread(run: BenchmarkRun) -> Warnings:
+    spread = [one for one in _measured(run) if one.details.get("spread", 0) > HIGH_SPREAD]
     if spread:
         yield (
             "high-spread",
@@ -73,8 +74,8 @@ def _spread(record: RunRecord) -> Warnings:
         )
 
 
-def _drift(record: RunRecord) -> Warnings:
-    drifting = [one for one in _measured(record) if abs(one.details.get("drift", 0)) > HIGH_DRIFT]
+def _drift(run: BenchmarkRun) -> Warnings:
+    drifting = [one for one in _measured(run) if abs(one.details.get("drift", 0)) > HIGH_DRIFT]
     if drifting:
         yield (
             "drift",
@@ -85,8 +86,8 @@ def _drift(record: RunRecord) -> Warnings:
         )
 
 
-def _foreign_cpu(record: RunRecord) -> Warnings:
-    share = record.environment.get("foreign_cpu_share")
+def _foreign_cpu(run: BenchmarkRun) -> Warnings:
+    share = run.environment.get("foreign_cpu_share")
     if share is not None and share > HIGH_FOREIGN_SHARE:
         yield (
             "foreign-cpu",
@@ -95,8 +96,8 @@ def _foreign_cpu(record: RunRecord) -> Warnings:
         )
 
 
-def _placement(record: RunRecord) -> Warnings:
-    uncontrolled = [one for one in _measured(record) if one.placement == UNCONTROLLED]
+def _placement(run: BenchmarkRun) -> Warnings:
+    uncontrolled = [one for one in _measured(run) if one.placement == UNCONTROLLED]
     if uncontrolled:
         services = ", ".join(dict.fromkeys(one.service for one in uncontrolled))
         yield (
@@ -107,8 +108,8 @@ def _placement(record: RunRecord) -> Warnings:
         )
 
 
-def _persistence(record: RunRecord) -> Warnings:
-    servers = record.environment.get("servers", {})
+def _persistence(run: BenchmarkRun) -> Warnings:
+    servers = run.environment.get("servers", {})
     writing = [
         f"{title} ({facts['persistence']})"
         for title, facts in servers.items()
@@ -122,8 +123,8 @@ def _persistence(record: RunRecord) -> Warnings:
         )
 
 
-def _settings(record: RunRecord) -> Warnings:
-    for name, values in differing_settings(record.environment.get("servers", {})).items():
+def _settings(run: BenchmarkRun) -> Warnings:
+    for name, values in differing_settings(run.environment.get("servers", {})).items():
         described = ", ".join(f"{title}: {value or 'none'}" for title, value in values.items())
         yield (
             "settings-differ",
@@ -132,8 +133,8 @@ def _settings(record: RunRecord) -> Warnings:
         )
 
 
-def _hiredis(record: RunRecord) -> Warnings:
-    packages = record.environment.get("packages", {})
+def _hiredis(run: BenchmarkRun) -> Warnings:
+    packages = run.environment.get("packages", {})
     if packages and packages.get("hiredis") is None:
         yield (
             "hiredis-missing",
@@ -142,10 +143,10 @@ def _hiredis(record: RunRecord) -> Warnings:
         )
 
 
-def _client_bound(record: RunRecord) -> Warnings:
+def _client_bound(run: BenchmarkRun) -> Warnings:
     bound = [
         one
-        for one in _measured(record)
+        for one in _measured(run)
         if one.concurrency == 1
         and one.server_cpu_us
         and one.ops_per_second
@@ -159,11 +160,11 @@ def _client_bound(record: RunRecord) -> Warnings:
         )
 
 
-def _few_cpus(record: RunRecord) -> Warnings:
-    cpus = record.environment.get("cpu_count") or FEW_CPUS
+def _few_cpus(run: BenchmarkRun) -> Warnings:
+    cpus = run.environment.get("cpu_count") or FEW_CPUS
     many = [
         title
-        for title, facts in record.environment.get("servers", {}).items()
+        for title, facts in run.environment.get("servers", {}).items()
         if facts["name"].startswith(("KeyDB", "Dragonfly"))
     ]
     if many and cpus < FEW_CPUS:
@@ -174,9 +175,9 @@ def _few_cpus(record: RunRecord) -> Warnings:
         )
 
 
-def _concurrency(record: RunRecord) -> Warnings:
-    pools = {one.pool for one in record.of_table(Table.POOLS) if one.status is CellStatus.MEASURED}
-    if len(pools) > 1 and not record.of_table(Table.CONCURRENCY):
+def _concurrency(run: BenchmarkRun) -> Warnings:
+    pools = {one.pool for one in run.of_table(Table.POOLS) if one.is_measured}
+    if len(pools) > 1 and not run.of_table(Table.CONCURRENCY):
         yield (
             "concurrency-one",
             "Pools were compared with one caller only, where none of them ever waits.",
@@ -184,7 +185,7 @@ def _concurrency(record: RunRecord) -> Warnings:
         )
 
 
-CHECKS: tuple[Callable[[RunRecord], Warnings], ...] = (
+CHECKS: tuple[Callable[[BenchmarkRun], Warnings], ...] = (
     _noise_floor,
     _wide_intervals,
     _spread,
@@ -200,11 +201,11 @@ CHECKS: tuple[Callable[[RunRecord], Warnings], ...] = (
 )
 
 
-def _measured(record: RunRecord) -> list[CellResult]:
-    return [result for result in record.results if result.status is CellStatus.MEASURED]
+def _measured(run: BenchmarkRun) -> list[BenchmarkResult]:
+    return [result for result in run.cells if result.is_measured]
 
 
-def _names(results: list[CellResult], shown: int = 3) -> str:
+def _names(results: list[BenchmarkResult], shown: int = 3) -> str:
     names = [
         " ".join(
             part for part in (one.service, one.mode, one.variant or one.pool, one.operation) if part

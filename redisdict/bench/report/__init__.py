@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from redisdict.bench.records import RunRecord
 from redisdict.bench.report.files import to_csv, to_json
 from redisdict.bench.report.markdown import markdown
 from redisdict.bench.report.terminal import terminal
+from redisdict.models import BenchmarkRun
 
 __all__ = ["FORMATS", "render"]
 
 #: What `--format` accepts.
-FORMATS: Mapping[str, Callable[[RunRecord], str]] = {
+FORMATS: Mapping[str, Callable[[BenchmarkRun], str]] = {
     "table": terminal,
     "markdown": markdown,
     "json": to_json,
@@ -20,6 +20,6 @@ FORMATS: Mapping[str, Callable[[RunRecord], str]] = {
 }
 
 
-def render(record: RunRecord, name: str) -> str:
+def render(run: BenchmarkRun, name: str) -> str:
     """The run in one of `FORMATS`."""
-    return FORMATS[name](record)
+    return FORMATS[name](run)

@@ -9,27 +9,28 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from redisdict.bench.choices import CellStatus
 from redisdict.bench.measure.process_variance import least_difference
-from redisdict.bench.records import CellResult, CellStatus, RunRecord
 from redisdict.bench.spec import ITERATIONS, Table
+from redisdict.models import BenchmarkResult, BenchmarkRun
 
 __all__ = ["conclusions", "method_notes", "reference_name"]
 
 Comparison = Mapping[str, Any]
 
 
-def conclusions(record: RunRecord) -> list[str]:
+def conclusions(run: BenchmarkRun) -> list[str]:
     """One sentence for each pair of rows; "same" only where the interval lies within ±5 %."""
     return [
-        *_services(_of_kind(record, "service")),
-        *_layouts(_of_kind(record, "layout")),
-        *_rows(_of_kind(record, "mode")),
-        *_rows(_of_kind(record, "pool")),
+        *_services(_of_kind(run, "service")),
+        *_layouts(_of_kind(run, "layout")),
+        *_rows(_of_kind(run, "mode")),
+        *_rows(_of_kind(run, "pool")),
     ]
 
 
-def _of_kind(record: RunRecord, kind: str) -> list[Comparison]:
-    return [comparison for comparison in record.comparisons if comparison["kind"] == kind]
+def _of_kind(run: BenchmarkRun, kind: str) -> list[Comparison]:
+    return [comparison for comparison in run.comparisons if comparison["kind"] == kind]
 
 
 def _services(found: Iterable[Comparison]) -> Iterator[str]:
@@ -75,17 +76,17 @@ def _grouped(
         yield shared, list(group)
 
 
-def method_notes(record: RunRecord) -> list[str]:
+def method_notes(run: BenchmarkRun) -> list[str]:
     """Paragraphs for the end of a report."""
-    notes = [_rounds(record), _counts(record), _noise(record), _placement(record)]
-    notes += [_iteration(record), _latencies(record), _left_out(record), _other_tool(record)]
-    notes += [_environment(record), _servers(record)]
+    notes = [_rounds(run), _counts(run), _noise(run), _placement(run)]
+    notes += [_iteration(run), _latencies(run), _left_out(run), _other_tool(run)]
+    notes += [_environment(run), _servers(run)]
     return [note for note in notes if note]
 
 
-def reference_name(record: RunRecord) -> str:
+def reference_name(run: BenchmarkRun) -> str:
     """The row that all ratios but those under concurrency refer to, without the operation."""
-    for result in record.results:
+    for result in run.cells:
         reference: str = result.details.get("reference") or ""
         is_row = result.table is not Table.CONCURRENCY and result.operation not in ITERATIONS
         if reference and is_row:
@@ -93,24 +94,24 @@ def reference_name(record: RunRecord) -> str:
     return ""
 
 
-def _rounds(record: RunRecord) -> str:
-    measured = _measured(record)
+def _rounds(run: BenchmarkRun) -> str:
+    measured = _measured(run)
     if not measured:
         return "Nothing was measured."
     rounds = sorted(result.rounds for result in measured)
-    spec = record.spec
+    spec = run.spec
     return (
-        f"Figures are medians over {_range(rounds)} rounds (preset {record.preset}, seed"
+        f"Figures are medians over {_range(rounds)} rounds (preset {run.preset}, seed"
         f" {spec.get('seed')}). In each round every cell of a group had one block of"
         f" {spec.get('block_operations')} operations, after {spec.get('lead_in_operations')} that"
         " weren't timed, in fresh random order. Ratios are medians of"
-        f" paired quotients with {reference_name(record) or 'the reference'}, with 95 % intervals;"
+        f" paired quotients with {reference_name(run) or 'the reference'}, with 95 % intervals;"
         " they hold on a noisy machine, ops/s don't."
     )
 
 
-def _counts(record: RunRecord) -> str:
-    spec = record.spec
+def _counts(run: BenchmarkRun) -> str:
+    spec = run.spec
     wrapped = "with" if spec.get("is_transaction") else "without"
     sizes = spec.get("value_bytes")
     if isinstance(sizes, list):
@@ -122,14 +123,14 @@ def _counts(record: RunRecord) -> str:
     )
 
 
-def _latencies(record: RunRecord) -> str:
-    calls = [one.details.get("latency_calls", 0) for one in _measured(record)]
+def _latencies(run: BenchmarkRun) -> str:
+    calls = [one.details.get("latency_calls", 0) for one in _measured(run)]
     if not any(calls):
         return ""
     text = (
         f"Latencies are those of {_range(sorted(filter(None, calls)))} calls, each timed by itself"
     )
-    rated = [one for one in _measured(record) if one.details.get("rate_per_second")]
+    rated = [one for one in _measured(run) if one.details.get("rate_per_second")]
     if rated:
         names = " and ".join(dict.fromkeys(one.operation.upper() for one in rated))
         rate = rated[0].details["rate_per_second"]
@@ -145,30 +146,30 @@ def _range(ordered: Sequence[int]) -> str:
     return str(first) if first == last else f"{first} to {last}"
 
 
-def _noise(record: RunRecord) -> str:
-    if record.noise_floor is None:
+def _noise(run: BenchmarkRun) -> str:
+    if run.noise_floor is None:
         return ""
-    starts: int = record.spec.get("precision", {}).get("server_starts", 1)
+    starts: int = run.spec.get("precision", {}).get("server_starts", 1)
     times = f"started {starts} times" if starts > 1 else "started once"
     call, walk = (least_difference(name, 0.0, starts) for name in ("Get", "Iter"))
     text = (
-        f"Noise floor: two copies of the reference came out within {record.noise_floor:.1%} of one"
+        f"Noise floor: two copies of the reference came out within {run.noise_floor:.1%} of one"
         f" another. Servers of the run were {times}; two processes of one program differ, so no"
         f" difference below {call:.1%} is called faster or slower"
     )
-    if record.of_table(Table.DICT):
+    if run.of_table(Table.DICT):
         text += f", for iterations none below {walk:.0%}"
     return f"{text}, and none that the two copies of the reference show as well."
 
 
-def _placement(record: RunRecord) -> str:
+def _placement(run: BenchmarkRun) -> str:
     places = {
         "same": "on the same CPU",
         "split": "on two CPUs",
         "uncontrolled": "where the system put them (uncontrolled)",
     }
     found: dict[str, list[str]] = {}
-    for result in _measured(record):
+    for result in _measured(run):
         services = found.setdefault(result.placement, [])
         if result.service not in services:
             services.append(result.service)
@@ -180,24 +181,24 @@ def _placement(record: RunRecord) -> str:
     return f"Client and server ran {described}."
 
 
-def _iteration(record: RunRecord) -> str:
+def _iteration(run: BenchmarkRun) -> str:
     """The second figure of an iteration, and what the first one counts."""
-    items = [result for result in record.of_table(Table.DICT) if result.operation == "Items"]
+    items = [result for result in run.of_table(Table.DICT) if result.operation == "Items"]
     figures = ", ".join(
         f"{one.variant} {one.ops_per_second:,.0f}" for one in items if one.ops_per_second
     )
-    count = record.spec.get("iteration_items")
+    count = run.spec.get("iteration_items")
     text = f"Iter counts the keys that one whole iteration over {count} items delivered, a second."
     if figures:
         text += f" Keys with their decoded values: {figures}."
-    return text if record.of_table(Table.DICT) else ""
+    return text if run.of_table(Table.DICT) else ""
 
 
-def _left_out(record: RunRecord) -> str:
+def _left_out(run: BenchmarkRun) -> str:
     """Pools that could not be measured with few connections."""
     reasons: dict[str, list[str]] = {}
-    for one in record.of_table(Table.CONCURRENCY):
-        if one.status is CellStatus.UNAVAILABLE:
+    for one in run.of_table(Table.CONCURRENCY):
+        if one.status == CellStatus.UNAVAILABLE:
             row = f"{one.pool} ({one.concurrency} workers, {one.connections} connections)"
             rows = reasons.setdefault(one.reason, [])
             if row not in rows:
@@ -206,8 +207,8 @@ def _left_out(record: RunRecord) -> str:
     return f"Not measured: {'; '.join(described)}." if described else ""
 
 
-def _other_tool(record: RunRecord) -> str:
-    facts = record.environment.get("redis_benchmark")
+def _other_tool(run: BenchmarkRun) -> str:
+    facts = run.environment.get("redis_benchmark")
     if not facts:
         return ""
     speeds = ", ".join(f"{name} {speed:.0f}" for name, speed in facts["ops_per_second"].items())
@@ -217,21 +218,21 @@ def _other_tool(record: RunRecord) -> str:
     )
 
 
-def _environment(record: RunRecord) -> str:
-    facts = record.environment
+def _environment(run: BenchmarkRun) -> str:
+    facts = run.environment
     packages = facts.get("packages", {})
     versions = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
-    parts = [record.machine, facts.get("kernel"), facts.get("python"), versions]
+    parts = [run.machine, facts.get("kernel"), facts.get("python"), versions]
     loop = facts.get("event_loop")
     if loop:
         parts.append(f"event loop {loop}")
-    if record.commit:
-        parts.append(f"commit {record.commit}")
+    if run.commit:
+        parts.append(f"commit {run.commit}")
     return f"Environment: {', '.join(part for part in parts if part)}."
 
 
-def _servers(record: RunRecord) -> str:
-    servers = record.environment.get("servers", {})
+def _servers(run: BenchmarkRun) -> str:
+    servers = run.environment.get("servers", {})
     described = [
         f"{title} is {facts['name']} (persistence {facts['persistence']}{_protocol(facts)})"
         for title, facts in servers.items()
@@ -244,5 +245,5 @@ def _protocol(facts: Mapping[str, Any]) -> str:
     return f", RESP{version}" if version else ""
 
 
-def _measured(record: RunRecord) -> list[CellResult]:
-    return [result for result in record.results if result.status is CellStatus.MEASURED]
+def _measured(run: BenchmarkRun) -> list[BenchmarkResult]:
+    return [result for result in run.cells if result.is_measured]

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from redisdict.bench.choices import CellStatus
 from redisdict.bench.measure.statistics import Verdict
-from redisdict.bench.records import CellResult, CellStatus, RunRecord
 from redisdict.bench.report.sentences import conclusions, method_notes, reference_name
 from redisdict.bench.report.tables import (
     LATENCY_COLUMNS,
@@ -32,6 +32,7 @@ from redisdict.bench.report.tables import (
     workload_table,
 )
 from redisdict.bench.spec import Table
+from redisdict.models import BenchmarkResult, BenchmarkRun
 
 __all__ = ["DEFAULT_WIDTH", "Form", "laid_out", "terminal"]
 
@@ -118,7 +119,7 @@ WIDE_ONLY = ("p90", "p99.9")
 STYLES = {Verdict.FASTER: "green", Verdict.SLOWER: "red", Verdict.UNSURE: "yellow"}
 
 
-def terminal(record: RunRecord, *, width: int = DEFAULT_WIDTH, is_colored: bool = False) -> str:
+def terminal(run: BenchmarkRun, *, width: int = DEFAULT_WIDTH, is_colored: bool = False) -> str:
     """Tables, conclusions and method as text, with colours only when asked for."""
     stream = io.StringIO()
     console = Console(
@@ -128,19 +129,19 @@ def terminal(record: RunRecord, *, width: int = DEFAULT_WIDTH, is_colored: bool 
         no_color=not is_colored,
         highlight=False,
     )
-    reference = reference_name(record)
+    reference = reference_name(run)
     beside = f" ({TIMES}: relative to {reference})" if reference else ""
-    _print_table(console, f"Benchmark results: operations per second{beside}", pool_table(record))
-    dicts = dict_table(record)
+    _print_table(console, f"Benchmark results: operations per second{beside}", pool_table(run))
+    dicts = dict_table(run)
     if dicts.rows:
-        items = record.spec.get("iteration_items", 0)
-        _print_table(console, f"PersistentDict on {dict_service(record)}, {items:,} items", dicts)
-    _print_latencies(console, record)
+        items = run.spec.get("iteration_items", 0)
+        _print_table(console, f"PersistentDict on {dict_service(run)}, {items:,} items", dicts)
+    _print_latencies(console, run)
     plain = f" ({TIMES}: relative to the first pool with a connection for each worker)"
-    _print_table(console, f"Pools under concurrency{plain}", concurrency_table(record))
-    _print_table(console, f"Further workloads{beside}", workload_table(record))
-    _print_list(console, "Conclusions", conclusions(record))
-    _print_list(console, "Method", method_notes(record))
+    _print_table(console, f"Pools under concurrency{plain}", concurrency_table(run))
+    _print_table(console, f"Further workloads{beside}", workload_table(run))
+    _print_list(console, "Conclusions", conclusions(run))
+    _print_list(console, "Method", method_notes(run))
     # Items are padded to the terminal's width, which only shows when something is copied.
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 
@@ -150,7 +151,7 @@ def _print_table(console: Console, title: str, table: ReportTable) -> None:
         return
     table = table.without_empty_columns()
 
-    def form(columns: Sequence[str], figure: Callable[[CellResult | None], Text]) -> Form:
+    def form(columns: Sequence[str], figure: Callable[[BenchmarkResult | None], Text]) -> Form:
         rows = [(row.labels, [figure(cell) for cell in row.cells]) for row in table.rows]
         return Form(table.labels, columns, rows)
 
@@ -163,9 +164,9 @@ def _print_table(console: Console, title: str, table: ReportTable) -> None:
     console.print()
 
 
-def _print_latencies(console: Console, record: RunRecord) -> None:
+def _print_latencies(console: Console, run: BenchmarkRun) -> None:
     """Of one operation only, or there would be no end; the other formats have all."""
-    results = [one for one in with_latencies(record) if one.table in SINGLE_CALLS]
+    results = [one for one in with_latencies(run) if one.table in SINGLE_CALLS]
     operations = [one.operation.upper() for one in results]
     operation = "GET" if "GET" in operations else next(iter(operations), "")
     shown = [one for one in results if one.operation.upper() == operation]
@@ -214,14 +215,14 @@ def _with_verdicts(sentence: str) -> Text:
     return text
 
 
-def _full(result: CellResult | None) -> Text:
+def _full(result: BenchmarkResult | None) -> Text:
     speed = result.ops_per_second if result else None
     if result is None or speed is None:
         return _without_figure(result)
     return _with_ratio(f"{speed / 1e6:.2f}M" if speed >= 1e6 else f"{speed:,.0f}", result)
 
 
-def _short(result: CellResult | None) -> Text:
+def _short(result: BenchmarkResult | None) -> Text:
     speed = result.ops_per_second if result else None
     if result is None or speed is None:
         return _without_figure(result)
@@ -232,13 +233,13 @@ def _short(result: CellResult | None) -> Text:
     return _with_ratio(f"{speed:.0f}", result)
 
 
-def _with_ratio(speed: str, result: CellResult) -> Text:
+def _with_ratio(speed: str, result: BenchmarkResult) -> Text:
     if result.ratio is None:
         return Text(speed)
     return Text.assemble(speed, (f" {TIMES}{result.ratio:.2f}", "dim"))
 
 
-def _without_figure(result: CellResult | None) -> Text:
-    if result is not None and result.status is CellStatus.FAILED:
-        return Text(result.status.value, style="red")
+def _without_figure(result: BenchmarkResult | None) -> Text:
+    if result is not None and result.status == CellStatus.FAILED:
+        return Text(result.status, style="red")
     return Text(MISSING, style="dim")

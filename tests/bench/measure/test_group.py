@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from redisdict.bench.choices import CellStatus
 from redisdict.bench.measure.group import cell_result, comparisons, group_noise_floor
 from redisdict.bench.measure.latency import Latencies
 from redisdict.bench.measure.rounds import MOVED, Block, Failure, Series
 from redisdict.bench.plan import Group, PlannedService, plan
-from redisdict.bench.records import CellStatus
 from redisdict.bench.spec import PRESETS, Cell, Role, Table
 
 SPEC = replace(PRESETS["quick"], operations=("GET",))
@@ -44,7 +44,7 @@ def test_the_figures_of_a_cell() -> None:
     latencies = Latencies.of(array("q", [30_000] * 99 + [900_000]), 5.0, 4.0)
     series = series_of(group, AsyncConnectionPool=2.0)
     result = cell_result(group, cell, series, latencies, {"keys": 7})
-    assert result.status is CellStatus.MEASURED
+    assert result.is_measured
     assert result.ops_per_second == pytest.approx(1e6 / 40)
     assert (result.ratio, result.ratio_low, result.ratio_high) == pytest.approx((0.5, 0.5, 0.5))
     assert (result.rounds, result.operations, result.placement) == (100, 1000, "same")
@@ -100,7 +100,7 @@ def test_too_few_rounds_are_no_figure() -> None:
         for _ in range(5):
             own.add(Block(1000, 10), "same")
     result = cell_result(group, group.measured[0], series, None, {})
-    assert result.status is CellStatus.UNAVAILABLE
+    assert result.status == CellStatus.UNAVAILABLE
     assert result.reason == "ended after 5 rounds; at least 6 make a figure"
 
 

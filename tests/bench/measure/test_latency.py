@@ -6,7 +6,6 @@ from array import array
 from collections.abc import Callable
 
 import pytest
-from hdrh.histogram import HdrHistogram
 
 from redisdict.bench.measure.latency import Latencies, Schedule, measure_latencies
 from redisdict.bench.measure.rounds import Clock
@@ -65,14 +64,6 @@ def test_too_few_calls_have_no_far_percentile(count: int, expected: list[bool]) 
     found = Latencies.of(array("q", range(1, count + 1)))
     far = [found.p90_us, found.p99_us, found.p999_us]
     assert [value is not None for value in far] == expected
-
-
-def test_the_histogram_reads_back_with_the_standard_decoder() -> None:
-    found = Latencies.of(array("q", [20_000] * 90 + [5_000_000] * 10))
-    histogram = HdrHistogram.decode(found.histogram)
-    assert histogram.get_total_count() == 100
-    assert histogram.get_value_at_percentile(50) == pytest.approx(20_000, rel=0.01)
-    assert histogram.get_value_at_percentile(99) == pytest.approx(5_000_000, rel=0.01)
 
 
 def test_closed_loop_times_each_call_and_nothing_else() -> None:

@@ -11,15 +11,15 @@ import redis
 from redisdict.bench.measure.server_pool import differing_settings, server_facts
 from redisdict.bench.measure.services import RunningService, Service, identify
 from redisdict.bench.measure.warnings import find_warnings, warning_lines
-from redisdict.bench.records import RunRecord
 from redisdict.bench.spec import Table
+from redisdict.models import BenchmarkRun
 from redisdict.servers.process import ServerProcess
 from tests.bench.records import make_record, measured
 from tests.conftest import program_for_tests
 from tests.recorded import RecordedServer
 
 
-def good(**changes: Any) -> RunRecord:
+def good(**changes: Any) -> BenchmarkRun:
     """A run without a flaw."""
     results = [measured(server_cpu_us=40.0), measured(table=Table.CONCURRENCY, concurrency=10)]
     return make_record(**{"results": results, **changes})
@@ -89,7 +89,7 @@ DETAILS = measured().details
         ),
     ],
 )
-def test_each_warning(name: str, record: RunRecord, text: str) -> None:
+def test_each_warning(name: str, record: BenchmarkRun, text: str) -> None:
     found = {warning["name"]: warning for warning in find_warnings(record)}
     assert text in found[name]["text"]
     assert found[name]["advice"]

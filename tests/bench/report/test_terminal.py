@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
 
-from redisdict.bench.records import CellStatus
+from redisdict.bench.choices import CellStatus
 from redisdict.bench.report.terminal import TIMES, terminal
 from redisdict.bench.spec import Table
-from tests.bench.records import make_record, measured
+from tests.bench.records import changed, make_record, measured
 
 
 def lines_of(width: int, **changes: object) -> list[str]:
@@ -64,7 +63,7 @@ def test_a_service_that_is_not_there_has_its_row_and_the_reason_below() -> None:
 
 def test_a_failed_cell_says_so() -> None:
     record = make_record()
-    record.put([replace(measured(), status=CellStatus.FAILED, ops_per_second=None)])
+    record.put([changed(measured(), status=CellStatus.FAILED, ops_per_second=None)])
     assert re.search(r"BlockingConnectionPool +10,022 \S+ +failed ", terminal(record))
 
 
@@ -77,7 +76,7 @@ def test_latencies_of_one_operation_are_shown() -> None:
 
 def test_operations_that_nobody_asked_for_have_no_column() -> None:
     record = make_record()
-    record.results = [one for one in record.results if one.operation in ("GET", "Get", "")]
+    record.cells = [one for one in record.cells if one.operation in ("GET", "Get", "")]
     lines = terminal(record).splitlines()
     heading = next(line for line in lines if line.startswith("Service  "))
     assert re.split(" {2,}", heading) == ["Service", "Mode", "Pool", "GET (ops/s)"]

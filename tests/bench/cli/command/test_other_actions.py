@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from redisdict.bench.records import RunStatus, find_run, load_record, save_record
+from redisdict.bench.choices import RunStatus
+from redisdict.bench.records import find_run, save_run
 from redisdict.models import BenchmarkRun
 from redisdict.servers.process import ServerProcess
 from tests.bench.cli.command.calling import ONE, Outcome
+from tests.bench.records import values_of
 
 pytestmark = pytest.mark.django_db
 
@@ -49,19 +51,19 @@ def test_pruning_keeps_the_latest_and_baselines(spec: str) -> None:
 def test_resuming_measures_what_is_missing_and_nothing_else(spec: str) -> None:
     chosen = ["--operation", "get", "--table", "pools", "--mode", "sync"]
     Outcome("--spec", spec, *chosen, "--service", "redis", "--service", "valkey", "--label", "mine")
-    record = load_record(find_run("mine"))
+    record = find_run("mine")
     record.status = RunStatus.INTERRUPTED
-    record.results = [one for one in record.results if one.service == "Standard Redis"]
-    save_record(record)
+    record.cells = [one for one in record.cells if one.service == "Standard Redis"]
+    save_run(record)
     outcome = Outcome("--resume", "mine", "--format", "json")
     assert outcome.status == 0, outcome.err
     assert "measuring Valkey: pools" in outcome.err
     assert "measuring Standard Redis: pools" not in outcome.err
-    completed = load_record(find_run("mine"))
-    assert completed.status is RunStatus.FINISHED
+    completed = find_run("mine")
+    assert completed.status == RunStatus.FINISHED
     assert completed.identifier == record.identifier
-    assert completed.results[:2] == record.results
-    assert [one.service for one in completed.results] == ["Standard Redis"] * 2 + ["Valkey"] * 2
+    assert [*map(values_of, completed.cells[:2])] == [*map(values_of, record.cells)]
+    assert [one.service for one in completed.cells] == ["Standard Redis"] * 2 + ["Valkey"] * 2
 
 
 @pytest.mark.usefixtures("packaged_servers_only")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from contextlib import redirect_stderr
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,16 @@ import pytest
 from django.core.management import CommandError
 from django.db import DatabaseError
 
+from redisdict.bench.choices import CellStatus, RunStatus
 from redisdict.bench.errors import WrongReply
-from redisdict.bench.records import CellStatus, RunStatus, find_run, load_record, save_record
+from redisdict.bench.records import find_run, save_run
 from redisdict.bench.workloads import cells
 from redisdict.bench.workloads.commands import Get
 from redisdict.models import BenchmarkRun
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import find_program
 from tests.bench.cli.command.calling import ONE, Outcome
+from tests.bench.records import changed
 
 pytestmark = pytest.mark.django_db
 
@@ -32,9 +33,9 @@ def test_a_wrong_reply_is_5(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells, "COMMANDS", {**cells.COMMANDS, "GET": Wrong})
     outcome = Outcome("--spec", spec, *ONE)
     assert outcome.status == 5
-    record = load_record(find_run("latest"))
-    assert record.status is RunStatus.PARTIAL
-    assert {(one.status, one.reason) for one in record.results} == {
+    record = find_run("latest")
+    assert record.status == RunStatus.PARTIAL
+    assert {(one.status, one.reason) for one in record.cells} == {
         (CellStatus.FAILED, "10 GETs found nothing.")
     }
 
@@ -60,11 +61,11 @@ def test_a_server_that_can_not_be_reached_is_3_and_the_rest_goes_on(spec: str) -
         "--spec", spec, *ONE, "--service", "gone", "--url", "Gone=redis://127.0.0.1:1"
     )
     assert outcome.status == 3
-    record = load_record(find_run("latest"))
-    assert record.status is RunStatus.PARTIAL
-    by_service = {one.service: one for one in record.results}
-    assert by_service["Valkey"].status is CellStatus.MEASURED
-    assert by_service["Gone"].status is CellStatus.FAILED
+    record = find_run("latest")
+    assert record.status == RunStatus.PARTIAL
+    by_service = {one.service: one for one in record.cells}
+    assert by_service["Valkey"].status == CellStatus.MEASURED
+    assert by_service["Gone"].status == CellStatus.FAILED
     assert "127.0.0.1:1" in by_service["Gone"].reason
 
 
@@ -76,7 +77,7 @@ def test_what_neither_the_database_nor_a_file_takes_is_told(
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "full"))
         raise DatabaseError("database is locked")
 
-    monkeypatch.setattr("redisdict.bench.records.save_record", fail)
+    monkeypatch.setattr("redisdict.bench.records.save_run", fail)
     monkeypatch.setattr("redisdict.bench.measure.session.Session._measure", lambda *_: None)
     outcome = Outcome("--spec", spec, *ONE)
     assert outcome.status == 3
@@ -94,14 +95,14 @@ def test_a_full_disk_is_3_and_the_report_is_printed(spec: str) -> None:
 
 def test_a_regression_against_the_baseline_is_1(spec: str) -> None:
     assert Outcome("--spec", spec, *ONE, "--label", "now").status == 0
-    record = load_record(find_run("now"))
+    record = find_run("now")
     record.label = "before"
     record.identifier = BenchmarkRun().identifier
-    record.results = [
+    record.cells = [
         _a_thousand_times_as_fast(one) if one.pool == "BlockingConnectionPool" else one
-        for one in record.results
+        for one in record.cells
     ]
-    save_record(record)
+    save_run(record)
     against = ["--baseline", "before", "--fail-threshold", "20"]
     outcome = Outcome("--spec", spec, *ONE, *against)
     assert outcome.status == 1, outcome.err
@@ -113,7 +114,7 @@ def test_a_regression_against_the_baseline_is_1(spec: str) -> None:
 def _a_thousand_times_as_fast(one: Any) -> Any:
     """So fast that no noise of a very short run can hide it."""
     assert one.ratio
-    return replace(
+    return changed(
         one, ratio=1000 * one.ratio, ratio_low=990 * one.ratio, ratio_high=1010 * one.ratio
     )
 
