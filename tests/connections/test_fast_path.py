@@ -91,7 +91,7 @@ def test_what_may_not_is_not_and_the_error_says_so(
     ask: Ask, connect: Callable[..., Backend], answer: bytes | None
 ) -> None:
     with faulty_server(then(answer)) as server:
-        backend = connect(server.url, socket_timeout=0.2)
+        backend = connect(server.url, socket_timeout=1)
         with pytest.raises(BackendUnavailable, match="it would count twice") as caught:
             ask(backend, INCR)
         assert caught.value.outcome_unknown
