@@ -126,7 +126,7 @@ class Lock:
             RuntimeError: this object has it already.
         """
         token = self._new_token()
-        if not self._mapping._run(self._acquire(token)):
+        if not self._mapping._bound.run(self._acquire(token)):
             return False
         self._token = token
         return True
@@ -134,7 +134,7 @@ class Lock:
     async def aacquire(self) -> bool:
         """As `acquire()`."""
         token = self._new_token()
-        if not await self._mapping._arun(self._acquire(token)):
+        if not await self._mapping._bound.arun(self._acquire(token)):
             return False
         self._token = token
         return True
@@ -146,11 +146,11 @@ class Lock:
             ConcurrentUpdate: the time limit was over; the lock is lost.
             RuntimeError: this object doesn't have it.
         """
-        self._check(self._mapping._run(self._extend(timeout)))
+        self._check(self._mapping._bound.run(self._extend(timeout)))
 
     async def aextend(self, timeout: float | None = None) -> None:
         """As `extend()`."""
-        self._check(await self._mapping._arun(self._extend(timeout)))
+        self._check(await self._mapping._bound.arun(self._extend(timeout)))
 
     def release(self) -> None:
         """Give the lock back. A script that deletes it if it is still ours.
@@ -159,11 +159,11 @@ class Lock:
             ConcurrentUpdate: the time limit was over, and somebody else may have had it.
             RuntimeError: this object doesn't have it.
         """
-        self._check(self._mapping._run(self._release()))
+        self._check(self._mapping._bound.run(self._release()))
 
     async def arelease(self) -> None:
         """As `release()`."""
-        self._check(await self._mapping._arun(self._release()))
+        self._check(await self._mapping._bound.arun(self._release()))
 
     def __enter__(self) -> Self:
         if not self.acquire():
@@ -196,7 +196,7 @@ class Lock:
 
     @property
     def _locks(self) -> Any:
-        return self._mapping._locks
+        return self._mapping._bound.locks
 
     @property
     def _shown_name(self) -> str:

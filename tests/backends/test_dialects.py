@@ -131,7 +131,9 @@ def test_no_command_has_too_many_arguments(
     for begin in (
         lambda: mapping._set_many_operation(items, None),
         lambda: mapping._get_many_operation(items),
-        lambda: mapping._clone_operation(other, lambda part: backend.driver.run(watched(part))),
+        lambda: mapping._clone_operation(
+            other._bound, lambda part: backend.driver.run(watched(part))
+        ),
         lambda: mapping._set_many_operation(items, 60),
         lambda: mapping._get_many_operation(items),
         lambda: mapping._expire_operation(50),
