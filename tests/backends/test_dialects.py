@@ -138,7 +138,7 @@ def test_no_command_has_too_many_arguments(
         lambda: mapping._get_many_operation(items),
         lambda: mapping._expire_operation(50),
         lambda: mapping._delete_many_operation(items),
-        other._layout.clear,
+        other._bound.layout.clear,
     ):
         backend.driver.run(watched(begin()))
     assert 1000 < longest < MOST_ARGUMENTS
