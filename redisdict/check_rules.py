@@ -15,7 +15,9 @@ from redisdict.connections.backend import Backend
 from redisdict.connections.factory import PoolFactory
 from redisdict.connections.registry import get_backend
 from redisdict.connections.sentinel import SentinelRoute
-from redisdict.connections.server_info import (
+from redisdict.exceptions import BackendUnavailable, ConfigurationError
+from redisdict.wire.requests import Operation
+from redisdict.wire.server_info import (
     AT_SHUTDOWN,
     CACHE_MODE,
     PERSISTENCE_SETTINGS,
@@ -25,8 +27,6 @@ from redisdict.connections.server_info import (
     parse_info,
     persistence,
 )
-from redisdict.exceptions import BackendUnavailable, ConfigurationError
-from redisdict.wire.requests import Operation
 
 __all__ = ["check_alias", "check_server"]
 

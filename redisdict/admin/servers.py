@@ -16,15 +16,15 @@ from redisdict import conf
 from redisdict.bench.identity import identify
 from redisdict.checks import check_servers_at_deployment, check_settings
 from redisdict.connections.registry import get_backend
-from redisdict.connections.server_info import (
+from redisdict.exceptions import RedisDictError
+from redisdict.templatetags.redisdict_figures import NOTHING
+from redisdict.wire.requests import Operation
+from redisdict.wire.server_info import (
     count_replicas,
     eviction,
     parse_info,
     takes_writes,
 )
-from redisdict.exceptions import RedisDictError
-from redisdict.templatetags.redisdict_figures import NOTHING
-from redisdict.wire.requests import Operation
 
 __all__ = ["SERVER_ERRORS", "ServerFacts", "all_servers", "server_facts", "warnings"]
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import redis
 
-from redisdict.connections.server_info import (
+from redisdict.wire.server_info import (
     PERSISTENCE_SETTINGS,
+    TITLES,
+    Family,
     family_and_version,
     parse_settings,
     persistence,
 )
-from redisdict.servers.programs import TITLES, Family
 
 __all__ = ["ServerIdentity", "identify", "read_settings"]
 

@@ -12,7 +12,7 @@ import redis
 
 from redisdict.bench.identity import read_settings
 from redisdict.bench.services import RunningService
-from redisdict.connections.server_info import UNKNOWN, eviction
+from redisdict.wire.server_info import UNKNOWN, eviction
 
 __all__ = ["cpu_clock", "differing_settings", "local_pid", "server_facts"]
 

@@ -22,14 +22,13 @@ from redisdict.connections.locations import Location, parse_location
 from redisdict.exceptions import BackendUnavailable, ConfigurationError
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import (
-    TITLES,
-    Family,
     Program,
     ProgramMissing,
     find_program,
     find_sentinel_program,
 )
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
+from redisdict.wire.server_info import TITLES, Family
 
 __all__ = ["RunningService", "Service", "configured_services", "discover", "running"]
 

@@ -9,7 +9,7 @@ from redisdict.bench.placement import UNCONTROLLED
 from redisdict.bench.results import CellResult, CellStatus, RunRecord
 from redisdict.bench.serverinfo import differing_settings
 from redisdict.bench.spec import Table
-from redisdict.connections.server_info import AT_SHUTDOWN, UNKNOWN
+from redisdict.wire.server_info import AT_SHUTDOWN, UNKNOWN
 
 __all__ = ["find_warnings", "warning_lines"]
 

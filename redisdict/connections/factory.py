@@ -24,7 +24,7 @@ from redis.connection import Connection, SSLConnection, UnixDomainSocketConnecti
 from redisdict.conf import AliasConfig
 from redisdict.connections import borrowed, sentinel
 from redisdict.connections.locations import Location, parse_location
-from redisdict.connections.tracing import Tracer
+from redisdict.connections.middleware import Tracer
 from redisdict.exceptions import ConfigurationError
 
 __all__ = ["PoolFactory"]

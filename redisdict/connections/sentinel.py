@@ -25,7 +25,7 @@ from redis.retry import Retry
 from redisdict import forks
 from redisdict.connections.locations import Location
 from redisdict.pools.asynchronous import AsyncConnectionPool
-from redisdict.pools.shared import OptimizedAsyncConnectionPool
+from redisdict.pools.multiplexed import OptimizedAsyncConnectionPool
 from redisdict.pools.sync import ConnectionPool
 
 __all__ = ["AsyncSentinelRoute", "SentinelRoute", "route_async_pool", "route_pool"]

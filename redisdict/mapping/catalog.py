@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from redisdict.connections.capabilities import Capabilities
 from redisdict.mapping.keys import Names, escape_glob
 from redisdict.mapping.layouts.base import FOREVER, MISSING, bytes_of
 from redisdict.mapping.layouts.hash import HashLayout
-from redisdict.mapping.side_by_side import side_by_side
-from redisdict.wire.keyspace import scan_keys
+from redisdict.wire.combinators import run_concurrently
 from redisdict.wire.requests import Batch, Command, Operation
+from redisdict.wire.scan import scan_keys
+from redisdict.wire.server_state import Capabilities
 
 __all__ = ["CatalogPage", "DictFacts", "FoundDict", "find_dicts", "hash_facts", "keys_facts"]
 
@@ -81,7 +81,7 @@ def hash_facts(
     """
     if shards is None:
         return (yield from _facts_of_hash(names, capabilities))
-    parts = yield from side_by_side(
+    parts = yield from run_concurrently(
         _facts_of_hash(each, capabilities) for each in names.of_shards(shards)
     )
     parts = [part for part in parts if part.item_count]

@@ -16,11 +16,14 @@ from typing import Any, Self
 
 from redisdict.exceptions import BackendUnavailable, ConcurrentUpdate
 from redisdict.mapping.keys import Names, encode_text, shard_of
-from redisdict.mapping.scripts import COMPARE_AND_DELETE, COMPARE_AND_EXPIRE
 from redisdict.mapping.timeouts import to_milliseconds
 from redisdict.wire.requests import Once, Operation, Sleep
+from redisdict.wire.scripts import Script
 
 __all__ = ["Lock", "LockOperations"]
+
+COMPARE_AND_DELETE = Script("compare_and_delete", "redisdict.mapping.layouts")
+COMPARE_AND_EXPIRE = Script("compare_and_expire", "redisdict.mapping.layouts")
 
 #: The first pause between two attempts, and the longest.
 SHORTEST_PAUSE_S = 0.002

@@ -30,7 +30,6 @@ from redis.exceptions import NoScriptError, ResponseError
 from redisdict.forks import on_fork, own, take_over
 from redisdict.mapping.keys import Names
 from redisdict.mapping.layouts.base import slices
-from redisdict.mapping.scripts import Script
 from redisdict.wire.requests import (
     Batch,
     Command,
@@ -39,6 +38,7 @@ from redisdict.wire.requests import (
     Operation,
     Sleep,
 )
+from redisdict.wire.scripts import Script
 
 __all__ = ["BLOCKED", "BUSY", "CHUNK", "LEASED", "Answer", "Cells", "new_token", "put_barriers"]
 

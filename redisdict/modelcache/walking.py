@@ -10,8 +10,8 @@ from redisdict.mapping.scanning import Pages
 from redisdict.modelcache.cells import new_token
 from redisdict.modelcache.reading import SHORTEST
 from redisdict.modelcache.tables import CachedTable
-from redisdict.wire.keyspace import scan_keys
 from redisdict.wire.requests import Operation
+from redisdict.wire.scan import scan_keys
 
 __all__ = ["Walk"]
 

@@ -5,7 +5,7 @@ django-redis's `CONNECTION_POOL_CLASS` as well as this package's own drivers.
 """
 
 from redisdict.pools.asynchronous import AsyncBlockingConnectionPool, AsyncConnectionPool
-from redisdict.pools.shared import OptimizedAsyncConnectionPool
+from redisdict.pools.multiplexed import OptimizedAsyncConnectionPool
 from redisdict.pools.sync import BlockingConnectionPool, ConnectionPool
 
 __all__ = [

@@ -34,7 +34,7 @@ CLOSED = "Connection closed by server."
 
 
 class Parser(DefaultParser):  # type: ignore[misc, valid-type]  # redis-py chooses it at import
-    """Reads replies from the socket of a `redisdict.pools.connections` connection.
+    """Reads replies from the socket of a `redisdict.pools.fast_connection` connection.
 
     The handlers of pushes, and the exceptions for error replies, are those of redis-py's parser.
     """

@@ -17,9 +17,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from redisdict.pools.connections import NotSentError
-from redisdict.pools.incarnation import Known
-from redisdict.pools.inherited import let_go
+from redisdict.forks import abandon
+from redisdict.pools.fast_connection import NotSentError
+from redisdict.wire.server_state import Known
 
 __all__ = ["SharedConnection"]
 
@@ -139,7 +139,7 @@ class SharedConnection(asyncio.Protocol):
     def leave(self) -> None:
         """In a forked child, leave the socket to the parent process."""
         self.is_open = self.is_ready = False
-        let_go(self._transport)
+        abandon(self._transport)
 
     async def aclose(self) -> None:
         """Close the connection; those who wait get an error."""

@@ -22,7 +22,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from redisdict.forks import on_fork, own, take_over
-from redisdict.pools.connections import NOT_READY, QUICK_CLASSES, QuickExchange
+from redisdict.pools.fast_connection import FAST_CLASSES, FAST_PATH_UNAVAILABLE, FastConnection
 
 __all__ = ["IDLE_POLL_AFTER_S", "BlockingConnectionPool", "ConnectionPool"]
 
@@ -35,7 +35,7 @@ class ConnectionPool(redis.ConnectionPool):
 
     Args:
         connection_class: any connection class of redis-py; in the place of its three own ones come
-            those of `redisdict.pools.connections`, which read faster.
+            those of `redisdict.pools.fast_connection`, which read faster.
         max_connections: how many connections at most; None means redis-py's 100.
         connection_kwargs: for the connections, as redis-py has them.
 
@@ -59,12 +59,12 @@ class ConnectionPool(redis.ConnectionPool):
         self._announces_release = "credential_provider" in connection_kwargs
         redis.ConnectionPool.__init__(
             self,
-            connection_class=QUICK_CLASSES.get(connection_class, connection_class),
+            connection_class=FAST_CLASSES.get(connection_class, connection_class),
             max_connections=max_connections,
             **connection_kwargs,
         )
         self._is_quick = (
-            issubclass(self.connection_class, QuickExchange)
+            issubclass(self.connection_class, FastConnection)
             and self.cache is None
             and not self._announces_release
         )
@@ -100,28 +100,28 @@ class ConnectionPool(redis.ConnectionPool):
         """Send a packed command over the connection returned last, and read its reply.
 
         This is `get_connection()`, an exchange and `release()` in one, for the usual case that a
-        connection is idle, was used a moment ago, and is of `redisdict.pools.connections`.
+        connection is idle, was used a moment ago, and is of `redisdict.pools.fast_connection`.
 
         Args:
-            packed: as of `QuickExchange.exchange()`.
+            packed: as of `FastConnection.exchange()`.
 
         Returns:
-            The reply, undecoded; or `NOT_READY`, and nothing was sent.
+            The reply, undecoded; or `FAST_PATH_UNAVAILABLE`, and nothing was sent.
 
         Raises:
             NotSentError: the connection was lost before the whole command had left.
-            redis.exceptions.RedisError: as `QuickExchange.exchange()`.
+            redis.exceptions.RedisError: as `FastConnection.exchange()`.
         """
         if not own[0]:
             take_over()
         try:
             connection = self._available_connections.pop()
         except IndexError:
-            return NOT_READY
+            return FAST_PATH_UNAVAILABLE
         now = monotonic()
         if not self._is_quick or now - connection.returned_at >= IDLE_POLL_AFTER_S:
             self._put_back(connection)
-            return NOT_READY
+            return FAST_PATH_UNAVAILABLE
         self._in_use_connections.add(connection)
         try:
             return connection.exchange(packed)

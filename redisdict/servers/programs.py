@@ -14,12 +14,12 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from redisdict.exceptions import ConfigurationError
+from redisdict.wire.server_info import TITLES, Family
 
 __all__ = [
-    "Family",
     "Program",
     "ProgramMissing",
     "find_embeddable_program",
@@ -27,8 +27,6 @@ __all__ = [
     "find_sentinel_program",
     "program_at",
 ]
-
-Family = Literal["redis", "valkey", "keydb", "dragonfly"]
 
 FAMILIES: tuple[Family, ...] = get_args(Family)
 
@@ -41,13 +39,6 @@ HOW_TO_GET: dict[Family, str] = {
     "or put a keydb-server built from source on PATH",
     "dragonfly": "start the dragonfly service of compose.yaml and give its address, "
     "or put the dragonfly binary on PATH",
-}
-
-TITLES: dict[Family, str] = {
-    "redis": "Redis",
-    "valkey": "Valkey",
-    "keydb": "KeyDB",
-    "dragonfly": "Dragonfly",
 }
 
 # Under these names a program of the family may be installed.

@@ -15,11 +15,10 @@ from redis.exceptions import ResponseError
 
 from redisdict import PersistentDict
 from redisdict.connections.backend import Backend
-from redisdict.connections.capabilities import Capabilities
 from redisdict.connections.durability import Durability
 from redisdict.mapping.keys import Names
 from redisdict.mapping.layouts.hash import HashLayout
-from redisdict.mapping.scripts import Script
+from redisdict.wire.combinators import intercept
 from redisdict.wire.requests import (
     Argument,
     Batch,
@@ -28,6 +27,8 @@ from redisdict.wire.requests import (
     Once,
     Operation,
 )
+from redisdict.wire.scripts import Script
+from redisdict.wire.server_state import Capabilities
 from tests.mapping.conftest import backend, face, hset_enabled, make, mapping, runner
 from tests.mapping.feeding import feed
 from tests.mapping.test_mapping_protocol import *  # noqa: F403
@@ -164,7 +165,7 @@ def test_what_it_cannot_do_names_it() -> None:
 def test_its_replicas_are_waited_for() -> None:
     durability = Durability("replicas", "redis://h:6379/0", 5)
     step = HashLayout(Names("p", ("d",)), Capabilities()).set(b"f", b"v", None)
-    asked, _ = feed(durability.guard(step.begin()), ([0], ""))
+    asked, _ = feed(intercept(step.begin(), durability.intercept().answer), ([0], ""))
     wait = asked[0].wait
     assert wait.command == (b"INFO", b"replication")
     replicas = b"".join(

@@ -17,7 +17,6 @@ import redis
 
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.connections.incarnations import LENGTH
 from redisdict.mapping.keys import Names
 from redisdict.modelcache.cells import Cells, new_token
 from redisdict.modelcache.committing import change_behind_barriers
@@ -26,6 +25,7 @@ from redisdict.modelcache.tally import Tally
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import Program, ProgramMissing, find_program
 from redisdict.wire.requests import Step
+from redisdict.wire.server_state import LENGTH
 from tests.backends.conftest import fetched
 from tests.backends.proxy import Proxy
 from tests.conftest import program_for_tests

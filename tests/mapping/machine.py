@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from redisdict import NotANumberError, PersistentDict, SerializationError
 from redisdict.connections.backend import Backend
 from redisdict.mapping.keys import Names, escape_glob
-from redisdict.wire.keyspace import SMALL_COUNT
+from redisdict.wire.scan import SMALL_COUNT
 from tests.mapping.conftest import Face
 from tests.mapping.model import Model
 

@@ -23,8 +23,8 @@ from redisdict.mapping.in_flight import wait_in_thread
 from redisdict.mapping.keys import Names
 from redisdict.mapping.layouts.base import LEAST_BYTES
 from redisdict.mapping.timeouts import DEFAULT
-from redisdict.wire.keyspace import SMALL_COUNT
 from redisdict.wire.requests import Batch, Call, Sleep
+from redisdict.wire.scan import SMALL_COUNT
 from tests.mapping.conftest import Face
 from tests.mapping.feeding import feed
 

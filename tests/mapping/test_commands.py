@@ -15,7 +15,7 @@ from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.mapping.keys import Names
 from redisdict.mapping.layouts.base import BATCH, CHUNK
-from redisdict.pools.connections import NOT_READY
+from redisdict.pools.fast_connection import FAST_PATH_UNAVAILABLE
 from tests.mapping.conftest import Face
 from tests.mapping.costs import COSTS, ITEMS, ONE_ITEM, SCRIPT, Cost, Trips
 
@@ -73,7 +73,7 @@ def sent(backend: Backend) -> Callable[[Callable[[], Any]], Trips]:
 
     def recording_exchange(packed: bytes) -> Any:
         reply = exchange(packed)
-        if reply is not NOT_READY:
+        if reply is not FAST_PATH_UNAVAILABLE:
             record(packed)
         return reply
 

@@ -11,10 +11,10 @@ from redis.exceptions import ResponseError
 
 from redisdict import PersistentDict
 from redisdict.connections.backend import Backend
-from redisdict.connections.capabilities import Capabilities
 from redisdict.mapping.keys import Names
 from redisdict.mapping.layouts.base import CHUNK
 from redisdict.mapping.layouts.hash import SCRIPT_OPERATIONS, HashLayout
+from redisdict.wire.server_state import Capabilities
 from tests.mapping.feeding import feed
 
 

@@ -19,13 +19,13 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from redisdict.connections.incarnations import is_asked_anew, is_identified, named
 from redisdict.mapping.keys import Names
 from redisdict.modelcache.cells import Cells
 from redisdict.modelcache.committing import change_behind_barriers
 from redisdict.modelcache.reading import Loaded, Reader
 from redisdict.modelcache.tally import Tally
 from redisdict.wire.requests import Batch, Call, Operation, Sleep
+from redisdict.wire.server_state import is_asked_anew, is_identified, named
 from tests.modelcache.server_model import Barriers, Generation, Lease, ServerModel, Value
 
 FIRST_GENERATION = b"gen00000" + ServerModel().incarnation

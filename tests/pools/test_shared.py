@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redisdict.pools import OptimizedAsyncConnectionPool, shared_connection
-from redisdict.pools.connections import NotSentError
+from redisdict.pools.fast_connection import NotSentError
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from redis.exceptions import ResponseError
 
-from redisdict.connections.capabilities import Capabilities
 from redisdict.exceptions import ConfigurationError
 from redisdict.mapping.keys import Names, shard_of
 from redisdict.mapping.layouts.base import (
@@ -22,8 +21,9 @@ from redisdict.mapping.layouts.base import (
 from redisdict.mapping.layouts.hash import HashLayout
 from redisdict.mapping.layouts.keys import KeysLayout
 from redisdict.mapping.scanning import Pages
-from redisdict.mapping.side_by_side import side_by_side
+from redisdict.wire.combinators import run_concurrently
 from redisdict.wire.requests import Argument, Batch, Operation, Step
+from redisdict.wire.server_state import Capabilities
 
 __all__ = ["ShardCount", "ShardedLayout", "make_layout"]
 
@@ -158,7 +158,7 @@ class ShardedLayout(Layout):
         yield from self._count.before_reading()
         fields = [field.encode() if isinstance(field, str) else field for field in fields]
         places = self._divided(range(len(fields)), fields)
-        found = yield from side_by_side(
+        found = yield from run_concurrently(
             self._shards[number].get_many([fields[place] for place in own])
             for number, own in places.items()
         )
@@ -172,7 +172,7 @@ class ShardedLayout(Layout):
         yield from self._count.before_writing()
         fields: Any = items[::2]
         parts = self._divided(zip(fields, items[1::2], strict=True), fields)
-        yield from side_by_side(
+        yield from run_concurrently(
             self._shards[number].set_many(list(chain.from_iterable(own)), timeout_ms)
             for number, own in parts.items()
         )
@@ -180,7 +180,7 @@ class ShardedLayout(Layout):
     def delete_many(self, fields: Sequence[bytes]) -> Operation[int]:
         yield from self._count.before_reading()
         parts = self._divided(fields, fields)
-        counts = yield from side_by_side(
+        counts = yield from run_concurrently(
             self._shards[number].delete_many(own) for number, own in parts.items()
         )
         return sum(counts)
@@ -188,7 +188,7 @@ class ShardedLayout(Layout):
     def set_records(self, records: Sequence[Record]) -> Operation[None]:
         yield from self._count.before_writing()
         parts = self._divided(records, (record[0] for record in records))
-        yield from side_by_side(
+        yield from run_concurrently(
             self._shards[number].set_records(own) for number, own in parts.items()
         )
 
@@ -265,7 +265,7 @@ class ShardedLayout(Layout):
         if not going:  # no cursor of this dict
             return b"0", []
         share = max(1, count // len(going))
-        pages = yield from side_by_side(
+        pages = yield from run_concurrently(
             read(self._shards[number], place, share) for number, place in going
         )
         # Those that have just ended are told as well: it may be because they have shrunk.
@@ -287,7 +287,7 @@ class ShardedLayout(Layout):
         return dict(sorted(parts.items()))
 
     def _of_all(self, begin: Callable[[Layout], Operation[T]]) -> Operation[list[T]]:
-        return side_by_side(begin(shard) for shard in self._shards)
+        return run_concurrently(begin(shard) for shard in self._shards)
 
     def _step(self, run: Callable[[Step[T]], Operation[T]], step: Step[T]) -> Step[T]:
         """What a shard's command does, once the number of shards is known to be right."""

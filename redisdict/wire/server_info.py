@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import Literal
 
 from redis.exceptions import ResponseError
 
-from redisdict.servers.programs import TITLES, Family
 from redisdict.wire.requests import Operation
 
 __all__ = [
     "AT_SHUTDOWN",
     "CACHE_MODE",
     "PERSISTENCE_SETTINGS",
+    "TITLES",
     "UNKNOWN",
+    "Family",
     "ask_settings",
     "count_replicas",
     "eviction",
@@ -32,6 +34,15 @@ __all__ = [
     "takes_writes",
     "tells_offsets",
 ]
+
+Family = Literal["redis", "valkey", "keydb", "dragonfly"]
+
+TITLES: dict[Family, str] = {
+    "redis": "Redis",
+    "valkey": "Valkey",
+    "keydb": "KeyDB",
+    "dragonfly": "Dragonfly",
+}
 
 #: What persistence is called where the server doesn't tell.
 UNKNOWN = "unknown"

@@ -1,23 +1,51 @@
-"""Several operations at once: what they ask goes out together, in one round trip."""
+"""Combine operations: intercept one's requests, run several concurrently, make one of a request."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 from redis.exceptions import ResponseError
 
 from redisdict.wire.requests import Batch, Call, Command, Once, Operation, Request, Sleep
 
-__all__ = ["side_by_side"]
+__all__ = ["ask", "intercept", "run_concurrently"]
 
 T = TypeVar("T")
+Asked = TypeVar("Asked")
 
 Company: TypeAlias = Literal["alone", "plain", "atomic"]
 
 
-def side_by_side(operations: Iterable[Operation[T]]) -> Operation[list[T]]:
-    """The results of the operations, which take their steps together.
+def ask(request: Request) -> Operation[Any]:
+    """Make an operation of one request."""
+    return (yield request)
+
+
+def intercept(
+    operation: Operation[T], answer: Callable[[Request], Generator[Asked, Any, Any]]
+) -> Generator[Asked, Any, T]:
+    """Run `operation` with `answer` between it and its driver.
+
+    `answer` takes each request and gives what the operation is sent, or raises what it is thrown;
+    what it yields on the way goes to whoever runs this.
+    """
+    step: Callable[[Any], Request] = operation.send
+    value: Any = None
+    try:
+        while True:
+            request = step(value)
+            try:
+                value = yield from answer(request)
+                step = operation.send
+            except BaseException as error:  # noqa: BLE001  # passed on, not swallowed
+                step, value = operation.throw, error
+    except StopIteration as stop:
+        return cast(T, stop.value)
+
+
+def run_concurrently(operations: Iterable[Operation[T]]) -> Operation[list[T]]:
+    """Run operations in lockstep, in as few round trips as the longest needs; give their results.
 
     The commands that all of them ask for next are one `Batch`, whatever their slots, and one more
     for the transactions that may be spread over nodes. What can't be part of either (another

@@ -16,9 +16,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from redisdict.pools import BlockingConnectionPool, ConnectionPool
-from redisdict.pools import connections as quick
-from redisdict.pools.connections import NOT_READY, NotSentError
+from redisdict.pools import BlockingConnectionPool, ConnectionPool, fast_connection
+from redisdict.pools.fast_connection import FAST_PATH_UNAVAILABLE, NotSentError
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import find_program
 from tests.connections.faults import Answer, FaultyServer, faulty_server
@@ -164,7 +163,7 @@ def test_a_server_that_hangs_up_before_or_in_a_reply(pools: Callable[..., Connec
             with pytest.raises(RedisConnectionError, match=f"127.0.0.1:{server.port}") as caught:
                 pool.execute(PING)
             assert not isinstance(caught.value, NotSentError)
-            assert pool.execute(PING) is NOT_READY
+            assert pool.execute(PING) is FAST_PATH_UNAVAILABLE
 
 
 def test_what_had_not_left_is_told_apart(pools: Callable[..., ConnectionPool]) -> None:
@@ -204,8 +203,8 @@ def test_it_steps_aside(pools: Callable[..., ConnectionPool], plain_url: str) ->
     unreachable = pools("redis://127.0.0.1:1/0")
     with pytest.raises(RedisConnectionError):
         unreachable.get_connection()
-    assert unreachable.execute(PING) is NOT_READY
-    assert pools(plain_url).execute(PING) is NOT_READY  # no connection is there yet
+    assert unreachable.execute(PING) is FAST_PATH_UNAVAILABLE
+    assert pools(plain_url).execute(PING) is FAST_PATH_UNAVAILABLE  # no connection is there yet
     for options in (
         {"health_check_interval": 10},
         {"connection_class": type("Own", (redis.Connection,), {})},
@@ -214,7 +213,7 @@ def test_it_steps_aside(pools: Callable[..., ConnectionPool], plain_url: str) ->
         pool = pools(plain_url, **options)
         client = redis.Redis(connection_pool=pool)
         client.ping()
-        assert pool.execute(PING) is NOT_READY
+        assert pool.execute(PING) is FAST_PATH_UNAVAILABLE
         assert client.ping()
 
 
@@ -225,7 +224,7 @@ def test_a_connection_idle_for_long_is_polled_first(
     redis.Redis(connection_pool=pool).ping()
     [connection] = pool._available_connections
     connection.returned_at -= 10
-    assert pool.execute(PING) is NOT_READY
+    assert pool.execute(PING) is FAST_PATH_UNAVAILABLE
     assert time.monotonic() - connection.returned_at > 9
 
 
@@ -237,7 +236,7 @@ def test_a_reply_left_behind_is_not_taken_for_an_answer(
         [connection] = pool._available_connections
         connection.send_packed_command((PING,))
         assert connection.read_response() == b"one"
-        assert pool.execute(PING) is NOT_READY
+        assert pool.execute(PING) is FAST_PATH_UNAVAILABLE
 
 
 def test_one_marked_for_reconnection_is_reconnected(
@@ -248,7 +247,7 @@ def test_one_marked_for_reconnection_is_reconnected(
     [connection] = pool._available_connections
     assert pool.execute(PING) == b"PONG"
     connection.mark_for_reconnect()
-    assert pool.execute(PING) is NOT_READY
+    assert pool.execute(PING) is FAST_PATH_UNAVAILABLE
     pool.release(pool.get_connection())
     assert not connection.is_connected
 
@@ -264,7 +263,7 @@ def test_one_that_waits_gets_the_connection(
     def work() -> None:
         client = redis.Redis(connection_pool=pool)
         for _ in range(300):
-            if pool.execute(PING) is NOT_READY:
+            if pool.execute(PING) is FAST_PATH_UNAVAILABLE:
                 client.ping()
         done.append(time.monotonic())
 
@@ -278,13 +277,16 @@ def test_one_that_waits_gets_the_connection(
 
 
 def test_redis_pys_classes_are_replaced_and_no_others(plain_url: str) -> None:
-    assert ConnectionPool.from_url(plain_url).connection_class is quick.Connection
-    assert ConnectionPool().connection_class is quick.Connection
+    assert ConnectionPool.from_url(plain_url).connection_class is fast_connection.Connection
+    assert ConnectionPool().connection_class is fast_connection.Connection
     assert (
         ConnectionPool.from_url("unix:///nowhere").connection_class
-        is quick.UnixDomainSocketConnection
+        is fast_connection.UnixDomainSocketConnection
     )
-    assert ConnectionPool.from_url("rediss://nowhere").connection_class is quick.SSLConnection
+    assert (
+        ConnectionPool.from_url("rediss://nowhere").connection_class
+        is fast_connection.SSLConnection
+    )
     own = type("Own", (redis.Connection,), {})
     assert ConnectionPool(own).connection_class is own
 
@@ -300,5 +302,7 @@ def test_over_a_unix_socket(pools: Callable[..., ConnectionPool]) -> None:
 def test_tls_has_the_timeouts_of_its_own_sockets() -> None:
     """TLS reports a timeout in its own way; `tests/backends` runs everything over TLS."""
     assert issubclass(ssl.SSLError, OSError)
-    error = quick.SSLConnection()._lost(TimeoutError("The read operation timed out"), is_sent=True)
+    error = fast_connection.SSLConnection()._lost(
+        TimeoutError("The read operation timed out"), is_sent=True
+    )
     assert isinstance(error, RedisTimeoutError)

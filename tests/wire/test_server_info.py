@@ -7,7 +7,8 @@ from redis.exceptions import NoPermissionError
 
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.connections.server_info import (
+from redisdict.wire.requests import Operation
+from redisdict.wire.server_info import (
     PERSISTENCE_SETTINGS,
     ask_settings,
     count_replicas,
@@ -16,10 +17,10 @@ from redisdict.connections.server_info import (
     family_and_version,
     parse_info,
     persistence,
+    server_name,
     takes_writes,
     tells_offsets,
 )
-from redisdict.wire.requests import Operation
 from tests.mapping.feeding import feed
 from tests.recorded import RecordedServer
 
@@ -98,3 +99,23 @@ def test_settings_of_who_may_not_ask() -> None:
 def test_a_replica_takes_no_writes() -> None:
     assert not takes_writes({"role": "slave"})
     assert not takes_writes({"role": "replica"})  # Dragonfly, by a flag
+
+
+REPLIES = {
+    "Redis 7.0.15": "# Server\r\nredis_version:7.0.15\r\nexecutable:/usr/bin/redis-server\r\n",
+    "Valkey 9.1.2": "# Server\r\nredis_version:7.2.4\r\nvalkey_version:9.1.2\r\n",
+    "KeyDB 6.3.4": "# Server\r\nredis_version:6.3.4\r\nexecutable:/usr/local/bin/keydb-server\r\n",
+    "Dragonfly 1.40.1": "# Server\r\nredis_version:7.4.0\r\ndragonfly_version:df-v1.40.1\r\n",
+    "Redis": "",
+}
+
+
+@pytest.mark.parametrize("name", REPLIES)
+def test_the_name_of_a_server(name: str) -> None:
+    asked, found = feed(server_name(), REPLIES[name].encode())
+    assert asked == [(b"INFO", b"server")]
+    assert found == name
+
+
+def test_one_that_may_not_be_asked() -> None:
+    assert feed(server_name(), NoPermissionError("NOPERM"))[1] == "the server"

@@ -16,7 +16,7 @@ from redis.exceptions import ReadOnlyError, RedisError, ResponseError, WatchErro
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redisdict.pools import OptimizedAsyncConnectionPool
-from redisdict.pools.sharing import sharing
+from redisdict.pools.multiplexed import multiplexed
 from tests.pools.test_shared import faulty_server
 
 Client = redis.asyncio.Redis
@@ -258,7 +258,7 @@ async def test_who_meets_a_replica_has_the_next_one_connect_anew(open_client: Op
 
 
 def test_there_is_one_class_for_each_of_redis_py_s() -> None:
-    made = sharing(redis.asyncio.Connection)
-    assert made is sharing(redis.asyncio.Connection) is sharing(made)
-    assert made.__name__ == "SharingConnection"
+    made = multiplexed(redis.asyncio.Connection)
+    assert made is multiplexed(redis.asyncio.Connection) is multiplexed(made)
+    assert made.__name__ == "MultiplexedConnection"
     assert issubclass(made, redis.asyncio.Connection)

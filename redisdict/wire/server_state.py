@@ -1,4 +1,6 @@
-"""What tells one incarnation of a server from another: INFO's ids of its process and its history.
+"""What is known of a server: by one connection, by all of them, and its incarnation's name.
+
+An incarnation is named by INFO's ids of the server's process and of its history.
 
 A server that starts again, and a replica that takes over, may have an older state than there was
 before. Whoever must not believe what it had then has to know that it is another one. What says so:
@@ -28,9 +30,13 @@ __all__ = [
     "LENGTH",
     "QUESTIONS",
     "UNKNOWN",
+    "Assurance",
+    "Capabilities",
     "Incarnations",
+    "Known",
     "is_asked_anew",
     "is_identified",
+    "known_of",
     "named",
 ]
 
@@ -93,6 +99,91 @@ class Incarnations:
             self._address,
             why,
         )
+
+
+class Assurance:
+    """That a server can make writes safe, as its connections were told.
+
+    Attributes:
+        holds: until one of them has seen a write that wasn't safe.
+    """
+
+    __slots__ = ("holds",)
+
+    def __init__(self) -> None:
+        self.holds = True
+
+
+class Known:
+    """What is known of the server at the other end of one connection, and what that can do.
+
+    A connection can't outlive the process at its other end, so what was asked over it holds for as
+    long as it isn't connected anew. redis-py's connections say when they are.
+
+    Attributes:
+        name: of its incarnation, see above; None until it is asked.
+        assurances: for each guarantee (see `redisdict.connections.durability`) that it has given.
+    """
+
+    __slots__ = ("__weakref__", "assurances", "name")
+
+    def __init__(self) -> None:
+        self.name: bytes | None = None
+        self.assurances: dict[str, Assurance] = {}
+
+    def forget(self, _connection: object = None) -> None:
+        """The connection was connected anew: there may be another server at its end."""
+        self.name = None
+        self.assurances.clear()
+
+    def is_assured_of(self, guarantee: str) -> bool:
+        """Whether the server has said that it can give it, and nothing has come of it since."""
+        assurance = self.assurances.get(guarantee)
+        return assurance is not None and assurance.holds
+
+    def doubt(self, guarantee: str) -> None:
+        """Have it asked for again, over every connection that knows what this one knows."""
+        assurance = self.assurances.pop(guarantee, None)
+        if assurance is not None:
+            assurance.holds = False
+
+
+class Capabilities:
+    """What the server of a backend can do: believed until the server itself denies it.
+
+    One flag for each thing that not every server has and that is worth a try. Version numbers don't
+    tell: KeyDB calls itself Redis 6.3, Dragonfly 7.4 and Valkey 7.2.
+    """
+
+    def __init__(self) -> None:
+        self._assurances: dict[str, Assurance] = {}
+        self.forget()
+
+    def forget(self) -> None:
+        """Try everything again: another server may have taken its place."""
+        #: HSCAN has NOVALUES (Redis 7.4, Valkey 8, Dragonfly).
+        self.has_scan_without_values = True
+        #: There is HGETDEL (Redis 8, Valkey 9).
+        self.has_hash_getdel = True
+        for assurance in self._assurances.values():
+            assurance.holds = False
+
+    def assurance_of(self, guarantee: str) -> Assurance:
+        """What stands for a guarantee, in all connections that have just heard of it."""
+        assurance = self._assurances.get(guarantee)
+        if assurance is None or not assurance.holds:
+            assurance = self._assurances[guarantee] = Assurance()
+        return assurance
+
+
+def known_of(connection: Any) -> Known:
+    """What is known over this connection of redis-py's, or over a `SharedConnection`."""
+    known: Known | None = getattr(connection, "incarnation", None)
+    if known is None:
+        known = connection.incarnation = Known()
+        # redis-py keeps a weak reference to the object of the method; the connection has it.
+        connection.register_connect_callback(known.forget)
+    return known
 
 
 def is_identified(request: Any) -> bool:

@@ -25,37 +25,37 @@ from redis.exceptions import ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redisdict.forks import own, take_over
-from redisdict.pools.incarnation import Known
 from redisdict.pools.parser import NO_REPLY, READ_SIZE, Parser
+from redisdict.wire.server_state import Known
 
 __all__ = [
-    "NOT_READY",
-    "QUICK_CLASSES",
+    "FAST_CLASSES",
+    "FAST_PATH_UNAVAILABLE",
     "Connection",
+    "FastConnection",
     "NotSentError",
-    "QuickExchange",
     "SSLConnection",
     "UnixDomainSocketConnection",
-    "never_ready",
+    "no_fast_path",
 ]
 
 #: What of a connection's description tells where the server is.
 PLACE: Final = frozenset({"host", "port", "path"})
 
 #: In place of a reply: nothing was sent, for that takes redis-py's own methods.
-NOT_READY: Final = object()
+FAST_PATH_UNAVAILABLE: Final = object()
 
 
 class NotSentError(RedisConnectionError):
     """The connection was lost before the whole command had left, so it can't be carried out."""
 
 
-def never_ready(_packed: bytes | tuple[Any, ...]) -> Any:
+def no_fast_path(_packed: bytes | tuple[Any, ...]) -> Any:
     """In place of an `execute()` that there isn't: nothing is sent."""
-    return NOT_READY
+    return FAST_PATH_UNAVAILABLE
 
 
-class QuickExchange(redis.connection.AbstractConnection):
+class FastConnection(redis.connection.AbstractConnection):
     """What makes a connection class of redis-py one of those here."""
 
     #: What is known of the server, once it was asked; see `known_of()`.
@@ -83,8 +83,9 @@ class QuickExchange(redis.connection.AbstractConnection):
             packed: or a command to whose end belongs the name of the server's incarnation.
 
         Returns:
-            The reply; or `NOT_READY`, and nothing was sent: the connection isn't open, was opened
-            with another parser, has a health check to be made, or the name isn't known yet.
+            The reply; or `FAST_PATH_UNAVAILABLE`, and nothing was sent: the connection isn't open,
+            was opened with another parser, has a health check to be made, or the name isn't known
+            yet.
 
         Raises:
             NotSentError: the connection was lost before the whole command had left.
@@ -97,11 +98,11 @@ class QuickExchange(redis.connection.AbstractConnection):
         sock = self.sock  # first, for `disconnect()` in another thread takes it away last
         reader = self._ready_reader
         if reader is None and (reader := self._find_reader()) is None:
-            return NOT_READY
+            return FAST_PATH_UNAVAILABLE
         if isinstance(packed, tuple):
             known = self.incarnation
             if known is None or known.name is None:
-                return NOT_READY
+                return FAST_PATH_UNAVAILABLE
             command = packed + (known.name,)  # noqa: RUF005  # half the time
             packed = hiredis.pack_command(command)
         reply: Any = NO_REPLY
@@ -201,20 +202,20 @@ class QuickExchange(redis.connection.AbstractConnection):
         return reply
 
 
-class Connection(QuickExchange, redis.connection.Connection):
+class Connection(FastConnection, redis.connection.Connection):
     """Over TCP."""
 
 
-class SSLConnection(QuickExchange, redis.connection.SSLConnection):
+class SSLConnection(FastConnection, redis.connection.SSLConnection):
     """Over TLS."""
 
 
-class UnixDomainSocketConnection(QuickExchange, redis.connection.UnixDomainSocketConnection):
+class UnixDomainSocketConnection(FastConnection, redis.connection.UnixDomainSocketConnection):
     """Over a unix socket."""
 
 
 #: redis-py's classes -> those here that take their place.
-QUICK_CLASSES: Mapping[type[Any], type[Any]] = MappingProxyType(
+FAST_CLASSES: Mapping[type[Any], type[Any]] = MappingProxyType(
     {
         redis.connection.Connection: Connection,
         redis.connection.SSLConnection: SSLConnection,

@@ -11,14 +11,7 @@ from redis.exceptions import NoScriptError
 
 from redisdict.wire.requests import Argument, Once, Operation
 
-__all__ = [
-    "COMPARE_AND_DELETE",
-    "COMPARE_AND_EXPIRE",
-    "COMPARE_AND_SET",
-    "HASH",
-    "SHORTEN",
-    "Script",
-]
+__all__ = ["Script"]
 
 
 class Script:
@@ -30,7 +23,7 @@ class Script:
         heading: comes before the text, where scripts of one text must differ in their digest.
     """
 
-    def __init__(self, name: str, package: str = __package__, heading: bytes = b"") -> None:
+    def __init__(self, name: str, package: str, heading: bytes = b"") -> None:
         self.text = heading + files(package).joinpath("lua", f"{name}.lua").read_bytes()
         self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
 
@@ -43,12 +36,3 @@ class Script:
             return (yield kind((b"EVALSHA", self.digest, len(keys), *keys, *arguments)))
         except NoScriptError:
             return (yield kind((b"EVAL", self.text, len(keys), *keys, *arguments)))
-
-
-LAYOUTS = "redisdict.mapping.layouts"
-
-HASH = Script("hash", LAYOUTS)
-SHORTEN = Script("shorten", LAYOUTS)
-COMPARE_AND_SET = Script("compare_and_set", LAYOUTS)
-COMPARE_AND_DELETE = Script("compare_and_delete", LAYOUTS)
-COMPARE_AND_EXPIRE = Script("compare_and_expire", LAYOUTS)
