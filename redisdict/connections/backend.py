@@ -18,16 +18,26 @@ import redis.asyncio
 
 from redisdict import forks
 from redisdict.conf import AliasConfig
-from redisdict.connections.async_driver import AsyncDriver
+from redisdict.connections.async_driver import AsyncPoolDriver
 from redisdict.connections.cluster import Cluster
-from redisdict.connections.durability import Durability, GuardedDriver
+from redisdict.connections.drivers import AsyncDriver, Driver
+from redisdict.connections.durability import Durability
 from redisdict.connections.factory import PoolFactory
-from redisdict.connections.middleware import AsyncTracedDriver, TracedDriver
-from redisdict.connections.replicas import ReplicaReads, Side
-from redisdict.connections.routing import AsyncRoutingDriver, RoutingDriver
-from redisdict.connections.sync_driver import SyncDriver
-from redisdict.forks import abandon
+from redisdict.connections.middleware import (
+    AsyncMiddlewareDriver,
+    Middleware,
+    MiddlewareDriver,
+    Tracing,
+)
+from redisdict.connections.routing import (
+    AsyncRoutingDriver,
+    DriverPair,
+    ReplicaRouter,
+    RoutingDriver,
+)
+from redisdict.connections.sync_driver import PendingBatch, PoolDriver
 from redisdict.pools.fast_connection import no_fast_path
+from redisdict.wire.requests import Batch
 from redisdict.wire.server_state import Capabilities, Incarnations
 
 __all__ = ["Backend"]
@@ -65,24 +75,23 @@ class Backend:
         self._cluster_client: redis.RedisCluster | None = None
         self.capabilities = Capabilities()
         self.incarnations = Incarnations(self.factory.address)
-        self.driver: SyncDriver | RoutingDriver | TracedDriver = SyncDriver(self)
-        self.async_driver: AsyncDriver | AsyncRoutingDriver | AsyncTracedDriver = AsyncDriver(self)
-        self.cluster: Cluster | None = None
+        self.driver: Driver = PoolDriver(self)
+        self.async_driver: AsyncDriver = AsyncPoolDriver(self)
+        self.cluster: Cluster[Backend] | None = None
         self._replicas: Backend | None = None
         if self.factory.reads_replicas and not to_replicas:
             alone = dataclasses.replace(config, retry_for=0.0)  # the primary answers if none does
             self._replicas = Backend(alone, to_replicas=True)
         if self.factory.location.kind == "cluster":
-            self.cluster = Cluster(self, Backend)
+            self.cluster = Cluster(self, self.factory.location, Backend)
             self.driver = RoutingDriver(self.cluster)
             self.async_driver = AsyncRoutingDriver(self.cluster)
-        tracer = self.factory.make_tracer()
-        if tracer is not None:
-            self.driver = TracedDriver(self.driver, tracer, config.alias)
-            self.async_driver = AsyncTracedDriver(self.async_driver, tracer, config.alias)
-        if self.cluster is not None:
             self._inherited: list[object] = []
             forks.on_fork(self._renew)
+        tracer = self.factory.make_tracer()
+        if tracer is not None:
+            tracing = Tracing(tracer, config.alias)
+            self.driver, self.async_driver = self._drivers_behind(tracing)
 
     def __repr__(self) -> str:
         return f"<Backend {self.config.alias!r}>"
@@ -97,7 +106,7 @@ class Backend:
             for node in entry.held.get_nodes():
                 for connection in node._connections:  # there is no public way to them
                     if connection.is_connected:
-                        abandon(connection._writer.transport)
+                        forks.abandon(connection._writer.transport)
         self._cluster_client, self._loops = None, {}
 
     @property
@@ -194,35 +203,42 @@ class Backend:
             return given
         return GROUP_RETRY_FOR_S if self.factory.location.kind in ("sentinel", "cluster") else 0.0
 
-    def drivers_of_dicts(self, guarantee: str | None) -> tuple[Any, Any]:
+    def drivers_of_dicts(self, guarantee: str | None) -> tuple[Driver, AsyncDriver]:
         """As `drivers()`, for dicts, which may read from replicas where the alias says so."""
+        drivers = self.drivers(guarantee)
         if self._replicas is None:
-            return self.drivers(guarantee)
-        primary = Side(*self.drivers(guarantee))
-        router = ReplicaReads(primary, Side(self._replicas.driver, self._replicas.async_driver))
+            return drivers
+        router = ReplicaRouter(DriverPair(*drivers), self._replicas)
         return RoutingDriver(router), AsyncRoutingDriver(router)
 
-    def drivers(self, guarantee: str | None) -> tuple[Any, Any]:
+    def drivers(self, guarantee: str | None) -> tuple[Driver, AsyncDriver]:
         """The drivers for threads and for tasks, under which writes have that guarantee."""
         if guarantee is None:
             return self.driver, self.async_driver
-        durability = Durability(
-            guarantee, self.address, self.factory.socket_timeout_s, self.retry_for_s
-        )
-        return (
-            GuardedDriver(self.driver, durability),
-            GuardedDriver(self.async_driver, durability),
+        timeout_s = self.factory.socket_timeout_s
+        return self._drivers_behind(
+            Durability(guarantee, self.address, timeout_s, self.retry_for_s)
         )
 
-    def before_retry(self) -> None:
-        """What may bring a lost server back before a command is tried again. May block."""
+    def _drivers_behind(self, middleware: Middleware) -> tuple[Driver, AsyncDriver]:
+        return (
+            MiddlewareDriver(self.driver, middleware),
+            AsyncMiddlewareDriver(self.async_driver, middleware),
+        )
+
+    def start(self, batch: Batch) -> PendingBatch:
+        """Send a batch over the pool for threads; its replies are read later."""
+        return PendingBatch(self, batch)
+
+    def revive(self) -> None:
+        """Do what may bring a lost server back before a command is tried again. May block."""
         self.capabilities.forget()
         self.factory.revive()
 
-    async def abefore_retry(self) -> None:
+    async def arevive(self) -> None:
         """The same for tasks: what may block happens in a thread."""
         if self.factory.location.kind == "embedded":
-            await asyncio.to_thread(self.before_retry)
+            await asyncio.to_thread(self.revive)
         else:
             self.capabilities.forget()
 

@@ -1,82 +1,127 @@
-"""A hook around whatever a server is asked, for OpenTelemetry, Sentry and the like.
+"""What comes between operations and a driver: durability, and tracing.
 
-Such tools patch redis-py's client, which the drivers here don't use. The setting TRACER names a
-function instead, which is called with the alias, the name of the command and the number of commands
-that go out together, and gives a context manager: it is entered before they are sent, and left when
-their replies are there, or with the error that came instead. Retries happen inside it.
-
-It is chosen when the drivers are made. Without a tracer there is nothing of this in their way.
+A middleware answers the requests of each operation with an operation of its own; whatever those
+yield is the driver's to do. It is chosen when the drivers are made: without one there is nothing of
+this in their way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Protocol, TypeAlias, TypeVar
 
-from redisdict.wire.requests import Batch, Call, Command, Operation, Request, Sleep, Step
+from redisdict.connections.drivers import AsyncDriver, Driver
+from redisdict.wire.combinators import intercept
+from redisdict.wire.requests import (
+    Call,
+    Command,
+    Operation,
+    Reply,
+    Request,
+    Sleep,
+    Step,
+    commands_of,
+)
 
-__all__ = ["AsyncTracedDriver", "TracedDriver", "Tracer"]
+__all__ = [
+    "AsyncMiddlewareDriver",
+    "Interceptor",
+    "Middleware",
+    "MiddlewareDriver",
+    "Tracer",
+    "Tracing",
+]
+
+T = TypeVar("T")
 
 #: Called with the alias, the command's name ("HGET", or "GET PTTL" for different commands sent
 #: together), and how many commands there are.
 Tracer: TypeAlias = Callable[[str, str, int], AbstractContextManager[object]]
 
-T = TypeVar("T")
+
+class Interceptor(Protocol):
+    """What a middleware makes for one operation."""
+
+    def answer(self, request: Request) -> Operation[Reply]:
+        """Answer a request of the operation, by whatever that takes."""
+
+    def fail(self, error: BaseException) -> None:
+        """Take notice of what the driver itself has raised; it never comes by `answer()`."""
 
 
-class TracedDriver:
-    """A blocking driver whose requests are traced."""
+class Middleware(Protocol):
+    def intercept(self) -> Interceptor:
+        """Make the interceptor of one operation."""
 
-    def __init__(self, driver: Any, tracer: Tracer, alias: str) -> None:
+    def concerns(self, command: Command) -> bool:
+        """Whether a step's command has to be intercepted, which has no fast path."""
+
+
+class MiddlewareDriver(Driver):
+    """A blocking driver with a middleware before it."""
+
+    def __init__(self, driver: Driver, middleware: Middleware) -> None:
         self._driver = driver
-        self._tracer = tracer
-        self._alias = alias
+        self._middleware = middleware
 
     def run(self, operation: Operation[T]) -> T:
-        """As the driver's own."""
-        spans = _Spans(self._tracer, self._alias)
+        interceptor = self._middleware.intercept()
         try:
-            result: T = self._driver.run(spans.around(operation))
-            return result
+            return self._driver.run(intercept(operation, interceptor.answer))
         except BaseException as error:
-            spans.end(error)
+            interceptor.fail(error)
             raise
 
     def do(self, step: Step[T]) -> T:
-        """Run a step's operation: the fast path would have no span."""
-        return self.run(step.begin())
+        if step.command is None or self._middleware.concerns(step.command):
+            return self.run(step.begin())
+        return self._driver.do(step)
 
 
-class AsyncTracedDriver:
-    """An async driver whose requests are traced."""
+class AsyncMiddlewareDriver(AsyncDriver):
+    """An async driver with a middleware before it."""
 
-    def __init__(self, driver: Any, tracer: Tracer, alias: str) -> None:
+    def __init__(self, driver: AsyncDriver, middleware: Middleware) -> None:
         self._driver = driver
+        self._middleware = middleware
+
+    async def run(self, operation: Operation[T]) -> T:
+        interceptor = self._middleware.intercept()
+        try:
+            return await self._driver.run(intercept(operation, interceptor.answer))
+        except BaseException as error:
+            interceptor.fail(error)
+            raise
+
+    def send(self, step: Step[T]) -> Awaitable[T | Exception]:
+        if step.command is None or self._middleware.concerns(step.command):
+            return self.run(step.begin())
+        return self._driver.send(step)
+
+    async def recover(self, step: Step[T], error: Exception) -> T:
+        return await self._driver.recover(step, error)
+
+
+class Tracing:
+    """A hook around whatever a server is asked, for OpenTelemetry, Sentry and the like.
+
+    Such tools patch redis-py's client, which the drivers here don't use. The setting TRACER names a
+    function instead, which is called with the alias, the name of the command and the number of
+    commands that go out together, and gives a context manager: it is entered before they are sent,
+    and left when their replies are there, or with the error that came instead. Retries happen
+    inside it.
+    """
+
+    def __init__(self, tracer: Tracer, alias: str) -> None:
         self._tracer = tracer
         self._alias = alias
 
-    async def run(self, operation: Operation[T]) -> T:
-        """As the driver's own."""
-        spans = _Spans(self._tracer, self._alias)
-        try:
-            result: T = await self._driver.run(spans.around(operation))
-            return result
-        except BaseException as error:
-            spans.end(error)
-            raise
+    def intercept(self) -> Interceptor:
+        return _Spans(self._tracer, self._alias)
 
-    async def do(self, step: Step[T]) -> T:
-        """Run a step's operation: the fast path would have no span."""
-        return await self.run(step.begin())
-
-    def send(self, step: Step[T]) -> Awaitable[T]:
-        """As `do()`; it gives no error that would have to be recovered from."""
-        return self.run(step.begin())
-
-    async def recover(self, step: Step[T], error: Exception) -> T:
-        """Never needed: `send()` raises its errors."""
-        raise error
+    def concerns(self, command: Command) -> bool:
+        return True  # the fast path would have no span
 
 
 class _Spans:
@@ -87,45 +132,27 @@ class _Spans:
         self._alias = alias
         self._open: AbstractContextManager[object] | None = None
 
-    def around(self, operation: Operation[T]) -> Operation[T]:
-        """The same operation, with a span around each request to the server.
-
-        What the driver raises itself never comes by here, so it has to be told to `end()`.
-        """
-        step: Callable[[Any], Request] = operation.send
-        value: Any = None
-        try:
-            while True:
-                request = step(value)
-                self._begin(request)
-                try:
-                    value = yield request
-                except BaseException as error:  # noqa: BLE001  # passed on, not swallowed
-                    self.end(error)
-                    step, value = operation.throw, error
-                else:
-                    self.end(None)
-                    step = operation.send
-        except StopIteration as stop:
-            return cast(T, stop.value)
-
-    def end(self, error: BaseException | None) -> None:
-        span, self._open = self._open, None
-        if span is None:
-            return
-        if error is None:
-            span.__exit__(None, None, None)
-        else:
-            span.__exit__(type(error), error, error.__traceback__)
-
-    def _begin(self, request: Request) -> None:
+    def answer(self, request: Request) -> Operation[Reply]:
         if isinstance(request, (Sleep, Call)):
-            return
-        commands = request.commands if isinstance(request, Batch) else [request]
+            return (yield request)
+        commands = commands_of(request)
         names = dict.fromkeys(_name(command) for command in commands)
         span = self._tracer(self._alias, " ".join(names), len(commands))
         span.__enter__()
         self._open = span
+        try:
+            reply = yield request
+        except BaseException as error:
+            self.fail(error)
+            raise
+        self._open = None
+        span.__exit__(None, None, None)
+        return reply
+
+    def fail(self, error: BaseException) -> None:
+        span, self._open = self._open, None
+        if span is not None:
+            span.__exit__(type(error), error, error.__traceback__)
 
 
 def _name(command: Command) -> str:

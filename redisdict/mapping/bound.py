@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from redisdict.codec import Codec
@@ -15,7 +17,7 @@ from redisdict.mapping.locks import LockOperations
 from redisdict.mapping.timeouts import Timeout, to_milliseconds
 from redisdict.wire.requests import Operation, Step
 
-__all__ = ["ABSENT", "BOUND", "Bound", "noting_key"]
+__all__ = ["ABSENT", "Bound", "Topic", "noting_key"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -55,42 +57,58 @@ class AsyncRun(Protocol):
     async def __call__(self, operation: Operation[T]) -> T: ...
 
 
-class Bound(Generic[K, V]):
-    """Declare what `PersistentDict` finds at its first use, for the methods of each topic.
+@dataclass(slots=True)
+class Bound(Generic[K]):
+    """What a dict finds at its first use.
 
-    A topic is a subclass that has side by side what a method takes: the operation, a generator that
-    does no input or output (see `wire.requests`); the method for threads, which has it run; and the
-    twin for tasks, under the same name with an `a` before it. What one plain command mostly does is
-    a `Step` in place of the operation, and its twin awaits the reply itself: `_send` gives the
-    shared connection's future, out of which an error comes as an object, and one coroutine more
-    would cost as much as all that the method does.
+    Args:
+        layout: where the items are.
+        key_codec: how keys are written.
+        codec: how values are written.
+        default_ms: milliseconds an item lives when nothing else is said; None for ever.
+        locks: the dict's locks and leases.
+        in_flight: what this process is computing for it.
+        run, do: have an operation or a step done in the calling thread.
+        arun, send, recover: have it done in the running event loop.
     """
 
-    _layout: Layout
-    _codec: Codec
-    _key_codec: KeyCodec[K]
-    _encode_plain_key: Callable[[K], bytes]
-    _default_ms: int | None
-    _locks: LockOperations
-    _in_flight: InFlight
-    _run: Run
-    _do: Do
-    _arun: AsyncRun
-    _send: Send
-    _recover: Recover
+    layout: Layout
+    key_codec: KeyCodec[K]
+    codec: Codec
+    default_ms: int | None
+    locks: LockOperations
+    in_flight: InFlight
+    run: Run
+    do: Do
+    arun: AsyncRun
+    send: Send
+    recover: Recover
+    encode_plain_key: Callable[[K], bytes] = dataclass_field(init=False)
 
-    def _field_of(self, key: K) -> bytes:
+    def __post_init__(self) -> None:
+        self.encode_plain_key = self.key_codec.encode_plain
+
+    def field_of(self, key: K) -> bytes:
         try:
-            return self._encode_plain_key(key)
+            return self.encode_plain_key(key)
         except (TypeError, UnicodeEncodeError):
-            return self._key_codec.encode(key)
+            return self.key_codec.encode(key)
 
-    def _milliseconds(self, timeout: Timeout) -> int | None:
-        return to_milliseconds(timeout, self._default_ms)
+    def milliseconds(self, timeout: Timeout) -> int | None:
+        return to_milliseconds(timeout, self.default_ms)
 
 
-#: The attributes above, none of which is there before the first use.
-BOUND: Final = frozenset(Bound.__annotations__)
+class Topic(Generic[K, V]):
+    """Some of a dict's methods, with all that one takes side by side.
+
+    That is the operation, a generator that does no input or output (see `wire.requests`); the
+    method for threads, which has it run; and the twin for tasks, under the same name with an `a`
+    before it. What one plain command mostly does is a `Step` in place of the operation, and its
+    twin awaits the reply itself: `send` gives the shared connection's future, out of which an error
+    comes as an object, and one coroutine more would cost as much as all that the method does.
+    """
+
+    _bound: Bound[K]
 
 
 @contextmanager

@@ -31,12 +31,13 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
     # Several items
 
     def _get_many_operation(self, keys: Iterable[K]) -> Operation[dict[K, V]]:
+        bound = self._bound
         found: dict[K, V] = {}
-        decode, decode_many = self._codec.decode, self._codec.decode_many
+        decode, decode_many = bound.codec.decode, bound.codec.decode_many
         iterator = iter(keys)
         some = list(islice(iterator, BATCH))
         while some:
-            pieces: Any = yield from self._layout.get_many(self._key_codec.arguments(some))
+            pieces: Any = yield from bound.layout.get_many(bound.key_codec.arguments(some))
             following = iter(some)
             for values in pieces:
                 there = list(islice(following, len(values)))
@@ -51,14 +52,15 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
 
     def get_many(self, keys: Iterable[K]) -> dict[K, V]:
         """Those of the items that are there. HMGET or MGET, 2,000 keys a command."""
-        return self._run(self._get_many_operation(keys))
+        return self._bound.run(self._get_many_operation(keys))
 
     async def aget_many(self, keys: Iterable[K]) -> dict[K, V]:
         """As `get_many()`."""
-        return await self._arun(self._get_many_operation(keys))
+        return await self._bound.arun(self._get_many_operation(keys))
 
     def _set_many_operation(self, items: Mapping[K, V], timeout: Timeout) -> Operation[None]:
-        timeout_ms = self._milliseconds(timeout)
+        bound = self._bound
+        timeout_ms = bound.milliseconds(timeout)
         batches = self._encoded(items)
         first = next(batches, [])
         if len(first) < 2 * len(items):
@@ -70,9 +72,9 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
             batches = iter([first])
         for batch in batches:
             if timeout_ms == 0:
-                yield from self._layout.delete_many(batch[::2])
+                yield from bound.layout.delete_many(batch[::2])
             else:
-                yield from self._layout.set_many(batch, timeout_ms)
+                yield from bound.layout.set_many(batch, timeout_ms)
 
     def set_many(self, items: Mapping[K, V], timeout: Timeout = DEFAULT) -> None:
         """Store several items for `timeout` seconds, None for ever. HSET or MSET, 2,000 a command.
@@ -80,13 +82,13 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
         When one of them can't be stored, none is: more than one round trip can carry (16,000
         items or 4 MiB) are encoded twice, first to see that it works, so memory stays flat.
         """
-        self._run(self._set_many_operation(as_dict(items), timeout))
+        self._bound.run(self._set_many_operation(as_dict(items), timeout))
 
     async def aset_many(self, items: Mapping[K, V], timeout: Timeout = DEFAULT) -> None:
         """As `set_many()`."""
         if isinstance(items, IterationMethods):
             items = await items.acopy()
-        await self._arun(self._set_many_operation(items, timeout))
+        await self._bound.arun(self._set_many_operation(items, timeout))
 
     def update(self, other: Any = (), /, **more: V) -> None:
         """Store all items of a mapping, of pairs or of keywords, as `set_many()` does."""
@@ -100,14 +102,15 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
 
     def _encoded(self, items: Mapping[K, V]) -> Iterator[list[bytes]]:
         """Fields and values, in turn, as many at a time as one round trip should carry."""
+        bound = self._bound
         all_keys, all_values = _columns(items)
         batch: list[bytes] = []
         size = 0
         while keys := list(islice(all_keys, ENCODED_AT_ONCE)):
             values = list(islice(all_values, ENCODED_AT_ONCE))
-            fields = self._key_codec.encode_many(keys)
-            with noting_key(keys, values, self._codec.encode):
-                stored = self._codec.encode_many(values)
+            fields = bound.key_codec.encode_many(keys)
+            with noting_key(keys, values, bound.codec.encode):
+                stored = bound.codec.encode_many(values)
             start = len(batch)
             batch += fields + stored
             batch[start::2], batch[start + 1 :: 2] = fields, stored
@@ -120,38 +123,42 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
             yield batch
 
     def _delete_many_operation(self, keys: Iterable[K]) -> Operation[int]:
+        bound = self._bound
         count = 0
         iterator = iter(keys)
         some = list(islice(iterator, BATCH))
         while some:
-            count += yield from self._layout.delete_many(self._key_codec.encode_many(some))
+            count += yield from bound.layout.delete_many(bound.key_codec.encode_many(some))
             some = yield from _next_batch(iterator, some)
         return count
 
     def delete_many(self, keys: Iterable[K]) -> int:
         """Remove several items; how many were there. HDEL or DEL, 2,000 keys a command."""
-        return self._run(self._delete_many_operation(keys))
+        return self._bound.run(self._delete_many_operation(keys))
 
     async def adelete_many(self, keys: Iterable[K]) -> int:
         """As `delete_many()`."""
-        return await self._arun(self._delete_many_operation(keys))
+        return await self._bound.arun(self._delete_many_operation(keys))
 
     # All items
 
     def __len__(self) -> int:
         """The number of items. HLEN, or a SCAN of the database."""
-        return self._do(self._layout.length())
+        bound = self._bound
+        return bound.do(bound.layout.length())
 
     async def alen(self) -> int:
         """As `len(d)`."""
-        return await self._arun(self._layout.length().begin())
+        bound = self._bound
+        return await bound.arun(bound.layout.length().begin())
 
     def _is_empty_operation(self) -> Operation[bool]:
-        if self._layout.is_hash:
-            return not (yield from self._layout.length().begin())
+        bound = self._bound
+        if bound.layout.is_hash:
+            return not (yield from bound.layout.length().begin())
         cursor = b"0"
         while True:
-            cursor, fields = yield from self._layout.scan_fields(cursor)
+            cursor, fields = yield from bound.layout.scan_fields(cursor)
             if fields:
                 return False
             if cursor == b"0":
@@ -159,23 +166,26 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
 
     def __bool__(self) -> bool:
         """Whether there is any item. HLEN, or SCAN until one is found."""
-        return not self._run(self._is_empty_operation())
+        return not self._bound.run(self._is_empty_operation())
 
     def clear(self) -> None:
         """Remove all items. UNLINK, or SCAN and UNLINK."""
-        self._run(self._layout.clear())
+        bound = self._bound
+        bound.run(bound.layout.clear())
 
     async def aclear(self) -> None:
         """As `clear()`."""
-        await self._arun(self._layout.clear())
+        bound = self._bound
+        await bound.arun(bound.layout.clear())
 
     def _expire_operation(self, timeout: Timeout) -> Operation[bool]:
-        timeout_ms = self._milliseconds(timeout)
+        bound = self._bound
+        timeout_ms = bound.milliseconds(timeout)
         if timeout_ms == 0:
             is_there = not (yield from self._is_empty_operation())
-            yield from self._layout.clear()
+            yield from bound.layout.clear()
             return is_there
-        return bool((yield from self._layout.expire(timeout_ms)))
+        return bool((yield from bound.layout.expire(timeout_ms)))
 
     def expire(self, timeout: Timeout) -> bool:
         """Let the whole dict end in `timeout` seconds, None for never; whether it has any item.
@@ -184,11 +194,11 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
         there now get the limit, and None takes away the times to live of all. A script, or a SCAN
         with scripts.
         """
-        return self._run(self._expire_operation(timeout))
+        return self._bound.run(self._expire_operation(timeout))
 
     async def aexpire(self, timeout: Timeout) -> bool:
         """As `expire()`."""
-        return await self._arun(self._expire_operation(timeout))
+        return await self._bound.arun(self._expire_operation(timeout))
 
     def memory_usage(self) -> int:
         """Bytes the dict takes on the server. MEMORY USAGE.
@@ -200,11 +210,13 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
         Raises:
             redis.exceptions.NoPermissionError: the user may not ask (`+memory`).
         """
-        return self._run(self._layout.memory_usage())
+        bound = self._bound
+        return bound.run(bound.layout.memory_usage())
 
     async def amemory_usage(self) -> int:
         """As `memory_usage()`."""
-        return await self._arun(self._layout.memory_usage())
+        bound = self._bound
+        return await bound.arun(bound.layout.memory_usage())
 
 
 def _columns(items: Mapping[K, V]) -> tuple[Iterator[K], Iterator[V]]:

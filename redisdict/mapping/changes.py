@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 from redis.exceptions import ResponseError
 
 from redisdict.exceptions import ConcurrentUpdate, NotANumberError
-from redisdict.mapping.bound import ABSENT, Bound
+from redisdict.mapping.bound import ABSENT, Topic
 from redisdict.mapping.locks import Lock
 from redisdict.wire.requests import Call, Operation, Sleep
 
@@ -23,24 +23,25 @@ N = TypeVar("N", int, float)
 EAGER_ATTEMPTS = 3
 
 
-class ChangeMethods(Bound[K, V], Generic[K, V]):
+class ChangeMethods(Topic[K, V], Generic[K, V]):
     """Changes of one item in which no change of another's is lost."""
 
     # Counters
 
     def _incr_operation(self, key: K, delta: float) -> Operation[Any]:
+        bound = self._bound
         if isinstance(delta, bool) or not isinstance(delta, int | float):
             raise TypeError(f"delta is {type(delta).__name__}; an int or a float is expected.")
         if isinstance(delta, float):
             # The server would keep the sum as a text that doesn't tell 2.0 from 2.
             return (yield from self._add_in_python(key, delta))
         try:
-            reply = yield from self._layout.incr(self._field_of(key), delta, self._default_ms)
+            reply = yield from bound.layout.incr(bound.field_of(key), delta, bound.default_ms)
         except ResponseError as error:
             if not _is_beyond_the_server(error):
                 raise
             return (yield from self._add_in_python(key, delta))
-        return self._codec.decode(reply) if isinstance(reply, bytes) else reply
+        return bound.codec.decode(reply) if isinstance(reply, bytes) else reply
 
     def _add_in_python(self, key: K, delta: float) -> Operation[Any]:
         def add(number: Any) -> Any:
@@ -63,11 +64,11 @@ class ChangeMethods(Bound[K, V], Generic[K, V]):
         Raises:
             NotANumberError: the item isn't a number.
         """
-        return cast(N, self._run(self._incr_operation(key, delta)))
+        return cast(N, self._bound.run(self._incr_operation(key, delta)))
 
     async def aincr(self, key: K, delta: N = 1) -> N:
         """As `incr()`."""
-        return cast(N, await self._arun(self._incr_operation(key, delta)))
+        return cast(N, await self._bound.arun(self._incr_operation(key, delta)))
 
     def decr(self, key: K, delta: N = 1) -> N:
         """Subtract from a number, as `incr()` adds."""
@@ -80,13 +81,14 @@ class ChangeMethods(Bound[K, V], Generic[K, V]):
     # Compare and set
 
     def _compare_and_set_operation(self, key: K, expected: Any, new: V) -> Operation[bool]:
-        field = self._field_of(key)
-        stored_new = self._codec.encode(new)
+        bound = self._bound
+        field = bound.field_of(key)
+        stored_new = bound.codec.encode(new)
         while True:
-            stored = yield from self._layout.get(field).begin()
-            if stored is None or self._codec.decode(stored) != expected:
+            stored = yield from bound.layout.get(field).begin()
+            if stored is None or bound.codec.decode(stored) != expected:
                 return False
-            if (yield from self._layout.compare_and_set(field, stored, stored_new)):
+            if (yield from bound.layout.compare_and_set(field, stored, stored_new)):
                 return True
 
     def compare_and_set(self, key: K, expected: V, new: V) -> bool:
@@ -94,33 +96,34 @@ class ChangeMethods(Bound[K, V], Generic[K, V]):
 
         HGET or GET, and a script.
         """
-        return self._run(self._compare_and_set_operation(key, expected, new))
+        return self._bound.run(self._compare_and_set_operation(key, expected, new))
 
     async def acompare_and_set(self, key: K, expected: V, new: V) -> bool:
         """As `compare_and_set()`."""
-        return await self._arun(self._compare_and_set_operation(key, expected, new))
+        return await self._bound.arun(self._compare_and_set_operation(key, expected, new))
 
     def _transform_operation(
         self, key: K, function: Callable[[Any], Any], default: Any
     ) -> Operation[Any]:
-        field = self._field_of(key)
+        bound = self._bound
+        field = bound.field_of(key)
         attempt = 0
         while True:
-            stored = yield from self._layout.get(field).begin()
+            stored = yield from bound.layout.get(field).begin()
             if stored is None and default is ABSENT:
                 raise KeyError(key)
-            old = default if stored is None else self._codec.decode(stored)
+            old = default if stored is None else bound.codec.decode(stored)
             new = yield Call(function, (old,))
-            stored_new = self._codec.encode(new)
+            stored_new = bound.codec.encode(new)
             if stored is None:
-                is_done = yield from self._layout.add(field, stored_new, self._default_ms)
+                is_done = yield from bound.layout.add(field, stored_new, bound.default_ms)
             else:
-                is_done = yield from self._layout.compare_and_set(field, stored, stored_new)
+                is_done = yield from bound.layout.compare_and_set(field, stored, stored_new)
             if is_done:
                 return new
             attempt += 1
             if attempt >= EAGER_ATTEMPTS:
-                yield Sleep(self._locks.pause_s(attempt - EAGER_ATTEMPTS))
+                yield Sleep(bound.locks.pause_s(attempt - EAGER_ATTEMPTS))
 
     def transform(self, key: K, function: Callable[[V], V], default: Any = ABSENT) -> V:
         """Replace a value by `function(value)`; the new value. Repeated until nobody interferes.
@@ -128,7 +131,7 @@ class ChangeMethods(Bound[K, V], Generic[K, V]):
         Raises:
             KeyError: there is none, and no default to begin with is given.
         """
-        return cast(V, self._run(self._transform_operation(key, function, default)))
+        return cast(V, self._bound.run(self._transform_operation(key, function, default)))
 
     async def atransform(
         self,
@@ -137,21 +140,23 @@ class ChangeMethods(Bound[K, V], Generic[K, V]):
         default: Any = ABSENT,
     ) -> V:
         """As `transform()`; `function` may be a coroutine function."""
-        return cast(V, await self._arun(self._transform_operation(key, function, default)))
+        return cast(V, await self._bound.arun(self._transform_operation(key, function, default)))
 
     # Edit in place
 
     def _read_for_editing(self, key: K) -> Operation[tuple[V, bytes]]:
-        stored = yield from self._layout.get(self._field_of(key)).begin()
+        bound = self._bound
+        stored = yield from bound.layout.get(bound.field_of(key)).begin()
         if stored is None:
             raise KeyError(key)
-        return self._codec.decode(stored), stored
+        return bound.codec.decode(stored), stored
 
     def _write_edited(self, key: K, value: V, stored: bytes, method: str) -> Operation[None]:
-        new = self._codec.encode(value)
+        bound = self._bound
+        new = bound.codec.encode(value)
         if new == stored:
             return
-        if not (yield from self._layout.compare_and_set(self._field_of(key), stored, new)):
+        if not (yield from bound.layout.compare_and_set(bound.field_of(key), stored, new)):
             raise ConcurrentUpdate(
                 f"{key!r} of {self!r} was changed by somebody else during the block;"
                 f" read it again, or use {method}(), which tries again by itself."
@@ -167,16 +172,18 @@ class ChangeMethods(Bound[K, V], Generic[K, V]):
             KeyError: there is none.
             ConcurrentUpdate: somebody else changed it meanwhile; nothing was stored.
         """
-        value, stored = self._run(self._read_for_editing(key))
+        bound = self._bound
+        value, stored = bound.run(self._read_for_editing(key))
         yield value
-        self._run(self._write_edited(key, value, stored, "transform"))
+        bound.run(self._write_edited(key, value, stored, "transform"))
 
     @asynccontextmanager
     async def aediting(self, key: K) -> AsyncIterator[V]:
         """As `editing()`, for `async with`."""
-        value, stored = await self._arun(self._read_for_editing(key))
+        bound = self._bound
+        value, stored = await bound.arun(self._read_for_editing(key))
         yield value
-        await self._arun(self._write_edited(key, value, stored, "atransform"))
+        await bound.arun(self._write_edited(key, value, stored, "atransform"))
 
     def lock(self, name: str = "", timeout: float = 60, wait: float | None = None) -> Lock:
         """A lock that belongs to this dict, for `with` and `async with`. SET NX PX.

@@ -12,7 +12,7 @@ from redisdict.codec import get_codec
 from redisdict.conf import DEFAULT_ALIAS, check_durable
 from redisdict.connections import registry
 from redisdict.connections.backend import Backend
-from redisdict.mapping.bound import BOUND
+from redisdict.mapping.bound import Bound
 from redisdict.mapping.cache import CacheMethods
 from redisdict.mapping.changes import ChangeMethods
 from redisdict.mapping.in_flight import InFlight
@@ -50,6 +50,13 @@ class DictOptions:
         check_durable("durable", self.durable)
         check_shards(self.shards)
         get_key_codec(self.key_type)
+
+
+class _FirstUse:
+    """Binds a dict that isn't bound; in one that is, the instance has the attribute itself."""
+
+    def __get__(self, mapping: PersistentDict[Any, Any], owner: type) -> Bound[Any]:
+        return mapping._bind()
 
 
 #: Every dict that is bound, by its id: it has to be bound anew when the settings change.
@@ -101,6 +108,8 @@ class PersistentDict(
     Nothing is connected before the first use. Threads and tasks can share one. Pickling or copying
     gives another handle of the same dict; `copy()` gives its items.
     """
+
+    _bound = _FirstUse()
 
     # Without `key_type` the keys are str, for type checkers too.
 
@@ -186,7 +195,7 @@ class PersistentDict(
     # Pickles and copies are other handles of the same dict: what it was asked to be, no item.
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in BOUND}
+        return {name: value for name, value in self.__dict__.items() if name != "_bound"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "_options" not in state:  # an older release has pickled it
@@ -199,57 +208,43 @@ class PersistentDict(
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return copy.copy(self)
 
-    # A dict finds its backend at its first use, and again when the settings change.
-
-    def __getattr__(self, name: str) -> Any:
-        # Only reached while the dict isn't bound: afterwards the attributes are there.
-        if name not in BOUND:
-            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
-        self._bind()
-        return self.__dict__[name]
-
-    def _bind(self) -> None:
+    def _bind(self) -> Bound[K]:
+        """Find the backend, at the first use and again when the settings have changed."""
         options = self._options
         using = options.using
         backend = using if isinstance(using, Backend) else registry.get_backend(using)
         config = backend.config
         names = Names(config.key_prefix, self._path)
         driver, async_driver = backend.drivers_of_dicts(options.durable or config.durable)
-        key_codec = get_key_codec(options.key_type)
         timeout = config.timeout if options.timeout is None else options.timeout
-        # All at once, for other threads may be asking.
-        self.__dict__.update(
-            _layout=make_layout(
+        self._bound = bound = Bound(
+            layout=make_layout(
                 names,
                 backend.capabilities,
                 is_hash=options.hset_enabled,
                 shards=options.shards,
                 shown_name=repr(self),
             ),
-            _codec=get_codec(
+            key_codec=get_key_codec(options.key_type),
+            codec=get_codec(
                 options.serializer or config.serializer, options.compressor or config.compressor
             ),
-            _key_codec=key_codec,
-            _encode_plain_key=key_codec.encode_plain,
-            _default_ms=to_milliseconds(timeout, None),
-            _locks=LockOperations(names, names.of_shards(options.shards)),
-            _in_flight=InFlight(),
-            _run=driver.run,
-            _do=driver.do,
-            _arun=async_driver.run,
-            _send=async_driver.send,
-            _recover=async_driver.recover,
+            default_ms=to_milliseconds(timeout, None),
+            locks=LockOperations(names, names.of_shards(options.shards)),
+            in_flight=InFlight(),
+            run=driver.run,
+            do=driver.do,
+            arun=async_driver.run,
+            send=async_driver.send,
+            recover=async_driver.recover,
         )
         _bound[id(self)] = self
-
-    def _unbind(self) -> None:
-        for name in BOUND:
-            self.__dict__.pop(name, None)
+        return bound
 
 
 def _unbind_all() -> None:
     for mapping in list(_bound.values()):
-        mapping._unbind()
+        mapping.__dict__.pop("_bound", None)
     _bound.clear()
 
 

@@ -16,7 +16,7 @@ from collections.abc import (
 from itertools import chain
 from typing import Any, Generic, Self, TypeVar
 
-from redisdict.mapping.bound import Bound, noting_key
+from redisdict.mapping.bound import Topic, noting_key
 from redisdict.mapping.globs import Glob
 from redisdict.mapping.scanning import PageSize, Scan
 from redisdict.wire.requests import Operation
@@ -28,19 +28,20 @@ V = TypeVar("V")
 T = TypeVar("T")
 
 
-class IterationMethods(Bound[K, V], MutableMapping[K, V], Generic[K, V]):
+class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
     """Iteration, views, `copy`, `==` and `|`: each is a `Scan`, whose pages a driver reads."""
 
     # Keys
 
     def _scan_keys(self) -> Scan[K]:
-        layout = self._layout
+        bound = self._bound
+        layout = bound.layout
 
         def page(cursor: bytes) -> Operation[Any]:
             cursor, fields = yield from layout.scan_fields(cursor)
             return cursor, fields, (fields,)
 
-        return Scan(page, self._key_codec.decode_many)
+        return Scan(page, bound.key_codec.decode_many)
 
     def __iter__(self) -> Iterator[K]:
         """The keys, page by page. HSCAN or SCAN."""
@@ -59,20 +60,21 @@ class IterationMethods(Bound[K, V], MutableMapping[K, V], Generic[K, V]):
         return self._aiterate(self._scan_keys())
 
     def _scan_keys_matching(self, pattern: str) -> Scan[K]:
-        text = self._key_codec.text
+        bound = self._bound
+        text = bound.key_codec.text
         if text is None:
             raise TypeError(
-                f"The keys of this dict are {self._key_codec.kind}, not text, so no pattern matches"
+                f"The keys of this dict are {bound.key_codec.kind}, not text, so no pattern matches"
                 " them; go through the keys and choose."
             )
-        layout, glob = self._layout, Glob(pattern)
+        layout, glob = bound.layout, Glob(pattern)
 
         def page(cursor: bytes) -> Operation[Any]:
             cursor, fields = yield from layout.scan_fields(cursor, glob.superset)
             matching = [field for field in fields if glob.matches(text(field))]
             return cursor, matching, (matching,)
 
-        return Scan(page, self._key_codec.decode_many)
+        return Scan(page, bound.key_codec.decode_many)
 
     def keys_matching(self, pattern: str) -> Iterator[K]:
         r"""The keys that match a pattern, page by page. HSCAN or SCAN of all keys.
@@ -95,8 +97,9 @@ class IterationMethods(Bound[K, V], MutableMapping[K, V], Generic[K, V]):
     # Values and items
 
     def _scan_values(self) -> Scan[V]:
-        prefix, decode_key = self._layout.prefix, self._key_codec.decode
-        codec = self._codec
+        bound = self._bound
+        prefix, decode_key = bound.layout.prefix, bound.key_codec.decode
+        codec = bound.codec
 
         def decode(names: Sequence[bytes], values: Sequence[bytes]) -> list[V]:
             fields = (name.removeprefix(prefix) for name in names)
@@ -114,8 +117,9 @@ class IterationMethods(Bound[K, V], MutableMapping[K, V], Generic[K, V]):
         return self._aiterate(self._scan_values())
 
     def _scan_items(self) -> Scan[tuple[K, V]]:
-        prefix, decode_names = self._layout.prefix, self._key_codec.decode_names
-        codec = self._codec
+        bound = self._bound
+        prefix, decode_names = bound.layout.prefix, bound.key_codec.decode_names
+        codec = bound.codec
 
         def decode(names: Sequence[bytes], values: Sequence[bytes]) -> Iterable[tuple[K, V]]:
             keys = decode_names(names, prefix)
@@ -133,7 +137,7 @@ class IterationMethods(Bound[K, V], MutableMapping[K, V], Generic[K, V]):
         return self._aiterate(self._scan_items())
 
     def _scan_pairs(self, decode: Callable[..., Iterable[T]]) -> Scan[T]:
-        layout, size = self._layout, PageSize()
+        layout, size = self._bound.layout, PageSize()
 
         def page(cursor: bytes) -> Operation[Any]:
             cursor, names, values = yield from layout.scan_pairs(cursor, None, size.count)
@@ -191,11 +195,11 @@ class IterationMethods(Bound[K, V], MutableMapping[K, V], Generic[K, V]):
 
     def _pages(self, scan: Scan[T]) -> Iterator[Iterable[T]]:
         while not scan.is_over:
-            yield self._run(scan.next_page())
+            yield self._bound.run(scan.next_page())
 
     async def _aiterate(self, scan: Scan[T]) -> AsyncIterator[T]:
         while not scan.is_over:
-            for item in await self._arun(scan.next_page()):
+            for item in await self._bound.arun(scan.next_page()):
                 yield item
 
 

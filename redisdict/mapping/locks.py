@@ -16,11 +16,14 @@ from typing import Any, Self
 
 from redisdict.exceptions import BackendUnavailable, ConcurrentUpdate
 from redisdict.mapping.keys import Names, encode_text, shard_of
-from redisdict.mapping.scripts import COMPARE_AND_DELETE, COMPARE_AND_EXPIRE
 from redisdict.mapping.timeouts import to_milliseconds
 from redisdict.wire.requests import Once, Operation, Sleep
+from redisdict.wire.scripts import Script
 
 __all__ = ["Lock", "LockOperations"]
+
+COMPARE_AND_DELETE = Script("compare_and_delete", "redisdict.mapping.layouts")
+COMPARE_AND_EXPIRE = Script("compare_and_expire", "redisdict.mapping.layouts")
 
 #: The first pause between two attempts, and the longest.
 SHORTEST_PAUSE_S = 0.002
@@ -126,7 +129,7 @@ class Lock:
             RuntimeError: this object has it already.
         """
         token = self._new_token()
-        if not self._mapping._run(self._acquire(token)):
+        if not self._mapping._bound.run(self._acquire(token)):
             return False
         self._token = token
         return True
@@ -134,7 +137,7 @@ class Lock:
     async def aacquire(self) -> bool:
         """As `acquire()`."""
         token = self._new_token()
-        if not await self._mapping._arun(self._acquire(token)):
+        if not await self._mapping._bound.arun(self._acquire(token)):
             return False
         self._token = token
         return True
@@ -146,11 +149,11 @@ class Lock:
             ConcurrentUpdate: the time limit was over; the lock is lost.
             RuntimeError: this object doesn't have it.
         """
-        self._check(self._mapping._run(self._extend(timeout)))
+        self._check(self._mapping._bound.run(self._extend(timeout)))
 
     async def aextend(self, timeout: float | None = None) -> None:
         """As `extend()`."""
-        self._check(await self._mapping._arun(self._extend(timeout)))
+        self._check(await self._mapping._bound.arun(self._extend(timeout)))
 
     def release(self) -> None:
         """Give the lock back. A script that deletes it if it is still ours.
@@ -159,11 +162,11 @@ class Lock:
             ConcurrentUpdate: the time limit was over, and somebody else may have had it.
             RuntimeError: this object doesn't have it.
         """
-        self._check(self._mapping._run(self._release()))
+        self._check(self._mapping._bound.run(self._release()))
 
     async def arelease(self) -> None:
         """As `release()`."""
-        self._check(await self._mapping._arun(self._release()))
+        self._check(await self._mapping._bound.arun(self._release()))
 
     def __enter__(self) -> Self:
         if not self.acquire():
@@ -196,7 +199,7 @@ class Lock:
 
     @property
     def _locks(self) -> Any:
-        return self._mapping._locks
+        return self._mapping._bound.locks
 
     @property
     def _shown_name(self) -> str:

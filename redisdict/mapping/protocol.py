@@ -29,21 +29,23 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
 
     def __getitem__(self, key: K) -> V:
         """The value of `key`, or a KeyError. HGET or GET."""
-        stored = self._do(self._layout.get(self._field_of(key)))
+        bound = self._bound
+        stored = bound.do(bound.layout.get(bound.field_of(key)))
         if stored is None:
             raise KeyError(key)
-        value: V = self._codec.decode(stored)
+        value: V = bound.codec.decode(stored)
         return value
 
     async def agetitem(self, key: K) -> V:
         """As `d[key]`, with its KeyError."""
-        step = self._layout.get(self._field_of(key))
-        reply = await self._send(step)
+        bound = self._bound
+        step = bound.layout.get(bound.field_of(key))
+        reply = await bound.send(step)
         if isinstance(reply, Exception):
-            reply = await self._recover(step, reply)
+            reply = await bound.recover(step, reply)
         if reply is None:
             raise KeyError(key)
-        value: V = self._codec.decode(reply)
+        value: V = bound.codec.decode(reply)
         return value
 
     @overload
@@ -52,8 +54,9 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
     def get(self, key: K, default: V | T) -> V | T: ...
     def get(self, key: K, default: Any = None) -> Any:
         """The value of `key`, or `default`. HGET or GET."""
-        stored = self._do(self._layout.get(self._field_of(key)))
-        return default if stored is None else self._codec.decode(stored)
+        bound = self._bound
+        stored = bound.do(bound.layout.get(bound.field_of(key)))
+        return default if stored is None else bound.codec.decode(stored)
 
     @overload
     async def aget(self, key: K, default: None = None) -> V | None: ...
@@ -61,61 +64,67 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
     async def aget(self, key: K, default: V | T) -> V | T: ...
     async def aget(self, key: K, default: Any = None) -> Any:
         """As `get()`."""
-        step = self._layout.get(self._field_of(key))
-        reply = await self._send(step)
+        bound = self._bound
+        step = bound.layout.get(bound.field_of(key))
+        reply = await bound.send(step)
         if isinstance(reply, Exception):
-            reply = await self._recover(step, reply)
-        return default if reply is None else self._codec.decode(reply)
+            reply = await bound.recover(step, reply)
+        return default if reply is None else bound.codec.decode(reply)
 
     def __contains__(self, key: object) -> bool:
         """Whether there is such an item. HEXISTS or EXISTS."""
-        return bool(self._do(self._layout.contains(self._field_of(cast(K, key)))))
+        bound = self._bound
+        return bool(bound.do(bound.layout.contains(bound.field_of(cast(K, key)))))
 
     async def acontains(self, key: object) -> bool:
         """As `key in d`."""
-        step = self._layout.contains(self._field_of(cast(K, key)))
-        reply = await self._send(step)
+        bound = self._bound
+        step = bound.layout.contains(bound.field_of(cast(K, key)))
+        reply = await bound.send(step)
         if isinstance(reply, Exception):
-            reply = await self._recover(step, reply)
+            reply = await bound.recover(step, reply)
         return bool(reply)
 
     # Store
 
     def _set_step(self, key: K, value: V, timeout: Timeout) -> Step[Any]:
-        field = self._field_of(key)
-        stored = self._codec.encode(value)
-        timeout_ms = self._default_ms if timeout is DEFAULT else self._milliseconds(timeout)
+        bound = self._bound
+        field = bound.field_of(key)
+        stored = bound.codec.encode(value)
+        timeout_ms = bound.default_ms if timeout is DEFAULT else bound.milliseconds(timeout)
         if timeout_ms == 0:
-            return self._layout.delete(field)
-        return self._layout.set(field, stored, timeout_ms)
+            return bound.layout.delete(field)
+        return bound.layout.set(field, stored, timeout_ms)
 
     def __setitem__(self, key: K, value: V) -> None:
         """Store a value for as long as the dict's timeout says. HSET or SET."""
-        self._do(self._set_step(key, value, DEFAULT))
+        self._bound.do(self._set_step(key, value, DEFAULT))
 
     def set(self, key: K, value: V, timeout: Timeout = DEFAULT) -> None:
         """Store a value for `timeout` seconds, None for ever. HSET, a script for a time, or SET.
 
         A time of 0 or less is over already: nothing is kept.
         """
-        self._do(self._set_step(key, value, timeout))
+        self._bound.do(self._set_step(key, value, timeout))
 
     async def aset(self, key: K, value: V, timeout: Timeout = DEFAULT) -> None:
         """As `set()`."""
+        bound = self._bound
         step = self._set_step(key, value, timeout)
-        reply = await self._send(step)
+        reply = await bound.send(step)
         if isinstance(reply, Exception):
-            await self._recover(step, reply)
+            await bound.recover(step, reply)
 
     def _setdefault_operation(self, key: K, default: V) -> Operation[V]:
-        field = self._field_of(key)
-        new = self._codec.encode(default)
+        bound = self._bound
+        field = bound.field_of(key)
+        new = bound.codec.encode(default)
         while True:
-            stored = yield from self._layout.get(field).begin()
+            stored = yield from bound.layout.get(field).begin()
             if stored is not None:
-                value: V = self._codec.decode(stored)
+                value: V = bound.codec.decode(stored)
                 return value
-            if (yield from self._layout.add(field, new, self._default_ms)):
+            if (yield from bound.layout.add(field, new, bound.default_ms)):
                 return default
 
     def setdefault(self, key: K, default: V = None) -> V:  # type: ignore[assignment]  # as dict's
@@ -123,17 +132,18 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
 
         HGET and HSETNX, or GET and SET NX.
         """
-        return self._run(self._setdefault_operation(key, default))
+        return self._bound.run(self._setdefault_operation(key, default))
 
     async def asetdefault(self, key: K, default: V = None) -> V:  # type: ignore[assignment]  # as dict's
         """As `setdefault()`."""
-        return await self._arun(self._setdefault_operation(key, default))
+        return await self._bound.arun(self._setdefault_operation(key, default))
 
     # Remove
 
     def __delitem__(self, key: K) -> None:
         """Remove an item, or a KeyError. HDEL or DEL."""
-        if not self._do(self._layout.delete(self._field_of(key))):
+        bound = self._bound
+        if not bound.do(bound.layout.delete(bound.field_of(key))):
             raise KeyError(key)
 
     async def adelitem(self, key: K) -> None:
@@ -143,21 +153,24 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
 
     def delete(self, key: K) -> bool:
         """Remove an item; whether it was there. HDEL or DEL."""
-        return bool(self._do(self._layout.delete(self._field_of(key))))
+        bound = self._bound
+        return bool(bound.do(bound.layout.delete(bound.field_of(key))))
 
     async def adelete(self, key: K) -> bool:
         """As `delete()`."""
-        step = self._layout.delete(self._field_of(key))
-        reply = await self._send(step)
+        bound = self._bound
+        step = bound.layout.delete(bound.field_of(key))
+        reply = await bound.send(step)
         if isinstance(reply, Exception):
-            reply = await self._recover(step, reply)
+            reply = await bound.recover(step, reply)
         return bool(reply)
 
     # Take out
 
     def _pop_operation(self, key: K, default: Any) -> Operation[Any]:
-        field = self._field_of(key)
-        stored = yield from self._layout.pop(field)
+        bound = self._bound
+        field = bound.field_of(key)
+        stored = yield from bound.layout.pop(field)
         if stored is not None:
             return (yield from self._read_or_put_back(field, stored))[1]
         if default is ABSENT:
@@ -175,7 +188,7 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
             KeyError: there is none, and no default is given.
             DeserializationError: it can't be read, and was put back.
         """
-        return self._run(self._pop_operation(key, default))
+        return self._bound.run(self._pop_operation(key, default))
 
     @overload
     async def apop(self, key: K) -> V: ...
@@ -183,10 +196,10 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
     async def apop(self, key: K, default: V | T) -> V | T: ...
     async def apop(self, key: K, default: Any = ABSENT) -> Any:
         """As `pop()`."""
-        return await self._arun(self._pop_operation(key, default))
+        return await self._bound.arun(self._pop_operation(key, default))
 
     def _popitem_operation(self) -> Operation[tuple[K, V]]:
-        pair = yield from self._layout.popitem()
+        pair = yield from self._bound.layout.popitem()
         if pair is None:
             raise KeyError("popitem(): the dict is empty")
         return (yield from self._read_or_put_back(*pair))
@@ -198,11 +211,11 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
             KeyError: the dict is empty.
             DeserializationError: it can't be read, and was put back.
         """
-        return self._run(self._popitem_operation())
+        return self._bound.run(self._popitem_operation())
 
     async def apopitem(self) -> tuple[K, V]:
         """As `popitem()`."""
-        return await self._arun(self._popitem_operation())
+        return await self._bound.arun(self._popitem_operation())
 
     def _read_or_put_back(self, field: bytes, stored: bytes) -> Operation[tuple[K, V]]:
         """Decode an item that was taken out; one that can't be read is stored again as it was.
@@ -210,8 +223,9 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
         It then lives as long as the dict's timeout says. One that somebody else has stored
         meanwhile stays.
         """
+        bound = self._bound
         try:
-            return self._key_codec.decode(field), self._codec.decode(stored)
+            return bound.key_codec.decode(field), bound.codec.decode(stored)
         except DeserializationError:
-            yield from self._layout.add(field, stored, self._default_ms)
+            yield from bound.layout.add(field, stored, bound.default_ms)
             raise

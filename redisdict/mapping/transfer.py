@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import IO, Any, Generic, TypeVar
 
-from redisdict.mapping.bound import Bound
+from redisdict.mapping.bound import Bound, Topic
 from redisdict.mapping.dump_format import DumpReader, DumpWriter, next_batch, verified, write_all
 from redisdict.mapping.layouts.base import Record
 from redisdict.mapping.scanning import PageSize, Scan
@@ -20,7 +20,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class TransferMethods(Bound[K, V], Generic[K, V]):
+class TransferMethods(Topic[K, V], Generic[K, V]):
     """`dump`, `load` and `clone_to`.
 
     The `call` of an operation calls a function that reads or writes a file: `operator.call` does so
@@ -29,7 +29,7 @@ class TransferMethods(Bound[K, V], Generic[K, V]):
 
     def _scan_records(self) -> Scan[Record]:
         """All that is stored, as it is stored."""
-        layout, size = self._layout, PageSize()
+        layout, size = self._bound.layout, PageSize()
 
         def page(cursor: bytes) -> Operation[Any]:
             cursor, records = yield from layout.scan_records(cursor, size.count)
@@ -41,7 +41,7 @@ class TransferMethods(Bound[K, V], Generic[K, V]):
 
     def _dump_operation(self, file: IO[bytes], call: Callable[..., Any]) -> Operation[int]:
         _check_is_binary(file, "wb")
-        writer = DumpWriter(self._key_codec.kind)
+        writer = DumpWriter(self._bound.key_codec.kind)
         yield Call(call, (write_all, file, writer.header()))
         scan = self._scan_records()
         while not scan.is_over:
@@ -56,21 +56,22 @@ class TransferMethods(Bound[K, V], Generic[K, V]):
         Keys and values are written as they are on the server, in the format that
         `redisdict.mapping.dump_format` describes. HSCAN, or SCAN with GET and PTTL.
         """
-        return self._run(self._dump_operation(file, operator.call))
+        return self._bound.run(self._dump_operation(file, operator.call))
 
     async def adump(self, file: IO[bytes]) -> int:
         """As `dump()`; the file is written in a thread."""
-        return await self._arun(self._dump_operation(file, asyncio.to_thread))
+        return await self._bound.arun(self._dump_operation(file, asyncio.to_thread))
 
     def _load_operation(self, file: IO[bytes], call: Callable[..., Any]) -> Operation[int]:
+        bound = self._bound
         _check_is_binary(file, "rb")
-        kind = self._key_codec.kind
-        checked = yield Call(call, (verified, file, kind, self._key_codec.decode))
+        kind = bound.key_codec.kind
+        checked = yield Call(call, (verified, file, kind, bound.key_codec.decode))
         count = 0
         try:
             records = iter(DumpReader(checked, kind))
             while batch := (yield Call(call, (next_batch, records))):
-                yield from self._layout.set_records(batch)
+                yield from bound.layout.set_records(batch)
                 count += len(batch)
         finally:
             if checked is not file:
@@ -89,20 +90,20 @@ class TransferMethods(Bound[K, V], Generic[K, V]):
         Raises:
             DeserializationError: it is no such file, is damaged, or has keys of another type.
         """
-        return self._run(self._load_operation(file, operator.call))
+        return self._bound.run(self._load_operation(file, operator.call))
 
     async def aload(self, file: IO[bytes]) -> int:
         """As `load()`; the file is read in a thread."""
-        return await self._arun(self._load_operation(file, asyncio.to_thread))
+        return await self._bound.arun(self._load_operation(file, asyncio.to_thread))
 
-    def _clone_operation(self, other: Bound[Any, Any], run: Callable[..., Any]) -> Operation[int]:
+    def _clone_operation(self, other: Bound[Any], run: Callable[..., Any]) -> Operation[int]:
         """Store all items in another dict, whose operations `run` runs."""
         count = 0
         scan = self._scan_records()
         while not scan.is_over:
             records = self._rewritten(list((yield from scan.next_page())), other)
             if records:
-                yield Call(run, (other._layout.set_records(records),))
+                yield Call(run, (other.layout.set_records(records),))
             count += len(records)
         return count
 
@@ -112,19 +113,20 @@ class TransferMethods(Bound[K, V], Generic[K, V]):
         It may have another alias, layout, serializer or key_type; values are read and written anew
         only where that is needed. What else it holds stays. Memory stays flat.
         """
-        return self._run(self._clone_operation(other, other._run))
+        return self._bound.run(self._clone_operation(other._bound, other._bound.run))
 
     async def aclone_to(self, other: TransferMethods[Any, Any]) -> int:
         """As `clone_to()`."""
-        return await self._arun(self._clone_operation(other, other._arun))
+        return await self._bound.arun(self._clone_operation(other._bound, other._bound.arun))
 
-    def _rewritten(self, records: Sequence[Record], other: Bound[Any, Any]) -> Sequence[Record]:
+    def _rewritten(self, records: Sequence[Record], other: Bound[Any]) -> Sequence[Record]:
         """The records as the other dict would write them; untouched where that is the same."""
-        if self._codec is not other._codec:
-            decode, encode = self._codec.decode, other._codec.encode
+        bound = self._bound
+        if bound.codec is not other.codec:
+            decode, encode = bound.codec.decode, other.codec.encode
             records = [(key, encode(decode(value)), left_ms) for key, value, left_ms in records]
-        if self._key_codec != other._key_codec:
-            decode_key, encode_key = self._key_codec.decode, other._key_codec.encode
+        if bound.key_codec != other.key_codec:
+            decode_key, encode_key = bound.key_codec.decode, other.key_codec.encode
             records = [
                 (encode_key(decode_key(key)), value, left_ms) for key, value, left_ms in records
             ]

@@ -11,8 +11,8 @@ import asyncio
 import math
 import socket
 from collections import deque
-from functools import cache, lru_cache
-from typing import Any, Final
+from functools import cache
+from typing import Any
 
 import hiredis
 from redis.asyncio.connection import AbstractConnection, Connection
@@ -23,24 +23,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redisdict.forks import own, take_over
 from redisdict.pools.asynchronous import AsyncBlockingConnectionPool
 from redisdict.pools.shared_connection import SharedConnection
+from redisdict.wire.commands import lookup
 
-__all__ = ["OWN_COMMANDS", "MultiplexedConnection", "OptimizedAsyncConnectionPool", "multiplexed"]
-
-#: Commands that need a connection of their own: they block (on KeyDB also KEYS, and SCAN with a
-#: COUNT of 100 or more, and what follows is left lying there), they change what the connection is
-#: to the commands that follow, or they are answered by more or less than one reply.
-OWN_COMMANDS: Final = frozenset(
-    """
-    BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN KEYS SCAN XREAD XREADGROUP
-    DISCARD EXEC MULTI UNWATCH WATCH
-    MONITOR PSUBSCRIBE PSYNC PUNSUBSCRIBE SSUBSCRIBE SUBSCRIBE SUNSUBSCRIBE SYNC UNSUBSCRIBE
-    ASKING AUTH CLIENT HELLO HIMPORT QUIT READONLY READWRITE REPLCONF RESET SELECT
-    DEBUG FAILOVER SHUTDOWN
-    """.split()  # noqa: SIM905 - one group a line: what blocks, transactions, pushes, state, the end
-)
-
-#: Commands about the writes that were sent over the same connection before.
-ABOUT_OWN_WRITES: Final = frozenset({"WAIT", "WAITAOF"})
+__all__ = ["MultiplexedConnection", "OptimizedAsyncConnectionPool", "multiplexed"]
 
 
 class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
@@ -48,7 +33,7 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
 
     `execute()` sends over the shared connection. So do the connections that `get_connection()`
     checks out, for a plain `redis.asyncio.Redis`, until a command or a pipeline needs one of its
-    own (`OWN_COMMANDS`: what blocks, transactions, publish/subscribe, `SELECT`, …).
+    own (`wire.commands`: what blocks, transactions, publish/subscribe, `SELECT`, …).
 
     Args:
         max_connections, timeout, connection_class, connection_kwargs: as for
@@ -285,14 +270,14 @@ class MultiplexedConnection(AbstractConnection):
                 own connection, and the writes weren't sent over that.
         """
         if not self._is_own:
-            word = _first_word(args[0])
-            if word in ABOUT_OWN_WRITES:
+            name, info = lookup(args[0])
+            if info.is_about_own_writes:
                 raise RedisError(
-                    f"{word} tells of the writes of its own connection, and the commands of this"
+                    f"{name} tells of the writes of its own connection, and the commands of this"
                     " pool share one. Send it in a pipeline together with the writes, or use"
                     " another pool, such as AsyncBlockingConnectionPool."
                 )
-            if word not in OWN_COMMANDS:
+            if not info.needs_own_connection:
                 packed = b"".join(self.pack_command(*args))
                 self._replies.append(await self.pool.submit(packed))
                 return
@@ -356,13 +341,6 @@ def multiplexed(connection_class: Any) -> Any:
         return connection_class
     name = f"Multiplexed{connection_class.__name__}"
     return type(name, (MultiplexedConnection, connection_class), {"__module__": __name__})
-
-
-@lru_cache(maxsize=1024)
-def _first_word(command: str | bytes) -> str:
-    """The name of a command, which may come with that of a subcommand."""
-    text = command.decode("latin-1") if isinstance(command, bytes) else command
-    return text.partition(" ")[0].upper()
 
 
 def _decoded(encoder: Any, reply: Any) -> Any:

@@ -1,17 +1,40 @@
-"""The keys of a database, page by page."""
+"""The keys of a database, page by page; and the cursors of a Cluster's."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from redisdict.wire.requests import Batch, Command, Operation
+from redisdict.wire.requests import Argument, Batch, Command, Operation
 
-__all__ = ["SMALL_COUNT", "scan_keys"]
+__all__ = ["SLOTS", "SMALL_COUNT", "ClusterCursor", "scan_keys"]
 
 #: The highest COUNT of a SCAN that every server carries out in its turn.
 SMALL_COUNT: Final = 99
+
+#: A Cluster has so many.
+SLOTS: Final = 16384
+
+
+class ClusterCursor(NamedTuple):
+    """Where a SCAN of all nodes of a Cluster is, which go one after the other.
+
+    Attributes:
+        place: the cursor of the node; 0 where it begins.
+        slot: the node's first one, so that the cursor tells by itself where to go on.
+    """
+
+    place: int
+    slot: int
+
+    @classmethod
+    def parse(cls, cursor: Argument) -> ClusterCursor:
+        """Read a cursor as a caller has it: one number, 0 at the beginning and at the end."""
+        return cls(*divmod(int(cursor), SLOTS))
+
+    def __bytes__(self) -> bytes:
+        return b"%d" % (self.place * SLOTS + self.slot)
 
 
 def scan_keys(cursor: bytes, pattern: bytes, count: int) -> Operation[tuple[bytes, list[bytes]]]:

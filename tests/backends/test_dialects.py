@@ -18,6 +18,7 @@ from redisdict.connections.backend import Backend
 from redisdict.connections.durability import Durability
 from redisdict.mapping.keys import Names
 from redisdict.mapping.layouts.hash import HashLayout
+from redisdict.wire.combinators import intercept
 from redisdict.wire.requests import (
     Argument,
     Batch,
@@ -131,12 +132,14 @@ def test_no_command_has_too_many_arguments(
     for begin in (
         lambda: mapping._set_many_operation(items, None),
         lambda: mapping._get_many_operation(items),
-        lambda: mapping._clone_operation(other, lambda part: backend.driver.run(watched(part))),
+        lambda: mapping._clone_operation(
+            other._bound, lambda part: backend.driver.run(watched(part))
+        ),
         lambda: mapping._set_many_operation(items, 60),
         lambda: mapping._get_many_operation(items),
         lambda: mapping._expire_operation(50),
         lambda: mapping._delete_many_operation(items),
-        other._layout.clear,
+        other._bound.layout.clear,
     ):
         backend.driver.run(watched(begin()))
     assert 1000 < longest < MOST_ARGUMENTS
@@ -162,7 +165,7 @@ def test_what_it_cannot_do_names_it() -> None:
 def test_its_replicas_are_waited_for() -> None:
     durability = Durability("replicas", "redis://h:6379/0", 5)
     step = HashLayout(Names("p", ("d",)), Capabilities()).set(b"f", b"v", None)
-    asked, _ = feed(durability.guard(step.begin()), ([0], ""))
+    asked, _ = feed(intercept(step.begin(), durability.intercept().answer), ([0], ""))
     wait = asked[0].wait
     assert wait.command == (b"INFO", b"replication")
     replicas = b"".join(

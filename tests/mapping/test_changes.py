@@ -157,9 +157,9 @@ def test_a_walk_that_finds_nothing_on_a_page_goes_on() -> None:
     assert feed(keys._is_empty_operation(), nothing, end)[1] is True
     asked, is_there = feed(keys._expire_operation(5), nothing, end)
     assert (len(asked), is_there) == (2, False)
-    assert feed(keys._layout.length().begin(), nothing, last)[1] == 1
-    assert feed(keys._layout.clear(), nothing, end)[1] is None
-    assert feed(keys._layout.memory_usage(), nothing, last, [77])[1] == 77
+    assert feed(keys._bound.layout.length().begin(), nothing, last)[1] == 1
+    assert feed(keys._bound.layout.clear(), nothing, end)[1] is None
+    assert feed(keys._bound.layout.memory_usage(), nothing, last, [77])[1] == 77
 
 
 @pytest.mark.parametrize("is_thrown", [True, False])
@@ -169,22 +169,30 @@ def test_a_page_that_is_refused_in_a_transaction_is_asked_for_as_a_small_one(
     refusal = ResponseError("ERR not allowed in transactions")
     keys = operations(is_hash=False)
     asked, length = feed(
-        keys._layout.length().begin(), refusal if is_thrown else [refusal], [b"0", []]
+        keys._bound.layout.length().begin(), refusal if is_thrown else [refusal], [b"0", []]
     )
     assert length == 0
     assert asked[0].is_atomic
     assert asked[1] == (*asked[0].commands[0][:-1], SMALL_COUNT)
     with pytest.raises(ResponseError, match="unknown"):
-        feed(keys._layout.length().begin(), refusal, ResponseError("ERR unknown command 'SCAN'"))
+        feed(
+            keys._bound.layout.length().begin(),
+            refusal,
+            ResponseError("ERR unknown command 'SCAN'"),
+        )
 
 
 def test_a_key_takes_memory_whatever_the_server_says() -> None:
     """Dragonfly says 0 of what lies in its table; None is no key."""
     keys = operations(is_hash=False)
     names = [b"p:k:{d}:%d" % number for number in range(3)]
-    assert feed(keys._layout.memory_usage(), [[b"0", names]], [0, None, 80])[1] == LEAST_BYTES + 80
     assert (
-        feed(operations(is_hash=True)._layout.memory_usage(), [64, 0, None])[1] == 64 + LEAST_BYTES
+        feed(keys._bound.layout.memory_usage(), [[b"0", names]], [0, None, 80])[1]
+        == LEAST_BYTES + 80
+    )
+    assert (
+        feed(operations(is_hash=True)._bound.layout.memory_usage(), [64, 0, None])[1]
+        == 64 + LEAST_BYTES
     )
 
 
@@ -192,7 +200,7 @@ def test_a_key_takes_memory_whatever_the_server_says() -> None:
 def test_who_may_not_ask_for_memory_is_told(is_hash: bool, before: list[Any]) -> None:
     refusal = NoPermissionError("User u has no permissions to run the 'memory|usage' command")
     with pytest.raises(NoPermissionError, match="memory"):
-        feed(operations(is_hash=is_hash)._layout.memory_usage(), *before, [refusal])
+        feed(operations(is_hash=is_hash)._bound.layout.memory_usage(), *before, [refusal])
 
 
 def test_an_error_in_a_batch_of_keys_is_raised() -> None:
@@ -246,7 +254,7 @@ def test_a_computation_whose_connection_is_lost_asks_for_nothing_more() -> None:
 
 @pytest.mark.parametrize("answers", [[None], [None, None]], ids=["under way", "waiting"])
 def test_a_lock_whose_task_is_cancelled_is_released(answers: list[Any]) -> None:
-    acquiring = operations()._locks.acquire(b"n", b"token", 60, None)
+    acquiring = operations()._bound.locks.acquire(b"n", b"token", 60, None)
     for answer in answers:
         acquiring.send(answer)
     release = acquiring.throw(asyncio.CancelledError())
@@ -258,7 +266,10 @@ def test_a_lock_whose_task_is_cancelled_is_released(answers: list[Any]) -> None:
 
 def test_a_lock_that_the_server_refuses_is_not_released() -> None:
     with pytest.raises(ResponseError, match="NOPERM"):
-        feed(operations()._locks.acquire(b"n", b"t", 60, None), ResponseError("NOPERM no rights"))
+        feed(
+            operations()._bound.locks.acquire(b"n", b"t", 60, None),
+            ResponseError("NOPERM no rights"),
+        )
 
 
 def test_a_default_shows_as_what_it_is() -> None:

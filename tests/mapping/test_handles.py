@@ -50,7 +50,7 @@ def test_a_pickle_holds_no_items_and_nothing_of_the_connection() -> None:
     mapping.clear()
 
 
-#: PersistentDict("d", hset_enabled=False, timeout=60, key_type=int).child("c"), as of release 0.1.
+#: What was made of `PersistentDict("d", hset_enabled=False, timeout=60, key_type=int).child("c")`.
 OLD_PICKLE = (
     b"ccopy_reg\n_reconstructor\n(credisdict.mapping.persistent_dict\nPersistentDict\n"
     b"c__builtin__\nobject\nNtR(dV_path\n(Vd\nVc\ntsV_using\nVdefault\nsV_is_hash\nI00\n"
@@ -84,7 +84,7 @@ def test_the_repr_loads_nothing(make: Callable[..., PersistentDict[str, Any]]) -
     assert repr(mapping.values()) == f"ValuesView({shown})"
     assert repr(mapping.items()) == f"ItemsView({shown})"
     assert repr(mapping.lock("l")) == f"<Lock 'l' of {shown}>"
-    assert "_layout" not in vars(mapping)
+    assert "_bound" not in vars(mapping)
 
 
 def test_an_alias_is_named_before_it_exists() -> None:
@@ -94,7 +94,7 @@ def test_an_alias_is_named_before_it_exists() -> None:
 def test_unknown_attributes_are_no_question_to_the_server(
     make: Callable[..., PersistentDict[str, Any]],
 ) -> None:
-    with pytest.raises(AttributeError, match="'PersistentDict' has no attribute 'has_key'"):
+    with pytest.raises(AttributeError, match="'PersistentDict' object has no attribute 'has_key'"):
         make().has_key  # noqa: B018  # the point
     with pytest.raises(TypeError, match="name is int"):
         PersistentDict(5)

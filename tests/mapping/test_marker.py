@@ -226,7 +226,7 @@ def test_the_plain_commands_come_back_after_the_marker(
 ) -> None:
     mapping["a"] = 1
     mapping.set("t", 1, timeout=60)
-    layout = mapping._layout
+    layout = mapping._bound.layout
     assert layout.get(b"a").command is not None  # this one hasn't met it yet
     assert mapping["a"] == 1
     assert layout.get(b"a").command is None

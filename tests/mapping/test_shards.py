@@ -101,7 +101,7 @@ def test_a_walk_whose_cursor_is_no_place_is_over(
 ) -> None:
     parts = make(shards=4)
     parts["a"] = 1
-    scan = parts._layout.scan_fields(b"4:7=0")
+    scan = parts._bound.layout.scan_fields(b"4:7=0")
     assert backend.driver.run(scan) == (b"0", [])
     parts.clear()
 

@@ -204,7 +204,7 @@ def test_a_foreign_key_of_another_type_is_left_alone(
     mapping = make()
     if not hset_enabled:
         return
-    key = mapping._layout._key  # type: ignore[attr-defined]  # the hash's
+    key = mapping._bound.layout._key  # type: ignore[attr-defined]  # the hash's
     backend.client().set(key, "somebody else's")
     for call in (lambda: mapping["a"], lambda: len(mapping), lambda: mapping.set("a", 1)):
         with pytest.raises(Exception, match="WRONGTYPE"):

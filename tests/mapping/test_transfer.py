@@ -318,10 +318,10 @@ def test_bytes_are_copied_unread_where_that_is_possible(
     mapping["new"] = (1, 2)
     copy = make("copy")
     mapping.clone_to(copy)
-    layout = mapping._layout
+    layout = mapping._bound.layout
     fields = [b"old", b"new"]
     values = backend.driver.run(layout.get_many(fields))
-    assert backend.driver.run(copy._layout.get_many(fields)) == values
+    assert backend.driver.run(copy._bound.layout.get_many(fields)) == values
 
 
 def test_a_dict_can_be_rewritten_in_place(make: Callable[..., PersistentDict[str, Any]]) -> None:

@@ -146,7 +146,7 @@ class ShownCache:
 
 def model_caches() -> list[ShownCache]:
     """The tables of all models that have a `ModelDict`; a project without any pays nothing."""
-    if "redisdict.modelcache.tables" not in sys.modules:
+    if "redisdict.modelcache.cached_models" not in sys.modules:
         return []
     from redisdict.modelcache.overview import overview
 

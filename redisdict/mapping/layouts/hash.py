@@ -22,11 +22,13 @@ from redisdict.mapping.layouts.base import (
     bytes_of,
     slices,
 )
-from redisdict.mapping.scripts import HASH
 from redisdict.wire.requests import Argument, Batch, Command, Once, Operation, Step
+from redisdict.wire.scripts import Script
 from redisdict.wire.server_state import Capabilities
 
 __all__ = ["HashLayout"]
+
+SCRIPT = Script("hash", __package__)
 
 #: While the dict is relocated, after so many operations the plain command is tried again.
 SCRIPT_OPERATIONS = 256
@@ -287,7 +289,7 @@ class HashLayout(Layout):
     def _script(
         self, name: str, *arguments: Argument, is_repeatable: bool = True
     ) -> Operation[Any]:
-        return HASH.call(self._keys, name, *arguments, is_repeatable=is_repeatable)
+        return SCRIPT.call(self._keys, name, *arguments, is_repeatable=is_repeatable)
 
 
 def _text(timeout_ms: int | None) -> Argument:

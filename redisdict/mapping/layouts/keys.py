@@ -25,11 +25,14 @@ from redisdict.mapping.layouts.base import (
     slices,
 )
 from redisdict.mapping.scanning import Pages
-from redisdict.mapping.scripts import COMPARE_AND_SET, SHORTEN
 from redisdict.wire.requests import Argument, Batch, Command, Once, Operation, Step
 from redisdict.wire.scan import scan_keys
+from redisdict.wire.scripts import Script
 
 __all__ = ["KeysLayout"]
+
+COMPARE_AND_SET = Script("compare_and_set", __package__)
+SHORTEN = Script("shorten", __package__)
 
 #: Keys looked at in the first SCAN for any item of the dict; each further one looks at more.
 FIRST_SCAN_COUNT = 10
