@@ -125,7 +125,7 @@ def test_time_limits(database: str, server: str) -> None:
         assert long[tea.pk]
         assert long[tea.pk]
     assert len(asked) == 1
-    table = long._view().table
+    table = long._lookup().table
     assert 50_000 < table.backend.client().pttl(table.key(tea.pk)) <= 60_000
     with queries(database) as asked:
         assert short[milk.pk]
