@@ -1,4 +1,4 @@
-"""The short way of one command, in both drivers: its replies, and what becomes of its failures."""
+"""The fast path of one command, in both drivers: its replies, and what becomes of its failures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def operation(command: Any) -> Operation[Any]:
 
 @pytest.fixture(params=["sync", "async"])
 def ask(request: pytest.FixtureRequest) -> Iterator[Ask]:
-    """Asks over a connection that has been used before, as the short way wants it."""
+    """Asks over a connection that has been used before, as the fast path wants it."""
     if request.param == "sync":
         yield lambda backend, command: backend.driver.do(Step(command, operation, command))
         return

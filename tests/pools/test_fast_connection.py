@@ -1,4 +1,4 @@
-"""The short way over a connection for threads: the same replies and errors as redis-py's way."""
+"""The fast path over a connection for threads: the same replies and errors as redis-py's way."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def test_one_marked_for_reconnection_is_reconnected(
 def test_one_that_waits_gets_the_connection(
     pools: Callable[..., ConnectionPool], plain_url: str
 ) -> None:
-    """The short way returns a connection as `release()` does: a waiting thread is woken."""
+    """The fast path returns a connection as `release()` does: a waiting thread is woken."""
     pool = pools(plain_url, BlockingConnectionPool, max_connections=1, timeout=60)
     redis.Redis(connection_pool=pool).ping()
     done: list[float] = []

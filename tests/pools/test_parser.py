@@ -216,4 +216,4 @@ def test_another_parser_is_left_alone(connect: Callable[..., Any], plain_url: st
 
     connection = connect(plain_url, parser_class=Own)
     assert outcome(connection) in (b"PONG", True)
-    assert connection.exchange(PING) is FAST_PATH_UNAVAILABLE
+    assert connection.execute(PING) is FAST_PATH_UNAVAILABLE
