@@ -11,7 +11,8 @@ class RedisDictConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from redisdict import checks, database_connections
+        from redisdict import checks
+        from redisdict.modelcache import database_connections
 
         checks.register_all()
         database_connections.keep_track()

@@ -1,4 +1,4 @@
-"""The codec of a dict: values to stored bytes and back."""
+"""Encode the values of a dict as stored bytes, and decode them."""
 
 from collections.abc import Iterable, Sequence
 from functools import cache

@@ -1,4 +1,4 @@
-"""What of a field's value is stored, and how it comes back.
+"""Pack the values of a model's fields for its rows, and unpack them.
 
 MessagePack has text, bytes, numbers, booleans and nothing of its own. What a SELECT gives for most
 fields is one of these. A `FieldForm` turns other values into one of these, and back.

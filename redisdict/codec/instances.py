@@ -1,4 +1,4 @@
-"""Model instances as the list of their field values, and back through `Model.from_db`.
+"""Take model instances apart into their field values, and make them again by `Model.from_db`.
 
 No pickle: the stored list holds the model's label, a fingerprint of its fields, the database alias
 and the values that a `SELECT` would have given. Cached relations, prefetched lists and annotations

@@ -1,4 +1,4 @@
-"""Values to MessagePack and back, exactly: the serializer "msgpack".
+"""Write values as MessagePack, exactly, and read them: the serializer "msgpack".
 
 Two ways lead to the same bytes. The fast one lets ormsgpack walk the value and asks a hook only
 about types that MessagePack doesn't have. ormsgpack gives up without asking on dict keys that

@@ -1,4 +1,4 @@
-"""Values that are stored as a plainer one, and values that are refused.
+"""Make values plain that are stored so, and refuse others.
 
 The rule: a value comes back equal and of the same type, or it isn't stored. The few exceptions are
 here: wrappers and subclasses that Django itself makes, where the plain value is what a model field

@@ -1,4 +1,4 @@
-"""The thorough way to MessagePack: a walk through the whole value in Python.
+"""Write MessagePack the thorough way: walk through the whole value in Python.
 
 It is taken for the values that ormsgpack refuses: some can be stored all the same (dicts with keys
 that aren't str, text with lone surrogates), for the others it finds the place to name.

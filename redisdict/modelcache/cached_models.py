@@ -1,4 +1,4 @@
-"""The tables of the database that are cached: which of them, where, and how.
+"""Register the models that are cached, and find their tables on the server.
 
 A model is registered once for each alias of REDISDICT whose server keeps its rows, and for each
 choice of fields that aren't kept; any number of `ModelDict`s share the registration. Writers find

@@ -1,4 +1,4 @@
-"""What a `ModelDict` is beneath its methods: model, options, and a lookup for each table."""
+"""Bind a `ModelDict` to its model, and find the lookup of the table in use."""
 
 from __future__ import annotations
 

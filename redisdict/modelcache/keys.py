@@ -24,10 +24,10 @@ from uuid import UUID
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import connections, models
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from redisdict.mapping.keys import encode_text
+from redisdict.modelcache.connection_state import ask
 
 __all__ = ["KeyForm", "compares_text_exactly"]
 
@@ -287,18 +287,9 @@ def compares_text_exactly(field: models.Field[Any, Any], database: str) -> bool 
     connection = connections[database]
     table, column = field.model._meta.db_table, str(field.column)
     if connection.vendor == "postgresql":
-        return _ask(connection, ON_POSTGRESQL, [connection.ops.quote_name(table), column])
-    if connection.vendor == "sqlite":
-        return _ask(connection, ON_SQLITE, [table])
-    return False
-
-
-def _ask(connection: BaseDatabaseWrapper, sql: str, parameters: list[str]) -> bool | None:
-    connection.ensure_connection()
-    cursor: Any = connection.connection.cursor()
-    try:
-        cursor.execute(sql, parameters)
-        rows = cursor.fetchall()
-    finally:
-        cursor.close()
+        rows = ask(connection, ON_POSTGRESQL, [connection.ops.quote_name(table), column])
+    elif connection.vendor == "sqlite":
+        rows = ask(connection, ON_SQLITE, [table])
+    else:
+        return False
     return all(is_exact for (is_exact,) in rows) if rows else None

@@ -1,4 +1,4 @@
-"""How rows are asked of the database, and whether what it gave may be kept for others."""
+"""Ask the database for rows, and tell whether what it gave may be kept for others."""
 
 from __future__ import annotations
 

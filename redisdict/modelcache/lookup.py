@@ -137,7 +137,9 @@ class PkLookup(Generic[M]):
     def step(self, key: Any, caller: Caller) -> Step[Sequence[Answer]] | None:
         """Make the step that reads one row; None where more than that has to be looked at."""
         table = self.table
-        if table.changed_by or not (table.shows_all_alike and table.outages.is_calm):
+        if table.changed_by and caller.has_changed(table):
+            return None
+        if not (table.shows_all_alike and table.outages.is_calm):
             return None
         token = new_token()
         rows = (table.key(key),)

@@ -1,4 +1,4 @@
-"""What a `ModelDict` is asked to be, and whether its model can be cached so."""
+"""Check what a `ModelDict` is asked to be, and whether its model can be cached so."""
 
 from __future__ import annotations
 

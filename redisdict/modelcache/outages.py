@@ -1,4 +1,4 @@
-"""What a process does while it can't reach the server, and before it believes the server again.
+"""Do without the server while it fails, and repair its rows before they are believed again.
 
 A change that the server couldn't be told of leaves old rows there. So the process stops using the
 table's rows before it commits such a change, and first of all has the table begin a new generation
@@ -36,7 +36,7 @@ LONGEST_PAUSE_S = 2.0
 
 
 class Outages:
-    """What is known of the server's failures to serve one table."""
+    """Tracks the server's failures to serve one table, and repairs what they have left there."""
 
     def __init__(self, name: str, backend: Backend, store: RowStore, counters: Counters) -> None:
         self._name = name

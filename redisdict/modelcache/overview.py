@@ -1,4 +1,4 @@
-"""All cached tables of the project with what was counted of them, for whoever shows that."""
+"""List all cached tables of the project with what was counted of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model instances to the bytes of a row, and back as `Model.from_db` makes them."""
+"""Encode model instances as the bytes of a row, and decode them as `Model.from_db` does."""
 
 from __future__ import annotations
 

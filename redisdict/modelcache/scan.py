@@ -1,4 +1,4 @@
-"""What a cached table has on the server, page by page."""
+"""Scan what a cached table has on the server, page by page."""
 
 from __future__ import annotations
 

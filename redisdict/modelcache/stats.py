@@ -1,4 +1,4 @@
-"""What is counted of a cached table: in the process at once, on the server now and then."""
+"""Count what happens to a cached table: in the process at once, on the server now and then."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ MOST_PLACES = 100
 
 
 class Counters(CacheStats):
-    """The counts of this process that aren't on the server yet.
+    """Counts in this process, and pushes what isn't on the server yet.
 
     Threads may lose one another's counts now and then: a lock for each hit would cost more than
     an exact count is worth.

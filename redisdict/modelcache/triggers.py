@@ -1,4 +1,4 @@
-"""PostgreSQL triggers that tell of changes made by raw SQL and by other programs.
+"""Have PostgreSQL tell of changes made by raw SQL and by other programs: triggers, and a listener.
 
 A trigger sends a notification for each row that is changed, whoever changes it; the database
 delivers it at the commit. `redisdict.modelcache.triggers` receives it.
@@ -22,6 +22,7 @@ from redisdict.exceptions import ConfigurationError
 from redisdict.modelcache.cached_models import Rows, cached_models
 from redisdict.modelcache.invalidation.invalidate import remove
 from redisdict.modelcache.invalidation.relations import affected_by, rows_of_table
+from redisdict.modelcache.invalidation.transactions import MOST_ROWS
 from redisdict.modelcache.outages import UNREACHED
 
 __all__ = [
@@ -195,9 +196,6 @@ IDLE_S = 5.0
 
 #: Seconds between attempts to connect again.
 PAUSE_S = 1.0
-
-#: So many rows of a table in one batch of notifications, and all of its rows are removed.
-MOST_ROWS = 10_000
 
 
 class Listener:

@@ -149,7 +149,7 @@ class Shop:
         return await driver.run(self._reader.read(self._keys, self._load, token, answers))
 
     def change(self) -> None:
-        changed = [(self._store, self._keys)]
+        changed = [self._keys]
         change = self._commit
         self._backend.driver.run(change_behind_barriers(changed, new_token(), LEASE_MS, change))
 

@@ -210,7 +210,7 @@ class World:
             if "autocommit" not in how:
                 yield Call(database.update, (name,))
                 change = database.commit
-            yield from change_behind_barriers([(STORE, keys)], name.encode(), 60_000, change)
+            yield from change_behind_barriers([keys], name.encode(), 60_000, change)
 
         return Process(name, how, write())
 

@@ -10,11 +10,15 @@ import pytest
 from django.db import connections, transaction
 from django.http import Http404
 from django.shortcuts import get_object_or_404
+from redisdict.mapping.names import Names
 
 from redisdict import ConfigurationError, ModelDict
 from redisdict.modelcache import loading
 from redisdict.modelcache.overview import overview
-from redisdict.modelcache.stats import CacheStats
+from redisdict.modelcache.slots.lease import Reader
+from redisdict.modelcache.slots.store import BUSY, RowStore
+from redisdict.modelcache.stats import CacheStats, Counters
+from redisdict.wire.requests import Call
 from tests.modelcache.counting import queries
 from tests.shop.models import Product, ProductProxy, Stamp, Tag
 from tests.waiting import LIMIT_S
@@ -344,6 +348,14 @@ def test_what_cannot_be_cached(arguments: tuple[Any, ...], message: str) -> None
 def test_limits_have_to_be_times() -> None:
     with pytest.raises(ConfigurationError, match="barrier_timeout is 0"):
         ModelDict(Product, barrier_timeout=0)
+
+
+def test_who_could_not_store_a_row_waits_for_nobody() -> None:
+    store = RowStore(Names("", ("rows",)), b"8 bytes!")
+    reader: Reader[bytes] = Reader(store, Counters(b"counts"), bytes, bytes, 3000, None, None)
+    operation = reader.read([b"row"], list, b"a reader's token", is_peek=True)
+    assert operation.send(None) == store.read_command([b"row"], b"a reader's token", lease_ms=0)
+    assert operation.send([BUSY]) == Call(list, ([b"row"],))
 
 
 def test_stats(database: str, products: ModelDict[Product]) -> None:

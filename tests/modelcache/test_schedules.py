@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from redisdict.modelcache.slots import barrier
+from redisdict.modelcache.slots.store import put_barriers
 from redisdict.wire.requests import Call, Operation
 from redisdict.wire.server_state import UNKNOWN
 from tests.modelcache import schedules
@@ -211,10 +211,10 @@ def test_a_fault_of_the_server_side_is_found(
 
 def test_removing_the_row_only_after_the_commit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def change_then_remove(
-        changed: barrier.Changed, token: bytes, _duration_ms: int, change: Callable[[], Any]
+        tables: Any, token: bytes, _duration_ms: int, change: Callable[[], Any]
     ) -> Operation[Any]:
         yield Call(change)
-        yield from barrier.lift(changed, token)
+        yield from put_barriers(tables, token, 0)
 
     monkeypatch.setattr(schedules, "change_behind_barriers", change_then_remove)
     with pytest.raises(StaleRead):

@@ -1,4 +1,4 @@
-"""Tell of the rows that the ORM changes, from the queries it changes them by.
+"""Invalidate the rows that the ORM changes, by the queries that it changes them with.
 
 Whatever manager, queryset, `save()`, `delete()` or related manager a change is made by, Django
 makes a query of it and asks the connection for the compiler that executes it. Here that compiler
@@ -24,11 +24,11 @@ from django.db.models.sql.compiler import (
 )
 
 from redisdict.modelcache.cached_models import Rows
-from redisdict.modelcache.connection_state import is_in_transaction, may_have_ended
+from redisdict.modelcache.connection_state import is_in_transaction
 from redisdict.modelcache.invalidation.cursors import WATCH
 from redisdict.modelcache.invalidation.effects import catalog_of
 from redisdict.modelcache.invalidation.interception import Watch
-from redisdict.modelcache.invalidation.invalidate import make_behind_barriers, remove
+from redisdict.modelcache.invalidation.invalidate import remove
 from redisdict.modelcache.invalidation.query_analysis import (
     changes_keys,
     lock_rows,
@@ -43,7 +43,7 @@ from redisdict.modelcache.invalidation.relations import (
     rows_of_table,
 )
 from redisdict.modelcache.invalidation.statements import table_of
-from redisdict.modelcache.invalidation.transactions import MOST_ROWS, note_changes
+from redisdict.modelcache.invalidation.transactions import MOST_ROWS, change, note_changes
 
 __all__ = ["watched_compiler"]
 
@@ -125,13 +125,7 @@ class Write:
         return [table.all_rows for table in tables]
 
     def change(self, rows: Sequence[Rows], run: Run) -> Any:
-        """Run it behind the barriers of these rows, or of the transaction that it is in."""
-        if is_in_transaction(self.connection):
-            for table, keys in rows:
-                note_changes(self.connection, table, keys)
-            if not may_have_ended(self.connection):
-                return run()
-        return make_behind_barriers(rows, run)
+        return change(self.connection, rows, run)
 
     @property
     def can_return_keys(self) -> bool:
@@ -222,8 +216,7 @@ def _insert(write: Write, run: Run) -> Any:
 
 
 def _noting(write: Write, pks: Sequence[Any], made: Any) -> Any:
-    for table, keys in _made_rows(write, pks, made):
-        note_changes(write.connection, table, keys)
+    note_changes(write.connection, _made_rows(write, pks, made))
     return made
 
 

@@ -1,4 +1,4 @@
-"""What the database itself changes when a table is changed, or a function is called.
+"""Find what the database itself changes when a table is changed, or a function is called.
 
 Triggers, rules, views, partitions, the actions of foreign keys, and functions change tables that a
 statement doesn't name. The database's catalog tells of all of them, and their texts are read as
@@ -10,14 +10,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from redisdict import forks
 from redisdict.modelcache.cached_models import on_registration
+from redisdict.modelcache.connection_state import ask
 from redisdict.modelcache.invalidation.statements import Statement, names_in, read_body
 from redisdict.modelcache.triggers import FUNCTION
 
@@ -123,15 +124,7 @@ def _read(connection: BaseDatabaseWrapper) -> Catalog:
     catalog = Catalog(read_at=time.monotonic())
     read = READERS.get(connection.vendor)
     if read is not None:
-        connection.ensure_connection()
-        # The driver's own cursor: no queries of the user's are counted, logged or watched here.
-        with closing(connection.connection.cursor()) as cursor:
-
-            def rows(sql: str) -> list[tuple[Any, ...]]:
-                cursor.execute(sql)
-                return list(cursor.fetchall())
-
-            read(catalog, rows)
+        read(catalog, partial(ask, connection))
     return catalog
 
 
@@ -192,13 +185,9 @@ AND nspname NOT IN ('pg_catalog', 'information_schema')
 def _read_postgresql(catalog: Catalog, rows: Rows) -> None:
     for referenced, pointing, on_delete, on_update in rows(FOREIGN_KEYS):
         _add(catalog.on_truncate, referenced, [pointing])
-        if _letter(on_delete) in "cnd":
-            _add(catalog.on_delete, referenced, [pointing])
-        if _letter(on_update) in "cnd":
-            _add(catalog.on_update, referenced, [pointing])
+        _add_foreign_key(catalog, referenced, pointing, _text(on_delete), _text(on_update))
     for base, shown in rows(VIEWS):
-        _add(catalog.shown_by, base, [shown])
-        _add(catalog.always, shown, [base])
+        _add_view(catalog, shown, [base])
     for parent, child in rows(PARTITIONS):
         _add(catalog.shown_by, parent, [child])
         _add(catalog.shown_by, child, [parent])
@@ -216,13 +205,11 @@ def _read_postgresql(catalog: Catalog, rows: Rows) -> None:
         _add(catalog.always, table, catalog.functions.get(function.lower(), ()))
 
 
-def _letter(value: Any) -> str:
-    """PostgreSQL's type "char", which psycopg 3 gives as text and psycopg 2 may as bytes."""
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
 def _text(value: Any) -> str:
-    """A column of MySQL's catalog: text, or bytes where its collation is binary. NULL is ""."""
+    """A column of a catalog as text; NULL is "".
+
+    MySQL gives bytes where its collation is binary, and psycopg 2 may of the type "char".
+    """
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
 
 
@@ -264,9 +251,7 @@ def _read_sqlite(catalog: Catalog, rows: Rows) -> None:
         "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type IN ('view', 'trigger')"
     ):
         if kind == "view":
-            for base in names_in(text) - {name.lower()}:
-                _add(catalog.shown_by, base, [name])
-                _add(catalog.always, name, [base])
+            _add_view(catalog, name, names_in(text) - {name.lower()})
         else:
             body = re.split(r"\bBEGIN\b", text, maxsplit=1, flags=re.IGNORECASE)[-1]
             _add(catalog.always, table, read_body(body).writes)
@@ -274,13 +259,11 @@ def _read_sqlite(catalog: Catalog, rows: Rows) -> None:
         'SELECT m.name, f."table", f.on_update, f.on_delete FROM sqlite_master AS m,'
         " pragma_foreign_key_list(m.name) AS f WHERE m.type = 'table'"
     ):
-        if on_delete in ACTIONS:
-            _add(catalog.on_delete, referenced, [pointing])
-        if on_update in ACTIONS:
-            _add(catalog.on_update, referenced, [pointing])
+        _add_foreign_key(catalog, referenced, pointing, on_delete, on_update)
 
 
-ACTIONS = ("CASCADE", "SET NULL", "SET DEFAULT")
+#: What a foreign key does of itself, also as PostgreSQL's catalog writes it.
+ACTIONS = frozenset({"CASCADE", "SET NULL", "SET DEFAULT", "c", "n", "d"})
 
 
 #: A statement may name a table of any database, and what the database does of itself as well.
@@ -309,16 +292,11 @@ def _read_mysql(catalog: Catalog, rows: Rows) -> None:
     for referenced, pointing, on_delete, on_update in texts(
         "referenced_table_name, table_name, delete_rule, update_rule", "referential_constraints"
     ):
-        if on_delete in ACTIONS:
-            _add(catalog.on_delete, referenced, [pointing])
-        if on_update in ACTIONS:
-            _add(catalog.on_update, referenced, [pointing])
+        _add_foreign_key(catalog, referenced, pointing, on_delete, on_update)
     for name, text in texts("table_name, view_definition", "views"):
         if not text:
             _add(catalog.always, name, [ANYTHING])
-        for base in names_in(text) - {name.lower()}:
-            _add(catalog.shown_by, base, [name])
-            _add(catalog.always, name, [base])
+        _add_view(catalog, name, names_in(text) - {name.lower()})
     routines: dict[str, str] = {}
     for name, text in texts("routine_name, routine_definition", "routines"):
         routines[name] = f"{routines.get(name, '')} {text or OPAQUE}"
@@ -335,6 +313,21 @@ READERS: dict[str, Callable[[Catalog, Rows], None]] = {
     "sqlite": _read_sqlite,
     "mysql": _read_mysql,
 }
+
+
+def _add_foreign_key(
+    catalog: Catalog, referenced: str, pointing: str, on_delete: str, on_update: str
+) -> None:
+    if on_delete in ACTIONS:
+        _add(catalog.on_delete, referenced, [pointing])
+    if on_update in ACTIONS:
+        _add(catalog.on_update, referenced, [pointing])
+
+
+def _add_view(catalog: Catalog, name: str, bases: Iterable[str]) -> None:
+    for base in bases:
+        _add(catalog.shown_by, base, [name])
+        _add(catalog.always, name, [base])
 
 
 def _add(graph: Graph, name: str, names: Iterable[str]) -> None:

@@ -16,10 +16,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 from django.db.models.signals import class_prepared, m2m_changed, post_save
 
-from redisdict.database_connections import for_each, keep_track
 from redisdict.modelcache import search_paths
 from redisdict.modelcache.cached_models import on_registration
 from redisdict.modelcache.connection_state import is_in_transaction
+from redisdict.modelcache.database_connections import for_each, keep_track
 from redisdict.modelcache.invalidation import relations
 from redisdict.modelcache.invalidation.compilers import watched_compiler
 from redisdict.modelcache.invalidation.cursors import WATCH, watched_cursors

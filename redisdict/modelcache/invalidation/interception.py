@@ -27,12 +27,12 @@ from redisdict.modelcache.cached_models import (
     cached_models,
     calling_place,
 )
-from redisdict.modelcache.connection_state import is_in_transaction, may_have_ended
+from redisdict.modelcache.connection_state import is_in_transaction
 from redisdict.modelcache.invalidation import relations
 from redisdict.modelcache.invalidation.cursors import run_to_its_end
 from redisdict.modelcache.invalidation.effects import ANYTHING, catalog_of, forget_catalog
-from redisdict.modelcache.invalidation.invalidate import make_behind_barriers
 from redisdict.modelcache.invalidation.statements import (
+    ENDING,
     LONGEST_KEPT,
     Control,
     Statement,
@@ -40,6 +40,7 @@ from redisdict.modelcache.invalidation.statements import (
     text_of,
 )
 from redisdict.modelcache.invalidation.transactions import (
+    change,
     commit_behind_barriers,
     forget_changes,
     note_begin,
@@ -69,7 +70,7 @@ Collect = Callable[[Any, Any], None]
 
 
 class Watch:
-    """What one connection does, seen by the model cache."""
+    """Sees what one connection does, and announces what that changes."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
@@ -126,9 +127,7 @@ class Watch:
         if self._told and type(sql) is str and len(sql) > LONGEST_KEPT:
             # A query of the ORM's with many values.
             return self._run(Statement(writes=self._told), run, context["cursor"])
-        statement = read_statement(
-            sql if type(sql) is str else text_of(sql, self._connection.connection)
-        )
+        statement = self._read(sql)
         if statement.only_reads and not statement.functions and not self._may_commit(statement):
             _remember_as_harmless(self._harmless, sql)
             return execute(sql, params, many, context)
@@ -136,20 +135,14 @@ class Watch:
 
     def run_procedure(self, call: Callable[[], Any]) -> Any:
         """Run what no statement is seen of: a procedure, say. It may change anything."""
-        if not relations.cached_by_table():
-            return call()
         return self._run(Statement(is_unknown=True, is_definition=True), call)
 
     def run_statement(self, sql: Any, run: Callable[[], Any]) -> Any:
         """Run a statement by another method of the driver's cursor."""
-        if not relations.cached_by_table():
-            return run()
         return self._run(self._read(sql), run)
 
     def run_script(self, sql: Any, run: Callable[[], Any]) -> Any:
         """Run SQLite's `executescript()`, which first commits the transaction under way."""
-        if not relations.cached_by_table():
-            return run()
         return self._run(replace(self._read(sql), control=Control.COMMIT), run)
 
     def run_stream(self, sql: Any, run: Callable[[], Iterable[Any]]) -> Iterator[Any]:
@@ -189,6 +182,8 @@ class Watch:
         return read_statement(text_of(sql, self._connection.connection))
 
     def _run(self, statement: Statement, run: Callable[[], Any], cursor: Any = None) -> Any:
+        if not relations.cached_by_table():
+            return run()
         connection = self._connection
         changed = self._tables_changed_by(statement)
         if changed and cursor is not None and connection.vendor == "sqlite":
@@ -219,13 +214,13 @@ class Watch:
             if statement.is_definition:
                 forget_catalog(connection)
                 identity.forget_names()
-            if statement.verb in ENDS:
+            if statement.verb in ENDING:
                 search_paths.transaction_has_ended(connection)
 
     def _may_set_path(self, statement: Statement) -> bool:
         """Whether names may mean other tables after it, for another reason than a rollback."""
         if statement.changes_session:
-            return statement.verb not in ENDS
+            return statement.verb not in ENDING
         if not statement.functions:
             return False
         return not statement.functions.isdisjoint(catalog_of(self._connection).path_setters)
@@ -266,20 +261,16 @@ class Watch:
             place = f"{calling_place(BELOW)} {verb.upper()}".rstrip()
             for table in tables:
                 table.counters.count_drop(place)
-        rows = [table.all_rows for table in tables]
-        if is_in_transaction(connection):
-            for table, keys in rows:
-                note_changes(connection, table, keys)
-            return make_behind_barriers(rows, run) if may_have_ended(connection) else run()
-        result = make_behind_barriers(rows, run)
-        self._note_late(tables)
+        was_open = is_in_transaction(connection)
+        result = change(connection, [table.all_rows for table in tables], run)
+        if not was_open:
+            self._note_late(tables)
         return result
 
     def _note_late(self, tables: Iterable[CachedTable]) -> None:
         """Note what a statement has changed, if it has begun a transaction by the way."""
         if is_in_transaction(self._connection):
-            for table in tables:
-                note_changes(self._connection, table, [table.store.table_key])
+            note_changes(self._connection, [table.all_rows for table in tables])
 
 
 @contextmanager
@@ -299,9 +290,6 @@ def _transaction(connection: BaseDatabaseWrapper) -> Iterator[None]:
     finally:
         connection.set_autocommit(True)
 
-
-#: Words that end a transaction, or a part of it.
-ENDS = ("commit", "end", "rollback", "abort")
 
 #: Words that end a transaction by themselves; a new one may begin with that.
 COMMITTING = frozenset({"commit", "end", "begin", "start"})

@@ -1,4 +1,4 @@
-"""How servers are told of changes, and what becomes of a change when one can't be told."""
+"""Tell servers of changes, and decide what becomes of a change when one can't be told."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from redisdict.exceptions import NoReplica
 from redisdict.modelcache.cached_models import CachedTable, Rows
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.slots.barrier import change_behind_barriers
-from redisdict.modelcache.slots.store import new_token
+from redisdict.modelcache.slots.store import new_token, put_barriers
 
 __all__ = ["close", "make_behind_barriers", "remove", "reopen"]
 
@@ -40,14 +40,10 @@ def remove(rows: Sequence[Rows]) -> None:
         BackendUnavailable: the server can't be told, and the model is strict.
     """
     for table, keys in rows:
-        token = new_token()
         table.counters.invalidations += len(keys)
-        try:
-            table.announcer.run(table.store.lift(keys, token))
-        except UNREACHED as error:
-            _leave_in_doubt(table, token, error)
-            if table.cached.is_strict:
-                raise
+        error = _tell(table, keys, new_token(), 0)
+        if error is not None and table.cached.is_strict:
+            raise error
 
 
 def close(tables: Sequence[CachedTable], token: bytes) -> None:
@@ -56,20 +52,25 @@ def close(tables: Sequence[CachedTable], token: bytes) -> None:
     One script for each table. What can't be told is logged.
     """
     for table in tables:
-        barrier = table.store.block([table.store.table_key], token, table.cached.barrier_ms)
-        try:
-            table.announcer.run(barrier)
-        except UNREACHED as error:
-            _leave_in_doubt(table, token, error)
+        _tell(table, [table.store.table_key], token, table.cached.barrier_ms)
 
 
 def reopen(tables: Sequence[CachedTable], token: bytes) -> None:
     """End what `close()` with the same token has begun; all rows are read anew."""
     for table in tables:
-        try:
-            table.announcer.run(table.store.lift([table.store.table_key], token))
-        except UNREACHED as error:
-            _leave_in_doubt(table, token, error)
+        _tell(table, [table.store.table_key], token, 0)
+
+
+def _tell(
+    table: CachedTable, keys: Sequence[bytes], token: bytes, duration_ms: int
+) -> Exception | None:
+    """Put barriers up or take them down; why that has failed, if it has."""
+    try:
+        table.announcer.run(put_barriers([keys], token, duration_ms))
+    except UNREACHED as error:
+        _leave_in_doubt(table, token, error)
+        return error
+    return None
 
 
 def _change_over(groups: Sequence[Sequence[Rows]], change: Callable[[], T]) -> T:
@@ -83,7 +84,7 @@ def _change_on_one(rows: Sequence[Rows], change: Callable[[], T]) -> T:
     tables = [table for table, _ in rows]
     token = new_token()
     barrier_ms = max(table.cached.barrier_ms for table in tables)
-    changed = [(table.store, keys) for table, keys in rows]
+    changed = [keys for _, keys in rows]
     is_begun = False
     results: list[T] = []
 

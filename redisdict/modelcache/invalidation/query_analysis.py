@@ -1,4 +1,4 @@
-"""Which rows a change concerns, as far as it can be told without asking the database."""
+"""Find the rows that a query changes: by its filter, or by locking those that it chooses."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import connections
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.db.models.expressions import Col
 from django.db.models.lookups import Exact, In
 from django.db.models.sql import Query
 from django.db.models.sql.where import AND
 
-__all__ = ["changes_keys", "lock_row", "lock_rows", "lockable", "named_pks"]
+__all__ = ["changes_keys", "lock_rows", "lockable", "named_pks"]
 
 
 def named_pks(query: Query) -> Sequence[Any] | None:
@@ -67,11 +67,6 @@ def lock_rows(rows: QuerySet[Any], limit: int | None = None) -> list[Any]:
     if parts is None:
         return list(rows.values_list("pk", flat=True)[:limit])
     return list(rows.values_list(*[part.attname for part in parts])[:limit])
-
-
-def lock_row(instance: Model, database: str) -> None:
-    """Lock the row of an instance, so that no foreign key can begin to point at it."""
-    lock_rows(type(instance)._base_manager.using(database).filter(pk=instance.pk))
 
 
 def _take_write_lock(rows: QuerySet[Any]) -> None:

@@ -145,20 +145,13 @@ READING = _words(
     """
 )
 
-DEFINING = _words(
-    """
-    create alter drop rename truncate refresh import reassign
-    """
-)
+DEFINING = _words("create alter drop rename truncate refresh import reassign")
 
+#: Words that end a transaction, or a part of it.
 ENDING = _words("commit end rollback abort")
 
 #: After them an unqualified name may mean another table.
-SESSION = _words(
-    """
-    set reset discard use attach detach
-    """
-)
+SESSION = _words("set reset discard use attach detach")
 
 #: What MySQL's SET names when it commits.
 COMMITTING_SETTINGS = frozenset({"autocommit", "password"})
@@ -228,7 +221,7 @@ def _read(sql: str) -> Statement:
             changes_session=_calls_setting_function(sql),
             verb=verb,
         )
-    if verb in ("commit", "end", "rollback", "abort"):
+    if verb in ENDING:
         return _end_of_transaction(sql, verb)
     if verb in SESSION:
         return _setting(sql, verb)

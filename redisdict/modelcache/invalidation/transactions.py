@@ -27,6 +27,7 @@ from redisdict.modelcache.outages import UNREACHED
 
 __all__ = [
     "MOST_ROWS",
+    "change",
     "commit_behind_barriers",
     "forget_changes",
     "has_changed",
@@ -42,7 +43,8 @@ T = TypeVar("T")
 #: The attribute of a connection that holds its guard.
 GUARD = "_redisdict_guard"
 
-#: When a transaction changes more rows of a table than this, all rows of the table are removed.
+#: When a transaction, or a batch of notifications, changes more rows of a table than this, all rows
+#: of the table are removed.
 MOST_ROWS = 10_000
 
 
@@ -57,11 +59,19 @@ def has_changed(table: CachedTable) -> bool:
     return False
 
 
-def note_changes(
-    connection: BaseDatabaseWrapper, table: CachedTable, keys: Sequence[bytes]
-) -> None:
-    """In a transaction: its commit makes these rows old. The table's own key stands for all."""
-    _Guard.of(connection).add(table, keys)
+def change(connection: BaseDatabaseWrapper, rows: Sequence[Rows], run: Callable[[], T]) -> T:
+    """Run what changes these rows behind their barriers, or have those put up at the commit."""
+    if is_in_transaction(connection):
+        note_changes(connection, rows)
+        if not may_have_ended(connection):
+            return run()
+    return make_behind_barriers(rows, run)
+
+
+def note_changes(connection: BaseDatabaseWrapper, rows: Iterable[Rows]) -> None:
+    """In a transaction: its commit makes these rows old."""
+    for table, keys in rows:
+        _Guard.of(connection).add(table, keys)
 
 
 def note_unseen_changes(connection: BaseDatabaseWrapper) -> None:
@@ -111,8 +121,7 @@ def _note_or_remove(rows: list[Rows], database: str) -> None:
     connection = connections[database]
     is_open = is_in_transaction(connection)
     if is_open:
-        for table, keys in rows:
-            note_changes(connection, table, keys)
+        note_changes(connection, rows)
     if not is_open or may_have_ended(connection):
         remove(rows)
 

@@ -1,4 +1,4 @@
-"""How a writer keeps the server from serving, or storing, what its commit makes old.
+"""Keep the server from serving, or storing, what a writer's commit makes old.
 
 Barrier: before the commit the cached rows are removed and barriers put in their place; while one
 stands, nobody can store the row. After the commit they are taken down. So there is no moment at
@@ -13,15 +13,12 @@ from typing import TypeVar
 
 from django.db import DatabaseError, IntegrityError
 
-from redisdict.modelcache.slots.store import RowStore, put_barriers
+from redisdict.modelcache.slots.store import put_barriers
 from redisdict.wire.requests import Call, Operation
 
-__all__ = ["Changed", "change_behind_barriers"]
+__all__ = ["change_behind_barriers"]
 
 T = TypeVar("T")
-
-#: What is about to be changed: keys of rows, or of the table for all of its rows.
-Changed = Sequence[tuple[RowStore, Sequence[bytes]]]
 
 #: With these classes of SQLSTATE the outcome isn't known: the connection was lost, the server is
 #: being shut down, or is damaged. With any other the database has refused, and undone, what it was
@@ -53,32 +50,25 @@ MYSQL_UNKNOWN = frozenset(
 
 
 def change_behind_barriers(
-    changed: Changed, token: bytes, duration_ms: int, change: Callable[[], T]
+    tables: Sequence[Sequence[bytes]], token: bytes, duration_ms: int, change: Callable[[], T]
 ) -> Operation[T]:
     """Put barriers up, make the change visible to others, take the barriers down.
 
     When the change fails, the barriers stay until they end by themselves, unless the database
     said that it rolled back: a commit whose answer was lost may still happen.
+
+    Args:
+        tables: for each table the keys of what is changed: of rows, or its own for all of them.
     """
-    yield from block(changed, token, duration_ms)
+    yield from put_barriers(tables, token, duration_ms)
     try:
         result: T = yield Call(change)
     except DatabaseError as error:
         if _is_certainly_undone(error):
-            yield from lift(changed, token)
+            yield from put_barriers(tables, token, 0)
         raise
-    yield from lift(changed, token)
+    yield from put_barriers(tables, token, 0)
     return result
-
-
-def block(changed: Changed, token: bytes, duration_ms: int) -> Operation[None]:
-    """Put barriers of `token` up, for all tables in one round trip."""
-    yield from put_barriers([keys for _, keys in changed], token, duration_ms)
-
-
-def lift(changed: Changed, token: bytes) -> Operation[None]:
-    """Take the barriers of `token` down, for all tables in one round trip."""
-    yield from put_barriers([keys for _, keys in changed], token, 0)
 
 
 def _is_certainly_undone(error: DatabaseError) -> bool:

@@ -1,4 +1,4 @@
-"""How a reader gets rows: from the server, or from the database and then to the server.
+"""Read rows from the server; those that are missing from the database, and then store them.
 
 Lease: a reader that misses has a token put under the key before it asks the database, and stores
 what it got only if the token is still there. Whoever changes the row removes the token. So a
@@ -115,7 +115,7 @@ class Reader(Generic[T]):
             answers = None
             if sorted_.unreadable:
                 yield from self.store.lift(sorted_.unreadable, token)
-            is_impatient = waited_ms >= self.lease_ms
+            is_impatient = is_peek or waited_ms >= self.lease_ms
             unleased = sorted_.blocked + sorted_.unreadable + (sorted_.busy if is_impatient else [])
             if sorted_.leased or unleased:
                 found.update((yield from self._load(sorted_.leased, unleased, load, token)))

@@ -1,4 +1,4 @@
-"""The cells of a cached table on the server, and the three scripts that change them.
+"""Read and change the cells of a cached table on the server, by three scripts.
 
 A cell is one string key. The table has one and each of its rows has one:
 
@@ -96,7 +96,7 @@ on_fork(_take_another_identity)
 
 
 class RowStore:
-    """What can be done to the cells of one table.
+    """Reads, fills, bars and clears the cells of one table.
 
     Args:
         names: under which its keys are.

@@ -15,7 +15,7 @@ from redisdict import ModelDict
 from redisdict.modelcache.invalidation import compilers, invalidate
 from redisdict.modelcache.invalidation.interception import Watch
 from redisdict.modelcache.slots import store
-from redisdict.modelcache.slots.barrier import Changed, change_behind_barriers, lift
+from redisdict.modelcache.slots.barrier import change_behind_barriers
 from redisdict.wire.requests import Call, Operation
 from tests.stress.modelcache.models import (
     Leaf,
@@ -124,10 +124,10 @@ class OurCacheWithoutBarriers(OurCache):
         super().__init__()
 
         def change_then_remove(
-            changed: Changed, token: bytes, _: int, change: Callable[[], Any]
+            tables: Any, token: bytes, _: int, change: Callable[[], Any]
         ) -> Operation[Any]:
             yield Call(change)
-            yield from lift(changed, token)
+            yield from store.put_barriers(tables, token, 0)
 
         assert invalidate.change_behind_barriers is change_behind_barriers
         invalidate.change_behind_barriers = change_then_remove
