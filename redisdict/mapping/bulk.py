@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import compress, islice, tee
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from redisdict.mapping.bound import noting_key
-from redisdict.mapping.iteration import IterationMethods, as_dict
+from redisdict.mapping.iteration import IterationMethods
 from redisdict.mapping.layouts.base import BATCH
 from redisdict.mapping.timeouts import DEFAULT, Timeout
 from redisdict.wire.requests import Call, Operation
@@ -26,7 +26,7 @@ ENCODED_AT_ONCE = 250
 
 
 class BulkMethods(IterationMethods[K, V], Generic[K, V]):
-    """`get_many`, `set_many` and `update`, `delete_many`, `clear`, `expire`, `len`."""
+    """`get_many`, `set_many` and `update`, `delete_many`; `==`, `|`, `len`, `clear`, `expire`."""
 
     # Several items
 
@@ -52,11 +52,11 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
 
     def get_many(self, keys: Iterable[K]) -> dict[K, V]:
         """Those of the items that are there. HMGET or MGET, 2,000 keys a command."""
-        return self._bound.run(self._get_many_operation(keys))
+        return self._run(self._get_many_operation(keys))
 
     async def aget_many(self, keys: Iterable[K]) -> dict[K, V]:
         """As `get_many()`."""
-        return await self._bound.arun(self._get_many_operation(keys))
+        return await self._arun(self._get_many_operation(keys))
 
     def _set_many_operation(self, items: Mapping[K, V], timeout: Timeout) -> Operation[None]:
         bound = self._bound
@@ -82,13 +82,13 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
         When one of them can't be stored, none is: more than one round trip can carry (16,000
         items or 4 MiB) are encoded twice, first to see that it works, so memory stays flat.
         """
-        self._bound.run(self._set_many_operation(as_dict(items), timeout))
+        self._run(self._set_many_operation(as_dict(items), timeout))
 
     async def aset_many(self, items: Mapping[K, V], timeout: Timeout = DEFAULT) -> None:
         """As `set_many()`."""
         if isinstance(items, IterationMethods):
             items = await items.acopy()
-        await self._bound.arun(self._set_many_operation(items, timeout))
+        await self._arun(self._set_many_operation(items, timeout))
 
     def update(self, other: Any = (), /, **more: V) -> None:
         """Store all items of a mapping, of pairs or of keywords, as `set_many()` does."""
@@ -134,23 +134,55 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
 
     def delete_many(self, keys: Iterable[K]) -> int:
         """Remove several items; how many were there. HDEL or DEL, 2,000 keys a command."""
-        return self._bound.run(self._delete_many_operation(keys))
+        return self._run(self._delete_many_operation(keys))
 
     async def adelete_many(self, keys: Iterable[K]) -> int:
         """As `delete_many()`."""
-        return await self._bound.arun(self._delete_many_operation(keys))
+        return await self._arun(self._delete_many_operation(keys))
 
     # All items
+
+    def __eq__(self, other: object) -> bool:
+        """Whether a mapping has the same items; it is read until the first difference."""
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        if isinstance(other, IterationMethods):
+            other = other.copy()
+        count = 0
+        for key, value in self._iterate(self._scan_items()):
+            if key not in other or other[key] != value:
+                return False
+            count += 1
+        return count == len(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as every mutable mapping
+
+    def __or__(self, other: Mapping[K, V]) -> dict[K, V]:
+        """A plain `dict` of all items, and those of `other` over them."""
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return {**self.copy(), **as_dict(other)}
+
+    def __ror__(self, other: Mapping[K, V]) -> dict[K, V]:
+        """A plain `dict` of the items of `other`, and these over them."""
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return {**other, **self.copy()}
+
+    def __ior__(self, other: Mapping[K, V] | Iterable[tuple[K, V]]) -> Self:
+        """As `update()`."""
+        self.update(other)
+        return self
 
     def __len__(self) -> int:
         """The number of items. HLEN, or a SCAN of the database."""
         bound = self._bound
-        return bound.do(bound.layout.length())
+        return bound.driver.do(bound.layout.length())
 
     async def alen(self) -> int:
         """As `len(d)`."""
         bound = self._bound
-        return await bound.arun(bound.layout.length().begin())
+        return await bound.async_driver.run(bound.layout.length().begin())
 
     def _is_empty_operation(self) -> Operation[bool]:
         bound = self._bound
@@ -166,17 +198,17 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
 
     def __bool__(self) -> bool:
         """Whether there is any item. HLEN, or SCAN until one is found."""
-        return not self._bound.run(self._is_empty_operation())
+        return not self._run(self._is_empty_operation())
 
     def clear(self) -> None:
         """Remove all items. UNLINK, or SCAN and UNLINK."""
         bound = self._bound
-        bound.run(bound.layout.clear())
+        bound.driver.run(bound.layout.clear())
 
     async def aclear(self) -> None:
         """As `clear()`."""
         bound = self._bound
-        await bound.arun(bound.layout.clear())
+        await bound.async_driver.run(bound.layout.clear())
 
     def _expire_operation(self, timeout: Timeout) -> Operation[bool]:
         bound = self._bound
@@ -194,11 +226,11 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
         there now get the limit, and None takes away the times to live of all. A script, or a SCAN
         with scripts.
         """
-        return self._bound.run(self._expire_operation(timeout))
+        return self._run(self._expire_operation(timeout))
 
     async def aexpire(self, timeout: Timeout) -> bool:
         """As `expire()`."""
-        return await self._bound.arun(self._expire_operation(timeout))
+        return await self._arun(self._expire_operation(timeout))
 
     def memory_usage(self) -> int:
         """Bytes the dict takes on the server. MEMORY USAGE.
@@ -211,12 +243,23 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
             redis.exceptions.NoPermissionError: the user may not ask (`+memory`).
         """
         bound = self._bound
-        return bound.run(bound.layout.memory_usage())
+        return bound.driver.run(bound.layout.memory_usage())
 
     async def amemory_usage(self) -> int:
         """As `memory_usage()`."""
         bound = self._bound
-        return await bound.arun(bound.layout.memory_usage())
+        return await bound.async_driver.run(bound.layout.memory_usage())
+
+
+def as_dict(other: Any = (), /, **more: Any) -> Mapping[Any, Any]:
+    """What `dict.update()` would take, read completely before anything is stored."""
+    if isinstance(other, IterationMethods):
+        other = other.copy()  # `dict()` would ask for one item after the other
+    if isinstance(other, Mapping) and not more:
+        return other
+    items: dict[Any, Any] = {}
+    items.update(other, **more)
+    return items
 
 
 def _columns(items: Mapping[K, V]) -> tuple[Iterator[K], Iterator[V]]:

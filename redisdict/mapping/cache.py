@@ -34,11 +34,11 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
 
         HSETNX, a script for a time, or SET NX.
         """
-        return self._bound.run(self._add_operation(key, value, timeout))
+        return self._run(self._add_operation(key, value, timeout))
 
     async def aadd(self, key: K, value: V, timeout: Timeout = DEFAULT) -> bool:
         """As `add()`."""
-        return await self._bound.arun(self._add_operation(key, value, timeout))
+        return await self._arun(self._add_operation(key, value, timeout))
 
     def _touch_operation(self, key: K, timeout: Timeout) -> Operation[bool]:
         bound = self._bound
@@ -50,11 +50,11 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
 
     def touch(self, key: K, timeout: Timeout = DEFAULT) -> bool:
         """Give an item another time to live; whether it is there. A script, or PEXPIRE."""
-        return self._bound.run(self._touch_operation(key, timeout))
+        return self._run(self._touch_operation(key, timeout))
 
     async def atouch(self, key: K, timeout: Timeout = DEFAULT) -> bool:
         """As `touch()`."""
-        return await self._bound.arun(self._touch_operation(key, timeout))
+        return await self._arun(self._touch_operation(key, timeout))
 
     def _ttl_operation(self, key: K) -> Operation[float | None]:
         bound = self._bound
@@ -69,11 +69,11 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
         Raises:
             KeyError: there is none.
         """
-        return self._bound.run(self._ttl_operation(key))
+        return self._run(self._ttl_operation(key))
 
     async def attl(self, key: K) -> float | None:
         """As `ttl()`."""
-        return await self._bound.arun(self._ttl_operation(key))
+        return await self._arun(self._ttl_operation(key))
 
     # Get or set: one computes, while the others in this process wait for what it has in flight,
     # and other processes for a lease, a lock under the item's key.
@@ -144,7 +144,7 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
         operation = self._get_or_set_operation(
             key, default, timeout, stale, lock_timeout, wait_in_thread
         )
-        return cast(V, self._bound.run(operation))
+        return cast(V, self._run(operation))
 
     async def aget_or_set(
         self,
@@ -159,7 +159,7 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
         operation = self._get_or_set_operation(
             key, default, timeout, stale, lock_timeout, wait_in_task
         )
-        return cast(V, await self._bound.arun(operation))
+        return cast(V, await self._arun(operation))
 
     def _compute(
         self, field: bytes, default: Any, lives_ms: int | None, stale_ms: int, lock_timeout: float

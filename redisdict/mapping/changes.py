@@ -64,11 +64,11 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
         Raises:
             NotANumberError: the item isn't a number.
         """
-        return cast(N, self._bound.run(self._incr_operation(key, delta)))
+        return cast(N, self._run(self._incr_operation(key, delta)))
 
     async def aincr(self, key: K, delta: N = 1) -> N:
         """As `incr()`."""
-        return cast(N, await self._bound.arun(self._incr_operation(key, delta)))
+        return cast(N, await self._arun(self._incr_operation(key, delta)))
 
     def decr(self, key: K, delta: N = 1) -> N:
         """Subtract from a number, as `incr()` adds."""
@@ -96,11 +96,11 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
 
         HGET or GET, and a script.
         """
-        return self._bound.run(self._compare_and_set_operation(key, expected, new))
+        return self._run(self._compare_and_set_operation(key, expected, new))
 
     async def acompare_and_set(self, key: K, expected: V, new: V) -> bool:
         """As `compare_and_set()`."""
-        return await self._bound.arun(self._compare_and_set_operation(key, expected, new))
+        return await self._arun(self._compare_and_set_operation(key, expected, new))
 
     def _transform_operation(
         self, key: K, function: Callable[[Any], Any], default: Any
@@ -131,7 +131,7 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
         Raises:
             KeyError: there is none, and no default to begin with is given.
         """
-        return cast(V, self._bound.run(self._transform_operation(key, function, default)))
+        return cast(V, self._run(self._transform_operation(key, function, default)))
 
     async def atransform(
         self,
@@ -140,7 +140,7 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
         default: Any = ABSENT,
     ) -> V:
         """As `transform()`; `function` may be a coroutine function."""
-        return cast(V, await self._bound.arun(self._transform_operation(key, function, default)))
+        return cast(V, await self._arun(self._transform_operation(key, function, default)))
 
     # Edit in place
 
@@ -173,17 +173,17 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
             ConcurrentUpdate: somebody else changed it meanwhile; nothing was stored.
         """
         bound = self._bound
-        value, stored = bound.run(self._read_for_editing(key))
+        value, stored = bound.driver.run(self._read_for_editing(key))
         yield value
-        bound.run(self._write_edited(key, value, stored, "transform"))
+        bound.driver.run(self._write_edited(key, value, stored, "transform"))
 
     @asynccontextmanager
     async def aediting(self, key: K) -> AsyncIterator[V]:
         """As `editing()`, for `async with`."""
         bound = self._bound
-        value, stored = await bound.arun(self._read_for_editing(key))
+        value, stored = await bound.async_driver.run(self._read_for_editing(key))
         yield value
-        await bound.arun(self._write_edited(key, value, stored, "atransform"))
+        await bound.async_driver.run(self._write_edited(key, value, stored, "atransform"))
 
     def lock(self, name: str = "", timeout: float = 60, wait: float | None = None) -> Lock:
         """A lock that belongs to this dict, for `with` and `async with`. SET NX PX.

@@ -232,11 +232,8 @@ class PersistentDict(
             default_ms=to_milliseconds(timeout, None),
             locks=LockOperations(names, names.of_shards(options.shards)),
             in_flight=InFlight(),
-            run=driver.run,
-            do=driver.do,
-            arun=async_driver.run,
-            send=async_driver.send,
-            recover=async_driver.recover,
+            driver=driver,
+            async_driver=async_driver,
         )
         _bound[id(self)] = self
         return bound

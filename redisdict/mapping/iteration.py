@@ -9,19 +9,18 @@ from collections.abc import (
     Iterable,
     Iterator,
     KeysView,
-    Mapping,
     MutableMapping,
     Sequence,
 )
 from itertools import chain
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from redisdict.mapping.bound import Topic, noting_key
 from redisdict.mapping.globs import Glob
 from redisdict.mapping.scanning import PageSize, Scan
 from redisdict.wire.requests import Operation
 
-__all__ = ["IterationMethods", "as_dict"]
+__all__ = ["IterationMethods"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -156,38 +155,6 @@ class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
         """As `copy()`."""
         return {key: value async for key, value in self.aitems()}
 
-    def __eq__(self, other: object) -> bool:
-        """Whether a mapping has the same items; it is read until the first difference."""
-        if not isinstance(other, Mapping):
-            return NotImplemented
-        if isinstance(other, IterationMethods):
-            other = other.copy()
-        count = 0
-        for key, value in self._iterate(self._scan_items()):
-            if key not in other or other[key] != value:
-                return False
-            count += 1
-        return count == len(other)
-
-    __hash__ = None  # type: ignore[assignment]  # as every mutable mapping
-
-    def __or__(self, other: Mapping[K, V]) -> dict[K, V]:
-        """A plain `dict` of all items, and those of `other` over them."""
-        if not isinstance(other, Mapping):
-            return NotImplemented
-        return {**self.copy(), **as_dict(other)}
-
-    def __ror__(self, other: Mapping[K, V]) -> dict[K, V]:
-        """A plain `dict` of the items of `other`, and these over them."""
-        if not isinstance(other, Mapping):
-            return NotImplemented
-        return {**other, **self.copy()}
-
-    def __ior__(self, other: Mapping[K, V] | Iterable[tuple[K, V]]) -> Self:
-        """As `update()`."""
-        self.update(other)
-        return self
-
     # Scans
 
     def _iterate(self, scan: Scan[T]) -> Iterator[T]:
@@ -195,11 +162,11 @@ class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
 
     def _pages(self, scan: Scan[T]) -> Iterator[Iterable[T]]:
         while not scan.is_over:
-            yield self._bound.run(scan.next_page())
+            yield self._run(scan.next_page())
 
     async def _aiterate(self, scan: Scan[T]) -> AsyncIterator[T]:
         while not scan.is_over:
-            for item in await self._bound.arun(scan.next_page()):
+            for item in await self._arun(scan.next_page()):
                 yield item
 
 
@@ -222,14 +189,3 @@ class ItemsView(collections.abc.ItemsView[K, V]):
 
     def __iter__(self) -> Iterator[tuple[K, V]]:
         return self._mapping._iterate(self._mapping._scan_items())
-
-
-def as_dict(other: Any = (), /, **more: Any) -> Mapping[Any, Any]:
-    """What `dict.update()` would take, read completely before anything is stored."""
-    if isinstance(other, IterationMethods):
-        other = other.copy()  # `dict()` would ask for one item after the other
-    if isinstance(other, Mapping) and not more:
-        return other
-    items: dict[Any, Any] = {}
-    items.update(other, **more)
-    return items

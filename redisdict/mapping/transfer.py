@@ -56,11 +56,11 @@ class TransferMethods(Topic[K, V], Generic[K, V]):
         Keys and values are written as they are on the server, in the format that
         `redisdict.mapping.dump_format` describes. HSCAN, or SCAN with GET and PTTL.
         """
-        return self._bound.run(self._dump_operation(file, operator.call))
+        return self._run(self._dump_operation(file, operator.call))
 
     async def adump(self, file: IO[bytes]) -> int:
         """As `dump()`; the file is written in a thread."""
-        return await self._bound.arun(self._dump_operation(file, asyncio.to_thread))
+        return await self._arun(self._dump_operation(file, asyncio.to_thread))
 
     def _load_operation(self, file: IO[bytes], call: Callable[..., Any]) -> Operation[int]:
         bound = self._bound
@@ -90,11 +90,11 @@ class TransferMethods(Topic[K, V], Generic[K, V]):
         Raises:
             DeserializationError: it is no such file, is damaged, or has keys of another type.
         """
-        return self._bound.run(self._load_operation(file, operator.call))
+        return self._run(self._load_operation(file, operator.call))
 
     async def aload(self, file: IO[bytes]) -> int:
         """As `load()`; the file is read in a thread."""
-        return await self._bound.arun(self._load_operation(file, asyncio.to_thread))
+        return await self._arun(self._load_operation(file, asyncio.to_thread))
 
     def _clone_operation(self, other: Bound[Any], run: Callable[..., Any]) -> Operation[int]:
         """Store all items in another dict, whose operations `run` runs."""
@@ -113,11 +113,11 @@ class TransferMethods(Topic[K, V], Generic[K, V]):
         It may have another alias, layout, serializer or key_type; values are read and written anew
         only where that is needed. What else it holds stays. Memory stays flat.
         """
-        return self._bound.run(self._clone_operation(other._bound, other._bound.run))
+        return self._run(self._clone_operation(other._bound, other._run))
 
     async def aclone_to(self, other: TransferMethods[Any, Any]) -> int:
         """As `clone_to()`."""
-        return await self._bound.arun(self._clone_operation(other._bound, other._bound.arun))
+        return await self._arun(self._clone_operation(other._bound, other._arun))
 
     def _rewritten(self, records: Sequence[Record], other: Bound[Any]) -> Sequence[Record]:
         """The records as the other dict would write them; untouched where that is the same."""

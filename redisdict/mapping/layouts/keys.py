@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, compress
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from redis.exceptions import ResponseError
 
@@ -30,6 +30,8 @@ from redisdict.wire.scan import scan_keys
 from redisdict.wire.scripts import Script
 
 __all__ = ["KeysLayout"]
+
+T = TypeVar("T")
 
 COMPARE_AND_SET = Script("compare_and_set", __package__)
 SHORTEN = Script("shorten", __package__)
@@ -156,37 +158,32 @@ class KeysLayout(Layout):
                 return count
 
     def clear(self) -> Operation[None]:
-        cursor = b"0"
-        while True:
-            cursor, keys = yield from self._scan(cursor)
-            if keys:
-                yield (b"UNLINK", *keys)
-            if cursor == b"0":
-                return
+        yield from self._of_each_page(lambda keys: ask((b"UNLINK", *keys)))
 
     def expire(self, timeout_ms: int | None) -> Operation[int]:
-        is_there = 0
+        def limit(keys: list[bytes]) -> Operation[Any]:
+            if timeout_ms is None:
+                return _all([(b"PERSIST", key) for key in keys])
+            return SHORTEN.call(keys, timeout_ms)
+
+        return int(bool((yield from self._of_each_page(limit))))
+
+    def memory_usage(self) -> Operation[int]:
+        def ask_for_sizes(keys: list[bytes]) -> Operation[list[Any]]:
+            return _all([(b"MEMORY", b"USAGE", key) for key in keys])
+
+        return sum(map(bytes_of, (yield from self._of_each_page(ask_for_sizes))))
+
+    def _of_each_page(self, begin: Callable[[list[bytes]], Operation[T]]) -> Operation[list[T]]:
+        """Scan all keys, and do something with those of each page that has any."""
+        results = []
         cursor = b"0"
         while True:
             cursor, keys = yield from self._scan(cursor)
             if keys:
-                is_there = 1
-                if timeout_ms is None:
-                    yield from _all([(b"PERSIST", key) for key in keys])
-                else:
-                    yield from SHORTEN.call(keys, timeout_ms)
+                results.append((yield from begin(keys)))
             if cursor == b"0":
-                return is_there
-
-    def memory_usage(self) -> Operation[int]:
-        total = 0
-        cursor = b"0"
-        while True:
-            cursor, keys = yield from self._scan(cursor)
-            sizes = yield from _all([(b"MEMORY", b"USAGE", key) for key in keys])
-            total += bytes_of(sizes)
-            if cursor == b"0":
-                return total
+                return results
 
     def scan_fields(
         self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
