@@ -51,7 +51,7 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
         return found
 
     def get_many(self, keys: Iterable[K]) -> dict[K, V]:
-        """Those of the items that are there. HMGET or MGET, 2,000 keys a command."""
+        """Get those of the items that are there. HMGET or MGET, 2,000 keys a command."""
         return self._run(self._get_many_operation(keys))
 
     async def aget_many(self, keys: Iterable[K]) -> dict[K, V]:
@@ -101,7 +101,7 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
         await self.aset_many(as_dict(other, **more))
 
     def _encoded(self, items: Mapping[K, V]) -> Iterator[list[bytes]]:
-        """Fields and values, in turn, as many at a time as one round trip should carry."""
+        """Encode fields and values, in turn, as many at a time as one round trip should carry."""
         bound = self._bound
         all_keys, all_values = _columns(items)
         batch: list[bytes] = []
@@ -133,7 +133,7 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
         return count
 
     def delete_many(self, keys: Iterable[K]) -> int:
-        """Remove several items; how many were there. HDEL or DEL, 2,000 keys a command."""
+        """Remove several items, and count those there were. HDEL or DEL, 2,000 keys a command."""
         return self._run(self._delete_many_operation(keys))
 
     async def adelete_many(self, keys: Iterable[K]) -> int:
@@ -143,7 +143,7 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
     # All items
 
     def __eq__(self, other: object) -> bool:
-        """Whether a mapping has the same items; it is read until the first difference."""
+        """Compare with the items of a mapping; both are read until the first difference."""
         if not isinstance(other, Mapping):
             return NotImplemented
         if isinstance(other, IterationMethods):
@@ -158,13 +158,13 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
     __hash__ = None  # type: ignore[assignment]  # as every mutable mapping
 
     def __or__(self, other: Mapping[K, V]) -> dict[K, V]:
-        """A plain `dict` of all items, and those of `other` over them."""
+        """Make a plain `dict` of all items, and those of `other` over them."""
         if not isinstance(other, Mapping):
             return NotImplemented
         return {**self.copy(), **as_dict(other)}
 
     def __ror__(self, other: Mapping[K, V]) -> dict[K, V]:
-        """A plain `dict` of the items of `other`, and these over them."""
+        """Make a plain `dict` of the items of `other`, and these over them."""
         if not isinstance(other, Mapping):
             return NotImplemented
         return {**other, **self.copy()}
@@ -175,7 +175,7 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
         return self
 
     def __len__(self) -> int:
-        """The number of items. HLEN, or a SCAN of the database."""
+        """Count the items. HLEN, or a SCAN of the database."""
         bound = self._bound
         return bound.driver.do(bound.layout.length())
 
@@ -197,7 +197,7 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
                 return True
 
     def __bool__(self) -> bool:
-        """Whether there is any item. HLEN, or SCAN until one is found."""
+        """Tell whether there is any item. HLEN, or SCAN until one is found."""
         return not self._run(self._is_empty_operation())
 
     def clear(self) -> None:
@@ -220,7 +220,7 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
         return bool((yield from bound.layout.expire(timeout_ms)))
 
     def expire(self, timeout: Timeout) -> bool:
-        """Let the whole dict end in `timeout` seconds, None for never; whether it has any item.
+        """Let the whole dict end in `timeout` seconds, None for never; tell whether it has items.
 
         A hash ends as a whole, with what is stored meanwhile. Of single keys only those that are
         there now get the limit, and None takes away the times to live of all. A script, or a SCAN
@@ -233,7 +233,7 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
         return await self._arun(self._expire_operation(timeout))
 
     def memory_usage(self) -> int:
-        """Bytes the dict takes on the server. MEMORY USAGE.
+        """Measure the bytes that the dict takes on the server. MEMORY USAGE.
 
         Of a hash 1,000 items stand for all, so that a large one doesn't hold the server up.
         Dragonfly leaves out what a key takes of its table, some 45 bytes; one that lies there
@@ -252,7 +252,7 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
 
 
 def as_dict(other: Any = (), /, **more: Any) -> Mapping[Any, Any]:
-    """What `dict.update()` would take, read completely before anything is stored."""
+    """Read what `dict.update()` would take, completely before anything is stored."""
     if isinstance(other, IterationMethods):
         other = other.copy()  # `dict()` would ask for one item after the other
     if isinstance(other, Mapping) and not more:
@@ -263,7 +263,7 @@ def as_dict(other: Any = (), /, **more: Any) -> Mapping[Any, Any]:
 
 
 def _columns(items: Mapping[K, V]) -> tuple[Iterator[K], Iterator[V]]:
-    """The keys and the values, which are to be taken in step: a `dict` needs no pairs for that."""
+    """Iterate over keys and over values, in step: a `dict` needs no pairs for that."""
     if type(items) is dict:
         return iter(items), iter(items.values())
     pairs, same_pairs = tee(items.items())
@@ -271,7 +271,7 @@ def _columns(items: Mapping[K, V]) -> tuple[Iterator[K], Iterator[V]]:
 
 
 def _next_batch(iterator: Iterator[T], batch: list[T]) -> Operation[list[T]]:
-    """What follows a batch of a user's iterator, which may ask this server in turn."""
+    """Take the next batch of a user's iterator, which may ask this server in turn."""
     if len(batch) < BATCH:
         return []
     following: list[T] = yield Call(list, (islice(iterator, BATCH),))

@@ -30,7 +30,7 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
         return bool((yield from bound.layout.add(field, stored, timeout_ms)))
 
     def add(self, key: K, value: V, timeout: Timeout = DEFAULT) -> bool:
-        """Store a value unless the key is there; whether it was stored.
+        """Store a value unless the key is there; tell whether it was stored.
 
         HSETNX, a script for a time, or SET NX.
         """
@@ -49,7 +49,7 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
         return bool((yield from bound.layout.touch(field, timeout_ms)))
 
     def touch(self, key: K, timeout: Timeout = DEFAULT) -> bool:
-        """Give an item another time to live; whether it is there. A script, or PEXPIRE."""
+        """Give an item another time to live; tell whether it is there. A script, or PEXPIRE."""
         return self._run(self._touch_operation(key, timeout))
 
     async def atouch(self, key: K, timeout: Timeout = DEFAULT) -> bool:
@@ -64,7 +64,7 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
         return None if left_ms == FOREVER else left_ms / 1000
 
     def ttl(self, key: K) -> float | None:
-        """Seconds an item has left, None for ever. HEXISTS and PTTL, a script, or PTTL.
+        """Get the seconds an item has left, None for ever. HEXISTS and PTTL, a script, or PTTL.
 
         Raises:
             KeyError: there is none.
@@ -129,7 +129,7 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
         stale: float = 0,
         lock_timeout: float = 60,
     ) -> V:
-        """The value of `key`; when it isn't there, that of `default`, which is stored.
+        """Get the value of `key`; when it isn't there, that of `default`, which is stored.
 
         Of several callers one calls `default`; the others wait for its value and hold no
         connection meanwhile. When that one dies, another takes over after `lock_timeout` seconds.
@@ -201,7 +201,7 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
     def _keep(
         self, field: bytes, old: bytes | None, value: Any, lives_ms: int | None
     ) -> Operation[tuple[Any, bytes]]:
-        """Store the value unless another is there by now; the one that is there, and its bytes."""
+        """Store the value unless another is there by now; give the one there is, and its bytes."""
         bound = self._bound
         new = bound.codec.encode(value)
         if lives_ms == 0:

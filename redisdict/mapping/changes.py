@@ -55,7 +55,7 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
         return self._transform_operation(key, add, 0)
 
     def incr(self, key: K, delta: N = 1) -> N:
-        """Add to a number, which begins as 0 when it isn't there; the new number.
+        """Add to a number, which begins as 0 when it isn't there; give the new number.
 
         HINCRBY or INCRBY; with a float, as `transform()` does it, for a server's sum of floats
         doesn't tell 2.0 from 2. The time to live stays as it is; a new item
@@ -92,7 +92,7 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
                 return True
 
     def compare_and_set(self, key: K, expected: V, new: V) -> bool:
-        """Replace a value equal to `expected`; whether it was. The time to live stays.
+        """Replace a value equal to `expected`; tell whether it was. The time to live stays.
 
         HGET or GET, and a script.
         """
@@ -126,7 +126,7 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
                 yield Sleep(bound.locks.pause_s(attempt - EAGER_ATTEMPTS))
 
     def transform(self, key: K, function: Callable[[V], V], default: Any = ABSENT) -> V:
-        """Replace a value by `function(value)`; the new value. Repeated until nobody interferes.
+        """Replace a value by `function(value)`, again until nobody interferes; give the new value.
 
         Raises:
             KeyError: there is none, and no default to begin with is given.
@@ -186,7 +186,7 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
         await bound.async_driver.run(self._write_edited(key, value, stored, "atransform"))
 
     def lock(self, name: str = "", timeout: float = 60, wait: float | None = None) -> Lock:
-        """A lock that belongs to this dict, for `with` and `async with`. SET NX PX.
+        """Make a lock that belongs to this dict, for `with` and `async with`. SET NX PX.
 
         Args:
             name: locks of different names don't exclude one another.
@@ -197,7 +197,7 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
 
 
 def _is_beyond_the_server(error: ResponseError) -> bool:
-    """Whether the server can't count with what is stored, though Python may be able to.
+    """Tell whether the server can't count with what is stored, though Python may be able to.
 
     The stored number may be a float in the serializer's form, or go beyond 64 bits.
     """

@@ -43,7 +43,7 @@ class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
         return Scan(page, bound.key_codec.decode_many)
 
     def __iter__(self) -> Iterator[K]:
-        """The keys, page by page. HSCAN or SCAN."""
+        """Iterate over the keys, page by page. HSCAN or SCAN."""
         return self._iterate(self._scan_keys())
 
     def __aiter__(self) -> AsyncIterator[K]:
@@ -51,11 +51,11 @@ class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
         return self._aiterate(self._scan_keys())
 
     def keys(self) -> KeysView[K]:
-        """A view of the keys. Iterating pages with HSCAN or SCAN."""
+        """Give a view of the keys. Iterating pages with HSCAN or SCAN."""
         return KeysView(self)
 
     def akeys(self) -> AsyncIterator[K]:
-        """The keys, page by page; no view."""
+        """Iterate over the keys, page by page; no view."""
         return self._aiterate(self._scan_keys())
 
     def _scan_keys_matching(self, pattern: str) -> Scan[K]:
@@ -76,7 +76,7 @@ class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
         return Scan(page, bound.key_codec.decode_many)
 
     def keys_matching(self, pattern: str) -> Iterator[K]:
-        r"""The keys that match a pattern, page by page. HSCAN or SCAN of all keys.
+        r"""Iterate over the keys that match a pattern, page by page. HSCAN or SCAN of all keys.
 
         Args:
             pattern: `*` stands for any characters, `?` for one, `[abc]`, `[a-z]` and `[^a]` for
@@ -108,11 +108,11 @@ class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
         return self._scan_pairs(decode)
 
     def values(self) -> ValuesView[V]:
-        """A view of the values. Iterating pages with HSCAN, or SCAN and MGET."""
+        """Give a view of the values. Iterating pages with HSCAN, or SCAN and MGET."""
         return ValuesView(self)
 
     def avalues(self) -> AsyncIterator[V]:
-        """The values, page by page; no view."""
+        """Iterate over the values, page by page; no view."""
         return self._aiterate(self._scan_values())
 
     def _scan_items(self) -> Scan[tuple[K, V]]:
@@ -128,11 +128,11 @@ class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
         return self._scan_pairs(decode)
 
     def items(self) -> ItemsView[K, V]:
-        """A view of the items. Iterating pages with HSCAN, or SCAN and MGET."""
+        """Give a view of the items. Iterating pages with HSCAN, or SCAN and MGET."""
         return ItemsView(self)
 
     def aitems(self) -> AsyncIterator[tuple[K, V]]:
-        """The items, page by page; no view."""
+        """Iterate over the items, page by page; no view."""
         return self._aiterate(self._scan_items())
 
     def _scan_pairs(self, decode: Callable[..., Iterable[T]]) -> Scan[T]:
@@ -148,7 +148,7 @@ class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
     # All items
 
     def copy(self) -> dict[K, V]:
-        """All items as a plain `dict`. HSCAN, or SCAN and MGET."""
+        """Read all items into a plain `dict`. HSCAN, or SCAN and MGET."""
         return dict(self._iterate(self._scan_items()))
 
     async def acopy(self) -> dict[K, V]:

@@ -50,7 +50,7 @@ class LockOperations:
 
     @staticmethod
     def pause_s(attempt: int) -> float:
-        """Seconds before the next attempt: growing, and random so that rivals spread out."""
+        """Choose the pause before the next attempt: growing, and random so that rivals spread out."""
         longest = min(LONGEST_PAUSE_S, SHORTEST_PAUSE_S * 2 ** min(attempt, 10))
         return _random.uniform(longest / 2, longest)
 
@@ -85,12 +85,12 @@ class LockOperations:
         return True
 
     def extend(self, name: bytes, token: bytes, timeout: float) -> Operation[bool]:
-        """Keep the lock for `timeout` seconds from now; false when it was no longer ours."""
+        """Keep the lock for `timeout` seconds from now; tell whether it was still ours."""
         key = self._key(name)
         return bool((yield from COMPARE_AND_EXPIRE.call((key,), token, limit_ms(timeout))))
 
     def release(self, name: bytes, token: bytes) -> Operation[bool]:
-        """Give the lock back; false when it was no longer ours."""
+        """Give the lock back; tell whether it was still ours."""
         return bool((yield from COMPARE_AND_DELETE.call((self._key(name),), token)))
 
     def _key(self, name: bytes) -> bytes:
@@ -133,7 +133,7 @@ class Lock:
         return is_ours
 
     def acquire(self) -> bool:
-        """Wait for the lock; whether it was got in time. SET NX PX, repeated in growing pauses.
+        """Wait for the lock; tell whether it was got. SET NX PX, repeated in growing pauses.
 
         Raises:
             RuntimeError: this object has it already.
@@ -228,7 +228,7 @@ class Lock:
 
 
 def limit_ms(timeout: float) -> int:
-    """The time limit of a lock in milliseconds.
+    """Take the time limit of a lock in milliseconds.
 
     Raises:
         TypeError, ValueError: it isn't a number of seconds above 0.

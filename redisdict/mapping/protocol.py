@@ -28,7 +28,7 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
     # Read
 
     def __getitem__(self, key: K) -> V:
-        """The value of `key`, or a KeyError. HGET or GET."""
+        """Get the value of `key`, or raise KeyError. HGET or GET."""
         bound = self._bound
         stored = bound.driver.do(bound.layout.get(bound.field_of(key)))
         if stored is None:
@@ -53,7 +53,7 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
     @overload
     def get(self, key: K, default: V | T) -> V | T: ...
     def get(self, key: K, default: Any = None) -> Any:
-        """The value of `key`, or `default`. HGET or GET."""
+        """Get the value of `key`, or `default`. HGET or GET."""
         bound = self._bound
         stored = bound.driver.do(bound.layout.get(bound.field_of(key)))
         return default if stored is None else bound.codec.decode(stored)
@@ -72,7 +72,7 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
         return default if reply is None else bound.codec.decode(reply)
 
     def __contains__(self, key: object) -> bool:
-        """Whether there is such an item. HEXISTS or EXISTS."""
+        """Tell whether there is such an item. HEXISTS or EXISTS."""
         bound = self._bound
         return bool(bound.driver.do(bound.layout.contains(bound.field_of(cast(K, key)))))
 
@@ -128,7 +128,7 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
                 return default
 
     def setdefault(self, key: K, default: V = None) -> V:  # type: ignore[assignment]  # as dict's
-        """The value of `key`, stored first when it isn't there: by one of several callers.
+        """Get the value of `key`, stored first when it isn't there: by one of several callers.
 
         HGET and HSETNX, or GET and SET NX.
         """
@@ -141,7 +141,7 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
     # Remove
 
     def __delitem__(self, key: K) -> None:
-        """Remove an item, or a KeyError. HDEL or DEL."""
+        """Remove an item, or raise KeyError. HDEL or DEL."""
         bound = self._bound
         if not bound.driver.do(bound.layout.delete(bound.field_of(key))):
             raise KeyError(key)
@@ -152,7 +152,7 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
             raise KeyError(key)
 
     def delete(self, key: K) -> bool:
-        """Remove an item; whether it was there. HDEL or DEL."""
+        """Remove an item; tell whether it was there. HDEL or DEL."""
         bound = self._bound
         return bool(bound.driver.do(bound.layout.delete(bound.field_of(key))))
 

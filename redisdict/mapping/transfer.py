@@ -28,7 +28,7 @@ class TransferMethods(Topic[K, V], Generic[K, V]):
     """
 
     def _scan_records(self) -> Scan[Record]:
-        """All that is stored, as it is stored."""
+        """Scan all that is stored, as it is stored."""
         layout, size = self._bound.layout, PageSize()
 
         def page(cursor: bytes) -> Operation[Any]:
@@ -51,7 +51,7 @@ class TransferMethods(Topic[K, V], Generic[K, V]):
         return writer.count
 
     def dump(self, file: IO[bytes]) -> int:
-        """Write all items to a file opened as "wb", with their times to live; how many.
+        """Write all items to a file opened as "wb", with their times to live, and count them.
 
         Keys and values are written as they are on the server, in the format that
         `redisdict.mapping.dump_format` describes. HSCAN, or SCAN with GET and PTTL.
@@ -79,7 +79,7 @@ class TransferMethods(Topic[K, V], Generic[K, V]):
         return count
 
     def load(self, file: IO[bytes]) -> int:
-        """Store the items of a file that `dump()` wrote; how many. Others stay as they are.
+        """Store the items of a file that `dump()` wrote, and count them. Others stay as they are.
 
         The file is read twice, the first time to see that it is whole, so a damaged one changes
         nothing. Each item gets the time that it had left when it was written. HSET or MSET;
@@ -108,7 +108,7 @@ class TransferMethods(Topic[K, V], Generic[K, V]):
         return count
 
     def clone_to(self, other: TransferMethods[Any, Any]) -> int:
-        """Store all items in another dict, with their times to live; how many.
+        """Store all items in another dict, with their times to live, and count them.
 
         It may have another alias, layout, serializer or key_type; values are read and written anew
         only where that is needed. What else it holds stays. Memory stays flat.
@@ -120,7 +120,7 @@ class TransferMethods(Topic[K, V], Generic[K, V]):
         return await self._arun(self._clone_operation(other._bound, other._arun))
 
     def _rewritten(self, records: Sequence[Record], other: Bound[Any]) -> Sequence[Record]:
-        """The records as the other dict would write them; untouched where that is the same."""
+        """Write the records as the other dict would; untouched where that is the same."""
         bound = self._bound
         if bound.codec is not other.codec:
             decode, encode = bound.codec.decode, other.codec.encode

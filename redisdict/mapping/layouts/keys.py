@@ -43,7 +43,7 @@ FIRST_SCAN_COUNT = 10
 class KeysLayout(Layout):
     """A string key for every item, which the server lets expire by itself.
 
-    Whatever concerns the whole dict (`len`, iteration, `clear`) walks over all keys of the
+    Whatever concerns the whole dict (`len`, iteration, `clear`) scans all keys of the
     database with SCAN, so its cost grows with the database and not only with the dict.
     """
 
@@ -101,7 +101,7 @@ class KeysLayout(Layout):
 
     def popitem(self) -> Operation[Pair | None]:
         # Goes on where the last one was found, for the keys before it belong to others by now;
-        # only a walk over all keys shows that there is none.
+        # only a scan of all keys shows that there is none.
         cursor = start = self._found_at
         count = FIRST_SCAN_COUNT
         while True:
@@ -224,12 +224,12 @@ class KeysLayout(Layout):
     def _scan(
         self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
     ) -> Operation[tuple[bytes, list[bytes]]]:
-        """One page of whole keys."""
+        """Read a page of whole keys."""
         match = self._escaped_prefix + (b"*" if pattern is None else pattern)
         return scan_keys(cursor, match, count)
 
     def _keys(self, fields: Sequence[Any]) -> Sequence[Argument]:
-        """The keys of these fields, which are bytes, or text that is packed as such."""
+        """Name the keys of these fields, which are bytes, or text that is packed as such."""
         prefix: Any = self.prefix
         if isinstance(fields[0], str):
             if self._text_prefix:
@@ -252,7 +252,7 @@ class KeysLayout(Layout):
 def _all(
     commands: Sequence[Command], *, is_atomic: bool = False, is_repeatable: bool = True
 ) -> Operation[list[Any]]:
-    """The replies to all of them, in one round trip; the first error is raised."""
+    """Ask for all of them in one round trip; the first error is raised."""
     if not commands:
         return []
     replies: list[Any] = yield Batch(commands, is_atomic=is_atomic, is_repeatable=is_repeatable)
