@@ -50,7 +50,7 @@ class LockOperations:
 
     @staticmethod
     def pause_s(attempt: int) -> float:
-        """Choose the pause before the next attempt: growing, and random so that rivals spread out."""
+        """Choose the pause before the next attempt: growing, and random to spread rivals out."""
         longest = min(LONGEST_PAUSE_S, SHORTEST_PAUSE_S * 2 ** min(attempt, 10))
         return _random.uniform(longest / 2, longest)
 
