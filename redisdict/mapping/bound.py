@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from redisdict.codec import Codec
+from redisdict.connections.drivers import AsyncDriver, Driver
 from redisdict.exceptions import DeserializationError, SerializationError
 from redisdict.mapping.in_flight import InFlight
 from redisdict.mapping.keys import KeyCodec
 from redisdict.mapping.layouts.base import Layout
 from redisdict.mapping.locks import LockOperations
 from redisdict.mapping.timeouts import Timeout, to_milliseconds
-from redisdict.wire.requests import Operation, Step
+from redisdict.wire.requests import Operation
 
 __all__ = ["ABSENT", "Bound", "Topic", "noting_key"]
 
@@ -25,36 +26,6 @@ T = TypeVar("T")
 
 #: Stands for "no default given", where None is a value like any other.
 ABSENT: Final = object()
-
-
-class Run(Protocol):
-    """Runs an operation in the calling thread."""
-
-    def __call__(self, operation: Operation[T]) -> T: ...
-
-
-class Do(Protocol):
-    """Does a step in the calling thread."""
-
-    def __call__(self, step: Step[T]) -> T: ...
-
-
-class Send(Protocol):
-    """Begins a step in the running event loop: a reply or an error to come."""
-
-    def __call__(self, step: Step[T]) -> Awaitable[T | Exception]: ...
-
-
-class Recover(Protocol):
-    """Does a step after its beginning has come to an error."""
-
-    async def __call__(self, step: Step[T], error: Exception) -> T: ...
-
-
-class AsyncRun(Protocol):
-    """Runs an operation in the running event loop."""
-
-    async def __call__(self, operation: Operation[T]) -> T: ...
 
 
 @dataclass(slots=True)
@@ -68,8 +39,7 @@ class Bound(Generic[K]):
         default_ms: milliseconds an item lives when nothing else is said; None for ever.
         locks: the dict's locks and leases.
         in_flight: what this process is computing for it.
-        run, do: have an operation or a step done in the calling thread.
-        arun, send, recover: have it done in the running event loop.
+        driver, async_driver: have operations and steps done, in threads and in tasks.
     """
 
     layout: Layout
@@ -78,11 +48,8 @@ class Bound(Generic[K]):
     default_ms: int | None
     locks: LockOperations
     in_flight: InFlight
-    run: Run
-    do: Do
-    arun: AsyncRun
-    send: Send
-    recover: Recover
+    driver: Driver
+    async_driver: AsyncDriver
     encode_plain_key: Callable[[K], bytes] = dataclass_field(init=False)
 
     def __post_init__(self) -> None:
@@ -104,11 +71,18 @@ class Topic(Generic[K, V]):
     That is the operation, a generator that does no input or output (see `wire.requests`); the
     method for threads, which has it run; and the twin for tasks, under the same name with an `a`
     before it. What one plain command mostly does is a `Step` in place of the operation, and its
-    twin awaits the reply itself: `send` gives the shared connection's future, out of which an error
-    comes as an object, and one coroutine more would cost as much as all that the method does.
+    twin awaits the reply itself: a driver's `send()` gives the shared connection's future, out of
+    which an error comes as an object, and one coroutine more would cost as much as all that the
+    method does.
     """
 
     _bound: Bound[K]
+
+    def _run(self, operation: Operation[T]) -> T:
+        return self._bound.driver.run(operation)
+
+    def _arun(self, operation: Operation[T]) -> Coroutine[Any, Any, T]:
+        return self._bound.async_driver.run(operation)
 
 
 @contextmanager

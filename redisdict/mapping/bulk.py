@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import compress, islice, tee
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from redisdict.mapping.bound import noting_key
-from redisdict.mapping.iteration import IterationMethods, as_dict
+from redisdict.mapping.iteration import IterationMethods
 from redisdict.mapping.layouts.base import BATCH
 from redisdict.mapping.timeouts import DEFAULT, Timeout
 from redisdict.wire.requests import Call, Operation
@@ -26,7 +26,7 @@ ENCODED_AT_ONCE = 250
 
 
 class BulkMethods(IterationMethods[K, V], Generic[K, V]):
-    """`get_many`, `set_many` and `update`, `delete_many`, `clear`, `expire`, `len`."""
+    """`get_many`, `set_many` and `update`, `delete_many`; `==`, `|`, `len`, `clear`, `expire`."""
 
     # Several items
 
@@ -51,12 +51,12 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
         return found
 
     def get_many(self, keys: Iterable[K]) -> dict[K, V]:
-        """Those of the items that are there. HMGET or MGET, 2,000 keys a command."""
-        return self._bound.run(self._get_many_operation(keys))
+        """Get those of the items that are there. HMGET or MGET, 2,000 keys a command."""
+        return self._run(self._get_many_operation(keys))
 
     async def aget_many(self, keys: Iterable[K]) -> dict[K, V]:
         """As `get_many()`."""
-        return await self._bound.arun(self._get_many_operation(keys))
+        return await self._arun(self._get_many_operation(keys))
 
     def _set_many_operation(self, items: Mapping[K, V], timeout: Timeout) -> Operation[None]:
         bound = self._bound
@@ -82,13 +82,13 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
         When one of them can't be stored, none is: more than one round trip can carry (16,000
         items or 4 MiB) are encoded twice, first to see that it works, so memory stays flat.
         """
-        self._bound.run(self._set_many_operation(as_dict(items), timeout))
+        self._run(self._set_many_operation(as_dict(items), timeout))
 
     async def aset_many(self, items: Mapping[K, V], timeout: Timeout = DEFAULT) -> None:
         """As `set_many()`."""
         if isinstance(items, IterationMethods):
             items = await items.acopy()
-        await self._bound.arun(self._set_many_operation(items, timeout))
+        await self._arun(self._set_many_operation(items, timeout))
 
     def update(self, other: Any = (), /, **more: V) -> None:
         """Store all items of a mapping, of pairs or of keywords, as `set_many()` does."""
@@ -101,7 +101,7 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
         await self.aset_many(as_dict(other, **more))
 
     def _encoded(self, items: Mapping[K, V]) -> Iterator[list[bytes]]:
-        """Fields and values, in turn, as many at a time as one round trip should carry."""
+        """Encode fields and values, in turn, as many at a time as one round trip should carry."""
         bound = self._bound
         all_keys, all_values = _columns(items)
         batch: list[bytes] = []
@@ -133,24 +133,56 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
         return count
 
     def delete_many(self, keys: Iterable[K]) -> int:
-        """Remove several items; how many were there. HDEL or DEL, 2,000 keys a command."""
-        return self._bound.run(self._delete_many_operation(keys))
+        """Remove several items, and count those there were. HDEL or DEL, 2,000 keys a command."""
+        return self._run(self._delete_many_operation(keys))
 
     async def adelete_many(self, keys: Iterable[K]) -> int:
         """As `delete_many()`."""
-        return await self._bound.arun(self._delete_many_operation(keys))
+        return await self._arun(self._delete_many_operation(keys))
 
     # All items
 
+    def __eq__(self, other: object) -> bool:
+        """Compare with the items of a mapping; both are read until the first difference."""
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        if isinstance(other, IterationMethods):
+            other = other.copy()
+        count = 0
+        for key, value in self._iterate(self._scan_items()):
+            if key not in other or other[key] != value:
+                return False
+            count += 1
+        return count == len(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as every mutable mapping
+
+    def __or__(self, other: Mapping[K, V]) -> dict[K, V]:
+        """Make a plain `dict` of all items, and those of `other` over them."""
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return {**self.copy(), **as_dict(other)}
+
+    def __ror__(self, other: Mapping[K, V]) -> dict[K, V]:
+        """Make a plain `dict` of the items of `other`, and these over them."""
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return {**other, **self.copy()}
+
+    def __ior__(self, other: Mapping[K, V] | Iterable[tuple[K, V]]) -> Self:
+        """As `update()`."""
+        self.update(other)
+        return self
+
     def __len__(self) -> int:
-        """The number of items. HLEN, or a SCAN of the database."""
+        """Count the items. HLEN, or a SCAN of the database."""
         bound = self._bound
-        return bound.do(bound.layout.length())
+        return bound.driver.do(bound.layout.length())
 
     async def alen(self) -> int:
         """As `len(d)`."""
         bound = self._bound
-        return await bound.arun(bound.layout.length().begin())
+        return await bound.async_driver.run(bound.layout.length().begin())
 
     def _is_empty_operation(self) -> Operation[bool]:
         bound = self._bound
@@ -165,18 +197,18 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
                 return True
 
     def __bool__(self) -> bool:
-        """Whether there is any item. HLEN, or SCAN until one is found."""
-        return not self._bound.run(self._is_empty_operation())
+        """Tell whether there is any item. HLEN, or SCAN until one is found."""
+        return not self._run(self._is_empty_operation())
 
     def clear(self) -> None:
         """Remove all items. UNLINK, or SCAN and UNLINK."""
         bound = self._bound
-        bound.run(bound.layout.clear())
+        bound.driver.run(bound.layout.clear())
 
     async def aclear(self) -> None:
         """As `clear()`."""
         bound = self._bound
-        await bound.arun(bound.layout.clear())
+        await bound.async_driver.run(bound.layout.clear())
 
     def _expire_operation(self, timeout: Timeout) -> Operation[bool]:
         bound = self._bound
@@ -188,20 +220,20 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
         return bool((yield from bound.layout.expire(timeout_ms)))
 
     def expire(self, timeout: Timeout) -> bool:
-        """Let the whole dict end in `timeout` seconds, None for never; whether it has any item.
+        """Let the whole dict end in `timeout` seconds, None for never; tell whether it has items.
 
         A hash ends as a whole, with what is stored meanwhile. Of single keys only those that are
         there now get the limit, and None takes away the times to live of all. A script, or a SCAN
         with scripts.
         """
-        return self._bound.run(self._expire_operation(timeout))
+        return self._run(self._expire_operation(timeout))
 
     async def aexpire(self, timeout: Timeout) -> bool:
         """As `expire()`."""
-        return await self._bound.arun(self._expire_operation(timeout))
+        return await self._arun(self._expire_operation(timeout))
 
     def memory_usage(self) -> int:
-        """Bytes the dict takes on the server. MEMORY USAGE.
+        """Measure the bytes that the dict takes on the server. MEMORY USAGE.
 
         Of a hash 1,000 items stand for all, so that a large one doesn't hold the server up.
         Dragonfly leaves out what a key takes of its table, some 45 bytes; one that lies there
@@ -211,16 +243,27 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
             redis.exceptions.NoPermissionError: the user may not ask (`+memory`).
         """
         bound = self._bound
-        return bound.run(bound.layout.memory_usage())
+        return bound.driver.run(bound.layout.memory_usage())
 
     async def amemory_usage(self) -> int:
         """As `memory_usage()`."""
         bound = self._bound
-        return await bound.arun(bound.layout.memory_usage())
+        return await bound.async_driver.run(bound.layout.memory_usage())
+
+
+def as_dict(other: Any = (), /, **more: Any) -> Mapping[Any, Any]:
+    """Read what `dict.update()` would take, completely before anything is stored."""
+    if isinstance(other, IterationMethods):
+        other = other.copy()  # `dict()` would ask for one item after the other
+    if isinstance(other, Mapping) and not more:
+        return other
+    items: dict[Any, Any] = {}
+    items.update(other, **more)
+    return items
 
 
 def _columns(items: Mapping[K, V]) -> tuple[Iterator[K], Iterator[V]]:
-    """The keys and the values, which are to be taken in step: a `dict` needs no pairs for that."""
+    """Iterate over keys and over values, in step: a `dict` needs no pairs for that."""
     if type(items) is dict:
         return iter(items), iter(items.values())
     pairs, same_pairs = tee(items.items())
@@ -228,7 +271,7 @@ def _columns(items: Mapping[K, V]) -> tuple[Iterator[K], Iterator[V]]:
 
 
 def _next_batch(iterator: Iterator[T], batch: list[T]) -> Operation[list[T]]:
-    """What follows a batch of a user's iterator, which may ask this server in turn."""
+    """Take the next batch of a user's iterator, which may ask this server in turn."""
     if len(batch) < BATCH:
         return []
     following: list[T] = yield Call(list, (islice(iterator, BATCH),))

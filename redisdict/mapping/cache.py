@@ -30,15 +30,15 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
         return bool((yield from bound.layout.add(field, stored, timeout_ms)))
 
     def add(self, key: K, value: V, timeout: Timeout = DEFAULT) -> bool:
-        """Store a value unless the key is there; whether it was stored.
+        """Store a value unless the key is there; tell whether it was stored.
 
         HSETNX, a script for a time, or SET NX.
         """
-        return self._bound.run(self._add_operation(key, value, timeout))
+        return self._run(self._add_operation(key, value, timeout))
 
     async def aadd(self, key: K, value: V, timeout: Timeout = DEFAULT) -> bool:
         """As `add()`."""
-        return await self._bound.arun(self._add_operation(key, value, timeout))
+        return await self._arun(self._add_operation(key, value, timeout))
 
     def _touch_operation(self, key: K, timeout: Timeout) -> Operation[bool]:
         bound = self._bound
@@ -49,12 +49,12 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
         return bool((yield from bound.layout.touch(field, timeout_ms)))
 
     def touch(self, key: K, timeout: Timeout = DEFAULT) -> bool:
-        """Give an item another time to live; whether it is there. A script, or PEXPIRE."""
-        return self._bound.run(self._touch_operation(key, timeout))
+        """Give an item another time to live; tell whether it is there. A script, or PEXPIRE."""
+        return self._run(self._touch_operation(key, timeout))
 
     async def atouch(self, key: K, timeout: Timeout = DEFAULT) -> bool:
         """As `touch()`."""
-        return await self._bound.arun(self._touch_operation(key, timeout))
+        return await self._arun(self._touch_operation(key, timeout))
 
     def _ttl_operation(self, key: K) -> Operation[float | None]:
         bound = self._bound
@@ -64,16 +64,16 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
         return None if left_ms == FOREVER else left_ms / 1000
 
     def ttl(self, key: K) -> float | None:
-        """Seconds an item has left, None for ever. HEXISTS and PTTL, a script, or PTTL.
+        """Get the seconds an item has left, None for ever. HEXISTS and PTTL, a script, or PTTL.
 
         Raises:
             KeyError: there is none.
         """
-        return self._bound.run(self._ttl_operation(key))
+        return self._run(self._ttl_operation(key))
 
     async def attl(self, key: K) -> float | None:
         """As `ttl()`."""
-        return await self._bound.arun(self._ttl_operation(key))
+        return await self._arun(self._ttl_operation(key))
 
     # Get or set: one computes, while the others in this process wait for what it has in flight,
     # and other processes for a lease, a lock under the item's key.
@@ -129,7 +129,7 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
         stale: float = 0,
         lock_timeout: float = 60,
     ) -> V:
-        """The value of `key`; when it isn't there, that of `default`, which is stored.
+        """Get the value of `key`; when it isn't there, that of `default`, which is stored.
 
         Of several callers one calls `default`; the others wait for its value and hold no
         connection meanwhile. When that one dies, another takes over after `lock_timeout` seconds.
@@ -144,7 +144,7 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
         operation = self._get_or_set_operation(
             key, default, timeout, stale, lock_timeout, wait_in_thread
         )
-        return cast(V, self._bound.run(operation))
+        return cast(V, self._run(operation))
 
     async def aget_or_set(
         self,
@@ -159,7 +159,7 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
         operation = self._get_or_set_operation(
             key, default, timeout, stale, lock_timeout, wait_in_task
         )
-        return cast(V, await self._bound.arun(operation))
+        return cast(V, await self._arun(operation))
 
     def _compute(
         self, field: bytes, default: Any, lives_ms: int | None, stale_ms: int, lock_timeout: float
@@ -201,7 +201,7 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
     def _keep(
         self, field: bytes, old: bytes | None, value: Any, lives_ms: int | None
     ) -> Operation[tuple[Any, bytes]]:
-        """Store the value unless another is there by now; the one that is there, and its bytes."""
+        """Store the value unless another is there by now; give the one there is, and its bytes."""
         bound = self._bound
         new = bound.codec.encode(value)
         if lives_ms == 0:

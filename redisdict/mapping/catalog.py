@@ -56,7 +56,7 @@ class DictFacts:
 
 
 def find_dicts(prefix: str, cursor: bytes) -> Operation[CatalogPage]:
-    """One page of the dicts whose alias has this KEY_PREFIX; the cursor `b"0"` begins and ends.
+    """Find a page of the dicts whose alias has this KEY_PREFIX; the cursor `b"0"` begins and ends.
 
     One SCAN. A dict of single keys is on every page that holds items of it, and a key may be on
     two pages when the database shrinks meanwhile.
@@ -75,7 +75,7 @@ def find_dicts(prefix: str, cursor: bytes) -> Operation[CatalogPage]:
 def hash_facts(
     names: Names, capabilities: Capabilities, shards: int | None = None
 ) -> Operation[DictFacts]:
-    """The facts of a dict that is one hash, or one a shard.
+    """Tell the facts of a dict that is one hash, or one a shard.
 
     HLEN, PTTL, MEMORY USAGE and HRANDFIELD, all O(1).
     """
@@ -114,7 +114,7 @@ def _facts_of_hash(names: Names, capabilities: Capabilities) -> Operation[DictFa
 
 
 def keys_facts(keys: Sequence[bytes]) -> Operation[DictFacts]:
-    """The facts of a dict of single keys, as far as these are known. PTTL and MEMORY USAGE."""
+    """Tell the facts of a dict of single keys, as far as these are known. PTTL and MEMORY USAGE."""
     sample = keys[:SAMPLE]
     commands: list[Command] = [(b"PTTL", key) for key in sample]
     commands += [(b"MEMORY", b"USAGE", key) for key in sample]
@@ -125,7 +125,7 @@ def keys_facts(keys: Sequence[bytes]) -> Operation[DictFacts]:
 
 
 def _dict_of(prefix: str, key: bytes, start: bytes) -> FoundDict | None:
-    """The dict that a key belongs to; None for a key that another program has put there."""
+    """Find the dict that a key belongs to; None for a key that another program has put there."""
     kind, _, rest = key[len(start) :].partition(b":{")
     try:
         name = rest.partition(b"}")[0].decode("utf-8", "surrogatepass")
@@ -150,7 +150,7 @@ def _dict_of(prefix: str, key: bytes, start: bytes) -> FoundDict | None:
 
 
 def _numbers(replies: Sequence[Any]) -> list[int]:
-    """Replies that are numbers: no error of a command that the server or the user lacks."""
+    """Choose the replies that are numbers: no error of a command that server or user lacks."""
     return [reply for reply in replies if isinstance(reply, int)]
 
 

@@ -55,7 +55,7 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
         return self._transform_operation(key, add, 0)
 
     def incr(self, key: K, delta: N = 1) -> N:
-        """Add to a number, which begins as 0 when it isn't there; the new number.
+        """Add to a number, which begins as 0 when it isn't there; give the new number.
 
         HINCRBY or INCRBY; with a float, as `transform()` does it, for a server's sum of floats
         doesn't tell 2.0 from 2. The time to live stays as it is; a new item
@@ -64,11 +64,11 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
         Raises:
             NotANumberError: the item isn't a number.
         """
-        return cast(N, self._bound.run(self._incr_operation(key, delta)))
+        return cast(N, self._run(self._incr_operation(key, delta)))
 
     async def aincr(self, key: K, delta: N = 1) -> N:
         """As `incr()`."""
-        return cast(N, await self._bound.arun(self._incr_operation(key, delta)))
+        return cast(N, await self._arun(self._incr_operation(key, delta)))
 
     def decr(self, key: K, delta: N = 1) -> N:
         """Subtract from a number, as `incr()` adds."""
@@ -92,15 +92,15 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
                 return True
 
     def compare_and_set(self, key: K, expected: V, new: V) -> bool:
-        """Replace a value equal to `expected`; whether it was. The time to live stays.
+        """Replace a value equal to `expected`; tell whether it was. The time to live stays.
 
         HGET or GET, and a script.
         """
-        return self._bound.run(self._compare_and_set_operation(key, expected, new))
+        return self._run(self._compare_and_set_operation(key, expected, new))
 
     async def acompare_and_set(self, key: K, expected: V, new: V) -> bool:
         """As `compare_and_set()`."""
-        return await self._bound.arun(self._compare_and_set_operation(key, expected, new))
+        return await self._arun(self._compare_and_set_operation(key, expected, new))
 
     def _transform_operation(
         self, key: K, function: Callable[[Any], Any], default: Any
@@ -126,12 +126,12 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
                 yield Sleep(bound.locks.pause_s(attempt - EAGER_ATTEMPTS))
 
     def transform(self, key: K, function: Callable[[V], V], default: Any = ABSENT) -> V:
-        """Replace a value by `function(value)`; the new value. Repeated until nobody interferes.
+        """Replace a value by `function(value)`, again until nobody interferes; give the new value.
 
         Raises:
             KeyError: there is none, and no default to begin with is given.
         """
-        return cast(V, self._bound.run(self._transform_operation(key, function, default)))
+        return cast(V, self._run(self._transform_operation(key, function, default)))
 
     async def atransform(
         self,
@@ -140,7 +140,7 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
         default: Any = ABSENT,
     ) -> V:
         """As `transform()`; `function` may be a coroutine function."""
-        return cast(V, await self._bound.arun(self._transform_operation(key, function, default)))
+        return cast(V, await self._arun(self._transform_operation(key, function, default)))
 
     # Edit in place
 
@@ -173,20 +173,20 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
             ConcurrentUpdate: somebody else changed it meanwhile; nothing was stored.
         """
         bound = self._bound
-        value, stored = bound.run(self._read_for_editing(key))
+        value, stored = bound.driver.run(self._read_for_editing(key))
         yield value
-        bound.run(self._write_edited(key, value, stored, "transform"))
+        bound.driver.run(self._write_edited(key, value, stored, "transform"))
 
     @asynccontextmanager
     async def aediting(self, key: K) -> AsyncIterator[V]:
         """As `editing()`, for `async with`."""
         bound = self._bound
-        value, stored = await bound.arun(self._read_for_editing(key))
+        value, stored = await bound.async_driver.run(self._read_for_editing(key))
         yield value
-        await bound.arun(self._write_edited(key, value, stored, "atransform"))
+        await bound.async_driver.run(self._write_edited(key, value, stored, "atransform"))
 
     def lock(self, name: str = "", timeout: float = 60, wait: float | None = None) -> Lock:
-        """A lock that belongs to this dict, for `with` and `async with`. SET NX PX.
+        """Make a lock that belongs to this dict, for `with` and `async with`. SET NX PX.
 
         Args:
             name: locks of different names don't exclude one another.
@@ -197,7 +197,7 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
 
 
 def _is_beyond_the_server(error: ResponseError) -> bool:
-    """Whether the server can't count with what is stored, though Python may be able to.
+    """Tell whether the server can't count with what is stored, though Python may be able to.
 
     The stored number may be a float in the serializer's form, or go beyond 64 bits.
     """

@@ -181,7 +181,7 @@ class PersistentDict(
         return f"<PersistentDict {self.name!r} on {alias!r} ({layout})>"
 
     def child(self, name: str) -> Self:
-        """Another dict, whose name is this one's and below it `name`; with the same options.
+        """Make another dict, whose name is this one's and below it `name`; with the same options.
 
         It is a dict of its own: neither sees the other's items, nor does `clear()` of one touch
         the other. Asks the server nothing.
@@ -232,11 +232,8 @@ class PersistentDict(
             default_ms=to_milliseconds(timeout, None),
             locks=LockOperations(names, names.of_shards(options.shards)),
             in_flight=InFlight(),
-            run=driver.run,
-            do=driver.do,
-            arun=async_driver.run,
-            send=async_driver.send,
-            recover=async_driver.recover,
+            driver=driver,
+            async_driver=async_driver,
         )
         _bound[id(self)] = self
         return bound

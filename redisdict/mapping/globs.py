@@ -58,7 +58,7 @@ class Glob:
 
 
 def _translate(pattern: str) -> Iterator[tuple[str, bytes]]:
-    """For each part of the pattern, a regular expression or `*`, and what the server is given."""
+    """Make of each part a regular expression or `*`, and what the server is given."""
     for token in _TOKEN.finditer(pattern):
         one = token["one"]
         if token["class"] is not None:

@@ -9,19 +9,18 @@ from collections.abc import (
     Iterable,
     Iterator,
     KeysView,
-    Mapping,
     MutableMapping,
     Sequence,
 )
 from itertools import chain
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from redisdict.mapping.bound import Topic, noting_key
 from redisdict.mapping.globs import Glob
 from redisdict.mapping.scanning import PageSize, Scan
 from redisdict.wire.requests import Operation
 
-__all__ = ["IterationMethods", "as_dict"]
+__all__ = ["IterationMethods"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -44,7 +43,7 @@ class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
         return Scan(page, bound.key_codec.decode_many)
 
     def __iter__(self) -> Iterator[K]:
-        """The keys, page by page. HSCAN or SCAN."""
+        """Iterate over the keys, page by page. HSCAN or SCAN."""
         return self._iterate(self._scan_keys())
 
     def __aiter__(self) -> AsyncIterator[K]:
@@ -52,11 +51,11 @@ class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
         return self._aiterate(self._scan_keys())
 
     def keys(self) -> KeysView[K]:
-        """A view of the keys. Iterating pages with HSCAN or SCAN."""
+        """Give a view of the keys. Iterating pages with HSCAN or SCAN."""
         return KeysView(self)
 
     def akeys(self) -> AsyncIterator[K]:
-        """The keys, page by page; no view."""
+        """Iterate over the keys, page by page; no view."""
         return self._aiterate(self._scan_keys())
 
     def _scan_keys_matching(self, pattern: str) -> Scan[K]:
@@ -77,7 +76,7 @@ class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
         return Scan(page, bound.key_codec.decode_many)
 
     def keys_matching(self, pattern: str) -> Iterator[K]:
-        r"""The keys that match a pattern, page by page. HSCAN or SCAN of all keys.
+        r"""Iterate over the keys that match a pattern, page by page. HSCAN or SCAN of all keys.
 
         Args:
             pattern: `*` stands for any characters, `?` for one, `[abc]`, `[a-z]` and `[^a]` for
@@ -109,11 +108,11 @@ class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
         return self._scan_pairs(decode)
 
     def values(self) -> ValuesView[V]:
-        """A view of the values. Iterating pages with HSCAN, or SCAN and MGET."""
+        """Give a view of the values. Iterating pages with HSCAN, or SCAN and MGET."""
         return ValuesView(self)
 
     def avalues(self) -> AsyncIterator[V]:
-        """The values, page by page; no view."""
+        """Iterate over the values, page by page; no view."""
         return self._aiterate(self._scan_values())
 
     def _scan_items(self) -> Scan[tuple[K, V]]:
@@ -129,11 +128,11 @@ class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
         return self._scan_pairs(decode)
 
     def items(self) -> ItemsView[K, V]:
-        """A view of the items. Iterating pages with HSCAN, or SCAN and MGET."""
+        """Give a view of the items. Iterating pages with HSCAN, or SCAN and MGET."""
         return ItemsView(self)
 
     def aitems(self) -> AsyncIterator[tuple[K, V]]:
-        """The items, page by page; no view."""
+        """Iterate over the items, page by page; no view."""
         return self._aiterate(self._scan_items())
 
     def _scan_pairs(self, decode: Callable[..., Iterable[T]]) -> Scan[T]:
@@ -149,44 +148,12 @@ class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
     # All items
 
     def copy(self) -> dict[K, V]:
-        """All items as a plain `dict`. HSCAN, or SCAN and MGET."""
+        """Read all items into a plain `dict`. HSCAN, or SCAN and MGET."""
         return dict(self._iterate(self._scan_items()))
 
     async def acopy(self) -> dict[K, V]:
         """As `copy()`."""
         return {key: value async for key, value in self.aitems()}
-
-    def __eq__(self, other: object) -> bool:
-        """Whether a mapping has the same items; it is read until the first difference."""
-        if not isinstance(other, Mapping):
-            return NotImplemented
-        if isinstance(other, IterationMethods):
-            other = other.copy()
-        count = 0
-        for key, value in self._iterate(self._scan_items()):
-            if key not in other or other[key] != value:
-                return False
-            count += 1
-        return count == len(other)
-
-    __hash__ = None  # type: ignore[assignment]  # as every mutable mapping
-
-    def __or__(self, other: Mapping[K, V]) -> dict[K, V]:
-        """A plain `dict` of all items, and those of `other` over them."""
-        if not isinstance(other, Mapping):
-            return NotImplemented
-        return {**self.copy(), **as_dict(other)}
-
-    def __ror__(self, other: Mapping[K, V]) -> dict[K, V]:
-        """A plain `dict` of the items of `other`, and these over them."""
-        if not isinstance(other, Mapping):
-            return NotImplemented
-        return {**other, **self.copy()}
-
-    def __ior__(self, other: Mapping[K, V] | Iterable[tuple[K, V]]) -> Self:
-        """As `update()`."""
-        self.update(other)
-        return self
 
     # Scans
 
@@ -195,11 +162,11 @@ class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
 
     def _pages(self, scan: Scan[T]) -> Iterator[Iterable[T]]:
         while not scan.is_over:
-            yield self._bound.run(scan.next_page())
+            yield self._run(scan.next_page())
 
     async def _aiterate(self, scan: Scan[T]) -> AsyncIterator[T]:
         while not scan.is_over:
-            for item in await self._bound.arun(scan.next_page()):
+            for item in await self._arun(scan.next_page()):
                 yield item
 
 
@@ -222,14 +189,3 @@ class ItemsView(collections.abc.ItemsView[K, V]):
 
     def __iter__(self) -> Iterator[tuple[K, V]]:
         return self._mapping._iterate(self._mapping._scan_items())
-
-
-def as_dict(other: Any = (), /, **more: Any) -> Mapping[Any, Any]:
-    """What `dict.update()` would take, read completely before anything is stored."""
-    if isinstance(other, IterationMethods):
-        other = other.copy()  # `dict()` would ask for one item after the other
-    if isinstance(other, Mapping) and not more:
-        return other
-    items: dict[Any, Any] = {}
-    items.update(other, **more)
-    return items

@@ -106,7 +106,7 @@ class Names:
         return self._key("nk")
 
     def of_shards(self, shards: int | None) -> list[Names]:
-        """Those of each shard; none of a dict without shards."""
+        """Name those of each shard; none of a dict without shards."""
         count = shards or 0
         return [replace(self, shard=(number, count)) for number in range(count)]
 
@@ -147,12 +147,12 @@ def check_shards(shards: object) -> None:
 
 
 def encode_text(text: str) -> bytes:
-    """UTF-8, in which lone surrogates, as file names may hold, have a form too."""
+    """Encode as UTF-8, in which lone surrogates, as file names may hold, have a form too."""
     return text.encode("utf-8", "surrogatepass")
 
 
 def escape_glob(text: bytes) -> bytes:
-    """A pattern for MATCH that means exactly `text`."""
+    """Make a pattern for MATCH that means exactly `text`."""
     for special in (b"\\", b"*", b"?", b"[", b"]"):
         text = text.replace(special, b"\\" + special)
     return text
@@ -181,7 +181,7 @@ class KeyCodec(Generic[K]):
     text: Callable[[bytes], str] | None
 
     def decode(self, stored: bytes) -> K:
-        """The key of stored bytes.
+        """Read the key of stored bytes.
 
         Raises:
             DeserializationError: no key of this type is written so.
@@ -203,7 +203,7 @@ class KeyCodec(Generic[K]):
         return str.encode if self.kind == "str" else self.encode  # type: ignore[return-value]  # K is str
 
     def encode_many(self, keys: Sequence[K]) -> list[bytes]:
-        """The bytes of each key, as `encode()` would give them; faster for many strings."""
+        """Encode each key as `encode()` would; faster for many strings."""
         if self.kind == "str":
             with suppress(TypeError, UnicodeEncodeError):  # which `encode()` knows to deal with
                 return list(map(str.encode, keys))  # type: ignore[arg-type]  # K is str
@@ -211,7 +211,7 @@ class KeyCodec(Generic[K]):
         return [encode(key) for key in keys]
 
     def arguments(self, keys: Sequence[K]) -> Sequence[Argument]:
-        """What to put into a command for these keys: ASCII text as it is, which packs the same."""
+        """Make what a command has for these keys: ASCII text as it is, which packs the same."""
         is_ascii = False
         if self.kind == "str":
             with suppress(TypeError):  # which `encode_many()` says more about
@@ -219,7 +219,7 @@ class KeyCodec(Generic[K]):
         return keys if is_ascii else self.encode_many(keys)  # type: ignore[return-value]  # as above
 
     def decode_many(self, stored: Iterable[bytes]) -> list[K]:
-        """The key of each of these, as `decode()` would give it; faster for many strings."""
+        """Read each key as `decode()` would; faster for many strings."""
         if self.kind == "str":
             with suppress(UnicodeDecodeError):
                 return list(map(bytes.decode, stored))  # type: ignore[arg-type]  # K is str
@@ -227,7 +227,7 @@ class KeyCodec(Generic[K]):
         return [decode(one) for one in stored]
 
     def decode_names(self, names: Sequence[bytes], prefix: bytes) -> list[K]:
-        """The key of each of these, which begin with `prefix`."""
+        """Read the key of each of these, which begin with `prefix`."""
         if not prefix:
             return self.decode_many(names)
         if self.kind == "str" and b"\0" not in prefix:
@@ -313,7 +313,7 @@ _KNOWN: dict[object, KeyCodec[Any]] = {
 
 
 def get_key_codec(key_type: object) -> KeyCodec[Any]:
-    """The codec for a dict's `key_type`.
+    """Find the codec for a dict's `key_type`.
 
     Args:
         key_type: `str`, `int`, `uuid.UUID`, `bytes`, or a pair `(encode, decode)` of functions

@@ -50,7 +50,7 @@ class LockOperations:
 
     @staticmethod
     def pause_s(attempt: int) -> float:
-        """Seconds before the next attempt: growing, and random so that rivals spread out."""
+        """Choose the pause before the next attempt: growing, and random to spread rivals out."""
         longest = min(LONGEST_PAUSE_S, SHORTEST_PAUSE_S * 2 ** min(attempt, 10))
         return _random.uniform(longest / 2, longest)
 
@@ -85,12 +85,12 @@ class LockOperations:
         return True
 
     def extend(self, name: bytes, token: bytes, timeout: float) -> Operation[bool]:
-        """Keep the lock for `timeout` seconds from now; false when it was no longer ours."""
+        """Keep the lock for `timeout` seconds from now; tell whether it was still ours."""
         key = self._key(name)
         return bool((yield from COMPARE_AND_EXPIRE.call((key,), token, limit_ms(timeout))))
 
     def release(self, name: bytes, token: bytes) -> Operation[bool]:
-        """Give the lock back; false when it was no longer ours."""
+        """Give the lock back; tell whether it was still ours."""
         return bool((yield from COMPARE_AND_DELETE.call((self._key(name),), token)))
 
     def _key(self, name: bytes) -> bytes:
@@ -116,31 +116,38 @@ class Lock:
         self._token = b""
 
     def __repr__(self) -> str:
-        return f"<Lock {self._shown_name!r} of {self._mapping!r}>"
+        return f"<Lock {self._name[1:].decode(errors='replace')!r} of {self._mapping!r}>"
 
     @property
     def is_owned(self) -> bool:
         return bool(self._token)
 
+    def _acquire_operation(self) -> Operation[bool]:
+        if self._token:
+            raise RuntimeError(f"{self!r} is acquired already; make an object for each owner.")
+        locks = self._mapping._bound.locks
+        token = locks.new_token()
+        is_ours: bool = yield from locks.acquire(self._name, token, self._timeout, self._wait)
+        if is_ours:
+            self._token = token
+        return is_ours
+
     def acquire(self) -> bool:
-        """Wait for the lock; whether it was got in time. SET NX PX, repeated in growing pauses.
+        """Wait for the lock; tell whether it was got. SET NX PX, repeated in growing pauses.
 
         Raises:
             RuntimeError: this object has it already.
         """
-        token = self._new_token()
-        if not self._mapping._bound.run(self._acquire(token)):
-            return False
-        self._token = token
-        return True
+        return bool(self._mapping._run(self._acquire_operation()))
 
     async def aacquire(self) -> bool:
         """As `acquire()`."""
-        token = self._new_token()
-        if not await self._mapping._bound.arun(self._acquire(token)):
-            return False
-        self._token = token
-        return True
+        return bool(await self._mapping._arun(self._acquire_operation()))
+
+    def _extend_operation(self, timeout: float | None) -> Operation[None]:
+        timeout = self._timeout if timeout is None else timeout
+        locks = self._mapping._bound.locks
+        self._check((yield from locks.extend(self._name, self._own_token(), timeout)))
 
     def extend(self, timeout: float | None = None) -> None:
         """Keep the lock for `timeout` seconds from now, None for its own time. A script.
@@ -149,11 +156,16 @@ class Lock:
             ConcurrentUpdate: the time limit was over; the lock is lost.
             RuntimeError: this object doesn't have it.
         """
-        self._check(self._mapping._bound.run(self._extend(timeout)))
+        self._mapping._run(self._extend_operation(timeout))
 
     async def aextend(self, timeout: float | None = None) -> None:
         """As `extend()`."""
-        self._check(await self._mapping._bound.arun(self._extend(timeout)))
+        await self._mapping._arun(self._extend_operation(timeout))
+
+    def _release_operation(self) -> Operation[None]:
+        token = self._own_token()
+        self._token = b""
+        self._check((yield from self._mapping._bound.locks.release(self._name, token)))
 
     def release(self) -> None:
         """Give the lock back. A script that deletes it if it is still ours.
@@ -162,11 +174,11 @@ class Lock:
             ConcurrentUpdate: the time limit was over, and somebody else may have had it.
             RuntimeError: this object doesn't have it.
         """
-        self._check(self._mapping._bound.run(self._release()))
+        self._mapping._run(self._release_operation())
 
     async def arelease(self) -> None:
         """As `release()`."""
-        self._check(await self._mapping._bound.arun(self._release()))
+        await self._mapping._arun(self._release_operation())
 
     def __enter__(self) -> Self:
         if not self.acquire():
@@ -197,32 +209,6 @@ class Lock:
         with suppress(*((ConcurrentUpdate,) if error else ())):
             await self.arelease()
 
-    @property
-    def _locks(self) -> Any:
-        return self._mapping._bound.locks
-
-    @property
-    def _shown_name(self) -> str:
-        return self._name[1:].decode(errors="replace")
-
-    def _new_token(self) -> bytes:
-        if self._token:
-            raise RuntimeError(f"{self!r} is acquired already; make an object for each owner.")
-        token: bytes = self._locks.new_token()
-        return token
-
-    def _acquire(self, token: bytes) -> Any:
-        return self._locks.acquire(self._name, token, self._timeout, self._wait)
-
-    def _extend(self, timeout: float | None) -> Any:
-        timeout = self._timeout if timeout is None else timeout
-        return self._locks.extend(self._name, self._own_token(), timeout)
-
-    def _release(self) -> Any:
-        token = self._own_token()
-        self._token = b""
-        return self._locks.release(self._name, token)
-
     def _own_token(self) -> bytes:
         if not self._token:
             raise RuntimeError(f"{self!r} isn't acquired.")
@@ -242,7 +228,7 @@ class Lock:
 
 
 def limit_ms(timeout: float) -> int:
-    """The time limit of a lock in milliseconds.
+    """Take the time limit of a lock in milliseconds.
 
     Raises:
         TypeError, ValueError: it isn't a number of seconds above 0.

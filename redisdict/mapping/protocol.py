@@ -28,9 +28,9 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
     # Read
 
     def __getitem__(self, key: K) -> V:
-        """The value of `key`, or a KeyError. HGET or GET."""
+        """Get the value of `key`, or raise KeyError. HGET or GET."""
         bound = self._bound
-        stored = bound.do(bound.layout.get(bound.field_of(key)))
+        stored = bound.driver.do(bound.layout.get(bound.field_of(key)))
         if stored is None:
             raise KeyError(key)
         value: V = bound.codec.decode(stored)
@@ -40,9 +40,9 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
         """As `d[key]`, with its KeyError."""
         bound = self._bound
         step = bound.layout.get(bound.field_of(key))
-        reply = await bound.send(step)
+        reply = await bound.async_driver.send(step)
         if isinstance(reply, Exception):
-            reply = await bound.recover(step, reply)
+            reply = await bound.async_driver.recover(step, reply)
         if reply is None:
             raise KeyError(key)
         value: V = bound.codec.decode(reply)
@@ -53,9 +53,9 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
     @overload
     def get(self, key: K, default: V | T) -> V | T: ...
     def get(self, key: K, default: Any = None) -> Any:
-        """The value of `key`, or `default`. HGET or GET."""
+        """Get the value of `key`, or `default`. HGET or GET."""
         bound = self._bound
-        stored = bound.do(bound.layout.get(bound.field_of(key)))
+        stored = bound.driver.do(bound.layout.get(bound.field_of(key)))
         return default if stored is None else bound.codec.decode(stored)
 
     @overload
@@ -66,23 +66,23 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
         """As `get()`."""
         bound = self._bound
         step = bound.layout.get(bound.field_of(key))
-        reply = await bound.send(step)
+        reply = await bound.async_driver.send(step)
         if isinstance(reply, Exception):
-            reply = await bound.recover(step, reply)
+            reply = await bound.async_driver.recover(step, reply)
         return default if reply is None else bound.codec.decode(reply)
 
     def __contains__(self, key: object) -> bool:
-        """Whether there is such an item. HEXISTS or EXISTS."""
+        """Tell whether there is such an item. HEXISTS or EXISTS."""
         bound = self._bound
-        return bool(bound.do(bound.layout.contains(bound.field_of(cast(K, key)))))
+        return bool(bound.driver.do(bound.layout.contains(bound.field_of(cast(K, key)))))
 
     async def acontains(self, key: object) -> bool:
         """As `key in d`."""
         bound = self._bound
         step = bound.layout.contains(bound.field_of(cast(K, key)))
-        reply = await bound.send(step)
+        reply = await bound.async_driver.send(step)
         if isinstance(reply, Exception):
-            reply = await bound.recover(step, reply)
+            reply = await bound.async_driver.recover(step, reply)
         return bool(reply)
 
     # Store
@@ -98,22 +98,22 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
 
     def __setitem__(self, key: K, value: V) -> None:
         """Store a value for as long as the dict's timeout says. HSET or SET."""
-        self._bound.do(self._set_step(key, value, DEFAULT))
+        self._bound.driver.do(self._set_step(key, value, DEFAULT))
 
     def set(self, key: K, value: V, timeout: Timeout = DEFAULT) -> None:
         """Store a value for `timeout` seconds, None for ever. HSET, a script for a time, or SET.
 
         A time of 0 or less is over already: nothing is kept.
         """
-        self._bound.do(self._set_step(key, value, timeout))
+        self._bound.driver.do(self._set_step(key, value, timeout))
 
     async def aset(self, key: K, value: V, timeout: Timeout = DEFAULT) -> None:
         """As `set()`."""
         bound = self._bound
         step = self._set_step(key, value, timeout)
-        reply = await bound.send(step)
+        reply = await bound.async_driver.send(step)
         if isinstance(reply, Exception):
-            await bound.recover(step, reply)
+            await bound.async_driver.recover(step, reply)
 
     def _setdefault_operation(self, key: K, default: V) -> Operation[V]:
         bound = self._bound
@@ -128,22 +128,22 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
                 return default
 
     def setdefault(self, key: K, default: V = None) -> V:  # type: ignore[assignment]  # as dict's
-        """The value of `key`, stored first when it isn't there: by one of several callers.
+        """Get the value of `key`, stored first when it isn't there: by one of several callers.
 
         HGET and HSETNX, or GET and SET NX.
         """
-        return self._bound.run(self._setdefault_operation(key, default))
+        return self._run(self._setdefault_operation(key, default))
 
     async def asetdefault(self, key: K, default: V = None) -> V:  # type: ignore[assignment]  # as dict's
         """As `setdefault()`."""
-        return await self._bound.arun(self._setdefault_operation(key, default))
+        return await self._arun(self._setdefault_operation(key, default))
 
     # Remove
 
     def __delitem__(self, key: K) -> None:
-        """Remove an item, or a KeyError. HDEL or DEL."""
+        """Remove an item, or raise KeyError. HDEL or DEL."""
         bound = self._bound
-        if not bound.do(bound.layout.delete(bound.field_of(key))):
+        if not bound.driver.do(bound.layout.delete(bound.field_of(key))):
             raise KeyError(key)
 
     async def adelitem(self, key: K) -> None:
@@ -152,17 +152,17 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
             raise KeyError(key)
 
     def delete(self, key: K) -> bool:
-        """Remove an item; whether it was there. HDEL or DEL."""
+        """Remove an item; tell whether it was there. HDEL or DEL."""
         bound = self._bound
-        return bool(bound.do(bound.layout.delete(bound.field_of(key))))
+        return bool(bound.driver.do(bound.layout.delete(bound.field_of(key))))
 
     async def adelete(self, key: K) -> bool:
         """As `delete()`."""
         bound = self._bound
         step = bound.layout.delete(bound.field_of(key))
-        reply = await bound.send(step)
+        reply = await bound.async_driver.send(step)
         if isinstance(reply, Exception):
-            reply = await bound.recover(step, reply)
+            reply = await bound.async_driver.recover(step, reply)
         return bool(reply)
 
     # Take out
@@ -188,7 +188,7 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
             KeyError: there is none, and no default is given.
             DeserializationError: it can't be read, and was put back.
         """
-        return self._bound.run(self._pop_operation(key, default))
+        return self._run(self._pop_operation(key, default))
 
     @overload
     async def apop(self, key: K) -> V: ...
@@ -196,7 +196,7 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
     async def apop(self, key: K, default: V | T) -> V | T: ...
     async def apop(self, key: K, default: Any = ABSENT) -> Any:
         """As `pop()`."""
-        return await self._bound.arun(self._pop_operation(key, default))
+        return await self._arun(self._pop_operation(key, default))
 
     def _popitem_operation(self) -> Operation[tuple[K, V]]:
         pair = yield from self._bound.layout.popitem()
@@ -211,11 +211,11 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
             KeyError: the dict is empty.
             DeserializationError: it can't be read, and was put back.
         """
-        return self._bound.run(self._popitem_operation())
+        return self._run(self._popitem_operation())
 
     async def apopitem(self) -> tuple[K, V]:
         """As `popitem()`."""
-        return await self._bound.arun(self._popitem_operation())
+        return await self._arun(self._popitem_operation())
 
     def _read_or_put_back(self, field: bytes, stored: bytes) -> Operation[tuple[K, V]]:
         """Decode an item that was taken out; one that can't be read is stored again as it was.

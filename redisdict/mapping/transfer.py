@@ -28,7 +28,7 @@ class TransferMethods(Topic[K, V], Generic[K, V]):
     """
 
     def _scan_records(self) -> Scan[Record]:
-        """All that is stored, as it is stored."""
+        """Scan all that is stored, as it is stored."""
         layout, size = self._bound.layout, PageSize()
 
         def page(cursor: bytes) -> Operation[Any]:
@@ -51,16 +51,16 @@ class TransferMethods(Topic[K, V], Generic[K, V]):
         return writer.count
 
     def dump(self, file: IO[bytes]) -> int:
-        """Write all items to a file opened as "wb", with their times to live; how many.
+        """Write all items to a file opened as "wb", with their times to live, and count them.
 
         Keys and values are written as they are on the server, in the format that
         `redisdict.mapping.dump_format` describes. HSCAN, or SCAN with GET and PTTL.
         """
-        return self._bound.run(self._dump_operation(file, operator.call))
+        return self._run(self._dump_operation(file, operator.call))
 
     async def adump(self, file: IO[bytes]) -> int:
         """As `dump()`; the file is written in a thread."""
-        return await self._bound.arun(self._dump_operation(file, asyncio.to_thread))
+        return await self._arun(self._dump_operation(file, asyncio.to_thread))
 
     def _load_operation(self, file: IO[bytes], call: Callable[..., Any]) -> Operation[int]:
         bound = self._bound
@@ -79,7 +79,7 @@ class TransferMethods(Topic[K, V], Generic[K, V]):
         return count
 
     def load(self, file: IO[bytes]) -> int:
-        """Store the items of a file that `dump()` wrote; how many. Others stay as they are.
+        """Store the items of a file that `dump()` wrote, and count them. Others stay as they are.
 
         The file is read twice, the first time to see that it is whole, so a damaged one changes
         nothing. Each item gets the time that it had left when it was written. HSET or MSET;
@@ -90,11 +90,11 @@ class TransferMethods(Topic[K, V], Generic[K, V]):
         Raises:
             DeserializationError: it is no such file, is damaged, or has keys of another type.
         """
-        return self._bound.run(self._load_operation(file, operator.call))
+        return self._run(self._load_operation(file, operator.call))
 
     async def aload(self, file: IO[bytes]) -> int:
         """As `load()`; the file is read in a thread."""
-        return await self._bound.arun(self._load_operation(file, asyncio.to_thread))
+        return await self._arun(self._load_operation(file, asyncio.to_thread))
 
     def _clone_operation(self, other: Bound[Any], run: Callable[..., Any]) -> Operation[int]:
         """Store all items in another dict, whose operations `run` runs."""
@@ -108,19 +108,19 @@ class TransferMethods(Topic[K, V], Generic[K, V]):
         return count
 
     def clone_to(self, other: TransferMethods[Any, Any]) -> int:
-        """Store all items in another dict, with their times to live; how many.
+        """Store all items in another dict, with their times to live, and count them.
 
         It may have another alias, layout, serializer or key_type; values are read and written anew
         only where that is needed. What else it holds stays. Memory stays flat.
         """
-        return self._bound.run(self._clone_operation(other._bound, other._bound.run))
+        return self._run(self._clone_operation(other._bound, other._run))
 
     async def aclone_to(self, other: TransferMethods[Any, Any]) -> int:
         """As `clone_to()`."""
-        return await self._bound.arun(self._clone_operation(other._bound, other._bound.arun))
+        return await self._arun(self._clone_operation(other._bound, other._arun))
 
     def _rewritten(self, records: Sequence[Record], other: Bound[Any]) -> Sequence[Record]:
-        """The records as the other dict would write them; untouched where that is the same."""
+        """Write the records as the other dict would; untouched where that is the same."""
         bound = self._bound
         if bound.codec is not other.codec:
             decode, encode = bound.codec.decode, other.codec.encode

@@ -10,9 +10,9 @@ import pytest
 from django.db import connections, transaction
 from django.http import Http404
 from django.shortcuts import get_object_or_404
-from redisdict.mapping.names import Names
 
 from redisdict import ConfigurationError, ModelDict
+from redisdict.mapping.keys import Names
 from redisdict.modelcache import loading
 from redisdict.modelcache.overview import overview
 from redisdict.modelcache.slots.lease import Reader

@@ -74,10 +74,9 @@ class Watch:
 
     def over(self, mapping: Any) -> Any:
         """Have a dict's operations watched, in both colours."""
-        bound = mapping._bound
-        run, arun = bound.run, bound.arun
-        bound.run = lambda operation: run(self._watched(operation))
-        bound.arun = lambda operation: arun(self._watched(operation))
+        run, arun = mapping._run, mapping._arun
+        mapping._run = lambda operation: run(self._watched(operation))
+        mapping._arun = lambda operation: arun(self._watched(operation))
         return mapping
 
     def _watched(self, operation: Operation[Any]) -> Operation[Any]:

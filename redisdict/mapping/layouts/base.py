@@ -60,13 +60,13 @@ T = TypeVar("T")
 
 
 def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """The items, `size` at a time."""
+    """Cut the items up, `size` at a time."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
 def bytes_of(sizes: Iterable[Any]) -> int:
-    """What keys take together, by the replies to MEMORY USAGE; None stands for no key.
+    """Add up what keys take, by the replies to MEMORY USAGE; None stands for no key.
 
     Raises:
         redis.exceptions.ResponseError: one of the replies is this error.
@@ -119,7 +119,7 @@ class Layout(ABC):
 
     @abstractmethod
     def get_many(self, fields: Sequence[Argument]) -> Operation[list[Values]]:
-        """The values of fields that are bytes, or all of them ASCII text; in pieces, in turn."""
+        """Get the values of fields, all of them bytes or all ASCII text; in pieces, in turn."""
 
     @abstractmethod
     def set_many(self, items: Sequence[Argument], timeout_ms: int | None) -> Operation[None]:
@@ -131,7 +131,7 @@ class Layout(ABC):
 
     @abstractmethod
     def delete_many(self, fields: Sequence[bytes]) -> Operation[int]:
-        """Remove them; how many were there."""
+        """Remove them, and count those there were."""
 
     @abstractmethod
     def pop(self, field: bytes) -> Operation[bytes | None]: ...
@@ -154,7 +154,7 @@ class Layout(ABC):
 
     @abstractmethod
     def ttl(self, field: bytes) -> Operation[int]:
-        """Milliseconds left, `FOREVER` or `MISSING`."""
+        """Get the milliseconds left, `FOREVER` or `MISSING`."""
 
     @abstractmethod
     def clear(self) -> Operation[None]: ...
@@ -165,25 +165,25 @@ class Layout(ABC):
 
     @abstractmethod
     def memory_usage(self) -> Operation[int]:
-        """Bytes on the server."""
+        """Measure the bytes on the server."""
 
     @abstractmethod
     def scan_fields(
         self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
     ) -> Operation[tuple[bytes, list[bytes]]]:
-        """One page of fields, and the cursor of the next; `b"0"` begins and ends."""
+        """Read a page of fields, and the cursor of the next; `b"0"` begins and ends."""
 
     @abstractmethod
     def scan_pairs(
         self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
     ) -> Operation[PageOfPairs]:
-        """The cursor of the next page, and one page of names and their values."""
+        """Read the cursor of the next page, and a page of names and their values."""
 
     @abstractmethod
     def scan_records(
         self, cursor: bytes, count: int = SCAN_COUNT
     ) -> Operation[tuple[bytes, list[Record]]]:
-        """One page of fields with their values and times to live, and the cursor of the next."""
+        """Read a page of fields with their values and times to live, and the cursor of the next."""
 
     @abstractmethod
     def set_records(self, records: Sequence[Record]) -> Operation[None]:

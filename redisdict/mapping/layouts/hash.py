@@ -224,7 +224,7 @@ class HashLayout(Layout):
         return self._either(command, "scan", *_script_page(cursor, count, pattern))
 
     def _may_be_plain(self) -> bool:
-        """Whether to try the plain command: no marker was met, or not for some time."""
+        """Tell whether to try the plain command: no marker was met, or not for some time."""
         if not self._is_relocated:
             return True
         self._operations_left -= 1
@@ -252,7 +252,7 @@ class HashLayout(Layout):
         script_chunk: int = SCRIPT_CHUNK,
         is_repeatable: bool = True,
     ) -> Operation[list[Any]]:
-        """The replies to the commands that items of `width` arguments take, in one round trip.
+        """Ask for the commands that items of `width` arguments take, in one round trip.
 
         Those that meet a marker go through the script, and they alone: what another has done is
         not to be done twice, for others may have changed it meanwhile.

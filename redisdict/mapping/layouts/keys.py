@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, compress
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from redis.exceptions import ResponseError
 
@@ -31,6 +31,8 @@ from redisdict.wire.scripts import Script
 
 __all__ = ["KeysLayout"]
 
+T = TypeVar("T")
+
 COMPARE_AND_SET = Script("compare_and_set", __package__)
 SHORTEN = Script("shorten", __package__)
 
@@ -41,7 +43,7 @@ FIRST_SCAN_COUNT = 10
 class KeysLayout(Layout):
     """A string key for every item, which the server lets expire by itself.
 
-    Whatever concerns the whole dict (`len`, iteration, `clear`) walks over all keys of the
+    Whatever concerns the whole dict (`len`, iteration, `clear`) scans all keys of the
     database with SCAN, so its cost grows with the database and not only with the dict.
     """
 
@@ -99,7 +101,7 @@ class KeysLayout(Layout):
 
     def popitem(self) -> Operation[Pair | None]:
         # Goes on where the last one was found, for the keys before it belong to others by now;
-        # only a walk over all keys shows that there is none.
+        # only a scan of all keys shows that there is none.
         cursor = start = self._found_at
         count = FIRST_SCAN_COUNT
         while True:
@@ -156,37 +158,32 @@ class KeysLayout(Layout):
                 return count
 
     def clear(self) -> Operation[None]:
-        cursor = b"0"
-        while True:
-            cursor, keys = yield from self._scan(cursor)
-            if keys:
-                yield (b"UNLINK", *keys)
-            if cursor == b"0":
-                return
+        yield from self._of_each_page(lambda keys: ask((b"UNLINK", *keys)))
 
     def expire(self, timeout_ms: int | None) -> Operation[int]:
-        is_there = 0
+        def limit(keys: list[bytes]) -> Operation[Any]:
+            if timeout_ms is None:
+                return _all([(b"PERSIST", key) for key in keys])
+            return SHORTEN.call(keys, timeout_ms)
+
+        return int(bool((yield from self._of_each_page(limit))))
+
+    def memory_usage(self) -> Operation[int]:
+        def ask_for_sizes(keys: list[bytes]) -> Operation[list[Any]]:
+            return _all([(b"MEMORY", b"USAGE", key) for key in keys])
+
+        return sum(map(bytes_of, (yield from self._of_each_page(ask_for_sizes))))
+
+    def _of_each_page(self, begin: Callable[[list[bytes]], Operation[T]]) -> Operation[list[T]]:
+        """Scan all keys, and do something with those of each page that has any."""
+        results = []
         cursor = b"0"
         while True:
             cursor, keys = yield from self._scan(cursor)
             if keys:
-                is_there = 1
-                if timeout_ms is None:
-                    yield from _all([(b"PERSIST", key) for key in keys])
-                else:
-                    yield from SHORTEN.call(keys, timeout_ms)
+                results.append((yield from begin(keys)))
             if cursor == b"0":
-                return is_there
-
-    def memory_usage(self) -> Operation[int]:
-        total = 0
-        cursor = b"0"
-        while True:
-            cursor, keys = yield from self._scan(cursor)
-            sizes = yield from _all([(b"MEMORY", b"USAGE", key) for key in keys])
-            total += bytes_of(sizes)
-            if cursor == b"0":
-                return total
+                return results
 
     def scan_fields(
         self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
@@ -227,12 +224,12 @@ class KeysLayout(Layout):
     def _scan(
         self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
     ) -> Operation[tuple[bytes, list[bytes]]]:
-        """One page of whole keys."""
+        """Read a page of whole keys."""
         match = self._escaped_prefix + (b"*" if pattern is None else pattern)
         return scan_keys(cursor, match, count)
 
     def _keys(self, fields: Sequence[Any]) -> Sequence[Argument]:
-        """The keys of these fields, which are bytes, or text that is packed as such."""
+        """Name the keys of these fields, which are bytes, or text that is packed as such."""
         prefix: Any = self.prefix
         if isinstance(fields[0], str):
             if self._text_prefix:
@@ -255,7 +252,7 @@ class KeysLayout(Layout):
 def _all(
     commands: Sequence[Command], *, is_atomic: bool = False, is_repeatable: bool = True
 ) -> Operation[list[Any]]:
-    """The replies to all of them, in one round trip; the first error is raised."""
+    """Ask for all of them in one round trip; the first error is raised."""
     if not commands:
         return []
     replies: list[Any] = yield Batch(commands, is_atomic=is_atomic, is_repeatable=is_repeatable)

@@ -30,7 +30,7 @@ __all__ = ["ShardCount", "ShardedLayout", "make_layout"]
 T = TypeVar("T")
 Page = TypeVar("Page", bound=tuple[Any, ...])
 
-#: Shards that are walked through at once. It takes some to keep all nodes of a Cluster busy, and
+#: Shards that are scanned at once. It takes some to keep all nodes of a Cluster busy, and
 #: too many would make small pages.
 AT_ONCE = 8
 
@@ -55,7 +55,7 @@ class ShardCount:
         self.is_known = False
 
     def before_reading(self) -> Operation[None]:
-        """GET, once.
+        """Ask for the number, once. GET.
 
         Raises:
             ConfigurationError: the dict has another number of shards.
@@ -65,7 +65,7 @@ class ShardCount:
             self._compare(stored)
 
     def before_writing(self) -> Operation[None]:
-        """SET NX and GET, once.
+        """Store the number unless there is one, and ask for it, once. SET NX and GET.
 
         Raises:
             ConfigurationError: the dict has another number of shards; nothing was written.
@@ -201,7 +201,7 @@ class ShardedLayout(Layout):
         yield from self._count.before_reading()
         if self.is_hash:
             return sum((yield from self._of_all(lambda shard: shard.length().begin())))
-        # One memory for all shards of what was counted, for it bounds what the walk takes.
+        # One memory for all shards of what was counted, for it bounds what the scan takes.
         total, cursor, pages = 0, b"0", Pages()
         while True:
             cursor, fields = yield from self.scan_fields(cursor)
@@ -251,7 +251,7 @@ class ShardedLayout(Layout):
         count: int,
         read: Callable[[Layout, bytes, int], Operation[Page]],
     ) -> Operation[tuple[bytes, list[Page]]]:
-        """One page of each of the shards that are walked through at this time."""
+        """Read a page of each of the shards that are scanned at this time."""
         yield from self._count.before_reading()
         following, going = _split(cursor)
         going = [
@@ -279,7 +279,7 @@ class ShardedLayout(Layout):
         return self._shards[shard_of(field, len(self._shards))]
 
     def _divided(self, items: Iterable[T], fields: Iterable[bytes]) -> dict[int, list[T]]:
-        """The items by the number of the shard of their field, in the order of the numbers."""
+        """Sort the items by the number of their field's shard, in the order of the numbers."""
         count = len(self._shards)
         parts: dict[int, list[T]] = {}
         for item, field in zip(items, fields, strict=True):
@@ -290,11 +290,11 @@ class ShardedLayout(Layout):
         return run_concurrently(begin(shard) for shard in self._shards)
 
     def _step(self, run: Callable[[Step[T]], Operation[T]], step: Step[T]) -> Step[T]:
-        """What a shard's command does, once the number of shards is known to be right."""
+        """Let a shard do it, once the number of shards is known to be right."""
         return step if self._count.is_known else Step(None, run, step)
 
     def _read(self, asked: Step[T] | Operation[T]) -> Operation[T]:
-        """Also for changes of what is there already: no item, no change."""
+        """Ask as a reader; also for changes of what is there already: no item, no change."""
         yield from self._count.before_reading()
         return (yield from asked.begin() if isinstance(asked, Step) else asked)
 
@@ -311,7 +311,7 @@ def make_layout(
     shards: int | None = None,
     shown_name: str = "",
 ) -> Layout:
-    """The layout of the dict with these names; `shown_name` is how an error calls it."""
+    """Make the layout of the dict with these names; `shown_name` is how an error calls it."""
     layouts: list[Layout] = [
         HashLayout(each, capabilities) if is_hash else KeysLayout(each)
         for each in names.of_shards(shards) or [names]
@@ -325,7 +325,7 @@ def make_layout(
 def _bare_pairs(
     shard: Layout, place: bytes, pattern: bytes | None, count: int
 ) -> Operation[PageOfPairs]:
-    """Its page of pairs, with the fields alone."""
+    """Read its page of pairs, with the fields alone."""
     place, names, values = yield from shard.scan_pairs(place, pattern, count)
     if shard.prefix:
         names = [name.removeprefix(shard.prefix) for name in names]
@@ -333,12 +333,12 @@ def _bare_pairs(
 
 
 def _column(pages: Iterable[tuple[Any, ...]], at: int) -> list[Any]:
-    """What the pages have at that place, together."""
+    """Join what the pages have at that place."""
     return list(chain.from_iterable(page[at] for page in pages))
 
 
 def _split(cursor: bytes) -> tuple[int, list[tuple[int, bytes]]]:
-    """The first shard that the walk hasn't begun, and its place in those that it is in."""
+    """Read from a cursor the first shard not yet begun, and the place in those that it is in."""
     following, _, places = cursor.partition(b":")
     going: list[Any] = [place.split(b"=") for place in places.split(b",") if place]
     return int(following), [(int(number), place) for number, place in going]
