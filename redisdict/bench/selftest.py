@@ -34,8 +34,7 @@ from redisdict.bench.workloads.commands import Get, Set, StringCommands
 from redisdict.bench.workloads.drivers import SyncDriver, Timed
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.servers.ledger import interpreter
-from redisdict.servers.process import ServerProcess
+from redisdict.servers.process import ServerProcess, interpreter
 from redisdict.servers.programs import find_embeddable_program
 
 __all__ = ["DELAYS", "Finding", "SelfTest", "busy_neighbour", "is_trustworthy", "selftest"]
