@@ -91,7 +91,7 @@ def test_what_may_not_is_not_and_the_error_says_so(
     ask: Ask, connect: Callable[..., Backend], answer: bytes | None
 ) -> None:
     with faulty_server(then(answer)) as server:
-        backend = connect(server.url, socket_timeout=0.2)
+        backend = connect(server.url, socket_timeout=1)
         with pytest.raises(BackendUnavailable, match="it would count twice") as caught:
             ask(backend, INCR)
         assert caught.value.outcome_unknown
@@ -171,7 +171,7 @@ async def test_a_lost_connection_comes_to_the_dicts_methods_for_tasks() -> None:
 
 
 async def test_errors_come_to_the_dicts_methods_for_tasks(redis_url: str, key_prefix: str) -> None:
-    """What is behind a fence is refused at first, and found by the operation."""
+    """What is relocated is refused at first, and found by the operation."""
     backend = Backend(parse_alias("test", {"LOCATION": redis_url, "KEY_PREFIX": key_prefix}))
     mapping: PersistentDict[str, int] = PersistentDict("d", using=backend)
     await mapping.aset_many({"a": 1, "b": 2})

@@ -13,8 +13,8 @@ import pytest
 from redisdict import PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.mapping.layout import BATCH, CHUNK
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
+from redisdict.mapping.layouts.base import BATCH, CHUNK
 from redisdict.pools.fast_connection import FAST_PATH_UNAVAILABLE
 from tests.mapping.conftest import Face
 from tests.mapping.costs import COSTS, ITEMS, ONE_ITEM, SCRIPT, Cost, Trips
@@ -104,7 +104,7 @@ def prepared(make: Callable[..., PersistentDict[str, Any]], runner: Any) -> Call
         cost.call(face)
         face.pop("a", None)
         face.clear()
-        fresh = Face(make(timeout=cost.timeout), runner)  # which has met no fence
+        fresh = Face(make(timeout=cost.timeout), runner)  # which has met no marker
         fresh.set_many(ITEMS, timeout=None)
         return fresh
 

@@ -11,8 +11,8 @@ from redis.exceptions import ResponseError
 
 from redisdict import ConfigurationError, PersistentDict
 from redisdict.connections.backend import Backend
-from redisdict.mapping.names import Names
-from redisdict.mapping.shards import ShardCount, shard_of
+from redisdict.mapping.keys import Names, shard_of
+from redisdict.mapping.layouts.sharded import ShardCount
 from redisdict.wire.requests import Batch, Operation
 from tests.mapping.conftest import Face
 from tests.mapping.costs import COSTS, ITEMS, Cost
@@ -101,7 +101,7 @@ def test_a_walk_whose_cursor_is_no_place_is_over(
 ) -> None:
     parts = make(shards=4)
     parts["a"] = 1
-    scan = parts._operations.layout.scan_fields(b"4:7=0")
+    scan = parts._bound.layout.scan_fields(b"4:7=0")
     assert backend.driver.run(scan) == (b"0", [])
     parts.clear()
 
@@ -129,9 +129,9 @@ def test_many_items_are_one_round_trip(
     items = {str(number): number for number in range(1000)}
     asked: list[Any] = []
     for operation in (
-        mapping._operations.set_many(items),
-        mapping._operations.get_many(items),
-        mapping._operations.delete_many(items),
+        mapping._set_many_operation(items, None),
+        mapping._get_many_operation(items),
+        mapping._delete_many_operation(items),
     ):
         asked.append(backend.driver.run(watched(operation, seen := [])))
         assert len(seen) == 1
