@@ -7,7 +7,6 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 import redis
@@ -26,6 +25,7 @@ from redisdict.servers.programs import (
     find_sentinel_program,
 )
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
+from redisdict.suggestions import nearest
 from redisdict.wire.server_info import (
     PERSISTENCE_SETTINGS,
     TITLES,
@@ -367,6 +367,6 @@ def _refuse_unknown(where: str, values: Mapping[str, object], known: Sequence[st
         raise ConfigurationError(f"{where} is {type(values).__name__}; a dict is expected.")
     for name in values:
         if name not in known:
-            close = get_close_matches(name, known, n=1)
-            hint = f", did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}."
+            close = nearest(name, known, cutoff=0.6)
+            hint = f", did you mean {close!r}?" if close else f"; known: {', '.join(known)}."
             raise ConfigurationError(f"{where} has the unknown key {name!r}{hint}")
