@@ -29,8 +29,7 @@ if TYPE_CHECKING:
         ServerUnsupported,
     )
     from redisdict.mapping.dict import PersistentDict
-    from redisdict.modelcache.managers import CachedManager, CachedQuerySet
-    from redisdict.modelcache.model_dict import ModelDict
+    from redisdict.modelcache.model_dict import CachedManager, CachedQuerySet, ModelDict
 
 __all__ = [
     "BackendUnavailable",
@@ -55,8 +54,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CachedManager": "redisdict.modelcache.managers",
-    "CachedQuerySet": "redisdict.modelcache.managers",
+    "CachedManager": "redisdict.modelcache.model_dict",
+    "CachedQuerySet": "redisdict.modelcache.model_dict",
     "ModelDict": "redisdict.modelcache.model_dict",
     "PersistentDict": "redisdict.mapping.dict",
     "aclose_all": "redisdict.connections.registry",

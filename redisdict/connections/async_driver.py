@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Awaitable
 from typing import Any, Protocol, TypeVar
 
+import redis.asyncio
 from hiredis import pack_command
 from redis.exceptions import ReadOnlyError, ResponseError
 
@@ -28,7 +29,7 @@ from redisdict.wire.requests import (
     Sleep,
     Step,
 )
-from redisdict.wire.server_state import known_of
+from redisdict.wire.server_state import Known, known_of
 
 __all__ = ["AsyncPoolDriver"]
 
@@ -36,9 +37,11 @@ T = TypeVar("T")
 
 
 class Server(retry.Server, conversation.Server, Protocol):
-    """What the driver needs of a backend."""
+    """Names what the driver needs of a backend."""
 
-    def async_pool(self) -> Any: ...
+    def async_pool(self) -> redis.asyncio.ConnectionPool: ...
+
+    def shared_connection(self) -> SharedConnection | None: ...
 
     async def arevive(self) -> None: ...
 
@@ -55,10 +58,6 @@ class AsyncPoolDriver(AsyncDriver):
         self._server = server
 
     async def run(self, operation: Operation[T]) -> T:
-        """Run an operation and give its result.
-
-        Raises: as `Driver.run()`.
-        """
         send = operation.send
         try:
             request = send(None)
@@ -72,21 +71,18 @@ class AsyncPoolDriver(AsyncDriver):
                     else:
                         request = send(answer)
                     continue
-                pool = self._server.async_pool()
                 shared = None
-                if isinstance(pool, OptimizedAsyncConnectionPool) and (
-                    type(request) is tuple or (type(request) is not Batch and is_plain(request))
-                ):
-                    shared = pool.shared
+                if type(request) is tuple or (type(request) is not Batch and is_plain(request)):
+                    shared = self._server.shared_connection()
                 try:
                     if shared is not None:  # the fast path of a single command
                         answer = await shared.submit(pack(request))
                         if isinstance(answer, FAILED):
                             answer = Failure.of(request, answer, is_sent=True)
                     else:
-                        answer = await self._ask(pool, request)
+                        answer = await self._ask(request)
                     if type(answer) is Failure:
-                        answer = await self._retry(pool, request, answer)
+                        answer = await self._retry(request, answer)
                 except asyncio.CancelledError as error:
                     # The server may have done it; what the operation has to undo, it can undo.
                     request = operation.throw(error)
@@ -100,14 +96,10 @@ class AsyncPoolDriver(AsyncDriver):
             return result
 
     def send(self, step: Step[T]) -> Awaitable[T | Exception]:
-        """Do the first half of `do()`, for callers that await the reply themselves.
-
-        The command goes over the shared connection; without one the operation is run.
-        """
-        pool = self._server.async_pool()
+        """Do the first half of `do()`, over the shared connection if there is one."""
         command = step.command
-        if command is not None and isinstance(pool, OptimizedAsyncConnectionPool):
-            shared = pool.shared
+        if command is not None:
+            shared = self._server.shared_connection()
             if shared is not None:
                 if type(command) is not Identified:
                     return shared.submit(pack_command(command))  # type: ignore[arg-type]  # its stub has tuples of one
@@ -118,74 +110,46 @@ class AsyncPoolDriver(AsyncDriver):
         return self.run(step.begin())
 
     async def recover(self, step: Step[T], error: Exception) -> T:
-        """Do the second half of `do()`, after `send()` has come to an error.
-
-        Raises: as `run()`.
-        """
         if isinstance(error, ReadOnlyError):
-            self._server.async_pool().retire_shared()
+            self._retire_shared()
         elif not isinstance(error, ResponseError):
             command = step.command or ()
             check_retry(self._server, command, Failure.of(command, error, is_sent=True))
         return await self.run(step.begin())
 
-    async def _ask(self, pool: Any, request: Command | Batch) -> Reply:
+    async def _ask(self, request: Command | Batch) -> Reply:
         """Send a request; give the reply, an error reply as an object, or a `Failure`."""
+        pool = self._server.async_pool()
         needs_own_connection = type(request) is Batch and request.wait is not None
-        if isinstance(pool, OptimizedAsyncConnectionPool) and not needs_own_connection:
-            return await self._ask_multiplexed(pool, request)
+        channel: _Channel | _SharedChannel
         try:
-            connection = await pool.get_connection()
+            if isinstance(pool, OptimizedAsyncConnectionPool) and not needs_own_connection:
+                channel = _SharedChannel(await pool.ready_shared())
+            else:
+                channel = _Channel(await pool.get_connection())
         except LOST as error:
             return Failure.of(request, error, is_sent=False)
-        channel = _Channel(connection)
         is_clean = False
         try:
             if is_plain(request):
-                await connection.send_packed_command((pack(request),))
+                await channel.write(pack(request))
                 channel.is_sent = True
                 answer = unwrap(request, await channel.read(reply_count(request)))
             else:
-                known = known_of(connection)
-                answer = await _talk(channel, converse(self._server, known, request))
-            if type(answer) is ReadOnlyError:
-                return Failure.of(request, answer, is_sent=True)
-            is_clean = True
-            return answer
+                answer = await _talk(channel, converse(self._server, channel.known, request))
+            is_clean = type(answer) is not ReadOnlyError
+            return answer if is_clean else Failure.of(request, answer, is_sent=True)
         except LOST as error:
-            return Failure.of(request, error, is_sent=channel.is_sent, is_begun=True)
+            is_begun = type(channel) is _Channel
+            return Failure.of(request, error, is_sent=channel.is_sent, is_begun=is_begun)
         except ResponseError as refusal:  # to tell its incarnation, or to make the batch safe
             is_clean = True
             return refusal
         finally:
-            if not is_clean:
-                await connection.disconnect(nowait=True)
-            await pool.release(connection)
+            if type(channel) is _Channel:
+                await channel.close(pool, is_clean=is_clean)
 
-    async def _ask_multiplexed(
-        self, pool: OptimizedAsyncConnectionPool, request: Command | Batch
-    ) -> Reply:
-        channel = None
-        try:
-            shared = await pool.ready_shared()
-            channel = _SharedChannel(shared)
-            if is_plain(request):
-                count = reply_count(request)
-                answer = await shared.submit(pack(request), count)
-                if isinstance(answer, LOST):
-                    return Failure.of(request, answer, is_sent=True)
-                answer = unwrap(request, [answer] if count == 1 else answer)
-            else:
-                answer = await _talk(channel, converse(self._server, shared.incarnation, request))
-        except LOST as error:
-            return Failure.of(request, error, is_sent=channel is not None and channel.is_sent)
-        except ResponseError as refusal:  # to tell its incarnation
-            return refusal
-        if type(answer) is ReadOnlyError:
-            return Failure.of(request, answer, is_sent=True)
-        return answer
-
-    async def _retry(self, pool: Any, request: Command | Batch, failure: Failure) -> Reply:
+    async def _retry(self, request: Command | Batch, failure: Failure) -> Reply:
         """Send a request again, as often as the rules allow it, for what `_ask()` gives.
 
         Raises:
@@ -195,9 +159,8 @@ class AsyncPoolDriver(AsyncDriver):
         pause_s = next(pauses)
         answer: Reply = failure
         while True:
-            is_demoted = isinstance(answer.error, ReadOnlyError)
-            if is_demoted and isinstance(pool, OptimizedAsyncConnectionPool):
-                pool.retire_shared()
+            if isinstance(answer.error, ReadOnlyError):
+                self._retire_shared()
             if pause_s:
                 await asyncio.sleep(pause_s)
             try:
@@ -205,10 +168,16 @@ class AsyncPoolDriver(AsyncDriver):
             except LOST as error:
                 answer = Failure.of(request, error, is_sent=False)
             else:
-                answer = await self._ask(pool, request)
+                answer = await self._ask(request)
             if type(answer) is not Failure:
                 return answer
             pause_s = pauses.send(answer)
+
+    def _retire_shared(self) -> None:
+        """Have the next command open a connection of its own: this one leads to no primary."""
+        pool = self._server.async_pool()
+        if isinstance(pool, OptimizedAsyncConnectionPool):
+            pool.retire_shared()
 
 
 class _Channel:
@@ -218,6 +187,10 @@ class _Channel:
         self._connection = connection
         #: Whether all of the request itself has left.
         self.is_sent = False
+
+    @property
+    def known(self) -> Known:
+        return known_of(self._connection)
 
     async def write(self, packed: bytes) -> None:
         await self._connection.send_packed_command((packed,))
@@ -231,6 +204,12 @@ class _Channel:
                 replies.append(error)
         return replies
 
+    async def close(self, pool: redis.asyncio.ConnectionPool, *, is_clean: bool) -> None:
+        """Give the connection back, closed where a reply may be outstanding on it."""
+        if not is_clean:
+            await self._connection.disconnect(nowait=True)
+        await pool.release(self._connection)
+
 
 class _SharedChannel:
     """The connection that all tasks share: what is written leaves when its replies are wanted."""
@@ -238,6 +217,7 @@ class _SharedChannel:
     def __init__(self, shared: SharedConnection) -> None:
         self._shared = shared
         self._unsent = b""
+        self.known = shared.incarnation
         self.is_sent = False
 
     async def write(self, packed: bytes) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+from asyncio import get_running_loop
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, cast
 
@@ -36,8 +37,11 @@ from redisdict.connections.routing import (
     RoutingDriver,
 )
 from redisdict.connections.sync_driver import PendingBatch, PoolDriver
+from redisdict.forks import own
 from redisdict.pools.fast_connection import no_fast_path
-from redisdict.wire.requests import Batch
+from redisdict.pools.multiplexed import OptimizedAsyncConnectionPool
+from redisdict.pools.shared_connection import SharedConnection
+from redisdict.wire.requests import Batch, Command, Reply
 from redisdict.wire.server_state import Capabilities, Incarnations
 
 __all__ = ["Backend"]
@@ -65,13 +69,17 @@ class Backend:
         self._lock = forks.Lock()
         self._pool: redis.ConnectionPool | None = None
         #: `execute()` of the pool for threads, when there is one and it is one of this package's.
-        self.execute: Callable[[bytes | tuple[Any, ...]], Any] = no_fast_path
+        self.execute: Callable[[bytes | Command], Reply] = no_fast_path
         self._loops: dict[asyncio.AbstractEventLoop, _OfLoop] = {}
         # The loop asked for last, and its pool: most programs have one, and looking it up would be
         # a twentieth of what a command costs.
         self._last_loop_pool: tuple[
             asyncio.AbstractEventLoop | None, redis.asyncio.ConnectionPool | None
         ] = (None, None)
+        self._last_shared: tuple[asyncio.AbstractEventLoop | None, SharedConnection | None] = (
+            None,
+            None,
+        )
         self._cluster_client: redis.RedisCluster | None = None
         self.capabilities = Capabilities()
         self.incarnations = Incarnations(self.factory.address)
@@ -115,7 +123,7 @@ class Backend:
         return self.factory.address
 
     def pool(self) -> redis.ConnectionPool:
-        """The pool for threads, one in the process."""
+        """Give the pool for threads, one in the process."""
         if self._pool is None:
             with self._lock:
                 if self._pool is None:
@@ -124,12 +132,12 @@ class Backend:
         return self._pool
 
     def async_pool(self) -> redis.asyncio.ConnectionPool:
-        """The pool of the running event loop.
+        """Give the pool of the running event loop.
 
         Raises:
             RuntimeError: no event loop is running.
         """
-        loop = asyncio.get_running_loop()
+        loop = get_running_loop()
         last_loop, pool = self._last_loop_pool
         if loop is last_loop and pool is not None:
             return pool
@@ -137,48 +145,44 @@ class Backend:
         self._last_loop_pool = loop, found
         return found
 
-    def _make_cluster_client(self) -> tuple[redis.asyncio.RedisCluster, None]:
-        return self.factory.make_async_cluster_client(), None
+    def shared_connection(self) -> SharedConnection | None:
+        """Find the connection that the loop's tasks share, if it takes a command at once."""
+        loop, shared = self._last_shared
+        if shared is None or not shared.is_ready or not own[0] or loop is not get_running_loop():
+            pool = self.async_pool()
+            shared = pool.shared if isinstance(pool, OptimizedAsyncConnectionPool) else None
+            self._last_shared = get_running_loop(), shared
+        return shared
 
-    def _of_loop(
-        self, loop: asyncio.AbstractEventLoop, make: Callable[[], tuple[Any, Any]]
-    ) -> _OfLoop:
+    def _of_loop(self, loop: asyncio.AbstractEventLoop, make: Callable[[], Any]) -> _OfLoop:
         entry = self._loops.get(loop)
         if entry is None:
-            entry = self._loops[loop] = self._make_entry(loop, make)
-        return entry
-
-    def _make_entry(
-        self, loop: asyncio.AbstractEventLoop, make: Callable[[], tuple[Any, Any]]
-    ) -> _OfLoop:
-        # A pool refers to its loop, so those of loops that were closed without ceremony stay.
-        for other in list(self._loops):
-            if other.is_closed():
+            # A pool refers to its loop, so those of loops that were closed without ceremony stay.
+            for other in [each for each in self._loops if each.is_closed()]:
                 self._forget_loop(other)
-        entry = _OfLoop(*make())
-        entry.close_with_loop(lambda: self._forget_loop(loop))
+            entry = self._loops[loop] = _OfLoop(make())
+            entry.close_with_loop(lambda: self._forget_loop(loop))
         return entry
 
     def _forget_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loops.pop(loop, None)
-        self._last_loop_pool = None, None
+        self._last_loop_pool = self._last_shared = None, None
 
     def client(self) -> redis.Redis:
-        """A redis-py client over the pool for threads.
+        """Make a redis-py client over the pool for threads.
 
         Of a Cluster it is a `redis.RedisCluster`, one in the process, which connects at once and
         has pools of its own.
         """
         if self.cluster is not None:
-            if not forks.own[0]:
-                forks.take_over()
+            forks.take_over()
             with self._lock:
                 self._cluster_client = self._cluster_client or self.factory.make_cluster_client()
                 return cast(redis.Redis, self._cluster_client)
         return redis.Redis(connection_pool=self.pool())
 
     def async_client(self) -> redis.asyncio.Redis:
-        """A redis-py client over the running event loop's pool.
+        """Make a redis-py client over the running event loop's pool.
 
         Of a Cluster it is a `redis.asyncio.RedisCluster`, one in an event loop, which connects at
         its first use, has connections of its own, and is closed with the loop.
@@ -187,12 +191,9 @@ class Backend:
             RuntimeError: no event loop is running.
         """
         if self.cluster is not None:
-            if not forks.own[0]:
-                forks.take_over()
-            return cast(
-                redis.asyncio.Redis,
-                self._of_loop(asyncio.get_running_loop(), self._make_cluster_client).held,
-            )
+            forks.take_over()
+            make = self.factory.make_async_cluster_client
+            return cast(redis.asyncio.Redis, self._of_loop(get_running_loop(), make).held)
         return redis.asyncio.Redis(connection_pool=self.async_pool())
 
     @property
@@ -204,7 +205,7 @@ class Backend:
         return GROUP_RETRY_FOR_S if self.factory.location.kind in ("sentinel", "cluster") else 0.0
 
     def drivers_of_dicts(self, guarantee: str | None) -> tuple[Driver, AsyncDriver]:
-        """As `drivers()`, for dicts, which may read from replicas where the alias says so."""
+        """Do what `drivers()` does for dicts, which may read from replicas if the alias says so."""
         drivers = self.drivers(guarantee)
         if self._replicas is None:
             return drivers
@@ -212,7 +213,7 @@ class Backend:
         return RoutingDriver(router), AsyncRoutingDriver(router)
 
     def drivers(self, guarantee: str | None) -> tuple[Driver, AsyncDriver]:
-        """The drivers for threads and for tasks, under which writes have that guarantee."""
+        """Give the drivers for threads and for tasks, under which writes have that guarantee."""
         if guarantee is None:
             return self.driver, self.async_driver
         timeout_s = self.factory.socket_timeout_s
@@ -236,7 +237,7 @@ class Backend:
         self.factory.revive()
 
     async def arevive(self) -> None:
-        """The same for tasks: what may block happens in a thread."""
+        """Do the same for tasks: what may block happens in a thread."""
         if self.factory.location.kind == "embedded":
             await asyncio.to_thread(self.revive)
         else:
@@ -267,17 +268,16 @@ class Backend:
         """Close the connections of the running event loop; the next use opens new ones."""
         for node in self._others:
             await node.aclose()
-        entry = self._loops.get(asyncio.get_running_loop())
+        entry = self._loops.get(get_running_loop())
         if entry is not None:
             await entry.aclose()
 
 
 class _OfLoop:
-    """What belongs to one event loop: a pool with what has to be closed with it, or a client."""
+    """What belongs to one event loop: a pool, or a client."""
 
-    def __init__(self, held: Any, route: Any) -> None:
+    def __init__(self, held: Any) -> None:
         self.held = held
-        self._route = route
         self._keeper: AsyncGenerator[None] | None = None
 
     async def aclose(self) -> None:
@@ -300,5 +300,6 @@ class _OfLoop:
         finally:
             forget()
             await self.held.aclose()
-            if self._route is not None:
-                await self._route.aclose()
+            route = getattr(self.held, "connection_kwargs", {}).get("connection_pool")
+            if route is not None:  # to the primary, by way of sentinels
+                await route.aclose()

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from operator import itemgetter
-from typing import Generic, TypeAlias, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from redis.exceptions import (
     AskError,
@@ -19,7 +19,7 @@ from redis.exceptions import (
 
 from redisdict.conf import AliasConfig
 from redisdict.connections import retry
-from redisdict.connections.locations import Location
+from redisdict.connections.locations import Address, Location
 from redisdict.connections.retry import Failure, retries
 from redisdict.connections.routing import Node, Routing
 from redisdict.exceptions import BackendUnavailable
@@ -43,8 +43,6 @@ __all__ = ["Cluster"]
 
 T = TypeVar("T")
 N = TypeVar("N", bound=Node)
-
-Address: TypeAlias = tuple[str, int]
 
 #: The node refused, and will or another node will do it: nothing was carried out.
 NOT_NOW = (ClusterDownError, TryAgainError, ExecAbortError)
@@ -86,7 +84,7 @@ class Cluster(Generic[N]):
         return (yield from self._answer_in(slot_of(request), request))
 
     def _answer_in(self, slot: int | None, request: Command | Batch) -> Routing[Reply]:
-        """What the node with that slot answers, whichever it is by then."""
+        """Ask the node that has the slot, whichever it is; follow redirections, and retry."""
         pauses: Generator[float, Failure, None] | None = None
         redirection: AskError | None = None
         while True:
@@ -119,7 +117,7 @@ class Cluster(Generic[N]):
                 yield self._node(self._location.nodes[0]), ask(Sleep(pause_s))
 
     def _scan_all(self, request: Command | Batch) -> Routing[Reply]:
-        """One page of a SCAN of all primaries, one node after the other.
+        """Read one page of a SCAN of all primaries, one node after the other.
 
         The SCAN is a command by itself, or all of a batch.
 
@@ -144,7 +142,7 @@ class Cluster(Generic[N]):
         return [whole] if isinstance(request, Batch) else whole
 
     def _spread(self, batch: Batch) -> Routing[Reply]:
-        """Each node its part of a batch, all at once; what one refuses is sent again by slots."""
+        """Send each node its part of a batch, all at once; what one refuses goes again by slots."""
         slots = [slot_of(command) for command in batch.commands]
         if not self._by_slot:
             with suppress(BackendUnavailable, *NOT_NOW):  # it is tried again for each slot
@@ -194,7 +192,7 @@ class Cluster(Generic[N]):
         return own if batch.wait is None else (own, waited)
 
     def _learn_slots(self) -> Routing[None]:
-        """CLUSTER SLOTS of the first node that answers."""
+        """Ask the nodes for CLUSTER SLOTS, until one answers."""
         failure: BackendUnavailable | None = None
         for address in dict.fromkeys((*self._nodes, *self._location.nodes)):
             try:
@@ -242,7 +240,7 @@ class Cluster(Generic[N]):
 
 @contextmanager
 def _partial() -> Iterator[None]:
-    """Whoever refuses in here, another part of the batch was sent to another node."""
+    """Mark what is refused in here: another part of the batch was sent to another node."""
     try:
         yield
     except GuaranteeRefused as refusal:
@@ -287,7 +285,7 @@ class _Answers:
                 self._own[place] = answer
 
     def whole(self) -> Reply:
-        """The answer to the batch."""
+        """Give the answer to the batch."""
         return self._own if self._batch.wait is None else (self._own, Waits.of(*self._waits))
 
 
@@ -308,7 +306,7 @@ def _ask_importing(request: Command | Batch) -> Operation[Reply]:
 
 
 def _next_node(by_slot: Mapping[int, Address], slot: int) -> int | None:
-    """The first slot of the node that follows, nodes being in the order of their first slots."""
+    """Find the first slot of the node that follows, in the order of their first slots."""
     first: dict[Address, int] = {}
     for each in sorted(by_slot):
         first.setdefault(by_slot[each], each)
@@ -316,7 +314,7 @@ def _next_node(by_slot: Mapping[int, Address], slot: int) -> int | None:
 
 
 def _nodes_by_slot(reply: Sequence[Reply], asked: Address) -> dict[int, Address]:
-    """The primary of each slot, from the reply to CLUSTER SLOTS of the node at `asked`."""
+    """Read the primary of each slot from the reply to CLUSTER SLOTS of the node at `asked`."""
     nodes: dict[int, Address] = {}
     for first, last, primary, *_ in reply:
         host = primary[0].decode() if primary[0] else asked[0]

@@ -40,6 +40,7 @@ from redisdict.wire.requests import (
     commands_of,
 )
 from redisdict.wire.server_info import (
+    ask_info,
     count_replicas,
     parse_info,
     server_name,
@@ -112,7 +113,7 @@ class Durability:
             yield Sleep(PAUSE_S)
 
     def not_durable(self, reason: str) -> NotDurable:
-        """The error for a write that was made, and isn't safe for that reason."""
+        """Make the error for a write that was made, and isn't safe for that reason."""
         return NotDurable(
             f"The write was made on {self._address}, but {reason}."
             " It is visible, and lost if that server fails now."
@@ -201,7 +202,7 @@ def _find_aof(address: str) -> Operation[bool]:
 def _find_replicas(address: str) -> Operation[bool]:
     """Ask whether a replica is connected, and can be waited for."""
     try:
-        info = parse_info((yield REPLICATION))
+        info = yield from ask_info(b"replication")
         if not takes_writes(info):
             return False  # the write will say so
         yield (b"WAIT", 0, 1)
@@ -236,7 +237,7 @@ def _have_all_received(count: int) -> Operation[bool]:
 
 
 def _why_no_waitaof(error: ResponseError) -> Operation[str]:
-    """Why WAITAOF was refused, and what to do."""
+    """Tell why WAITAOF was refused, and what to do."""
     name = yield from server_name()
     text = str(error)
     if "appendonly" in text:

@@ -60,10 +60,6 @@ class RoutingDriver(Driver):
         self._router = router
 
     def run(self, operation: Operation[T]) -> T:
-        """Run an operation and give its result.
-
-        Raises: as `Driver.run()`.
-        """
         routing = self._router.route(operation)
         try:
             routed = routing.send(None)
@@ -90,10 +86,6 @@ class AsyncRoutingDriver(AsyncDriver):
         self._router = router
 
     async def run(self, operation: Operation[T]) -> T:
-        """Run an operation and give its result.
-
-        Raises: as `Driver.run()`.
-        """
         routing = self._router.route(operation)
         try:
             routed = routing.send(None)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
+import redis
 from hiredis import pack_command
 from redis.exceptions import ReadOnlyError, ResponseError
 
@@ -34,12 +36,12 @@ T = TypeVar("T")
 
 
 class Server(retry.Server, conversation.Server, Protocol):
-    """What the driver needs of a backend."""
+    """Names what the driver needs of a backend."""
 
     #: `execute()` of the pool, or what says that there is none.
-    execute: Any
+    execute: Callable[[bytes | Command], Reply]
 
-    def pool(self) -> Any: ...
+    def pool(self) -> redis.ConnectionPool: ...
 
     def revive(self) -> None: ...
 
@@ -51,12 +53,10 @@ class PoolDriver(Driver):
         self._server = server
 
     def run(self, operation: Operation[T]) -> T:
-        """Run an operation and give its result.
+        """Run an operation and give its result, as `Driver.run()` says.
 
         One connection is held from the first command to the end, but not while the operation sleeps
         or calls the user's function. It never goes back to the pool with a reply outstanding.
-
-        Raises: as `Driver.run()`.
         """
         channel = _Channel(self._server)
         send = operation.send
@@ -70,11 +70,12 @@ class PoolDriver(Driver):
                     except BaseException as error:  # noqa: BLE001  # passed on, not swallowed
                         # The operation may have something to undo before it passes this on.
                         request = operation.throw(error)
-                        continue
-                else:
-                    answer = channel.ask(request)
-                    if type(answer) is Failure:
-                        answer = channel.retry(request, answer)
+                    else:
+                        request = send(answer)
+                    continue
+                answer = channel.ask(request)
+                if type(answer) is Failure:
+                    answer = channel.retry(request, answer)
                 if isinstance(answer, ResponseError):
                     request = operation.throw(answer)
                 else:
@@ -86,10 +87,6 @@ class PoolDriver(Driver):
             channel.close()
 
     def do(self, step: Step[T]) -> T:
-        """Send a step's command and give the reply as it came, or run its operation.
-
-        Raises: as `run()`.
-        """
         command = step.command
         if command is None:
             return self.run(step.begin())
@@ -147,7 +144,7 @@ class _Channel:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._pool: Any = None
+        self._pool: redis.ConnectionPool | None = None
         self._connection: Any = None
 
     def ask(self, request: Command | Batch) -> Reply:
@@ -213,7 +210,7 @@ class _Channel:
     def close(self) -> None:
         """Give the connection back, if one is held."""
         connection, self._connection = self._connection, None
-        if connection is not None:
+        if connection is not None and self._pool is not None:
             self._pool.release(connection)
 
     def drop(self) -> None:

@@ -120,8 +120,7 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
         """Close the idle connections, and those in use as well unless told otherwise."""
-        if not own[0]:
-            take_over()
+        take_over()
         await super().disconnect(inuse_connections)
 
     def _check_in(self, connection: Any) -> None:

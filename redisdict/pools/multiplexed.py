@@ -25,7 +25,7 @@ from redisdict.pools.asynchronous import AsyncBlockingConnectionPool
 from redisdict.pools.shared_connection import SharedConnection
 from redisdict.wire.commands import lookup
 
-__all__ = ["MultiplexedConnection", "OptimizedAsyncConnectionPool", "multiplexed"]
+__all__ = ["OptimizedAsyncConnectionPool"]
 
 
 class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
@@ -88,7 +88,7 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
             raise
 
     def make_connection(self) -> Any:
-        """A new, not yet connected connection."""
+        """Make a new, not yet connected connection."""
         connection = super().make_connection()  # type: ignore[no-untyped-call]  # redis-py's
         connection.pool = self
         return connection
@@ -111,7 +111,7 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
         return await (await self.submit(packed, count))
 
     async def submit(self, packed: bytes, count: int = 1) -> asyncio.Future[Any]:
-        """The first half of `execute()`: send as soon as there is room; the future gets the rest.
+        """Do the first half of `execute()`: send as soon as there is room, for a future.
 
         Raises:
             redis.exceptions.ConnectionError: the server can't be reached.
@@ -119,7 +119,7 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
         return (await self.ready_shared()).submit(packed, count)
 
     async def ready_shared(self) -> SharedConnection:
-        """The shared connection, opened if need be, when there is room for a command.
+        """Give the shared connection, opened if need be, when there is room for a command.
 
         Raises:
             redis.exceptions.ConnectionError: the server can't be reached.
@@ -141,8 +141,7 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
         """Close the idle connections, those in use unless told otherwise, and the shared one."""
-        if not own[0]:
-            take_over()
+        take_over()
         if inuse_connections:
             if self._opening is not None:
                 self._opening.cancel()
@@ -184,7 +183,7 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
         return shared
 
     async def _target(self, template: Any) -> tuple[str, dict[str, Any]]:
-        """Where to connect: what is shown in an error, and the arguments for the event loop."""
+        """Find where to connect: what is shown in an error, and arguments for the event loop."""
         if hasattr(template, "path"):
             return template.path, {"path": template.path}
         sentinel_route = getattr(template, "connection_pool", None)
@@ -210,7 +209,7 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
         return shared
 
     async def _greet(self, shared: SharedConnection, template: Any) -> None:
-        """HELLO with the credentials, or AUTH; the client's name; the database. One round trip."""
+        """Send HELLO with the credentials, or AUTH; the client's name; the database. At once."""
         credentials: tuple[Any, ...] = ()
         if template.credential_provider is not None:
             credentials = tuple(await template.credential_provider.get_credentials_async())
@@ -236,7 +235,7 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
 
 
 async def _chosen_address(route: Any) -> tuple[str, int]:
-    """The primary, or where the route leads to replicas the one whose turn it is."""
+    """Choose the primary, or where the route leads to replicas the one whose turn it is."""
     if not route.is_master:
         async for address in route.rotate_slaves():
             replica: tuple[str, int] = address
@@ -246,7 +245,7 @@ async def _chosen_address(route: Any) -> tuple[str, int]:
 
 
 class MultiplexedConnection(AbstractConnection):
-    """What makes an asynchronous connection class of redis-py one of those here."""
+    """Has the commands of a plain client multiplexed over the pool's shared connection."""
 
     #: The pool that has the shared connection, an `OptimizedAsyncConnectionPool`.
     pool: Any = None
@@ -296,7 +295,7 @@ class MultiplexedConnection(AbstractConnection):
         timeout: float | None = None,
         **options: Any,
     ) -> Any:
-        """The reply to the command sent first; an error reply is raised, as a lost connection is.
+        """Read the reply to the command sent first; an error reply is raised, as a loss is.
 
         Raises:
             redis.exceptions.TimeoutError: it didn't come within `timeout` seconds, or within the
@@ -336,7 +335,7 @@ class MultiplexedConnection(AbstractConnection):
 
 @cache
 def multiplexed(connection_class: Any) -> Any:
-    """The class of connections like these that share where they can."""
+    """Make the class of connections like these that share where they can."""
     if issubclass(connection_class, MultiplexedConnection):
         return connection_class
     name = f"Multiplexed{connection_class.__name__}"
@@ -344,7 +343,7 @@ def multiplexed(connection_class: Any) -> Any:
 
 
 def _decoded(encoder: Any, reply: Any) -> Any:
-    """The reply with text in place of bytes, as a client with `decode_responses` wants it."""
+    """Decode a reply, as a client with `decode_responses` wants it."""
     if isinstance(reply, bytes):
         return encoder.decode(reply)
     if isinstance(reply, list):

@@ -25,7 +25,7 @@ def ask(request: Request) -> Operation[Any]:
 def intercept(
     operation: Operation[T], answer: Callable[[Request], Generator[Asked, Any, Any]]
 ) -> Generator[Asked, Any, T]:
-    """Run `operation` with `answer` between it and its driver.
+    """Put `answer` between an operation and its driver.
 
     `answer` takes each request and gives what the operation is sent, or raises what it is thrown;
     what it yields on the way goes to whoever runs this.

@@ -44,88 +44,48 @@ class CommandInfo(NamedTuple):
 
 
 READ: Final = CommandInfo(is_read=True, is_for_replicas=True)
-ABOUT_SERVER: Final = CommandInfo(is_read=True, key_at=None)
 OWN: Final = CommandInfo(needs_own_connection=True)
 OWN_WITHOUT_KEY: Final = CommandInfo(needs_own_connection=True, key_at=None)
 
 #: What is so of every command that isn't in the table: it may write, and has its key first.
 OTHER: Final = CommandInfo()
 
+
+def _row(names: str, info: CommandInfo) -> dict[bytes, CommandInfo]:
+    return dict.fromkeys(names.encode().split(), info)
+
+
 #: By name. On KeyDB KEYS, and SCAN with a COUNT of 100 or more, block, too, and what follows is
 #: left lying there.
 COMMANDS: Final[Mapping[bytes, CommandInfo]] = MappingProxyType(
     {
         # What dicts and caches read.
-        b"EXISTS": READ,
-        b"GET": READ,
-        b"HEXISTS": READ,
-        b"HGET": READ,
-        b"HKEYS": READ,
-        b"HLEN": READ,
-        b"HMGET": READ,
-        b"HRANDFIELD": READ,
-        b"HSCAN": READ._replace(is_for_replicas=False),
-        b"KEYS": OWN_WITHOUT_KEY._replace(is_read=True),
-        b"MEMORY": READ._replace(key_at=2),
-        b"MGET": READ,
-        b"PTTL": READ,
-        b"SCAN": CommandInfo(is_read=True, key_at=3, needs_own_connection=True),
-        b"TYPE": READ,
+        **_row("EXISTS GET HEXISTS HGET HKEYS HLEN HMGET HRANDFIELD MGET PTTL TYPE", READ),
+        **_row("HSCAN", READ._replace(is_for_replicas=False)),
+        **_row("KEYS", OWN_WITHOUT_KEY._replace(is_read=True)),
+        **_row("MEMORY", READ._replace(key_at=2)),
+        **_row("SCAN", CommandInfo(is_read=True, key_at=3, needs_own_connection=True)),
         # What calls a script: its text or digest comes first, and the number of keys.
-        b"EVAL": CommandInfo(key_at=3),
-        b"EVALSHA": CommandInfo(key_at=3),
-        # What asks a server about itself. CONFIG can set as well.
-        b"CLUSTER": OTHER._replace(key_at=None),
-        b"COMMAND": ABOUT_SERVER,
-        b"CONFIG": OTHER._replace(key_at=None),
-        b"DBSIZE": ABOUT_SERVER,
-        b"INFO": ABOUT_SERVER,
-        b"PING": ABOUT_SERVER,
-        b"WAIT": CommandInfo(key_at=None, is_about_own_writes=True),
-        b"WAITAOF": CommandInfo(key_at=None, is_about_own_writes=True),
+        **_row("EVAL EVALSHA", CommandInfo(key_at=3)),
+        # What asks a server about itself. CLUSTER and CONFIG can change it as well.
+        **_row("COMMAND DBSIZE INFO PING", CommandInfo(is_read=True, key_at=None)),
+        **_row("CLUSTER CONFIG", CommandInfo(key_at=None)),
+        **_row("WAIT WAITAOF", CommandInfo(key_at=None, is_about_own_writes=True)),
         # What blocks.
-        b"BLMOVE": OWN,
-        b"BLMPOP": OWN,
-        b"BLPOP": OWN,
-        b"BRPOP": OWN,
-        b"BRPOPLPUSH": OWN,
-        b"BZMPOP": OWN,
-        b"BZPOPMAX": OWN,
-        b"BZPOPMIN": OWN,
-        b"XREAD": OWN,
-        b"XREADGROUP": OWN,
+        **_row("BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN", OWN),
+        **_row("XREAD XREADGROUP", OWN),
         # Transactions.
-        b"DISCARD": OWN_WITHOUT_KEY,
-        b"EXEC": OWN_WITHOUT_KEY,
-        b"MULTI": OWN_WITHOUT_KEY,
-        b"UNWATCH": OWN_WITHOUT_KEY,
-        b"WATCH": OWN,
+        **_row("DISCARD EXEC MULTI UNWATCH", OWN_WITHOUT_KEY),
+        **_row("WATCH", OWN),
         # Pushes.
-        b"MONITOR": OWN_WITHOUT_KEY,
-        b"PSUBSCRIBE": OWN_WITHOUT_KEY,
-        b"PSYNC": OWN_WITHOUT_KEY,
-        b"PUNSUBSCRIBE": OWN_WITHOUT_KEY,
-        b"SSUBSCRIBE": OWN,
-        b"SUBSCRIBE": OWN_WITHOUT_KEY,
-        b"SUNSUBSCRIBE": OWN,
-        b"SYNC": OWN_WITHOUT_KEY,
-        b"UNSUBSCRIBE": OWN_WITHOUT_KEY,
+        **_row("MONITOR PSUBSCRIBE PSYNC PUNSUBSCRIBE SUBSCRIBE SYNC UNSUBSCRIBE", OWN_WITHOUT_KEY),
+        **_row("SSUBSCRIBE SUNSUBSCRIBE", OWN),
         # What a connection is.
-        b"ASKING": OWN_WITHOUT_KEY,
-        b"AUTH": OWN_WITHOUT_KEY,
-        b"CLIENT": OWN_WITHOUT_KEY,
-        b"HELLO": OWN_WITHOUT_KEY,
-        b"HIMPORT": OWN,
-        b"QUIT": OWN_WITHOUT_KEY,
-        b"READONLY": OWN_WITHOUT_KEY,
-        b"READWRITE": OWN_WITHOUT_KEY,
-        b"REPLCONF": OWN_WITHOUT_KEY,
-        b"RESET": OWN_WITHOUT_KEY,
-        b"SELECT": OWN_WITHOUT_KEY,
+        **_row("ASKING AUTH CLIENT HELLO QUIT READONLY READWRITE REPLCONF RESET", OWN_WITHOUT_KEY),
+        **_row("SELECT", OWN_WITHOUT_KEY),
+        **_row("HIMPORT", OWN),
         # The end of a server, for now or for good.
-        b"DEBUG": OWN_WITHOUT_KEY,
-        b"FAILOVER": OWN_WITHOUT_KEY,
-        b"SHUTDOWN": OWN_WITHOUT_KEY,
+        **_row("DEBUG FAILOVER SHUTDOWN", OWN_WITHOUT_KEY),
     }
 )
 

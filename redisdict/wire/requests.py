@@ -66,7 +66,7 @@ class Identified(tuple[Argument, ...]):
     """A command to whose end the driver puts the name of its server's incarnation.
 
     That is the server at the end of the very connection that the command leaves by, also when it
-    is sent again over another one; see `incarnations`. The name is asked for once over each
+    is sent again over another one; see `server_state`. The name is asked for once over each
     connection (INFO, one round trip).
     """
 
@@ -74,7 +74,7 @@ class Identified(tuple[Argument, ...]):
 
 
 class IdentifiedAnew(Identified):
-    """The same; the name is asked for also when it is known, for it may have changed."""
+    """The same, but the name is asked for also when it is known, for it may have changed."""
 
     __slots__ = ()
 

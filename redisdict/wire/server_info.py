@@ -22,6 +22,7 @@ __all__ = [
     "TITLES",
     "UNKNOWN",
     "Family",
+    "ask_info",
     "ask_settings",
     "count_replicas",
     "eviction",
@@ -61,13 +62,22 @@ CONNECTED = ("state=online", "state=stable_sync")
 
 
 def parse_info(reply: bytes | str) -> dict[str, str]:
-    """The fields of a reply to INFO, by name."""
+    """Parse the fields of a reply to INFO."""
     text = reply if isinstance(reply, str) else reply.decode("utf-8", "replace")
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 
 
+def ask_info(*section: bytes) -> Operation[dict[str, str]]:
+    """Ask a server for INFO, or a section of it.
+
+    Raises:
+        redis.exceptions.ResponseError: the user may not ask.
+    """
+    return parse_info((yield (b"INFO", *section)))
+
+
 def ask_settings(*names: str) -> Operation[dict[str, str]]:
-    """CONFIG GET, one setting a round trip (Redis 6.2 takes one a call).
+    """Ask for settings by CONFIG GET, one a round trip (Redis 6.2 takes one a call).
 
     Returns:
         Those that the server has; empty where the user may not ask.
@@ -82,7 +92,7 @@ def ask_settings(*names: str) -> Operation[dict[str, str]]:
 
 
 def parse_settings(reply: Mapping[bytes, bytes] | Sequence[bytes]) -> dict[str, str]:
-    """The settings in a reply to CONFIG GET: a list in RESP2, a mapping in RESP3."""
+    """Parse the settings in a reply to CONFIG GET: a list in RESP2, a mapping in RESP3."""
     flat = (
         [word for pair in reply.items() for word in pair] if isinstance(reply, Mapping) else reply
     )
@@ -91,7 +101,7 @@ def parse_settings(reply: Mapping[bytes, bytes] | Sequence[bytes]) -> dict[str, 
 
 
 def family_and_version(info: Mapping[str, object]) -> tuple[Family, str]:
-    """Which program answers, "redis", "valkey", "keydb" or "dragonfly", and its version.
+    """Tell which program answers, "redis", "valkey", "keydb" or "dragonfly", and its version.
 
     Args:
         info: INFO server, at least. `redis_version` is what the others say to old clients, so it
@@ -108,7 +118,7 @@ def family_and_version(info: Mapping[str, object]) -> tuple[Family, str]:
 
 
 def persistence(info: Mapping[str, object], settings: Mapping[str, object]) -> str:
-    """What the server keeps on its disk.
+    """Tell what the server keeps on its disk.
 
     Args:
         info: INFO persistence and memory, at least.
@@ -132,7 +142,7 @@ def persistence(info: Mapping[str, object], settings: Mapping[str, object]) -> s
 
 
 def eviction(info: Mapping[str, object]) -> str:
-    """The policy by which keys are deleted when memory is short; empty where INFO has none.
+    """Tell the policy by which keys are deleted when memory is short; empty if INFO has none.
 
     Dragonfly has two: "noeviction" and `CACHE_MODE`.
     """
@@ -151,7 +161,7 @@ def takes_writes(info: Mapping[str, object]) -> bool:
 
 
 def count_replicas(info: Mapping[str, str]) -> int:
-    """How many replicas are sent every write, by INFO replication.
+    """Count the replicas that are sent every write, by INFO replication.
 
     ROLE has a list of them, too, but not on an active replica of KeyDB. A hosted Dragonfly keeps
     all but their number to itself.
@@ -168,20 +178,20 @@ def tells_offsets(info: Mapping[str, str]) -> bool:
 
 
 def _replicas(info: Mapping[str, str]) -> list[str]:
-    """What INFO replication has for each replica: "slave0:ip=127.0.0.1,port=7001,state=…"."""
+    """List what INFO replication has for each replica: "slave0:ip=127.0.0.1,port=7001,state=…"."""
     return [
         value for name, value in info.items() if name.startswith("slave") and name[5:].isdigit()
     ]
 
 
 def server_name() -> Operation[str]:
-    """What the server calls itself, for an error: "Redis 7.0.15". INFO server.
+    """Ask what the server calls itself, for an error: "Redis 7.0.15". INFO server.
 
     It is "the server" where the user may not ask.
     """
     try:
-        reply = yield (b"INFO", b"server")
+        info = yield from ask_info(b"server")
     except ResponseError:
         return "the server"
-    family, version = family_and_version(parse_info(reply))
+    family, version = family_and_version(info)
     return f"{TITLES[family]} {version}".rstrip()

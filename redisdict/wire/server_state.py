@@ -66,7 +66,7 @@ class Incarnations:
         self._has_complained = False
 
     def name_of(self, replies: Sequence[Any]) -> bytes:
-        """The name that the replies to `QUESTIONS` stand for: 8 bytes, or `UNKNOWN`.
+        """Make the name that the replies to `QUESTIONS` stand for: 8 bytes, or `UNKNOWN`.
 
         Raises:
             redis.exceptions.RedisError: the server refuses for now.
@@ -132,7 +132,7 @@ class Known:
         self.assurances: dict[str, Assurance] = {}
 
     def forget(self, _connection: object = None) -> None:
-        """The connection was connected anew: there may be another server at its end."""
+        """Forget all, for the connection was connected anew, maybe to another server."""
         self.name = None
         self.assurances.clear()
 
@@ -169,7 +169,7 @@ class Capabilities:
             assurance.holds = False
 
     def assurance_of(self, guarantee: str) -> Assurance:
-        """What stands for a guarantee, in all connections that have just heard of it."""
+        """Give what stands for a guarantee, in all connections that have just heard of it."""
         assurance = self._assurances.get(guarantee)
         if assurance is None or not assurance.holds:
             assurance = self._assurances[guarantee] = Assurance()
@@ -177,7 +177,7 @@ class Capabilities:
 
 
 def known_of(connection: Any) -> Known:
-    """What is known over this connection of redis-py's, or over a `SharedConnection`."""
+    """Find what is known over a connection of redis-py's, or over a `SharedConnection`."""
     known: Known | None = getattr(connection, "incarnation", None)
     if known is None:
         known = connection.incarnation = Known()
@@ -198,7 +198,7 @@ def is_asked_anew(request: Any) -> bool:
 
 
 def named(request: Any, name: bytes) -> Any:
-    """The same request with this name in it, ready to be packed."""
+    """Put an incarnation's name into a request, which is then ready to be packed."""
     if type(request) is not Batch:
         return (*request, name)
     commands = [

@@ -1,4 +1,4 @@
-"""The short way of one command, in both drivers: its replies, and what becomes of its failures."""
+"""The fast path of one command, in both drivers: its replies, and what becomes of its failures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def operation(command: Any) -> Operation[Any]:
 
 @pytest.fixture(params=["sync", "async"])
 def ask(request: pytest.FixtureRequest) -> Iterator[Ask]:
-    """Asks over a connection that has been used before, as the short way wants it."""
+    """Asks over a connection that has been used before, as the fast path wants it."""
     if request.param == "sync":
         yield lambda backend, command: backend.driver.do(Step(command, operation, command))
         return
@@ -91,7 +91,7 @@ def test_what_may_not_is_not_and_the_error_says_so(
     ask: Ask, connect: Callable[..., Backend], answer: bytes | None
 ) -> None:
     with faulty_server(then(answer)) as server:
-        backend = connect(server.url, socket_timeout=0.2)
+        backend = connect(server.url, socket_timeout=1)
         with pytest.raises(BackendUnavailable, match="it would count twice") as caught:
             ask(backend, INCR)
         assert caught.value.outcome_unknown

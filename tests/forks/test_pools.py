@@ -146,7 +146,7 @@ def test_a_subscriber_subscribes_anew(client: redis.Redis, fork: Fork, key_prefi
             if found is not None:
                 return found["data"]
 
-    assert subscriber.get_message(timeout=5) is None  # the subscription itself
+    assert subscriber.get_message(timeout=30) is None  # the subscription itself
     child = Child(message, fork)
     while client.pubsub_numsub(key_prefix) != [(key_prefix.encode(), 2)]:
         pass

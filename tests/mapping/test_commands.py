@@ -56,7 +56,7 @@ def sent(backend: Backend) -> Callable[[Callable[[], Any]], Trips]:
     pool = backend.pool()
     connection = pool.get_connection()
     pool.release(connection)
-    send, exchange = connection.send_packed_command, connection.exchange
+    send, execute = connection.send_packed_command, connection.execute
     trips: Trips = []
 
     def record(packed: bytes) -> None:
@@ -71,14 +71,14 @@ def sent(backend: Backend) -> Callable[[Callable[[], Any]], Trips]:
         record(b"".join(packed))
         return send(packed, *options)
 
-    def recording_exchange(packed: bytes) -> Any:
-        reply = exchange(packed)
+    def recording_execute(packed: bytes) -> Any:
+        reply = execute(packed)
         if reply is not FAST_PATH_UNAVAILABLE:
             record(packed)
         return reply
 
     connection.send_packed_command = recording_send  # type: ignore[method-assign]  # watched
-    connection.exchange = recording_exchange
+    connection.execute = recording_execute
 
     def during(call: Callable[[], Any]) -> Trips:
         trips.clear()

@@ -123,8 +123,9 @@ def test_the_end_of_a_dict_goes_with_its_last_item(
     mapping: PersistentDict[str, int], keys: Callable[[], dict[str, str]]
 ) -> None:
     """As it does without a marker, where an empty hash doesn't exist."""
-    mapping.set("dying", 1, timeout=0.05)
+    mapping.set("dying", 1, timeout=60)
     assert mapping.expire(60)
+    mapping.touch("dying", 0.05)
     time.sleep(0.1)
     assert mapping.expire(60) is False
     mapping["new"] = 2

@@ -1,4 +1,4 @@
-"""The short way over a connection for threads: the same replies and errors as redis-py's way."""
+"""The fast path over a connection for threads: the same replies and errors as redis-py's way."""
 
 from __future__ import annotations
 
@@ -146,7 +146,8 @@ def test_no_reply_in_time_closes_the_connection(pools: Callable[..., ConnectionP
             RedisTimeoutError, match=f"Timeout reading from 127.0.0.1:{server.port}"
         ):
             pool.execute(PING)
-        assert 0.09 < time.monotonic() - begun < 0.5
+        assert time.monotonic() - begun > 0.09
+        assert len(server.commands) == 2  # it hasn't been sent again
         [connection] = pool._available_connections
         assert not connection.is_connected
 
@@ -255,8 +256,8 @@ def test_one_marked_for_reconnection_is_reconnected(
 def test_one_that_waits_gets_the_connection(
     pools: Callable[..., ConnectionPool], plain_url: str
 ) -> None:
-    """The short way returns a connection as `release()` does: a waiting thread is woken."""
-    pool = pools(plain_url, BlockingConnectionPool, max_connections=1, timeout=5)
+    """The fast path returns a connection as `release()` does: a waiting thread is woken."""
+    pool = pools(plain_url, BlockingConnectionPool, max_connections=1, timeout=60)
     redis.Redis(connection_pool=pool).ping()
     done: list[float] = []
 
@@ -271,7 +272,7 @@ def test_one_that_waits_gets_the_connection(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert len(done) == 8
     assert pool._created_connections == 1
 

@@ -17,7 +17,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redisdict.pools import OptimizedAsyncConnectionPool
 from redisdict.pools.multiplexed import multiplexed
-from tests.pools.test_shared import faulty_server
+from tests.pools.test_shared import faulty_server, opened
+from tests.waiting import LIMIT_S
 
 Client = redis.asyncio.Redis
 Open = Callable[..., Client]
@@ -109,9 +110,9 @@ async def test_refusals_are_raised(client: Client) -> None:
 
 
 async def test_what_blocks_holds_nobody_up(client: Client, key_prefix: str) -> None:
-    waiting = asyncio.create_task(client.blpop([key_prefix], timeout=20))
+    waiting = asyncio.create_task(client.blpop([key_prefix], timeout=0))
     await asyncio.sleep(0.05)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         assert await client.get(key_prefix + "other") is None
         await client.rpush(key_prefix, "x")
         assert tuple(await waiting) == (key_prefix.encode(), b"x")
@@ -139,7 +140,7 @@ async def test_subscribers_have_their_own(client: Client, key_prefix: str) -> No
     async with client.pubsub() as subscriber:
         await subscriber.subscribe(key_prefix)
         assert await client.publish(key_prefix, "news") == 1
-        messages = [await subscriber.get_message(timeout=5) for _ in range(2)]
+        messages = [await subscriber.get_message(timeout=LIMIT_S) for _ in range(2)]
         assert messages[1]["data"] == b"news"
         await subscriber.unsubscribe(key_prefix)
     assert await client.ping() is True
@@ -208,15 +209,14 @@ async def test_a_lost_connection_is_an_error_or_is_tried_again(
 
 def test_on_uvloop(server_url: str, key_prefix: str) -> None:
     async def main() -> None:
-        pool = OptimizedAsyncConnectionPool.from_url(server_url)
-        client = Client(connection_pool=pool)
-        texts = [f"{number}".encode() for number in range(200)]
-        assert await asyncio.gather(*map(client.echo, texts)) == texts
-        waiting = asyncio.create_task(client.blpop([key_prefix], timeout=20))
-        await asyncio.sleep(0.01)
-        await client.rpush(key_prefix, "x")
-        assert (await waiting)[1] == b"x"
-        await pool.aclose()
+        async with opened(server_url) as pool:
+            client = Client(connection_pool=pool)
+            texts = [f"{number}".encode() for number in range(200)]
+            assert await asyncio.gather(*map(client.echo, texts)) == texts
+            waiting = asyncio.create_task(client.blpop([key_prefix], timeout=0))
+            await asyncio.sleep(0.01)
+            await client.rpush(key_prefix, "x")
+            assert (await waiting)[1] == b"x"
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
