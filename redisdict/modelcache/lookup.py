@@ -136,11 +136,9 @@ class PkLookup(Generic[M]):
 
     def step(self, key: Any, caller: Caller) -> Step[Sequence[Answer]] | None:
         """Make the step that reads one row; None where more than that has to be looked at."""
+        if not self._may_use_server(caller):
+            return None
         table = self.table
-        if table.changed_by and caller.has_changed(table):
-            return None
-        if not (table.shows_all_alike and table.outages.is_calm):
-            return None
         token = new_token()
         rows = (table.key(key),)
         lease_ms = self.lease_ms if caller.may_keep(table) else 0
@@ -186,7 +184,10 @@ class PkLookup(Generic[M]):
     def find(self, keys: Sequence[Any], caller: Caller) -> Plan[dict[Any, M]]:
         """Get those of the rows that are there, by key."""
         found: dict[Any, M]
-        if (yield from self._may_use_server(caller)):
+        may_use = self._may_use_server(caller)
+        if may_use is None:
+            may_use = yield from self._recover()
+        if may_use:
             is_peek = not caller.may_keep(self.table)
             try:
                 found = yield self._find(keys, caller, is_peek=is_peek)
@@ -215,21 +216,23 @@ class PkLookup(Generic[M]):
             rows = list(found.values())
         return rows
 
-    def _may_use_server(self, caller: Caller) -> Plan[bool]:
-        """Tell whether the server's rows count; when it has failed, it is tried again."""
+    def _may_use_server(self, caller: Caller) -> bool | None:
+        """Tell whether the server's rows count; None when it has failed and should be tried."""
         table = self.table
         if (table.changed_by and caller.has_changed(table)) or not table.shows_all_alike:
             return False
         if table.outages.is_calm:
             return True
-        if table.outages.is_resting and self._serves_when_down:
-            return False
+        return False if table.outages.is_resting and self._serves_when_down else None
+
+    def _recover(self) -> Plan[bool]:
+        """Try the server that has failed: whether its rows count again."""
+        recovered = False
         try:
-            may_use: bool = yield table.outages.recover()
+            recovered = yield self.table.outages.recover()
         except UNREACHED as error:
             self._note_failure(error)
-            may_use = False
-        return may_use
+        return recovered
 
     def _note_failure(self, error: Exception) -> None:
         """The server has failed at a read. Raises `error` unless the database is to answer."""
@@ -243,26 +246,27 @@ class PkLookup(Generic[M]):
         self, keys: Sequence[Any], caller: Caller, *, is_peek: bool
     ) -> Operation[dict[Any, M]]:
         """Read those of the rows that are there, by key."""
-        cell_of, asked = self._cells_of(keys)
+        cell_of = self._cells_of(keys)
+        asked = _inverted(cell_of)
         load = caller.adapt(partial(self._load, asked))
         found = yield from self._reader.read(list(asked), load, new_token(), is_peek=is_peek)
-        return _by_key(cell_of, found)
+        return {key: found[cell] for key, cell in cell_of.items() if cell in found}
 
     def ask_database(self, keys: Sequence[Any]) -> dict[Any, M]:
         """Get the same from the database alone."""
         self.table.counters.misses += len(keys)
-        cell_of, asked = self._cells_of(keys)
+        cell_of = self._cells_of(keys)
+        asked = _inverted(cell_of)
         found: Mapping[bytes, Any] = self._load(asked, list(asked)).found
-        return _by_key(cell_of, found)
+        return {key: found[cell] for key, cell in cell_of.items() if cell in found}
 
     def pks_of(self, keys: Sequence[Any]) -> Sequence[Any] | None:
         """Find the primary keys of rows, to remove them; None when only the database can tell."""
         return keys
 
-    def _cells_of(self, keys: Sequence[Any]) -> tuple[dict[Any, bytes], dict[bytes, Any]]:
-        """Name the cell of each key, and give the keys by these."""
-        cell_of = {key: self.table.key(key) for key in keys}
-        return cell_of, {cell: key for key, cell in cell_of.items()}
+    def _cells_of(self, keys: Sequence[Any]) -> dict[Any, bytes]:
+        """Name the cell of each key."""
+        return {key: self.table.key(key) for key in keys}
 
     def _load(self, asked: Mapping[bytes, Any], cells: Sequence[bytes]) -> Loaded[models.Model]:
         """Ask the database for the rows of these cells."""
@@ -299,7 +303,8 @@ class FieldLookup(PkLookup[M]):
     def _find(
         self, keys: Sequence[Any], caller: Caller, *, is_peek: bool
     ) -> Operation[dict[Any, M]]:
-        hint_of, asked = self._cells_of(keys)
+        hint_of = self._cells_of(keys)
+        asked = _inverted(hint_of)
         found: dict[bytes, M] = {}
         load = caller.adapt(partial(self._load_hints, asked, found))
         hinted = yield from self._hints.read(list(asked), load, new_token(), is_peek=is_peek)
@@ -317,13 +322,13 @@ class FieldLookup(PkLookup[M]):
             self.table.counters.misses += len(misled)
             loaded = yield Call(caller.adapt(partial(self._load, asked)), (misled,))
             found.update(loaded.found)
-        return _by_key(hint_of, found)
+        return {key: found[hint] for key, hint in hint_of.items() if hint in found}
 
     def pks_of(self, keys: Sequence[Any]) -> Sequence[Any] | None:
         if not all(map(self._form.is_exact, keys)):
             return None
         # The row that had the value, if the server has a hint of it, and the one that has it now.
-        _, asked = self._cells_of(keys)
+        asked = _inverted(self._cells_of(keys))
         operation = self._hints.store.read(list(asked), new_token(), 0)
         answers: Sequence[Answer] = ()
         with contextlib.suppress(*UNREACHED):  # who removes the rows will notice
@@ -332,10 +337,9 @@ class FieldLookup(PkLookup[M]):
         have = [row.pk for row in self._load(asked, list(asked)).found.values()]
         return list({*had, *have} - {None})
 
-    def _cells_of(self, keys: Sequence[Any]) -> tuple[dict[Any, bytes], dict[bytes, Any]]:
+    def _cells_of(self, keys: Sequence[Any]) -> dict[Any, bytes]:
         prefix = self._hints.store.prefix
-        hint_of = {key: prefix + self._form.encode(key) for key in keys}
-        return hint_of, {hint: key for key, hint in hint_of.items()}
+        return {key: prefix + self._form.encode(key) for key in keys}
 
     def _match(self, asked: Mapping[bytes, Any], hints: Sequence[bytes]) -> Matched:
         wanted = {hint: asked[hint] for hint in hints}
@@ -365,8 +369,9 @@ def distinct_keys(keys: Iterable[Any]) -> list[Any]:
     return [key for key in dict.fromkeys(keys) if key is not None]
 
 
-def _by_key(cell_of: Mapping[Any, bytes], found: Mapping[bytes, T]) -> dict[Any, T]:
-    return {key: found[cell] for key, cell in cell_of.items() if cell in found}
+def _inverted(cell_of: Mapping[Any, bytes]) -> dict[bytes, Any]:
+    """Give the keys by their cells; of several spellings of one key the last."""
+    return dict(zip(cell_of.values(), cell_of, strict=True))
 
 
 def _write_hint(pk: Any) -> bytes | None:
