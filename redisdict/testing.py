@@ -14,8 +14,8 @@ from django.conf import settings
 from django.test import override_settings
 
 from redisdict import conf
-from redisdict.connections.keyspace import SMALL_COUNT
 from redisdict.connections.registry import get_client, used_aliases
+from redisdict.wire.scan import SMALL_COUNT
 
 __all__ = ["isolated_dicts"]
 

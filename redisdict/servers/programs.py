@@ -17,13 +17,13 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from redisdict.exceptions import ConfigurationError
+from redisdict.wire.server_info import TITLES, Family
 
 __all__ = [
     "LOOPBACK",
-    "Family",
     "Program",
     "ProgramMissing",
     "command_line",
@@ -36,8 +36,6 @@ __all__ = [
 
 LOOPBACK = "127.0.0.1"
 
-Family = Literal["redis", "valkey", "keydb", "dragonfly"]
-
 FAMILIES: tuple[Family, ...] = get_args(Family)
 
 HOW_TO_GET: dict[Family, str] = {
@@ -49,13 +47,6 @@ HOW_TO_GET: dict[Family, str] = {
     "or put a keydb-server built from source on PATH",
     "dragonfly": "start the dragonfly service of compose.yaml and give its address, "
     "or put the dragonfly binary on PATH",
-}
-
-TITLES: dict[Family, str] = {
-    "redis": "Redis",
-    "valkey": "Valkey",
-    "keydb": "KeyDB",
-    "dragonfly": "Dragonfly",
 }
 
 # Under these names a program of the family may be installed.

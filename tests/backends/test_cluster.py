@@ -16,11 +16,12 @@ from redis.crc import key_slot
 from redisdict import BackendUnavailable, ConfigurationError, PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.connections.requests import Batch, Once
-from redisdict.connections.slots import nodes_by_slot, slot_of
+from redisdict.connections.cluster import _nodes_by_slot as nodes_by_slot
 from redisdict.mapping.catalog import find_dicts
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.topologies import ClusterTopology
+from redisdict.wire.commands import slot_of
+from redisdict.wire.requests import Batch, Once
 from tests.backends.load import Load, under_load
 from tests.conftest import program_for_tests
 from tests.waiting import wait_until

@@ -21,10 +21,11 @@ from redisdict import (
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.connections.durability import Durability
-from redisdict.connections.requests import Batch, GuaranteeRefused, Operation, Sleep
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import Family
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
+from redisdict.wire.combinators import intercept
+from redisdict.wire.requests import Batch, GuaranteeRefused, Operation, Sleep
 from tests.backends.conftest import SERVERS
 from tests.conftest import program_for_tests
 from tests.mapping.feeding import feed
@@ -374,6 +375,10 @@ def test_that_all_have_it_can_be_told_at_once() -> None:
     assert feed(wait.before("redis://h"), b"role:slave\r\nconnected_slaves:0\r\n")[1] is False
 
 
+def guarded(durability: Durability, operation: Operation[Any]) -> Operation[Any]:
+    return intercept(operation, durability.intercept().answer)
+
+
 def test_what_was_written_before_it_was_refused_is_told() -> None:
     durability = Durability("replicas", "redis://h:6379/0", 5, retry_for_s=60)
 
@@ -383,14 +388,14 @@ def test_what_was_written_before_it_was_refused_is_told() -> None:
 
     refusal = GuaranteeRefused("no replica", is_for_now=True)
     again = (None, (["OK"], ""))
-    asked, _ = feed(durability.guard(write_twice()), refusal, *again, refusal, *again)
+    asked, _ = feed(guarded(durability, write_twice()), refusal, *again, refusal, *again)
     assert [type(request) for request in asked] == [Batch, Sleep, Batch] * 2
     durability = Durability("replicas", "redis://h:6379/0", 5)
     with pytest.raises(NoReplica, match=r"no replica\. What .* before is safe; the rest was not w"):
-        feed(durability.guard(write_twice()), (["OK"], ""), refusal)
+        feed(guarded(durability, write_twice()), (["OK"], ""), refusal)
     refusal.is_partial = True
     with pytest.raises(NotDurable, match="not on all servers that it was for: no replica"):
-        feed(durability.guard(write_twice()), refusal)
+        feed(guarded(durability, write_twice()), refusal)
 
 
 def test_a_replica_has_it(sentinel: SentinelTopology, connect: Callable[..., Backend]) -> None:

@@ -16,7 +16,7 @@ from typing import IO, Any
 import pytest
 import redis
 
-from redisdict.bench.leftovers import LEDGER
+from redisdict.bench.measure.cleanup import LEDGER
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import find_program
 from tests.waiting import wait_until

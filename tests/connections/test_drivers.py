@@ -12,8 +12,8 @@ from redis.exceptions import ResponseError
 
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.connections.requests import Batch, Call, Once, Operation, Sleep
 from redisdict.exceptions import BackendUnavailable
+from redisdict.wire.requests import Batch, Call, Once, Operation, Sleep
 from tests.connections.faults import faulty_server
 
 Run = Callable[[Backend, Operation[Any]], Any]
@@ -103,6 +103,17 @@ def test_an_error_of_the_users_function_reaches_the_operation(
     with pytest.raises(ZeroDivisionError):
         run(connect(redis_url), operation())
     assert undone == [b"PONG"]
+
+
+def test_an_error_that_the_users_function_returns_is_its_result(
+    run: Run, connect: Callable[..., Backend], redis_url: str
+) -> None:
+    returned = ResponseError("returned")
+
+    def operation() -> Operation[object]:
+        return (yield Call(lambda: returned))
+
+    assert run(connect(redis_url), operation()) is returned
 
 
 def test_the_async_driver_awaits_the_users_function(redis_url: str) -> None:

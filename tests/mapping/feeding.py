@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from redisdict.connections.requests import Operation
+from redisdict.wire.requests import Operation
 
 
 def feed(operation: Operation[Any], *answers: Any) -> tuple[list[Any], Any]:

@@ -10,7 +10,6 @@ import pytest
 from redisdict import PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.connections.requests import Operation
 from redisdict.mapping.catalog import (
     SAMPLE,
     CatalogPage,
@@ -20,7 +19,8 @@ from redisdict.mapping.catalog import (
     hash_facts,
     keys_facts,
 )
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
+from redisdict.wire.requests import Operation
 
 NAMES = ["plain", "", "a:b", "a/b", "{a}", "%", "*", "[hk]:{x}", "\0", "é ☃", "\ud800", "h:{"]
 

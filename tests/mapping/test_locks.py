@@ -11,8 +11,8 @@ import pytest
 
 from redisdict import BackendUnavailable, ConcurrentUpdate, PersistentDict
 from redisdict.connections.backend import Backend
-from redisdict.mapping.lock import Lock
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
+from redisdict.mapping.locks import Lock
 from tests.waiting import LIMIT_S
 
 

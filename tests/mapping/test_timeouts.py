@@ -170,7 +170,7 @@ def test_the_dict_has_a_timeout_of_its_own(
 def test_another_client_learns_of_a_timeout(
     make: Callable[..., PersistentDict[Any, Any]], runner: Any
 ) -> None:
-    """Both used the dict before; each of its plain commands meets the other's fence."""
+    """Both used the dict before; each of its plain commands meets the other's marker."""
     one = make()
     calls: list[Callable[[Face], Any]] = [
         lambda d: d.getitem("a"),
@@ -204,7 +204,7 @@ def test_a_foreign_key_of_another_type_is_left_alone(
     mapping = make()
     if not hset_enabled:
         return
-    key = mapping._operations.layout._key  # type: ignore[attr-defined]  # the hash's
+    key = mapping._bound.layout._key  # type: ignore[attr-defined]  # the hash's
     backend.client().set(key, "somebody else's")
     for call in (lambda: mapping["a"], lambda: len(mapping), lambda: mapping.set("a", 1)):
         with pytest.raises(Exception, match="WRONGTYPE"):

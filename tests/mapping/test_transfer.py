@@ -18,7 +18,7 @@ from redisdict import DeserializationError, PersistentDict, SerializationError
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.mapping import dump_format
-from redisdict.mapping.layout import FOREVER
+from redisdict.mapping.layouts.base import FOREVER
 from tests.mapping.conftest import Face
 from tests.waiting import wait_until
 
@@ -318,10 +318,10 @@ def test_bytes_are_copied_unread_where_that_is_possible(
     mapping["new"] = (1, 2)
     copy = make("copy")
     mapping.clone_to(copy)
-    layout = mapping._operations.layout
+    layout = mapping._bound.layout
     fields = [b"old", b"new"]
     values = backend.driver.run(layout.get_many(fields))
-    assert backend.driver.run(copy._operations.layout.get_many(fields)) == values
+    assert backend.driver.run(copy._bound.layout.get_many(fields)) == values
 
 
 def test_a_dict_can_be_rewritten_in_place(make: Callable[..., PersistentDict[str, Any]]) -> None:

@@ -32,7 +32,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         seen.append(list(pks))
         return ask(table, seen[-1])
 
-    monkeypatch.setattr("redisdict.modelcache.views.load_rows", watched)
+    monkeypatch.setattr("redisdict.modelcache.lookup.load_rows", watched)
     return seen
 
 
@@ -97,7 +97,7 @@ async def test_inside_a_transaction_of_the_thread(
 ) -> None:
     """As in a test case of Django's, whose transaction is open in the thread of the queries."""
     assert (await products.agetitem(tea.pk)).name == "Tea"
-    database = products._view().table.database
+    database = products._lookup().table.database
     atomic = transaction.atomic(using=database)
     await sync_to_async(atomic.__enter__)()
     try:
@@ -131,7 +131,7 @@ async def test_a_task_that_is_cancelled_amid_its_query(
         is_cancelled.wait()
         return ask(*arguments)
 
-    monkeypatch.setattr("redisdict.modelcache.views.load_rows", slow)
+    monkeypatch.setattr("redisdict.modelcache.lookup.load_rows", slow)
     task = asyncio.create_task(products.aget(tea.pk))
     await await_until(begun.is_set)
     task.cancel()

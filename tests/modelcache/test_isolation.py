@@ -42,14 +42,14 @@ def isolated(database: str, level: str) -> Iterator[None]:
 
 
 def is_kept(products: ModelDict[Product], tea: Product) -> bool:
-    with queries(products._view().table.database) as asked:
+    with queries(products._lookup().table.database) as asked:
         products.get(tea.pk)
     return not asked
 
 
 def end_barrier(products: ModelDict[Product], tea: Product) -> None:
     """What the server does when the barrier's time is over."""
-    table = products._view().table
+    table = products._lookup().table
     client, key = table.backend.client(), table.key(tea.pk)
     assert 0 < client.pttl(key) <= 60_000
     client.pexpire(key, 1)
@@ -103,7 +103,7 @@ def test_a_level_of_the_settings(
         repeatable = ModelDict(Product, database=alias)
         with transaction.atomic(using=alias):
             assert repeatable[tea.pk].name == "Tea"
-            assert repeatable._view().table.database == alias
+            assert repeatable._lookup().table.database == alias
         assert not is_kept(repeatable, tea)
         assert is_kept(repeatable, tea)
     finally:
@@ -212,7 +212,7 @@ def test_a_slow_reader_cannot_keep_what_was_changed_meanwhile(
         return loaded
 
     with monkeypatch.context() as patch:
-        patch.setattr("redisdict.modelcache.views.load_rows", slow)
+        patch.setattr("redisdict.modelcache.lookup.load_rows", slow)
         assert products[tea.pk].name == "Tea"  # it began before the change
     assert products[tea.pk].name == "Coffee"
     assert products.stats().refused == 1
@@ -263,13 +263,13 @@ def test_a_writer_that_dies_after_its_commit(
 def test_one_writers_commit_leaves_anothers_barrier(
     database: str, tea: Product, products: ModelDict[Product]
 ) -> None:
-    table = products._view().table
+    table = products._lookup().table
     other = b"another writer's"
-    table.backend.driver.run(table.cells.block([table.key(tea.pk)], other, 60_000))
+    table.backend.driver.run(table.store.block([table.key(tea.pk)], other, 60_000))
     rename(tea)
     assert not is_kept(products, tea)
     assert not is_kept(products, tea)
-    table.backend.driver.run(table.cells.lift([table.key(tea.pk)], other))
+    table.backend.driver.run(table.store.lift([table.key(tea.pk)], other))
     assert products[tea.pk].name == "Coffee"
     assert is_kept(products, tea)
 

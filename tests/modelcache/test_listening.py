@@ -16,9 +16,9 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from redisdict import ModelDict
-from redisdict.modelcache import relations, tables, triggers
-from redisdict.modelcache.listening import Listener
-from redisdict.modelcache.notices import Changes, parse
+from redisdict.modelcache import cached_models, triggers
+from redisdict.modelcache.invalidation import relations
+from redisdict.modelcache.triggers import Changes, Listener, parse
 from tests.modelcache.counting import queries
 from tests.shop.models import Book, Price, Product, Stamp
 from tests.shop.spellings import Badge, Day, Length, Mailbox, Moment, Reading, Weight
@@ -42,8 +42,8 @@ def listener(
     database: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[], None]]:
     """Creates the triggers of what has a dict by then, and begins to listen."""
-    monkeypatch.setattr("redisdict.modelcache.listening.IDLE_S", 0.1)
-    monkeypatch.setattr("redisdict.modelcache.listening.PAUSE_S", 0.1)
+    monkeypatch.setattr("redisdict.modelcache.triggers.IDLE_S", 0.1)
+    monkeypatch.setattr("redisdict.modelcache.triggers.PAUSE_S", 0.1)
     is_over = threading.Event()
     threads: list[threading.Thread] = []
 
@@ -195,7 +195,7 @@ def test_keys_of_every_type(
         parsed.append(parse(*arguments))
         return parsed[-1]
 
-    monkeypatch.setattr("redisdict.modelcache.listening.parse", watch)
+    monkeypatch.setattr("redisdict.modelcache.triggers.parse", watch)
     listener()
     if session:
         raw.execute(session)
@@ -241,13 +241,13 @@ def test_a_table_whose_rows_cannot_be_named_is_not_the_others(
     def fail(model: Any, *arguments: Any) -> Any:
         raise RuntimeError("no rows of it can be told")
 
-    monkeypatch.setattr("redisdict.modelcache.listening.rows_of_table", fail)
+    monkeypatch.setattr("redisdict.modelcache.triggers.rows_of_table", fail)
     assert (products[tea.pk].name, stamps["red"].worth) == ("Tea", 1)
     raw.execute("UPDATE shop_product SET name = 'Coffee'")
     raw.execute("UPDATE shop_stamp SET worth = 2")
     wait_until(lambda: (products[tea.pk].name, stamps["red"].worth) == ("Coffee", 2))
     # Without a server it would refuse the statements that clean up.
-    del tables._registered[Product, "nowhere", ()]
+    del cached_models._registered[Product, "nowhere", ()]
     relations.forget()
 
 
@@ -286,7 +286,7 @@ def test_more_rows_than_are_removed_one_by_one(
     listener: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("redisdict.modelcache.listening.MOST_ROWS", 5)
+    monkeypatch.setattr("redisdict.modelcache.triggers.MOST_ROWS", 5)
     products = ModelDict(Product)
     listener()
     made = Product.objects.bulk_create([Product(name="Tea") for _ in range(20)])

@@ -127,7 +127,7 @@ def test_the_server_goes_back_in_time(
     registry.close_all()
     own_server.start()
     client = own_server.client()
-    stored: Any = client.get(products._view().table.key(tea.pk))
+    stored: Any = client.get(products._lookup().table.key(tea.pk))
     assert b"Tea" in stored
     assert products[tea.pk].name == "Coffee"
     assert_is_kept(products, tea)
@@ -157,11 +157,11 @@ def test_others_are_told_without_a_read_here(
     assert products[tea.pk].name == "Tea"
     with hung(own_server):
         update(tea, "Coffee")
-    table = products._view().table
+    table = products._lookup().table
     wait_until(lambda: not table.outages.is_doubtful)
     # As another process does.
     with closing(Backend(parse_alias("other", alias_for(own_server.url)))) as other:
-        answers = other.driver.run(table.cells.read([table.key(tea.pk)], b"x" * 16, 0))
+        answers = other.driver.run(table.store.read([table.key(tea.pk)], b"x" * 16, 0))
     assert b"Tea" not in bytes(str(answers[0]), "utf-8")
 
 
@@ -211,8 +211,8 @@ def test_readers_leave_a_failing_server_alone_for_a_moment(
 ) -> None:
     products = ModelDict(Product)
     assert products[tea.pk].name == "Tea"
-    table = products._view().table
-    before = table.tally.outages
+    table = products._lookup().table
+    before = table.counters.outages
     monkeypatch.setattr(outages, "REST_S", 60.0)
     with hung(own_server):
         assert products[tea.pk].name == "Tea"
@@ -225,7 +225,7 @@ def test_readers_leave_a_failing_server_alone_for_a_moment(
                 patch.setattr(type(table.backend.pool()), way, refuse)
             for _ in range(20):
                 assert products[tea.pk].name == "Tea"
-    assert table.tally.outages == before + 1
+    assert table.counters.outages == before + 1
 
 
 def test_a_server_without_memory_is_no_cache(tea: Product, own_server: ServerProcess) -> None:
@@ -247,7 +247,7 @@ def test_a_change_under_way_keeps_the_table_in_doubt(
     """The repair must not come before the commit that it is for."""
     products = ModelDict(Product)
     assert products[tea.pk].name == "Tea"
-    table = products._view().table
+    table = products._lookup().table
     table.outages.begin_untold_change(b"a writer", 60)
     assert table.backend.driver.run(table.outages.recover()) is False
     with queries(tea._state.db or "") as asked:
@@ -262,7 +262,7 @@ def test_a_change_that_never_ends_counts_as_ended_after_its_time(
 ) -> None:
     products = ModelDict(Product)
     assert products[tea.pk].name == "Tea"
-    products._view().table.outages.begin_untold_change(b"a writer", 0.05)
+    products._lookup().table.outages.begin_untold_change(b"a writer", 0.05)
     time.sleep(0.1)
     assert_is_kept(products, tea)
 

@@ -82,7 +82,7 @@ def test_a_replica_that_takes_over_is_not_believed(database: str, alias_for: Ali
         products = ModelDict(Product)
         tea = Product.objects.create(name="Tea")
         assert products[tea.pk].name == "Tea"
-        key = products._view().table.key(tea.pk)
+        key = products._lookup().table.key(tea.pk)
         for replica in topology.replicas:
             with replica.client() as client:
                 wait_until(lambda client=client: client.get(key))
@@ -128,7 +128,7 @@ def test_a_change_that_can_be_lost_is_announced_unless_it_must_not_be_made(
         forget_registrations()
         with override_settings(REDISDICT={"default": values | {"DURABLE": "replicas"}}):
             products = ModelDict(Product, strict=strict)
-            key = products._view().table.key(tea.pk)
+            key = products._lookup().table.key(tea.pk)
             seen: list[bool] = []
 
             def look(execute: Any, sql: str, *arguments: Any) -> Any:

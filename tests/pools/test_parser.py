@@ -17,10 +17,10 @@ from redis.exceptions import InvalidResponse, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redisdict.pools import ConnectionPool
-from redisdict.pools.connections import NOT_READY
+from redisdict.pools.fast_connection import FAST_PATH_UNAVAILABLE
 from redisdict.pools.parser import Parser
 from tests.connections.faults import faulty_server
-from tests.pools.test_exchange import ERRORS, REPLIES, answering
+from tests.pools.test_fast_connection import ERRORS, REPLIES, answering
 from tests.waiting import LIMIT_S
 
 PING = pack_command(("PING",))
@@ -216,4 +216,4 @@ def test_another_parser_is_left_alone(connect: Callable[..., Any], plain_url: st
 
     connection = connect(plain_url, parser_class=Own)
     assert outcome(connection) in (b"PONG", True)
-    assert connection.exchange(PING) is NOT_READY
+    assert connection.execute(PING) is FAST_PATH_UNAVAILABLE

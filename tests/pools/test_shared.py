@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redisdict.pools import OptimizedAsyncConnectionPool, shared_connection
-from redisdict.pools.connections import NotSentError
+from redisdict.pools.fast_connection import NotSentError
 from tests.waiting import LIMIT_S, LoopClock, await_until
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -260,11 +260,16 @@ async def test_commands_in_flight_are_bounded(monkeypatch: pytest.MonkeyPatch) -
         pool = OptimizedAsyncConnectionPool.from_url(url)
         ping = pack_command((b"PING",))
         tasks = [asyncio.create_task(pool.execute(ping)) for _ in range(500)]
-        await asyncio.sleep(0.1)
-        assert pool._shared is not None
-        assert pool.shared is None  # nothing is to be submitted past those that wait
-        assert len(pool._shared._waiters) == 50
-        answered.set()
+        try:
+            async with asyncio.timeout(30):
+                while pool._shared is None or len(pool._shared._waiters) < 50:  # noqa: ASYNC110  # nobody tells
+                    await asyncio.sleep(0.001)
+            for _ in range(100):  # turns of the loop in which a 51st would be sent
+                await asyncio.sleep(0)
+            assert pool.shared is None  # nothing is to be submitted past those that wait
+            assert len(pool._shared._waiters) == 50
+        finally:
+            answered.set()
         assert await asyncio.gather(*tasks) == [b"PONG"] * 500
         await pool.aclose()
 

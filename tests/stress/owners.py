@@ -79,7 +79,7 @@ def embedded(program: Program, home: Path) -> None:
 
 
 def for_redisbench(program: Program, _home: Path) -> None:
-    from redisdict.bench.services import Service, running
+    from redisdict.bench.measure.services import Service, running
 
     service = Service(
         key=program.family, title="", source="", family=program.family, program=program
