@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from redisdict.bench.choices import CellStatus
-from redisdict.bench.measure.process_variance import least_difference
+from redisdict.bench.choices import CellStatus, Comparison
 from redisdict.bench.measure.statistics import Ratio, Verdict, judge, quotient
+from redisdict.bench.operations import least_difference
 from redisdict.bench.records import speed_of
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
@@ -37,7 +37,6 @@ class Change:
     `reason` says why it isn't comparable.
     """
 
-    name: str
     before: BenchmarkResult
     after: BenchmarkResult
     ratio: Ratio | None
@@ -56,14 +55,13 @@ def compare(before: BenchmarkRun, after: BenchmarkRun) -> list[Change]:
             continue
         reason = general[0] if general else _obstacle(other, result)
         was, now = speed_of(other), speed_of(result)
-        name = cell_name(result)
         if reason or was is None or now is None:
             reason = reason or "without an interval"
-            changes.append(Change(name, other, result, None, Verdict.NOT_COMPARABLE, reason))
+            changes.append(Change(other, result, None, Verdict.NOT_COMPARABLE, reason))
         else:
             ratio = quotient(now, was)
             least = math.hypot(_least(before, result.operation), _least(after, result.operation))
-            changes.append(Change(name, other, result, ratio, judge(ratio, least)))
+            changes.append(Change(other, result, ratio, judge(ratio, least)))
     return changes
 
 
@@ -89,21 +87,13 @@ def regressions(changes: list[Change], threshold_percent: float) -> list[Change]
     ]
 
 
-def cell_name(result: BenchmarkResult) -> str:
-    """The cell in words: service, mode, pool or variant, load, operation."""
-    parts = [result.service, result.variant or f"{result.mode} {result.pool}"]
-    if result.concurrency > 1:
-        parts.append(f"{result.concurrency} workers, {result.connections} connections")
-    return " ".join([*parts, result.operation])
-
-
 def _least(run: BenchmarkRun, operation: str) -> float:
     """The least difference that the run may call one at this operation."""
     starts: int = run.spec.get("precision", {}).get("server_starts", 1)
     floors = [
         abs(math.log(one["ratio"]))
         for one in run.comparisons
-        if one["kind"] == "A/A" and one["operation"] == operation
+        if one["kind"] == Comparison.TWIN and one["operation"] == operation
     ]
     return least_difference(operation, max(floors, default=run.noise_floor or 0.0), starts)
 

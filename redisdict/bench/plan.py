@@ -11,25 +11,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from redisdict.bench.operations import (
+    DICT_OPERATIONS,
+    ITERATIONS,
+    OPERATIONS,
+    POOL_OPERATIONS,
+    WORKLOADS,
+    chosen,
+)
 from redisdict.bench.spec import (
     ASYNC,
     DEFAULT_POOL,
-    DICT_OPERATIONS,
     DICT_POOLS,
-    ITERATIONS,
     MODES,
-    POOL_OPERATIONS,
     POOLS,
     SYNC,
     VARIANTS,
-    WORKLOADS,
     BenchmarkSpec,
     Cell,
     Role,
     Table,
 )
 
-__all__ = ["Group", "PlannedService", "plan", "rows_of", "time_budget"]
+__all__ = ["Group", "PlannedService", "plan", "time_budget"]
 
 #: The reference row: redis-py's client over this pool, of the first service that is there.
 REFERENCE_MODE, REFERENCE_POOL = SYNC, "ConnectionPool"
@@ -37,9 +41,6 @@ REFERENCE_MODE, REFERENCE_POOL = SYNC, "ConnectionPool"
 #: Pools that raise instead of waiting when all their connections are in use.
 REFUSING_POOLS = ("AsyncConnectionPool", "ConnectionPool")
 REFUSES = "this pool raises when all its connections are in use; give it one for each worker"
-
-#: Which command of the reference row a dict operation is compared with.
-COUNTERPARTS = {"Set": "SET", "Get": "GET", "Del": "DEL"}
 
 #: The dict that is measured under many workers.
 CROWDED_VARIANTS = {ASYNC: "Async (HSET)", SYNC: "Sync (HSET)"}
@@ -113,35 +114,43 @@ def plan(spec: BenchmarkSpec, services: Sequence[PlannedService]) -> tuple[Group
     return tuple(group for group in groups if group.measured)
 
 
-def rows_of(spec: BenchmarkSpec, service: PlannedService) -> list[tuple[str, str]]:
-    """(mode, pool) of the service's rows in the first table, in their order."""
-    rows = []
-    for mode in MODES:
-        if spec.modes and mode not in spec.modes:
-            continue
-        pools = POOLS[mode] if spec.pools or not service.has_own_pool else (DEFAULT_POOL,)
-        rows += [(mode, pool) for pool in pools if not spec.pools or pool in spec.pools]
-    return rows
+def _pools(spec: BenchmarkSpec, mode: str) -> list[str]:
+    """The selected pool classes of a mode, for any service; none when the mode isn't selected."""
+    if spec.modes and mode not in spec.modes:
+        return []
+    return [pool for pool in POOLS[mode] if not spec.pools or pool in spec.pools]
+
+
+def _own_pool(spec: BenchmarkSpec, service: PlannedService, usual: list[str]) -> list[str]:
+    """In place of these pools the one that the service brings, unless pools are selected."""
+    has_own = service.has_own_pool and not spec.pools and usual
+    return [DEFAULT_POOL] if has_own else usual
+
+
+def _dict_pool(spec: BenchmarkSpec, service: PlannedService, mode: str) -> list[str]:
+    """The pool under the dict in this mode, if the selection has one."""
+    pools = _pools(spec, mode)
+    usual = pools[:1] if spec.pools or not pools else [DICT_POOLS[mode]]
+    return _own_pool(spec, service, usual)
 
 
 def _pool_group(spec: BenchmarkSpec, service: PlannedService, reference: PlannedService) -> Group:
-    operations = _chosen(POOL_OPERATIONS, spec)
+    operations = chosen(POOL_OPERATIONS, spec)
     cells = [
         Cell(table=Table.POOLS, service=service.name, mode=mode, pool=pool, operation=operation)
-        for mode, pool in rows_of(spec, service)
+        for mode in MODES
+        for pool in _own_pool(spec, service, _pools(spec, mode))
         for operation in operations
     ]
     return _compared(
-        f"{service.name}: pools",
-        cells,
-        [_reference(reference, o) for o in operations],
+        f"{service.name}: pools", cells, [_reference(reference, o) for o in operations]
     )
 
 
 def _dict_group(spec: BenchmarkSpec, service: PlannedService) -> Group:
     operations = [name for name in DICT_OPERATIONS if name not in ITERATIONS]
     cells = _dict_cells(spec, service, operations)
-    commands = [COUNTERPARTS[operation] for operation in _chosen(operations, spec)]
+    commands = [OPERATIONS[operation].reference for operation in chosen(operations, spec)]
     references = [_reference(service, command) for command in commands]
     return _compared(f"{service.name}: dict", cells, references)
 
@@ -170,19 +179,9 @@ def _dict_cells(
             operation=operation,
         )
         for variant, (mode, _) in VARIANTS.items()
-        for pool in [dict_pool(spec, service, mode)]
-        if pool is not None
-        for operation in _chosen(operations, spec)
+        for pool in _dict_pool(spec, service, mode)
+        for operation in chosen(operations, spec)
     ]
-
-
-def dict_pool(spec: BenchmarkSpec, service: PlannedService, mode: str) -> str | None:
-    """The pool under the dict in this mode; None when the selection leaves the mode out."""
-    if spec.modes and mode not in spec.modes:
-        return None
-    if not spec.pools:
-        return DEFAULT_POOL if service.has_own_pool else DICT_POOLS[mode]
-    return next((pool for pool in POOLS[mode] if pool in spec.pools), None)
 
 
 def _concurrency_groups(spec: BenchmarkSpec, service: PlannedService) -> list[Group]:
@@ -203,7 +202,7 @@ def _concurrency_groups(spec: BenchmarkSpec, service: PlannedService) -> list[Gr
                     role=Role.REFERENCE,
                 )
                 for operation in ("SET", "GET")
-                if operation in _chosen(POOL_OPERATIONS, spec)
+                if operation in chosen(POOL_OPERATIONS, spec)
             ]
             kind = "task" if mode == ASYNC else "thread"
             name = f"{service.name}: {workers} {kind}{'s' if workers > 1 else ''}"
@@ -232,7 +231,7 @@ def _crowded_rows(
         for pool in _pools(spec, mode)
         for connections in spec.connections
         for operation, variant in columns
-        if _chosen((operation,), spec)
+        if chosen((operation,), spec)
     ]
 
 
@@ -243,7 +242,7 @@ def _workload_group(spec: BenchmarkSpec, service: PlannedService) -> Group:
         for pool in _pools(spec, mode)[:1]
         for operation in _chosen_workloads(spec)
     ]
-    commands = dict.fromkeys(WORKLOADS[cell.operation] for cell in cells)
+    commands = dict.fromkeys(OPERATIONS[cell.operation].reference for cell in cells)
     return _compared(
         f"{service.name}: workloads", cells, [_reference(service, o) for o in commands]
     )
@@ -258,13 +257,6 @@ def _reference(service: PlannedService, operation: str) -> Cell:
         operation=operation,
         role=Role.REFERENCE,
     )
-
-
-def _pools(spec: BenchmarkSpec, mode: str) -> list[str]:
-    """The selected pool classes of a mode, for any service."""
-    if spec.modes and mode not in spec.modes:
-        return []
-    return [pool for pool in POOLS[mode] if not spec.pools or pool in spec.pools]
 
 
 def _refuses(cell: Cell) -> bool:
@@ -288,20 +280,15 @@ def _compared(
     extra = [cell for cell in by_operation.values() if cell.role is Role.REFERENCE]
     compared = {}
     for cell in [*measured, *twins]:
-        counterpart = COUNTERPARTS.get(cell.operation) or WORKLOADS.get(cell.operation)
-        compared[cell] = by_operation[counterpart or cell.operation]
+        compared[cell] = by_operation[OPERATIONS[cell.operation].reference]
     return Group(name, tuple(rows), (*extra, *twins), compared, left_out)
-
-
-def _chosen(operations: Sequence[str], spec: BenchmarkSpec) -> list[str]:
-    return [name for name in operations if not spec.operations or name.upper() in spec.operations]
 
 
 def _chosen_workloads(spec: BenchmarkSpec) -> list[str]:
     """Those that are selected by name; without such a name, those like a selected command."""
     named = [name for name in WORKLOADS if name in spec.operations]
-    commands = _chosen(POOL_OPERATIONS, spec)
-    return named or [name for name, command in WORKLOADS.items() if command in commands]
+    commands = chosen(POOL_OPERATIONS, spec)
+    return named or [name for name in WORKLOADS if OPERATIONS[name].reference in commands]
 
 
 #: What a block of a cell with many workers takes, for each of them, in the unit of `time_budget()`.
@@ -315,14 +302,5 @@ def time_budget(group: Group, spec: BenchmarkSpec) -> float:
         if cell.concurrency > 1:
             total += cell.concurrency * CROWD_BUDGET[cell.mode]
             continue
-        blocks = 1.0
-        if cell.operation.startswith("PIPE"):
-            blocks = 1 + spec.batch_size / 60
-        elif cell.operation == "Iter":
-            blocks = spec.iteration_items / 300
-        elif cell.operation == "Items":
-            blocks = spec.iteration_items / 150
-        elif cell.operation == "CONNECT":
-            blocks = 30.0
-        total += blocks * (2 if cell.mode == ASYNC else 1)
+        total += OPERATIONS[cell.operation].blocks(spec) * (2 if cell.mode == ASYNC else 1)
     return total

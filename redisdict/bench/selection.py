@@ -13,14 +13,13 @@ from typing import Any
 from redisdict.bench.errors import UsageError
 from redisdict.bench.measure.placement import CHOICES
 from redisdict.bench.measure.services import Service
+from redisdict.bench.operations import OPERATION_NAMES, WORKLOADS
 from redisdict.bench.spec import (
     DEFAULT_POOL,
     EVENT_LOOPS,
     MODES,
-    OPERATIONS,
     POOLS,
     PRESETS,
-    WORKLOADS,
     BenchmarkSpec,
     Precision,
     Table,
@@ -81,7 +80,7 @@ def select(
         UsageError: a name is unknown, or nothing is left to measure.
     """
     given = {name: value for name, value in changes.items() if value is not None}
-    named = _named("--operation", operations, OPERATIONS)
+    named = _named("--operation", operations, OPERATION_NAMES)
     chosen = replace(
         spec,
         modes=_named("--mode", modes, MODES) or spec.modes,

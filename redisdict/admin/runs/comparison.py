@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy, pgettext
 
 from redisdict.admin.runs.charts import Axis, Chart, Point, Series
 from redisdict.admin.runs.tables import TITLES, cell_label, side_by_side
-from redisdict.bench.choices import CellKey, CellStatus
+from redisdict.bench.choices import CELL_FIELDS, CellKey, CellStatus
 from redisdict.bench.compare import Change, compare, obstacles
 from redisdict.bench.measure.statistics import Verdict
 from redisdict.bench.spec import Table
@@ -121,17 +121,12 @@ def _table(number: int, table: Table, changes: list[Change]) -> ComparedTable:
     return ComparedTable(str(TITLES[table]), changes, forest if comparable else None)
 
 
-def _measured(run: BenchmarkRun) -> dict[tuple[Any, ...], str]:
-    return {result.key: cell_label(result) for result in run.cells if result.is_measured}
+def _measured(run: BenchmarkRun) -> dict[CellKey, str]:
+    return {result.key: cell_label(result) for result in run.measured}
 
 
 #: So many of the latest runs are shown.
 MOST_TREND_RUNS = 100
-
-#: The fields that `BenchmarkResult.key` is made of.
-KEY_FIELDS = (
-    "table", "service", "mode", "pool", "variant", "operation", "concurrency", "connections",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -183,15 +178,13 @@ def trend_context(query: Mapping[str, str]) -> dict[str, Any]:
 
 def _cells(run: BenchmarkRun) -> dict[str, str]:
     """What can be chosen: the measured cells of the latest run, as (value, name)."""
-    return {
-        json.dumps(result.key): cell_label(result) for result in run.cells if result.is_measured
-    }
+    return {json.dumps(result.key): cell_label(result) for result in run.measured}
 
 
 def _points(machine: str, key: CellKey) -> list[TrendPoint]:
     """The cell in all runs of the machine, the oldest first. Two queries."""
     cell = BenchmarkResult.objects.filter(
-        status=CellStatus.MEASURED, **dict(zip(KEY_FIELDS, key, strict=True))
+        status=CellStatus.MEASURED, **dict(zip(CELL_FIELDS, key, strict=True))
     )
     runs = BenchmarkRun.objects.filter(machine=machine, pk__in=cell.values("run")).prefetch_related(
         Prefetch("results", queryset=cell)

@@ -81,10 +81,7 @@ class StartForm(forms.Form):
     """What to measure. Addresses aren't asked for: those of the settings are used."""
 
     label = forms.CharField(
-        label=_("Label"),
-        max_length=200,
-        required=False,
-        help_text=_("A name to find the run by."),
+        label=_("Label"), max_length=200, required=False, help_text=_("A name to find the run by.")
     )
     preset = forms.ChoiceField(
         label=_("Preset"),

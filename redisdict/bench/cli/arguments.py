@@ -13,9 +13,10 @@ from pathlib import Path
 from django.core.management.base import DjangoHelpFormatter
 
 from redisdict.bench.measure.placement import CHOICES
+from redisdict.bench.operations import OPERATION_NAMES
 from redisdict.bench.report import FORMATS
 from redisdict.bench.selection import POOL_NAMES
-from redisdict.bench.spec import EVENT_LOOPS, OPERATIONS, PRESETS, Table
+from redisdict.bench.spec import EVENT_LOOPS, PRESETS, Table
 
 __all__ = ["add_arguments"]
 
@@ -49,10 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     _add_method(parser)
     _add_report(parser)
     actions = parser.add_subparsers(
-        dest="action",
-        metavar="ACTION",
-        title="actions, instead of measuring",
-        prog=parser.prog,
+        dest="action", metavar="ACTION", title="actions, instead of measuring", prog=parser.prog
     )
     services = actions.add_parser("services", help="what could be measured here, and from where")
     _add_addresses(services)
@@ -96,9 +94,7 @@ def _add_selftest(parser: ArgumentParser) -> None:
         help="the longest that a run may take (default: 60)",
     )
     parser.add_argument(
-        "--busy-neighbour",
-        action="store_true",
-        help="while another process works without pause",
+        "--busy-neighbour", action="store_true", help="while another process works without pause"
     )
 
 
@@ -122,7 +118,7 @@ def _add_choice(parser: ArgumentParser) -> None:
         ("--service", "NAME", "redis, keydb, dragonfly, valkey, sentinel, cluster, or of a --url"),
         ("--mode", "MODE", "sync or async"),
         ("--pool", "CLASS", ", ".join(POOL_NAMES)),
-        ("--operation", "NAME", ", ".join(OPERATIONS)),
+        ("--operation", "NAME", ", ".join(OPERATION_NAMES)),
         ("--table", "NAME", ", ".join(Table)),
     )
     _add_numbers(
@@ -159,12 +155,7 @@ def _add_names(group: _ActionsContainer, *options: tuple[str, str, str]) -> None
 def _add_numbers(group: _ActionsContainer, *options: tuple[str, str]) -> None:
     for name, text in options:
         group.add_argument(
-            name,
-            action="append",
-            default=[],
-            type=_count,
-            metavar="N",
-            help=f"{text}; repeatable",
+            name, action="append", default=[], type=_count, metavar="N", help=f"{text}; repeatable"
         )
 
 

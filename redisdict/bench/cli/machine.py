@@ -11,20 +11,12 @@ from django.core.management.base import OutputWrapper
 
 from redisdict.bench.cli.output import rows_text
 from redisdict.bench.doctor import diagnose, measure_floor
+from redisdict.bench.errors import ExitStatus
 from redisdict.bench.measure.services import discover
 from redisdict.bench.measure.statistics import Ratio
-from redisdict.bench.selftest import (
-    Finding,
-    SelfTest,
-    busy_neighbour,
-    is_trustworthy,
-    selftest,
-)
+from redisdict.bench.selftest import Finding, SelfTest, busy_neighbour, is_trustworthy, selftest
 
 __all__ = ["doctor", "run_selftest", "show_services"]
-
-#: The exit status of a self-test that decided wrongly: too noisy here.
-TOO_NOISY = 4
 
 Options = Mapping[str, Any]
 
@@ -36,7 +28,7 @@ def show_services(options: Options, stdout: OutputWrapper, stderr: OutputWrapper
     if stdout.isatty():
         rows = [[key, title, ": ".join(filter(None, rest))] for key, title, *rest in rows]
     stdout.write(rows_text(rows, stdout))
-    return 0
+    return ExitStatus.FINE
 
 
 def doctor(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
@@ -52,7 +44,7 @@ def doctor(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> in
             f" {floor.client_us:.1f} µs through redis-py, on one CPU;"
             f" the socket is {floor.socket_against_client} times as fast.\n"
         )
-    return 0
+    return ExitStatus.FINE
 
 
 def run_selftest(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
@@ -66,7 +58,7 @@ def run_selftest(options: Options, stdout: OutputWrapper, stderr: OutputWrapper)
             stdout.flush()
     findings = [finding for run in runs for finding in run.findings]
     stdout.writelines(f"{line}\n" for line in [*_summary(findings), *_shares(runs)])
-    return 0 if is_trustworthy(findings) else TOO_NOISY
+    return ExitStatus.FINE if is_trustworthy(findings) else ExitStatus.TOO_NOISY
 
 
 def _run_lines(number: int, run: SelfTest) -> Iterator[str]:

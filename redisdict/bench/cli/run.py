@@ -20,7 +20,7 @@ from redisdict.bench.cli.output import (
 )
 from redisdict.bench.cli.saved_runs import comparison_text
 from redisdict.bench.compare import Change, compare, regressions
-from redisdict.bench.errors import UsageError
+from redisdict.bench.errors import ExitStatus, UsageError
 from redisdict.bench.measure.interruption import Interrupted, Interruption
 from redisdict.bench.measure.progress import WatchedProgress, reporter_for
 from redisdict.bench.measure.services import Service, discover
@@ -38,22 +38,12 @@ from redisdict.bench.selection import check_spec, choose_services, read_spec, se
 from redisdict.bench.spec import PRESETS, BenchmarkSpec
 from redisdict.models import BenchmarkRun
 
-__all__ = ["ExitStatus", "measure"]
+__all__ = ["measure"]
 
 #: Warnings that mean that a difference could hide in the noise.
 NOISY = ("noise-floor", "wide-interval")
 
 Options = Mapping[str, Any]
-
-
-class ExitStatus:
-    """The exit statuses of `redisbench`. 2 is Django's own, for wrong arguments."""
-
-    FINE = 0
-    REGRESSION = 1
-    FAILED_CELL = 3
-    TOO_NOISY = 4
-    WRONG_REPLY = 5
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "HIGH_FOREIGN_SHARE",
     "CpuTimes",
     "collect",
     "commit",
@@ -23,6 +24,9 @@ __all__ = [
     "machine",
     "steal_share",
 ]
+
+#: A machine of which others take more disturbs.
+HIGH_FOREIGN_SHARE = 0.1
 
 #: The packages whose versions decide how fast a client is.
 PACKAGES = ("django-redisdict", "redis", "hiredis", "Django", "uvloop", "ormsgpack")

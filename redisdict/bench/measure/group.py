@@ -10,18 +10,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-from redisdict.bench.choices import CellStatus
+from redisdict.bench.choices import CellStatus, Comparison
 from redisdict.bench.errors import CELL_ERRORS, WrongReply, describe
 from redisdict.bench.measure.latency import Latencies, measure_latencies
-from redisdict.bench.measure.process_variance import least_difference
 from redisdict.bench.measure.rounds import Clock, Failure, Rounds, Series, ratio_between
 from redisdict.bench.measure.statistics import LEAST_ROUNDS, Ratio, drift, judge, relative_spread
+from redisdict.bench.operations import ITERATIONS, OPERATIONS, is_plain, least_difference
 from redisdict.bench.plan import Group
 from redisdict.bench.records import result_of
 from redisdict.bench.spec import (
     ASYNC,
     DEFAULT_POOL,
-    ITERATIONS,
     POOLS,
     BenchmarkSpec,
     Cell,
@@ -37,9 +36,6 @@ __all__ = ["GroupOutcome", "cell_result", "comparisons", "group_noise_floor", "m
 #: Calls of the latency pass that are batches or whole iterations, for each hundred plain ones.
 LONG_CALLS_PER_HUNDRED = 5
 LEAST_LONG_CALLS = 20
-
-#: The open loop is for single commands.
-OPEN_LOOP_OPERATIONS = ("SET", "GET", "Set", "Get")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +155,7 @@ def _latencies(
     if rate:
         # All calls in one block: between blocks a schedule would start anew and forget its delay.
         open_cell = factory.open(cell, block=calls)
-    if cell.operation.startswith("PIPE") or cell.operation in ("Iter", "Items"):
+    if not is_plain(cell.operation):
         calls = max(calls * LONG_CALLS_PER_HUNDRED // 100, LEAST_LONG_CALLS)
     return measure_latencies(
         open_cell,
@@ -173,7 +169,7 @@ def _latencies(
 
 def _rate_of(cell: Cell, spec: BenchmarkSpec) -> float:
     """Calls a second in the latency pass; 0 for a closed loop."""
-    is_single = cell.operation in OPEN_LOOP_OPERATIONS and cell.concurrency == 1
+    is_single = OPERATIONS[cell.operation].is_open_loop and cell.concurrency == 1
     return spec.rate if is_single else 0.0
 
 
@@ -182,7 +178,7 @@ def _failure(error: BaseException) -> Failure:
 
 
 #: What kind of comparison, the left cell, and the right one if it was measured.
-_Pair = tuple[str, Cell, Cell | None]
+_Pair = tuple[Comparison, Cell, Cell | None]
 
 
 def cell_result(
@@ -254,7 +250,7 @@ def comparisons(
         ratio = _ratio(series, left, right)
         if ratio is None or right is None or not math.isfinite(ratio.high):
             continue
-        if kind == "mode" and left.operation in ITERATIONS:
+        if kind is Comparison.MODE and left.operation in ITERATIONS:
             # Both walk over one dict in one process, so that neither varies from the other.
             least = 0.0
         else:
@@ -262,15 +258,15 @@ def comparisons(
             least = least_difference(left.operation, floor, server_starts)
         found.append(
             {
-                "kind": kind,
+                "kind": kind.value,
                 "group": group.name,
                 "table": left.table.value,
                 "service": left.service,
                 "operation": left.operation,
                 "concurrency": left.concurrency,
                 "connections": left.connections,
-                "left": left.service if kind == "service" else _short_name(left),
-                "right": right.service if kind == "service" else _short_name(right),
+                "left": left.service if kind is Comparison.SERVICE else _short_name(left),
+                "right": right.service if kind is Comparison.SERVICE else _short_name(right),
                 "ratio": ratio.value,
                 "low": ratio.low,
                 "high": ratio.high,
@@ -300,7 +296,7 @@ def _ratio(series: Mapping[Cell, Series], cell: Cell, reference: Cell | None) ->
 
 def _twins(group: Group) -> Iterator[_Pair]:
     for twin in group.twins:
-        yield "A/A", twin, group.references[twin]
+        yield Comparison.TWIN, twin, group.references[twin]
 
 
 def _pairs(cells: Sequence[Cell], references: Mapping[Cell, Cell]) -> Iterator[_Pair]:
@@ -310,18 +306,18 @@ def _pairs(cells: Sequence[Cell], references: Mapping[Cell, Cell]) -> Iterator[_
         if cell.table is Table.DICT:
             if "(HSET)" in cell.variant:
                 direct = cell.variant.replace("(HSET)", "(No HSET)")
-                yield "layout", cell, by_variant.get((direct, cell.operation))
+                yield Comparison.LAYOUT, cell, by_variant.get((direct, cell.operation))
             if cell.mode == ASYNC:
                 blocking = cell.variant.replace("Async", "Sync")
-                yield "mode", cell, by_variant.get((blocking, cell.operation))
+                yield Comparison.MODE, cell, by_variant.get((blocking, cell.operation))
             continue
         reference = references[cell]
         is_same_row = cell.mode == reference.mode and cell.pool in (reference.pool, DEFAULT_POOL)
         if is_same_row and cell.service != reference.service:
-            yield "service", cell, reference
+            yield Comparison.SERVICE, cell, reference
         plain = replace(cell, pool=POOLS[cell.mode][0])
         if plain != cell and plain in cells:
-            yield "pool", cell, plain
+            yield Comparison.POOL, cell, plain
 
 
 def _short_name(cell: Cell) -> str:

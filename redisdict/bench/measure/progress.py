@@ -135,10 +135,7 @@ class WatchedProgress:
     """
 
     def __init__(
-        self,
-        reporter: Reporter,
-        identifier: uuid.UUID,
-        clock: Callable[[], float] = time.monotonic,
+        self, reporter: Reporter, identifier: uuid.UUID, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._reporter = reporter
         self._progress = BenchmarkProgress.objects.filter(run__identifier=identifier)

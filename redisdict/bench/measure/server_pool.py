@@ -19,22 +19,37 @@ import redis
 
 from redisdict.bench.errors import CELL_ERRORS, SameServer, describe
 from redisdict.bench.measure.cleanup import keys_removed_after
-from redisdict.bench.measure.placement import Cpus, PlacementProbe, pin_process
+from redisdict.bench.measure.placement import (
+    SAME,
+    Cpus,
+    PlacementProbe,
+    choose_cpus,
+    pin_process,
+    pinned_client,
+)
 from redisdict.bench.measure.services import RunningService, Service, read_settings, running
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.connections.server_info import UNKNOWN, eviction
 from redisdict.exceptions import BackendUnavailable
+from redisdict.servers.process import ServerProcess
+from redisdict.servers.programs import find_embeddable_program
 
 __all__ = [
+    "OwnServer",
     "RunningServer",
     "ServerPool",
     "cpu_clock",
     "differing_settings",
     "local_pid",
     "server_facts",
+    "start_own_servers",
     "wait_for_replicas",
 ]
+
+
+#: How long replicas may take to acknowledge what they have.
+TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -247,9 +262,6 @@ def _comparable(facts: Mapping[str, Any]) -> dict[str, str]:
     return values | {name: str(value) for name, value in config.items()}
 
 
-TIMEOUT_S = 10.0
-
-
 def wait_for_replicas(client: redis.Redis) -> None:
     """Wait until the server sends its writes to every replica.
 
@@ -277,3 +289,33 @@ def _acknowledged_offsets(client: redis.Redis) -> list[int]:
     info: Any = client.info("replication")
     replicas = [info[f"slave{number}"] for number in range(info.get("connected_slaves", 0))]
     return [int(replica["offset"]) for replica in replicas if "offset" in replica]
+
+
+@dataclass(frozen=True)
+class OwnServer:
+    """A server that was started for a look at the machine or at the benchmark itself."""
+
+    location: str
+    port: int
+    probe: PlacementProbe
+    cpu_ns: Callable[[], int | None] = lambda: None
+
+
+def start_own_servers(names: Iterable[str], stack: ExitStack) -> dict[str, OwnServer]:
+    """Start a server under each name; they and this thread are pinned to one CPU.
+
+    Raises:
+        ProgramMissing, ServerStartError: no server can be started here.
+    """
+    program = find_embeddable_program()
+    cpus = choose_cpus(SAME)
+    servers = {}
+    for name in names:
+        process = stack.enter_context(ServerProcess(program))
+        if cpus is not None:
+            pin_process(process.pid, {cpus.server})
+        probe = PlacementProbe(process.pid)
+        stack.callback(probe.close)
+        servers[name] = OwnServer(process.url, process.port, probe)
+    stack.enter_context(pinned_client(cpus.client if cpus else None))
+    return servers

@@ -261,7 +261,7 @@ def _from_url(text: str, allow_remote: bool) -> Service:
     if kind is None:
         key = "-".join(title.lower().split())
         kind = Kind(key=key, title=title, family=None)
-    return _at(kind, url, location, source="--url")
+    return _service(kind, "--url", address=location.address, location=url)
 
 
 def _from_settings(kind: Kind, configured: str | None, allow_remote: bool) -> Service | None:
@@ -276,52 +276,31 @@ def _from_settings(kind: Kind, configured: str | None, allow_remote: bool) -> Se
             setting = f'REDISDICT["{configured}"]["LOCATION"]'
         location = parse_location(url, setting)
     except ConfigurationError as error:
-        return _unavailable(kind, str(error), source=source)
+        return _service(kind, source, reason=str(error))
     if not allow_remote and _is_remote(location):
         reason = f"{location.address} is on another machine; to measure it, add --allow-remote."
-        return _unavailable(kind, reason, source=source, address=location.address)
-    return _at(kind, url, location, source=source)
+        return _service(kind, source, address=location.address, reason=reason)
+    return _service(kind, source, address=location.address, location=url)
 
 
 def _from_program(kind: Kind) -> Service:
     try:
         program = find_program(kind.family) if kind.family else find_sentinel_program()
     except ProgramMissing as error:
-        return _unavailable(kind, str(error))
-    return Service(
-        key=kind.key,
-        title=kind.title,
-        family=kind.family,
-        source=f"started for this run from {program}, persistence off",
-        program=program,
-    )
+        return _service(kind, NOT_AVAILABLE, reason=str(error))
+    return _service(kind, f"started for this run from {program}, persistence off", program=program)
 
 
-def _at(kind: Kind, url: str, location: Location, *, source: str) -> Service:
-    return Service(
-        key=kind.key,
-        title=kind.title,
-        family=kind.family,
-        source=source,
-        address=location.address,
-        location=url,
-    )
-
-
-def _unavailable(
-    kind: Kind, reason: str, *, source: str = NOT_AVAILABLE, address: str = ""
-) -> Service:
-    return Service(key=kind.key, title=kind.title, source=source, address=address, reason=reason)
+def _service(kind: Kind, source: str, **values: Any) -> Service:
+    return Service(key=kind.key, title=kind.title, family=kind.family, source=source, **values)
 
 
 def _start(service: Service, stack: ExitStack) -> tuple[str, tuple[int, ...]]:
     assert service.program is not None
-    if service.key == "sentinel":
-        topology = stack.enter_context(SentinelTopology(service.program))
+    topologies = {"sentinel": SentinelTopology, "cluster": ClusterTopology}
+    if service.key in topologies:
+        topology = stack.enter_context(topologies[service.key](service.program))
         return topology.location, tuple(member.pid for member in topology.members)
-    if service.key == "cluster":
-        cluster = stack.enter_context(ClusterTopology(service.program))
-        return cluster.location, tuple(member.pid for member in cluster.members)
     server = stack.enter_context(ServerProcess(service.program))
     return server.url, (server.pid,)
 

@@ -141,7 +141,7 @@ def judge(ratio: Ratio, least: float = 0.0) -> Verdict:
 
     Args:
         least: the least difference, on the log scale, that may be called one; see
-            `measure.process_variance`. So much may be missing from a ratio near 1 as well.
+            `operations.least_difference()`. So much may be missing from a ratio near 1 as well.
     """
     beyond = math.exp(least)
     if ratio.low > beyond:

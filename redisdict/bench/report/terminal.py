@@ -19,17 +19,18 @@ from redisdict.bench.choices import CellStatus
 from redisdict.bench.measure.statistics import Verdict
 from redisdict.bench.report.sentences import conclusions, method_notes, reference_name
 from redisdict.bench.report.tables import (
+    LABELS,
     LATENCY_COLUMNS,
     MISSING,
-    ReportTable,
-    concurrency_table,
+    UNIT,
+    ResultTable,
     dict_service,
-    dict_table,
+    labels_of,
     latency_figures,
     latency_label,
-    pool_table,
+    report_table,
+    speed_text,
     with_latencies,
-    workload_table,
 )
 from redisdict.bench.spec import Table
 from redisdict.models import BenchmarkResult, BenchmarkRun
@@ -131,36 +132,43 @@ def terminal(run: BenchmarkRun, *, width: int = DEFAULT_WIDTH, is_colored: bool 
     )
     reference = reference_name(run)
     beside = f" ({TIMES}: relative to {reference})" if reference else ""
-    _print_table(console, f"Benchmark results: operations per second{beside}", pool_table(run))
-    dicts = dict_table(run)
+    _print_table(
+        console, f"Benchmark results: operations per second{beside}", report_table(run, Table.POOLS)
+    )
+    dicts = report_table(run, Table.DICT)
     if dicts.rows:
         items = run.spec.get("iteration_items", 0)
         _print_table(console, f"PersistentDict on {dict_service(run)}, {items:,} items", dicts)
     _print_latencies(console, run)
     plain = f" ({TIMES}: relative to the first pool with a connection for each worker)"
-    _print_table(console, f"Pools under concurrency{plain}", concurrency_table(run))
-    _print_table(console, f"Further workloads{beside}", workload_table(run))
+    _print_table(console, f"Pools under concurrency{plain}", report_table(run, Table.CONCURRENCY))
+    _print_table(console, f"Further workloads{beside}", report_table(run, Table.WORKLOADS))
     _print_list(console, "Conclusions", conclusions(run))
     _print_list(console, "Method", method_notes(run))
     # Items are padded to the terminal's width, which only shows when something is copied.
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 
 
-def _print_table(console: Console, title: str, table: ReportTable) -> None:
+def _print_table(console: Console, title: str, table: ResultTable) -> None:
     if not table.rows:
         return
-    table = table.without_empty_columns()
+    # Only the operations that somebody wanted to know.
+    columns = [name for name in table.layout.columns if name in table.columns]
 
-    def form(columns: Sequence[str], figure: Callable[[BenchmarkResult | None], Text]) -> Form:
-        rows = [(row.labels, [figure(cell) for cell in row.cells]) for row in table.rows]
-        return Form(table.labels, columns, rows)
+    def form(unit: str, figure: Callable[[BenchmarkResult | None], Text]) -> Form:
+        rows = [
+            (labels_of(row), [figure(row.cells.get(name)) for name in columns])
+            for row in table.rows
+        ]
+        headings = [f"{name}{unit}" for name in columns]
+        return Form([LABELS[name] for name in table.keys], headings, rows)
 
-    in_full = form(table.headings[len(table.labels) :], _full)
-    lines = laid_out([in_full, form(table.columns, _short)], console.width)
+    lines = laid_out([form(UNIT, _full), form("", _short)], console.width)
     _print_lines(console, title, lines)
     for row in table.rows:
-        if row.reason:
-            console.print(_item(Text(f"{row.labels[0]}: {row.labels[-1]}: {row.reason}")))
+        if row.whole is not None and row.whole.reason:
+            service, *_, state = labels_of(row)
+            console.print(_item(Text(f"{service}: {state}: {row.whole.reason}")))
     console.print()
 
 
@@ -216,21 +224,16 @@ def _with_verdicts(sentence: str) -> Text:
 
 
 def _full(result: BenchmarkResult | None) -> Text:
-    speed = result.ops_per_second if result else None
-    if result is None or speed is None:
+    if result is None or result.ops_per_second is None:
         return _without_figure(result)
-    return _with_ratio(f"{speed / 1e6:.2f}M" if speed >= 1e6 else f"{speed:,.0f}", result)
+    return _with_ratio(speed_text(result, ","), result)
 
 
 def _short(result: BenchmarkResult | None) -> Text:
     speed = result.ops_per_second if result else None
-    if result is None or speed is None:
-        return _without_figure(result)
-    if speed >= 1e6:
-        return _with_ratio(f"{speed / 1e6:.2f}M", result)
-    if speed >= 1e3:
-        return _with_ratio(f"{speed / 1e3:.{1 if speed < 1e5 else 0}f}k", result)
-    return _with_ratio(f"{speed:.0f}", result)
+    if result is None or speed is None or not 1e3 <= speed < 1e6:
+        return _full(result)
+    return _with_ratio(f"{speed / 1e3:.{1 if speed < 1e5 else 0}f}k", result)
 
 
 def _with_ratio(speed: str, result: BenchmarkResult) -> Text:

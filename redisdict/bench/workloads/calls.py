@@ -5,16 +5,27 @@ Keys and values are made before anything is timed; the same seed gives the same 
 
 from __future__ import annotations
 
+import itertools
 import random
 import string
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-__all__ = ["Calls", "Workload", "blocks_of", "key_names", "texts", "zipf_choices"]
+__all__ = [
+    "BlockWorkload",
+    "Calls",
+    "Workload",
+    "blocks_of",
+    "key_names",
+    "texts",
+    "written_twice",
+    "zipf_choices",
+]
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +78,53 @@ class Workload(ABC):
     def count(self, replies: Sequence[Any]) -> int:
         """How many operations the user gets out of the timed calls."""
         return len(replies)
+
+
+#: Blocks between two looks at what is really stored.
+READ_BACK_EVERY = 20
+
+
+class BlockWorkload(Workload):
+    """A workload whose blocks are made beforehand and take turns.
+
+    Args:
+        block: operations in one block, of which the first `lead_in` aren't timed.
+    """
+
+    def __init__(
+        self,
+        *,
+        rng: random.Random,
+        key_count: int,
+        value_bytes: Sequence[int],
+        block: int,
+        lead_in: int = 0,
+    ) -> None:
+        self.lead_in = lead_in
+        self.rng = rng
+        self.block = block
+        self.value_bytes = value_bytes
+        # Whole blocks, so that no block has one key twice.
+        self.key_count = -(-key_count // block) * block
+        self._blocks: Iterator[tuple[Calls, Any]] = iter(())
+        self._checks = itertools.count()
+
+    def take_turns(self, blocks: Iterable[tuple[Calls, Any]]) -> None:
+        """Make these the blocks: the calls of each, and what its check has to know."""
+        self._blocks = itertools.cycle(list(blocks))
+
+    def prepare(self) -> Calls:
+        calls, self.current = next(self._blocks)
+        return calls
+
+    def should_read_back(self) -> bool:
+        return next(self._checks) % READ_BACK_EVERY == 0
+
+
+def written_twice(items: Mapping[str, V]) -> list[tuple[str, V]]:
+    """Every key twice, with two values, so that a write that is lost doesn't go unnoticed."""
+    values = list(items.values())
+    return [*items.items(), *zip(items, values[1:] + values[:1], strict=True)]
 
 
 def blocks_of(items: Sequence[T], size: int) -> list[list[T]]:
