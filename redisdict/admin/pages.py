@@ -29,7 +29,7 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
         return False
 
     def own_path(self, name: str, view: Callable[..., HttpResponse], place: str = "") -> URLPattern:
-        """A page beside Django's own, of one object where `place` says so."""
+        """Route a page beside Django's own, of one object where `place` says so."""
         url = f"{place}{name.replace('_', '-')}/"
         return path(url, self.admin_site.admin_view(view), name=self._url_name(name))
 

@@ -91,7 +91,7 @@ class NamedCell(Protocol):
 
 
 def load_parts(cell: NamedCell) -> list[str]:
-    """How many call at once, and over how many connections, as far as it isn't the usual."""
+    """Say how many call at once, and over how many connections, as far as it isn't the usual."""
     workers = [f"{cell.concurrency} workers"] if cell.concurrency > 1 else []
     return [*workers, f"{cell.connections} connections"] if cell.connections else workers
 

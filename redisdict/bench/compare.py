@@ -1,4 +1,4 @@
-"""Two runs side by side: what became faster or slower, and what can't be said.
+"""Compare two runs: what became faster or slower, and what can't be said.
 
 Across runs the ratios to the reference are compared, never ops/s: those of one and the same server
 differ from run to run by far more than any change worth finding.
@@ -19,15 +19,9 @@ __all__ = ["Change", "compare", "obstacles", "regressions"]
 
 #: What must be equal in two specifications, or their figures stand for different things.
 COMPARABLE_SPEC = (
-    "event_loop",
-    "batch_size",
-    "is_transaction",
-    "value_bytes",
-    "key_count",
-    "iteration_items",
-    "block_operations",
-    "lead_in_operations",
-)
+    "event_loop", "batch_size", "is_transaction", "value_bytes", "key_count", "iteration_items",
+    "block_operations", "lead_in_operations",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,7 +39,7 @@ class Change:
 
 
 def compare(before: BenchmarkRun, after: BenchmarkRun) -> list[Change]:
-    """Every cell that both runs measured, in the order of the later one."""
+    """Compare every cell that both runs measured, in the order of the later one."""
     general = obstacles(before, after)
     earlier = {result.key: result for result in before.cells}
     changes = []
@@ -66,7 +60,7 @@ def compare(before: BenchmarkRun, after: BenchmarkRun) -> list[Change]:
 
 
 def obstacles(before: BenchmarkRun, after: BenchmarkRun) -> list[str]:
-    """Why no figure of these two runs can be compared; nothing when they can."""
+    """List why no figure of these two runs can be compared; nothing when they can."""
     found = []
     if before.environment.get("machine_hash") != after.environment.get("machine_hash"):
         found.append("another machine")
@@ -78,7 +72,7 @@ def obstacles(before: BenchmarkRun, after: BenchmarkRun) -> list[str]:
 
 
 def regressions(changes: list[Change], threshold_percent: float) -> list[Change]:
-    """The cells that are proven to be slower, and by more than the threshold."""
+    """List the cells that are proven to be slower, and by more than the threshold."""
     limit = 1 - threshold_percent / 100
     return [
         change
@@ -88,7 +82,7 @@ def regressions(changes: list[Change], threshold_percent: float) -> list[Change]
 
 
 def _least(run: BenchmarkRun, operation: str) -> float:
-    """The least difference that the run may call one at this operation."""
+    """Compute the least difference that the run may call one at this operation."""
     starts: int = run.spec.get("precision", {}).get("server_starts", 1)
     floors = [
         abs(math.log(one["ratio"]))

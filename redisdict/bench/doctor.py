@@ -1,4 +1,4 @@
-"""What disturbs measurements on this machine, and how fast it can be at best."""
+"""Find out what disturbs measurements on this machine, and how fast it can be at best."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from redisdict.bench.errors import WrongReply
 from redisdict.bench.measure import environment
@@ -65,7 +66,7 @@ def diagnose(clock: Clock = time.perf_counter_ns) -> list[Diagnosis]:
 
 
 def measure_floor(clock: Clock = time.perf_counter_ns) -> Floor | None:
-    """What the socket alone costs here, and what the client adds; about half a second.
+    """Measure what the socket alone costs here, and what the client adds; half a second.
 
     Raises:
         ProgramMissing, ServerStartError: no server can be started here.
@@ -84,7 +85,7 @@ def measure_floor(clock: Clock = time.perf_counter_ns) -> Floor | None:
         factory.backend(client.cell).client().set(key, value)
         lead_in = SPEC.lead_in_operations
         block = SPEC.block_operations + lead_in
-        raw = RawGet(server.port, key, value, block=block, lead_in=lead_in)
+        raw = RawGet(urlsplit(server.location).port or 0, key, value, block=block, lead_in=lead_in)
         raw.open()
         stack.callback(raw.close)
         cells = [WorkloadCell(_cell("socket"), raw, SyncDriver(), server.probe), client]

@@ -37,6 +37,6 @@ class WrongReply(RedisDictError):
 
 
 def describe(error: BaseException) -> str:
-    """One line for a report: what went wrong, in words."""
+    """Say what went wrong, in one line for a report."""
     text = " ".join(str(error).split())
     return text or type(error).__name__

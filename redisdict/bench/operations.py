@@ -162,12 +162,12 @@ OPERATION_NAMES = tuple(
 
 
 def chosen(names: Iterable[str], spec: BenchmarkSpec) -> list[str]:
-    """Those that the specification selects, all without a selection."""
+    """List those that the specification selects, all without a selection."""
     return [name for name in names if not spec.operations or name.upper() in spec.operations]
 
 
 def is_plain(name: str) -> bool:
-    """Whether one call moves one item; an imported run may have operations unknown here."""
+    """Tell whether one call moves one item; an imported run may have unknown operations."""
     return name not in OPERATIONS or OPERATIONS[name].kind is Kind.PLAIN
 
 
@@ -180,7 +180,7 @@ ITERATION_VARIANCE = 0.15
 
 
 def process_variance(operation: str) -> float:
-    """By how much one process may be faster than another at this operation: 0.01 is 1 %.
+    """Bound by how much one process is faster than another at this: 0.01 is 1 %.
 
     For as long as two processes of one program live, one is a little faster by the layout of its
     memory and by the seed of its hash function. The rounds of one start can't tell that from a
@@ -191,7 +191,7 @@ def process_variance(operation: str) -> float:
 
 
 def least_difference(operation: str, floor: float, server_starts: int) -> float:
-    """The least difference that a run may call one, on the log scale.
+    """Compute the least difference that a run may call one, on the log scale.
 
     Args:
         floor: what two truly equal things differed by in the run, at this operation.

@@ -1,4 +1,4 @@
-"""From a specification and the services that are there to groups of cells.
+"""Plan the groups of cells of a run from a specification and the services that are there.
 
 Cells of one group take turns, so only they can be paired. Each group has the run's reference row
 and a second copy of it, the A/A twin, whose distance from the first is the noise floor; so the
@@ -93,7 +93,7 @@ class Group:
 
 
 def plan(spec: BenchmarkSpec, services: Sequence[PlannedService]) -> tuple[Group, ...]:
-    """The groups of a run, in the order in which they are measured.
+    """Plan the groups of a run, in the order in which they are measured.
 
     Args:
         services: those that are there, in the order of the report; the first has the reference.
@@ -115,20 +115,20 @@ def plan(spec: BenchmarkSpec, services: Sequence[PlannedService]) -> tuple[Group
 
 
 def _pools(spec: BenchmarkSpec, mode: str) -> list[str]:
-    """The selected pool classes of a mode, for any service; none when the mode isn't selected."""
+    """List the selected pool classes of a mode, for any service; none of a mode left out."""
     if spec.modes and mode not in spec.modes:
         return []
     return [pool for pool in POOLS[mode] if not spec.pools or pool in spec.pools]
 
 
 def _own_pool(spec: BenchmarkSpec, service: PlannedService, usual: list[str]) -> list[str]:
-    """In place of these pools the one that the service brings, unless pools are selected."""
+    """Replace these pools by the one that the service brings, unless pools are selected."""
     has_own = service.has_own_pool and not spec.pools and usual
     return [DEFAULT_POOL] if has_own else usual
 
 
 def _dict_pool(spec: BenchmarkSpec, service: PlannedService, mode: str) -> list[str]:
-    """The pool under the dict in this mode, if the selection has one."""
+    """Choose the pool under the dict in this mode, if the selection has one."""
     pools = _pools(spec, mode)
     usual = pools[:1] if spec.pools or not pools else [DICT_POOLS[mode]]
     return _own_pool(spec, service, usual)
@@ -156,7 +156,7 @@ def _dict_group(spec: BenchmarkSpec, service: PlannedService) -> Group:
 
 
 def _iteration_group(spec: BenchmarkSpec, service: PlannedService) -> Group:
-    """A group of their own, since each of them fills the CPU's caches with other data.
+    """Group iterations apart, since each fills the CPU's caches with other data.
 
     An iteration has no counterpart among the commands; its own first variant is the reference.
     """
@@ -185,7 +185,7 @@ def _dict_cells(
 
 
 def _concurrency_groups(spec: BenchmarkSpec, service: PlannedService) -> list[Group]:
-    """Pools against one another where they differ: many workers, few and many connections."""
+    """Group pools where they differ: many workers, few and many connections."""
     groups = []
     for workers in spec.concurrency:
         for mode in MODES:
@@ -214,7 +214,7 @@ def _concurrency_groups(spec: BenchmarkSpec, service: PlannedService) -> list[Gr
 def _crowded_rows(
     spec: BenchmarkSpec, service: PlannedService, mode: str, workers: int
 ) -> list[Cell]:
-    """Every pool at every size, under redis-py's client and under a dict."""
+    """List every pool at every size, under redis-py's client and under a dict."""
     variant = CROWDED_VARIANTS[mode]
     columns = [(name, "") for name in ("SET", "GET")] + [(name, variant) for name in ("Set", "Get")]
     return [
@@ -260,7 +260,7 @@ def _reference(service: PlannedService, operation: str) -> Cell:
 
 
 def _refuses(cell: Cell) -> bool:
-    """Whether workers would find the pool empty, and it doesn't let them wait."""
+    """Tell whether workers would find the pool empty, and it doesn't let them wait."""
     return cell.pool in REFUSING_POOLS and cell.connections < cell.concurrency
 
 
@@ -270,7 +270,7 @@ def _compared(
     references: Sequence[Cell],
     left_out: Mapping[Cell, str] = MappingProxyType({}),
 ) -> Group:
-    """The rows with their references and twins. A row that is its own reference is that once."""
+    """Add references and twins to rows. A row that is its own reference is that once."""
     measured = [cell for cell in rows if cell not in left_out]
     by_operation = {}
     for reference in references:
@@ -285,7 +285,7 @@ def _compared(
 
 
 def _chosen_workloads(spec: BenchmarkSpec) -> list[str]:
-    """Those that are selected by name; without such a name, those like a selected command."""
+    """List those that are selected by name; without any, those like a selected command."""
     named = [name for name in WORKLOADS if name in spec.operations]
     commands = chosen(POOL_OPERATIONS, spec)
     return named or [name for name in WORKLOADS if OPERATIONS[name].reference in commands]
@@ -296,7 +296,7 @@ CROWD_BUDGET = {ASYNC: 0.6, SYNC: 1.0}
 
 
 def time_budget(group: Group, spec: BenchmarkSpec) -> float:
-    """How long a round of the group takes, roughly, in blocks of ten plain operations."""
+    """Estimate how long a round of the group takes, in blocks of ten plain operations."""
     total = 0.0
     for cell in group.cells:
         if cell.concurrency > 1:

@@ -56,7 +56,7 @@ def result_of(cell: Cell, status: CellStatus, reason: str = "", **figures: Any) 
 
 
 def speed_of(result: BenchmarkResult) -> Ratio | None:
-    """The ratio with its interval; None where there is no interval yet."""
+    """Read the ratio with its interval; None where there is no interval yet."""
     if result.ratio is None or result.ratio_low is None or result.ratio_high is None:
         return None
     return Ratio(result.ratio, result.ratio_low, result.ratio_high, result.rounds)
@@ -139,7 +139,7 @@ def save_run(run: BenchmarkRun) -> BenchmarkRun:
 
 
 def find_run(name: str) -> BenchmarkRun:
-    """The run with this number, or the latest with this label; "latest" and "baseline" too.
+    """Find a run by its number or label (the latest); "latest" and "baseline" too.
 
     Raises:
         UsageError: there is none.

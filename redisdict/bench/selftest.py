@@ -1,4 +1,4 @@
-"""Does the benchmark find a difference that is there, and none where there is none?
+"""Test whether the benchmark finds a difference that is there, and none where there is none.
 
 Three servers of one program run side by side: a reference, its A/A twin, and a second server. That
 is measured as it is, and with blocks that are made 2 % and 5 % longer by waiting. All this may
@@ -95,7 +95,7 @@ class SelfTest:
 
 
 def is_trustworthy(findings: Sequence[Finding]) -> bool:
-    """Whether the findings of one or more runs are as right as they are promised to be.
+    """Tell whether the findings are as right as they are promised to be.
 
     Of ratios between equal servers and of verdicts on them 19 of 20 are right and no ratio is off
     by more than 5 %; every delay of 5 % is found, and 19 of 20 of 2 %.
@@ -114,7 +114,7 @@ def is_trustworthy(findings: Sequence[Finding]) -> bool:
 
 
 def selftest(seconds: float, seed: int, *, clock: Clock = time.perf_counter_ns) -> SelfTest:
-    """One run of at most so many seconds, on servers of its own.
+    """Run it once, for at most so many seconds, on servers of its own.
 
     They are started afresh as often as in a standard run.
 
@@ -151,7 +151,7 @@ def selftest(seconds: float, seed: int, *, clock: Clock = time.perf_counter_ns) 
 
 
 def _rounds(precision: Precision, rng: random.Random, clock: Clock) -> Mapping[Cell, Series]:
-    """The rounds of one start of the servers."""
+    """Run the rounds of one start of the servers."""
     with ExitStack() as stack:
         servers = start_own_servers((FIRST, TWIN, SECOND), stack)
         rows = [(FIRST, 0.0), (TWIN, 0.0), *((SECOND, delay) for delay in DELAYS)]
@@ -190,7 +190,7 @@ def _cell(server: str, operation: str, delay: float = 0.0) -> Cell:
 
 @contextmanager
 def busy_neighbour() -> Iterator[None]:
-    """A process that works without pause, on whatever CPU the system gives it."""
+    """Start a process that works without pause, on whatever CPU the system gives it."""
     command = [interpreter(), "-I", "-S", "-c", NEIGHBOUR]
     process = subprocess.Popen(command)  # noqa: S603 - fixed words
     try:

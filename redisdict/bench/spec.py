@@ -1,4 +1,4 @@
-"""What a run measures: cells, and the presets that say how long and how precisely."""
+"""Specify what a run measures: cells, and the presets that say how long and how precisely."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Persistent dicts in the admin: the servers of all aliases, their dicts, the items of one."""
+"""Show the servers of all aliases, their dicts, and the items of one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class StoredDictAdmin(PagesAdmin):
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> StoredDict | None:
-        """The dict of this identity, whether or not the server has it at the moment."""
+        """Make the dict of this identity, whether or not the server has it at the moment."""
         stored = StoredDict(identity=object_id)
         try:
             stored.clean()
@@ -53,7 +53,7 @@ class StoredDictAdmin(PagesAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The servers of all aliases, the cached models, and the dicts of the chosen alias."""
+        """Show the servers of all aliases, the cached models, and the dicts of the chosen alias."""
         self.check_view_permission(request)
         servers = all_servers()
         chosen = request.GET.get("alias", "")
@@ -82,7 +82,7 @@ class StoredDictAdmin(PagesAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """One page of the items of a dict."""
+        """Show one page of the items of a dict."""
         self.check_view_permission(request)
         stored = self.found_or_404(request, object_id)
         pattern = request.GET.get("q", "")
@@ -136,7 +136,7 @@ class StoredDictAdmin(PagesAdmin):
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """What the confirmation of a deletion tells."""
+        """List what the confirmation of a deletion tells."""
         stored = list(objs)
         return (
             [str(one) for one in stored],
@@ -167,6 +167,6 @@ class StoredDictAdmin(PagesAdmin):
 
 
 def _cursor(request: HttpRequest) -> str:
-    """Where the page begins: a number that the server gave, or those of several shards."""
+    """Read where the page begins: a number that the server gave, or those of several shards."""
     cursor = request.GET.get("cursor", BEGINNING)
     return cursor if _CURSOR.fullmatch(cursor) else BEGINNING

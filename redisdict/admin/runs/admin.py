@@ -83,7 +83,7 @@ class ServiceFilter(SimpleListFilter):
 
 
 def scripts(*names: str) -> Media:
-    """Our own scripts, run when the page is read."""
+    """Load scripts of our own, which run when the page is read."""
     return Media(
         js=[
             Script(f"redisdict/{name}", defer=True)  # type: ignore[misc]  # unknown to the stubs
@@ -101,17 +101,9 @@ class BenchmarkRunAdmin(PagesAdmin):
     """The list of runs, and every page of them."""
 
     list_display = (
-        "started_at",
-        "label",
-        "preset",
-        "status",
-        "warning_count",
-        "noise",
-        "baseline",
-        "service_names",
-        "commit",
-        "machine",
-    )
+        "started_at", "label", "preset", "status", "warning_count", "noise", "baseline",
+        "service_names", "commit", "machine",
+    )  # fmt: skip
     list_display_links = ("started_at", "label")
     list_filter = ("status", PresetFilter, ServiceFilter, "is_baseline", "machine")
     search_fields = ("label", "commit", "machine")
@@ -249,7 +241,7 @@ class BenchmarkRunAdmin(PagesAdmin):
         return self._titled(request, "start", title, {"adminform": adminform})
 
     def progress_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """How far a run is, for the script of its page."""
+        """Tell the script of a run's page how far the run is."""
         run = self._run_or_404(request, object_id)
         progress = progress_of(run)
         return JsonResponse(

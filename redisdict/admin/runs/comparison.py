@@ -1,4 +1,4 @@
-"""Runs beside one another: what became faster or slower, and what can't be said."""
+"""Compare runs, two or several, and one cell over the runs of a machine."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ComparedRun:
 
 
 def compare_context(runs: Sequence[BenchmarkRun]) -> dict[str, Any]:
-    """The template's variables. All runs are compared with the baseline, or with the oldest.
+    """Compare all runs with the baseline, or with the oldest: the template's variables.
 
     The results of the runs should be prefetched.
     """
@@ -151,7 +151,7 @@ class TrendPoint:
 
 
 def trend_context(query: Mapping[str, str]) -> dict[str, Any]:
-    """The template's variables. `query` names the `machine` and the `cell`, or nothing yet."""
+    """Follow a cell over the runs of a machine; `query` names both, or nothing yet."""
     machines = list(
         BenchmarkRun.objects.order_by("machine").values_list("machine", flat=True).distinct()
     )
@@ -177,12 +177,12 @@ def trend_context(query: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _cells(run: BenchmarkRun) -> dict[str, str]:
-    """What can be chosen: the measured cells of the latest run, as (value, name)."""
+    """List what can be chosen: the measured cells of the latest run, as (value, name)."""
     return {json.dumps(result.key): cell_label(result) for result in run.measured}
 
 
 def _points(machine: str, key: CellKey) -> list[TrendPoint]:
-    """The cell in all runs of the machine, the oldest first. Two queries."""
+    """Find the cell in all runs of the machine, the oldest first. Two queries."""
     cell = BenchmarkResult.objects.filter(
         status=CellStatus.MEASURED, **dict(zip(CELL_FIELDS, key, strict=True))
     )

@@ -1,4 +1,4 @@
-"""What the page of one run shows."""
+"""Gather what the page of one run shows: summary, tables, charts, facts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Section:
 
 
 def run_context(run: BenchmarkRun) -> dict[str, Any]:
-    """The template's variables. One query, for the results."""
+    """Gather the template's variables. One query, for the results."""
     run = run
     environment = dict(run.environment)
     servers: dict[str, dict[str, Any]] = environment.pop("servers", {})
@@ -86,7 +86,7 @@ PERCENTILES = (
 
 
 def throughput_charts(table: ShownTable) -> Iterator[Chart]:
-    """Operations per second; the sync and the async rows apart where both are in one table."""
+    """Chart operations per second; sync and async rows apart where one table has both."""
     rows = [row for row in table.rows if is_measured(row)]
     if "mode" not in table.keys:
         if rows:
@@ -99,7 +99,7 @@ def throughput_charts(table: ShownTable) -> Iterator[Chart]:
 
 
 def latency_charts(table: ShownTable) -> Iterator[Chart]:
-    """How long single calls took: one chart an operation."""
+    """Chart how long single calls took: one chart an operation."""
     for operation in table.columns:
         cells = [
             (row, cell)
@@ -123,7 +123,7 @@ def latency_charts(table: ShownTable) -> Iterator[Chart]:
 
 
 def spread_charts(table: ShownTable) -> Iterator[Chart]:
-    """How much the blocks of each cell differ from round to round, which its ratio is free of."""
+    """Chart how much the blocks of a cell differ from round to round; its ratio is free of it."""
     rows = [row for row in table.rows if is_measured(row)]
     if rows:
         yield Chart(

@@ -1,4 +1,4 @@
-"""The results of a run as the rows and columns that a reader looks for."""
+"""Arrange the results of a run, and stored facts, as the rows that a reader looks for."""
 
 from __future__ import annotations
 
@@ -102,13 +102,13 @@ class ShownTable(ResultTable):
 
 
 def result_tables(run: BenchmarkRun) -> list[ShownTable]:
-    """The results of a run, which are in the order of the report, in its tables."""
+    """Arrange the results of a run, which are in the order of the report, in its tables."""
     tables = [ShownTable.of(layout, run.cells) for layout in LAYOUTS]
     return [table for table in tables if table.rows]
 
 
 def _reason(row: Row) -> str:
-    """Why the row has no figure at all; empty when it has one, or when its cells differ."""
+    """Say why the row has no figure at all; nothing when it has one, or when its cells differ."""
     if is_measured(row):
         return ""
     results = [row.whole] if row.whole else list(row.cells.values())
@@ -125,7 +125,7 @@ def _key_text(name: str, value: str | int) -> str:
 
 
 def cell_label(result: BenchmarkResult) -> str:
-    """One cell in words, its parts set apart so that a chart can break the line there."""
+    """Name one cell, its parts set apart so that a chart can break the line there."""
     return SEPARATOR.join(cell_parts(result, _load))
 
 
@@ -139,19 +139,10 @@ def _load(cell: NamedCell) -> list[str]:
 
 
 #: What is another with every start of a server or run, so that a difference says nothing.
-VOLATILE = frozenset(
-    {
-        "connected clients",
-        "foreign cpu share",
-        "keys",
-        "load average",
-        "process id",
-        "run id",
-        "tcp port",
-        "uptime in seconds",
-        "used memory",
-    }
-)
+VOLATILE = (
+    "connected clients", "foreign cpu share", "keys", "load average", "process id", "run id",
+    "tcp port", "uptime in seconds", "used memory",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -172,7 +163,7 @@ class FactRow:
 
 
 def flatten(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Every fact of nested mappings, its name made of the names on the way to it."""
+    """List every fact of nested mappings, its name made of the names on the way to it."""
     for name, value in facts.items():
         title = f"{prefix}{str(name).replace('_', ' ')}"
         if isinstance(value, Mapping):
@@ -182,7 +173,7 @@ def flatten(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
 
 
 def side_by_side(things: Sequence[Mapping[str, Any]]) -> list[FactRow]:
-    """The facts of all `things`, one column each: what differs first, what says little last."""
+    """Put the facts of all `things` into columns: what differs first, what says little last."""
     columns = [dict(flatten(thing)) for thing in things]
     names = dict.fromkeys(name for column in columns for name in column)
     rows = [FactRow(name, [column.get(name, NOTHING) for column in columns]) for name in names]

@@ -1,4 +1,4 @@
-"""The command line of `redisbench`."""
+"""Parse the command line of `redisbench`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ exit status:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The options of a run, and the subcommands."""
+    """Add the options of a run, and the subcommands."""
     parser.usage = "%(prog)s [OPTION ...]\n       %(prog)s ACTION [OPTION ...]"
     parser.formatter_class = _Help
     parser.epilog = EXAMPLES

@@ -1,8 +1,7 @@
-"""`redisbench` without a subcommand: one run from the options to the exit status."""
+"""Measure one run, from the options of `redisbench` to the exit status."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +10,7 @@ from django.core.management.base import OutputWrapper
 
 from redisdict.bench.choices import RunStatus
 from redisdict.bench.cli.output import (
+    Options,
     check_writable,
     deliver,
     report_text,
@@ -43,8 +43,6 @@ __all__ = ["measure"]
 #: Warnings that mean that a difference could hide in the noise.
 NOISY = ("noise-floor", "wide-interval")
 
-Options = Mapping[str, Any]
-
 
 @dataclass(frozen=True)
 class _Prepared:
@@ -58,7 +56,7 @@ class _Prepared:
 
 
 def measure(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
-    """Measure, report, save; the exit status.
+    """Measure, report and save one run; the exit status.
 
     Raises:
         UsageError, ConfigurationError: it can't be done; nothing was measured.
@@ -72,7 +70,7 @@ def measure(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> i
     session = Session(
         prepared.spec,
         prepared.services,
-        run=run,
+        record=run,
         recorder=prepared.recorder,
         reporter=reporter,
         interruption=Interruption(),
@@ -155,7 +153,7 @@ def _specification(options: Options, resumed: BenchmarkRun | None) -> BenchmarkS
 
 
 def _reopened(run: BenchmarkRun) -> BenchmarkRun:
-    """A run that is to be completed, without what is to be measured again."""
+    """Prepare a run to be completed: without what is to be measured again."""
     run.status, run.error = RunStatus.RUNNING, ""
     run.cells = [one for one in run.cells if one.is_measured]
     return run
@@ -173,7 +171,7 @@ def _described(service: Service) -> dict[str, Any]:
 def _deliver(
     options: Options, prepared: _Prepared, stdout: OutputWrapper, stderr: OutputWrapper
 ) -> bool:
-    """Print or write the report; whether it and the database have got everything."""
+    """Print or write the report; tell whether it and the database have got everything."""
     run = prepared.run
     text = report_text(run, options, stdout)
     is_delivered = deliver(text, options["output"], stdout, stderr)
@@ -185,7 +183,7 @@ def _deliver(
 
 
 def _has_failure(run: BenchmarkRun, options: Options) -> bool:
-    """A cell that failed, or a service that was asked for by name and isn't there."""
+    """Find a cell that failed, or a service that was asked for by name and isn't there."""
     return run.status == RunStatus.PARTIAL or (
         bool(options["service"]) and any(service["reason"] for service in run.services)
     )

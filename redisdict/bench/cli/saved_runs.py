@@ -1,15 +1,15 @@
-"""The subcommands that work on saved runs: list, show, compare, export, import, prune."""
+"""List, show, compare, export, import and prune saved runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from django.core.management.base import OutputWrapper
 from rich.text import Text
 
 from redisdict.bench.choices import cell_parts
 from redisdict.bench.cli.output import (
+    Options,
     check_writable,
     report_text,
     rows_text,
@@ -36,11 +36,9 @@ __all__ = [
     "show_run",
 ]
 
-Options = Mapping[str, Any]
-
 
 def list_runs(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
-    """The latest runs, one a line."""
+    """List the latest runs, one a line."""
     check_database()
     runs = BenchmarkRun.objects.all()[: options["limit"]]
     if not runs:
@@ -62,7 +60,7 @@ def _list_row(run: BenchmarkRun) -> list[str]:
 
 
 def show_run(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
-    """One run in any of the formats."""
+    """Show one run in any of the formats."""
     if options["output"]:
         check_writable(options["output"])
     check_database()
@@ -79,7 +77,7 @@ export_run = show_run
 
 
 def compare_runs(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
-    """What became faster or slower; 1 when something did by more than the threshold."""
+    """Compare two runs; exit status 1 when something is slower by more than the threshold."""
     check_database()
     before = find_run(options["before"])
     after = find_run(options["after"])
@@ -124,7 +122,7 @@ ORDER = (Verdict.NOT_COMPARABLE, Verdict.SAME, Verdict.UNSURE, Verdict.FASTER, V
 def comparison_text(
     before: BenchmarkRun, after: BenchmarkRun, changes: Sequence[Change], width: int
 ) -> str:
-    """A table of all cells with a verdict, and a line that counts them."""
+    """Write a table of all cells with a verdict, and a line that counts them."""
     if not changes:
         return "The runs have no cell in common.\n"
     ordered = sorted(changes, key=lambda change: ORDER.index(change.verdict))

@@ -8,10 +8,11 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from redisdict.bench.choices import CellStatus, Comparison
-from redisdict.bench.errors import CELL_ERRORS, WrongReply, describe
+from redisdict.bench.errors import CELL_ERRORS
 from redisdict.bench.measure.latency import Latencies, measure_latencies
 from redisdict.bench.measure.rounds import Clock, Failure, Rounds, Series, ratio_between
 from redisdict.bench.measure.statistics import LEAST_ROUNDS, Ratio, drift, judge, relative_spread
@@ -80,7 +81,7 @@ def measure_group(
                 precision.of_one_start,
                 rng=random.Random(f"{spec.seed} {group.name} {number}"),  # noqa: S311 - an order
                 clock=clock,
-                on_round=_share_of(on_round, number, precision.server_starts),
+                on_round=partial(_pass_on, on_round, number, precision.server_starts),
                 should_stop=should_stop,
             )
             _extend(series, rounds.run())
@@ -94,7 +95,7 @@ def measure_group(
                         )
                         facts[cell] = {**open_cell.facts(), "rate_per_second": _rate_of(cell, spec)}
                     except CELL_ERRORS as error:
-                        series[cell].failure = _failure(error)
+                        series[cell].failure = Failure.of(error)
         if should_stop():
             break
     return GroupOutcome(
@@ -120,7 +121,7 @@ def _open(factory: CellFactory, series: Mapping[Cell, Series]) -> dict[Cell, Wor
             try:
                 opened[cell] = factory.open(cell)
             except CELL_ERRORS as error:
-                own.failure = _failure(error)
+                own.failure = Failure.of(error)
     return opened
 
 
@@ -134,10 +135,9 @@ def _extend(series: Mapping[Cell, Series], part: Mapping[Cell, Series]) -> None:
             own.extend(absent)
 
 
-def _share_of(
-    on_round: Callable[[float], None], number: int, count: int
-) -> Callable[[float], None]:
-    return lambda fraction: on_round((number + fraction) / count)
+def _pass_on(on_round: Callable[[float], None], start: int, starts: int, fraction: float) -> None:
+    """Tell how much of all starts is done."""
+    on_round((start + fraction) / starts)
 
 
 def _latencies(
@@ -168,13 +168,9 @@ def _latencies(
 
 
 def _rate_of(cell: Cell, spec: BenchmarkSpec) -> float:
-    """Calls a second in the latency pass; 0 for a closed loop."""
+    """Choose the calls a second in the latency pass; 0 for a closed loop."""
     is_single = OPERATIONS[cell.operation].is_open_loop and cell.concurrency == 1
     return spec.rate if is_single else 0.0
-
-
-def _failure(error: BaseException) -> Failure:
-    return Failure(describe(error), is_wrong_reply=isinstance(error, WrongReply))
 
 
 #: What kind of comparison, the left cell, and the right one if it was measured.
@@ -188,7 +184,7 @@ def cell_result(
     latencies: Latencies | None,
     details: Mapping[str, Any],
 ) -> BenchmarkResult:
-    """The row of one cell: what was measured, or why there is nothing."""
+    """Make the row of one cell: what was measured, or why there is nothing."""
     own = series[cell]
     if own.failure is not None:
         return result_of(cell, CellStatus.FAILED, own.failure.reason)
@@ -224,7 +220,7 @@ def cell_result(
 
 
 def group_noise_floor(group: Group, series: Mapping[Cell, Series]) -> float | None:
-    """What the A/A twins of single calls differ by at most; None when none could be measured.
+    """Compute what the A/A twins of single calls differ by at most; None without any.
 
     Iterations are left out: they depend so much on a server process's variance that they would hide
     how well everything else is known.
@@ -240,7 +236,7 @@ def group_noise_floor(group: Group, series: Mapping[Cell, Series]) -> float | No
 def comparisons(
     group: Group, series: Mapping[Cell, Series], server_starts: int
 ) -> list[dict[str, Any]]:
-    """Every pair that a reader may ask about, over the rounds of this group.
+    """Compare every pair that a reader may ask about, over the rounds of this group.
 
     Each says: `left` is `ratio` times as fast as `right`, and what that proves.
     """
@@ -279,7 +275,7 @@ def comparisons(
 
 
 def _floors(group: Group, series: Mapping[Cell, Series]) -> dict[Cell, float]:
-    """For each reference, how far from 1 its second copy came out, on the log scale."""
+    """Compute for each reference how far from 1 its twin came out, on the log scale."""
     floors = {}
     for twin in group.twins:
         ratio = _ratio(series, twin, group.references[twin])
@@ -300,7 +296,7 @@ def _twins(group: Group) -> Iterator[_Pair]:
 
 
 def _pairs(cells: Sequence[Cell], references: Mapping[Cell, Cell]) -> Iterator[_Pair]:
-    """Service against service, pool against the mode's plain pool, dict against dict."""
+    """Pair service with service, pool with the mode's plain pool, dict with dict."""
     by_variant = {(cell.variant, cell.operation): cell for cell in cells}
     for cell in cells:
         if cell.table is Table.DICT:

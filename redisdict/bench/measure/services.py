@@ -1,4 +1,8 @@
-"""Which server answers at an address: what it calls itself, and whether it is one already known."""
+"""Find the services that can be measured, bring one up, and identify the server that answers.
+
+Each service is an address that the user gave, or a server started for the run. One that is neither
+has its place in the list as well, with the reason and what to do about it.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +90,7 @@ def identify(client: redis.Redis) -> ServerIdentity:
 
 
 def read_settings(client: redis.Redis, names: Iterable[str]) -> dict[str, str]:
-    """CONFIG GET of each of these, those that the server has; empty where the user may not ask."""
+    """Ask CONFIG GET of each; those that the server has, none where the user may not ask."""
     settings: dict[str, str] = {}
     with suppress(redis.ResponseError):  # a hosted server, or a user without the right to ask
         for name in names:
@@ -181,7 +185,7 @@ def discover(
     configured: Mapping[str, str] | None = None,
     allow_remote: bool = False,
 ) -> list[Service]:
-    """Every service, in the order of the report, then those that only `urls` name.
+    """Find every service, in the order of the report, then those that only `urls` name.
 
     Args:
         urls: what `--url` was given, "Title=redis://…"; a title (or key) of the report's services
@@ -327,7 +331,7 @@ def _is_remote(location: Location) -> bool:
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether the name, or every address that it stands for, is this machine's loopback."""
+    """Tell whether the name, or every address that it stands for, is this machine's loopback."""
     try:
         addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
     except OSError:
@@ -336,7 +340,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _without_login(text: str) -> str:
-    """For an error message: a URL can hold a password before the host and in the query."""
+    """Strip what may hold a password: what is before the host, and the query."""
     scheme, separator, rest = text.partition("://")
     return f"{scheme}{separator}{rest.partition('?')[0].rpartition('@')[2]}"
 

@@ -1,4 +1,4 @@
-"""Named warnings: what makes a run's figures doubtful, and what to do about it."""
+"""Warn of what makes a run's figures doubtful, and say what to do about it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Warnings = Iterator[tuple[str, str, str]]
 
 
 def find_warnings(run: BenchmarkRun) -> list[dict[str, Any]]:
-    """All warnings of a run: each has a name, what was found, and what to do."""
+    """Find all warnings of a run: each has a name, what was found, and what to do."""
     return [
         {"name": name, "text": text, "advice": advice}
         for check in CHECKS
@@ -34,7 +34,7 @@ def find_warnings(run: BenchmarkRun) -> list[dict[str, Any]]:
 
 
 def warning_lines(run: BenchmarkRun) -> list[str]:
-    """The warnings that were saved with a run, as lines for stderr."""
+    """Write the warnings that were saved with a run, as lines for stderr."""
     return [f"warning {one['name']}: {one['text']} {one['advice']}" for one in run.warnings]
 
 

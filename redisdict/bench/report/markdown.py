@@ -1,4 +1,4 @@
-"""The report in the form that it has always had, with a footnote and conclusions."""
+"""Write the report in the form that it has always had, with a footnote and conclusions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["markdown"]
 
 
 def markdown(run: BenchmarkRun) -> str:
-    """The whole report, ending with a line break."""
+    """Write the whole report, ending with a line break."""
     return "\n".join(_lines(run)) + "\n"
 
 

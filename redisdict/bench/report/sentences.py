@@ -21,7 +21,7 @@ Pair = Mapping[str, Any]
 
 
 def conclusions(run: BenchmarkRun) -> list[str]:
-    """One sentence for each pair of rows; "same" only where the interval lies within ±5 %."""
+    """Write a sentence for each pair of rows; "same" only where the interval is within ±5 %."""
     return [
         *_services(_of_kind(run, Comparison.SERVICE)),
         *_layouts(_of_kind(run, Comparison.LAYOUT)),
@@ -63,7 +63,7 @@ def _interval(pair: Pair) -> str:
 
 
 def _grouped(found: Iterable[Pair], *keys: str) -> Iterator[tuple[tuple[Any, ...], list[Pair]]]:
-    """Comparisons that share these values, in the order in which they first appear."""
+    """Group comparisons that share these values, in the order in which they first appear."""
 
     def values(comparison: Pair) -> tuple[Any, ...]:
         return tuple(comparison[key] for key in keys)
@@ -76,7 +76,7 @@ def _grouped(found: Iterable[Pair], *keys: str) -> Iterator[tuple[tuple[Any, ...
 
 
 def method_notes(run: BenchmarkRun) -> list[str]:
-    """Paragraphs for the end of a report."""
+    """Write the paragraphs for the end of a report."""
     notes = [_rounds(run), _counts(run), _noise(run), _placement(run)]
     notes += [_iteration(run), _latencies(run), _left_out(run), _other_tool(run)]
     notes += [_environment(run), _servers(run)]
@@ -84,7 +84,7 @@ def method_notes(run: BenchmarkRun) -> list[str]:
 
 
 def reference_name(run: BenchmarkRun) -> str:
-    """The row that all ratios but those under concurrency refer to, without the operation."""
+    """Name the row that all ratios but those under concurrency refer to, without its operation."""
     for result in run.cells:
         reference: str = result.details.get("reference") or ""
         is_row = result.table is not Table.CONCURRENCY and result.operation not in ITERATIONS
@@ -181,7 +181,7 @@ def _placement(run: BenchmarkRun) -> str:
 
 
 def _iteration(run: BenchmarkRun) -> str:
-    """The second figure of an iteration, and what the first one counts."""
+    """Tell the second figure of an iteration, and what the first one counts."""
     items = [result for result in run.of_table(Table.DICT) if result.operation == "Items"]
     figures = ", ".join(
         f"{one.variant} {one.ops_per_second:,.0f}" for one in items if one.ops_per_second
@@ -194,7 +194,7 @@ def _iteration(run: BenchmarkRun) -> str:
 
 
 def _left_out(run: BenchmarkRun) -> str:
-    """Pools that could not be measured with few connections."""
+    """List the pools that could not be measured with few connections."""
     reasons: dict[str, list[str]] = {}
     for one in run.of_table(Table.CONCURRENCY):
         if one.status == CellStatus.UNAVAILABLE:

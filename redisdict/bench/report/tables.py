@@ -138,7 +138,7 @@ def report_table(run: BenchmarkRun, table: Table) -> ResultTable:
 
 
 def labels_of(row: Row) -> list[str]:
-    """The key of a row in words; a service that isn't there says so in place of its pool."""
+    """Write the key of a row; a service that isn't there says so in place of its pool."""
     *labels, last = (str(value) or MISSING for value in row.key)
     if row.whole is not None and last == MISSING:
         is_missing = row.whole.status == CellStatus.UNAVAILABLE
@@ -147,12 +147,12 @@ def labels_of(row: Row) -> list[str]:
 
 
 def dict_service(run: BenchmarkRun) -> str:
-    """The service that the dicts were measured on."""
+    """Name the service that the dicts were measured on."""
     return next((one.service for one in run.of_table(Table.DICT)), "")
 
 
 def speed_text(result: BenchmarkResult, thousands: str = "") -> str:
-    """Operations a second, in full up to a million."""
+    """Write operations a second, in full up to a million."""
     if result.ops_per_second is None:
         return result.status if result.status == CellStatus.FAILED else MISSING
     if result.ops_per_second >= 1e6:
@@ -161,7 +161,7 @@ def speed_text(result: BenchmarkResult, thousands: str = "") -> str:
 
 
 def ratio_text(result: BenchmarkResult) -> str:
-    """The ratio with its interval; without one there is nothing to show."""
+    """Write the ratio with its interval; without one there is nothing to show."""
     speed = speed_of(result)
     return str(speed) if speed else MISSING
 
@@ -179,12 +179,12 @@ LATENCY_COLUMNS = {
 
 
 def with_latencies(run: BenchmarkRun) -> list[BenchmarkResult]:
-    """The cells that the latency pass has measured, in the report's order."""
+    """List the cells that the latency pass has measured, in the report's order."""
     return [one for one in run.cells if one.is_measured and one.p50_us is not None]
 
 
 def latency_label(result: BenchmarkResult) -> str:
-    """The row of a cell: the dict's variant or the pool, and how many share it."""
+    """Name the row of a cell: the dict's variant or the pool, and how many share it."""
     _, name, *load, _ = cell_parts(result)
     if not result.variant and result.pool != DEFAULT_POOL:
         name = result.pool
@@ -194,7 +194,7 @@ def latency_label(result: BenchmarkResult) -> str:
 def latency_figures(
     result: BenchmarkResult, columns: Sequence[str] = tuple(LATENCY_COLUMNS)
 ) -> list[str]:
-    """Microseconds under these headings; too few calls for a percentile leave it out."""
+    """Write microseconds under these headings; too few calls leave a percentile out."""
     return [_us(getattr(result, LATENCY_COLUMNS[column])) for column in columns]
 
 

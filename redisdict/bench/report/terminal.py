@@ -1,4 +1,4 @@
-"""How a table is laid out on a terminal that is as wide as it is.
+"""Lay the report out on a terminal that is as wide as it is, with what its figures prove.
 
 When there is no room for all columns, the leading labels become headings above their rows, one
 after the other, and then the table's next, narrower form is tried.
@@ -51,7 +51,7 @@ class Form:
 
 
 def laid_out(forms: Iterable[Form], width: int) -> list[Text]:
-    """The lines of the first form that is no wider than that; of the narrowest, if none is."""
+    """Lay out the first form that is no wider than that; the narrowest, if none is."""
     lines: list[Text] = []
     for form in forms:
         for sections in range(len(form.labels)):
@@ -62,7 +62,7 @@ def laid_out(forms: Iterable[Form], width: int) -> list[Text]:
 
 
 def _lines(form: Form, sections: int) -> Iterator[Text]:
-    """The table with so many labels as headings above their rows."""
+    """Lay out the table with so many labels as headings above their rows."""
     beside = len(form.labels) - sections
     headings = [Text(text) for text in (*form.labels[sections:], *form.columns)]
     rows = [[*map(Text, labels[sections:]), *figures] for labels, figures in form.rows]
@@ -86,7 +86,7 @@ def _lines(form: Form, sections: int) -> Iterator[Text]:
 
 
 def _line(texts: Sequence[Text], widths: Sequence[int], left: int) -> Text:
-    """One line, of whose columns the first ones are set flush left."""
+    """Align one line, of whose columns the first ones are set flush left."""
     padded = []
     for place, (text, width) in enumerate(zip(texts, widths, strict=True)):
         space = " " * (width - text.cell_len)
@@ -121,7 +121,7 @@ STYLES = {Verdict.FASTER: "green", Verdict.SLOWER: "red", Verdict.UNSURE: "yello
 
 
 def terminal(run: BenchmarkRun, *, width: int = DEFAULT_WIDTH, is_colored: bool = False) -> str:
-    """Tables, conclusions and method as text, with colours only when asked for."""
+    """Write tables, conclusions and method as text, with colours only when asked for."""
     stream = io.StringIO()
     console = Console(
         file=stream,
@@ -173,7 +173,7 @@ def _print_table(console: Console, title: str, table: ResultTable) -> None:
 
 
 def _print_latencies(console: Console, run: BenchmarkRun) -> None:
-    """Of one operation only, or there would be no end; the other formats have all."""
+    """Print one operation only, or there would be no end; the other formats have all."""
     results = [one for one in with_latencies(run) if one.table in SINGLE_CALLS]
     operations = [one.operation.upper() for one in results]
     operation = "GET" if "GET" in operations else next(iter(operations), "")

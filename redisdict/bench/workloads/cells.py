@@ -1,4 +1,4 @@
-"""From a cell of the plan to one that can be timed: its pool, its client, its workload, its driver.
+"""Open a cell of the plan, so that it can be timed: its pool, client, workload and driver.
 
 Every service is reached through the same `Backend` that a dict uses, so the client code is the same
 for all of them, behind Sentinel as well.
@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import random
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
-from typing import Any, Protocol
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any
 
 from redisdict import PersistentDict
 from redisdict.bench.errors import WrongReply
 from redisdict.bench.measure.placement import PlacementProbe
 from redisdict.bench.measure.rounds import Block, Clock
+from redisdict.bench.measure.server_pool import RunningServer
 from redisdict.bench.operations import OPERATIONS, Kind, Operation
 from redisdict.bench.spec import (
     ASYNC,
@@ -40,23 +41,7 @@ from redisdict.bench.workloads.drivers import (
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 
-__all__ = ["CellFactory", "Host", "WorkloadCell", "block_size"]
-
-
-class Host(Protocol):
-    """A server that answers."""
-
-    @property
-    def location(self) -> str:
-        """As the `LOCATION` setting takes it."""
-
-    @property
-    def probe(self) -> PlacementProbe:
-        """Where it runs."""
-
-    @property
-    def cpu_ns(self) -> Callable[[], int | None]:
-        """What CPU time it has had so far."""
+__all__ = ["CellFactory", "WorkloadCell", "block_size"]
 
 
 class WorkloadCell:
@@ -108,6 +93,7 @@ class WorkloadCell:
         return self._workload.count(self._replies[self._workload.lead_in :])
 
 
+@dataclass
 class CellFactory:
     """Opens the cells of one group; cells of one row share a pool, as they would in a program.
 
@@ -118,20 +104,14 @@ class CellFactory:
         stack: closes everything that was opened here.
     """
 
-    def __init__(
-        self,
-        spec: BenchmarkSpec,
-        *,
-        hosts: Mapping[tuple[str, bool], Host],
-        token: str,
-        loop: asyncio.AbstractEventLoop,
-        stack: ExitStack,
-    ) -> None:
-        self._spec = spec
-        self._hosts = hosts
-        self._token = token
-        self._loop = loop
-        self._stack = stack
+    spec: BenchmarkSpec
+    _: KW_ONLY
+    hosts: Mapping[tuple[str, bool], RunningServer]
+    token: str
+    loop: asyncio.AbstractEventLoop
+    stack: ExitStack
+
+    def __post_init__(self) -> None:
         self._backends: dict[tuple[str, str, str, int, Role], Backend] = {}
         self._opened = 0
 
@@ -151,15 +131,15 @@ class CellFactory:
         workload = operation.workload(*self._client(cell), **self._data(cell, operation, block))
         workload.open()
         driver = driver or self._driver(cell)
-        self._stack.callback(driver.close)
+        self.stack.callback(driver.close)
         return WorkloadCell(cell, workload, driver, self.host(cell).probe)
 
-    def host(self, cell: Cell) -> Host:
-        """The server of this cell."""
-        return self._hosts[cell.service, cell.role is Role.TWIN]
+    def host(self, cell: Cell) -> RunningServer:
+        """Find the server of this cell."""
+        return self.hosts[cell.service, cell.role is Role.TWIN]
 
     def _client(self, cell: Cell) -> tuple[Any, ...]:
-        """What the workload's calls go to: a dict, or redis-py's client and all that it needs."""
+        """Make what the calls go to: a dict, or redis-py's client and all that it needs."""
         backend = self.backend(cell)
         self._opened += 1
         # As many digits for each, so that no cell sends longer keys than another.
@@ -168,7 +148,7 @@ class CellFactory:
             # A client of its own for everything that is not timed.
             inspector = self.backend(replace(cell, mode="", pool="", connections=0)).client()
             client = self._async_client(backend) if cell.mode == ASYNC else backend.client()
-            return client, inspector, f"redisbench:{self._token}:{name}"
+            return client, inspector, f"redisbench:{self.token}:{name}"
         if OPERATIONS[cell.operation].kind is Kind.ITERATION:
             # All iterations of one layout read one dict: SCAN walks over every key of the database,
             # so further copies of the items would slow the others down.
@@ -179,8 +159,8 @@ class CellFactory:
         ), cell.mode == ASYNC
 
     def _data(self, cell: Cell, operation: Operation, block: int | None) -> dict[str, Any]:
-        """Keys, values and blocks of a workload; all but a batch and an iteration has a lead-in."""
-        spec = self._spec
+        """Size keys, values and blocks; all but a batch and an iteration has a lead-in."""
+        spec = self.spec
         block = block or block_size(cell, spec)
         lead_in = 0
         if operation.kind is Kind.PLAIN:
@@ -195,14 +175,14 @@ class CellFactory:
         }
 
     def backend(self, cell: Cell) -> Backend:
-        """The pool of the cell's row."""
+        """Find or make the pool of the cell's row."""
         key = (cell.service, cell.mode, cell.pool, cell.connections, cell.role)
         if key not in self._backends:
             options = {"max_connections": cell.connections} if cell.connections else {}
             values: dict[str, Any] = {
                 "LOCATION": self.host(cell).location,
                 "OPTIONS": options,
-                "KEY_PREFIX": f"redisbench:{self._token}",
+                "KEY_PREFIX": f"redisbench:{self.token}",
             }
             if cell.mode:
                 name = DICT_POOLS[cell.mode] if cell.pool == DEFAULT_POOL else cell.pool
@@ -210,34 +190,34 @@ class CellFactory:
                 values[setting] = f"redisdict.pools.{name}"
             backend = Backend(parse_alias(f"redisbench {cell.service}", values))
             self._backends[key] = backend
-            self._stack.callback(self._close, backend)
+            self.stack.callback(self._close, backend)
         return self._backends[key]
 
     def _async_client(self, backend: Backend) -> Any:
         async def make() -> Any:
             return backend.async_client()
 
-        return self._loop.run_until_complete(make())
+        return self.loop.run_until_complete(make())
 
     def _close(self, backend: Backend) -> None:
-        self._loop.run_until_complete(backend.aclose())
+        self.loop.run_until_complete(backend.aclose())
         backend.close()
 
     def _driver(self, cell: Cell) -> Driver:
         if cell.mode == ASYNC:
             if cell.concurrency > 1:
-                return TaskDriver(self._loop, cell.concurrency)
-            return AsyncDriver(self._loop)
+                return TaskDriver(self.loop, cell.concurrency)
+            return AsyncDriver(self.loop)
         return ThreadDriver(cell.concurrency) if cell.concurrency > 1 else SyncDriver()
 
 
 def _lost(error: KeyError) -> WrongReply:
-    """What a dict says of a missing key, and every key that is asked for was stored before."""
+    """Translate a dict's missing key; every key that is asked for was stored before."""
     return WrongReply(f"The item {error} was stored, and is not there any more.")
 
 
 def block_size(cell: Cell, spec: BenchmarkSpec) -> int:
-    """Timed operations in one block of this cell."""
+    """Count the timed operations in one block of this cell."""
     kind = OPERATIONS[cell.operation].kind
     if kind is not Kind.PLAIN:
         return spec.batch_size if kind is Kind.BULK else 1
