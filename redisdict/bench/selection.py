@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
@@ -24,6 +23,7 @@ from redisdict.bench.spec import (
     Precision,
     Table,
 )
+from redisdict.suggestions import nearest
 
 __all__ = [
     "POOL_NAMES",
@@ -53,9 +53,8 @@ def unknown_name(
         known: the names to list.
         candidates: those among which the nearest is looked for, when they are more.
     """
-    by_lower = {one.lower(): one for one in reversed(candidates or known)}
-    close = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.4)
-    hint = f" Did you mean {by_lower[close[0]]!r}?" if close else ""
+    close = nearest(name, reversed(candidates or known), cutoff=0.4)
+    hint = f" Did you mean {close!r}?" if close else ""
     return f"{where} {name!r} is unknown.{hint} Known: {', '.join(known)}."
 
 

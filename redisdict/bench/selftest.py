@@ -29,7 +29,7 @@ from redisdict.bench.spec import PRESETS, SYNC, Cell, Precision, Table
 from redisdict.bench.workloads.calls import Calls, blocks_of, key_names
 from redisdict.bench.workloads.cells import CellFactory
 from redisdict.bench.workloads.drivers import SyncDriver, Timed
-from redisdict.servers.ledger import interpreter
+from redisdict.servers.process import interpreter
 
 __all__ = ["DELAYS", "Finding", "SelfTest", "busy_neighbour", "is_trustworthy", "selftest"]
 

@@ -111,9 +111,9 @@ class StoredDictAdmin(PagesAdmin):
         layout = layout_of(backend, stored)
         try:
             if request.method == "POST":
-                was_there = bool(backend.driver.run(layout.delete([field])))
+                was_there = bool(backend.driver.do(layout.delete(field)))
                 return self._item_deleted(request, stored, show_key(field).text, was_there)
-            value = backend.driver.run(layout.get(field))
+            value = backend.driver.do(layout.get(field))
         except SERVER_ERRORS as error:
             return self._failed(request, stored, error)
         context = {

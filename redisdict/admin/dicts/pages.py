@@ -13,9 +13,9 @@ from django.utils.translation import pgettext
 from redisdict.admin.dicts.values import ShownKey, ShownValue, show_key, show_value, visible
 from redisdict.connections.backend import Backend
 from redisdict.mapping.catalog import DictFacts, find_dicts, hash_facts, keys_facts
-from redisdict.mapping.layout import FOREVER, Layout
-from redisdict.mapping.layouts import make_layout
-from redisdict.mapping.names import Names, encode_text, escape_glob
+from redisdict.mapping.keys import Names, encode_text, escape_glob
+from redisdict.mapping.layouts.base import FOREVER, Layout
+from redisdict.mapping.layouts.sharded import make_layout
 from redisdict.models import StoredDict
 from redisdict.templatetags.redisdict_figures import NOTHING
 

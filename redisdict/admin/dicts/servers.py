@@ -17,8 +17,12 @@ from django.utils.translation import gettext_lazy
 from redisdict import conf
 from redisdict.checks import check_servers_at_deployment, check_settings
 from redisdict.connections.registry import get_backend
-from redisdict.connections.server_info import (
+from redisdict.exceptions import RedisDictError
+from redisdict.templatetags.redisdict_figures import NOTHING, percent
+from redisdict.wire.requests import Operation
+from redisdict.wire.server_info import (
     PERSISTENCE_SETTINGS,
+    TITLES,
     ask_settings,
     count_replicas,
     eviction,
@@ -27,10 +31,6 @@ from redisdict.connections.server_info import (
     persistence,
     takes_writes,
 )
-from redisdict.exceptions import RedisDictError
-from redisdict.servers.programs import TITLES
-from redisdict.templatetags.redisdict_figures import NOTHING, percent
-from redisdict.wire.requests import Operation
 
 if TYPE_CHECKING:
     from redisdict.modelcache.overview import TableOverview
@@ -146,7 +146,7 @@ class ShownCache:
 
 def model_caches() -> list[ShownCache]:
     """Describe the tables of all models with a `ModelDict`; a project without any pays nothing."""
-    if "redisdict.modelcache.tables" not in sys.modules:
+    if "redisdict.modelcache.cached_models" not in sys.modules:
         return []
     from redisdict.modelcache.overview import overview
 

@@ -19,7 +19,7 @@ import redis
 
 from redisdict.bench.errors import describe
 from redisdict.bench.measure.environment import machine_hash
-from redisdict.wire.keyspace import SMALL_COUNT
+from redisdict.wire.scan import SMALL_COUNT
 
 __all__ = ["LEDGER", "clear_ended_runs", "keys_removed_after", "new_token", "remove_keys"]
 

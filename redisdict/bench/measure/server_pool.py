@@ -30,10 +30,10 @@ from redisdict.bench.measure.placement import (
 from redisdict.bench.measure.services import RunningService, Service, read_settings, running
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.connections.server_info import UNKNOWN, eviction
 from redisdict.exceptions import BackendUnavailable
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import find_embeddable_program
+from redisdict.wire.server_info import UNKNOWN, eviction
 
 __all__ = [
     "RunningServer",

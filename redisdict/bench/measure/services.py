@@ -11,7 +11,6 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 import redis
@@ -21,23 +20,24 @@ from redisdict.bench.errors import UsageError
 from redisdict.conf import get_alias, parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.connections.locations import Location, parse_location
-from redisdict.connections.server_info import (
-    PERSISTENCE_SETTINGS,
-    family_and_version,
-    parse_settings,
-    persistence,
-)
 from redisdict.exceptions import BackendUnavailable, ConfigurationError
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import (
-    TITLES,
-    Family,
     Program,
     ProgramMissing,
     find_program,
     find_sentinel_program,
 )
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
+from redisdict.suggestions import nearest
+from redisdict.wire.server_info import (
+    PERSISTENCE_SETTINGS,
+    TITLES,
+    Family,
+    family_and_version,
+    parse_settings,
+    persistence,
+)
 
 __all__ = [
     "RunningService",
@@ -350,6 +350,6 @@ def _refuse_unknown(where: str, values: Mapping[str, object], known: Sequence[st
         raise ConfigurationError(f"{where} is {type(values).__name__}; a dict is expected.")
     for name in values:
         if name not in known:
-            close = get_close_matches(name, known, n=1)
-            hint = f", did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}."
+            close = nearest(name, known, cutoff=0.6)
+            hint = f", did you mean {close!r}?" if close else f"; known: {', '.join(known)}."
             raise ConfigurationError(f"{where} has the unknown key {name!r}{hint}")

@@ -10,8 +10,8 @@ from redisdict.bench.measure.placement import UNCONTROLLED
 from redisdict.bench.measure.server_pool import differing_settings
 from redisdict.bench.records import speed_of
 from redisdict.bench.spec import Table
-from redisdict.connections.server_info import AT_SHUTDOWN, UNKNOWN
 from redisdict.models import BenchmarkResult, BenchmarkRun
+from redisdict.wire.server_info import AT_SHUTDOWN, UNKNOWN
 
 __all__ = ["find_warnings", "warning_lines"]
 

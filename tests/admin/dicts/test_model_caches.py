@@ -37,8 +37,8 @@ def test_what_was_counted_is_shown(viewer: Client) -> None:
     assert len(stamps.get_many(["a", "b"])) == 2
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM shop_stamp WHERE code = 'b'")
-    table = stamps._view().table
-    table.tally.hits += 6
+    table = stamps._lookup().table
+    table.counters.hits += 6
     ModelDict(Tag, using="nowhere")
     page = Page(viewer.get(LIST).content)
     stamp, tag = page.rows("Model", "Hit rate")
