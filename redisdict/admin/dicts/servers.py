@@ -23,11 +23,11 @@ from redisdict.wire.requests import Operation
 from redisdict.wire.server_info import (
     PERSISTENCE_SETTINGS,
     TITLES,
+    ask_info,
     ask_settings,
     count_replicas,
     eviction,
     family_and_version,
-    parse_info,
     persistence,
     takes_writes,
 )
@@ -110,7 +110,7 @@ def server_facts(alias: str) -> ServerFacts:
 
 
 def _ask() -> Operation[tuple[dict[str, str], dict[str, str], int]]:
-    info = parse_info((yield (b"INFO",)))
+    info = yield from ask_info()
     settings = yield from ask_settings(*PERSISTENCE_SETTINGS)
     key_count = yield (b"DBSIZE",)
     return info, settings, key_count

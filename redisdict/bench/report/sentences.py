@@ -87,7 +87,7 @@ def reference_name(run: BenchmarkRun) -> str:
     """Name the row that all ratios but those under concurrency refer to, without its operation."""
     for result in run.cells:
         reference: str = result.details.get("reference") or ""
-        is_row = result.table is not Table.CONCURRENCY and result.operation not in ITERATIONS
+        is_row = result.table != Table.CONCURRENCY and result.operation not in ITERATIONS
         if reference and is_row:
             return reference.rpartition(" ")[0]
     return ""
