@@ -28,7 +28,7 @@ from redisdict.bench.measure.session import Session
 from redisdict.bench.measure.statistics import Verdict
 from redisdict.bench.records import (
     DatabaseRecorder,
-    MemoryRecorder,
+    Recorder,
     check_database,
     find_run,
     mark_baseline,
@@ -51,7 +51,7 @@ class _Prepared:
     spec: BenchmarkSpec
     services: list[Service]
     run: BenchmarkRun
-    recorder: DatabaseRecorder | MemoryRecorder
+    recorder: Recorder
     baseline: BenchmarkRun | None
 
 
@@ -118,7 +118,7 @@ def _prepare(options: Options) -> _Prepared:
     baseline = find_run(options["baseline"]) if options["baseline"] else None
     run = new_run(spec, options["label"]) if resumed is None else _reopened(resumed)
     run.services = [_described(service) for service in services]
-    recorder = MemoryRecorder() if options["no_save"] else DatabaseRecorder()
+    recorder = Recorder() if options["no_save"] else DatabaseRecorder()
     return _Prepared(spec, services, run, recorder, baseline)
 
 

@@ -154,9 +154,8 @@ class CellFactory:
             # so further copies of the items would slow the others down.
             name = "iteration"
         _, is_hash = VARIANTS[cell.variant]
-        return PersistentDict[str, Any](
-            name, using=backend, hset_enabled=is_hash
-        ), cell.mode == ASYNC
+        mapping = PersistentDict[str, Any](name, using=backend, hset_enabled=is_hash)
+        return mapping, cell.mode == ASYNC
 
     def _data(self, cell: Cell, operation: Operation, block: int | None) -> dict[str, Any]:
         """Size keys, values and blocks; all but a batch and an iteration has a lead-in."""
