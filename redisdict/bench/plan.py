@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from types import MappingProxyType
 
 from redisdict.bench.operations import (
@@ -185,54 +186,40 @@ def _dict_cells(
 
 
 def _concurrency_groups(spec: BenchmarkSpec, service: PlannedService) -> list[Group]:
-    """Group pools where they differ: many workers, few and many connections."""
+    """Group pools where they differ: many workers, few and many connections.
+
+    Every pool has a row at every size, under redis-py's client and under a dict.
+    """
     groups = []
-    for workers in spec.concurrency:
-        for mode in MODES:
-            rows = _crowded_rows(spec, service, mode, workers)
-            references = [
-                Cell(
-                    table=Table.CONCURRENCY,
-                    service=service.name,
-                    mode=mode,
-                    pool=POOLS[mode][0],
-                    operation=operation,
-                    concurrency=workers,
-                    connections=max((*spec.connections, workers)),
-                    role=Role.REFERENCE,
-                )
-                for operation in ("SET", "GET")
-                if operation in chosen(POOL_OPERATIONS, spec)
-            ]
-            kind = "task" if mode == ASYNC else "thread"
-            name = f"{service.name}: {workers} {kind}{'s' if workers > 1 else ''}"
-            left_out = {cell: REFUSES for cell in rows if _refuses(cell)}
-            groups.append(_compared(name, rows, references, left_out))
-    return groups
-
-
-def _crowded_rows(
-    spec: BenchmarkSpec, service: PlannedService, mode: str, workers: int
-) -> list[Cell]:
-    """List every pool at every size, under redis-py's client and under a dict."""
-    variant = CROWDED_VARIANTS[mode]
-    columns = [(name, "") for name in ("SET", "GET")] + [(name, variant) for name in ("Set", "Get")]
-    return [
-        Cell(
+    for workers, mode in product(spec.concurrency, MODES):
+        blank = Cell(
             table=Table.CONCURRENCY,
             service=service.name,
             mode=mode,
-            pool=pool,
-            variant=variant,
-            operation=operation,
+            operation="",
             concurrency=workers,
-            connections=connections,
         )
-        for pool in _pools(spec, mode)
-        for connections in spec.connections
-        for operation, variant in columns
-        if chosen((operation,), spec)
-    ]
+        columns = [("SET", ""), ("GET", "")]
+        columns += [(name, CROWDED_VARIANTS[mode]) for name in ("Set", "Get")]
+        rows = [
+            replace(blank, pool=pool, connections=size, operation=operation, variant=variant)
+            for pool in _pools(spec, mode)
+            for size in spec.connections
+            for operation, variant in columns
+            if chosen((operation,), spec)
+        ]
+        roomy = replace(
+            blank,
+            pool=POOLS[mode][0],
+            connections=max((*spec.connections, workers)),
+            role=Role.REFERENCE,
+        )
+        references = [replace(roomy, operation=name) for name in chosen(("SET", "GET"), spec)]
+        kind = "task" if mode == ASYNC else "thread"
+        name = f"{service.name}: {workers} {kind}{'s' if workers > 1 else ''}"
+        left_out = {cell: REFUSES for cell in rows if _refuses(cell)}
+        groups.append(_compared(name, rows, references, left_out))
+    return groups
 
 
 def _workload_group(spec: BenchmarkSpec, service: PlannedService) -> Group:

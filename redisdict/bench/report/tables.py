@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from redisdict.bench.choices import CellStatus, Table, cell_parts
+from redisdict.bench.choices import CellStatus, Table, load_parts
 from redisdict.bench.operations import POOL_OPERATIONS
 from redisdict.bench.records import speed_of
 from redisdict.bench.spec import DEFAULT_POOL
@@ -185,10 +185,8 @@ def with_latencies(run: BenchmarkRun) -> list[BenchmarkResult]:
 
 def latency_label(result: BenchmarkResult) -> str:
     """Name the row of a cell: the dict's variant or the pool, and how many share it."""
-    _, name, *load, _ = cell_parts(result)
-    if not result.variant and result.pool != DEFAULT_POOL:
-        name = result.pool
-    return ", ".join([name, *load])
+    row = f"{result.mode} {result.pool}" if result.pool == DEFAULT_POOL else result.pool
+    return ", ".join([result.variant or row, *load_parts(result)])
 
 
 def latency_figures(
