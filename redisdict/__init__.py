@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         SerializationError,
         ServerUnsupported,
     )
-    from redisdict.mapping.persistent_dict import PersistentDict
+    from redisdict.mapping.dict import PersistentDict
     from redisdict.modelcache.model_dict import CachedManager, CachedQuerySet, ModelDict
 
 __all__ = [
@@ -57,7 +57,7 @@ _HOMES = {
     "CachedManager": "redisdict.modelcache.model_dict",
     "CachedQuerySet": "redisdict.modelcache.model_dict",
     "ModelDict": "redisdict.modelcache.model_dict",
-    "PersistentDict": "redisdict.mapping.persistent_dict",
+    "PersistentDict": "redisdict.mapping.dict",
     "aclose_all": "redisdict.connections.registry",
     "close_all": "redisdict.connections.registry",
     "get_async_client": "redisdict.connections.registry",

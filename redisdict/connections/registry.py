@@ -29,7 +29,7 @@ _listeners: list[Callable[[], None]] = []
 
 
 def get_backend(alias: str = conf.DEFAULT_ALIAS) -> Backend:
-    """The backend of `alias`, made at the first call.
+    """Give the backend of `alias`, made at the first call.
 
     Raises:
         ConfigurationError: no such alias, or its values are wrong.
@@ -44,12 +44,12 @@ def get_backend(alias: str = conf.DEFAULT_ALIAS) -> Backend:
 
 
 def used_aliases() -> tuple[str, ...]:
-    """The aliases whose backend has been made since the settings were last read."""
+    """List the aliases whose backend has been made since the settings were last read."""
     return tuple(_backends)
 
 
 def get_client(using: str = conf.DEFAULT_ALIAS) -> redis.Redis:
-    """A redis-py client over the alias's pool for threads.
+    """Make a redis-py client over the alias's pool for threads.
 
     Raises:
         ConfigurationError: no such alias, or its values are wrong.
@@ -58,7 +58,7 @@ def get_client(using: str = conf.DEFAULT_ALIAS) -> redis.Redis:
 
 
 def get_async_client(using: str = conf.DEFAULT_ALIAS) -> redis.asyncio.Redis:
-    """A redis-py asyncio client over the running event loop's pool of the alias.
+    """Make a redis-py asyncio client over the running event loop's pool of the alias.
 
     Raises:
         ConfigurationError: no such alias, or its values are wrong.

@@ -26,7 +26,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from redisdict import forks
 from redisdict.connections import registry
 from redisdict.connections.backend import Backend
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
 from redisdict.modelcache.identity import (
     Place,
     known_place,

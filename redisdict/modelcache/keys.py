@@ -26,7 +26,7 @@ from django.core.exceptions import ValidationError
 from django.db import connections, models
 from django.utils import timezone
 
-from redisdict.mapping.names import encode_text
+from redisdict.mapping.keys import encode_text
 from redisdict.modelcache.connection_state import ask
 
 __all__ = ["KeyForm", "compares_text_exactly"]

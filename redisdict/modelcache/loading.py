@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BooleanField, Case, Model, QuerySet, Value, When
 from django.db.models.expressions import RawSQL
 
-from redisdict.mapping.layout import slices
+from redisdict.mapping.layouts.base import slices
 from redisdict.modelcache.cached_models import CachedTable
 from redisdict.modelcache.connection_state import is_in_transaction
 from redisdict.modelcache.identity import is_on_standby, leads_to

@@ -18,8 +18,8 @@ from django.db import models
 
 from redisdict.codec import messagepack
 from redisdict.exceptions import DeserializationError, SerializationError
-from redisdict.mapping.layout import slices
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
+from redisdict.mapping.layouts.base import slices
 from redisdict.mapping.timeouts import to_milliseconds
 from redisdict.modelcache.cached_models import CachedTable
 from redisdict.modelcache.invalidation.transactions import has_changed

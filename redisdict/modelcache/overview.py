@@ -9,7 +9,7 @@ from django.db import Error as DatabaseError
 from django.db import router
 
 from redisdict.exceptions import ConfigurationError
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
 from redisdict.modelcache.cached_models import CachedModel, CachedTable, cached_models
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.stats import CacheStats

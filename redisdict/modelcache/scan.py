@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from redisdict.mapping.layout import SCAN_COUNT
-from redisdict.mapping.names import escape_glob
+from redisdict.mapping.keys import escape_glob
+from redisdict.mapping.layouts.base import SCAN_COUNT
 from redisdict.mapping.scanning import Pages
 from redisdict.modelcache.cached_models import CachedTable
 from redisdict.modelcache.slots.lease import SHORTEST
 from redisdict.modelcache.slots.store import new_token
-from redisdict.wire.keyspace import scan_keys
 from redisdict.wire.requests import Operation
+from redisdict.wire.scan import scan_keys
 
 __all__ = ["Scan"]
 

@@ -15,7 +15,7 @@ import pytest
 from redisdict import BackendUnavailable, NoReplica, PersistentDict, ServerUnsupported
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
 from redisdict.modelcache.slots.store import LEASED, RowStore, new_token
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import Family, Program, ProgramMissing, find_program

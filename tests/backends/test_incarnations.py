@@ -17,8 +17,7 @@ import redis
 
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.connections.incarnations import LENGTH
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
 from redisdict.modelcache.slots.barrier import change_behind_barriers
 from redisdict.modelcache.slots.lease import Loaded, Reader
 from redisdict.modelcache.slots.store import RowStore, new_token
@@ -26,9 +25,11 @@ from redisdict.modelcache.stats import Counters
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import Program, ProgramMissing, find_program
 from redisdict.wire.requests import Step
+from redisdict.wire.server_state import LENGTH
 from tests.backends.conftest import fetched
 from tests.backends.proxy import Proxy
 from tests.conftest import program_for_tests
+from tests.waiting import wait_until
 
 LEASE_MS = 60_000
 
@@ -105,13 +106,6 @@ def save(primary: ServerProcess) -> None:
         # The one for its replica may not have ended, and then the server refuses.
         wait_until(lambda: not client.info("persistence").get("rdb_bgsave_in_progress"))
         client.save()
-
-
-def wait_until(is_so: Callable[[], bool], timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < deadline, "it didn't come to that"
-        time.sleep(0.05)
 
 
 class Shop:

@@ -19,13 +19,13 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from redisdict.connections.incarnations import is_asked_anew, is_identified, named
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
 from redisdict.modelcache.slots.barrier import change_behind_barriers
 from redisdict.modelcache.slots.lease import Loaded, Reader
 from redisdict.modelcache.slots.store import RowStore
 from redisdict.modelcache.stats import Counters
 from redisdict.wire.requests import Batch, Call, Operation, Sleep
+from redisdict.wire.server_state import is_asked_anew, is_identified, named
 from tests.modelcache.server_model import Barriers, Generation, Lease, ServerModel, Value
 
 FIRST_GENERATION = b"gen00000" + ServerModel().incarnation

@@ -14,12 +14,12 @@ from redis.exceptions import NoScriptError
 
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.connections.incarnations import UNKNOWN, is_identified, named
-from redisdict.connections.relaying import relay
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
 from redisdict.modelcache.slots.lease import ABSENT
 from redisdict.modelcache.slots.store import BLOCKED, BUSY, LEASED, RowStore, new_token
+from redisdict.wire.combinators import intercept
 from redisdict.wire.requests import Batch, Operation
+from redisdict.wire.server_state import UNKNOWN, is_identified, named
 from tests.modelcache.server_model import (
     NAMELESS,
     Barriers,
@@ -126,7 +126,7 @@ def as_of(incarnation: bytes, operation: Operation[Any]) -> Operation[Any]:
             request = replace(request, is_identified=False)
         return (yield request)
 
-    return relay(operation, answer)
+    return intercept(operation, answer)
 
 
 def _as_model(stored: Any, names: dict[bytes, bytes]) -> Any:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from redisdict.connections.incarnations import UNKNOWN
 from redisdict.modelcache.slots.store import put_barriers
 from redisdict.wire.requests import Call, Operation
+from redisdict.wire.server_state import UNKNOWN
 from tests.modelcache import schedules
 from tests.modelcache.schedules import Plan, StaleRead, explore
 from tests.modelcache.server_model import Barriers, Cell, Generation, Lease, ServerModel, Value

@@ -20,6 +20,7 @@ from redisdict.wire.requests import Operation
 from tests.mapping.conftest import Face
 from tests.mapping.costs import COSTS, ITEMS, Cost
 from tests.recorded import RecordedServer
+from tests.waiting import LIMIT_S
 
 MANY = {f"key {number}": number for number in range(1500)}
 
@@ -32,7 +33,7 @@ def keydb() -> Iterator[RecordedServer]:
 
 @pytest.fixture
 def backend(keydb: RecordedServer, alias_for: Callable[..., dict[str, Any]]) -> Iterator[Backend]:
-    values = alias_for(keydb.url, OPTIONS={"socket_timeout": 2}, RETRY_FOR=0)
+    values = alias_for(keydb.url, OPTIONS={"socket_timeout": LIMIT_S}, RETRY_FOR=0)
     with closing(Backend(parse_alias("test", values))) as made:
         keydb.calls.clear()
         keydb.held = 0

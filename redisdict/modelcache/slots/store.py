@@ -28,9 +28,8 @@ from collections.abc import Sequence
 from redis.exceptions import NoScriptError, ResponseError
 
 from redisdict.forks import on_fork, own, take_over
-from redisdict.mapping.layout import slices
-from redisdict.mapping.names import Names
-from redisdict.mapping.scripts import Script
+from redisdict.mapping.keys import Names
+from redisdict.mapping.layouts.base import slices
 from redisdict.wire.requests import (
     Batch,
     Command,
@@ -39,6 +38,7 @@ from redisdict.wire.requests import (
     Operation,
     Sleep,
 )
+from redisdict.wire.scripts import Script
 
 __all__ = ["BLOCKED", "BUSY", "CHUNK", "LEASED", "Answer", "RowStore", "new_token", "put_barriers"]
 
