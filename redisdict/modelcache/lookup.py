@@ -118,6 +118,7 @@ class PkLookup(Generic[M]):
         self.table = table
         self.by_pk: PkLookup[M] = self
         self.store = table.store
+        self._cell_of: Callable[[Any], bytes] = table.key
         self.lease_ms = options.lease_ms
         self._serves_when_down = options.serve_when_down
         timeout = table.backend.config.timeout if options.timeout is None else options.timeout
@@ -135,15 +136,14 @@ class PkLookup(Generic[M]):
     # The fast path: one command, which is all that a hit takes.
 
     def step(self, key: Any, caller: Caller) -> Step[Sequence[Answer]] | None:
-        """Make the step that reads one row; None where more than that has to be looked at."""
+        """Make the step that reads one cell; None where more than that has to be looked at."""
         if not self._may_use_server(caller):
             return None
-        table = self.table
         token = new_token()
-        rows = (table.key(key),)
-        lease_ms = self.lease_ms if caller.may_keep(table) else 0
-        command = self.store.read_command(rows, token, lease_ms)
-        return Step(command, self.store.read, rows, token, lease_ms)
+        cells = (self._cell_of(key),)
+        lease_ms = self.lease_ms if caller.may_keep(self.table) else 0
+        command = self.store.read_command(cells, token, lease_ms)
+        return Step(command, self.store.read, cells, token, lease_ms)
 
     def hit(self, answers: Sequence[Answer]) -> M | None:
         """Give the instance in the answer to `step()`; None when there is more to do."""
@@ -172,12 +172,11 @@ class PkLookup(Generic[M]):
     def _finish(
         self, key: Any, step: Step[Any], answers: Sequence[Answer], caller: Caller
     ) -> Operation[M | None]:
-        rows, token, lease_ms = step.arguments
-        load = caller.adapt(partial(self._load, {rows[0]: key}))
-        found = yield from self._reader.read(rows, load, token, answers, is_peek=not lease_ms)
+        _, token, lease_ms = step.arguments
+        found = yield from self._find([key], caller, not lease_ms, token, answers)
         if self.table.counters.hits >= MOST_HITS:
             yield from self.table.counters.push()
-        return found.get(rows[0])
+        return found.get(key)
 
     # Plans.
 
@@ -190,7 +189,7 @@ class PkLookup(Generic[M]):
         if may_use:
             is_peek = not caller.may_keep(self.table)
             try:
-                found = yield self._find(keys, caller, is_peek=is_peek)
+                found = yield self._find(keys, caller, is_peek, new_token())
                 return found
             except UNREACHED as error:
                 self._note_failure(error)
@@ -243,30 +242,31 @@ class PkLookup(Generic[M]):
     # What the kind of key decides.
 
     def _find(
-        self, keys: Sequence[Any], caller: Caller, *, is_peek: bool
+        self,
+        keys: Sequence[Any],
+        caller: Caller,
+        is_peek: bool,
+        token: bytes,
+        answers: Sequence[Answer] | None = None,
     ) -> Operation[dict[Any, M]]:
-        """Read those of the rows that are there, by key."""
-        cell_of = self._cells_of(keys)
-        asked = _inverted(cell_of)
+        """Read those of the rows that are there, by key; the arguments are those of `Reader`."""
+        cell_of = {key: self._cell_of(key) for key in keys}
+        asked = {cell: key for key, cell in cell_of.items()}
         load = caller.adapt(partial(self._load, asked))
-        found = yield from self._reader.read(list(asked), load, new_token(), is_peek=is_peek)
+        found = yield from self._reader.read(list(asked), load, token, answers, is_peek)
         return {key: found[cell] for key, cell in cell_of.items() if cell in found}
 
     def ask_database(self, keys: Sequence[Any]) -> dict[Any, M]:
         """Get the same from the database alone."""
         self.table.counters.misses += len(keys)
-        cell_of = self._cells_of(keys)
-        asked = _inverted(cell_of)
+        cell_of = {key: self._cell_of(key) for key in keys}
+        asked = {cell: key for key, cell in cell_of.items()}
         found: Mapping[bytes, Any] = self._load(asked, list(asked)).found
         return {key: found[cell] for key, cell in cell_of.items() if cell in found}
 
     def pks_of(self, keys: Sequence[Any]) -> Sequence[Any] | None:
         """Find the primary keys of rows, to remove them; None when only the database can tell."""
         return keys
-
-    def _cells_of(self, keys: Sequence[Any]) -> dict[Any, bytes]:
-        """Name the cell of each key."""
-        return {key: self.table.key(key) for key in keys}
 
     def _load(self, asked: Mapping[bytes, Any], cells: Sequence[bytes]) -> Loaded[models.Model]:
         """Ask the database for the rows of these cells."""
@@ -296,20 +296,27 @@ class FieldLookup(PkLookup[M]):
             self._timeout_ms,
             absent_ms=None,
         )
+        self.store = self._hints.store
+        self._cell_of = self._hint_for
 
-    def step(self, key: Any, caller: Caller) -> None:
-        """None: a hint and a row are two requests."""
+    def hit(self, answers: Sequence[Answer]) -> None:
+        """None: the step reads a hint, and the row is another request."""
 
     def _find(
-        self, keys: Sequence[Any], caller: Caller, *, is_peek: bool
+        self,
+        keys: Sequence[Any],
+        caller: Caller,
+        is_peek: bool,
+        token: bytes,
+        answers: Sequence[Answer] | None = None,
     ) -> Operation[dict[Any, M]]:
-        hint_of = self._cells_of(keys)
-        asked = _inverted(hint_of)
+        hint_of = {key: self._hint_for(key) for key in keys}
+        asked = {hint: key for key, hint in hint_of.items()}
         found: dict[bytes, M] = {}
         load = caller.adapt(partial(self._load_hints, asked, found))
-        hinted = yield from self._hints.read(list(asked), load, new_token(), is_peek=is_peek)
+        hinted = yield from self._hints.read(list(asked), load, token, answers, is_peek)
         pks = list(set(hinted.values()))
-        rows = yield from self.by_pk._find(pks, caller, is_peek=is_peek)
+        rows = yield from self.by_pk._find(pks, caller, is_peek, new_token())
         misled = []
         for hint, pk in hinted.items():
             row = rows.get(pk)
@@ -318,7 +325,7 @@ class FieldLookup(PkLookup[M]):
             else:
                 misled.append(hint)
         if misled:
-            yield from self._hints.store.lift(misled, new_token())
+            yield from self.store.lift(misled, new_token())
             self.table.counters.misses += len(misled)
             loaded = yield Call(caller.adapt(partial(self._load, asked)), (misled,))
             found.update(loaded.found)
@@ -328,8 +335,8 @@ class FieldLookup(PkLookup[M]):
         if not all(map(self._form.is_exact, keys)):
             return None
         # The row that had the value, if the server has a hint of it, and the one that has it now.
-        asked = _inverted(self._cells_of(keys))
-        operation = self._hints.store.read(list(asked), new_token(), 0)
+        asked = {self._hint_for(key): key for key in keys}
+        operation = self.store.read(list(asked), new_token(), 0)
         answers: Sequence[Answer] = ()
         with contextlib.suppress(*UNREACHED):  # who removes the rows will notice
             answers = self.table.backend.driver.run(operation)
@@ -337,9 +344,9 @@ class FieldLookup(PkLookup[M]):
         have = [row.pk for row in self._load(asked, list(asked)).found.values()]
         return list({*had, *have} - {None})
 
-    def _cells_of(self, keys: Sequence[Any]) -> dict[Any, bytes]:
-        prefix = self._hints.store.prefix
-        return {key: prefix + self._form.encode(key) for key in keys}
+    def _hint_for(self, value: Any) -> bytes:
+        """Name the cell of the hint for a value of the field."""
+        return self.store.prefix + self._form.encode(value)
 
     def _match(self, asked: Mapping[bytes, Any], hints: Sequence[bytes]) -> Matched:
         wanted = {hint: asked[hint] for hint in hints}
@@ -361,17 +368,12 @@ class FieldLookup(PkLookup[M]):
     def _hint_of(self, row: models.Model) -> bytes | None:
         """The key of the hint that the row has; None when it has no value."""
         value = getattr(row, self._field.attname)
-        return None if value is None else self._hints.store.prefix + self._form.encode(value)
+        return None if value is None else self._hint_for(value)
 
 
 def distinct_keys(keys: Iterable[Any]) -> list[Any]:
     """Each key once; without None, as a foreign key may be."""
     return [key for key in dict.fromkeys(keys) if key is not None]
-
-
-def _inverted(cell_of: Mapping[Any, bytes]) -> dict[bytes, Any]:
-    """Give the keys by their cells; of several spellings of one key the last."""
-    return dict(zip(cell_of.values(), cell_of, strict=True))
 
 
 def _write_hint(pk: Any) -> bytes | None:
