@@ -53,7 +53,7 @@ def unknown_name(
         known: the names to list.
         candidates: those among which the nearest is looked for, when they are more.
     """
-    close = nearest(name, reversed(candidates or known), cutoff=0.4)
+    close = nearest(name, candidates or known, cutoff=0.4)
     hint = f" Did you mean {close!r}?" if close else ""
     return f"{where} {name!r} is unknown.{hint} Known: {', '.join(known)}."
 
