@@ -7,8 +7,6 @@ start next to nothing.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from redisdict.version import __version__
-
 if TYPE_CHECKING:
     from redisdict.connections.registry import (
         aclose_all,
@@ -30,6 +28,8 @@ if TYPE_CHECKING:
     )
     from redisdict.mapping.dict import PersistentDict
     from redisdict.modelcache.model_dict import CachedManager, CachedQuerySet, ModelDict
+
+__version__ = "0.1.0"
 
 __all__ = [
     "BackendUnavailable",

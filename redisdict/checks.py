@@ -48,7 +48,7 @@ def check_model_dicts(app_configs: Any, **options: Any) -> list[CheckMessage]:
     """Look at the models that have a `ModelDict`, if there are any."""
     if "redisdict.modelcache.model_dict" not in sys.modules:
         return []
-    from redisdict.modelcache.checks import check_cached_models
+    from redisdict.modelcache.overview import check_cached_models
 
     return check_cached_models(app_configs, **options)
 

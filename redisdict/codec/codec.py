@@ -27,13 +27,15 @@ from redisdict.codec.envelope import (
     seal,
     split_format_byte,
 )
-from redisdict.codec.lookup import builtin_compressor, find_compressor, find_serializer
 from redisdict.codec.normalize import type_name
 from redisdict.codec.serializers import (
     JsonSerializer,
     MessagePackSerializer,
     RawSerializer,
     Serializer,
+    builtin_compressor,
+    find_compressor,
+    find_serializer,
 )
 from redisdict.exceptions import (
     ConfigurationError,

@@ -29,7 +29,7 @@ from redisdict.wire.requests import (
     Sleep,
     Step,
 )
-from redisdict.wire.server_state import Known, known_of
+from redisdict.wire.server_state import Known, known_of, named_at_once
 
 __all__ = ["AsyncPoolDriver"]
 
@@ -72,11 +72,16 @@ class AsyncPoolDriver(AsyncDriver):
                         request = send(answer)
                     continue
                 shared = None
-                if type(request) is tuple or (type(request) is not Batch and is_plain(request)):
+                ready = request
+                if type(request) is not Batch:
                     shared = self._server.shared_connection()
+                    if shared is not None and type(request) is not tuple and not is_plain(request):
+                        ready = named_at_once(request, shared.incarnation)
+                        if ready is None:
+                            shared = None
                 try:
                     if shared is not None:  # the fast path of a single command
-                        answer = await shared.submit(pack(request))
+                        answer = await shared.submit(pack(ready))
                         if isinstance(answer, FAILED):
                             answer = Failure.of(request, answer, is_sent=True)
                     else:

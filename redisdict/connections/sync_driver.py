@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 import redis
 from hiredis import pack_command
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from redisdict.connections import retry
@@ -28,7 +29,7 @@ from redisdict.wire.requests import (
     Sleep,
     Step,
 )
-from redisdict.wire.server_state import known_of
+from redisdict.wire.server_state import known_of, named_at_once
 
 __all__ = ["PendingBatch", "PoolDriver"]
 
@@ -149,13 +150,20 @@ class _Channel:
 
     def ask(self, request: Command | Batch) -> Reply:
         """Send a request; give the reply, an error reply as an object, or a `Failure`."""
-        if type(request) is not tuple and not is_plain(request):
-            answer = self.begin(request)
-            return self.end() if answer is SENT else answer
         is_sent = False
         try:
             connection = self._connection or self._check_out()
-            connection.send_packed_command((pack(request),))
+            if type(request) is tuple or is_plain(request):
+                connection.send_packed_command((pack(request),))
+            else:
+                known = known_of(connection)
+                name, ready = known.name, named_at_once(request, known)
+                if ready is None:
+                    answer = self.begin(request)
+                    return self.end() if answer is SENT else answer
+                connection.send_packed_command((pack(ready),))
+                if known.name is not name:
+                    raise RedisConnectionError("The connection was lost, and connected anew.")
             is_sent = True
             if type(request) is not Batch:
                 return connection.read_response(True, disconnect_on_error=True)

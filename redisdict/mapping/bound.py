@@ -11,11 +11,9 @@ from typing import Any, Final, Generic, TypeVar
 from redisdict.codec import Codec
 from redisdict.connections.drivers import AsyncDriver, Driver
 from redisdict.exceptions import DeserializationError, SerializationError
-from redisdict.mapping.in_flight import InFlight
 from redisdict.mapping.keys import KeyCodec
-from redisdict.mapping.layouts.base import Layout
-from redisdict.mapping.locks import LockOperations
-from redisdict.mapping.timeouts import Timeout, to_milliseconds
+from redisdict.mapping.layouts.base import Layout, Timeout, to_milliseconds
+from redisdict.mapping.locks import InFlight, LockOperations
 from redisdict.wire.requests import Operation
 
 __all__ = ["ABSENT", "Bound", "Topic", "noting_key"]

@@ -8,8 +8,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from redisdict.mapping.bound import noting_key
 from redisdict.mapping.iteration import IterationMethods
-from redisdict.mapping.layouts.base import BATCH
-from redisdict.mapping.timeouts import DEFAULT, Timeout
+from redisdict.mapping.layouts.base import BATCH, DEFAULT, Timeout
 from redisdict.wire.requests import Call, Operation
 
 __all__ = ["BulkMethods"]

@@ -6,9 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar, cast
 
 from redisdict.mapping.bound import Topic
-from redisdict.mapping.in_flight import wait_in_task, wait_in_thread
-from redisdict.mapping.layouts.base import FOREVER, MISSING
-from redisdict.mapping.timeouts import DEFAULT, Timeout, to_milliseconds
+from redisdict.mapping.layouts.base import DEFAULT, FOREVER, MISSING, Timeout, to_milliseconds
+from redisdict.mapping.locks import wait_in_task, wait_in_thread
 from redisdict.wire.requests import Call, Operation, Sleep
 
 __all__ = ["CacheMethods"]

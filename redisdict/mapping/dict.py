@@ -15,12 +15,11 @@ from redisdict.connections.backend import Backend
 from redisdict.mapping.bound import Bound
 from redisdict.mapping.cache import CacheMethods
 from redisdict.mapping.changes import ChangeMethods
-from redisdict.mapping.in_flight import InFlight
 from redisdict.mapping.keys import Names, check_shards, get_key_codec
+from redisdict.mapping.layouts.base import to_milliseconds
 from redisdict.mapping.layouts.sharded import make_layout
-from redisdict.mapping.locks import LockOperations
+from redisdict.mapping.locks import InFlight, LockOperations
 from redisdict.mapping.protocol import MappingMethods
-from redisdict.mapping.timeouts import to_milliseconds
 from redisdict.mapping.transfer import TransferMethods
 
 __all__ = ["DictOptions", "PersistentDict"]

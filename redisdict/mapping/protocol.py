@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar, cast, overload
 from redisdict.exceptions import DeserializationError
 from redisdict.mapping.bound import ABSENT
 from redisdict.mapping.bulk import BulkMethods
-from redisdict.mapping.timeouts import DEFAULT, Timeout
+from redisdict.mapping.layouts.base import DEFAULT, Timeout
 from redisdict.wire.requests import Operation, Step
 
 __all__ = ["MappingMethods"]

@@ -18,22 +18,55 @@ from django.db import models
 
 from redisdict.codec import messagepack
 from redisdict.exceptions import DeserializationError, SerializationError
-from redisdict.mapping.keys import Names
-from redisdict.mapping.layouts.base import slices
-from redisdict.mapping.timeouts import to_milliseconds
+from redisdict.mapping.keys import Names, escape_glob
+from redisdict.mapping.layouts.base import SCAN_COUNT, slices, to_milliseconds
+from redisdict.mapping.scanning import Pages
 from redisdict.modelcache.cached_models import CachedTable
 from redisdict.modelcache.invalidation.transactions import has_changed
 from redisdict.modelcache.keys import KeyForm
 from redisdict.modelcache.loading import Matched, load_by_field, load_rows, may_keep
 from redisdict.modelcache.options import Options
 from redisdict.modelcache.outages import UNREACHED
-from redisdict.modelcache.scan import Scan
 from redisdict.modelcache.slots.lease import SHORTEST, Loaded, Reader
 from redisdict.modelcache.slots.store import Answer, RowStore, new_token
 from redisdict.modelcache.stats import MOST_HITS, Counters
 from redisdict.wire.requests import Call, Operation, Step
+from redisdict.wire.scan import scan_keys
 
-__all__ = ["TASK", "THREAD", "Caller", "FieldLookup", "PkLookup", "Plan", "arun", "run"]
+__all__ = ["TASK", "THREAD", "Caller", "FieldLookup", "PkLookup", "Plan", "Scan", "arun", "run"]
+
+
+class Scan:
+    """One scan of the rows of a table that are on the server.
+
+    SCAN goes over all keys of the server's database, so its cost grows with that.
+    """
+
+    def __init__(self, table: CachedTable) -> None:
+        self._table = table
+        self._pages = Pages()
+        self._cursor = b"0"
+        self.is_over = False
+
+    def next_page(self) -> Operation[list[Any]]:
+        """The instances of one page that readers would get, too."""
+        keys = yield from self._next_keys()
+        answers = yield from self._table.store.read(keys, new_token(), 0)
+        bodies = [body for body in answers if isinstance(body, bytes) and len(body) >= SHORTEST]
+        rows = map(self._table.decode, bodies)
+        return [row for row in rows if row is not None]
+
+    def remove_page(self) -> Operation[None]:
+        """Remove one page; the barriers of writers stay."""
+        keys = yield from self._next_keys()
+        yield from self._table.store.lift(keys, new_token())
+
+    def _next_keys(self) -> Operation[list[bytes]]:
+        match = escape_glob(self._table.store.prefix) + b"*"
+        self._cursor, keys = yield from scan_keys(self._cursor, match, SCAN_COUNT)
+        self.is_over = self._cursor == b"0"
+        return list(self._pages.fresh(self._cursor, keys))
+
 
 M = TypeVar("M", bound=models.Model)
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from django.utils.module_loading import import_string
 
 from redisdict.conf import AliasConfig
 from redisdict.exceptions import ConfigurationError
-from redisdict.mapping.timeouts import to_milliseconds
+from redisdict.mapping.layouts.base import to_milliseconds
 
 __all__ = [
     "Options",

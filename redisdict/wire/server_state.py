@@ -38,6 +38,7 @@ __all__ = [
     "is_identified",
     "known_of",
     "named",
+    "named_at_once",
 ]
 
 logger = logging.getLogger("redisdict")
@@ -206,6 +207,17 @@ def named(request: Any, name: bytes) -> Any:
         for command in request.commands
     ]
     return dataclasses.replace(request, commands=commands)
+
+
+def named_at_once(request: Any, known: Known) -> Any:
+    """Put in the name that is known of a connection's server.
+
+    None where it has to be asked for first, or where there is more to say for the request.
+    """
+    has_wait = type(request) is Batch and request.wait is not None
+    if known.name is None or has_wait or is_asked_anew(request):
+        return None
+    return named(request, known.name)
 
 
 def _is_for_good(refusal: Exception) -> bool:

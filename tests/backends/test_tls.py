@@ -16,8 +16,7 @@ import redis
 from redisdict import BackendUnavailable, PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.servers.listeners import free_port
-from redisdict.servers.process import ServerProcess, ServerStartError
+from redisdict.servers.process import ServerProcess, ServerStartError, free_port
 from redisdict.servers.programs import Program
 from tests.conftest import is_installed, program_for_tests
 from tests.waiting import wait_until

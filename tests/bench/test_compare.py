@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from redisdict.bench.choices import CellStatus
-from redisdict.bench.cli.saved_runs import comparison_text
+from redisdict.bench.cli.inspect import comparison_text
 from redisdict.bench.compare import compare, obstacles, regressions
 from redisdict.bench.measure.statistics import Verdict
 from redisdict.models import BenchmarkResult

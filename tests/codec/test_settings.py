@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 from psycopg.types.range import Range
 
-from redisdict.codec import Codec, get_codec, lookup
+from redisdict.codec import Codec, get_codec, serializers
 from redisdict.exceptions import ConfigurationError, DeserializationError, SerializationError
 from tests.codec import custom
 
@@ -164,7 +164,7 @@ def test_a_missing_extra_is_named(
 ) -> None:
     stored = Codec("msgpack", compressor).encode("x" * 2000)
     monkeypatch.setitem(sys.modules, module, None)
-    lookup.builtin_compressor.cache_clear()
+    serializers.builtin_compressor.cache_clear()
     install = rf"pip install 'django-redisdict\[{compressor}\]'"
     with pytest.raises(ConfigurationError, match=install):
         Codec("msgpack", compressor)

@@ -19,10 +19,9 @@ from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.mapping.bound import ABSENT
 from redisdict.mapping.changes import EAGER_ATTEMPTS
-from redisdict.mapping.in_flight import wait_in_thread
 from redisdict.mapping.keys import Names
-from redisdict.mapping.layouts.base import LEAST_BYTES
-from redisdict.mapping.timeouts import DEFAULT
+from redisdict.mapping.layouts.base import DEFAULT, LEAST_BYTES
+from redisdict.mapping.locks import wait_in_thread
 from redisdict.wire.requests import Batch, Call, Sleep
 from redisdict.wire.scan import SMALL_COUNT
 from tests.mapping.conftest import Face

@@ -14,8 +14,8 @@ import pytest
 import redisdict
 from redisdict import PersistentDict
 from redisdict.mapping.bound import ABSENT
+from redisdict.mapping.layouts.base import DEFAULT
 from redisdict.mapping.locks import Lock
-from redisdict.mapping.timeouts import DEFAULT
 from tests.mapping.costs import COSTS, SCRIPT
 from tests.mapping.test_twins import TWINS
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from redisdict.mapping import in_flight
-from redisdict.mapping.in_flight import InFlight, wait_in_thread
+from redisdict.mapping import locks
+from redisdict.mapping.locks import InFlight, wait_in_thread
 
 
 def test_the_first_brings_the_value_and_the_others_wait() -> None:
@@ -29,8 +29,8 @@ def test_a_forked_child_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
         taken.append(True)
         ours._renew()
 
-    monkeypatch.setattr(in_flight, "own", [0])
-    monkeypatch.setattr(in_flight, "take_over", take_over)
+    monkeypatch.setattr(locks, "own", [0])
+    monkeypatch.setattr(locks, "take_over", take_over)
     again, is_first = ours.join(b"field")
     assert taken
     assert is_first

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from redisdict.servers.listeners import free_port
+from redisdict.servers.process import free_port
 
 #: Where Debian and Homebrew have the programs that aren't on the PATH.
 PROGRAMS = ("/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql*/bin")

@@ -11,9 +11,9 @@ from django.test.utils import isolate_apps
 from redisdict import ModelDict
 from redisdict.checks import check_model_dicts
 from redisdict.modelcache import cached_models
-from redisdict.modelcache.checks import _check_registration, check_cached_models
 from redisdict.modelcache.invalidation import relations
 from redisdict.modelcache.options import Options
+from redisdict.modelcache.overview import _check_registration, check_cached_models
 from tests.modelcache.conftest import forget_registrations
 from tests.shop.models import Announced, Product, Stamp
 

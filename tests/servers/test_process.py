@@ -12,8 +12,13 @@ import pytest
 import redis
 
 from redisdict.servers import process
-from redisdict.servers.listeners import free_port, is_free, listens_on
-from redisdict.servers.process import ServerProcess, ServerStartError
+from redisdict.servers.process import (
+    ServerProcess,
+    ServerStartError,
+    free_port,
+    is_free,
+    listens_on,
+)
 from redisdict.servers.programs import Family, Program
 from tests.conftest import program_for_tests
 from tests.servers.conftest import (

@@ -28,8 +28,7 @@ from django.utils.translation import gettext_lazy as _
 
 from redisdict.admin.pages import PagesAdmin
 from redisdict.admin.runs.comparison import MOST_RUNS, compare_context, trend_context
-from redisdict.admin.runs.exports import FORMATS, export
-from redisdict.admin.runs.page import run_context
+from redisdict.admin.runs.page import FORMATS, export, run_context
 from redisdict.admin.runs.start import StartForm, cancel, may_run_benchmarks, progress_of, start
 from redisdict.bench.records import mark_baseline
 from redisdict.bench.spec import PRESETS

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.http import HttpResponse
 from django.utils.formats import date_format
+from django.utils.functional import Promise
+from django.utils.text import slugify
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -20,12 +25,22 @@ from redisdict.admin.runs.tables import (
     side_by_side,
 )
 from redisdict.bench.operations import is_plain
+from redisdict.bench.report import render
 from redisdict.bench.report.tables import Row
 from redisdict.bench.spec import MODES
 from redisdict.models import BenchmarkResult, BenchmarkRun
 from redisdict.templatetags.redisdict_figures import NOTHING, percent
 
-__all__ = ["Section", "latency_charts", "run_context", "spread_charts", "throughput_charts"]
+__all__ = [
+    "FORMATS",
+    "ExportFormat",
+    "Section",
+    "export",
+    "latency_charts",
+    "run_context",
+    "spread_charts",
+    "throughput_charts",
+]
 
 
 @dataclass(frozen=True)
@@ -179,3 +194,57 @@ def _throughput_point(cell: BenchmarkResult | None) -> Point:
         return Point(cell.ops_per_second)
     scale = cell.ops_per_second / cell.ratio
     return Point(cell.ops_per_second, cell.ratio_low * scale, cell.ratio_high * scale)
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """A format of `redisbench --format` as a file."""
+
+    name: str
+    label: Promise
+    suffix: str
+    content_type: str
+
+
+FORMATS = {
+    one.name: one
+    for one in (
+        ExportFormat("csv", gettext_lazy("CSV"), "csv", "text/csv"),
+        ExportFormat("json", gettext_lazy("JSON"), "json", "application/json"),
+        ExportFormat("markdown", gettext_lazy("Markdown"), "md", "text/markdown"),
+    )
+}
+
+
+def export(runs: Sequence[BenchmarkRun], format_name: str) -> HttpResponse:
+    """Write one run as a file, several as a ZIP archive with a file each.
+
+    The results of the runs should be prefetched.
+
+    Raises:
+        KeyError: there is no such format.
+    """
+    chosen = FORMATS[format_name]
+    files = {_file_name(run, chosen): render(run, chosen.name) for run in runs}
+    if len(files) == 1:
+        [(name, text)] = files.items()
+        return _download(name, text.encode(), f"{chosen.content_type}; charset=utf-8")
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as out:
+        for name, text in files.items():
+            out.writestr(name, text)
+    return _download(f"benchmark-runs-{chosen.name}.zip", archive.getvalue(), "application/zip")
+
+
+def _file_name(run: BenchmarkRun, chosen: ExportFormat) -> str:
+    """Of letters, digits and dashes only, whatever the label has in it."""
+    label = slugify(run.label)[:60]
+    return f"benchmark-run-{run.pk}{f'-{label}' if label else ''}.{chosen.suffix}"
+
+
+def _download(name: str, content: bytes, content_type: str) -> HttpResponse:
+    return HttpResponse(
+        content,
+        content_type=content_type,
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import OutputWrapper
 
 from redisdict.bench.choices import RunStatus
+from redisdict.bench.cli.inspect import comparison_text
 from redisdict.bench.cli.output import (
     Options,
     check_writable,
@@ -18,10 +19,9 @@ from redisdict.bench.cli.output import (
     warnings_text,
     width_of,
 )
-from redisdict.bench.cli.saved_runs import comparison_text
 from redisdict.bench.compare import Change, compare, regressions
 from redisdict.bench.errors import ExitStatus, UsageError
-from redisdict.bench.measure.interruption import Interrupted, Interruption
+from redisdict.bench.measure.cleanup import Interrupted, Interruption
 from redisdict.bench.measure.progress import WatchedProgress, reporter_for
 from redisdict.bench.measure.services import Service, discover
 from redisdict.bench.measure.session import Session

@@ -17,10 +17,9 @@ from urllib.parse import urlsplit
 
 from redisdict.bench.choices import CellStatus, RunStatus
 from redisdict.bench.errors import CELL_ERRORS, SameServer, UsageError, describe
-from redisdict.bench.measure.cleanup import new_token
+from redisdict.bench.measure.cleanup import Interruption, new_token
 from redisdict.bench.measure.environment import CpuTimes, foreign_cpu_share, steal_share
 from redisdict.bench.measure.group import GroupOutcome, measure_group
-from redisdict.bench.measure.interruption import Interruption
 from redisdict.bench.measure.placement import choose_cpus, pinned_client
 from redisdict.bench.measure.progress import Reporter
 from redisdict.bench.measure.rounds import Clock

@@ -9,25 +9,25 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 
-from redisdict.bench.cli import machine, saved_runs
+from redisdict.bench.cli import inspect
 from redisdict.bench.cli.arguments import add_arguments
 from redisdict.bench.cli.output import Options
 from redisdict.bench.cli.run import measure
 from redisdict.bench.errors import ExitStatus, SameServer, describe
-from redisdict.bench.measure.interruption import Interrupted, Interruption
+from redisdict.bench.measure.cleanup import Interrupted, Interruption
 from redisdict.exceptions import RedisDictError
 
 ACTIONS: Mapping[str | None, Callable[[Options, OutputWrapper, OutputWrapper], int]] = {
     None: measure,
-    "services": machine.show_services,
-    "list": saved_runs.list_runs,
-    "show": saved_runs.show_run,
-    "compare": saved_runs.compare_runs,
-    "export": saved_runs.export_run,
-    "import": saved_runs.import_run,
-    "prune": saved_runs.prune_runs,
-    "doctor": machine.doctor,
-    "selftest": machine.run_selftest,
+    "services": inspect.show_services,
+    "list": inspect.list_runs,
+    "show": inspect.show_run,
+    "compare": inspect.compare_runs,
+    "export": inspect.export_run,
+    "import": inspect.import_run,
+    "prune": inspect.prune_runs,
+    "doctor": inspect.doctor,
+    "selftest": inspect.run_selftest,
 }
 
 

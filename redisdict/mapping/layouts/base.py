@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from redis.exceptions import ResponseError
 
@@ -13,19 +14,66 @@ from redisdict.wire.requests import Argument, Command, Operation, Step
 __all__ = [
     "BATCH",
     "CHUNK",
+    "DEFAULT",
     "FOREVER",
     "LEAST_BYTES",
     "MISSING",
     "SCAN_COUNT",
+    "Default",
     "Layout",
     "PageOfPairs",
     "Pair",
     "Record",
+    "Timeout",
     "Values",
     "ask",
     "bytes_of",
     "slices",
+    "to_milliseconds",
 ]
+
+
+class Default:
+    """The type of `DEFAULT`, which stands for the dict's own timeout."""
+
+    def __repr__(self) -> str:
+        return "DEFAULT"
+
+
+DEFAULT: Final = Default()
+
+Timeout = float | Default | None
+
+#: The server keeps deadlines in 64 bits of milliseconds; a thousand years leave room for its clock.
+LONGEST_S = 1000 * 365 * 86400
+
+
+def to_milliseconds(timeout: Timeout, default_ms: int | None) -> int | None:
+    """Convert to milliseconds above 0, None for ever, or 0 for a time that is over already.
+
+    Args:
+        timeout: seconds, None for ever, or `DEFAULT`.
+        default_ms: what `DEFAULT` stands for.
+
+    Raises:
+        TypeError: it isn't a number.
+        ValueError: it isn't finite, or more than a thousand years.
+    """
+    if isinstance(timeout, Default):
+        return default_ms
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(
+            f"timeout is {type(timeout).__name__}; seconds as a number are expected,"
+            " or None for ever."
+        )
+    if not timeout <= LONGEST_S:
+        raise ValueError(
+            f"timeout is {timeout} s; at most {LONGEST_S} are possible. None lasts for ever."
+        )
+    return max(0, math.ceil(timeout * 1000))
+
 
 #: Items in one command of a bulk operation. 2,000 is where MGET and MSET are fastest, and far from
 #: the 65,536 arguments at which Dragonfly closes the connection.

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from redisdict.bench.measure.interruption import Interrupted, Interruption
+from redisdict.bench.measure.cleanup import Interrupted, Interruption
 
 
 def send(number: int) -> None:

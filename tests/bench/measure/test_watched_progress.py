@@ -8,7 +8,7 @@ import pytest
 from django.core.management.base import OutputWrapper
 from django.utils import timezone
 
-from redisdict.bench.measure.interruption import Interrupted, Interruption
+from redisdict.bench.measure.cleanup import Interrupted, Interruption
 from redisdict.bench.measure.progress import INTERVAL_S, LineProgress, WatchedProgress
 from redisdict.models import BenchmarkProgress, BenchmarkRun
 

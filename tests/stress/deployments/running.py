@@ -20,7 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from redisdict.servers.listeners import free_port
+from redisdict.servers.process import free_port
 
 __all__ = ["DEPLOYMENTS", "Outcome", "program_of", "run"]
 
