@@ -59,6 +59,8 @@ class AliasConfig:
     stay out of the repr."""
 
     alias: str
+    #: The setting that has it: errors name it.
+    setting: str = "REDISDICT"
     location: str | None = field(default=None, repr=False)
     cache: str | None = None
     pool_class: str = DEFAULTS["POOL_CLASS"]
@@ -73,15 +75,23 @@ class AliasConfig:
     tracer: str | None = None
     scope: str | None = None
 
+    @property
+    def where(self) -> str:
+        """How an error calls it."""
+        return f'{self.setting}["{self.alias}"]'
 
-def parse_alias(alias: str, values: Mapping[str, Any]) -> AliasConfig:
+
+def parse_alias(alias: str, values: Mapping[str, Any], setting: str = "REDISDICT") -> AliasConfig:
     """Check the values of one alias.
+
+    Args:
+        setting: where the values stand, as errors call it.
 
     Raises:
         ConfigurationError: an unknown key, a value of the wrong type, both or neither of
             `LOCATION` and `CACHE`.
     """
-    where = f'REDISDICT["{alias}"]'
+    where = f'{setting}["{alias}"]'
     if not isinstance(values, Mapping):
         raise ConfigurationError(f"{where} is {type(values).__name__}; a dict is expected.")
     for key in values:
@@ -99,6 +109,7 @@ def parse_alias(alias: str, values: Mapping[str, Any]) -> AliasConfig:
     _check_source(where, values)
     return AliasConfig(
         alias=alias,
+        setting=setting,
         location=given["LOCATION"],
         cache=given["CACHE"],
         pool_class=given["POOL_CLASS"],

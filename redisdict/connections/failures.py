@@ -59,10 +59,7 @@ def unavailable(
     backend: Any, request: Request | None, error: BaseException, *, was_sent: bool
 ) -> BackendUnavailable:
     """The error for the caller. It names the alias and the address, never a password."""
-    text = (
-        f'The server of REDISDICT["{backend.config.alias}"] ({backend.address})'
-        f" is unavailable: {error}"
-    )
+    text = f"The server of {backend.config.where} ({backend.address}) is unavailable: {error}"
     is_unknown = was_sent and request is not None and not may_repeat(request)
     if is_unknown:
         text += (

@@ -1,0 +1,130 @@
+"""What every method of the cache begins with: its store, its keys, its timeouts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import redis
+import redis.asyncio
+from django.core.cache.backends.base import (
+    DEFAULT_TIMEOUT,
+    BaseCache,
+    default_key_func,
+    get_key_func,
+)
+
+from redisdict.cache.keys import KeySpace
+from redisdict.cache.store import Store, store_of
+from redisdict.cache.times import LONGEST_S, to_milliseconds
+
+__all__ = ["CacheBase"]
+
+#: Keys that Django has no warning for (`memcache_key_warnings()`).
+_is_portable: Final = re.compile(r"[^\x00-\x20\x7f]{0,250}").fullmatch
+
+
+class _Client(redis.Redis):
+    """redis-py's client, which can be got as django-redis's is, too."""
+
+    def get_client(self, write: bool = True, tried: object = None) -> redis.Redis:
+        """Itself: reads and writes have one pool."""
+        return self
+
+
+class CacheBase(BaseCache):
+    """The handle of a cache. Making one costs nothing: all of an entry share one `Store`.
+
+    Args:
+        location, params: an entry of `CACHES` without its BACKEND, as Django gives it.
+    """
+
+    _store: Store
+
+    def __init__(self, location: Any, params: dict[str, Any]) -> None:
+        super().__init__(params)
+        self._location = location
+        self._params = params
+        self._store = store_of(location, params)
+        if type(self).validate_key is not BaseCache.validate_key:
+            self._needs_no_warning = _never
+
+    _needs_no_warning: Callable[[str], Any] = staticmethod(_is_portable)
+
+    def __reduce__(self) -> Any:
+        return type(self), (self._location, self._params)
+
+    def make_and_validate_key(self, key: Any, version: Any = None) -> str:
+        """As Django's, which goes through the key twice."""
+        made = self.make_key(key, version)
+        if not self._needs_no_warning(made):
+            self.validate_key(made)
+        return made
+
+    def get_backend_timeout(self, timeout: Any = DEFAULT_TIMEOUT) -> float | None:
+        """Whole seconds, None for ever, 0 for what is over already: as Django's RedisCache."""
+        timeout_ms = self._milliseconds(timeout)
+        return None if timeout_ms is None else timeout_ms // 1000
+
+    def close(self, **kwargs: Any) -> None:
+        """Do nothing: connections stay for the next request. `redisdict.close_all()` closes."""
+
+    async def aclose(self, **kwargs: Any) -> None:
+        """As `close()`; the connections of an event loop are closed with it."""
+
+    @property
+    def client(self) -> Any:
+        """redis-py's client over the pool for threads; of a Cluster, its RedisCluster.
+
+        `client.get_client()` is the same, as with django-redis. It knows nothing of the cache's
+        keys and values: `make_key()` makes the one.
+        """
+        backend = self._store.backend
+        if backend.cluster is None:
+            return _Client(connection_pool=backend.pool())
+        client: Any = backend.client()
+        client.get_client = lambda write=True, tried=None: client
+        return client
+
+    @property
+    def aclient(self) -> redis.asyncio.Redis:
+        """redis-py's asyncio client over the running event loop's pool."""
+        return self._store.backend.async_client()
+
+    def _key(self, key: Any, version: Any) -> bytes:
+        """A key as it is stored, checked."""
+        made = self.make_and_validate_key(key, version)
+        try:
+            return made.encode()
+        except UnicodeEncodeError:
+            return made.encode("utf-8", "surrogatepass")
+
+    def _milliseconds(self, timeout: Any) -> int | None:
+        """Above 0, None for ever, or 0 for what is over already."""
+        if timeout is DEFAULT_TIMEOUT:
+            timeout = self.default_timeout
+        if type(timeout) is int and 0 < timeout <= LONGEST_S:
+            return timeout * 1000
+        return to_milliseconds(timeout)
+
+    @property
+    def _is_cluster(self) -> bool:
+        return self._store.backend.cluster is not None
+
+    @property
+    def _key_space(self) -> KeySpace:
+        params: Mapping[str, Any] = self._params
+        reverse = params.get("REVERSE_KEY_FUNCTION")
+        is_default = self.key_func is default_key_func and type(self).make_key is BaseCache.make_key
+        return KeySpace(
+            lambda key, prefix, version: self.make_key(key, version),
+            is_default,
+            self.key_prefix,
+            self.version,
+            None if reverse is None else get_key_func(reverse),
+        )
+
+
+def _never(key: str) -> bool:
+    return False
