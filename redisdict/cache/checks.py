@@ -46,7 +46,7 @@ def _check(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
             factory.verify()
         CacheCodec(options, configs[0].serializer, configs[0].compressor)
     except ConfigurationError as error:
-        yield Error(str(reworded(error, name)), id="redisdict.E003")
+        yield Error(str(reworded(error, name)), id="redisdict.E004")
         return
     reads_pickles = options.serializer == "pickle" or options.read_from == "django-redis"
     is_near = all(factory.location.kind in ("unix", "embedded") for factory in factories)

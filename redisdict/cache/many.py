@@ -40,11 +40,11 @@ class ManyMethods(ValueMethods):
         """As `set_many()`."""
         return await self._store.arun(self._setting_many(data, timeout, version))
 
-    def delete_many(self, keys: Iterable[Any], version: Any = None) -> int:  # type: ignore[override]  # as django-redis's
-        """Remove several keys; how many were there. DEL, 2,000 keys a command."""
+    def delete_many(self, keys: Iterable[Any], version: Any = None) -> int | None:  # type: ignore[override]  # as django-redis's
+        """Remove several keys; how many were there, None of no keys. DEL, 2,000 keys a command."""
         return self._store.run(self._deleting(keys, version))
 
-    async def adelete_many(self, keys: Iterable[Any], version: Any = None) -> int:  # type: ignore[override]  # as above
+    async def adelete_many(self, keys: Iterable[Any], version: Any = None) -> int | None:  # type: ignore[override]  # as above
         """As `delete_many()`."""
         return await self._store.arun(self._deleting(keys, version))
 
@@ -142,8 +142,10 @@ class ManyMethods(ValueMethods):
             yield from store.operations.set_many(iter(pairs), timeout_ms)
         return []
 
-    def _deleting(self, keys: Iterable[Any], version: Any) -> Operation[int]:
+    def _deleting(self, keys: Iterable[Any], version: Any) -> Operation[int | None]:
         raw = [self._key(key, version) for key in keys]
+        if not raw:
+            return None
         return (yield from self._store.operations.delete_many(raw))
 
     def _clearing(self) -> Operation[int]:
