@@ -43,7 +43,9 @@ class CacheBase(BaseCache):
     _store: Store
 
     def __init__(self, location: Any, params: dict[str, Any]) -> None:
-        super().__init__(params)
+        is_right = isinstance(params.get("OPTIONS", {}), Mapping)
+        # Django's checks make every cache: what is wrong with one is refused at its first use.
+        super().__init__(params if is_right else {**params, "OPTIONS": {}})
         self._location = location
         self._params = params
         self._store = store_of(location, params)

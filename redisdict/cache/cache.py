@@ -26,9 +26,10 @@ class DictCache(LifetimeMethods):
     made_from: type[Any] | None = None
 
     def __new__(cls, location: Any, params: dict[str, Any]) -> Self:
-        options = params.get("OPTIONS") or {}
-        # Whatever isn't a bool is refused at the first use.
-        if cls.made_from is None and options.get("IGNORE_EXCEPTIONS") is True:
+        options = params.get("OPTIONS")
+        # What is wrong is refused at the first use.
+        ignores = isinstance(options, dict) and options.get("IGNORE_EXCEPTIONS") is True
+        if ignores and cls.made_from is None:
             cache_class: Any = cls
             subclass: type[Self] = ignoring(cache_class)
             return super().__new__(subclass)

@@ -35,8 +35,8 @@ MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
 #: The second byte of zlib's, whose first is `x`, by its level.
 ZLIB_LEVELS: Final = frozenset(b"\x01\x5e\x9c\xda")
 
-#: An integer of more digits may be more than an interpreter reads.
-LONGEST_NUMBER: Final = 640
+#: An interpreter reads no more digits unless it is told to.
+LONGEST_NUMBER: Final = 4300
 
 PICKLE_PROTOCOL: Final = 5
 

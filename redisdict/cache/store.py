@@ -131,7 +131,9 @@ def backend_of(options: CacheOptions, location: str) -> Backend:
             config.tracer,
             sorted((name, repr(value)) for name, value in config.options.items()),
         )
-        return registry.get_backend_of(config, repr(identity))
+        backend = registry.get_backend_of(config, repr(identity))
+        backend.factory.verify()
+        return backend
     except ConfigurationError as error:
         raise reworded(error, options.name) from None
 
