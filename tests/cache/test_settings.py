@@ -61,6 +61,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+def messages(beginning: str) -> list[Any]:
+    """What the system checks say under an identity that begins so."""
+    found = run_checks(tags=["redisdict", "caches"])
+    return [each for each in found if str(each.id).startswith(beginning)]
+
+
 @pytest.mark.parametrize(("values", "message"), WRONG, ids=[each[1] for each in WRONG])
 def test_what_is_refused(values: dict[str, Any], message: str) -> None:
     with override_settings(
@@ -69,14 +75,16 @@ def test_what_is_refused(values: dict[str, Any], message: str) -> None:
     ):
         with pytest.raises(ConfigurationError, match=message):
             caches["wrong"].set("k", 1)
-        found = [each for each in run_checks() if each.id == "redisdict.E004"]
+        found = [
+            each for each in run_checks(tags=["redisdict", "caches"]) if each.id == "redisdict.E004"
+        ]
         assert len(found) == 1
         assert isinstance(found[0], Error)
         with pytest.raises(ConfigurationError, match=message):
             raise ConfigurationError(found[0].msg)
         assert "secret" not in found[0].msg
         with pytest.raises(SystemCheckError, match=r"redisdict\.E004"):
-            call_command("check")
+            call_command("check", tags=["redisdict"])
 
 
 def test_what_is_right_has_no_complaint() -> None:
@@ -104,14 +112,20 @@ def test_what_is_right_has_no_complaint() -> None:
         },
         REDISDICT={"default": {"LOCATION": "unix:///tmp/s.sock"}},
     ):
-        assert [each for each in run_checks() if str(each.id).startswith("redisdict.")] == []
+        assert [
+            each
+            for each in run_checks(tags=["redisdict", "caches"])
+            if str(each.id).startswith("redisdict.")
+        ] == []
 
 
 @pytest.mark.parametrize("options", [{"SERIALIZER": "pickle"}, {"READ_FROM": "django-redis"}])
 @pytest.mark.parametrize("url", [SERVER, "unix:///tmp/s.sock"])
 def test_pickles_over_the_network_are_warned_of(options: dict[str, Any], url: str) -> None:
     with override_settings(CACHES={"default": entry(url, OPTIONS=options)}):
-        found = [each for each in run_checks() if each.id == "redisdict.W001"]
+        found = [
+            each for each in run_checks(tags=["redisdict", "caches"]) if each.id == "redisdict.W001"
+        ]
     assert len(found) == (url == SERVER)
     assert all(isinstance(each, CheckWarning) for each in found)
 
