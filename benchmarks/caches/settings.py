@@ -22,9 +22,13 @@ CACHES = {
 }
 if find_spec("django_valkey"):
     CACHES["django-valkey"] = entry("django_valkey.cache.ValkeyCache", 4)
-    CACHES["django-valkey"]["LOCATION"] = CACHES["django-valkey"]["LOCATION"].replace(
-        "redis://", "valkey://"
-    )
+    where = CACHES["django-valkey"]["LOCATION"].replace("redis://", "valkey://")
+    CACHES["django-valkey"]["LOCATION"] = where
+    # Its backend for tasks, which has the others' methods as coroutines.
+    CACHES["django-valkey async"] = {
+        "BACKEND": "django_valkey.async_cache.cache.AsyncValkeyCache",
+        "LOCATION": where.replace("/4", "/6"),  # of one location both would have one pool
+    }
 # The default serializer, beside what is compared like with like.
 CACHES["DictCache (msgpack)"] = entry("redisdict.cache.DictCache", 5)
 CACHES["default"] = {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 from redisdict.cache.ignoring import ignoring
@@ -28,7 +29,7 @@ class DictCache(LifetimeMethods):
     def __new__(cls, location: Any, params: dict[str, Any]) -> Self:
         options = params.get("OPTIONS")
         # What is wrong is refused at the first use.
-        ignores = isinstance(options, dict) and options.get("IGNORE_EXCEPTIONS") is True
+        ignores = isinstance(options, Mapping) and options.get("IGNORE_EXCEPTIONS") is True
         if ignores and cls.made_from is None:
             cache_class: Any = cls
             subclass: type[Self] = ignoring(cache_class)

@@ -142,4 +142,6 @@ def _load_json(data: bytes) -> Any:
 
 
 def _load_msgpack(data: bytes) -> Any:
+    # Looks at structure and end before anything is allocated, which unpackb doesn't.
+    ormsgpack.Fragment(data)
     return ormsgpack.unpackb(data, option=ormsgpack.OPT_NON_STR_KEYS)

@@ -2,6 +2,9 @@
 
 A plain command is a `Step`, everything else an operation (see `redisdict.wire.requests`).
 Times are milliseconds, None for ever; keys and values are bytes.
+
+What is removed may be removed again after a lost connection, for that leaves the same: only how
+many there were may then be told too low. What adds, counts or moves isn't repeated (`Once`).
 """
 
 from __future__ import annotations
@@ -70,7 +73,7 @@ class CacheOperations:
         return plain(Once((b"SET", key, value, *expiry, condition)))
 
     def delete(self, key: bytes) -> Step[int]:
-        return plain(Once((b"DEL", key)))
+        return plain((b"DEL", key))
 
     def exists(self, key: bytes) -> Step[int]:
         return plain((b"EXISTS", key))
@@ -79,7 +82,7 @@ class CacheOperations:
         return plain((b"PTTL" if in_ms else b"TTL", key))
 
     def persist(self, key: bytes) -> Step[int]:
-        return plain(Once((b"PERSIST", key)))
+        return plain((b"PERSIST", key))
 
     def expire(self, key: bytes, timeout_ms: int | None) -> Step[int]:
         """Give a key another time to live, 0 for none; 0 when there is no such key."""
@@ -114,7 +117,7 @@ class CacheOperations:
         if value is None:
             return False
         yield from ask(self.set(new, value, left_ms if left_ms > 0 else None).command or ())
-        yield Once((b"DEL", old))
+        yield (b"DEL", old)
         return True
 
     # Many keys
@@ -149,7 +152,7 @@ class CacheOperations:
         for some in _slices(keys, 8 * CHUNK):
             parts = [[key] for key in some] if self._is_cluster else _slices(some)
             commands = [(name, *part) for part in parts]
-            count += sum((yield from _all(commands, is_repeatable=False)))
+            count += sum((yield from _all(commands)))
         return count
 
     def flush(self) -> Step[Any]:
@@ -203,15 +206,11 @@ class KeyScan:
         return count
 
 
-def _all(
-    commands: Sequence[Command], *, is_repeatable: bool = True, is_atomic: bool = False
-) -> Operation[list[Any]]:
+def _all(commands: Sequence[Command], *, is_atomic: bool = False) -> Operation[list[Any]]:
     """The replies to all of them, in one round trip; the first error is raised."""
     if not commands:
         return []
-    replies = yield Batch(
-        commands, is_atomic=is_atomic, is_repeatable=is_repeatable, is_spread=not is_atomic
-    )
+    replies = yield Batch(commands, is_atomic=is_atomic, is_spread=not is_atomic)
     for reply in replies:
         if isinstance(reply, ResponseError):
             raise reply

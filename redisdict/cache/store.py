@@ -30,9 +30,16 @@ from redisdict.exceptions import ConfigurationError
 
 __all__ = ["Store", "store_of"]
 
-#: By LOCATION and the identity of the dict of OPTIONS, which is kept beside it, so that no other
-#: dict can have that identity.
-_stores: dict[tuple[object, int], tuple[object, Store]] = {}
+#: By the text of LOCATION and OPTIONS, which may hold a password.
+_stores: dict[str, Store] = {}
+
+#: The same for those that were asked for before, by LOCATION and the identity of the dict of
+#: OPTIONS, which is kept beside it, so that no other dict can have that identity.
+_known: dict[tuple[object, int], tuple[object, Store]] = {}
+
+#: Entries of CACHES are few; unpickled caches have dicts of their own.
+MOST_KNOWN = 100
+
 _bound: weakref.WeakSet[Store] = weakref.WeakSet()
 _lock = forks.Lock()
 
@@ -108,11 +115,15 @@ def store_of(location: Any, params: Mapping[str, Any]) -> Store:
     """The store of an entry of `CACHES`; the same one for all cache objects made from it."""
     options = params.get("OPTIONS")
     key = (location if isinstance(location, str) else repr(location), id(options))
-    found = _stores.get(key)
+    found = _known.get(key)
     if found is not None and found[0] is options:
         return found[1]
     with _lock:
-        return _stores.setdefault(key, (options, Store(location, params)))[1]
+        store = _stores.setdefault(repr((location, options)), Store(location, params))
+        if len(_known) >= MOST_KNOWN:
+            _known.clear()
+        _known[key] = (options, store)
+    return store
 
 
 def backend_of(options: CacheOptions, location: str) -> Backend:
@@ -166,6 +177,7 @@ def _drivers(options: CacheOptions, backend: Backend) -> tuple[Any, Any]:
 
 def _forget_all() -> None:
     """The settings have changed: caches that are still held find their servers anew."""
+    _known.clear()
     _stores.clear()
     for store in list(_bound):
         store.unbind()

@@ -235,6 +235,7 @@ def test_a_pickled_handle_is_of_the_same_cache(cache: DictCache) -> None:
         assert type(again) is DictCache
         assert again.get("k") == "v"
         assert again.key_prefix == cache.key_prefix
+        assert again._store is cache._store
 
 
 def test_loops_after_one_another(cache: DictCache) -> None:
