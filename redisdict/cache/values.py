@@ -271,6 +271,25 @@ class ValueMethods(CacheBase):
         return operation
 
 
+def encode(cache: CacheBase, value: Any) -> bytes:
+    """A value as that cache stores it."""
+    return cache._store.codec.encode(value)
+
+
+def read(cache: CacheBase, key: Any) -> tuple[bytes | None, Any]:
+    """A value as it is stored, and itself; twice None when there is none."""
+    store = cache._store
+    stored = store.do(store.operations.get(cache._key(key, None)))
+    return stored, None if stored is None else store.codec.decode(stored)
+
+
+async def aread(cache: CacheBase, key: Any) -> tuple[bytes | None, Any]:
+    """As `read()`."""
+    store = cache._store
+    stored = await store.arun(store.operations.get(cache._key(key, None)).begin())
+    return stored, None if stored is None else store.codec.decode(stored)
+
+
 def missing(key: Any) -> ValueError:
     return ValueError(f"Key {key!r} not found")
 

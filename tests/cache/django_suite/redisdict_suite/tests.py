@@ -9,8 +9,10 @@ from cache.closeable_cache import CloseHookMixin
 from django.conf import settings
 from django.test import TestCase, override_settings
 from redis.exceptions import ResponseError
+from sessions_tests import tests as session_tests
 
 from redisdict.cache import DictCache
+from redisdict.cache.sessions import SessionStore
 
 BASE = settings.CACHES["default"]
 
@@ -77,3 +79,9 @@ class CacheMiddlewareTest(django_tests.CacheMiddlewareTest):
 @in_place_of(django_tests.TestWithTemplateResponse)
 class TestWithTemplateResponse(django_tests.TestWithTemplateResponse):
     pass
+
+
+class OwnSessionTests(session_tests.CacheSessionTests):
+    """Those of Django's engine of caches, for this package's."""
+
+    backend = SessionStore
