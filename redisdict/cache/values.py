@@ -128,20 +128,27 @@ class ValueMethods(CacheBase):
         step = operations.expire(self._key(key, version), self._milliseconds(timeout))
         return bool(await self._ask(step))
 
-    def incr(self, key: Any, delta: Any = 1, version: Any = None) -> Any:
+    def incr(
+        self, key: Any, delta: Any = 1, version: Any = None, ignore_key_check: bool = False
+    ) -> Any:
         """Add to a number, whose time to live stays; the new one. A script of INCRBY.
 
         The server counts integers of 64 bits; others, and floats, are changed by compare-and-set.
+
+        Args:
+            ignore_key_check: whether a missing key begins as 0, and lives for ever.
 
         Raises:
             ValueError: there is no such key.
             NotAnIntegerError: it is no number.
         """
-        return self._store.run(self._counting(key, delta, version))
+        return self._store.run(self._counting(key, delta, version, ignore_key_check))
 
-    async def aincr(self, key: Any, delta: Any = 1, version: Any = None) -> Any:
+    async def aincr(
+        self, key: Any, delta: Any = 1, version: Any = None, ignore_key_check: bool = False
+    ) -> Any:
         """As `incr()`."""
-        return await self._store.arun(self._counting(key, delta, version))
+        return await self._store.arun(self._counting(key, delta, version, ignore_key_check))
 
     def decr(self, key: Any, delta: Any = 1, version: Any = None) -> Any:
         """Subtract from a number, as `incr()` adds."""
@@ -225,9 +232,13 @@ class ValueMethods(CacheBase):
             return store.operations.set_if(raw, stored, timeout_ms, condition), bool
         return store.operations.set(raw, stored, timeout_ms), bool
 
-    def _counting(self, key: Any, delta: Any, version: Any) -> Operation[Any]:
+    def _counting(
+        self, key: Any, delta: Any, version: Any, begins_as_0: bool = False
+    ) -> Operation[Any]:
         raw = self._key(key, version)
         operations, codec = self._store.operations, self._store.codec
+        if begins_as_0:
+            yield from operations.set_if(raw, b"0", None, b"NX").begin()
         if type(delta) is int:
             try:
                 total = yield from operations.incr(raw, delta).begin()

@@ -196,6 +196,12 @@ def test_counting(face: Face) -> None:
     assert 0 < face.ttl("k") <= 60
 
 
+def test_counting_from_nothing(face: Face) -> None:
+    assert face.incr("k", 5, ignore_key_check=True) == 5
+    assert face.incr("k", ignore_key_check=True) == 6
+    assert face.ttl("k") is None
+
+
 @pytest.mark.parametrize(
     ("number", "delta", "total"),
     [
