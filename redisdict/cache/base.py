@@ -54,9 +54,6 @@ class CacheBase(BaseCache):
 
     _needs_no_warning: Callable[[str], Any] = staticmethod(_is_portable)
 
-    def __reduce__(self) -> Any:
-        return type(self), (self._location, self._params)
-
     def make_and_validate_key(self, key: Any, version: Any = None) -> str:
         """As Django's, which goes through the key twice."""
         made = self.make_key(key, version)
@@ -120,7 +117,8 @@ class CacheBase(BaseCache):
         reverse = params.get("REVERSE_KEY_FUNCTION")
         is_default = self.key_func is default_key_func and type(self).make_key is BaseCache.make_key
         return KeySpace(
-            lambda key, prefix, version: self.make_key(key, version),
+            self.make_key,
+            getattr(self.key_func, "__qualname__", repr(self.key_func)),
             is_default,
             self.key_prefix,
             self.version,

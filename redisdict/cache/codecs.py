@@ -70,8 +70,6 @@ class CacheCodec:
             return self._encode(value)
         except SerializationError as error:
             raise self._refusal(error) from error
-        except pickle.PicklingError as error:
-            raise UnstorableError(str(error)) from error
         except (AttributeError, TypeError, pickle.PickleError) as error:
             raise UnstorableError(f"{type(error).__name__}: {error}") from error
 

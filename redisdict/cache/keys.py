@@ -27,14 +27,16 @@ class KeySpace:
     """How the keys of a cache look.
 
     Args:
-        key_func: from a key, a prefix and a version to what is stored.
+        make_key: from a key and a version to what is stored.
+        function: KEY_FUNCTION, as errors call it.
         is_default: whether it is Django's own.
         prefix: KEY_PREFIX.
         version: VERSION.
         reverse: REVERSE_KEY_FUNCTION, from what is stored to the key, where there is one.
     """
 
-    key_func: Callable[[Any, str, Any], str]
+    make_key: Callable[[Any, Any], str]
+    function: str
     is_default: bool
     prefix: str
     version: Any
@@ -52,7 +54,7 @@ class KeySpace:
         if not found:
             raise ConfigurationError(
                 "The keys of this cache can't be found by a pattern, for its KEY_FUNCTION"
-                f" ({_name(self.key_func)}) doesn't keep them as they are."
+                f" ({self.function}) doesn't keep them as they are."
             )
         return before, after
 
@@ -83,7 +85,7 @@ class KeySpace:
         if not self.is_default and not (found and is_told):
             raise ConfigurationError(
                 "clear() can't tell the keys of this cache from others', for its KEY_FUNCTION"
-                f" ({_name(self.key_func)}) doesn't begin them with a text of their own."
+                f" ({self.function}) doesn't begin them with a text of their own."
                 ' If the database holds nothing else, its "OPTIONS": {"CLEAR": "database"} has'
                 " clear() empty it; otherwise let the function begin with KEY_PREFIX."
             )
@@ -109,7 +111,7 @@ class KeySpace:
     def _probe(self, version: Any) -> tuple[str, str, str]:
         """What the function puts before a key, the key, and what it puts after."""
         try:
-            return str(self.key_func(PROBE, self.prefix, version)).partition(PROBE)
+            return str(self.make_key(PROBE, version)).partition(PROBE)
         except Exception:  # noqa: BLE001  # a user's function, called with what it may not expect
             return "", "", ""
 
@@ -124,7 +126,3 @@ def _anything(key: bytes) -> bool:
 
 def _text(key: bytes) -> str:
     return key.decode("utf-8", "surrogatepass")
-
-
-def _name(function: Any) -> str:
-    return getattr(function, "__qualname__", None) or repr(function)

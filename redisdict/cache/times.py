@@ -21,8 +21,6 @@ def to_milliseconds(timeout: Any) -> int | None:
         TypeError: it is neither a number nor a timedelta.
         ValueError: it isn't a number of anything.
     """
-    if type(timeout) is int and 0 < timeout <= LONGEST_S:
-        return timeout * 1000
     if timeout is None:
         return None
     if isinstance(timeout, timedelta):
