@@ -30,6 +30,7 @@ SERVER = "redis://127.0.0.1:1/0"
 def test_a_key_of_another_type_is_the_servers_error(face: Face) -> None:
     raw = face.cache.make_key("k")
     face.cache.client.rpush(raw, "item")
+    assert face.has_key("k")  # the shared connection of tasks is there now
     for call in (
         lambda: face.get("k"),
         lambda: face.incr("k"),
@@ -145,6 +146,8 @@ def test_raw_bytes_beside_foreign_ones() -> None:
     codec = CacheCodec(options, "msgpack", None)
     assert codec.decode(codec.encode(b"abc")) == b"abc"
     assert codec.decode(pickle.dumps("abc")) == "abc"
+    options = parse_options("default", SERVER, {"OPTIONS": {"READ_FROM": "django-redis+msgpack"}})
+    assert CacheCodec(options, "msgpack", None).decode(b"\xc4\x03abc") == b"abc"
 
 
 def failing(key: Any, key_prefix: str, version: Any) -> str:
@@ -189,3 +192,13 @@ async def test_sessions_of_tasks_that_cannot_be_read(cache: DictCache) -> None:
     again = SessionStore(session.session_key)
     assert await again.aget("a") is None
     assert again.session_key is None
+
+
+def test_what_pickle_cannot_store(
+    redis_url: str, key_prefix: str, configure: Any, runner: Any
+) -> None:
+    configure(default=entry(redis_url, key_prefix, OPTIONS={"SERIALIZER": "pickle"}))
+    face = Face(caches["default"], runner)  # type: ignore[arg-type]
+    with pytest.raises(pickle.PicklingError, match="function"):
+        face.set("k", lambda: 1)
+    assert not face.has_key("k")
