@@ -28,9 +28,8 @@ if TYPE_CHECKING:
         SerializationError,
         ServerUnsupported,
     )
-    from redisdict.mapping.persistent_dict import PersistentDict
-    from redisdict.modelcache.managers import CachedManager, CachedQuerySet
-    from redisdict.modelcache.model_dict import ModelDict
+    from redisdict.mapping.dict import PersistentDict
+    from redisdict.modelcache.model_dict import CachedManager, CachedQuerySet, ModelDict
 
 __all__ = [
     "BackendUnavailable",
@@ -55,10 +54,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CachedManager": "redisdict.modelcache.managers",
-    "CachedQuerySet": "redisdict.modelcache.managers",
+    "CachedManager": "redisdict.modelcache.model_dict",
+    "CachedQuerySet": "redisdict.modelcache.model_dict",
     "ModelDict": "redisdict.modelcache.model_dict",
-    "PersistentDict": "redisdict.mapping.persistent_dict",
+    "PersistentDict": "redisdict.mapping.dict",
     "aclose_all": "redisdict.connections.registry",
     "close_all": "redisdict.connections.registry",
     "get_async_client": "redisdict.connections.registry",

@@ -11,13 +11,14 @@ class RedisDictConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from redisdict import checks, database_connections
+        from redisdict import checks
+        from redisdict.modelcache import database_connections
 
         checks.register_all()
         database_connections.keep_track()
         # As admin.py is: in every process, so that each tells of what it changes.
         autodiscover_modules("dicts")
-        if "redisdict.modelcache.tables" in sys.modules:  # the project has made a ModelDict
-            from redisdict.modelcache import startup
+        if "redisdict.modelcache.model_dict" in sys.modules:  # the project has made a ModelDict
+            from redisdict.modelcache.invalidation import hooks
 
-            startup.begin()
+            hooks.begin()

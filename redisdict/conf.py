@@ -5,22 +5,23 @@ The user's dict is never changed.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.conf import settings
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 from redisdict.exceptions import ConfigurationError
+from redisdict.suggestions import nearest
 
 __all__ = [
     "DEFAULT_ALIAS",
     "AliasConfig",
+    "Options",
     "aliases",
     "check_durable",
     "forget",
@@ -28,47 +29,33 @@ __all__ = [
     "parse_alias",
 ]
 
+#: Arguments of redis-py's pools and connections, by name.
+Options: TypeAlias = Mapping[str, Any]
+
 DEFAULT_ALIAS = "default"
 
 #: What DURABLE can be.
 GUARANTEES = ("aof", "replicas")
 
-#: The keys of one alias, with the value each has when it isn't given.
-DEFAULTS: Mapping[str, Any] = MappingProxyType(
-    {
-        "LOCATION": None,
-        "CACHE": None,
-        "POOL_CLASS": "redisdict.pools.BlockingConnectionPool",
-        "ASYNC_POOL_CLASS": "redisdict.pools.OptimizedAsyncConnectionPool",
-        "OPTIONS": MappingProxyType({}),
-        "KEY_PREFIX": "redisdict",
-        "TIMEOUT": None,
-        "SERIALIZER": "msgpack",
-        "COMPRESSOR": None,
-        "RETRY_FOR": None,
-        "DURABLE": None,
-        "TRACER": None,
-        "SCOPE": None,
-    }
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class AliasConfig:
-    """One alias of `REDISDICT`, checked. `location` and `options` may hold a password, so they
-    stay out of the repr."""
+    """One alias of `REDISDICT`, checked: a field for each of its keys, with their defaults.
+
+    `location` and `options` may hold a password, so they stay out of the repr.
+    """
 
     alias: str
     #: The setting that has it: errors name it.
     setting: str = "REDISDICT"
     location: str | None = field(default=None, repr=False)
     cache: str | None = None
-    pool_class: str = DEFAULTS["POOL_CLASS"]
-    async_pool_class: str = DEFAULTS["ASYNC_POOL_CLASS"]
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
-    key_prefix: str = DEFAULTS["KEY_PREFIX"]
+    pool_class: str = "redisdict.pools.BlockingConnectionPool"
+    async_pool_class: str = "redisdict.pools.OptimizedAsyncConnectionPool"
+    options: Options = field(default_factory=dict, repr=False, hash=False)
+    key_prefix: str = "redisdict"
     timeout: float | None = None
-    serializer: str = DEFAULTS["SERIALIZER"]
+    serializer: str = "msgpack"
     compressor: str | None = None
     retry_for: float | None = None
     durable: str | None = None
@@ -79,6 +66,16 @@ class AliasConfig:
     def where(self) -> str:
         """How an error calls it."""
         return f'{self.setting}["{self.alias}"]'
+
+
+#: The keys of one alias, with the value each has when it isn't given.
+DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {
+        name.upper(): value
+        for name, value in vars(AliasConfig(alias=DEFAULT_ALIAS)).items()
+        if name not in ("alias", "setting")
+    }
+)
 
 
 def parse_alias(alias: str, values: Mapping[str, Any], setting: str = "REDISDICT") -> AliasConfig:
@@ -107,27 +104,14 @@ def parse_alias(alias: str, values: Mapping[str, Any], setting: str = "REDISDICT
     _check_retry_for(where, given["RETRY_FOR"])
     check_durable(f'{where}["DURABLE"]', given["DURABLE"])
     _check_source(where, values)
+    given["OPTIONS"] = MappingProxyType(dict(given["OPTIONS"]))
     return AliasConfig(
-        alias=alias,
-        setting=setting,
-        location=given["LOCATION"],
-        cache=given["CACHE"],
-        pool_class=given["POOL_CLASS"],
-        async_pool_class=given["ASYNC_POOL_CLASS"],
-        options=MappingProxyType(dict(given["OPTIONS"])),
-        key_prefix=given["KEY_PREFIX"],
-        timeout=given["TIMEOUT"],
-        serializer=given["SERIALIZER"],
-        compressor=given["COMPRESSOR"],
-        retry_for=given["RETRY_FOR"],
-        durable=given["DURABLE"],
-        tracer=given["TRACER"],
-        scope=given["SCOPE"],
+        alias=alias, setting=setting, **{key.lower(): value for key, value in given.items()}
     )
 
 
 def get_alias(alias: str) -> AliasConfig:
-    """The checked configuration of `alias`.
+    """Give the checked configuration of `alias`.
 
     Without a `REDISDICT` setting, `default` borrows `CACHES["default"]` when that is a
     django-redis cache.
@@ -145,7 +129,7 @@ def get_alias(alias: str) -> AliasConfig:
 
 
 def aliases() -> tuple[str, ...]:
-    """The names of all configured aliases."""
+    """List the names of all configured aliases."""
     configured = _setting()
     if configured:
         return tuple(configured)
@@ -256,7 +240,5 @@ def _check_source(where: str, values: Mapping[str, Any]) -> None:
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(name), [str(key) for key in known], n=1, cutoff=0.5)
-    if not close:
-        close = difflib.get_close_matches(str(name).upper(), list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    close = nearest(name, known)
+    return f"; did you mean {close!r}?" if close else ""

@@ -15,15 +15,18 @@ what is asked elsewhere.
 
 from __future__ import annotations
 
+import asyncio
 import mmap
 import os
+import socket
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from types import MethodType, TracebackType
 from typing import Final
 
-__all__ = ["Lock", "on_fork", "own", "take_over"]
+__all__ = ["Lock", "abandon", "on_fork", "own", "take_over"]
 
 #: Linux 4.14 and later; Python has no name for it.
 MADV_WIPEONFORK: Final = 18
@@ -79,7 +82,10 @@ def on_fork(renew: Callable[[], None]) -> None:
 
 
 def take_over() -> None:
-    """In a forked child, have everything made its own; once, whichever thread comes first."""
+    """In a forked child, have everything made its own; once, whichever thread comes first.
+
+    What is called often looks at `own[0]` first, which costs a fraction of the call.
+    """
     global _taker
     thread = threading.get_ident()
     if own[0] or _taker == (os.getpid(), thread):
@@ -110,6 +116,28 @@ def _call(renewal: Callable[[], None] | weakref.WeakMethod[MethodType]) -> Excep
 
 def _forget(renewal: weakref.WeakMethod[MethodType]) -> None:
     _renewals.pop(id(renewal), None)
+
+
+def abandon(transport: asyncio.BaseTransport | None) -> None:
+    """Close a transport of the parent's event loop; neither the parent nor the server notices.
+
+    Closing it as usual would end TLS for the parent as well, and would take its socket out of what
+    the parent's loop waits for: both processes have the same epoll. Left open, a child that runs a
+    copy of that loop would read the parent's replies. So the socket's number is given to another
+    one, which leads nowhere.
+    """
+    inherited = transport and transport.get_extra_info("socket")
+    if not inherited or not transport:
+        return
+    with suppress(OSError, ValueError):  # it is closed already
+        # A daemon has closed all numbers, and they may be in use for something else.
+        if inherited.getsockname() == transport.get_extra_info("sockname"):
+            here, there = socket.socketpair()
+            with here, there:
+                os.dup2(here.fileno(), inherited.fileno(), inheritable=False)
+    if isinstance(transport, asyncio.WriteTransport):
+        with suppress(RuntimeError):  # its loop is closed
+            transport.abort()
 
 
 class Lock:

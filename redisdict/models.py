@@ -1,27 +1,30 @@
-"""Benchmark runs and their results, as `manage.py redisbench` saves them."""
+"""Benchmark runs and their results; dicts that were found on a server.
+
+A run is one object from its beginning on: an unsaved `BenchmarkRun` while it is measured, the same
+when it is saved, loaded, exported or compared.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
+
+from redisdict.bench.choices import CELL_FIELDS, CellKey, CellStatus, RunStatus, Table
 
 
 class BenchmarkRun(models.Model):
     """One call of `redisbench`: what was asked for, where it ran, and how it ended."""
 
-    class Status(models.TextChoices):
-        RUNNING = "running", _("running")
-        FINISHED = "finished", _("finished")
-        PARTIAL = "partial", _("finished with failures")
-        INTERRUPTED = "interrupted", _("interrupted")
-        FAILED = "failed", _("failed")
+    Status = RunStatus
 
     identifier = models.UUIDField(
         _("identifier"),
@@ -71,20 +74,43 @@ class BenchmarkRun(models.Model):
         moment = f"{self.started_at:%Y-%m-%d %H:%M}"
         return f"{self.label} ({moment})" if self.label else f"Run {self.pk} ({moment})"
 
+    @cached_property
+    def cells(self) -> list[BenchmarkResult]:
+        """The results in the report's order: those saved, or those measured so far."""
+        return [] if self._state.adding else list(self.results.all())
+
+    @property
+    def measured(self) -> list[BenchmarkResult]:
+        """The cells that have figures."""
+        return [cell for cell in self.cells if cell.is_measured]
+
+    def of_table(self, table: str) -> list[BenchmarkResult]:
+        return [cell for cell in self.cells if cell.table == table]
+
+    def put(self, cells: Iterable[BenchmarkResult]) -> None:
+        """Add results; one for a cell that is there already takes its place."""
+        by_key = {cell.key: cell for cell in self.cells}
+        self.cells = list((by_key | {cell.key: cell for cell in cells}).values())
+
+    def put_comparisons(self, comparisons: Iterable[dict[str, Any]]) -> None:
+        """Add comparisons; one of the same pair that is there already is replaced."""
+        names = ("kind", "group", "operation", "left", "right", "concurrency", "connections")
+        by_pair = {
+            tuple(one[name] for name in names): one for one in (*self.comparisons, *comparisons)
+        }
+        self.comparisons = list(by_pair.values())
+
 
 class BenchmarkResult(models.Model):
-    """One cell of a run: what the users of one service saw of one operation."""
+    """One cell of a run: what the users of one service saw of one operation.
 
-    class Table(models.TextChoices):
-        POOLS = "pools", _("pools")
-        DICT = "dict", _("dict")
-        CONCURRENCY = "concurrency", _("pools under concurrency")
-        WORKLOADS = "workloads", _("further workloads")
+    What could not be measured is None, never 0. `ops_per_second` is that of the median block;
+    `details["total_ops_per_second"]` is all operations over all the time, stalls included. `ratio`
+    is the speed against the cell named in `details["reference"]`, over the rounds that both were
+    in.
+    """
 
-    class Status(models.TextChoices):
-        MEASURED = "measured", _("measured")
-        UNAVAILABLE = "unavailable", _("not available")
-        FAILED = "failed", _("failed")
+    Status = CellStatus
 
     run = models.ForeignKey(
         BenchmarkRun,
@@ -95,8 +121,8 @@ class BenchmarkResult(models.Model):
     position = models.PositiveIntegerField(_("position"), default=0)
     table = models.CharField(_("table"), max_length=20, choices=Table.choices)
     status = models.CharField(_("status"), max_length=20, choices=Status.choices)
-    reason = models.TextField(_("reason"), blank=True)
     service = models.CharField(_("service"), max_length=100)
+    reason = models.TextField(_("reason"), blank=True)
     mode = models.CharField(_("mode"), max_length=10, blank=True)
     pool = models.CharField(_("pool"), max_length=100, blank=True)
     variant = models.CharField(_("variant"), max_length=40, blank=True)
@@ -139,17 +165,7 @@ class BenchmarkResult(models.Model):
         ordering = ["run", "position", "pk"]
         constraints = [
             models.UniqueConstraint(
-                fields=[
-                    "run",
-                    "table",
-                    "service",
-                    "mode",
-                    "pool",
-                    "variant",
-                    "operation",
-                    "concurrency",
-                    "connections",
-                ],
+                fields=["run", *CELL_FIELDS],
                 name="redisdict_result_cell",
             )
         ]
@@ -160,6 +176,14 @@ class BenchmarkResult(models.Model):
             for part in (self.service, self.mode, self.pool, self.variant, self.operation)
             if part
         )
+
+    @property
+    def key(self) -> CellKey:
+        return tuple(getattr(self, name) for name in CELL_FIELDS)
+
+    @property
+    def is_measured(self) -> bool:
+        return self.status == CellStatus.MEASURED
 
 
 class BenchmarkProgress(models.Model):

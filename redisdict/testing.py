@@ -15,7 +15,7 @@ from django.test import override_settings
 
 from redisdict import conf
 from redisdict.connections.registry import get_client, used_aliases
-from redisdict.wire.keyspace import SMALL_COUNT
+from redisdict.wire.scan import SMALL_COUNT
 
 __all__ = ["isolated_dicts"]
 

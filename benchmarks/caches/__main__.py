@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import Any
 
-from redisdict.bench.placement import SAME, UNCONTROLLED
+from redisdict.bench.measure.placement import SAME, UNCONTROLLED
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import find_program
 

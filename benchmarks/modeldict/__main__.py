@@ -16,7 +16,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
 
-from redisdict.bench.placement import SAME, UNCONTROLLED
+from redisdict.bench.measure.placement import SAME, UNCONTROLLED
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import find_program
 from tests.modelcache.postgres import PostgresCluster

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from redisdict.bench.errors import WrongReply
-from redisdict.bench.runner import Clock, Rounds
-from redisdict.bench.series import Block, ratio_between
+from redisdict.bench.measure.rounds import Block, Clock, Rounds, ratio_between
+from redisdict.bench.measure.statistics import percentile
 from redisdict.bench.spec import SYNC, Cell, Precision, Table
-from redisdict.bench.statistics import percentile
 
 __all__ = ["measure", "table"]
 

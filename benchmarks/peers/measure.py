@@ -20,8 +20,8 @@ from benchmarks.peers.results import TWIN, Measured
 from benchmarks.peers.rotation import Scale, measure
 from benchmarks.peers.table import report
 from benchmarks.peers.target import Server, started_server
-from redisdict.bench.environment import CpuTimes, foreign_cpu_share, machine
-from redisdict.bench.placement import SAME, choose_cpus, pinned_client
+from redisdict.bench.measure.environment import CpuTimes, foreign_cpu_share, machine
+from redisdict.bench.measure.placement import SAME, choose_cpus, pinned_client
 
 __all__ = ["main"]
 

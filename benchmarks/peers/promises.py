@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchmarks.peers.plan import BULK, CONCURRENT, SINGLE
 from benchmarks.peers.results import Measured
 from benchmarks.peers.roster import BY_HAND, DICT, PROTOCOL, REFERENCE, UNIX, Kind
-from redisdict.bench.statistics import Ratio
+from redisdict.bench.measure.statistics import Ratio
 
 __all__ = ["PROMISES", "Overtaken", "Promise", "measured_ratios", "overtaken", "verdict"]
 

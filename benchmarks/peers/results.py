@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from benchmarks.peers.plan import Table
 from benchmarks.peers.roster import REFERENCE
-from redisdict.bench.series import Series, ratio_between
-from redisdict.bench.statistics import Ratio
+from redisdict.bench.measure.rounds import Series, ratio_between
+from redisdict.bench.measure.statistics import Ratio
 
 __all__ = ["TWIN", "Measured"]
 

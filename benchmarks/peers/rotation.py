@@ -17,9 +17,8 @@ from benchmarks.peers.roster import REFERENCE
 from benchmarks.peers.stores.store import Store
 from benchmarks.peers.target import Server
 from redisdict.bench.errors import CELL_ERRORS, describe
-from redisdict.bench.placement import PlacementProbe
-from redisdict.bench.runner import Clock, Rounds
-from redisdict.bench.series import Block, Failure, Series
+from redisdict.bench.measure.placement import PlacementProbe
+from redisdict.bench.measure.rounds import Block, Clock, Failure, Rounds, Series
 from redisdict.bench.spec import SYNC, Cell, Role
 from redisdict.bench.spec import Table as CellTable
 from redisdict.bench.workloads.calls import Calls

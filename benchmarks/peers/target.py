@@ -10,7 +10,7 @@ from pathlib import Path
 
 import redis
 
-from redisdict.bench.placement import Cpus, pin_process
+from redisdict.bench.measure.placement import Cpus, pin_process
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import ProgramMissing, find_embeddable_program, find_program
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from benchmarks.peers.stores.store import Store
 from redisdict.bench.errors import WrongReply
-from redisdict.bench.workloads.calls import Calls, Workload
-from redisdict.bench.workloads.dataset import key_names, texts
+from redisdict.bench.workloads.calls import Calls, Workload, key_names, texts
 
 __all__ = ["Contains", "Delete", "Get", "GetMany", "Iterate", "Set", "SetMany", "StoreWorkload"]
 

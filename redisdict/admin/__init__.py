@@ -1,6 +1,6 @@
 """The pages of redisdict in Django's admin."""
 
-from redisdict.admin.dicts import StoredDictAdmin
-from redisdict.admin.runs import BenchmarkRunAdmin
+from redisdict.admin.dicts.admin import StoredDictAdmin
+from redisdict.admin.runs.admin import BenchmarkRunAdmin
 
 __all__ = ["BenchmarkRunAdmin", "StoredDictAdmin"]

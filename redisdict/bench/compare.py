@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from redisdict.bench.luck import least_difference
-from redisdict.bench.results import CellResult, CellStatus, RunRecord
-from redisdict.bench.statistics import Ratio, Verdict, judge, quotient
+from redisdict.bench.choices import CellStatus
+from redisdict.bench.measure.process_variance import least_difference
+from redisdict.bench.measure.statistics import Ratio, Verdict, judge, quotient
+from redisdict.bench.records import speed_of
+from redisdict.models import BenchmarkResult, BenchmarkRun
 
 __all__ = ["Change", "compare", "obstacles", "regressions"]
 
@@ -36,24 +38,24 @@ class Change:
     """
 
     name: str
-    before: CellResult
-    after: CellResult
+    before: BenchmarkResult
+    after: BenchmarkResult
     ratio: Ratio | None
     verdict: Verdict
     reason: str = ""
 
 
-def compare(before: RunRecord, after: RunRecord) -> list[Change]:
+def compare(before: BenchmarkRun, after: BenchmarkRun) -> list[Change]:
     """Every cell that both runs measured, in the order of the later one."""
     general = obstacles(before, after)
-    earlier = {result.key: result for result in before.results}
+    earlier = {result.key: result for result in before.cells}
     changes = []
-    for result in after.results:
+    for result in after.cells:
         other = earlier.get(result.key)
         if other is None or CellStatus.MEASURED not in (result.status, other.status):
             continue
         reason = general[0] if general else _obstacle(other, result)
-        was, now = other.speed, result.speed
+        was, now = speed_of(other), speed_of(result)
         name = cell_name(result)
         if reason or was is None or now is None:
             reason = reason or "without an interval"
@@ -65,7 +67,7 @@ def compare(before: RunRecord, after: RunRecord) -> list[Change]:
     return changes
 
 
-def obstacles(before: RunRecord, after: RunRecord) -> list[str]:
+def obstacles(before: BenchmarkRun, after: BenchmarkRun) -> list[str]:
     """Why no figure of these two runs can be compared; nothing when they can."""
     found = []
     if before.environment.get("machine_hash") != after.environment.get("machine_hash"):
@@ -87,7 +89,7 @@ def regressions(changes: list[Change], threshold_percent: float) -> list[Change]
     ]
 
 
-def cell_name(result: CellResult) -> str:
+def cell_name(result: BenchmarkResult) -> str:
     """The cell in words: service, mode, pool or variant, load, operation."""
     parts = [result.service, result.variant or f"{result.mode} {result.pool}"]
     if result.concurrency > 1:
@@ -95,20 +97,20 @@ def cell_name(result: CellResult) -> str:
     return " ".join([*parts, result.operation])
 
 
-def _least(record: RunRecord, operation: str) -> float:
+def _least(run: BenchmarkRun, operation: str) -> float:
     """The least difference that the run may call one at this operation."""
-    starts: int = record.spec.get("precision", {}).get("server_starts", 1)
+    starts: int = run.spec.get("precision", {}).get("server_starts", 1)
     floors = [
         abs(math.log(one["ratio"]))
-        for one in record.comparisons
+        for one in run.comparisons
         if one["kind"] == "A/A" and one["operation"] == operation
     ]
-    return least_difference(operation, max(floors, default=record.noise_floor or 0.0), starts)
+    return least_difference(operation, max(floors, default=run.noise_floor or 0.0), starts)
 
 
-def _obstacle(before: CellResult, after: CellResult) -> str:
+def _obstacle(before: BenchmarkResult, after: BenchmarkResult) -> str:
     if CellStatus.MEASURED not in (before.status, after.status) or before.status != after.status:
-        return f"it {before.status.value} before and {after.status.value} now"
+        return f"it {before.status} before and {after.status} now"
     if before.placement != after.placement:
         return f"another placement ({before.placement} and {after.placement})"
     if before.details.get("reference") != after.details.get("reference"):

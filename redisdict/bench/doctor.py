@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import random
+import socket
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
-from redisdict.bench import environment
-from redisdict.bench.environment import CpuTimes, foreign_cpu_share, steal_share
-from redisdict.bench.placement import (
+from redisdict.bench.errors import WrongReply
+from redisdict.bench.measure import environment
+from redisdict.bench.measure.environment import CpuTimes, foreign_cpu_share, steal_share
+from redisdict.bench.measure.placement import (
     PlacementProbe,
     can_pin,
     choose_cpus,
     pin_process,
     pinned_client,
 )
-from redisdict.bench.rawsocket import RawGet
-from redisdict.bench.runner import Clock, Rounds
-from redisdict.bench.series import ratio_between
+from redisdict.bench.measure.rounds import Clock, Rounds, ratio_between
+from redisdict.bench.measure.statistics import Ratio
 from redisdict.bench.spec import PRESETS, SYNC, Cell, Precision, Table
-from redisdict.bench.statistics import Ratio
+from redisdict.bench.workloads.calls import Calls, Workload
 from redisdict.bench.workloads.cells import WorkloadCell
 from redisdict.bench.workloads.commands import Get
 from redisdict.bench.workloads.drivers import SyncDriver
@@ -31,7 +33,7 @@ from redisdict.connections.backend import Backend
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import find_embeddable_program
 
-__all__ = ["Diagnosis", "Floor", "diagnose", "measure_floor"]
+__all__ = ["Diagnosis", "Floor", "RawGet", "diagnose", "measure_floor"]
 
 #: A machine busier than this disturbs.
 HIGH_FOREIGN_SHARE = 0.1
@@ -208,3 +210,38 @@ CHECKS: tuple[Callable[[Clock], Iterator[Diagnosis]], ...] = (
     _clock,
     _packages,
 )
+
+
+class RawGet(Workload):
+    """GET of one key over a bare TCP socket; the reply is compared byte by byte."""
+
+    def __init__(self, port: int, key: str, value: bytes, *, block: int, lead_in: int = 0) -> None:
+        self.lead_in = lead_in
+        self._port = port
+        self._command = b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (len(key), key.encode())
+        self._expected = b"$%d\r\n%b\r\n" % (len(value), value)
+        self._block = block
+
+    def open(self) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", self._port), timeout=5)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def prepare(self) -> Calls:
+        return Calls(self._get, [()] * self._block)
+
+    def check(self, replies: Sequence[Any]) -> None:
+        if any(reply != self._expected for reply in replies):
+            raise WrongReply("A GET over the bare socket was answered with something else.")
+
+    def facts(self) -> dict[str, Any]:
+        return {}
+
+    def _get(self) -> bytes:
+        self._socket.sendall(self._command)
+        reply = self._socket.recv(65_536)
+        while len(reply) < len(self._expected):
+            reply += self._socket.recv(65_536)
+        return reply

@@ -29,7 +29,7 @@ from redisdict.bench.spec import (
     Table,
 )
 
-__all__ = ["Group", "PlannedService", "plan", "rows_of"]
+__all__ = ["Group", "PlannedService", "plan", "rows_of", "time_budget"]
 
 #: The reference row: redis-py's client over this pool, of the first service that is there.
 REFERENCE_MODE, REFERENCE_POOL = SYNC, "ConnectionPool"
@@ -302,3 +302,27 @@ def _chosen_workloads(spec: BenchmarkSpec) -> list[str]:
     named = [name for name in WORKLOADS if name in spec.operations]
     commands = _chosen(POOL_OPERATIONS, spec)
     return named or [name for name, command in WORKLOADS.items() if command in commands]
+
+
+#: What a block of a cell with many workers takes, for each of them, in the unit of `time_budget()`.
+CROWD_BUDGET = {ASYNC: 0.6, SYNC: 1.0}
+
+
+def time_budget(group: Group, spec: BenchmarkSpec) -> float:
+    """How long a round of the group takes, roughly, in blocks of ten plain operations."""
+    total = 0.0
+    for cell in group.cells:
+        if cell.concurrency > 1:
+            total += cell.concurrency * CROWD_BUDGET[cell.mode]
+            continue
+        blocks = 1.0
+        if cell.operation.startswith("PIPE"):
+            blocks = 1 + spec.batch_size / 60
+        elif cell.operation == "Iter":
+            blocks = spec.iteration_items / 300
+        elif cell.operation == "Items":
+            blocks = spec.iteration_items / 150
+        elif cell.operation == "CONNECT":
+            blocks = 30.0
+        total += blocks * (2 if cell.mode == ASYNC else 1)
+    return total

@@ -18,21 +18,23 @@ from dataclasses import dataclass
 
 import redis
 
-from redisdict.bench.luck import least_difference
-from redisdict.bench.placement import PlacementProbe, choose_cpus, pin_process, pinned_client
-from redisdict.bench.runner import Clock, OpenCell, Rounds
-from redisdict.bench.series import Block, Series, ratio_between
+from redisdict.bench.measure.placement import (
+    PlacementProbe,
+    choose_cpus,
+    pin_process,
+    pinned_client,
+)
+from redisdict.bench.measure.process_variance import least_difference
+from redisdict.bench.measure.rounds import Block, Clock, OpenCell, Rounds, Series, ratio_between
+from redisdict.bench.measure.statistics import Ratio, Verdict, judge
 from redisdict.bench.spec import PRESETS, SYNC, Cell, Precision, Table
-from redisdict.bench.statistics import Ratio, Verdict, judge
-from redisdict.bench.workloads.calls import Calls, blocks_of
+from redisdict.bench.workloads.calls import Calls, blocks_of, key_names
 from redisdict.bench.workloads.cells import WorkloadCell
 from redisdict.bench.workloads.commands import Get, Set, StringCommands
-from redisdict.bench.workloads.dataset import key_names
 from redisdict.bench.workloads.drivers import SyncDriver, Timed
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.servers.ledger import interpreter
-from redisdict.servers.process import ServerProcess
+from redisdict.servers.process import ServerProcess, interpreter
 from redisdict.servers.programs import find_embeddable_program
 
 __all__ = ["DELAYS", "Finding", "SelfTest", "busy_neighbour", "is_trustworthy", "selftest"]

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from redisdict.bench.choices import CELL_FIELDS, CellKey, Table
+
 __all__ = [
     "ASYNC",
     "DEFAULT_POOL",
@@ -86,15 +88,6 @@ VARIANTS = {
 }
 
 
-class Table(StrEnum):
-    """The tables of a report."""
-
-    POOLS = "pools"
-    DICT = "dict"
-    CONCURRENCY = "concurrency"
-    WORKLOADS = "workloads"
-
-
 class Role(StrEnum):
     """Why a cell is in the rotation."""
 
@@ -117,6 +110,10 @@ class Cell:
     connections: int = 0
     role: Role = Role.MEASURED
 
+    @property
+    def key(self) -> CellKey:
+        return tuple(getattr(self, name) for name in CELL_FIELDS)
+
     def __str__(self) -> str:
         parts = [self.service, self.variant or self.mode]
         if self.pool and not self.variant:
@@ -134,7 +131,7 @@ class Precision:
 
     They are shared out over `server_starts` processes of every server that the run starts, one
     after the other: two processes of one program differ by up to 1 % for as long as they live (the
-    layout of their memory), and such luck shall not decide.
+    layout of their memory), and such variance shall not decide.
 
     Every cell's interval is within `half_width` of its ratio (0.01 is ±1 %), or `max_rounds` are
     done, or the share of the run's `seconds` is used up. It is never before `min_rounds`, except

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from redisdict.mapping.binding import AsyncRun, Do, Recover, Run, Send
-from redisdict.mapping.flights import wait_in_task, wait_in_thread
+from redisdict.connections.drivers import AsyncDriver, Driver
+from redisdict.mapping.bound import Bound
+from redisdict.mapping.cache import CacheMethods
 from redisdict.mapping.globs import Glob
-from redisdict.mapping.keys import get_key_codec
-from redisdict.mapping.keys_layout import KeysLayout
-from redisdict.mapping.lease_operations import LeaseOperations
+from redisdict.mapping.in_flight import InFlight, wait_in_task, wait_in_thread
+from redisdict.mapping.keys import Names, escape_glob, get_key_codec
+from redisdict.mapping.layouts.keys import COMPARE_AND_SET, KeysLayout
 from redisdict.mapping.locks import LockOperations
-from redisdict.mapping.names import Names, escape_glob
 from redisdict.mapping.scanning import Pages
-from redisdict.mapping.scripts import COMPARE_AND_SET, Script
-from redisdict.wire.keyspace import scan_keys
+from redisdict.wire.requests import Operation
 
 __all__ = [
     "COMPARE_AND_SET",
-    "LONGEST_WAIT_S",
-    "AsyncRun",
-    "Do",
+    "Computations",
     "Glob",
     "Pages",
-    "Recover",
-    "Run",
-    "Script",
-    "Send",
-    "computing_operations",
     "escape_glob",
-    "scan_keys",
     "wait_in_task",
     "wait_in_thread",
 ]
@@ -52,8 +44,29 @@ class _WholeKeys(Names):
         return b"redisdict:lease:"
 
 
-def computing_operations(codec: Any) -> LeaseOperations[bytes, Any]:
-    """What computes a value once for all processes, over whole keys."""
-    names = _WholeKeys("", ())
-    locks = LockOperations(names)
-    return LeaseOperations(KeysLayout(names), get_key_codec(bytes), codec, locks, None)
+class Computations(CacheMethods[bytes, Any]):
+    """`get_or_set()` over whole keys: each value is computed once for all processes."""
+
+    def __init__(self, codec: Any, driver: Driver, async_driver: AsyncDriver) -> None:
+        names = _WholeKeys("", ())
+        self._bound = Bound(
+            layout=KeysLayout(names),
+            key_codec=get_key_codec(bytes),
+            codec=codec,
+            default_ms=None,
+            locks=LockOperations(names),
+            in_flight=InFlight(),
+            driver=driver,
+            async_driver=async_driver,
+        )
+
+    def operation(
+        self,
+        key: bytes,
+        default: Any,
+        timeout: float | None,
+        stale: float,
+        wait: Callable[..., Any],
+    ) -> Operation[Any]:
+        """Get the value that is there, or that of `default`; `wait` waits for one in flight."""
+        return self._get_or_set_operation(key, default, timeout, stale, LONGEST_WAIT_S, wait)

@@ -18,24 +18,20 @@ class LifetimeMethods(ManyMethods):
     """The methods for times to live, versions and locks, by the names that django-redis has."""
 
     def ttl(self, key: Any, version: Any = None) -> int | None:
-        """Seconds a key has left, None for ever, 0 when there is none. TTL."""
-        step = self._store.operations.ttl(self._key(key, version), in_ms=False)
-        return _left(self._store.do(step))
+        """Seconds a key has left, None for ever, 0 when there is none. PTTL."""
+        return _rounded(self.pttl(key, version))
 
     async def attl(self, key: Any, version: Any = None) -> int | None:
         """As `ttl()`."""
-        step = self._store.operations.ttl(self._key(key, version), in_ms=False)
-        return _left(await self._ask(step))
+        return _rounded(await self.apttl(key, version))
 
     def pttl(self, key: Any, version: Any = None) -> int | None:
         """Milliseconds a key has left, None for ever, 0 when there is none. PTTL."""
-        step = self._store.operations.ttl(self._key(key, version), in_ms=True)
-        return _left(self._store.do(step))
+        return _left(self._store.driver.do(self._store.operations.pttl(self._key(key, version))))
 
     async def apttl(self, key: Any, version: Any = None) -> int | None:
         """As `pttl()`."""
-        step = self._store.operations.ttl(self._key(key, version), in_ms=True)
-        return _left(await self._ask(step))
+        return _left(await self._ask(self._store.operations.pttl(self._key(key, version))))
 
     def expire(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
         """As `touch()`; `timeout` may be a timedelta."""
@@ -71,7 +67,7 @@ class LifetimeMethods(ManyMethods):
 
     def persist(self, key: Any, version: Any = None) -> bool:
         """Let a key live for ever; whether it had a time to live. PERSIST."""
-        return bool(self._store.do(self._store.operations.persist(self._key(key, version))))
+        return bool(self._store.driver.do(self._store.operations.persist(self._key(key, version))))
 
     async def apersist(self, key: Any, version: Any = None) -> bool:
         """As `persist()`."""
@@ -85,11 +81,11 @@ class LifetimeMethods(ManyMethods):
         Raises:
             ValueError: there is no such key.
         """
-        return self._store.run(self._moving(key, delta, version))
+        return self._store.driver.run(self._moving(key, delta, version))
 
     async def aincr_version(self, key: Any, delta: int = 1, version: Any = None) -> int:
         """As `incr_version()`."""
-        return await self._store.arun(self._moving(key, delta, version))
+        return await self._store.async_driver.run(self._moving(key, delta, version))
 
     def decr_version(self, key: Any, delta: int = 1, version: Any = None) -> int:
         """As `incr_version()`, downwards."""
@@ -141,7 +137,7 @@ class LifetimeMethods(ManyMethods):
 
     def _expiring(self, key: Any, when_ms: int, version: Any) -> bool:
         step = self._store.operations.expire_at(self._key(key, version), when_ms)
-        return bool(self._store.do(step))
+        return bool(self._store.driver.do(step))
 
     async def _aexpiring(self, key: Any, when_ms: int, version: Any) -> bool:
         step = self._store.operations.expire_at(self._key(key, version), when_ms)
@@ -159,6 +155,11 @@ class LifetimeMethods(ManyMethods):
 def _left(reply: int) -> int | None:
     """From what the server says to what django-redis does."""
     return None if reply == -1 else max(0, reply)
+
+
+def _rounded(left_ms: int | None) -> int | None:
+    """Seconds, as the server's TTL rounds them."""
+    return None if left_ms is None else (left_ms + 500) // 1000
 
 
 def _seconds(milliseconds: Any) -> Any:

@@ -19,11 +19,11 @@ class ManyMethods(ValueMethods):
 
     def get_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
         """Those of the values that are there. MGET, 2,000 keys a command."""
-        return self._store.run(self._getting(keys, version))
+        return self._store.driver.run(self._getting(keys, version))
 
     async def aget_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
         """As `get_many()`."""
-        return await self._store.arun(self._getting(keys, version))
+        return await self._store.async_driver.run(self._getting(keys, version))
 
     def set_many(
         self, data: Mapping[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None
@@ -32,21 +32,21 @@ class ManyMethods(ValueMethods):
 
         All are serialized before the first is sent: what can't be stored leaves all as it was.
         """
-        return self._store.run(self._setting_many(data, timeout, version))
+        return self._store.driver.run(self._setting_many(data, timeout, version))
 
     async def aset_many(
         self, data: Mapping[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None
     ) -> list[Any]:
         """As `set_many()`."""
-        return await self._store.arun(self._setting_many(data, timeout, version))
+        return await self._store.async_driver.run(self._setting_many(data, timeout, version))
 
     def delete_many(self, keys: Iterable[Any], version: Any = None) -> int | None:  # type: ignore[override]  # as django-redis's
         """Remove several keys; how many were there, None of no keys. DEL, 2,000 keys a command."""
-        return self._store.run(self._deleting(keys, version))
+        return self._store.driver.run(self._deleting(keys, version))
 
     async def adelete_many(self, keys: Iterable[Any], version: Any = None) -> int | None:  # type: ignore[override]  # as above
         """As `delete_many()`."""
-        return await self._store.arun(self._deleting(keys, version))
+        return await self._store.async_driver.run(self._deleting(keys, version))
 
     def clear(self) -> None:
         """Remove all keys of this cache, of all its versions; nothing else. SCAN and UNLINK.
@@ -57,16 +57,16 @@ class ManyMethods(ValueMethods):
             redisdict.ConfigurationError: a KEY_FUNCTION doesn't tell its keys from others'.
         """
         if not self._flushes:
-            self._store.run(self._clearing())
+            self._store.driver.run(self._clearing())
         elif self._is_cluster:
             self._store.backend.client().flushdb()
         else:
-            self._store.do(self._store.operations.flush())
+            self._store.driver.do(self._store.operations.flush())
 
     async def aclear(self) -> None:
         """As `clear()`."""
         if not self._flushes:
-            await self._store.arun(self._clearing())
+            await self._store.async_driver.run(self._clearing())
         elif self._is_cluster:
             await self._store.backend.async_client().flushdb()
         else:
@@ -82,7 +82,7 @@ class ManyMethods(ValueMethods):
         """
         scan = self._scan(search, itersize, version)
         while not scan.is_over:
-            yield from self._named(self._store.run(scan.next_page()), version)
+            yield from self._named(self._store.driver.run(scan.next_page()), version)
 
     async def aiter_keys(
         self, search: str, itersize: int | None = None, version: Any = None
@@ -90,7 +90,7 @@ class ManyMethods(ValueMethods):
         """As `iter_keys()`, for `async for`."""
         scan = self._scan(search, itersize, version)
         while not scan.is_over:
-            for key in self._named(await self._store.arun(scan.next_page()), version):
+            for key in self._named(await self._store.async_driver.run(scan.next_page()), version):
                 yield key
 
     def keys(self, search: str = "*", version: Any = None) -> list[str]:
@@ -104,14 +104,14 @@ class ManyMethods(ValueMethods):
     def delete_pattern(self, pattern: str, version: Any = None, itersize: int | None = None) -> int:
         """Remove the keys that fit a pattern; how many. SCAN and UNLINK."""
         scan = self._scan(pattern, itersize, version)
-        return self._store.run(scan.remove_all(self._store.operations))
+        return self._store.driver.run(scan.remove_all(self._store.operations))
 
     async def adelete_pattern(
         self, pattern: str, version: Any = None, itersize: int | None = None
     ) -> int:
         """As `delete_pattern()`."""
         scan = self._scan(pattern, itersize, version)
-        return await self._store.arun(scan.remove_all(self._store.operations))
+        return await self._store.async_driver.run(scan.remove_all(self._store.operations))
 
     @property
     def _flushes(self) -> bool:

@@ -15,8 +15,11 @@ from typing import Any
 from redis.crc import key_slot
 from redis.exceptions import ResponseError
 
-from redisdict.cache.inside import COMPARE_AND_SET, Pages, Script, scan_keys
+from redisdict.cache.inside import COMPARE_AND_SET, Pages
+from redisdict.wire.combinators import ask
 from redisdict.wire.requests import Batch, Command, Once, Operation, Step
+from redisdict.wire.scan import scan_keys
+from redisdict.wire.scripts import Script
 
 __all__ = ["CacheOperations", "KeyScan"]
 
@@ -30,11 +33,6 @@ BATCH_BYTES = 4 * 1024 * 1024
 SCAN_COUNT = 1000
 
 INCR_EXISTING = Script("incr_existing", "redisdict.cache")
-
-
-def ask(command: Command) -> Operation[Any]:
-    """One command as an operation."""
-    return (yield command)
 
 
 def plain(command: Command) -> Step[Any]:
@@ -78,8 +76,8 @@ class CacheOperations:
     def exists(self, key: bytes) -> Step[int]:
         return plain((b"EXISTS", key))
 
-    def ttl(self, key: bytes, *, in_ms: bool) -> Step[int]:
-        return plain((b"PTTL" if in_ms else b"TTL", key))
+    def pttl(self, key: bytes) -> Step[int]:
+        return plain((b"PTTL", key))
 
     def persist(self, key: bytes) -> Step[int]:
         return plain((b"PERSIST", key))

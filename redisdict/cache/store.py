@@ -13,7 +13,7 @@ from typing import Any
 
 from redisdict import forks
 from redisdict.cache.codecs import CacheCodec
-from redisdict.cache.inside import AsyncRun, Do, Recover, Run, Send, computing_operations
+from redisdict.cache.inside import Computations
 from redisdict.cache.operations import CacheOperations
 from redisdict.cache.options import (
     CacheOptions,
@@ -24,8 +24,13 @@ from redisdict.cache.options import (
 from redisdict.conf import DEFAULTS
 from redisdict.connections import registry
 from redisdict.connections.backend import Backend
-from redisdict.connections.replicas import ReplicaReads, Side
-from redisdict.connections.routing_drivers import AsyncRoutingDriver, RoutingDriver
+from redisdict.connections.drivers import AsyncDriver, Driver
+from redisdict.connections.routing import (
+    AsyncRoutingDriver,
+    DriverPair,
+    ReplicaRouter,
+    RoutingDriver,
+)
 from redisdict.exceptions import ConfigurationError
 
 __all__ = ["Store", "store_of"]
@@ -56,8 +61,7 @@ class Store:
         codec: how values are written.
         operations: what it is asked.
         computing: `get_or_set()` of it.
-        run, do: the blocking driver's.
-        arun, send, recover: the async driver's.
+        driver, async_driver: have operations and steps done, in threads and in tasks.
 
     Raises:
         ConfigurationError: from the first use of an attribute, if the entry can't be used.
@@ -67,12 +71,9 @@ class Store:
     backend: Backend
     codec: CacheCodec
     operations: CacheOperations
-    computing: Any
-    run: Run
-    do: Do
-    arun: AsyncRun
-    send: Send
-    recover: Recover
+    computing: Computations
+    driver: Driver
+    async_driver: AsyncDriver
 
     def __init__(self, location: Any, params: Mapping[str, Any]) -> None:
         self._location = location
@@ -97,11 +98,8 @@ class Store:
         self.backend = backend
         self.codec = CacheCodec(options, serializer, compressor)
         self.operations = CacheOperations(is_cluster=backend.cluster is not None)
-        self.computing = computing_operations(self.codec)
-        driver, async_driver = _drivers(options, backend)
-        self.run, self.do = driver.run, driver.do
-        self.arun = async_driver.run
-        self.send, self.recover = async_driver.send, async_driver.recover
+        self.driver, self.async_driver = _drivers(options, backend)
+        self.computing = Computations(self.codec, self.driver, self.async_driver)
         self.options = options
         _bound.add(self)
 
@@ -156,22 +154,20 @@ class _AnyReplica:
         self._replicas = replicas
 
     @property
-    def driver(self) -> Any:
+    def driver(self) -> Driver:
         return random.choice(self._replicas).driver  # noqa: S311  # spreads load, keeps no secret
 
     @property
-    def async_driver(self) -> Any:
+    def async_driver(self) -> AsyncDriver:
         return random.choice(self._replicas).async_driver  # noqa: S311  # as above
 
 
-def _drivers(options: CacheOptions, backend: Backend) -> tuple[Any, Any]:
+def _drivers(options: CacheOptions, backend: Backend) -> tuple[Driver, AsyncDriver]:
     durable = options.durable or (backend.config.durable if options.using else None)
     replicas = [backend_of(options, location) for location in options.locations[1:]]
     if not replicas:
         return backend.drivers_of_dicts(durable)
-    primary: Any = Side(*backend.drivers(durable))
-    others: Any = _AnyReplica(replicas)
-    router = ReplicaReads(primary, others)
+    router = ReplicaRouter(DriverPair(*backend.drivers(durable)), _AnyReplica(replicas))
     return RoutingDriver(router), AsyncRoutingDriver(router)
 
 

@@ -9,7 +9,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from redis.exceptions import ResponseError
 
 from redisdict.cache.base import CacheBase
-from redisdict.cache.inside import LONGEST_WAIT_S, wait_in_task, wait_in_thread
+from redisdict.cache.inside import wait_in_task, wait_in_thread
 from redisdict.exceptions import NotANumberError
 from redisdict.wire.requests import Operation, Step
 
@@ -35,16 +35,16 @@ class ValueMethods(CacheBase):
     def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
         """The value of `key`, or `default`. GET."""
         store = self._store
-        reply = store.do(store.operations.get(self._key(key, version)))
+        reply = store.driver.do(store.operations.get(self._key(key, version)))
         return default if reply is None else store.codec.decode(reply)
 
     async def aget(self, key: Any, default: Any = None, version: Any = None) -> Any:
         """As `get()`."""
         store = self._store
         step = store.operations.get(self._key(key, version))
-        reply = await store.send(step)
+        reply = await store.async_driver.send(step)
         if isinstance(reply, Exception):
-            reply = await store.recover(step, reply)
+            reply = await store.async_driver.recover(step, reply)
         return default if reply is None else store.codec.decode(reply)
 
     def set(  # type: ignore[override]  # as django-redis's, it tells what Django's doesn't
@@ -68,7 +68,7 @@ class ValueMethods(CacheBase):
             redisdict.SerializationError: the serializer can't store it.
         """
         step, is_told = self._setting(key, value, timeout, version, nx, xx)
-        return is_told(self._store.do(step))
+        return is_told(self._store.driver.do(step))
 
     async def aset(  # type: ignore[override]  # as set()
         self,
@@ -81,9 +81,9 @@ class ValueMethods(CacheBase):
     ) -> bool:
         """As `set()`."""
         step, is_told = self._setting(key, value, timeout, version, nx, xx)
-        reply = await self._store.send(step)
+        reply = await self._store.async_driver.send(step)
         if isinstance(reply, Exception):
-            reply = await self._store.recover(step, reply)
+            reply = await self._store.async_driver.recover(step, reply)
         return is_told(reply)
 
     def add(
@@ -101,7 +101,7 @@ class ValueMethods(CacheBase):
     def delete(self, key: Any, version: Any = None) -> bool:
         """Remove a key; whether it was there. DEL."""
         store = self._store
-        return bool(store.do(store.operations.delete(self._key(key, version))))
+        return bool(store.driver.do(store.operations.delete(self._key(key, version))))
 
     async def adelete(self, key: Any, version: Any = None) -> bool:
         """As `delete()`."""
@@ -110,7 +110,7 @@ class ValueMethods(CacheBase):
     def has_key(self, key: Any, version: Any = None) -> bool:
         """Whether there is such a key. EXISTS."""
         store = self._store
-        return bool(store.do(store.operations.exists(self._key(key, version))))
+        return bool(store.driver.do(store.operations.exists(self._key(key, version))))
 
     async def ahas_key(self, key: Any, version: Any = None) -> bool:
         """As `has_key()`."""
@@ -120,7 +120,7 @@ class ValueMethods(CacheBase):
         """Give a key another time to live; whether it is there. PEXPIRE, or PERSIST and EXISTS."""
         store = self._store
         step = store.operations.expire(self._key(key, version), self._milliseconds(timeout))
-        return bool(store.do(step))
+        return bool(store.driver.do(step))
 
     async def atouch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
         """As `touch()`."""
@@ -142,13 +142,15 @@ class ValueMethods(CacheBase):
             ValueError: there is no such key.
             NotAnIntegerError: it is no number.
         """
-        return self._store.run(self._counting(key, delta, version, ignore_key_check))
+        return self._store.driver.run(self._counting(key, delta, version, ignore_key_check))
 
     async def aincr(
         self, key: Any, delta: Any = 1, version: Any = None, ignore_key_check: bool = False
     ) -> Any:
         """As `incr()`."""
-        return await self._store.arun(self._counting(key, delta, version, ignore_key_check))
+        return await self._store.async_driver.run(
+            self._counting(key, delta, version, ignore_key_check)
+        )
 
     def decr(self, key: Any, delta: Any = 1, version: Any = None) -> Any:
         """Subtract from a number, as `incr()` adds."""
@@ -183,10 +185,12 @@ class ValueMethods(CacheBase):
         """
         store = self._store
         if not stale:
-            reply = store.do(store.operations.get(self._key(key, version)))
+            reply = store.driver.do(store.operations.get(self._key(key, version)))
             if reply is not None:
                 return store.codec.decode(reply)
-        return store.run(self._computing(key, default, timeout, version, stale, wait_in_thread))
+        return store.driver.run(
+            self._computing(key, default, timeout, version, stale, wait_in_thread)
+        )
 
     async def aget_or_set(
         self,
@@ -204,13 +208,13 @@ class ValueMethods(CacheBase):
             if reply is not None:
                 return store.codec.decode(reply)
         computing = self._computing(key, default, timeout, version, stale, wait_in_task)
-        return await store.arun(computing)
+        return await store.async_driver.run(computing)
 
     async def _ask(self, step: Step[Any]) -> Any:
         """The reply to a step, for methods that are rarely the hottest."""
-        reply = await self._store.send(step)
+        reply = await self._store.async_driver.send(step)
         if isinstance(reply, Exception):
-            return await self._store.recover(step, reply)
+            return await self._store.async_driver.recover(step, reply)
         return reply
 
     def _setting(
@@ -276,10 +280,7 @@ class ValueMethods(CacheBase):
         timeout_ms = self._milliseconds(timeout)
         seconds = None if timeout_ms is None else timeout_ms / 1000
         raw = self._key(key, version)
-        operation: Operation[Any] = self._store.computing.get_or_set(
-            raw, default, seconds, stale, LONGEST_WAIT_S, wait
-        )
-        return operation
+        return self._store.computing.operation(raw, default, seconds, stale, wait)
 
 
 def encode(cache: CacheBase, value: Any) -> bytes:
@@ -290,14 +291,14 @@ def encode(cache: CacheBase, value: Any) -> bytes:
 def read(cache: CacheBase, key: Any) -> tuple[bytes | None, Any]:
     """A value as it is stored, and itself; twice None when there is none."""
     store = cache._store
-    stored = store.do(store.operations.get(cache._key(key, None)))
+    stored = store.driver.do(store.operations.get(cache._key(key, None)))
     return stored, None if stored is None else store.codec.decode(stored)
 
 
 async def aread(cache: CacheBase, key: Any) -> tuple[bytes | None, Any]:
     """As `read()`."""
     store = cache._store
-    stored = await store.arun(store.operations.get(cache._key(key, None)).begin())
+    stored = await store.async_driver.run(store.operations.get(cache._key(key, None)).begin())
     return stored, None if stored is None else store.codec.decode(stored)
 
 

@@ -1,4 +1,4 @@
-"""Values to stored bytes and back: serializers, compressors and the byte that names them."""
+"""Encode values as stored bytes, and decode them: serializers, compressors, the format byte."""
 
 from redisdict.codec.codec import Codec, get_codec
 

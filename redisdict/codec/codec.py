@@ -1,4 +1,4 @@
-"""The codec of a dict: values to stored bytes and back."""
+"""Encode the values of a dict as stored bytes, and decode them."""
 
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -8,12 +8,13 @@ from struct import Struct
 from typing import Any, Final
 from zlib import crc32
 
-from redisdict.codec import decimal_text, messagepack
+from redisdict.codec import messagepack
 from redisdict.codec.compressors import Compressor
 from redisdict.codec.envelope import (
     CHECKSUM_LENGTH,
     CHECKSUM_RESIDUE,
     FIRST_FORMAT_BYTE,
+    MAX_BITS_OF_TEXT,
     MSGPACK,
     PICKLE,
     RAW,
@@ -22,11 +23,12 @@ from redisdict.codec.envelope import (
     are_whole,
     damaged,
     format_byte,
+    parse_number,
     seal,
     split_format_byte,
 )
 from redisdict.codec.lookup import builtin_compressor, find_compressor, find_serializer
-from redisdict.codec.refusal import type_name
+from redisdict.codec.normalize import type_name
 from redisdict.codec.serializers import (
     JsonSerializer,
     MessagePackSerializer,
@@ -129,7 +131,7 @@ class Codec:
         if first == UNSEALED_BYTES:
             return stored[1:]
         if first < _FIRST_FORMAT_BYTE:
-            return decimal_text.parse(stored)
+            return parse_number(stored)
         if crc32(stored) != CHECKSUM_RESIDUE:
             raise damaged(stored)
         return self._decode_other(stored)
@@ -164,7 +166,7 @@ class Codec:
         return list(map(self.decode, stored))
 
     def _writes_as_text(self, value: int) -> bool:
-        return not self._is_raw and value.bit_length() <= decimal_text.MAX_BITS
+        return not self._is_raw and value.bit_length() <= MAX_BITS_OF_TEXT
 
     def _dumps_guarded(self, value: Any) -> bytes:
         try:

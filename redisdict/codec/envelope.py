@@ -13,8 +13,12 @@ Bytes that the serializer "raw" stores uncompressed have neither: one byte of it
 then the bytes as they are. Whoever chooses raw has a format already, and a checksum of each value
 would cost more than everything else that is done with it here. At least two bits tell that byte
 from any format byte, so no single flipped bit turns a sealed value into bytes.
+
+Integers are stored as decimal text, because HINCRBY and INCRBY work on nothing else. The text of a
+float is only ever read: HINCRBYFLOAT and INCRBYFLOAT leave it behind.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Final
 from zlib import crc32
@@ -78,4 +82,35 @@ def damaged(stored: bytes) -> DeserializationError:
         f"{len(stored)} stored bytes that begin with 0x{stored[:1].hex()} are damaged, or were "
         "written by another program: the checksum at their end doesn't match. They stay on the "
         "server as they are; overwrite or delete the item."
+    )
+
+
+# An interpreter may be told to refuse int texts of more than 640 digits (the lowest limit that
+# `sys.set_int_max_str_digits` takes). 2**2048 has 617, so any interpreter can read what was stored.
+MAX_BITS_OF_TEXT: Final = 2048
+_MAX_TEXT_LENGTH: Final = 640
+
+_FLOAT: Final = re.compile(rb"-?[0-9]+(?:\.[0-9]+(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)")
+
+
+def parse_number(text: bytes) -> int | float:
+    """Return the number that this text stands for, written by a codec or by the server.
+
+    An integer without needless zeros gives an int, digits with a fraction or an exponent a float.
+    Raises `DeserializationError` for anything else.
+    """
+    if len(text) <= _MAX_TEXT_LENGTH:
+        try:
+            number = int(text)
+        except ValueError:
+            if _FLOAT.fullmatch(text):
+                return float(text)
+        else:
+            # int() also takes spaces, underscores, a plus sign and leading zeros.
+            if b"%d" % number == text:
+                return number
+    raise DeserializationError(
+        f"{len(text)} stored bytes that begin with 0x{text[:1].hex()} are neither a number nor a "
+        "value that this package wrote. They stay on the server as they are: read them with "
+        "another client, or overwrite or delete the item."
     )

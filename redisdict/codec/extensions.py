@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from importlib import import_module
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -16,14 +17,16 @@ from ipaddress import (
     IPv6Network,
 )
 from itertools import chain, count, repeat
+from operator import attrgetter
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 import ormsgpack
 from django.db.models import Model
 from ormsgpack import Ext, Fragment, packb
 
-from redisdict.codec import instances, ranges, temporal
+from redisdict.codec import temporal
+from redisdict.codec.instances import part_names, put_together, take_apart
 
 # Whatever ormsgpack would quietly store as something plainer is passed to the hook instead.
 OPTIONS: Final = (
@@ -89,7 +92,7 @@ def _steps_by_alternate_keys(value: dict[Any, Any]) -> Iterator[Step]:
 
 
 def _steps_of_instance(value: Model) -> Iterator[Step]:
-    return ((f".{name}", None) for name in instances.part_names(value))
+    return ((f".{name}", None) for name in part_names(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +142,20 @@ def _unpack_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogatepass")
 
 
-def _pack_uuid(value: UUID) -> bytes:
-    return value.bytes
-
-
-def _unpack_uuid(data: bytes) -> UUID:
-    return UUID(bytes=data)
+def unpack_uuid(
+    data: bytes,
+    new: Callable[..., UUID] = UUID.__new__,
+    put_number: Callable[..., None] = UUID.__dict__["int"].__set__,
+    put_safety: Callable[..., None] = UUID.__dict__["is_safe"].__set__,
+    unknown: SafeUUID = SafeUUID.unknown,
+) -> UUID:
+    """Do what UUID(bytes=data) does; that first looks for five other arguments."""
+    if len(data) != 16:
+        raise ValueError("bytes is not a 16-char string")
+    value = new(UUID)
+    put_number(value, int.from_bytes(data))
+    put_safety(value, unknown)
+    return value
 
 
 def _by_text(code: int, kind: type) -> Scalar:
@@ -165,6 +176,24 @@ def _pair_up(parts: list[Any]) -> dict[Any, Any]:
     return dict(zip(iterator, iterator, strict=True))
 
 
+_RANGE_MODULE: Final = "psycopg.types.range"
+
+
+def _take_range_apart(value: Any) -> list[Any]:
+    """Return lower and upper end and the bounds, such as "[)"; an empty range has none."""
+    return [value.lower, value.upper, None if value.isempty else value.bounds]
+
+
+def _put_range_together(parts: list[Any]) -> Any:
+    """Return PostgreSQL's range again; raises `ImportError` without psycopg.
+
+    psycopg is imported only here: whoever has no such value needn't have it.
+    """
+    lower, upper, bounds = parts
+    range_type = import_module(_RANGE_MODULE).Range
+    return range_type(empty=True) if bounds is None else range_type(lower, upper, bounds)
+
+
 SCALAR_OF_TYPE: Final[dict[type, Scalar]] = {
     int: Scalar(1, _pack_integer, _unpack_integer),
     str: Scalar(2, _pack_text, _unpack_text),
@@ -173,7 +202,7 @@ SCALAR_OF_TYPE: Final[dict[type, Scalar]] = {
     date: Scalar(5, temporal.pack_date, temporal.unpack_date),
     time: Scalar(6, temporal.pack_time, temporal.unpack_time),
     timedelta: Scalar(7, temporal.pack_timedelta, temporal.unpack_timedelta),
-    UUID: Scalar(8, _pack_uuid, _unpack_uuid),
+    UUID: Scalar(8, attrgetter("bytes"), unpack_uuid),
     IPv4Address: _by_text(14, IPv4Address),
     IPv6Address: _by_text(15, IPv6Address),
     IPv4Network: _by_text(16, IPv4Network),
@@ -188,10 +217,8 @@ _CONTAINER_OF_TYPE: Final[dict[type, Container]] = {
     # Only for dicts whose keys aren't all plain text; the others are MessagePack maps.
     dict: Container(12, _alternate, _pair_up, _steps_by_alternate_keys),
 }
-_MODEL_INSTANCE: Final = Container(
-    13, instances.take_apart, instances.put_together, _steps_of_instance
-)
-_RANGE: Final = Container(20, ranges.take_apart, ranges.put_together, steps_by_number)
+_MODEL_INSTANCE: Final = Container(13, take_apart, put_together, _steps_of_instance)
+_RANGE: Final = Container(20, _take_range_apart, _put_range_together, steps_by_number)
 
 UNPACK_OF_CODE: Final = {scalar.code: scalar.unpack for scalar in SCALAR_OF_TYPE.values()}
 PUT_TOGETHER_OF_CODE: Final = {
@@ -206,4 +233,5 @@ def container_of(kind: type) -> Container | None:
         return container
     if issubclass(kind, Model):
         return _MODEL_INSTANCE
-    return _RANGE if ranges.is_range_type(kind) else None
+    is_range = kind.__module__ == _RANGE_MODULE and kind.__qualname__ == "Range"
+    return _RANGE if is_range else None

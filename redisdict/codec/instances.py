@@ -1,11 +1,11 @@
-"""Model instances as the list of their field values, and back through `Model.from_db`.
+"""Take model instances apart into their field values, and make them again by `Model.from_db`.
 
 No pickle: the stored list holds the model's label, a fingerprint of its fields, the database alias
 and the values that a `SELECT` would have given. Cached relations, prefetched lists and annotations
 are not fields and are left out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
@@ -16,7 +16,7 @@ from django.core.files import File
 from django.db.models import Field, FileField, Model
 from django.db.models.fields.files import FieldFile
 
-from redisdict.codec.refusal import Unstorable
+from redisdict.codec.normalize import Unstorable
 from redisdict.exceptions import DeserializationError
 
 _FINGERPRINT_BYTES: Final = 8
@@ -39,28 +39,34 @@ class _Shape:
 @cache
 def _shape_of(model: type[Model]) -> _Shape:
     fields = model._meta.concrete_fields
-    description = "\n".join(_describe(field) for field in fields)
     return _Shape(
         attnames=tuple(field.attname for field in fields),
         file_attnames=frozenset(f.attname for f in fields if isinstance(f, FileField)),
-        fingerprint=blake2b(description.encode(), digest_size=_FINGERPRINT_BYTES).digest(),
+        fingerprint=fingerprint_of(map(describe_field, fields)),
     )
 
 
-def _describe(field: "Field[Any, Any]") -> str:
-    # What decides which values a column can hold. Labels, defaults and validators do not.
+def describe_field(field: "Field[Any, Any]", *form: str) -> str:
+    """Describe what decides which values a column can hold, and `form`, how they are stored.
+
+    Labels, defaults and validators do not.
+    """
     kind = type(field)
-    return " ".join(
-        str(part)
-        for part in (
-            field.attname,
-            f"{kind.__module__}.{kind.__qualname__}",
-            field.null,
-            field.max_length,
-            getattr(field, "max_digits", None),
-            getattr(field, "decimal_places", None),
-        )
+    parts = (
+        field.attname,
+        f"{kind.__module__}.{kind.__qualname__}",
+        *form,
+        field.null,
+        field.max_length,
+        getattr(field, "max_digits", None),
+        getattr(field, "decimal_places", None),
     )
+    return " ".join(map(str, parts))
+
+
+def fingerprint_of(lines: Iterable[str]) -> bytes:
+    """Return the bytes by which a description of a model's fields is stored."""
+    return blake2b("\n".join(lines).encode(), digest_size=_FINGERPRINT_BYTES).digest()
 
 
 def part_names(instance: Model) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""From what a setting says to the serializer or compressor it means."""
+"""Find the serializer or compressor that a setting means."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, Final
@@ -29,17 +29,10 @@ SERIALIZERS: Final[dict[str, Callable[[], Serializer]]] = {
     "pickle": PickleSerializer,
     "raw": RawSerializer,
 }
-COMPRESSORS: Final[dict[str, Callable[[], Compressor]]] = {
+COMPRESSORS: Final[dict[str, type[Compressor]]] = {
     "zlib": ZlibCompressor,
     "zstd": ZstdCompressor,
     "lz4": Lz4Compressor,
-}
-
-
-_COMPRESSOR_OF_CODE: Final[dict[int, Callable[[], Compressor]]] = {
-    envelope.ZLIB: ZlibCompressor,
-    envelope.ZSTD: ZstdCompressor,
-    envelope.LZ4: Lz4Compressor,
 }
 
 
@@ -49,8 +42,7 @@ def builtin_compressor(code: int) -> Compressor | None:
 
     Raises `ConfigurationError` when its package isn't installed.
     """
-    make = _COMPRESSOR_OF_CODE.get(code)
-    return None if make is None else make()
+    return next((kind() for kind in COMPRESSORS.values() if kind.code == code), None)
 
 
 def find_serializer(wanted: object) -> Serializer:
@@ -58,12 +50,9 @@ def find_serializer(wanted: object) -> Serializer:
 
     Raises `ConfigurationError` when there is none.
     """
-    if isinstance(wanted, str) and wanted in SERIALIZERS:
-        return SERIALIZERS[wanted]()
-    serializer: Serializer = _custom(
-        "SERIALIZER", wanted, SERIALIZERS, ("dumps", "loads"), envelope.CUSTOM_SERIALIZER_CODES
-    )
-    return serializer
+    methods, codes = ("dumps", "loads"), envelope.CUSTOM_SERIALIZER_CODES
+    found: Serializer = _find("SERIALIZER", wanted, SERIALIZERS, methods, codes)
+    return found
 
 
 def find_compressor(wanted: object) -> Compressor:
@@ -71,25 +60,20 @@ def find_compressor(wanted: object) -> Compressor:
 
     Raises `ConfigurationError` when there is none, or when its package isn't installed.
     """
-    if isinstance(wanted, str) and wanted in COMPRESSORS:
-        return COMPRESSORS[wanted]()
-    compressor: Compressor = _custom(
-        "COMPRESSOR",
-        wanted,
-        COMPRESSORS,
-        ("compress", "decompress"),
-        envelope.CUSTOM_COMPRESSOR_CODES,
-    )
-    return compressor
+    methods, codes = ("compress", "decompress"), envelope.CUSTOM_COMPRESSOR_CODES
+    found: Compressor = _find("COMPRESSOR", wanted, COMPRESSORS, methods, codes)
+    return found
 
 
-def _custom(
+def _find(
     setting: str,
     wanted: object,
-    names: dict[str, Callable[[], Any]],
+    names: Mapping[str, Callable[[], Any]],
     methods: tuple[str, ...],
     codes: range,
 ) -> Any:
+    if isinstance(wanted, str) and wanted in names:
+        return names[wanted]()
     found = _import(setting, wanted, names) if isinstance(wanted, str) else wanted
     if isinstance(found, type):
         found = found()
@@ -110,7 +94,7 @@ def _custom(
     return found
 
 
-def _import(setting: str, path: str, names: dict[str, Callable[[], Any]]) -> object:
+def _import(setting: str, path: str, names: Mapping[str, Callable[[], Any]]) -> object:
     if "." not in path:
         nearest = get_close_matches(path.lower(), names, n=1, cutoff=0)[0]
         raise ConfigurationError(

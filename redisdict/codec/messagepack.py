@@ -1,17 +1,18 @@
-"""Values to MessagePack and back, exactly: the serializer "msgpack".
+"""Write values as MessagePack, exactly, and read them: the serializer "msgpack".
 
 Two ways lead to the same bytes. The fast one lets ormsgpack walk the value and asks a hook only
 about types that MessagePack doesn't have. ormsgpack gives up without asking on dict keys that
-aren't str and on text with lone surrogates; `walk.dumps` is the way for these and for errors.
+aren't str and on text with lone surrogates; `slow_path.dumps` is the way for these and for errors.
 """
 
 from collections.abc import Sequence
 from itertools import repeat
+from threading import local
 from typing import Any, Final
 
 from ormsgpack import Fragment, MsgpackEncodeError, packb, unpackb
 
-from redisdict.codec import walk
+from redisdict.codec import slow_path
 from redisdict.codec.extensions import (
     LEAVES,
     MAX_NESTED_CONTAINERS,
@@ -24,9 +25,32 @@ from redisdict.codec.extensions import (
     container_of,
     pack,
 )
-from redisdict.codec.hook_errors import hook_errors
-from redisdict.codec.refusal import plain_form
+from redisdict.codec.normalize import plain_form
 from redisdict.exceptions import DeserializationError
+
+
+class _HookErrors(local):
+    """The innermost exception of the hooks of one thread, until it is taken.
+
+    ormsgpack replaces any exception of a hook, `KeyboardInterrupt` and a worker's time limit
+    included, with an error of its own that has neither cause nor context. So a hook leaves its
+    exception here and the caller of ormsgpack picks it up.
+    """
+
+    _error: BaseException | None = None
+
+    def keep(self, error: BaseException) -> None:
+        """Remember an exception, unless one from deeper inside is remembered already."""
+        if self._error is None:
+            self._error = error
+
+    def take(self) -> BaseException | None:
+        """Return the remembered exception and forget it."""
+        error, self._error = self._error, None
+        return error
+
+
+_hook_errors: Final = _HookErrors()
 
 # unpackb allocates lists of any announced length, crashes where the memory isn't there, and ignores
 # what follows the value. Making a Fragment checks structure and end first, and allocates nothing.
@@ -44,10 +68,10 @@ def dumps(value: Any) -> bytes:
             return packb(value, _pack_foreign, OPTIONS)  # as pack() does, without the call
         return pack(value, _pack_foreign)
     except MsgpackEncodeError:
-        error = hook_errors.take()
+        error = _hook_errors.take()
     if error is not None and not isinstance(error, Exception):
         raise error
-    return walk.dumps(value)
+    return slow_path.dumps(value)
 
 
 def dumps_many(values: Sequence[Any]) -> list[bytes]:
@@ -70,7 +94,7 @@ def loads(payload: bytes) -> Any:
         _refuse_malformed(payload)
         return unpackb(payload, ext_hook=_unpack_foreign)
     except ValueError as unpack_error:
-        error = hook_errors.take() or unpack_error
+        error = _hook_errors.take() or unpack_error
     if isinstance(error, DeserializationError) or not isinstance(error, Exception):
         raise error
     raise DeserializationError(
@@ -92,7 +116,7 @@ def loads_many(payloads: Sequence[bytes]) -> list[Any]:
         values: list[Any] = unpackb(array, ext_hook=_unpack_foreign)
         return values
     except ValueError:
-        error = hook_errors.take()
+        error = _hook_errors.take()
     if error is not None and not isinstance(error, Exception):
         raise error
     return list(map(loads, payloads))
@@ -111,7 +135,7 @@ def _pack_hook(levels: int) -> PackHook:
                 return container.to_ext(container.take_apart(value), inner)
             return plain_form(value)
         except BaseException as error:
-            hook_errors.keep(error)
+            _hook_errors.keep(error)
             raise
 
     return pack_foreign
@@ -130,7 +154,7 @@ def _unpack_hook(levels: int) -> UnpackHook:
                 return put_together(unpackb(data, ext_hook=inner))
             raise ValueError(f"extension type {code} isn't known to this version")
         except BaseException as error:
-            hook_errors.keep(error)
+            _hook_errors.keep(error)
             raise
 
     return unpack_foreign

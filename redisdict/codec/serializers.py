@@ -11,7 +11,7 @@ from reprlib import repr as short_repr
 from typing import Any, Final, Protocol
 
 from redisdict.codec import envelope, messagepack
-from redisdict.codec.refusal import type_name
+from redisdict.codec.normalize import type_name
 from redisdict.exceptions import SerializationError
 
 

@@ -1,4 +1,4 @@
-"""Dates, times and durations as bytes, with the zone, the fold and every microsecond kept.
+"""Pack dates, times and durations as bytes, with zone, fold and every microsecond kept.
 
 A zone is written by what it is, not by its offset at the moment: `ZoneInfo("Europe/Berlin")` comes
 back as that zone, `timezone.utc` and `ZoneInfo("UTC")` stay two different things.
@@ -9,7 +9,7 @@ from struct import Struct
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from redisdict.codec.refusal import Unstorable
+from redisdict.codec.normalize import Unstorable
 
 _DATE: Final = Struct(">HBB")
 _TIME: Final = Struct(">BBBI")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+from asyncio import get_running_loop
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, cast
 
@@ -18,18 +19,30 @@ import redis.asyncio
 
 from redisdict import forks
 from redisdict.conf import AliasConfig
-from redisdict.connections.async_driver import AsyncDriver
-from redisdict.connections.capabilities import Capabilities
+from redisdict.connections.async_driver import AsyncPoolDriver
 from redisdict.connections.cluster import Cluster
-from redisdict.connections.durability import Durability, GuardedDriver
+from redisdict.connections.drivers import AsyncDriver, Driver
+from redisdict.connections.durability import Durability
 from redisdict.connections.factory import PoolFactory
-from redisdict.connections.incarnations import Incarnations
-from redisdict.connections.replicas import ReplicaReads, Side
-from redisdict.connections.routing_drivers import AsyncRoutingDriver, RoutingDriver
-from redisdict.connections.sync_driver import SyncDriver
-from redisdict.connections.tracing import AsyncTracedDriver, TracedDriver
-from redisdict.pools.connections import never_ready
-from redisdict.pools.inherited import let_go
+from redisdict.connections.middleware import (
+    AsyncMiddlewareDriver,
+    Middleware,
+    MiddlewareDriver,
+    Tracing,
+)
+from redisdict.connections.routing import (
+    AsyncRoutingDriver,
+    DriverPair,
+    ReplicaRouter,
+    RoutingDriver,
+)
+from redisdict.connections.sync_driver import PendingBatch, PoolDriver
+from redisdict.forks import own
+from redisdict.pools.fast_connection import no_fast_path
+from redisdict.pools.multiplexed import OptimizedAsyncConnectionPool
+from redisdict.pools.shared_connection import SharedConnection
+from redisdict.wire.requests import Batch, Command, Reply
+from redisdict.wire.server_state import Capabilities, Incarnations
 
 __all__ = ["Backend"]
 
@@ -56,34 +69,37 @@ class Backend:
         self._lock = forks.Lock()
         self._pool: redis.ConnectionPool | None = None
         #: `execute()` of the pool for threads, when there is one and it is one of this package's.
-        self.execute: Callable[[bytes | tuple[Any, ...]], Any] = never_ready
+        self.execute: Callable[[bytes | Command], Reply] = no_fast_path
         self._loops: dict[asyncio.AbstractEventLoop, _OfLoop] = {}
         # The loop asked for last, and its pool: most programs have one, and looking it up would be
         # a twentieth of what a command costs.
         self._last_loop_pool: tuple[
             asyncio.AbstractEventLoop | None, redis.asyncio.ConnectionPool | None
         ] = (None, None)
+        self._last_shared: tuple[asyncio.AbstractEventLoop | None, SharedConnection | None] = (
+            None,
+            None,
+        )
         self._cluster_client: redis.RedisCluster | None = None
         self.capabilities = Capabilities()
         self.incarnations = Incarnations(self.factory.address)
-        self.driver: SyncDriver | RoutingDriver | TracedDriver = SyncDriver(self)
-        self.async_driver: AsyncDriver | AsyncRoutingDriver | AsyncTracedDriver = AsyncDriver(self)
-        self.cluster: Cluster | None = None
+        self.driver: Driver = PoolDriver(self)
+        self.async_driver: AsyncDriver = AsyncPoolDriver(self)
+        self.cluster: Cluster[Backend] | None = None
         self._replicas: Backend | None = None
         if self.factory.reads_replicas and not to_replicas:
             alone = dataclasses.replace(config, retry_for=0.0)  # the primary answers if none does
             self._replicas = Backend(alone, to_replicas=True)
         if self.factory.location.kind == "cluster":
-            self.cluster = Cluster(self, Backend)
+            self.cluster = Cluster(self, self.factory.location, Backend)
             self.driver = RoutingDriver(self.cluster)
             self.async_driver = AsyncRoutingDriver(self.cluster)
-        tracer = self.factory.make_tracer()
-        if tracer is not None:
-            self.driver = TracedDriver(self.driver, tracer, config.alias)
-            self.async_driver = AsyncTracedDriver(self.async_driver, tracer, config.alias)
-        if self.cluster is not None:
             self._inherited: list[object] = []
             forks.on_fork(self._renew)
+        tracer = self.factory.make_tracer()
+        if tracer is not None:
+            tracing = Tracing(tracer, config.alias)
+            self.driver, self.async_driver = self._drivers_behind(tracing)
 
     def __repr__(self) -> str:
         return f"<Backend {self.config.alias!r}>"
@@ -98,7 +114,7 @@ class Backend:
             for node in entry.held.get_nodes():
                 for connection in node._connections:  # there is no public way to them
                     if connection.is_connected:
-                        let_go(connection._writer.transport)
+                        forks.abandon(connection._writer.transport)
         self._cluster_client, self._loops = None, {}
 
     @property
@@ -107,21 +123,21 @@ class Backend:
         return self.factory.address
 
     def pool(self) -> redis.ConnectionPool:
-        """The pool for threads, one in the process."""
+        """Give the pool for threads, one in the process."""
         if self._pool is None:
             with self._lock:
                 if self._pool is None:
                     self._pool = self.factory.make_pool()
-                    self.execute = getattr(self._pool, "execute", never_ready)
+                    self.execute = getattr(self._pool, "execute", no_fast_path)
         return self._pool
 
     def async_pool(self) -> redis.asyncio.ConnectionPool:
-        """The pool of the running event loop.
+        """Give the pool of the running event loop.
 
         Raises:
             RuntimeError: no event loop is running.
         """
-        loop = asyncio.get_running_loop()
+        loop = get_running_loop()
         last_loop, pool = self._last_loop_pool
         if loop is last_loop and pool is not None:
             return pool
@@ -129,48 +145,44 @@ class Backend:
         self._last_loop_pool = loop, found
         return found
 
-    def _make_cluster_client(self) -> tuple[redis.asyncio.RedisCluster, None]:
-        return self.factory.make_async_cluster_client(), None
+    def shared_connection(self) -> SharedConnection | None:
+        """Find the connection that the loop's tasks share, if it takes a command at once."""
+        loop, shared = self._last_shared
+        if shared is None or not shared.is_ready or not own[0] or loop is not get_running_loop():
+            pool = self.async_pool()
+            shared = pool.shared if isinstance(pool, OptimizedAsyncConnectionPool) else None
+            self._last_shared = get_running_loop(), shared
+        return shared
 
-    def _of_loop(
-        self, loop: asyncio.AbstractEventLoop, make: Callable[[], tuple[Any, Any]]
-    ) -> _OfLoop:
+    def _of_loop(self, loop: asyncio.AbstractEventLoop, make: Callable[[], Any]) -> _OfLoop:
         entry = self._loops.get(loop)
         if entry is None:
-            entry = self._loops[loop] = self._make_entry(loop, make)
-        return entry
-
-    def _make_entry(
-        self, loop: asyncio.AbstractEventLoop, make: Callable[[], tuple[Any, Any]]
-    ) -> _OfLoop:
-        # A pool refers to its loop, so those of loops that were closed without ceremony stay.
-        for other in list(self._loops):
-            if other.is_closed():
+            # A pool refers to its loop, so those of loops that were closed without ceremony stay.
+            for other in [each for each in self._loops if each.is_closed()]:
                 self._forget_loop(other)
-        entry = _OfLoop(*make())
-        entry.close_with_loop(lambda: self._forget_loop(loop))
+            entry = self._loops[loop] = _OfLoop(make())
+            entry.close_with_loop(lambda: self._forget_loop(loop))
         return entry
 
     def _forget_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loops.pop(loop, None)
-        self._last_loop_pool = None, None
+        self._last_loop_pool = self._last_shared = None, None
 
     def client(self) -> redis.Redis:
-        """A redis-py client over the pool for threads.
+        """Make a redis-py client over the pool for threads.
 
         Of a Cluster it is a `redis.RedisCluster`, one in the process, which connects at once and
         has pools of its own.
         """
         if self.cluster is not None:
-            if not forks.own[0]:
-                forks.take_over()
+            forks.take_over()
             with self._lock:
                 self._cluster_client = self._cluster_client or self.factory.make_cluster_client()
                 return cast(redis.Redis, self._cluster_client)
         return redis.Redis(connection_pool=self.pool())
 
     def async_client(self) -> redis.asyncio.Redis:
-        """A redis-py client over the running event loop's pool.
+        """Make a redis-py client over the running event loop's pool.
 
         Of a Cluster it is a `redis.asyncio.RedisCluster`, one in an event loop, which connects at
         its first use, has connections of its own, and is closed with the loop.
@@ -179,12 +191,9 @@ class Backend:
             RuntimeError: no event loop is running.
         """
         if self.cluster is not None:
-            if not forks.own[0]:
-                forks.take_over()
-            return cast(
-                redis.asyncio.Redis,
-                self._of_loop(asyncio.get_running_loop(), self._make_cluster_client).held,
-            )
+            forks.take_over()
+            make = self.factory.make_async_cluster_client
+            return cast(redis.asyncio.Redis, self._of_loop(get_running_loop(), make).held)
         return redis.asyncio.Redis(connection_pool=self.async_pool())
 
     @property
@@ -195,35 +204,42 @@ class Backend:
             return given
         return GROUP_RETRY_FOR_S if self.factory.location.kind in ("sentinel", "cluster") else 0.0
 
-    def drivers_of_dicts(self, guarantee: str | None) -> tuple[Any, Any]:
-        """As `drivers()`, for dicts, which may read from replicas where the alias says so."""
+    def drivers_of_dicts(self, guarantee: str | None) -> tuple[Driver, AsyncDriver]:
+        """Do what `drivers()` does for dicts, which may read from replicas if the alias says so."""
+        drivers = self.drivers(guarantee)
         if self._replicas is None:
-            return self.drivers(guarantee)
-        primary = Side(*self.drivers(guarantee))
-        router = ReplicaReads(primary, Side(self._replicas.driver, self._replicas.async_driver))
+            return drivers
+        router = ReplicaRouter(DriverPair(*drivers), self._replicas)
         return RoutingDriver(router), AsyncRoutingDriver(router)
 
-    def drivers(self, guarantee: str | None) -> tuple[Any, Any]:
-        """The drivers for threads and for tasks, under which writes have that guarantee."""
+    def drivers(self, guarantee: str | None) -> tuple[Driver, AsyncDriver]:
+        """Give the drivers for threads and for tasks, under which writes have that guarantee."""
         if guarantee is None:
             return self.driver, self.async_driver
-        durability = Durability(
-            guarantee, self.address, self.factory.socket_timeout_s, self.retry_for_s
-        )
-        return (
-            GuardedDriver(self.driver, durability),
-            GuardedDriver(self.async_driver, durability),
+        timeout_s = self.factory.socket_timeout_s
+        return self._drivers_behind(
+            Durability(guarantee, self.address, timeout_s, self.retry_for_s)
         )
 
-    def before_retry(self) -> None:
-        """What may bring a lost server back before a command is tried again. May block."""
+    def _drivers_behind(self, middleware: Middleware) -> tuple[Driver, AsyncDriver]:
+        return (
+            MiddlewareDriver(self.driver, middleware),
+            AsyncMiddlewareDriver(self.async_driver, middleware),
+        )
+
+    def start(self, batch: Batch) -> PendingBatch:
+        """Send a batch over the pool for threads; its replies are read later."""
+        return PendingBatch(self, batch)
+
+    def revive(self) -> None:
+        """Do what may bring a lost server back before a command is tried again. May block."""
         self.capabilities.forget()
         self.factory.revive()
 
-    async def abefore_retry(self) -> None:
-        """The same for tasks: what may block happens in a thread."""
+    async def arevive(self) -> None:
+        """Do the same for tasks: what may block happens in a thread."""
         if self.factory.location.kind == "embedded":
-            await asyncio.to_thread(self.before_retry)
+            await asyncio.to_thread(self.revive)
         else:
             self.capabilities.forget()
 
@@ -244,7 +260,7 @@ class Backend:
         client, self._cluster_client = self._cluster_client, None
         if client is not None:
             client.close()
-        pool, self._pool, self.execute = self._pool, None, never_ready
+        pool, self._pool, self.execute = self._pool, None, no_fast_path
         if pool is not None and not self.factory.is_borrowed:
             pool.disconnect()
 
@@ -252,17 +268,16 @@ class Backend:
         """Close the connections of the running event loop; the next use opens new ones."""
         for node in self._others:
             await node.aclose()
-        entry = self._loops.get(asyncio.get_running_loop())
+        entry = self._loops.get(get_running_loop())
         if entry is not None:
             await entry.aclose()
 
 
 class _OfLoop:
-    """What belongs to one event loop: a pool with what has to be closed with it, or a client."""
+    """What belongs to one event loop: a pool, or a client."""
 
-    def __init__(self, held: Any, route: Any) -> None:
+    def __init__(self, held: Any) -> None:
         self.held = held
-        self._route = route
         self._keeper: AsyncGenerator[None] | None = None
 
     async def aclose(self) -> None:
@@ -285,5 +300,6 @@ class _OfLoop:
         finally:
             forget()
             await self.held.aclose()
-            if self._route is not None:
-                await self._route.aclose()
+            route = getattr(self.held, "connection_kwargs", {}).get("connection_pool")
+            if route is not None:  # to the primary, by way of sentinels
+                await route.aclose()

@@ -8,6 +8,7 @@ from typing import Any
 import redis
 from django.conf import settings
 
+from redisdict.conf import Options
 from redisdict.connections.locations import Location, parse_location
 from redisdict.exceptions import ConfigurationError
 
@@ -23,7 +24,7 @@ CONNECTION_OPTIONS: Mapping[str, str] = {
 
 
 def pool(cache: str) -> redis.ConnectionPool:
-    """The very pool that django-redis holds for `CACHES[cache]`.
+    """Borrow the very pool that django-redis holds for `CACHES[cache]`.
 
     Raises:
         ConfigurationError: there is no such cache, or it isn't a django-redis cache.
@@ -36,7 +37,7 @@ def pool(cache: str) -> redis.ConnectionPool:
 
 
 def location_and_options(cache: str) -> tuple[Location, dict[str, Any]]:
-    """Where `CACHES[cache]` is, and the options of its connections.
+    """Read where `CACHES[cache]` is, and the options of its connections.
 
     django-redis has no pools for tasks, so those are made from its settings.
 
@@ -48,7 +49,7 @@ def location_and_options(cache: str) -> tuple[Location, dict[str, Any]]:
     location = values.get("LOCATION") or ""
     if not isinstance(location, str):
         location = location[0]  # the others are read replicas
-    options: Mapping[str, Any] = values.get("OPTIONS") or {}
+    options: Options = values.get("OPTIONS") or {}
     arguments = {
         argument: options[name]
         for name, argument in CONNECTION_OPTIONS.items()
@@ -60,7 +61,7 @@ def location_and_options(cache: str) -> tuple[Location, dict[str, Any]]:
     return parse_location(location, where), arguments
 
 
-def _sentinel_location(where: str, location: str, options: Mapping[str, Any]) -> Location:
+def _sentinel_location(where: str, location: str, options: Options) -> Location:
     """django-redis has the service where others have the host: redis://SERVICE/DB."""
     named = parse_location(location, where)
     database = named.options.get("db", 0)

@@ -1,17 +1,12 @@
-"""A Cluster: every request goes to the node that has its slot.
-
-The router is a generator, as operations are: it yields errands, each a node's backend with what
-that is to run, and is sent the result. So each node has the pools and drivers that a single server
-has. `routing_drivers` runs the errands.
-"""
+"""A Cluster: every request goes to the node that has its slot."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from redis.exceptions import (
     AskError,
@@ -22,75 +17,75 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from redisdict.connections.relaying import relay
-from redisdict.connections.retrying import Attempts
-from redisdict.connections.slots import (
-    SLOTS,
-    Address,
-    has_all_nodes,
-    next_node,
-    nodes_by_slot,
-    slot_of,
-)
+from redisdict.conf import AliasConfig
+from redisdict.connections import retry
+from redisdict.connections.locations import Address, Location
+from redisdict.connections.retry import Failure, retries
+from redisdict.connections.routing import Node, Routing
 from redisdict.exceptions import BackendUnavailable
+from redisdict.wire.combinators import ask, intercept
+from redisdict.wire.commands import scans_all_nodes, slot_of
 from redisdict.wire.requests import (
     Batch,
     Call,
     Command,
     GuaranteeRefused,
-    Identified,
     Operation,
+    Reply,
     Request,
     Sleep,
     Waits,
+    as_batch,
 )
+from redisdict.wire.scan import ClusterCursor
 
-if TYPE_CHECKING:
-    from redisdict.connections.backend import Backend
-
-__all__ = ["Cluster", "Errand", "ask"]
+__all__ = ["Cluster"]
 
 T = TypeVar("T")
-
-#: A node's backend, and what it is to run; or batches for several nodes that go out at once, of
-#: which the result is a list, with the error of a node that didn't answer in its place.
-Errand: TypeAlias = "tuple[Backend, Operation[Any]] | list[tuple[Backend, Batch]]"
+N = TypeVar("N", bound=Node)
 
 #: The node refused, and will or another node will do it: nothing was carried out.
 NOT_NOW = (ClusterDownError, TryAgainError, ExecAbortError)
 
 
-class Cluster:
-    """The nodes of one Cluster, and which of them has which slot. Used by threads and tasks."""
+class Cluster(Generic[N]):
+    """The nodes of one Cluster, and which of them has which slot. Used by threads and tasks.
 
-    def __init__(self, backend: Backend, make_backend: Callable[[Any], Backend]) -> None:
-        self._backend = backend
-        self._make_backend = make_backend
-        self._location = backend.factory.location
-        self._nodes: dict[Address, Backend] = {}
+    Args:
+        server: the Cluster as a whole, for the rules of retries.
+        make_node: makes a node's endpoint, by the configuration of that node alone.
+    """
+
+    def __init__(
+        self, server: retry.Server, location: Location, make_node: Callable[[AliasConfig], N]
+    ) -> None:
+        self._server = server
+        self._location = location
+        self._make_endpoint = make_node
+        self._nodes: dict[Address, N] = {}
         self._by_slot: dict[int, Address] = {}
 
     @property
-    def nodes(self) -> list[Backend]:
+    def nodes(self) -> list[N]:
         """The nodes that were needed so far."""
         return list(self._nodes.values())
 
-    def route(self, operation: Operation[T]) -> Generator[Errand, Any, T]:
-        """Runs the operation, request by request, each on the node that it is for."""
-        return relay(operation, self._answer)
+    def route(self, operation: Operation[T]) -> Routing[T]:
+        """Run an operation, request by request, each on the node that it is for."""
+        return intercept(operation, self._answer)
 
-    def _answer(self, request: Request) -> Generator[Errand, Any, Any]:
+    def _answer(self, request: Request) -> Routing[Reply]:
         if isinstance(request, (Sleep, Call)):
             return (yield self._node(self._location.nodes[0]), ask(request))
-        if has_all_nodes(request):
+        if scans_all_nodes(request):
             return (yield from self._scan_all(request))
         if isinstance(request, Batch) and request.is_spread:
             return (yield from self._spread(request))
         return (yield from self._answer_in(slot_of(request), request))
 
-    def _answer_in(self, slot: int | None, request: Command | Batch) -> Generator[Errand, Any, Any]:
-        """What the node with that slot answers, whichever it is by then."""
-        attempts = Attempts(self._backend, request)
+    def _answer_in(self, slot: int | None, request: Command | Batch) -> Routing[Reply]:
+        """Ask the node that has the slot, whichever it is; follow redirections, and retry."""
+        pauses: Generator[float, Failure, None] | None = None
         redirection: AskError | None = None
         while True:
             try:
@@ -98,7 +93,7 @@ class Cluster:
                     yield from self._learn_slots()
                 node = self._node_for(slot, redirection)
                 is_asking = redirection is not None and not isinstance(redirection, MovedError)
-                reply = yield node, ask(request, is_asking=is_asking)
+                reply = yield node, (_ask_importing if is_asking else ask)(request)
                 if isinstance(request, Batch) and not request.is_atomic:
                     return (yield from self._complete(request, reply))
                 return reply
@@ -107,45 +102,47 @@ class Cluster:
                 if isinstance(error, MovedError):
                     # More slots may have moved, so all are asked for before the next request.
                     self._by_slot = {}
-            except NOT_NOW as error:
-                redirection = None
-                yield from self._pause(attempts, error)
-            except BackendUnavailable as error:
-                if error.outcome_unknown:
+            except (BackendUnavailable, *NOT_NOW) as error:
+                if isinstance(error, BackendUnavailable) and error.outcome_unknown:
                     raise
                 redirection = None
-                yield from self._pause(attempts, error)
+                self._by_slot = {}
+                cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+                failure = Failure(cause, may_be_done=False)
+                if pauses is None:
+                    pauses = retries(self._server, request, failure)
+                    pause_s = next(pauses)
+                else:
+                    pause_s = pauses.send(failure)
+                yield self._node(self._location.nodes[0]), ask(Sleep(pause_s))
 
-    def _scan_all(self, request: Command | Batch) -> Generator[Errand, Any, Any]:
-        """One page of a SCAN of all primaries, one node after the other.
+    def _scan_all(self, request: Command | Batch) -> Routing[Reply]:
+        """Read one page of a SCAN of all primaries, one node after the other.
 
         The SCAN is a command by itself, or all of a batch.
 
-        The cursor that the caller gets is made of the node's own and of the node's first slot, so
-        that it tells by itself where to go on.
         """
-        scan = request.commands[0] if isinstance(request, Batch) else request
-        cursor, slot = divmod(int(scan[1]), SLOTS)
-        own: Command = (scan[0], cursor, *scan[2:])
+        name, cursor, *arguments = as_batch(request).commands[0]
+        at = ClusterCursor.parse(cursor)
+        own: Command = (name, at.place, *arguments)
         if isinstance(request, Batch):
             part = dataclasses.replace(request, commands=[own], is_spread=False)
-            reply = yield from self._answer_in(slot, part)
+            reply = yield from self._answer_in(at.slot, part)
             [page] = reply
         else:
-            reply = page = yield from self._answer_in(slot, own)
+            reply = page = yield from self._answer_in(at.slot, own)
         if isinstance(page, ResponseError):
             return reply
-        place, keys = page
-        following: int | None = int(place) * SLOTS + slot
-        if int(place) == 0:
+        following = ClusterCursor(int(page[0]), at.slot)
+        if following.place == 0:
             if not self._by_slot:  # whatever is answered, the slots are known by then
                 yield from self._answer_in(None, (b"INFO",))
-            following = next_node(self._by_slot, slot)
-        whole = [b"%d" % (following or 0), keys]
+            following = ClusterCursor(0, _next_node(self._by_slot, at.slot) or 0)
+        whole = [bytes(following), page[1]]
         return [whole] if isinstance(request, Batch) else whole
 
-    def _spread(self, batch: Batch) -> Generator[Errand, Any, Any]:
-        """Each node its part of a batch, all at once; what one refuses is sent again by slots."""
+    def _spread(self, batch: Batch) -> Routing[Reply]:
+        """Send each node its part of a batch, all at once; what one refuses goes again by slots."""
         slots = [slot_of(command) for command in batch.commands]
         if not self._by_slot:
             with suppress(BackendUnavailable, *NOT_NOW):  # it is tried again for each slot
@@ -177,7 +174,7 @@ class Cluster:
                 answers.take(places, (yield from self._answer_in(slot, answers.part(places))))
         return answers.whole()
 
-    def _complete(self, batch: Batch, reply: Any) -> Generator[Errand, Any, Any]:
+    def _complete(self, batch: Batch, reply: Reply) -> Routing[Reply]:
         """Send those commands of a batch again, each alone, that the node has refused for now."""
         own, waited = (reply, None) if batch.wait is None else reply
         for at, answer in enumerate(own):
@@ -194,14 +191,8 @@ class Cluster:
                 own[at], waited = redone[0][0], Waits.of(waited, redone[1])
         return own if batch.wait is None else (own, waited)
 
-    def _pause(self, attempts: Attempts, error: Exception) -> Generator[Errand, Any, None]:
-        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-        pause_s = attempts.pause_after(cause, was_sent=False)
-        self._by_slot = {}
-        yield self._node(self._location.nodes[0]), ask(Sleep(pause_s))
-
-    def _learn_slots(self) -> Generator[Errand, Any, None]:
-        """CLUSTER SLOTS of the first node that answers."""
+    def _learn_slots(self) -> Routing[None]:
+        """Ask the nodes for CLUSTER SLOTS, until one answers."""
         failure: BackendUnavailable | None = None
         for address in dict.fromkeys((*self._nodes, *self._location.nodes)):
             try:
@@ -210,11 +201,11 @@ class Cluster:
                 failure = error
                 continue
             if reply:
-                self._by_slot = nodes_by_slot(reply, address)
+                self._by_slot = _nodes_by_slot(reply, address)
                 return
         raise failure or ClusterDownError("no node of the cluster has any slots")
 
-    def _node_for(self, slot: int | None, redirection: AskError | None) -> Backend:
+    def _node_for(self, slot: int | None, redirection: AskError | None) -> N:
         if redirection is not None and redirection.host:
             return self._node((redirection.host, redirection.port))
         by_slot = self._by_slot
@@ -225,17 +216,17 @@ class Cluster:
             raise ClusterDownError(f"no node of the cluster has the slot {slot}")
         return self._node(address)
 
-    def _node(self, address: Address) -> Backend:
+    def _node(self, address: Address) -> N:
         node = self._nodes.get(address)
         if node is None:
             node = self._nodes.setdefault(address, self._make_node(address))
         return node
 
-    def _make_node(self, address: Address) -> Backend:
+    def _make_node(self, address: Address) -> N:
         host, port = address
         scheme = "rediss" if self._location.is_tls else "redis"
-        config = self._backend.config
-        return self._make_backend(
+        config = self._server.config
+        return self._make_endpoint(
             dataclasses.replace(
                 config,
                 location=f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/0",
@@ -249,7 +240,7 @@ class Cluster:
 
 @contextmanager
 def _partial() -> Iterator[None]:
-    """Whoever refuses in here, another part of the batch was sent to another node."""
+    """Mark what is refused in here: another part of the batch was sent to another node."""
     try:
         yield
     except GuaranteeRefused as refusal:
@@ -262,8 +253,8 @@ class _Answers:
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
-        self._own: list[Any] = [None] * len(batch.commands)
-        self._waits: list[Any] = []
+        self._own: list[Reply] = [None] * len(batch.commands)
+        self._waits: list[Reply] = []
         #: The places of the commands that no node has carried out yet.
         self.refused: list[int] = []
 
@@ -271,7 +262,7 @@ class _Answers:
         commands = [self._batch.commands[place] for place in places]
         return dataclasses.replace(self._batch, commands=commands, is_spread=False)
 
-    def take(self, places: Sequence[int], reply: Any) -> None:
+    def take(self, places: Sequence[int], reply: Reply) -> None:
         """Note what came of the part with these places: its replies, or the error of its node.
 
         Raises:
@@ -293,25 +284,39 @@ class _Answers:
             else:
                 self._own[place] = answer
 
-    def whole(self) -> Any:
-        """The answer to the batch."""
+    def whole(self) -> Reply:
+        """Give the answer to the batch."""
         return self._own if self._batch.wait is None else (self._own, Waits.of(*self._waits))
 
 
-def ask(request: Request, *, is_asking: bool = False) -> Operation[Any]:
-    """One request as an operation; with ASKING before it, on a node that is to get its slot."""
-    if not is_asking or isinstance(request, (Sleep, Call)):
-        return (yield request)
+def _ask_importing(request: Command | Batch) -> Operation[Reply]:
+    """Ask a node that is to get the slot of a request and doesn't have it yet, by ASKING."""
+    batch = as_batch(request)
+    commands = [each for command in batch.commands for each in ((b"ASKING",), command)]
     if not isinstance(request, Batch):
-        is_identified = isinstance(request, Identified)
-        commands: list[Command] = [(b"ASKING",), request]
-        _, reply = yield Batch(commands, is_repeatable=False, is_identified=is_identified)
+        _, reply = yield dataclasses.replace(batch, commands=commands, is_repeatable=False)
         if isinstance(reply, ResponseError):
             raise reply
         return reply
-    commands = [each for command in request.commands for each in ((b"ASKING",), command)]
-    reply = yield dataclasses.replace(request, commands=commands)
-    if request.wait is None:
+    reply = yield dataclasses.replace(batch, commands=commands)
+    if batch.wait is None:
         return reply[1::2]
     own, waited = reply
     return own[1::2], waited
+
+
+def _next_node(by_slot: Mapping[int, Address], slot: int) -> int | None:
+    """Find the first slot of the node that follows, in the order of their first slots."""
+    first: dict[Address, int] = {}
+    for each in sorted(by_slot):
+        first.setdefault(by_slot[each], each)
+    return min((each for each in first.values() if each > slot), default=None)
+
+
+def _nodes_by_slot(reply: Sequence[Reply], asked: Address) -> dict[int, Address]:
+    """Read the primary of each slot from the reply to CLUSTER SLOTS of the node at `asked`."""
+    nodes: dict[int, Address] = {}
+    for first, last, primary, *_ in reply:
+        host = primary[0].decode() if primary[0] else asked[0]
+        nodes.update(dict.fromkeys(range(first, last + 1), (host, int(primary[1]))))
+    return nodes

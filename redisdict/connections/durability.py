@@ -18,43 +18,40 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from redisdict.connections.relaying import relay
-from redisdict.connections.server_info import (
+from redisdict.connections.middleware import Interceptor
+from redisdict.exceptions import NoReplica, NotDurable, ServerUnsupported
+from redisdict.wire.commands import is_read
+from redisdict.wire.requests import (
+    Batch,
+    Call,
+    Command,
+    GuaranteeRefused,
+    Operation,
+    Reply,
+    Request,
+    Sleep,
+    Wait,
+    Waits,
+    as_batch,
+    commands_of,
+)
+from redisdict.wire.server_info import (
+    ask_info,
     count_replicas,
     parse_info,
     server_name,
     takes_writes,
     tells_offsets,
 )
-from redisdict.exceptions import NoReplica, NotDurable, ServerUnsupported
-from redisdict.wire.requests import (
-    Batch,
-    Call,
-    Command,
-    GuaranteeRefused,
-    Identified,
-    Once,
-    Operation,
-    Request,
-    Sleep,
-    Step,
-    Wait,
-    Waits,
-)
 
-__all__ = ["Durability", "GuardedDriver"]
+__all__ = ["Durability"]
 
 #: Seconds that a server has to make a write safe; with `appendfsync everysec` it takes up to two.
 WAIT_FOR_S = 2.5
-
-#: Commands that change nothing, so that there is nothing to wait for.
-READS = frozenset(
-    b"COMMAND EXISTS GET HEXISTS HGET HLEN HMGET HSCAN INFO MEMORY MGET PTTL SCAN TYPE".split()
-)
 
 REPLICATION: Command = (b"INFO", b"replication")
 
@@ -63,8 +60,6 @@ PAUSES_S = (0.001, 0.002, 0.004, 0.008, 0.016)
 
 #: Seconds between two attempts to write while no replica is connected.
 PAUSE_S = 0.1
-
-T = TypeVar("T")
 
 
 class Durability:
@@ -97,17 +92,14 @@ class Durability:
         else:
             self._wait = Wait(guarantee, _find_replicas, REPLICATION, self._wait_for_replicas)
 
-    def guard(self, operation: Operation[T]) -> Operation[T]:
-        """The same operation, every write of which is waited for.
+    def intercept(self) -> Interceptor:
+        """Make what has every write of one operation waited for."""
+        return _Writes(self)
 
-        Raises:
-            ServerUnsupported: the server can't give the guarantee; the write wasn't made.
-            NoReplica: it can't for now; the write wasn't made.
-            NotDurable: a write was made, and wasn't safe in time.
-        """
-        return relay(operation, _Writes(self).answer)
+    def concerns(self, command: Command) -> bool:
+        return not is_read((command,))
 
-    def write(self, batch: Batch) -> Operation[tuple[Any, Any]]:
+    def write(self, batch: Batch) -> Operation[tuple[Reply, Reply]]:
         """Send a batch, and wait for it: its replies, and why it isn't safe."""
         deadline = time.monotonic() + self._retry_for_s
         while True:
@@ -121,13 +113,13 @@ class Durability:
             yield Sleep(PAUSE_S)
 
     def not_durable(self, reason: str) -> NotDurable:
-        """The error for a write that was made, and isn't safe for that reason."""
+        """Make the error for a write that was made, and isn't safe for that reason."""
         return NotDurable(
             f"The write was made on {self._address}, but {reason}."
             " It is visible, and lost if that server fails now."
         )
 
-    def _after_waitaof(self, reply: Any) -> Operation[str]:
+    def _after_waitaof(self, reply: Reply) -> Operation[str]:
         yield from ()
         if isinstance(reply, ResponseError):
             return f"WAITAOF was refused ({reply})"
@@ -135,7 +127,7 @@ class Durability:
             return ""
         return f"its append-only file didn't have it on the disk within {self._wait_for_s:g} s"
 
-    def _wait_for_replicas(self, reply: Any) -> Operation[str]:
+    def _wait_for_replicas(self, reply: Reply) -> Operation[str]:
         try:
             if isinstance(reply, ResponseError):
                 raise reply
@@ -155,20 +147,23 @@ class Durability:
 
 
 class _Writes:
-    """The writes of one operation."""
+    """The writes of one operation, of which each is waited for.
+
+    What it answers with, and raises to the operation:
+        ServerUnsupported: the server can't give the guarantee; the write wasn't made.
+        NoReplica: it can't for now; the write wasn't made.
+        NotDurable: a write was made, and wasn't safe in time.
+    """
 
     def __init__(self, durability: Durability) -> None:
         self._durability = durability
         self._is_begun = False
 
-    def answer(self, request: Request) -> Operation[Any]:
-        if isinstance(request, (Sleep, Call)):
-            return (yield request)
-        batch = _as_batch(request)
-        if all(command[0] in READS for command in batch.commands):
+    def answer(self, request: Request) -> Operation[Reply]:
+        if isinstance(request, (Sleep, Call)) or is_read(commands_of(request)):
             return (yield request)
         try:
-            own, safe = yield from self._durability.write(batch)
+            own, safe = yield from self._durability.write(as_batch(request))
         except GuaranteeRefused as refusal:
             self._refuse(refusal)
         self._is_begun = True
@@ -178,6 +173,9 @@ class _Writes:
         for reason in filter(None, Waits.of(safe)):
             raise self._durability.not_durable(reason)
         return own if isinstance(request, Batch) else single
+
+    def fail(self, error: BaseException) -> None:
+        """Do nothing: what was written before was waited for."""
 
     def _refuse(self, refusal: GuaranteeRefused) -> NoReturn:
         if refusal.is_partial:
@@ -189,33 +187,6 @@ class _Writes:
             "What this call had written before is safe; the rest" if self._is_begun else "Nothing"
         )
         raise error(f"{refusal}. {what} was {'not ' * self._is_begun}written.") from refusal
-
-
-class GuardedDriver:
-    """A driver, blocking or async, whose writes are waited for.
-
-    It hands on what the driver gives: a result, or what can be awaited for one.
-    """
-
-    def __init__(self, driver: Any, durability: Durability) -> None:
-        self._driver = driver
-        self._durability = durability
-
-    def run(self, operation: Operation[Any]) -> Any:
-        return self._driver.run(self._durability.guard(operation))
-
-    def do(self, step: Step[Any]) -> Any:
-        if step.command is not None and step.command[0] in READS:
-            return self._driver.do(step)
-        return self.run(step.begin())
-
-    def send(self, step: Step[Any]) -> Any:
-        if step.command is not None and step.command[0] in READS:
-            return self._driver.send(step)
-        return self.run(step.begin())
-
-    def recover(self, step: Step[Any], error: Exception) -> Any:
-        return self._driver.recover(step, error)
 
 
 def _find_aof(address: str) -> Operation[bool]:
@@ -231,7 +202,7 @@ def _find_aof(address: str) -> Operation[bool]:
 def _find_replicas(address: str) -> Operation[bool]:
     """Ask whether a replica is connected, and can be waited for."""
     try:
-        info = parse_info((yield REPLICATION))
+        info = yield from ask_info(b"replication")
         if not takes_writes(info):
             return False  # the write will say so
         yield (b"WAIT", 0, 1)
@@ -266,7 +237,7 @@ def _have_all_received(count: int) -> Operation[bool]:
 
 
 def _why_no_waitaof(error: ResponseError) -> Operation[str]:
-    """Why WAITAOF was refused, and what to do."""
+    """Tell why WAITAOF was refused, and what to do."""
     name = yield from server_name()
     text = str(error)
     if "appendonly" in text:
@@ -274,13 +245,3 @@ def _why_no_waitaof(error: ResponseError) -> Operation[str]:
     if isinstance(error, NoPermissionError):
         return f"the user may not call WAITAOF on {name}; grant +waitaof"
     return f'{name} has no WAITAOF, which Redis 7.2 and Valkey 8 have; use durable="replicas"'
-
-
-def _as_batch(request: Command | Batch) -> Batch:
-    if isinstance(request, Batch):
-        return request
-    return Batch(
-        [request],
-        is_repeatable=not isinstance(request, Once),
-        is_identified=isinstance(request, Identified),
-    )

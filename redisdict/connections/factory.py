@@ -9,32 +9,22 @@ import redis
 import redis.asyncio
 from django.utils.module_loading import import_string
 from redis.asyncio.cluster import ClusterNode as AsyncClusterNode
-from redis.asyncio.connection import (
-    Connection as AsyncConnection,
-)
-from redis.asyncio.connection import (
-    SSLConnection as AsyncSSLConnection,
-)
-from redis.asyncio.connection import (
-    UnixDomainSocketConnection as AsyncUnixDomainSocketConnection,
-)
 from redis.cluster import ClusterNode
-from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 
-from redisdict.conf import AliasConfig
+from redisdict.conf import AliasConfig, Options
 from redisdict.connections import borrowed, sentinel
-from redisdict.connections.locations import Location, parse_location
-from redisdict.connections.tracing import Tracer
+from redisdict.connections.locations import parse_location
+from redisdict.connections.middleware import Tracer
 from redisdict.exceptions import ConfigurationError
 
 __all__ = ["PoolFactory"]
 
 # Connection classes by kind of location: for threads, for tasks.
 CONNECTION_CLASSES: Mapping[str, tuple[type[Any], type[Any]]] = {
-    "tcp": (Connection, AsyncConnection),
-    "tls": (SSLConnection, AsyncSSLConnection),
-    "unix": (UnixDomainSocketConnection, AsyncUnixDomainSocketConnection),
-    "embedded": (UnixDomainSocketConnection, AsyncUnixDomainSocketConnection),
+    "tcp": (redis.Connection, redis.asyncio.Connection),
+    "tls": (redis.SSLConnection, redis.asyncio.SSLConnection),
+    "unix": (redis.UnixDomainSocketConnection, redis.asyncio.UnixDomainSocketConnection),
+    "embedded": (redis.UnixDomainSocketConnection, redis.asyncio.UnixDomainSocketConnection),
 }
 
 #: Options that belong to the pool itself; all others belong to its connections.
@@ -63,31 +53,23 @@ class PoolFactory:
         self.is_borrowed = config.cache is not None
         self._options: dict[str, Any] = dict(config.options)
         if config.cache is not None:
-            self._location, self._options = borrowed.location_and_options(config.cache)
+            self.location, self._options = borrowed.location_and_options(config.cache)
         else:
             assert config.location is not None  # conf has checked it
-            self._location = parse_location(config.location, f'{self._where}["LOCATION"]')
-
+            self.location = parse_location(config.location, f'{self._where}["LOCATION"]')
         self.reads_replicas = self._take_reads_replicas()
-
-    @property
-    def location(self) -> Location:
-        return self._location
+        # As in redis-py, what the location says comes before the options.
+        self._arguments = {**self._options, **self.location.options}
 
     @property
     def address(self) -> str:
         """Where the server is, without credentials."""
-        return self._location.address
+        return self.location.address
 
     @property
     def socket_timeout_s(self) -> float | None:
         """How long a connection waits for a reply, 5 s by redis-py's default; None for ever."""
-        given = {
-            "socket_timeout": 5,
-            **self._options,
-            **self._location.options,
-        }
-        seconds: float | None = given["socket_timeout"]
+        seconds: float | None = self._arguments.get("socket_timeout", 5)
         return seconds
 
     def make_pool(self) -> redis.ConnectionPool:
@@ -96,32 +78,32 @@ class PoolFactory:
             return borrowed.pool(self._config.cache)
         pool_class = self._pool_class("POOL_CLASS", redis.ConnectionPool)
         pool: redis.ConnectionPool = self._make(pool_class, is_async=False)
-        if self._location.kind == "sentinel":
-            sentinel.route_pool(pool, self._location, self._options, to_replicas=self._to_replicas)
+        if self.location.kind == "sentinel":
+            pool.connection_kwargs["connection_pool"] = sentinel.SentinelRoute(
+                pool, self.location, self._options, to_replicas=self._to_replicas
+            )
         return pool
 
-    def make_async_pool(
-        self,
-    ) -> tuple[redis.asyncio.ConnectionPool, sentinel.AsyncSentinelRoute | None]:
-        """The pool, and the route to the primary that has to be closed with it, if any."""
+    def make_async_pool(self) -> redis.asyncio.ConnectionPool:
+        """Make a pool; behind sentinels its connections have a route that is closed with it."""
         self._refuse_cluster()
         pool_class = self._pool_class("ASYNC_POOL_CLASS", redis.asyncio.ConnectionPool)
         pool: redis.asyncio.ConnectionPool = self._make(pool_class, is_async=True)
-        if self._location.kind != "sentinel":
-            return pool, None
-        return pool, sentinel.route_async_pool(
-            pool, self._location, self._options, to_replicas=self._to_replicas
-        )
+        if self.location.kind == "sentinel":
+            pool.connection_kwargs["connection_pool"] = sentinel.AsyncSentinelRoute(
+                pool, self.location, self._options, to_replicas=self._to_replicas
+            )
+        return pool
 
     def make_cluster_client(self) -> redis.RedisCluster:
-        """redis-py's own client for threads, connected."""
-        nodes = [ClusterNode(host, port) for host, port in self._location.nodes]
+        """Make redis-py's own client for threads, connected."""
+        nodes = [ClusterNode(host, port) for host, port in self.location.nodes]
         client: redis.RedisCluster = self._with_cluster_options(redis.RedisCluster, nodes)
         return client
 
     def make_async_cluster_client(self) -> redis.asyncio.RedisCluster:
-        """redis-py's own client for the tasks of one event loop."""
-        nodes = [AsyncClusterNode(host, port) for host, port in self._location.nodes]
+        """Make redis-py's own client for the tasks of one event loop."""
+        nodes = [AsyncClusterNode(host, port) for host, port in self.location.nodes]
         client_class = redis.asyncio.RedisCluster
         client: redis.asyncio.RedisCluster = self._with_cluster_options(client_class, nodes)
         return client
@@ -129,11 +111,11 @@ class PoolFactory:
     def _with_cluster_options(self, client_class: Any, nodes: Sequence[Any]) -> Any:
         options = {
             name: value
-            for name, value in {**self._options, **self._location.options}.items()
+            for name, value in self._arguments.items()
             if name not in POOL_OPTIONS or name == "max_connections"
         }
         try:
-            return client_class(startup_nodes=nodes, ssl=self._location.is_tls, **options)
+            return client_class(startup_nodes=nodes, ssl=self.location.is_tls, **options)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(
                 f'{self._where}["OPTIONS"] can\'t be used for {client_class.__module__}.'
@@ -141,7 +123,7 @@ class PoolFactory:
             ) from error
 
     def make_tracer(self) -> Tracer | None:
-        """The function that TRACER names."""
+        """Import the function that TRACER names."""
         path = self._config.tracer
         if path is None:
             return None
@@ -169,16 +151,16 @@ class PoolFactory:
 
     def revive(self) -> None:
         """Start the embedded server again if it is gone. Other servers are not ours to start."""
-        if self._location.kind == "embedded":
+        if self.location.kind == "embedded":
             self._socket_options()
 
     def _take_reads_replicas(self) -> bool:
-        """The option that is for neither the pools nor their connections."""
+        """Take the option that is for neither the pools nor their connections."""
         given = self._options.pop(READ_FROM_REPLICAS, False)
         where = f'{self._where}["OPTIONS"]["{READ_FROM_REPLICAS}"]'
         if not isinstance(given, bool):
             raise ConfigurationError(f"{where} is {given!r}; True or False is expected.")
-        if given and self._location.kind != "sentinel":
+        if given and self.location.kind != "sentinel":
             raise ConfigurationError(
                 f"{where} is True, but {self.address} isn't behind sentinels, which tell where the"
                 " replicas are; leave it out, or give a redis+sentinel:// location."
@@ -186,7 +168,7 @@ class PoolFactory:
         return given
 
     def _refuse_cluster(self) -> None:
-        if self._location.kind == "cluster":
+        if self.location.kind == "cluster":
             raise ConfigurationError(
                 f"{self._where} is a cluster, which has a pool for each node and none for all of"
                 " them; use a dict, or a client of redis-py's own (redis.RedisCluster)."
@@ -209,23 +191,18 @@ class PoolFactory:
         return pool_class
 
     def _connection_options(self, is_async: bool) -> dict[str, Any]:
-        # As in redis-py, what the location says comes before the options.
-        options = {**self._options, **self._location.options}
-        if self._location.kind == "sentinel":
-            options.setdefault(
-                "connection_class", sentinel.connection_class(self._location, is_async)
-            )
+        kind = self.location.kind
+        if kind == "sentinel":
+            default = sentinel.connection_class(self.location, is_async)
         else:
-            kind = self._location.kind
             if kind == "cluster":  # for the nodes
-                kind = "tls" if self._location.is_tls else "tcp"
-            classes = CONNECTION_CLASSES[kind]
-            options.setdefault("connection_class", classes[is_async])
-        return options
+                kind = "tls" if self.location.is_tls else "tcp"
+            default = CONNECTION_CLASSES[kind][is_async]
+        return {"connection_class": default, **self._arguments}
 
     def _make(self, pool_class: type[Any], is_async: bool) -> Any:
         options = self._connection_options(is_async)
-        if self._location.kind == "embedded":
+        if self.location.kind == "embedded":
             options |= self._socket_options()
         self._try_options(options)
         try:
@@ -237,13 +214,13 @@ class PoolFactory:
         # Only an alias that uses the embedded server pays for its import.
         from redisdict.servers.embedded import ensure_server
 
-        assert self._location.path is not None  # an embedded location has one
-        return {"path": str(ensure_server(self._location.path))}
+        assert self.location.path is not None  # an embedded location has one
+        return {"path": str(ensure_server(self.location.path))}
 
-    def _try_options(self, options: Mapping[str, Any]) -> None:
+    def _try_options(self, options: Options) -> None:
         """Make one connection that never connects, to find a wrong option now and not in use."""
         arguments = {name: value for name, value in options.items() if name not in POOL_OPTIONS}
-        if self._location.kind == "sentinel":
+        if self.location.kind == "sentinel":
             arguments["connection_pool"] = None
         try:
             options["connection_class"](**arguments)

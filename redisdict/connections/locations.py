@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis.connection import parse_url
 
+from redisdict.conf import Options
 from redisdict.exceptions import ConfigurationError
+from redisdict.suggestions import nearest
 
-__all__ = ["Location", "parse_location"]
+__all__ = ["Address", "Location", "parse_location"]
+
+#: Host and port.
+Address: TypeAlias = tuple[str, int]
 
 Kind = Literal["tcp", "tls", "unix", "sentinel", "cluster", "embedded"]
 
@@ -39,10 +43,10 @@ class Location:
 
     kind: Kind
     address: str
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
-    nodes: tuple[tuple[str, int], ...] = ()
+    options: Options = field(default_factory=dict, repr=False, hash=False)
+    nodes: tuple[Address, ...] = ()
     service: str = ""
-    node_options: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
+    node_options: Options = field(default_factory=dict, repr=False, hash=False)
     is_tls: bool = False
     path: Path | None = None
 
@@ -65,8 +69,8 @@ def parse_location(url: str, setting: str = "LOCATION") -> Location:
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in SCHEMES:
         known = ", ".join(f"{name}://" for name in SCHEMES)
-        close = difflib.get_close_matches(scheme.lower(), list(SCHEMES), n=1)
-        hint = f" Did you mean {close[0]}://?" if separator and close else ""
+        close = nearest(scheme, SCHEMES, cutoff=0.6) if separator else None
+        hint = f" Did you mean {close}://?" if close else ""
         got = f"the scheme {scheme!r}" if separator else "no scheme"
         raise ConfigurationError(f"{setting} has {got}; one of {known} is expected.{hint}")
     kind = SCHEMES[scheme]
@@ -145,7 +149,7 @@ def _embedded(rest: str) -> Location:
     return Location(kind="embedded", address=f"embedded://{path}", path=path)
 
 
-def _node(text: str, default_port: int) -> tuple[str, int]:
+def _node(text: str, default_port: int) -> Address:
     host, separator, port = text.rpartition(":")
     if not separator or text.endswith("]"):
         host, port = text, str(default_port)

@@ -32,7 +32,7 @@ _listeners: list[Callable[[], None]] = []
 
 
 def get_backend(alias: str = conf.DEFAULT_ALIAS) -> Backend:
-    """The backend of `alias`, made at the first call.
+    """Give the backend of `alias`, made at the first call.
 
     Raises:
         ConfigurationError: no such alias, or its values are wrong.
@@ -67,12 +67,12 @@ def get_backend_of(config: AliasConfig, identity: str) -> Backend:
 
 
 def used_aliases() -> tuple[str, ...]:
-    """The aliases whose backend has been made since the settings were last read."""
+    """List the aliases whose backend has been made since the settings were last read."""
     return tuple(name for name in list(_backends) if isinstance(name, str))
 
 
 def get_client(using: str = conf.DEFAULT_ALIAS) -> redis.Redis:
-    """A redis-py client over the alias's pool for threads.
+    """Make a redis-py client over the alias's pool for threads.
 
     Raises:
         ConfigurationError: no such alias, or its values are wrong.
@@ -81,7 +81,7 @@ def get_client(using: str = conf.DEFAULT_ALIAS) -> redis.Redis:
 
 
 def get_async_client(using: str = conf.DEFAULT_ALIAS) -> redis.asyncio.Redis:
-    """A redis-py asyncio client over the running event loop's pool of the alias.
+    """Make a redis-py asyncio client over the running event loop's pool of the alias.
 
     Raises:
         ConfigurationError: no such alias, or its values are wrong.

@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import redis.asyncio.sentinel
 import redis.sentinel
@@ -23,12 +23,15 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from redisdict import forks
-from redisdict.connections.locations import Location
+from redisdict.conf import Options
+from redisdict.connections.locations import Address, Location
 from redisdict.pools.asynchronous import AsyncConnectionPool
-from redisdict.pools.shared import OptimizedAsyncConnectionPool
+from redisdict.pools.multiplexed import OptimizedAsyncConnectionPool
 from redisdict.pools.sync import ConnectionPool
 
-__all__ = ["AsyncSentinelRoute", "SentinelRoute", "route_async_pool", "route_pool"]
+__all__ = ["AsyncSentinelRoute", "SentinelRoute", "connection_class"]
+
+T = TypeVar("T")
 
 #: Seconds that a sentinel has to answer, unless the options give timeouts.
 SENTINEL_TIMEOUT_S = 1.0
@@ -72,7 +75,7 @@ class AsyncSentinelRoute:
         self,
         pool: redis.asyncio.ConnectionPool,
         location: Location,
-        options: Any,
+        options: Options,
         *,
         to_replicas: bool = False,
     ) -> None:
@@ -88,14 +91,14 @@ class AsyncSentinelRoute:
             },
         )
         _replace_pools(self.sentinel.sentinels, AsyncConnectionPool)
-        self._address: tuple[str, int] | None = None
+        self._address: Address | None = None
         self._asking = asyncio.Lock()
 
-    async def get_master_address(self) -> tuple[str, int]:
+    async def get_master_address(self) -> Address:
         """Ask the sentinels (SENTINEL MASTERS); a new primary ends the idle connections."""
         async with self._asking:
             try:
-                address: tuple[str, int] = await self.sentinel.discover_master(self.service_name)
+                address: Address = await self.sentinel.discover_master(self.service_name)
             except redis.asyncio.sentinel.MasterNotFoundError:
                 raise _no_primary(self.service_name) from None
         if self.is_master and self._address not in (None, address):
@@ -105,10 +108,10 @@ class AsyncSentinelRoute:
         self._address = address
         return address
 
-    async def rotate_slaves(self) -> AsyncIterator[tuple[str, int]]:
-        """As `SentinelRoute.rotate_slaves()`."""
+    async def rotate_slaves(self) -> AsyncIterator[Address]:
+        """Do what `SentinelRoute.rotate_slaves()` does."""
         async with self._asking:
-            replicas = await self.sentinel.discover_slaves(self.service_name)
+            replicas: Sequence[Any] = await self.sentinel.discover_slaves(self.service_name)
             self._turn += 1
         for replica in _in_turn(replicas, self._turn):
             yield replica
@@ -125,7 +128,7 @@ class SentinelRoute(redis.sentinel.SentinelConnectionPoolProxy):
         self,
         pool: redis.ConnectionPool,
         location: Location,
-        options: Any,
+        options: Options,
         *,
         to_replicas: bool = False,
     ) -> None:
@@ -141,16 +144,17 @@ class SentinelRoute(redis.sentinel.SentinelConnectionPoolProxy):
         self._turn = _random_turn()
         super().__init__(pool, not to_replicas, False, location.service, sentinel)  # type: ignore[no-untyped-call]  # redis-py's
 
-    def get_master_address(self) -> Any:
+    def get_master_address(self) -> Address:
         """Ask the sentinels (SENTINEL MASTERS); a new primary ends the idle connections."""
         with self._asking:
             try:
-                return super().get_master_address()  # type: ignore[no-untyped-call]  # redis-py's
+                address: Address = super().get_master_address()  # type: ignore[no-untyped-call]  # redis-py's
+                return address
             except redis.sentinel.MasterNotFoundError:
                 raise _no_primary(self.service_name) from None
 
-    def rotate_slaves(self) -> Iterator[Any]:
-        """The replicas that are up, another one first each time (SENTINEL REPLICAS).
+    def rotate_slaves(self) -> Iterator[Address]:
+        """Yield the replicas that are up, another one first each time (SENTINEL REPLICAS).
 
         At last the primary, for when there is none.
         """
@@ -161,7 +165,7 @@ class SentinelRoute(redis.sentinel.SentinelConnectionPoolProxy):
         yield self.get_master_address()
 
     def quorum(self) -> int:
-        """How many sentinels have to agree that the primary is lost. SENTINEL MASTERS."""
+        """Tell how many sentinels have to agree that the primary is lost. SENTINEL MASTERS."""
         with self._asking:
             for client in self.sentinel_manager.sentinels:
                 with contextlib.suppress(RedisConnectionError, RedisTimeoutError):
@@ -173,31 +177,6 @@ def connection_class(location: Location, is_async: bool) -> type[Any]:
     if is_async:
         return AsyncSentinelSSLConnection if location.is_tls else AsyncSentinelConnection
     return SentinelSSLConnection if location.is_tls else SentinelConnection
-
-
-def route_pool(
-    pool: redis.ConnectionPool,
-    location: Location,
-    options: Mapping[str, Any],
-    *,
-    to_replicas: bool = False,
-) -> None:
-    """Make the connections of `pool` find the primary, or a replica, through the sentinels."""
-    route = SentinelRoute(pool, location, options, to_replicas=to_replicas)
-    pool.connection_kwargs["connection_pool"] = route
-
-
-def route_async_pool(
-    pool: redis.asyncio.ConnectionPool,
-    location: Location,
-    options: Mapping[str, Any],
-    *,
-    to_replicas: bool = False,
-) -> AsyncSentinelRoute:
-    """Make the connections of `pool` find the primary, or a replica, through the sentinels."""
-    route = AsyncSentinelRoute(pool, location, options, to_replicas=to_replicas)
-    pool.connection_kwargs["connection_pool"] = route
-    return route
 
 
 def _replace_pools(clients: Iterable[Any], pool_class: type[Any]) -> None:
@@ -212,11 +191,11 @@ def _replace_pools(clients: Iterable[Any], pool_class: type[Any]) -> None:
 
 
 def _random_turn() -> int:
-    """Where a pool begins, so that not all processes begin with one replica."""
+    """Choose where a pool begins, so that not all processes begin with one replica."""
     return _random.randrange(1000)
 
 
-def _in_turn(replicas: Sequence[Any], turn: int) -> Sequence[Any]:
+def _in_turn(replicas: Sequence[T], turn: int) -> Sequence[T]:
     first = turn % max(len(replicas), 1)
     return [*replicas[first:], *replicas[:first]]
 
@@ -227,8 +206,8 @@ def _no_primary(service: str) -> redis.sentinel.MasterNotFoundError:
     )
 
 
-def _sentinel_options(location: Location, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The sentinels share the sockets' options with the servers, but not the credentials.
+def _sentinel_options(location: Location, options: Options) -> dict[str, Any]:
+    """Share the sockets' options of the servers with the sentinels, but not the credentials.
 
     One that doesn't answer within `SENTINEL_TIMEOUT_S` is passed over for the next.
     """

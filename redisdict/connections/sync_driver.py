@@ -1,72 +1,70 @@
-"""Runs operations in the calling thread."""
+"""Does the input and output of operations in the calling thread."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
+import redis
 from hiredis import pack_command
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, ResponseError
 
-from redisdict.connections.failures import (
-    LOST,
-    is_worth_a_retry,
-    may_be_half_done,
-    unavailable,
-    was_refused,
-)
-from redisdict.connections.incarnations import QUESTIONS, is_asked_anew, is_identified, named
-from redisdict.connections.packing import pack, reply_count, unwrap
-from redisdict.connections.retrying import Attempts
-from redisdict.pools.connections import NOT_READY, NotSentError
-from redisdict.pools.incarnation import known_of
+from redisdict.connections import retry
+from redisdict.connections.drivers import Driver
+from redisdict.connections.retry import FAILED, LOST, Failure, check_retry, retries
+from redisdict.exceptions import BackendUnavailable
+from redisdict.pools.fast_connection import FAST_PATH_UNAVAILABLE
+from redisdict.wire import conversation
+from redisdict.wire.conversation import SENT, Conversation, Sent, converse, is_plain
+from redisdict.wire.packing import pack, reply_count, unwrap
 from redisdict.wire.requests import (
     Batch,
     Call,
+    Command,
     Identified,
     Operation,
+    Reply,
     Sleep,
     Step,
-    Wait,
 )
+from redisdict.wire.server_state import known_of
 
-if TYPE_CHECKING:
-    from redisdict.connections.backend import Backend
-
-__all__ = ["SyncDriver", "read_replies", "send_request"]
+__all__ = ["PendingBatch", "PoolDriver"]
 
 T = TypeVar("T")
 
 
-class SyncDriver:
-    """Runs an operation to its end over connections of the backend's pool for threads.
+class Server(retry.Server, conversation.Server, Protocol):
+    """Names what the driver needs of a backend."""
 
-    One connection is held from the first command to the end, but not while the operation sleeps
-    or calls the user's function. It never goes back to the pool with a reply outstanding.
-    """
+    #: `execute()` of the pool, or what says that there is none.
+    execute: Callable[[bytes | Command], Reply]
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def pool(self) -> redis.ConnectionPool: ...
+
+    def revive(self) -> None: ...
+
+
+class PoolDriver(Driver):
+    """Runs an operation to its end over connections of the backend's pool for threads."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
 
     def run(self, operation: Operation[T]) -> T:
-        """The result of `operation`.
+        """Run an operation and give its result, as `Driver.run()` says.
 
-        Raises:
-            BackendUnavailable: the server can't be reached, hung up or didn't answer in time.
-            redis.exceptions.ResponseError: the server refused, and the operation let it pass.
+        One connection is held from the first command to the end, but not while the operation sleeps
+        or calls the user's function. It never goes back to the pool with a reply outstanding.
         """
-        pool: Any = None
-        connection: Any = None
+        channel = _Channel(self._server)
         send = operation.send
         try:
             request = send(None)
             while True:
                 if type(request) is Sleep or type(request) is Call:
-                    if connection is not None:
-                        pool.release(connection)
-                        connection = None
+                    channel.close()
                     try:
                         answer = _outside(request)
                     except BaseException as error:  # noqa: BLE001  # passed on, not swallowed
@@ -75,176 +73,209 @@ class SyncDriver:
                     else:
                         request = send(answer)
                     continue
-                is_sent = False
-                try:
-                    if connection is None:
-                        pool = self._backend.pool()
-                        connection = pool.get_connection()
-                    send_request(self._backend, connection, request)
-                    is_sent = True
-                    reply = read_replies(connection, request)
-                except (ReadOnlyError, *LOST) as error:
-                    if connection is not None:
-                        connection.disconnect()
-                        pool.release(connection)
-                        connection = None
-                    connection, reply = self._again(pool, request, error, is_sent)
-                except ResponseError as error:
-                    request = operation.throw(error)
-                    continue
-                except BaseException:
-                    if connection is not None:
-                        connection.disconnect()
-                    raise
-                if isinstance(reply, ResponseError):
-                    request = operation.throw(reply)
+                answer = channel.ask(request)
+                if type(answer) is Failure:
+                    answer = channel.retry(request, answer)
+                if isinstance(answer, ResponseError):
+                    request = operation.throw(answer)
                 else:
-                    request = send(reply)
+                    request = send(answer)
         except StopIteration as stop:
             result: T = stop.value
             return result
         finally:
-            if connection is not None:
-                pool.release(connection)
+            channel.close()
 
     def do(self, step: Step[T]) -> T:
-        """Send a step's command and return the reply as it came, or run its operation.
-
-        Raises: as `run()`.
-        """
         command = step.command
         if command is None:
             return self.run(step.begin())
         try:
             packed = command if type(command) is Identified else pack_command(command)  # type: ignore[arg-type]  # its stub has tuples of one
-            reply = self._backend.execute(packed)
+            reply = self._server.execute(packed)
         except ResponseError:
             return self.run(step.begin())
         except LOST as error:
-            was_sent = not isinstance(error, NotSentError) and not was_refused(command, error)
-            if not is_worth_a_retry(command, error, was_sent=was_sent):
-                raise unavailable(self._backend, command, error, was_sent=was_sent) from error
+            check_retry(self._server, command, Failure.of(command, error, is_sent=True))
             return self.run(step.begin())
-        if reply is NOT_READY:
+        if reply is FAST_PATH_UNAVAILABLE:
             return self.run(step.begin())
         result: T = reply
         return result
 
-    def _again(self, pool: Any, request: Any, error: Exception, is_sent: bool) -> tuple[Any, Any]:
-        """Send the request again: the connection that has answered, still held, and the reply."""
-        attempts = Attempts(self._backend, request)
+
+class PendingBatch:
+    """One batch, sent to one server; its replies are read later.
+
+    So one thread can ask several servers at once, which work side by side while it listens.
+    """
+
+    def __init__(self, server: Server, batch: Batch) -> None:
+        self._batch = batch
+        self._channel = _Channel(server)
+        self._answer: Reply = self._channel.begin(batch)
+
+    def finish(self) -> Reply:
+        """Read the replies; of a server that didn't answer, `BackendUnavailable` in their place.
+
+        A batch whose connection is lost is sent once more, alone, if it may be.
+        """
+        if self._answer is SENT:
+            self._answer = self._channel.end()
+        if type(self._answer) is Failure:
+            try:
+                self._answer = self._channel.retry(self._batch, self._answer)
+            except BackendUnavailable as error:
+                self._answer = error
+        self._channel.close()
+        return self._answer
+
+    def cancel(self) -> None:
+        """Let go of the connection, on which a reply may be outstanding."""
+        if self._answer is SENT:
+            self._channel.drop()
+        self._channel.close()
+
+
+class _Channel:
+    """A connection of the pool, for as long as it is held."""
+
+    __slots__ = ("_connection", "_conversation", "_pool", "_request", "_server")
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._pool: redis.ConnectionPool | None = None
+        self._connection: Any = None
+
+    def ask(self, request: Command | Batch) -> Reply:
+        """Send a request; give the reply, an error reply as an object, or a `Failure`."""
+        if type(request) is not tuple and not is_plain(request):
+            answer = self.begin(request)
+            return self.end() if answer is SENT else answer
+        is_sent = False
+        try:
+            connection = self._connection or self._check_out()
+            connection.send_packed_command((pack(request),))
+            is_sent = True
+            if type(request) is not Batch:
+                return connection.read_response(True, disconnect_on_error=True)
+            answer = unwrap(request, _read(connection, reply_count(request)))
+        except FAILED as error:
+            return self._fail(request, error, is_sent)
+        except ResponseError as error:
+            return error
+        except BaseException:
+            self.drop()
+            raise
+        return self._fail(request, answer, True) if type(answer) is ReadOnlyError else answer
+
+    def begin(self, request: Command | Batch) -> Reply:
+        """Do the first half of `ask()`: `SENT`, or what came of it already."""
+        try:
+            connection = self._connection or self._check_out()
+        except FAILED as error:
+            return self._fail(request, error, False)
+        self._request = request
+        self._conversation = converse(self._server, known_of(connection), request)
+        return self._go_on(is_sent=False)
+
+    def end(self) -> Reply:
+        """Do the second half of `ask()`, after `SENT`."""
+        return self._go_on(is_sent=True)
+
+    def retry(self, request: Command | Batch, failure: Failure) -> Reply:
+        """Send a request again, as often as the rules allow it, for what `ask()` gives.
+
+        Raises:
+            BackendUnavailable: there was no answer.
+        """
+        pauses = retries(self._server, request, failure)
+        pause_s = next(pauses)
         while True:
-            was_sent = is_sent or may_be_half_done(request)
-            pause_s = attempts.pause_after(
-                error, was_sent=was_sent and not was_refused(request, error)
-            )
             # What broke this connection has probably broken the idle ones too.
-            pool.disconnect(inuse_connections=False)
+            if self._pool is not None:
+                self._pool.disconnect(inuse_connections=False)
             if pause_s:
                 time.sleep(pause_s)
-            connection = None
-            is_sent = is_kept = False
             try:
-                self._backend.before_retry()
-                connection = pool.get_connection()
-                send_request(self._backend, connection, request)
-                is_sent = True
-                reply = read_replies(connection, request)
-                is_kept = True
-                return connection, reply
-            except (ReadOnlyError, *LOST) as failure:
-                error = failure
-            except ResponseError as refusal:
-                is_kept = True
-                return connection, refusal
-            finally:
-                if connection is not None and not is_kept:
-                    connection.disconnect()
-                    pool.release(connection)
+                self._server.revive()
+            except LOST as error:
+                answer: Reply = Failure.of(request, error, is_sent=False)
+            else:
+                answer = self.ask(request)
+            if type(answer) is not Failure:
+                return answer
+            pause_s = pauses.send(answer)
+
+    def close(self) -> None:
+        """Give the connection back, if one is held."""
+        connection, self._connection = self._connection, None
+        if connection is not None and self._pool is not None:
+            self._pool.release(connection)
+
+    def drop(self) -> None:
+        """Give the connection back closed, for a reply may be outstanding on it."""
+        if self._connection is not None:
+            self._connection.disconnect()
+        self.close()
+
+    def _check_out(self) -> Any:
+        self._pool = self._server.pool()
+        self._connection = self._pool.get_connection()
+        return self._connection
+
+    def _fail(self, request: Command | Batch, error: Exception, is_sent: bool) -> Failure:
+        is_begun = self._connection is not None
+        self.drop()
+        return Failure.of(request, error, is_sent=is_sent, is_begun=is_begun)
+
+    def _go_on(self, *, is_sent: bool) -> Reply:
+        try:
+            answer = _talk(self._connection, self._conversation)
+        except FAILED as error:
+            return self._fail(self._request, error, is_sent)
+        except ResponseError as error:  # to tell its incarnation, or to make the batch safe
+            return error
+        except BaseException:
+            self.drop()
+            raise
+        if type(answer) is ReadOnlyError:
+            return self._fail(self._request, answer, is_sent)
+        return answer
 
 
-def _outside(request: Sleep | Call) -> Any:
+def _talk(connection: Any, conversation: Conversation[Reply]) -> Reply:
+    """Hold a conversation over a connection until its end, or until `SENT`."""
+    answer: Reply = None
+    try:
+        while True:
+            action = conversation.send(answer)
+            answer = None
+            if isinstance(action, bytes):
+                connection.send_packed_command((action,))
+            elif isinstance(action, int):
+                answer = _read(connection, action)
+            elif isinstance(action, Sent):
+                return action
+            else:
+                time.sleep(action.seconds)
+    except StopIteration as stop:
+        return stop.value
+
+
+def _read(connection: Any, count: int) -> list[Reply]:
+    replies: list[Reply] = []
+    for _ in range(count):
+        try:
+            replies.append(connection.read_response(True, disconnect_on_error=True))
+        except ResponseError as error:
+            replies.append(error)
+    return replies
+
+
+def _outside(request: Sleep | Call) -> Reply:
     if type(request) is Call:
         return request.function(*request.arguments)
     assert type(request) is Sleep  # there is no third
     time.sleep(request.seconds)
     return None
-
-
-def send_request(backend: Backend, connection: Any, request: Any) -> None:
-    """Send a command or a batch; the name of the incarnation in it is that of the connection.
-
-    Raises:
-        redis.exceptions.ConnectionError: the connection is lost; or it was connected anew behind
-            our back, so that the name was that of the server before.
-        redis.exceptions.ResponseError: the server refuses to tell its name for now, or can't make
-            the batch safe; the request wasn't sent.
-    """
-    if type(request) is Batch and request.wait is not None:
-        _make_sure(backend, connection, request.wait)
-        if not request.commands:
-            return
-    if type(request) is tuple or not is_identified(request):
-        connection.send_packed_command((pack(request),))
-        return
-    known = known_of(connection)
-    if known.name is None or is_asked_anew(request):
-        connection.send_packed_command((pack(QUESTIONS),))
-        known.name = backend.incarnations.name_of(read_replies(connection, QUESTIONS))
-    name = known.name
-    connection.send_packed_command((pack(named(request, name)),))
-    if known.name is not name:
-        raise RedisConnectionError("The connection was lost, and connected anew.")
-
-
-def read_replies(connection: Any, request: Any) -> Any:
-    """The reply to a command, raised when it is an error, or the replies to a batch."""
-    if type(request) is not Batch:
-        return connection.read_response(True, disconnect_on_error=True)
-    wait = request.wait
-    if wait is not None and not request.commands:
-        return [], ""
-    replies: list[Any] = []
-    for _ in range(reply_count(request)):
-        try:
-            replies.append(connection.read_response(True, disconnect_on_error=True))
-        except ResponseError as error:
-            replies.append(error)
-    if wait is not None:
-        replies[-1] = _run_on(connection, wait.after(replies[-1]))
-        if replies[-1]:
-            known_of(connection).doubt(wait.guarantee)
-    unwrapped = unwrap(request, replies)
-    if isinstance(unwrapped, ReadOnlyError):
-        raise unwrapped
-    return unwrapped
-
-
-def _make_sure(backend: Backend, connection: Any, wait: Wait) -> None:
-    """Ask the server once whether it can make writes safe."""
-    known = known_of(connection)
-    if known.is_assured_of(wait.guarantee):
-        return
-    if _run_on(connection, wait.before(backend.address)):
-        known.assurances[wait.guarantee] = backend.capabilities.assurance_of(wait.guarantee)
-
-
-def _run_on(connection: Any, operation: Operation[T]) -> T:
-    """The result of an operation of single commands, over a connection that is held throughout."""
-    step: Callable[[Any], Any] = operation.send
-    answer: Any = None
-    try:
-        while True:
-            request = step(answer)
-            step = operation.send
-            if type(request) is Sleep:
-                answer = _outside(request)
-                continue
-            connection.send_packed_command((pack(request),))
-            try:
-                answer = connection.read_response(True, disconnect_on_error=True)
-            except ResponseError as error:
-                step, answer = operation.throw, error
-    except StopIteration as stop:
-        result: T = stop.value
-        return result

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from redisdict.connections.capabilities import Capabilities
-from redisdict.mapping.hash_layout import HashLayout
-from redisdict.mapping.layout import FOREVER, MISSING, bytes_of
-from redisdict.mapping.layouts import names_of_shards
-from redisdict.mapping.names import Names, escape_glob
-from redisdict.mapping.side_by_side import side_by_side
-from redisdict.wire.keyspace import scan_keys
+from redisdict.mapping.keys import Names, escape_glob
+from redisdict.mapping.layouts.base import FOREVER, MISSING, bytes_of
+from redisdict.mapping.layouts.hash import HashLayout
+from redisdict.wire.combinators import run_concurrently
 from redisdict.wire.requests import Batch, Command, Operation
+from redisdict.wire.scan import scan_keys
+from redisdict.wire.server_state import Capabilities
 
 __all__ = ["CatalogPage", "DictFacts", "FoundDict", "find_dicts", "hash_facts", "keys_facts"]
 
@@ -57,7 +56,7 @@ class DictFacts:
 
 
 def find_dicts(prefix: str, cursor: bytes) -> Operation[CatalogPage]:
-    """One page of the dicts whose alias has this KEY_PREFIX; the cursor `b"0"` begins and ends.
+    """Find a page of the dicts whose alias has this KEY_PREFIX; the cursor `b"0"` begins and ends.
 
     One SCAN. A dict of single keys is on every page that holds items of it, and a key may be on
     two pages when the database shrinks meanwhile.
@@ -76,14 +75,14 @@ def find_dicts(prefix: str, cursor: bytes) -> Operation[CatalogPage]:
 def hash_facts(
     names: Names, capabilities: Capabilities, shards: int | None = None
 ) -> Operation[DictFacts]:
-    """The facts of a dict that is one hash, or one a shard.
+    """Tell the facts of a dict that is one hash, or one a shard.
 
     HLEN, PTTL, MEMORY USAGE and HRANDFIELD, all O(1).
     """
     if shards is None:
         return (yield from _facts_of_hash(names, capabilities))
-    parts = yield from side_by_side(
-        _facts_of_hash(each, capabilities) for each in names_of_shards(names, shards)
+    parts = yield from run_concurrently(
+        _facts_of_hash(each, capabilities) for each in names.of_shards(shards)
     )
     parts = [part for part in parts if part.item_count]
     shortest = [part.shortest_ms for part in parts if part.shortest_ms is not None]
@@ -98,8 +97,8 @@ def hash_facts(
 
 def _facts_of_hash(names: Names, capabilities: Capabilities) -> Operation[DictFacts]:
     layout = HashLayout(names, capabilities)
-    item_count = yield from layout.length()
-    keys = (names.hash, names.fenced, names.deadlines)
+    item_count = yield from layout.length().begin()
+    keys = (names.hash, names.relocated, names.deadlines)
     replies = yield Batch(
         [
             *((b"MEMORY", b"USAGE", key, b"SAMPLES", SAMPLE) for key in keys),
@@ -115,7 +114,7 @@ def _facts_of_hash(names: Names, capabilities: Capabilities) -> Operation[DictFa
 
 
 def keys_facts(keys: Sequence[bytes]) -> Operation[DictFacts]:
-    """The facts of a dict of single keys, as far as these are known. PTTL and MEMORY USAGE."""
+    """Tell the facts of a dict of single keys, as far as these are known. PTTL and MEMORY USAGE."""
     sample = keys[:SAMPLE]
     commands: list[Command] = [(b"PTTL", key) for key in sample]
     commands += [(b"MEMORY", b"USAGE", key) for key in sample]
@@ -126,7 +125,7 @@ def keys_facts(keys: Sequence[bytes]) -> Operation[DictFacts]:
 
 
 def _dict_of(prefix: str, key: bytes, start: bytes) -> FoundDict | None:
-    """The dict that a key belongs to; None for a key that another program has put there."""
+    """Find the dict that a key belongs to; None for a key that another program has put there."""
     kind, _, rest = key[len(start) :].partition(b":{")
     try:
         name = rest.partition(b"}")[0].decode("utf-8", "surrogatepass")
@@ -151,7 +150,7 @@ def _dict_of(prefix: str, key: bytes, start: bytes) -> FoundDict | None:
 
 
 def _numbers(replies: Sequence[Any]) -> list[int]:
-    """Replies that are numbers: no error of a command that the server or the user lacks."""
+    """Choose the replies that are numbers: no error of a command that server or user lacks."""
     return [reply for reply in replies if isinstance(reply, int)]
 
 

@@ -33,7 +33,7 @@ from typing import IO, Protocol
 from zlib import crc32
 
 from redisdict.exceptions import DeserializationError
-from redisdict.mapping.layout import FOREVER, Record
+from redisdict.mapping.layouts.base import FOREVER, Record
 
 __all__ = ["DumpReader", "DumpWriter", "next_batch", "verified", "write_all"]
 
@@ -171,7 +171,7 @@ class DumpReader:
 
 
 def verified(file: IO[bytes], key_kind: str, check_key: Callable[[bytes], object]) -> IO[bytes]:
-    """A file that holds a whole, undamaged dump from its position on.
+    """Check a file to the end: what is returned holds a whole dump from its position on.
 
     It is `file` itself, read once and set back; one that can't be set back, such as a pipe, is
     copied into a temporary file, which goes when it is closed.
@@ -207,7 +207,7 @@ def _check(key: bytes, check_key: Callable[[bytes], object]) -> None:
 
 
 def next_batch(records: Iterator[Record]) -> list[Record]:
-    """As many items as one round trip should carry; none at the end."""
+    """Take as many items as one round trip should carry; none at the end."""
     batch = []
     size = 0
     for record in islice(records, BATCH_ITEMS):

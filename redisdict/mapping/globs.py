@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from redisdict.mapping.names import encode_text, escape_glob
+from redisdict.mapping.keys import encode_text, escape_glob
 
 __all__ = ["Glob"]
 
@@ -58,7 +58,7 @@ class Glob:
 
 
 def _translate(pattern: str) -> Iterator[tuple[str, bytes]]:
-    """For each part of the pattern, a regular expression or `*`, and what the server is given."""
+    """Make of each part a regular expression or `*`, and what the server is given."""
     for token in _TOKEN.finditer(pattern):
         one = token["one"]
         if token["class"] is not None:

@@ -1,19 +1,165 @@
-"""Keys of a dict to bytes and back, strictly: a key of another type is a TypeError."""
+"""The keys of a dict, as its user has them and on the server, such that no two dicts share one.
+
+What a user has is strictly of the dict's `key_type`: a key of another type is a TypeError. On the
+server there are
+
+    PREFIX:h:{NAME}          the public key: the hash of a dict, or the marker in its place
+    PREFIX:f:{NAME}          the relocated key: the hash while items have timeouts
+    PREFIX:t:{NAME}          the deadlines of its items
+    PREFIX:k:{NAME}:ITEM     one item of a dict in the keys layout
+    PREFIX:l:{NAME}:ITEM     a lock or a lease
+    PREFIX:m:{NAME}          the generation of a cached table of the database
+    PREFIX:m:{NAME}:ROW      one row of it
+    PREFIX:c:{NAME}          what is counted of it
+    PREFIX:nh:{NAME}         how many shards a dict in the hash layout has, where it has any
+    PREFIX:nk:{NAME}         the same of a dict in the keys layout
+
+NAME and PREFIX are escaped so that neither holds a brace: the first `{` of a key begins the name
+and the next `}` ends it, whatever ITEM holds. The braces also put all keys of one dict into one
+slot of a cluster.
+
+The NAME of one of several shards ends in `%:NUMBER:COUNT`, which no escape of a name gives. Shards
+are spread over the slots, and those of another count are other keys.
+"""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
+from zlib import crc32
 
 from redisdict.exceptions import ConfigurationError, DeserializationError
 from redisdict.wire.requests import Argument
 
-__all__ = ["KeyCodec", "get_key_codec"]
+__all__ = [
+    "MOST_SHARDS",
+    "KeyCodec",
+    "Names",
+    "check_shards",
+    "encode_text",
+    "escape_glob",
+    "get_key_codec",
+    "shard_of",
+]
 
 K = TypeVar("K")
+
+#: A slot has room for a good many items, and whatever concerns all items visits every shard.
+MOST_SHARDS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The keys of one dict.
+
+    Args:
+        prefix: the alias's KEY_PREFIX, any text.
+        path: the dict's name, and below it those of a child dict; any text.
+        shard: of a dict in shards, the number of one, from 0, and how many there are.
+    """
+
+    prefix: str
+    path: tuple[str, ...]
+    shard: tuple[int, int] | None = None
+
+    @property
+    def hash(self) -> bytes:
+        return self._key("h")
+
+    @property
+    def relocated(self) -> bytes:
+        return self._key("f")
+
+    @property
+    def deadlines(self) -> bytes:
+        return self._key("t")
+
+    @property
+    def item_prefix(self) -> bytes:
+        return self._key("k") + b":"
+
+    @property
+    def lock_prefix(self) -> bytes:
+        return self._key("l") + b":"
+
+    @property
+    def cached_table(self) -> bytes:
+        return self._key("m")
+
+    @property
+    def cached_row_prefix(self) -> bytes:
+        return self._key("m") + b":"
+
+    @property
+    def counts(self) -> bytes:
+        return self._key("c")
+
+    @property
+    def shard_count_of_hash(self) -> bytes:
+        return self._key("nh")
+
+    @property
+    def shard_count_of_keys(self) -> bytes:
+        return self._key("nk")
+
+    def of_shards(self, shards: int | None) -> list[Names]:
+        """Name those of each shard; none of a dict without shards."""
+        count = shards or 0
+        return [replace(self, shard=(number, count)) for number in range(count)]
+
+    def _key(self, kind: str) -> bytes:
+        name = "/".join(_escape(part, "%{}/") or "%" for part in self.path)
+        if self.shard is not None:
+            name += "%:{}:{}".format(*self.shard)
+        prefix = _escape(self.prefix, "%{}")
+        return encode_text(f"{prefix}:{kind}:{{{name}}}" if prefix else f"{kind}:{{{name}}}")
+
+
+def shard_of(field: bytes, count: int) -> int:
+    """The number of the shard, from 0: the CRC-32 of the key's bytes (as zlib has it), modulo the
+    number of shards.
+    """
+    return crc32(field) % count
+
+
+def check_shards(shards: object) -> None:
+    """See that a number of shards can be used; None is a dict without any.
+
+    Raises:
+        TypeError: it isn't an int.
+        ValueError: it is below 2 or above `MOST_SHARDS`.
+    """
+    if shards is None:
+        return
+    if isinstance(shards, bool) or not isinstance(shards, int):
+        raise TypeError(
+            f"shards is {type(shards).__name__}; an int from 2 to {MOST_SHARDS} is expected, or"
+            " None for a dict in one slot."
+        )
+    if not 2 <= shards <= MOST_SHARDS:
+        raise ValueError(
+            f"shards is {shards}; from 2 to {MOST_SHARDS} are possible. Leave it out for a dict in"
+            " one slot."
+        )
+
+
+def encode_text(text: str) -> bytes:
+    """Encode as UTF-8, in which lone surrogates, as file names may hold, have a form too."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def escape_glob(text: bytes) -> bytes:
+    """Make a pattern for MATCH that means exactly `text`."""
+    for special in (b"\\", b"*", b"?", b"[", b"]"):
+        text = text.replace(special, b"\\" + special)
+    return text
+
+
+def _escape(text: str, special: str) -> str:
+    return "".join(f"%{ord(char):02X}" if char in special else char for char in text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +181,7 @@ class KeyCodec(Generic[K]):
     text: Callable[[bytes], str] | None
 
     def decode(self, stored: bytes) -> K:
-        """The key of stored bytes.
+        """Read the key of stored bytes.
 
         Raises:
             DeserializationError: no key of this type is written so.
@@ -57,7 +203,7 @@ class KeyCodec(Generic[K]):
         return str.encode if self.kind == "str" else self.encode  # type: ignore[return-value]  # K is str
 
     def encode_many(self, keys: Sequence[K]) -> list[bytes]:
-        """The bytes of each key, as `encode()` would give them; faster for many strings."""
+        """Encode each key as `encode()` would; faster for many strings."""
         if self.kind == "str":
             with suppress(TypeError, UnicodeEncodeError):  # which `encode()` knows to deal with
                 return list(map(str.encode, keys))  # type: ignore[arg-type]  # K is str
@@ -65,7 +211,7 @@ class KeyCodec(Generic[K]):
         return [encode(key) for key in keys]
 
     def arguments(self, keys: Sequence[K]) -> Sequence[Argument]:
-        """What to put into a command for these keys: ASCII text as it is, which packs the same."""
+        """Make what a command has for these keys: ASCII text as it is, which packs the same."""
         is_ascii = False
         if self.kind == "str":
             with suppress(TypeError):  # which `encode_many()` says more about
@@ -73,7 +219,7 @@ class KeyCodec(Generic[K]):
         return keys if is_ascii else self.encode_many(keys)  # type: ignore[return-value]  # as above
 
     def decode_many(self, stored: Iterable[bytes]) -> list[K]:
-        """The key of each of these, as `decode()` would give it; faster for many strings."""
+        """Read each key as `decode()` would; faster for many strings."""
         if self.kind == "str":
             with suppress(UnicodeDecodeError):
                 return list(map(bytes.decode, stored))  # type: ignore[arg-type]  # K is str
@@ -81,7 +227,7 @@ class KeyCodec(Generic[K]):
         return [decode(one) for one in stored]
 
     def decode_names(self, names: Sequence[bytes], prefix: bytes) -> list[K]:
-        """The key of each of these, which begin with `prefix`."""
+        """Read the key of each of these, which begin with `prefix`."""
         if not prefix:
             return self.decode_many(names)
         if self.kind == "str" and b"\0" not in prefix:
@@ -167,7 +313,7 @@ _KNOWN: dict[object, KeyCodec[Any]] = {
 
 
 def get_key_codec(key_type: object) -> KeyCodec[Any]:
-    """The codec for a dict's `key_type`.
+    """Find the codec for a dict's `key_type`.
 
     Args:
         key_type: `str`, `int`, `uuid.UUID`, `bytes`, or a pair `(encode, decode)` of functions

@@ -1,4 +1,4 @@
-"""Locks with a time limit and an owner, as operations.
+"""Locks with a time limit and an owner, for threads and for tasks.
 
 One key with a random token, set only when it is not there (SET NX PX) and deleted only by who
 knows the token: the single-server algorithm of the Redis documentation ("Distributed locks").
@@ -10,14 +10,20 @@ import random
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
 
-from redisdict.mapping.names import Names
-from redisdict.mapping.scripts import COMPARE_AND_DELETE, COMPARE_AND_EXPIRE
-from redisdict.mapping.shards import shard_of
+from redisdict.exceptions import BackendUnavailable, ConcurrentUpdate
+from redisdict.mapping.keys import Names, encode_text, shard_of
 from redisdict.mapping.timeouts import to_milliseconds
 from redisdict.wire.requests import Once, Operation, Sleep
+from redisdict.wire.scripts import Script
 
-__all__ = ["LockOperations", "limit_ms"]
+__all__ = ["Lock", "LockOperations"]
+
+COMPARE_AND_DELETE = Script("compare_and_delete", "redisdict.mapping.layouts")
+COMPARE_AND_EXPIRE = Script("compare_and_expire", "redisdict.mapping.layouts")
 
 #: The first pause between two attempts, and the longest.
 SHORTEST_PAUSE_S = 0.002
@@ -44,7 +50,7 @@ class LockOperations:
 
     @staticmethod
     def pause_s(attempt: int) -> float:
-        """Seconds before the next attempt: growing, and random so that rivals spread out."""
+        """Choose the pause before the next attempt: growing, and random to spread rivals out."""
         longest = min(LONGEST_PAUSE_S, SHORTEST_PAUSE_S * 2 ** min(attempt, 10))
         return _random.uniform(longest / 2, longest)
 
@@ -79,20 +85,150 @@ class LockOperations:
         return True
 
     def extend(self, name: bytes, token: bytes, timeout: float) -> Operation[bool]:
-        """Keep the lock for `timeout` seconds from now; false when it was no longer ours."""
+        """Keep the lock for `timeout` seconds from now; tell whether it was still ours."""
         key = self._key(name)
         return bool((yield from COMPARE_AND_EXPIRE.call((key,), token, limit_ms(timeout))))
 
     def release(self, name: bytes, token: bytes) -> Operation[bool]:
-        """Give the lock back; false when it was no longer ours."""
+        """Give the lock back; tell whether it was still ours."""
         return bool((yield from COMPARE_AND_DELETE.call((self._key(name),), token)))
 
     def _key(self, name: bytes) -> bytes:
         return self._prefixes[shard_of(name, len(self._prefixes))] + name
 
 
+class Lock:
+    """A lock with a time limit. `with` and `async with` acquire and release it.
+
+    Each object has one owner at a time; make one for each task or thread. `is_owned` says whether
+    this object has acquired it and not released it, which the server may see otherwise once the
+    time limit is over: whoever works longer calls `extend()` in time, which tells.
+    """
+
+    def __init__(self, mapping: Any, name: str, timeout: float, wait: float | None) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"name is {type(name).__name__}; a string is expected.")
+        limit_ms(timeout)
+        self._mapping = mapping
+        self._name = b":" + encode_text(name)  # no item's lease begins so
+        self._timeout = timeout
+        self._wait = wait
+        self._token = b""
+
+    def __repr__(self) -> str:
+        return f"<Lock {self._name[1:].decode(errors='replace')!r} of {self._mapping!r}>"
+
+    @property
+    def is_owned(self) -> bool:
+        return bool(self._token)
+
+    def _acquire_operation(self) -> Operation[bool]:
+        if self._token:
+            raise RuntimeError(f"{self!r} is acquired already; make an object for each owner.")
+        locks = self._mapping._bound.locks
+        token = locks.new_token()
+        is_ours: bool = yield from locks.acquire(self._name, token, self._timeout, self._wait)
+        if is_ours:
+            self._token = token
+        return is_ours
+
+    def acquire(self) -> bool:
+        """Wait for the lock; tell whether it was got. SET NX PX, repeated in growing pauses.
+
+        Raises:
+            RuntimeError: this object has it already.
+        """
+        return bool(self._mapping._run(self._acquire_operation()))
+
+    async def aacquire(self) -> bool:
+        """As `acquire()`."""
+        return bool(await self._mapping._arun(self._acquire_operation()))
+
+    def _extend_operation(self, timeout: float | None) -> Operation[None]:
+        timeout = self._timeout if timeout is None else timeout
+        locks = self._mapping._bound.locks
+        self._check((yield from locks.extend(self._name, self._own_token(), timeout)))
+
+    def extend(self, timeout: float | None = None) -> None:
+        """Keep the lock for `timeout` seconds from now, None for its own time. A script.
+
+        Raises:
+            ConcurrentUpdate: the time limit was over; the lock is lost.
+            RuntimeError: this object doesn't have it.
+        """
+        self._mapping._run(self._extend_operation(timeout))
+
+    async def aextend(self, timeout: float | None = None) -> None:
+        """As `extend()`."""
+        await self._mapping._arun(self._extend_operation(timeout))
+
+    def _release_operation(self) -> Operation[None]:
+        token = self._own_token()
+        self._token = b""
+        self._check((yield from self._mapping._bound.locks.release(self._name, token)))
+
+    def release(self) -> None:
+        """Give the lock back. A script that deletes it if it is still ours.
+
+        Raises:
+            ConcurrentUpdate: the time limit was over, and somebody else may have had it.
+            RuntimeError: this object doesn't have it.
+        """
+        self._mapping._run(self._release_operation())
+
+    async def arelease(self) -> None:
+        """As `release()`."""
+        await self._mapping._arun(self._release_operation())
+
+    def __enter__(self) -> Self:
+        if not self.acquire():
+            raise self._too_late()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # An error of the block says more than that the lock was lost meanwhile.
+        with suppress(*((ConcurrentUpdate,) if error else ())):
+            self.release()
+
+    async def __aenter__(self) -> Self:
+        if not await self.aacquire():
+            raise self._too_late()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with suppress(*((ConcurrentUpdate,) if error else ())):
+            await self.arelease()
+
+    def _own_token(self) -> bytes:
+        if not self._token:
+            raise RuntimeError(f"{self!r} isn't acquired.")
+        return self._token
+
+    def _check(self, was_ours: bool) -> None:
+        if was_ours:
+            return
+        self._token = b""
+        raise ConcurrentUpdate(
+            f"{self!r} was held longer than its {self._timeout} s, so somebody else may have had"
+            " it too; give it a longer timeout, or call extend() in time."
+        )
+
+    def _too_late(self) -> BackendUnavailable:
+        return BackendUnavailable(f"{self!r} wasn't free within {self._wait} s (wait).")
+
+
 def limit_ms(timeout: float) -> int:
-    """The time limit of a lock in milliseconds.
+    """Take the time limit of a lock in milliseconds.
 
     Raises:
         TypeError, ValueError: it isn't a number of seconds above 0.

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from itertools import compress
 from typing import Any, Generic, TypeVar
 
-from redisdict.mapping.layout import SCAN_COUNT
+from redisdict.mapping.layouts.base import SCAN_COUNT
 from redisdict.wire.requests import Operation
 
 __all__ = ["PageSize", "Pages", "Scan"]
@@ -50,7 +50,7 @@ class Pages:
 
     A cursor is the number of a bucket, so its highest bit tells how large the table is at least:
     one of n bits belongs to 2**n buckets or more. From the cursor that a page was asked for with
-    and the one that came with it follows whether the table still has the bucket where the walk
+    and the one that came with it follows whether the table still has the bucket where the scan
     went on; if so, nothing is repeated. Otherwise what is repeated is in that bucket, whose fields
     come first in the page, and the longest cursor there was tells by which factor the table can
     have shrunk, and so how far back they have to be compared. A cursor that is short by chance
@@ -66,12 +66,12 @@ class Pages:
         self._is_shortening = False
 
     def fresh(self, cursor: bytes, fields: Sequence[bytes]) -> Sequence[bytes]:
-        """Those of a page's fields that weren't there before."""
+        """Leave out those of a page's fields that were there before."""
         chosen = self.choose(cursor, fields)
         return fields if chosen is None else list(compress(fields, chosen))
 
     def choose(self, cursor: bytes, fields: Sequence[bytes]) -> list[bool] | None:
-        """For each field whether it wasn't there before; None when that is so for all of them.
+        """Tell for each field whether it wasn't there before; None when that is so for all of them.
 
         Args:
             cursor: what the server gave together with these fields.
@@ -92,7 +92,7 @@ class Pages:
         return chosen
 
     def _suspects(self, cursor: bytes, fields: Sequence[bytes]) -> tuple[Sequence[bytes], int]:
-        """Those of the fields that may be repeated, and how many fields ago they came at most."""
+        """Choose the fields that may be repeated, and tell how far back they are at most."""
         places = cursor.rpartition(b":")[2].split(b",")  # of one table, or of each of some shards
         bits = min(int(place.rpartition(b"=")[2]).bit_length() for place in places)
         bits_before, self._bits = self._bits, bits
@@ -106,12 +106,12 @@ class Pages:
         return fields[:BUCKET], REACH << (self._most_bits - bits)
 
     def _repeats(self, fields: Sequence[bytes], reach: int) -> bool:
-        """Whether one of the fields is there twice, or is in the last pages."""
+        """Tell whether one of the fields is there twice, or is in the last pages."""
         own = set(fields)
         return len(own) < len(fields) or not all(map(own.isdisjoint, self._last(reach)))
 
     def _last(self, reach: int) -> Iterator[Sequence[bytes]]:
-        """The last fields, so many at least that there are."""
+        """Go back over the last fields, at least so many."""
         for page in reversed(self._pages):
             yield page[-reach:]
             reach -= len(page)
@@ -143,7 +143,7 @@ class PageSize:
 
 
 class Scan(Generic[T]):
-    """One walk over a dict, page by page, so that memory stays flat whatever its size.
+    """One scan of a dict, page by page, so that memory stays flat whatever its size.
 
     What is there from beginning to end is delivered exactly once. What comes or goes meanwhile
     may be delivered or not.
@@ -177,7 +177,7 @@ class Scan(Generic[T]):
 
 
 def _first_of_each(fields: Sequence[bytes], seen: set[bytes]) -> list[bool]:
-    """For each field whether it is neither among those seen nor further ahead in the page."""
+    """Tell for each field whether it is neither among those seen nor further ahead in the page."""
     chosen = []
     for field in fields:
         chosen.append(field not in seen)
@@ -190,12 +190,12 @@ def _some(items: Sequence[bytes]) -> Sequence[bytes]:
 
 
 def _longest(fields: Sequence[bytes]) -> int:
-    """The length of the longest of some of these: it must not cost more than what it is for."""
+    """Measure the longest of some of these: it must not cost more than what it is for."""
     return max(map(len, _some(fields)), default=0)
 
 
 def _short(field: bytes) -> bytes:
-    """The field, or a digest that no two fields share in practice, so that memory stays flat."""
+    """Take a digest of a long field, which no two share in practice, so that memory stays flat."""
     if len(field) <= LONGEST_FIELD:
         return field
     return blake2b(field, digest_size=DIGEST_BYTES).digest()

@@ -24,7 +24,7 @@ LONGEST_S = 1000 * 365 * 86400
 
 
 def to_milliseconds(timeout: Timeout, default_ms: int | None) -> int | None:
-    """Milliseconds above 0, None for ever, or 0 for a time that is over already.
+    """Convert to milliseconds above 0, None for ever, or 0 for a time that is over already.
 
     Args:
         timeout: seconds, None for ever, or `DEFAULT`.

@@ -12,7 +12,7 @@ from django.core.checks import CheckMessage, Error, Info
 from django.core.checks import Warning as CheckWarning
 
 from redisdict.exceptions import ConfigurationError
-from redisdict.modelcache.tables import CachedModel, cached_models
+from redisdict.modelcache.cached_models import CachedModel, cached_models
 
 __all__ = ["check_cached_models"]
 

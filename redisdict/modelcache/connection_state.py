@@ -1,14 +1,15 @@
-"""Tell whether a database connection is in a transaction, whoever began it."""
+"""Tell whether a database connection is in a transaction, whoever began it; ask beneath Django."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["BEGUN", "is_in_transaction", "may_have_ended"]
+__all__ = ["BEGUN", "ask", "is_in_transaction", "may_have_ended"]
 
 #: The attribute of a connection to MySQL that holds the driver's connection on which a statement
 #: has begun a transaction, and whether it certainly has: mysqlclient doesn't tell of it.
@@ -88,3 +89,16 @@ def _commits_each_statement(raw: Any) -> bool:
         return ask is None or bool(ask())
     except Exception:  # noqa: BLE001  # of whatever driver: the connection is closed or lost
         return True
+
+
+def ask(
+    connection: BaseDatabaseWrapper, sql: str, parameters: Iterable[Any] = ()
+) -> list[tuple[Any, ...]]:
+    """Get all rows by the driver's own cursor: no query of the user's is counted or watched."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
+        if parameters := list(parameters):
+            cursor.execute(sql, parameters)
+        else:
+            cursor.execute(sql)
+        return list(cursor.fetchall())

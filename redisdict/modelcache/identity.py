@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from redisdict.database_connections import for_each
 from redisdict.modelcache import search_paths
-from redisdict.modelcache.connection_state import is_in_transaction
+from redisdict.modelcache.connection_state import ask, is_in_transaction
+from redisdict.modelcache.database_connections import for_each
 from redisdict.modelcache.database_ids import (
     ask_database,
     id_of_connection,
@@ -277,11 +277,7 @@ def _look_at_sqlite(connection: BaseDatabaseWrapper) -> _Database:
         return _Database(id_of_connection())
     if name.startswith("file:"):
         name = next(
-            (
-                file
-                for _, of, file in search_paths.ask(connection, "PRAGMA database_list")
-                if of == "main"
-            ),
+            (file for _, of, file in ask(connection, "PRAGMA database_list") if of == "main"),
             "",
         )
     try:

@@ -1,23 +1,54 @@
-"""`ModelDict`, the mapping of primary keys to model instances that is never stale."""
+"""`ModelDict`, the mapping of primary keys to model instances that is never stale.
+
+Each method stands beside its async twin. What both do is a plan of `lookup`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Generic, TypeVar
+import os
 
-from django.db import models
+# In asyncio's public list of names. `get_running_loop()` raises where there is no loop, which costs
+# a cached read ten times as much.
+from asyncio import _get_running_loop as running_loop
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import Any, Generic, TypeVar, overload
+
+from asgiref.sync import sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
+from django.db import connections, models
+from django.http import Http404
 
 from redisdict.conf import DEFAULT_ALIAS
 from redisdict.connections.backend import Backend
-from redisdict.modelcache.async_methods import AsyncMethods
-from redisdict.modelcache.scopes import Scope
+from redisdict.modelcache.connection_state import is_in_transaction
+from redisdict.modelcache.handle import Handle
+from redisdict.modelcache.invalidation.transactions import note_or_remove, note_or_remove_all
+from redisdict.modelcache.lookup import (
+    TASK,
+    THREAD,
+    Caller,
+    PkLookup,
+    Plan,
+    arun,
+    distinct_keys,
+    run,
+)
+from redisdict.modelcache.options import Options, Scope, excluded_fields
+from redisdict.modelcache.outages import UNREACHED
+from redisdict.modelcache.scan import Scan
+from redisdict.modelcache.stats import CacheStats
 
-__all__ = ["ModelDict"]
+__all__ = ["CachedManager", "CachedQuerySet", "ModelDict"]
 
 M = TypeVar("M", bound=models.Model)
+D = TypeVar("D")
+T = TypeVar("T")
+
+#: Makes a plan for a lookup and a caller.
+MakePlan = Callable[[PkLookup[M], Caller], Plan[T]]
 
 
-class ModelDict(AsyncMethods[M], Generic[M]):
+class ModelDict(Handle[M], Generic[M]):
     """The rows of a model, by primary key, from the server; and from the database when missing.
 
     A row that others can see changed is never read from the server as it was before: see
@@ -67,6 +98,9 @@ class ModelDict(AsyncMethods[M], Generic[M]):
     Nothing is connected before the first use.
     """
 
+    # Those with a key raise `TypeError` for one that the field can't have. None is no row's key, so
+    # that the value of an empty foreign key can be looked up.
+
     def __init__(
         self,
         model: type[M],
@@ -87,17 +121,302 @@ class ModelDict(AsyncMethods[M], Generic[M]):
             model,
             key,
             using,
-            exclude=exclude,
-            database=database,
-            timeout=timeout,
-            absent_timeout=absent_timeout,
-            lease_timeout=lease_timeout,
-            barrier_timeout=barrier_timeout,
-            serve_when_down=serve_when_down,
-            strict=strict,
-            scope=scope,
+            Options(
+                exclude=excluded_fields(model, key, exclude),
+                database=database,
+                timeout=timeout,
+                absent_timeout=absent_timeout,
+                lease_timeout=lease_timeout,
+                barrier_timeout=barrier_timeout,
+                serve_when_down=serve_when_down,
+                strict=strict,
+                scope=scope,
+            ),
         )
 
     def __repr__(self) -> str:
         by = "" if self._field is None else f" by {self._field.name}"
         return f"<ModelDict of {self.model._meta.label}{by} on {self._cached.alias!r}>"
+
+    def __bool__(self) -> bool:
+        """True: a cache is there, however much of it is on the server. Asks nobody."""
+        return True
+
+    # One row.
+
+    def __getitem__(self, key: Any) -> M:
+        found = self._find(key, "d[key]", "await d.agetitem(key)")
+        if found is None:
+            raise KeyError(key)
+        return found
+
+    async def agetitem(self, key: Any) -> M:
+        """As `d[key]`, with its KeyError."""
+        found = await self._afind(key)
+        if found is None:
+            raise KeyError(key)
+        return found
+
+    def __contains__(self, key: object) -> bool:
+        return self._find(key, "`key in d`", "await d.acontains(key)") is not None
+
+    async def acontains(self, key: object) -> bool:
+        """As `key in d`."""
+        return await self._afind(key) is not None
+
+    @overload
+    def get(self, key: Any, default: None = None) -> M | None: ...
+    @overload
+    def get(self, key: Any, default: D) -> M | D: ...
+    def get(self, key: Any, default: Any = None) -> Any:
+        """The row, or `default`. One EVALSHA; on a miss a query and an EVALSHA more."""
+        found = self._find(key, "get()", "await d.aget(…)")
+        return default if found is None else found
+
+    async def aget(self, key: Any, default: Any = None) -> Any:
+        """As `get()`."""
+        found = await self._afind(key)
+        return default if found is None else found
+
+    def get_or_404(self, key: Any) -> M:
+        """The row, for a view. Costs what `get()` does.
+
+        Raises:
+            Http404: there is none; with the words of `get_object_or_404()`.
+        """
+        return self._or_404(self._find(key, "get_or_404()", "await d.aget_or_404(…)"))
+
+    async def aget_or_404(self, key: Any) -> M:
+        """As `get_or_404()`."""
+        return self._or_404(await self._afind(key))
+
+    def _or_404(self, found: M | None) -> M:
+        if found is None:
+            raise Http404(f"No {self.model._meta.object_name} matches the given query.")
+        return found
+
+    def _find(self, key: Any, called: str, twin: str) -> M | None:
+        if running_loop() is not None:
+            refuse_to_block(called, twin)
+        if key is None:
+            return None
+        lookup = self._lookup()
+        step = lookup.step(key, THREAD)
+        if step is None:
+            return run(lookup.table, lookup.find([key], THREAD)).get(key)
+        answers: Any
+        try:
+            answers = lookup.table.backend.driver.do(step)
+        except UNREACHED as error:
+            answers = error
+        else:
+            if (found := lookup.hit(answers)) is not None:
+                return found
+        return run(lookup.table, lookup.finish(key, step, answers, THREAD))
+
+    async def _afind(self, key: Any) -> M | None:
+        if key is None:
+            return None
+        lookup = await self._alookup()
+        step = lookup.step(key, TASK)
+        if step is None:
+            return (await arun(lookup.table, lookup.find([key], TASK))).get(key)
+        answers: Any
+        try:
+            answers = await lookup.table.backend.async_driver.do(step)
+        except UNREACHED as error:
+            answers = error
+        else:
+            if (found := lookup.hit(answers)) is not None:
+                return found
+        return await arun(lookup.table, lookup.finish(key, step, answers, TASK))
+
+    # Several rows.
+
+    def get_many(self, keys: Iterable[Any]) -> dict[Any, M]:
+        """Those of the rows that are there.
+
+        One EVALSHA, or from 50 rows on MGET in a transaction with it, for 1,000 rows. On a miss
+        another, one `in_bulk()`, and one to store what it gave.
+        """
+        return self._run("get_many()", "await d.aget_many(…)", find_distinct(keys))
+
+    async def aget_many(self, keys: Iterable[Any]) -> dict[Any, M]:
+        """As `get_many()`."""
+        return await self._arun(find_distinct(keys))
+
+    def warm(self, rows: models.QuerySet[M] | Iterable[Any]) -> int:
+        """Have rows on the server; how many there are.
+
+        Costs what `get_many()` does, and for a queryset the query for its primary keys.
+
+        Args:
+            rows: a queryset, or keys.
+        """
+        return self._run("warm()", "await d.awarm(…)", lambda lookup, by: lookup.warm(rows, by))
+
+    async def awarm(self, rows: models.QuerySet[M] | Iterable[Any]) -> int:
+        """As `warm()`."""
+        return await self._arun(lambda lookup, by: lookup.warm(rows, by))
+
+    # What is on the server.
+
+    def __iter__(self) -> Iterator[Any]:
+        return (key for key, _ in self._scan("iteration", "async for key in d"))
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        async for key, _ in self.aitems():
+            yield key
+
+    def __len__(self) -> int:
+        """How many rows `items()` gives, at its cost.
+
+        `list(d)` and `sorted(d)` ask for it first, so they cost twice what `list(d.keys())` does.
+        """
+        return sum(1 for _ in self._scan("len()", "await d.alen()"))
+
+    async def alen(self) -> int:
+        """As `len(d)`."""
+        return len([None async for _ in self.aitems()])
+
+    def keys(self) -> Iterator[Any]:
+        """The keys of the rows that are on the server, in any order. As `items()`."""
+        return (key for key, _ in self._scan("keys()", "async for key in d.akeys()"))
+
+    async def akeys(self) -> AsyncIterator[Any]:
+        """As `keys()`."""
+        async for key, _ in self.aitems():
+            yield key
+
+    def values(self) -> Iterator[M]:
+        """The rows that are on the server, in any order. As `items()`."""
+        return (row for _, row in self._scan("values()", "async for row in d.avalues()"))
+
+    async def avalues(self) -> AsyncIterator[M]:
+        """As `values()`."""
+        async for _, row in self.aitems():
+            yield row
+
+    def items(self) -> Iterator[tuple[Any, M]]:
+        """The rows that are on the server, with their keys, in any order. SCAN and EVALSHA.
+
+        Raises:
+            BackendUnavailable: the server can't be reached.
+        """
+        return self._scan("items()", "async for key, row in d.aitems()")
+
+    async def aitems(self) -> AsyncIterator[tuple[Any, M]]:
+        """As `items()`."""
+        lookup = await self._alookup()
+        scan = Scan(lookup.table)
+        while not scan.is_over:
+            for pair in self._with_keys(await arun(lookup.table, lookup.next_page(scan, TASK))):
+                yield pair
+
+    def _scan(self, called: str, twin: str) -> Iterator[tuple[Any, M]]:
+        refuse_to_block(called, twin)
+        return self._pairs(called, twin)
+
+    def _pairs(self, called: str, twin: str) -> Iterator[tuple[Any, M]]:
+        refuse_to_block(called, twin)  # it may have been made elsewhere
+        lookup = self._lookup()
+        scan = Scan(lookup.table)
+        while not scan.is_over:
+            refuse_to_block(called, twin)
+            yield from self._with_keys(run(lookup.table, lookup.next_page(scan, THREAD)))
+
+    def _with_keys(self, rows: Iterable[M]) -> Iterator[tuple[Any, M]]:
+        """What each row is looked up by; a row whose field has no value is left out."""
+        name = "pk" if self._field is None else self._field.attname
+        return ((key, row) for row in rows if (key := getattr(row, name)) is not None)
+
+    # By hand.
+
+    def invalidate(self, *keys: Any) -> None:
+        """Have these rows read from the database again: something else has changed them.
+
+        In a transaction, when it is committed. One EVALSHA.
+        """
+        refuse_to_block("invalidate()", "await d.ainvalidate(…)")
+        lookup = self._lookup()
+        pks = lookup.pks_of(distinct_keys(keys))
+        if pks is None:
+            note_or_remove_all(self.model, lookup.table.database)
+        else:
+            note_or_remove(self.model, pks, lookup.table.database)
+
+    async def ainvalidate(self, *keys: Any) -> None:
+        """As `invalidate()`."""
+        await sync_to_async(self.invalidate)(*keys)
+
+    def clear(self) -> None:
+        """Have all rows read from the database again. In a transaction, when it is committed.
+
+        One EVALSHA. Outside a transaction what was stored is removed too: SCAN and EVALSHA.
+        """
+        refuse_to_block("clear()", "await d.aclear()")
+        table = self._lookup().table
+        note_or_remove_all(self.model, table.database)
+        if not is_in_transaction(connections[table.database]):
+            scan = Scan(table)
+            while not scan.is_over:
+                table.backend.driver.run(scan.remove_page())
+
+    async def aclear(self) -> None:
+        """As `clear()`."""
+        await sync_to_async(self.clear)()
+
+    def stats(self) -> CacheStats:
+        """What was counted, in all processes. HINCRBY and HMGET.
+
+        Raises:
+            BackendUnavailable: the server can't be reached.
+        """
+        refuse_to_block("stats()", "await d.astats()")
+        table = self._lookup().table
+        return table.backend.driver.run(table.counters.total())
+
+    async def astats(self) -> CacheStats:
+        """As `stats()`."""
+        table = (await self._alookup()).table
+        return await table.backend.async_driver.run(table.counters.total())
+
+    def _run(self, called: str, twin: str, make: MakePlan[M, T]) -> T:
+        refuse_to_block(called, twin)
+        lookup = self._lookup()
+        return run(lookup.table, make(lookup, THREAD))
+
+    async def _arun(self, make: MakePlan[M, T]) -> T:
+        lookup = await self._alookup()
+        return await arun(lookup.table, make(lookup, TASK))
+
+
+def find_distinct(keys: Iterable[Any]) -> MakePlan[M, dict[Any, M]]:
+    return lambda lookup, caller: lookup.find(distinct_keys(keys), caller)
+
+
+def refuse_to_block(called: str, twin: str) -> None:
+    """Raise the error of a sync method that was called while the thread runs an event loop.
+
+    Django's ORM has the same rule and the same way out, the variable DJANGO_ALLOW_ASYNC_UNSAFE.
+    What is on the server could be read without the ORM, but not what is missing there: the same
+    call would work until the next deployment, and fail then.
+
+    Args:
+        called: the call, for the message.
+        twin: what to write instead.
+    """
+    if running_loop() is None or os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
+        return
+    raise SynchronousOnlyOperation(
+        f"{called} of a ModelDict asks the server and the database, and can't do so in a"
+        f" coroutine: it would block the event loop. Use `{twin}`, or sync_to_async()."
+    )
+
+
+class CachedQuerySet(models.QuerySet[M]):
+    """Django's queryset. What it changes is seen below it, like that of every other queryset."""
+
+
+class CachedManager(models.Manager.from_queryset(CachedQuerySet)[M]):  # type: ignore[misc]  # made at run time
+    """The manager of `CachedQuerySet`. No model needs it in order to be cached."""

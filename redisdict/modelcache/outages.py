@@ -1,4 +1,4 @@
-"""What a process does while it can't reach the server, and before it believes the server again.
+"""Do without the server while it fails, and repair its rows before they are believed again.
 
 A change that the server couldn't be told of leaves old rows there. So the process stops using the
 table's rows before it commits such a change, and first of all has the table begin a new generation
@@ -10,17 +10,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
 from redisdict import forks
+from redisdict.connections.backend import Backend
 from redisdict.exceptions import BackendUnavailable
-from redisdict.modelcache.cells import new_token
+from redisdict.modelcache.slots.store import RowStore, new_token
+from redisdict.modelcache.stats import Counters
 from redisdict.wire.requests import Operation
-
-if TYPE_CHECKING:
-    from redisdict.modelcache.tables import CachedTable
 
 __all__ = ["UNREACHED", "Outages"]
 
@@ -38,10 +36,13 @@ LONGEST_PAUSE_S = 2.0
 
 
 class Outages:
-    """What is known of the server's failures to serve one table."""
+    """Tracks the server's failures to serve one table, and repairs what they have left there."""
 
-    def __init__(self, table: CachedTable) -> None:
-        self._table = table
+    def __init__(self, name: str, backend: Backend, store: RowStore, counters: Counters) -> None:
+        self._name = name
+        self._backend = backend
+        self._store = store
+        self._counters = counters
         self._lock = forks.Lock()
         self._resting_until = 0.0
         self._under_way: dict[bytes, float] = {}
@@ -68,8 +69,8 @@ class Outages:
     def note(self, error: Exception) -> None:
         """The server has failed."""
         self._resting_until = time.monotonic() + REST_S
-        self._table.tally.outages += 1
-        logger.warning("The cache of %s can't be used: %s", self._table, error)
+        self._counters.outages += 1
+        logger.warning("The cache of %s can't be used: %s", self._name, error)
 
     def begin_untold_change(self, token: bytes, longest_s: float) -> None:
         """The change that `token` stands for is made now, and the server doesn't know of it.
@@ -109,7 +110,7 @@ class Outages:
             if self._under_way:
                 return False
             untold = self._untold
-        yield from self._table.cells.lift([self._table.cells.table], new_token())
+        yield from self._store.lift([self._store.table_key], new_token())
         self._told = max(self._told, untold)
         return not self.is_doubtful
 
@@ -124,7 +125,7 @@ class Outages:
 
     def _start_repairer(self) -> None:
         if self._repairer is None or not self._repairer.is_alive():
-            name = f"redisdict: repair of {self._table}"
+            name = f"redisdict: repair of {self._name}"
             self._repairer = threading.Thread(target=self._repair, name=name, daemon=True)
             self._repairer.start()
 
@@ -137,7 +138,7 @@ class Outages:
                     self._repairer = None
                     return
             try:
-                self._table.backend.driver.run(self.repair())
+                self._backend.driver.run(self.repair())
             except UNREACHED:
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             if self.is_doubtful:

@@ -1,4 +1,4 @@
-"""All cached tables of the project with what was counted of them, for whoever shows that."""
+"""List all cached tables of the project with what was counted of them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from django.db import Error as DatabaseError
 from django.db import router
 
 from redisdict.exceptions import ConfigurationError
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
+from redisdict.modelcache.cached_models import CachedModel, CachedTable, cached_models
 from redisdict.modelcache.outages import UNREACHED
-from redisdict.modelcache.tables import CachedModel, CachedTable, cached_models
-from redisdict.modelcache.tally import CacheStats
+from redisdict.modelcache.stats import CacheStats
 
 __all__ = ["TableOverview", "overview"]
 
@@ -64,6 +64,6 @@ def _of_model(cached: CachedModel) -> Iterator[TableOverview]:
 def _look_at(table: CachedTable, aliases: str) -> TableOverview:
     names = (str(table.cached), aliases, table.cached.alias)
     try:
-        return TableOverview(*names, table.backend.driver.run(table.tally.total()))
+        return TableOverview(*names, table.backend.driver.run(table.counters.total()))
     except (ConfigurationError, DatabaseError, *UNREACHED) as error:
         return TableOverview(*names, problem=str(error))

@@ -1,10 +1,9 @@
-"""Model instances to the bytes of a row, and back as `Model.from_db` makes them."""
+"""Encode model instances as the bytes of a row, and decode them as `Model.from_db` does."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection
-from hashlib import blake2b
 from operator import contains
 from typing import Any, Generic, TypeVar
 
@@ -16,8 +15,9 @@ from django.db.models.fields.files import FileDescriptor, ImageFileDescriptor
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
 from django.db.models.signals import post_init, pre_init
 
+from redisdict.codec.field_forms import PLAINLY_EXACT, form_of
+from redisdict.codec.instances import describe_field, fingerprint_of
 from redisdict.exceptions import SerializationError
-from redisdict.modelcache.fields import PLAINLY_EXACT, form_of
 from redisdict.modelcache.sameness import differences, is_same
 
 __all__ = ["NotKept", "RowCodec"]
@@ -26,8 +26,6 @@ M = TypeVar("M", bound=models.Model)
 
 #: Counts up when the bytes of a row get another form.
 FORMAT = 2
-
-FINGERPRINT_BYTES = 8
 
 MISSING = object()
 
@@ -81,11 +79,12 @@ class RowCodec(Generic[M]):
         #: What is in the `_state` of an instance that was found to be what a hit gives.
         self._usual_state: dict[str, Any] | None = None
         described = [
-            _describe(field, form.name if form else "plain")
+            describe_field(field, form.name if form else "plain")
             for field, (_, form) in zip(fields, forms, strict=True)
         ]
-        text = "\n".join([str(FORMAT), model._meta.label, _describe_database(database), *described])
-        self.fingerprint = blake2b(text.encode(), digest_size=FINGERPRINT_BYTES).digest()
+        self.fingerprint = fingerprint_of(
+            [str(FORMAT), model._meta.label, _describe_database(database), *described]
+        )
 
     def encode(self, instance: M) -> bytes:
         """The row of an instance that was just loaded.
@@ -258,21 +257,6 @@ def _is_made_plainly(model: type[models.Model]) -> bool:
 def _is_heard(model: type[models.Model]) -> bool:
     """Whether anybody listens to new instances of this very model."""
     return pre_init.has_listeners(model) or post_init.has_listeners(model)
-
-
-def _describe(field: models.Field[Any, Any], form: str) -> str:
-    """What decides which values a column can hold, and how they are stored."""
-    kind = type(field)
-    parts = (
-        field.attname,
-        f"{kind.__module__}.{kind.__qualname__}",
-        form,
-        field.null,
-        field.max_length,
-        getattr(field, "max_digits", None),
-        getattr(field, "decimal_places", None),
-    )
-    return " ".join(map(str, parts))
 
 
 def _describe_database(alias: str) -> str:

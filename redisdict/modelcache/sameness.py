@@ -1,4 +1,4 @@
-"""Whether nobody could tell two model instances apart: same class, attributes, values and types.
+"""Compare two model instances so that nobody could tell them apart: class, attributes, types.
 
 `==` doesn't say that: `1 == True`, `Decimal("1.5") == Decimal("1.50")`, `SafeString("a") == "a"`,
 and two model instances are equal when their primary keys are.

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from redisdict.modelcache.connection_state import is_in_transaction
+from redisdict.modelcache.connection_state import ask, is_in_transaction
 
 __all__ = [
     "are_several",
-    "ask",
     "follow",
     "forget",
     "may_differ",
@@ -248,12 +246,3 @@ def _send_path(connection: BaseDatabaseWrapper) -> None:
     """Have a wrapper that sends the search path when it makes a cursor do so."""
     if _has_own_cursors(connection) or _tenant_of(connection) is not None:
         connection.cursor().close()
-
-
-def ask(
-    connection: BaseDatabaseWrapper, sql: str, parameters: Iterable[Any] = ()
-) -> list[tuple[Any, ...]]:
-    """All rows, by the driver's own cursor: no query of the user's is counted or watched here."""
-    with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
-        cursor.execute(sql, list(parameters))
-        return list(cursor.fetchall())

@@ -1,19 +1,40 @@
-"""PostgreSQL triggers that tell of changes made by raw SQL and by other programs.
+"""Have PostgreSQL tell of changes made by raw SQL and by other programs: triggers, and a listener.
 
 A trigger sends a notification for each row that is changed, whoever changes it; the database
-delivers it at the commit. `redisdict.modelcache.listening` receives it.
+delivers it at the commit. `redisdict.modelcache.triggers` receives it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
 
-from django.db import connections
+from django.db import OperationalError, connections, models
 from django.db.models import Model
 
-from redisdict.modelcache.tables import cached_models
+from redisdict.exceptions import ConfigurationError
+from redisdict.modelcache.cached_models import Rows, cached_models
+from redisdict.modelcache.invalidation.invalidate import remove
+from redisdict.modelcache.invalidation.relations import affected_by, rows_of_table
+from redisdict.modelcache.invalidation.transactions import MOST_ROWS
+from redisdict.modelcache.outages import UNREACHED
 
-__all__ = ["CHANNEL", "creating_sql", "dropping_sql", "watched_models"]
+__all__ = [
+    "CHANNEL",
+    "Changes",
+    "Listener",
+    "creating_sql",
+    "dropping_sql",
+    "parse",
+    "watched_models",
+]
+
 
 #: Of the notifications. One is a JSON list: a table, and the primary key of the row that has
 #: changed, a column each, as to_jsonb() writes it. Without a key it means all rows.
@@ -92,3 +113,174 @@ def dropping_sql(models: list[type[Model]], database: str) -> Iterator[str]:
         for trigger in (ROW_TRIGGER, TABLE_TRIGGER):
             yield f"DROP TRIGGER IF EXISTS {trigger} ON {quote(model._meta.db_table)}"
     yield f"DROP FUNCTION IF EXISTS {FUNCTION}() CASCADE"
+
+
+@dataclass(slots=True)
+class Changes:
+    """Changed rows, by table.
+
+    Attributes:
+        pks: primary keys of rows.
+        whole: tables all of whose rows count as changed.
+        is_everything: whether all rows of all tables do.
+    """
+
+    pks: dict[str, list[Any]] = field(default_factory=dict)
+    whole: set[str] = field(default_factory=set)
+    is_everything: bool = False
+
+
+def parse(
+    notices: Iterable[str], watched: Mapping[str, type[models.Model]], database: str
+) -> Changes:
+    """Parse notifications: JSON lists of a table and the values of its primary key's columns.
+
+    Args:
+        watched: the models of the tables that are of interest.
+        database: the alias of DATABASES that they come from.
+    """
+    changes = Changes()
+    for notice in notices:
+        try:
+            # As a float a number might be another one.
+            told = json.loads(notice, parse_float=Decimal)
+        except (ValueError, RecursionError):
+            told = None
+        if not isinstance(told, list) or not told or not isinstance(told[0], str):
+            changes.is_everything = True
+        elif (model := watched.get(told[0])) is not None:
+            try:
+                pk = _pk(model, told[1:], database)
+            except Exception:  # noqa: BLE001  # a field of somebody's own may raise anything
+                changes.whole.add(told[0])
+            else:
+                changes.pks.setdefault(told[0], []).append(pk)
+    return changes
+
+
+def _pk(model: type[models.Model], key: list[Any], database: str) -> Any:
+    pk: Any = model._meta.pk
+    parts = getattr(pk, "fields", None)
+    columns = parts or (pk,)
+    if len(key) != len(columns):
+        raise ValueError("this is no primary key")
+    values = [_value(one, text, database) for one, text in zip(columns, key, strict=True)]
+    if None in values:
+        raise ValueError("this is no primary key")
+    return tuple(values) if parts else values[0]
+
+
+def _value(field: models.Field[Any, Any], told: Any, database: str) -> Any:
+    """The value of a column from the form that `to_jsonb()` gives it."""
+    while isinstance(field, models.ForeignKey):
+        field = field.target_field
+    if told is None or isinstance(told, list | dict):
+        raise ValueError("this is no key")
+    if isinstance(field, models.BinaryField):
+        if not told.startswith("\\x"):
+            raise ValueError("these bytes aren't written as bytea_output = hex does")
+        return bytes.fromhex(told[2:])
+    if isinstance(field, models.FloatField):
+        return float(told)
+    if isinstance(field, models.IntegerField) and type(told) is not int:
+        raise ValueError("this is no integer")
+    if hasattr(field, "from_db_value"):
+        return field.from_db_value(told, None, connections[database])
+    return field.to_python(told)
+
+
+logger = logging.getLogger("redisdict")
+
+#: Seconds without a notification after which the connection is tried.
+IDLE_S = 5.0
+
+#: Seconds between attempts to connect again.
+PAUSE_S = 1.0
+
+
+class Listener:
+    """Listens to one database, over a connection of its own.
+
+    Args:
+        database: an alias of DATABASES, on PostgreSQL through psycopg 3. Between it and the server
+            there may be no pooler that gives each transaction another connection.
+
+    Raises:
+        ConfigurationError: the database is another one.
+    """
+
+    def __init__(self, database: str) -> None:
+        if connections[database].vendor != "postgresql":
+            raise ConfigurationError(
+                f"The database {database!r} is {connections[database].display_name}; only"
+                " PostgreSQL tells of changes."
+            )
+        self._database = database
+        self._models = {model._meta.db_table: model for model in watched_models(database)}
+
+    def run(self, should_end: Callable[[], bool] = lambda: False) -> None:
+        """Remove what changes, until `should_end()` says so; it is asked every 5 seconds or so."""
+        while not should_end():
+            try:
+                with contextlib.closing(connections[self._database].copy()) as connection:
+                    connection.set_autocommit(True)
+                    self._listen(connection.connection, should_end)
+            except (OperationalError, _psycopg_error()) as error:
+                logger.warning("Changes of %r are not listened to: %s", self._database, error)
+                time.sleep(PAUSE_S)
+
+    def _listen(self, raw: Any, should_end: Callable[[], bool]) -> None:
+        raw.execute(f"LISTEN {CHANNEL}")
+        # Whatever was announced before has been missed.
+        self._remove(self._all_rows(self._models))
+        logger.info("Listening to changes of %r.", self._database)
+        while not should_end():
+            batch = [notice.payload for notice in raw.notifies(timeout=IDLE_S, stop_after=1)]
+            self._remove(self._rows(batch))
+            if not batch:
+                raw.execute("SELECT 1")
+
+    def _rows(self, notices: Sequence[str]) -> list[Rows]:
+        """The cached rows that notifications are about."""
+        changes = parse(notices, self._models, self._database)
+        if changes.is_everything:
+            logger.warning("A change of %r can't be understood: %r", self._database, notices)
+            return self._all_rows(self._models)
+        whole = {table for table, pks in changes.pks.items() if len(pks) > MOST_ROWS}
+        whole |= changes.whole
+        rows = []
+        for table, pks in changes.pks.items():
+            if table not in whole:
+                try:
+                    rows += rows_of_table(self._models[table], pks, connections[self._database])
+                except Exception:
+                    # One table's failure isn't the others'.
+                    logger.exception("All rows of %s are removed, since some can't be.", table)
+                    connections[self._database].close_if_unusable_or_obsolete()
+                    whole.add(table)
+        return rows + self._all_rows(whole)
+
+    def _all_rows(self, tables: Iterable[str]) -> list[Rows]:
+        cached = {one: None for name in tables for one in affected_by(self._models[name])}
+        rows: list[Rows] = []
+        for one in cached:
+            try:
+                table = one.table_of(connections[self._database])
+            except ConfigurationError as error:
+                logger.warning("Rows of %s can't be removed: %s", one.model._meta.label, error)
+            else:
+                rows.append(table.all_rows)
+        return rows
+
+    def _remove(self, rows: Sequence[Rows]) -> None:
+        for one in rows:
+            # What can't be told now is repaired when the server is back; it is logged, too.
+            with contextlib.suppress(*UNREACHED):
+                remove([one])
+
+
+def _psycopg_error() -> type[Exception]:
+    """What psycopg itself raises, here where Django's cursor isn't between."""
+    import psycopg
+
+    return psycopg.OperationalError

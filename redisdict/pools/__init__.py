@@ -4,14 +4,12 @@ They serve a plain `redis.Redis(connection_pool=…)`, a plain `redis.asyncio.Re
 django-redis's `CONNECTION_POOL_CLASS` as well as this package's own drivers.
 """
 
-from redisdict.pools.asynchronous import AsyncBlockingConnectionPool, AsyncConnectionPool
-from redisdict.pools.shared import OptimizedAsyncConnectionPool
-from redisdict.pools.sync import BlockingConnectionPool, ConnectionPool
+from redisdict.pools import asynchronous, multiplexed, sync
+from redisdict.pools.asynchronous import *  # noqa: F403 - of each what it names in its __all__
+from redisdict.pools.multiplexed import *  # noqa: F403
+from redisdict.pools.sync import *  # noqa: F403
 
-__all__ = [
-    "AsyncBlockingConnectionPool",
-    "AsyncConnectionPool",
-    "BlockingConnectionPool",
-    "ConnectionPool",
-    "OptimizedAsyncConnectionPool",
-]
+__all__: list[str] = []
+__all__ += asynchronous.__all__
+__all__ += multiplexed.__all__
+__all__ += sync.__all__

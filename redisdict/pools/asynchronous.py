@@ -13,8 +13,7 @@ from redis.event import AsyncAfterConnectionReleasedEvent
 from redis.exceptions import MaxConnectionsError
 from redis.maint_notifications import MaintNotificationsConfig
 
-from redisdict.forks import on_fork, own, take_over
-from redisdict.pools.inherited import let_go
+from redisdict.forks import abandon, on_fork, own, take_over
 from redisdict.pools.sync import IDLE_POLL_AFTER_S
 
 __all__ = ["AsyncBlockingConnectionPool", "AsyncConnectionPool"]
@@ -68,7 +67,7 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
         self.reset()
         for connection in inherited:
             if connection.is_connected:
-                let_go(connection._writer.transport)
+                abandon(connection._writer.transport)
 
     def __del__(self) -> None:
         """redis-py's own records metrics that this pool doesn't keep."""
@@ -121,8 +120,7 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
         """Close the idle connections, and those in use as well unless told otherwise."""
-        if not own[0]:
-            take_over()
+        take_over()
         await super().disconnect(inuse_connections)
 
     def _check_in(self, connection: Any) -> None:

@@ -34,7 +34,7 @@ CLOSED = "Connection closed by server."
 
 
 class Parser(DefaultParser):  # type: ignore[misc, valid-type]  # redis-py chooses it at import
-    """Reads replies from the socket of a `redisdict.pools.connections` connection.
+    """Reads replies from the socket of a `redisdict.pools.fast_connection` connection.
 
     The handlers of pushes, and the exceptions for error replies, are those of redis-py's parser.
     """
@@ -61,7 +61,7 @@ class Parser(DefaultParser):  # type: ignore[misc, valid-type]  # redis-py choos
         self.reader = self.sock = None
 
     def can_read(self, timeout: float | None = 0) -> bool:
-        """Whether there is a byte to read, waiting `timeout` seconds for it, None for ever.
+        """Tell whether there is a byte to read, waiting `timeout` seconds for it, None for ever.
 
         It is read at once, and kept until `read_response()` wants it.
 
@@ -82,7 +82,7 @@ class Parser(DefaultParser):  # type: ignore[misc, valid-type]  # redis-py choos
         push_request: bool = False,
         timeout: Any = SENTINEL,
     ) -> Any:
-        """The next reply; an error reply is returned as its exception.
+        """Read the next reply; an error reply is returned as its exception.
 
         Args:
             disable_decoding: leave texts as bytes.
@@ -113,7 +113,7 @@ class Parser(DefaultParser):  # type: ignore[misc, valid-type]  # redis-py choos
         return reply
 
     def _reader_now(self) -> Any:
-        """The reader, which another thread may take away at any time by closing the connection."""
+        """Give the reader, which another thread may take away by closing the connection."""
         reader = self.reader
         if reader is None:
             raise RedisConnectionError(CLOSED)
@@ -134,7 +134,7 @@ class Parser(DefaultParser):  # type: ignore[misc, valid-type]  # redis-py choos
 
 
 def _receive(sock: Any, timeout: float | None) -> bytes:
-    """What comes within `timeout` seconds; afterwards the socket has its own timeout again."""
+    """Read what comes within `timeout` seconds; then the socket has its own timeout again."""
     own_timeout = sock.gettimeout()
     sock.settimeout(timeout)
     try:

@@ -17,9 +17,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from redisdict.pools.connections import NotSentError
-from redisdict.pools.incarnation import Known
-from redisdict.pools.inherited import let_go
+from redisdict.forks import abandon
+from redisdict.pools.fast_connection import NotSentError
+from redisdict.wire.server_state import Known
 
 __all__ = ["SharedConnection"]
 
@@ -87,7 +87,7 @@ class SharedConnection(asyncio.Protocol):
         #: It is never connected twice, so what is known of its server holds until it is lost.
         self.incarnation = Known()
         self.is_open = False
-        #: Open, and not full: a command may be submitted at once.
+        #: Open, not full and not retired: a command may be submitted at once.
         self.is_ready = False
 
     @property
@@ -133,13 +133,14 @@ class SharedConnection(asyncio.Protocol):
     def retire(self) -> None:
         """Take no further commands; close when those under way have their replies."""
         self._is_retired = True
+        self.is_ready = False
         if not self._waiters:
             self._lose(RedisConnectionError(f"The connection to {self._address} was retired."))
 
     def leave(self) -> None:
         """In a forked child, leave the socket to the parent process."""
         self.is_open = self.is_ready = False
-        let_go(self._transport)
+        abandon(self._transport)
 
     async def aclose(self) -> None:
         """Close the connection; those who wait get an error."""
@@ -228,7 +229,7 @@ class SharedConnection(asyncio.Protocol):
         """Wake those that wait for room, if there is some, or never will be."""
         if self.is_open and self.is_full:
             return
-        self.is_ready = self.is_open
+        self.is_ready = self.is_open and not self._is_retired
         while self._rooms:
             room = self._rooms.popleft()
             if not room.done():

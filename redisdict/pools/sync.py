@@ -22,9 +22,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from redisdict.forks import on_fork, own, take_over
-from redisdict.pools.connections import NOT_READY, QUICK_CLASSES, QuickExchange
+from redisdict.pools.fast_connection import FAST_CLASSES, FAST_PATH_UNAVAILABLE, FastConnection
+from redisdict.wire.requests import Command, Reply
 
-__all__ = ["IDLE_POLL_AFTER_S", "BlockingConnectionPool", "ConnectionPool"]
+__all__ = ["BlockingConnectionPool", "ConnectionPool"]
 
 #: A connection that lay idle for longer than this many seconds is polled before it is used.
 IDLE_POLL_AFTER_S = 1.0
@@ -35,7 +36,7 @@ class ConnectionPool(redis.ConnectionPool):
 
     Args:
         connection_class: any connection class of redis-py; in the place of its three own ones come
-            those of `redisdict.pools.connections`, which read faster.
+            those of `redisdict.pools.fast_connection`, which read faster.
         max_connections: how many connections at most; None means redis-py's 100.
         connection_kwargs: for the connections, as redis-py has them.
 
@@ -59,12 +60,12 @@ class ConnectionPool(redis.ConnectionPool):
         self._announces_release = "credential_provider" in connection_kwargs
         redis.ConnectionPool.__init__(
             self,
-            connection_class=QUICK_CLASSES.get(connection_class, connection_class),
+            connection_class=FAST_CLASSES.get(connection_class, connection_class),
             max_connections=max_connections,
             **connection_kwargs,
         )
         self._is_quick = (
-            issubclass(self.connection_class, QuickExchange)
+            issubclass(self.connection_class, FastConnection)
             and self.cache is None
             and not self._announces_release
         )
@@ -96,35 +97,36 @@ class ConnectionPool(redis.ConnectionPool):
     def __del__(self) -> None:
         """redis-py's own records metrics that this pool doesn't keep."""
 
-    def execute(self, packed: bytes | tuple[Any, ...]) -> Any:
+    def execute(self, packed: bytes | Command) -> Reply:
         """Send a packed command over the connection returned last, and read its reply.
 
-        This is `get_connection()`, an exchange and `release()` in one, for the usual case that a
-        connection is idle, was used a moment ago, and is of `redisdict.pools.connections`.
+        This is `get_connection()`, the connection's `execute()` and `release()` in one, for the
+        usual case that one is idle, was used a moment ago, and is of
+        `redisdict.pools.fast_connection`.
 
         Args:
-            packed: as of `QuickExchange.exchange()`.
+            packed: as of `FastConnection.execute()`.
 
         Returns:
-            The reply, undecoded; or `NOT_READY`, and nothing was sent.
+            The reply, undecoded; or `FAST_PATH_UNAVAILABLE`, and nothing was sent.
 
         Raises:
             NotSentError: the connection was lost before the whole command had left.
-            redis.exceptions.RedisError: as `QuickExchange.exchange()`.
+            redis.exceptions.RedisError: as `FastConnection.execute()`.
         """
         if not own[0]:
             take_over()
         try:
             connection = self._available_connections.pop()
         except IndexError:
-            return NOT_READY
+            return FAST_PATH_UNAVAILABLE
         now = monotonic()
         if not self._is_quick or now - connection.returned_at >= IDLE_POLL_AFTER_S:
             self._put_back(connection)
-            return NOT_READY
+            return FAST_PATH_UNAVAILABLE
         self._in_use_connections.add(connection)
         try:
-            return connection.exchange(packed)
+            return connection.execute(packed)
         finally:  # what release() does, but for what a connection that is ready doesn't need
             self._in_use_connections.discard(connection)
             connection.returned_at = now
@@ -174,13 +176,12 @@ class ConnectionPool(redis.ConnectionPool):
         self._put_back(connection)
 
     def make_connection(self) -> ConnectionInterface:
-        """A new, not yet connected connection, counted.
+        """Make a new, not yet connected connection, and count it.
 
         Raises:
             redis.exceptions.MaxConnectionsError: all connections exist already.
         """
-        if not own[0]:
-            take_over()
+        take_over()
         connection = self._grow()
         if connection is None:
             raise self._too_many()
@@ -188,8 +189,7 @@ class ConnectionPool(redis.ConnectionPool):
 
     def disconnect(self, inuse_connections: bool = True) -> None:
         """Close the idle connections, and those in use as well unless told otherwise."""
-        if not own[0]:
-            take_over()
+        take_over()
         connections = list(self._available_connections)
         if inuse_connections:
             connections += list(self._in_use_connections)

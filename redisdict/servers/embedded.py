@@ -9,11 +9,15 @@ process), so the server lives until both are gone, and the end of one doesn't ma
 """
 
 import fcntl
+import hashlib
 import os
 import select
 import signal
 import socket
+import struct
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,13 +27,17 @@ from pathlib import Path
 from redisdict import forks
 from redisdict.exceptions import BackendUnavailable, ConfigurationError
 from redisdict.servers import supervisor
-from redisdict.servers.ledger import interpreter
+from redisdict.servers.process import interpreter
 from redisdict.servers.programs import find_embeddable_program, program_at
-from redisdict.servers.sockets import accepts, choose_socket_path, peer_pid, socket_path
 
 __all__ = ["ensure_server", "stop_server"]
 
 _START_LOCK = "start.lock"
+
+_SOCKET = "valkey.sock"
+
+# sun_path holds 108 bytes on Linux and 104 on macOS, a NUL included.
+_SOCKET_PATH_LIMIT = 103
 
 _POLL_INTERVAL_S = 0.01
 
@@ -203,7 +211,7 @@ def _start(
             f"embedded://{home} can't run {chosen.path}: Dragonfly has no append-only file. "
             "Use a Valkey, a Redis or a KeyDB."
         )
-    command = [interpreter(), "-I", "-S", supervisor.__file__]
+    command = [interpreter(), "-I", "-S", supervisor.__file__, "share"]
     arguments = [str(home), str(choose_socket_path(home)), str(linger_s), str(chosen.path)]
     with subprocess.Popen(  # noqa: S603 - our own file and the paths above
         [*command, *arguments],
@@ -276,3 +284,68 @@ def _device_and_inode(file: int | Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def socket_path(home: Path) -> Path:
+    """Where the server of that directory listens, or would."""
+    path = home / _SOCKET
+    if _fits(path):
+        return path
+    try:
+        return path.readlink()
+    except OSError:
+        return _short_socket_path(home)
+
+
+def choose_socket_path(home: Path) -> Path:
+    """The path for a new server. A long one is replaced by one in the temporary directory, and
+    a link in `home` says which, since processes may have different temporary directories.
+    """
+    path = home / _SOCKET
+    if _fits(path):
+        return path
+    short = _short_socket_path(home)
+    try:
+        short.parent.mkdir(mode=0o700, exist_ok=True)
+        supervisor.refuse_foreign(short.parent)
+    except OSError as error:
+        raise ConfigurationError(
+            f"embedded://{home} is too long a path for a socket, and there is no other place: "
+            f"{error}"
+        ) from error
+    path.unlink(missing_ok=True)
+    path.symlink_to(short)
+    return short
+
+
+def _short_socket_path(home: Path) -> Path:
+    digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
+    directory = f"redisdict-{os.getuid()}-{digest}"
+    path = Path(tempfile.gettempdir(), directory, _SOCKET)
+    return path if _fits(path) else Path("/tmp", directory, _SOCKET)  # noqa: S108 - checked private
+
+
+def _fits(path: Path) -> bool:
+    return len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT
+
+
+def accepts(path: Path) -> bool:
+    """Whether somebody listens there (15 µs)."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.setblocking(False)
+        try:
+            connection.connect(str(path))
+        except BlockingIOError:
+            return True  # so many connect at the moment that the queue is full
+        except OSError:
+            return False
+        return True
+
+
+def peer_pid(connection: socket.socket) -> int:
+    """The process that listens at the other end, as the system knows it."""
+    if sys.platform == "linux":
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        return int(struct.unpack("3i", credentials)[0])
+    sol_local, local_peerpid = 0, 2  # macOS; not in the socket module
+    return connection.getsockopt(sol_local, local_peerpid)

@@ -1,37 +1,192 @@
 """One server, started by this process and for it alone."""
 
 import atexit
+import json
 import os
+import secrets
+import select
+import shutil
 import signal
+import socket
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, cast
+from typing import Any, Literal, Self, cast
 from urllib.parse import quote
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from redisdict.servers.dialects import LOOPBACK, command_line
-from redisdict.servers.ledger import (
-    ServerStartError,
-    discard_directory,
-    new_directory,
-    noted_command,
-)
+from redisdict import forks
+from redisdict.exceptions import RedisDictError
+from redisdict.servers import supervisor
 from redisdict.servers.listeners import free_port, is_free, listens_on
-from redisdict.servers.programs import Program
+from redisdict.servers.programs import LOOPBACK, Program, command_line
 
-__all__ = ["ServerProcess", "ServerStartError"]
+__all__ = ["ServerProcess", "ServerStartError", "interpreter"]
 
 _PORT_ATTEMPTS = 5
 _QUOTED_LOG_LINES = 15
+_SUPERVISOR_END_TIMEOUT_S = 10.0
+
+# A unix socket's path has at most 103 bytes on macOS, and there are two names and "sock" below.
+_ROOT_LENGTH_LIMIT = 70
 
 _owned_here: set["ServerProcess"] = set()
+
+
+class ServerStartError(RedisDictError):
+    """A server could not be started here; the message quotes what it said."""
+
+
+def interpreter() -> str:
+    """A Python to run a helper program with.
+
+    `sys.executable` is the application server's own program under uWSGI and the like.
+    """
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for candidate in (
+        sys.executable if Path(sys.executable).name.startswith(("python", "pypy")) else None,
+        str(Path(sys.exec_prefix) / "bin" / version),
+        str(Path(sys.base_exec_prefix) / "bin" / version),
+        shutil.which(version),
+        shutil.which("python3"),
+    ):
+        if candidate and os.access(candidate, os.X_OK):
+            return candidate
+    raise ServerStartError(
+        f"No Python interpreter to watch over a server with: sys.executable is "
+        f"{sys.executable!r} and there is no {version} in {sys.exec_prefix}/bin or on PATH."
+    )
+
+
+def _root() -> Path:
+    """Where all processes of this user have their directories."""
+    name = f"redisdict-{os.getuid()}"
+    root = Path(tempfile.gettempdir(), name)
+    if len(os.fsencode(root)) > _ROOT_LENGTH_LIMIT:
+        root = Path("/tmp", name)  # noqa: S108 - only used when it is this user's alone
+    return root
+
+
+class _Supervisor:
+    """Asks a supervisor for a private directory and a server in it, which end with this process.
+
+    The socket that leads to it is what it knows this process by, so a forked child closes its
+    copy (`forks.on_fork`), and has no server.
+    """
+
+    def __init__(self) -> None:
+        if not forks.own[0]:
+            forks.take_over()
+        self.directory = _root() / f"{os.getpid()}.{secrets.token_hex(4)}"
+        self.pid: int | None = None
+        self.is_running = False
+        self._lock = forks.Lock()
+        self._said = b""
+        ours, theirs = socket.socketpair()
+        self._connection = ours.detach()
+        self._identity = os.fstat(self._connection)
+        forks.on_fork(self._forget)
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 - our own file and a directory of ours
+                [interpreter(), "-I", "-S", supervisor.__file__, "own", str(self.directory)],
+                cwd="/",
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        try:
+            self._hear_of("made")
+        except ServerStartError as error:
+            self.close()
+            raise ServerStartError(f"No private directory for a server: {error}") from None
+
+    def start(self, command: list[str]) -> None:
+        """Start a server. Raises `ServerStartError`."""
+        with self._lock:
+            self._tell(start=command)
+            self._hear_of("started")
+
+    def signal(self, number: int) -> None:
+        """Send the server a signal, if it runs."""
+        with self._lock:
+            self._tell(signal=number)
+
+    def look(self, timeout_s: float = 0.0) -> bool:
+        """Whether the server runs, or still does after so long."""
+        if not forks.own[0]:
+            forks.take_over()
+        deadline = time.monotonic() + timeout_s
+        with self._lock:
+            while self.is_running and self._hear(max(0.0, deadline - time.monotonic())):
+                pass
+            return self.is_running
+
+    def close(self) -> None:
+        """End the server and remove the directory, as when this process ends."""
+        self._hang_up()
+        try:
+            self._process.wait(_SUPERVISOR_END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self.directory.exists():  # the supervisor was killed
+            supervisor.remove_private_directory(self.directory)
+
+    def _tell(self, **order: object) -> None:
+        data = json.dumps(order).encode() + b"\n"
+        with suppress(BrokenPipeError):  # `_hear()` will notice that it was killed
+            while data:
+                data = data[os.write(self._connection, data) :]
+
+    def _hear_of(self, what: str) -> None:
+        while (news := self._hear(None)) is not None:
+            if what in news:
+                return
+            if "refused" in news:
+                raise ServerStartError(news["refused"])
+        raise ServerStartError("its supervisor was killed")
+
+    def _hear(self, timeout_s: float | None) -> dict[str, Any] | None:
+        """The next that the supervisor tells; None if that takes longer, or it was killed."""
+        while b"\n" not in self._said:
+            if not select.select([self._connection], [], [], timeout_s)[0]:
+                return None
+            data = b""
+            with suppress(ConnectionResetError):
+                data = os.read(self._connection, 65536)
+            if not data:
+                self.is_running = False
+                return None
+            self._said += data
+        line, _, self._said = self._said.partition(b"\n")
+        news: dict[str, Any] = json.loads(line)
+        if "started" in news:
+            self.pid, self.is_running = news["started"], True
+        elif "ended" in news:
+            self.is_running = False
+        return news
+
+    def _forget(self) -> None:
+        """In a forked child: what it closes stays open in the parent."""
+        self.is_running = False
+        self._hang_up()
+        if hasattr(self, "_process"):  # another thread has forked while it was being started
+            self._process.returncode = 0  # the parent's child: not ours to wait for
+
+    def _hang_up(self) -> None:
+        with suppress(OSError):
+            # A daemon has closed all numbers, and this one may be in use for something else.
+            if os.path.samestat(os.fstat(self._connection), self._identity):
+                os.close(self._connection)
 
 
 class ServerProcess:
@@ -39,9 +194,9 @@ class ServerProcess:
 
     Ready means that the answer came from this very process: a neighbour that took the port
     meanwhile is noticed, and another port tried. It ends with `stop()`, with the `with` block, at
-    the interpreter's exit, and, however the interpreter ends, through the reaper; a forked child
-    can't stop it. It leads a session of its own, so that Ctrl-C in a terminal reaches the program
-    that uses it and not the server.
+    the interpreter's exit, and, however the interpreter ends, through its supervisor
+    (`redisdict.servers.supervisor`); a forked child can't stop it. It leads a session of its own,
+    so that Ctrl-C in a terminal reaches the program that uses it and not the server.
 
     `arguments` are given to the program as they are, after ours. `config` is the text of a
     configuration file, for what has to be in one. The password, if any, can be seen by other
@@ -58,7 +213,8 @@ class ServerProcess:
         password: str | None = None,
     ) -> None:
         self.program = program
-        self.directory = new_directory()
+        self._supervisor = _Supervisor()
+        self.directory = self._supervisor.directory
         self.port = 0
         self.socket_path = self.directory / "sock" if listen == "unix" else None
         self._arguments = tuple(arguments)
@@ -68,7 +224,6 @@ class ServerProcess:
             self._config = self.directory / "server.conf"
             self._config.write_text(config)
         self._owner_pid = os.getpid()
-        self._process: subprocess.Popen[bytes] | None = None
         _owned_here.add(self)
 
     def __repr__(self) -> str:
@@ -101,13 +256,13 @@ class ServerProcess:
 
     @property
     def pid(self) -> int:
-        if self._process is None:
+        if self._supervisor.pid is None:
             raise ServerStartError(f"{self.program.path.name} on {self.address} was not started.")
-        return self._process.pid
+        return self._supervisor.pid
 
     @property
     def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self._supervisor.look()
 
     @property
     def log(self) -> str:
@@ -150,16 +305,7 @@ class ServerProcess:
             config=self._config,
             arguments=self._arguments,
         )
-        with (self.directory / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - a known server program
-                noted_command(self.directory, command),
-                cwd=self.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                umask=0o077,
-            )
+        self._supervisor.start(command)
 
     def wait_until_ready(self, timeout_s: float = 10.0) -> None:
         """Wait until the launched server answers; on another port if this one was taken."""
@@ -182,27 +328,24 @@ class ServerProcess:
 
     def kill(self) -> None:
         """SIGKILL, as a crash would; directory and address stay, for a `start()` after it."""
-        if self._process is not None and os.getpid() == self._owner_pid:
-            self._process.kill()
-            self._process.wait()
+        if os.getpid() == self._owner_pid:
+            self._supervisor.signal(signal.SIGKILL)
+            self._supervisor.look(timeout_s=60.0)
 
     def terminate(self) -> None:
         """SIGTERM, without waiting: so several can end side by side before each `stop()`."""
-        if self._process is not None and os.getpid() == self._owner_pid:
-            self._process.terminate()
-            self._process.send_signal(signal.SIGCONT)  # it may be held with SIGSTOP
+        if os.getpid() == self._owner_pid:
+            self._supervisor.signal(signal.SIGTERM)
+            self._supervisor.signal(signal.SIGCONT)  # it may be held with SIGSTOP
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """SIGTERM, SIGKILL if that takes longer than `timeout_s`; its directory goes, too."""
         if os.getpid() != self._owner_pid:
             return
         self.terminate()
-        if self._process is not None:
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout_s)
-            self.kill()
+        self._supervisor.look(timeout_s)
         _owned_here.discard(self)
-        discard_directory(self.directory)
+        self._supervisor.close()
 
     def _answers(self) -> bool:
         try:

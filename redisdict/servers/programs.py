@@ -2,6 +2,9 @@
 
 A program is known by what it says of itself (`--version`), not by its file name: distributions
 that replaced Redis by Valkey still install a `redis-server`, which is a Valkey.
+
+Each is told the same things on its command line: Redis, Valkey and KeyDB share one dialect,
+Dragonfly has its own flags for the same ideas.
 """
 
 import functools
@@ -11,24 +14,27 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from redisdict.exceptions import ConfigurationError
+from redisdict.wire.server_info import TITLES, Family
 
 __all__ = [
-    "Family",
+    "LOOPBACK",
     "Program",
     "ProgramMissing",
+    "command_line",
     "find_embeddable_program",
     "find_program",
     "find_sentinel_program",
     "program_at",
+    "replica_of",
 ]
 
-Family = Literal["redis", "valkey", "keydb", "dragonfly"]
+LOOPBACK = "127.0.0.1"
 
 FAMILIES: tuple[Family, ...] = get_args(Family)
 
@@ -41,13 +47,6 @@ HOW_TO_GET: dict[Family, str] = {
     "or put a keydb-server built from source on PATH",
     "dragonfly": "start the dragonfly service of compose.yaml and give its address, "
     "or put the dragonfly binary on PATH",
-}
-
-TITLES: dict[Family, str] = {
-    "redis": "Redis",
-    "valkey": "Valkey",
-    "keydb": "KeyDB",
-    "dragonfly": "Dragonfly",
 }
 
 # Under these names a program of the family may be installed.
@@ -146,6 +145,42 @@ def program_at(path: str | os.PathLike[str]) -> Program:
     return Program(family, program, origin="given")
 
 
+def command_line(
+    program: Program,
+    *,
+    directory: Path,
+    port: int = 0,
+    unix_socket: Path | None = None,
+    password: str | None = None,
+    config: Path | None = None,
+    arguments: Sequence[str] = (),
+) -> list[str]:
+    """The command that serves on a loopback port or (port 0) on a unix socket, from `directory`.
+
+    Persistence is off, since such a server lives as long as its directory; `arguments` come last
+    and win (`--appendonly yes`).
+    """
+    flags = _dragonfly(directory) if program.family == "dragonfly" else _redis(directory)
+    if port:
+        flags |= {"--bind": LOOPBACK}
+    if unix_socket is not None:
+        flags |= {"--unixsocket": str(unix_socket), "--unixsocketperm": "700"}
+    if password is not None:
+        flags |= {"--requirepass": password}
+    flags |= {"--port": str(port)}
+    words = [str(program.path), *([str(config)] if config else [])]
+    if program.family == "dragonfly":
+        return [*words, *(f"{flag}={value}" for flag, value in flags.items()), *arguments]
+    return [*words, *(word for item in flags.items() for word in item), *arguments]
+
+
+def replica_of(program: Program, host: str, port: int) -> list[str]:
+    """The arguments that make a server the replica of another from its start."""
+    if program.family == "dragonfly":
+        return [f"--replicaof={host}:{port}"]
+    return ["--replicaof", host, str(port)]
+
+
 def _first_of(finders: tuple[Callable[[], Program | None], ...], missing: str) -> Program:
     for find in finders:
         program = find()
@@ -199,3 +234,28 @@ def _version_line(path: Path) -> str:
         return ""
     lines = (done.stdout or done.stderr).strip().splitlines()
     return lines[0] if lines else ""
+
+
+def _redis(directory: Path) -> dict[str, str]:
+    return {
+        "--dir": str(directory),
+        "--daemonize": "no",
+        "--save": "",
+        "--appendonly": "no",
+        # A replica gets its copy at once, not after waiting 5 s for others to join.
+        "--repl-diskless-sync-delay": "0",
+    }
+
+
+def _dragonfly(directory: Path) -> dict[str, str]:
+    return {
+        "--dir": str(directory),
+        "--dbfilename": "",
+        "--proactor_threads": str(os.cpu_count() or 1),
+        # The keys of a dict lie on one thread: a script asks no other, which takes several times
+        # as long.
+        "--lock_on_hashtags": "true",
+        # It would ask its makers for newer versions once a day.
+        "--version_check": "false",
+        "--logtostderr": "true",
+    }

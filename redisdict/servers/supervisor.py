@@ -1,30 +1,46 @@
-"""The process that an embedded server runs under: it ends the server after the last user.
+"""The process that a server runs under: it ends the server when nobody owns it any more.
 
-Every user process holds a shared lock on `users.lock` for as long as it lives, and the kernel
-lets go of it however the process ends. The supervisor waits for the exclusive lock, which it gets
-when nobody is left, gives newcomers `linger_s` to appear, and then stops the server while it
-holds the lock, so that a process that comes just then waits and starts a new one.
+The server is its child. What an owner holds is closed by the kernel however the owner ends, and
+the supervisor waits for that:
 
-`server.lock` is held as long as anybody could write the data: the server inherits it, so even a
-server that has lost its supervisor keeps a second one out. On Linux such a server is ended by the
-kernel (`PR_SET_PDEATHSIG`; the thread that starts it is the supervisor's main thread, which lives
-as long as the supervisor). Elsewhere it stays until `stop_server`.
+- A private server (`own`) has one owner, the process at the other end of the standard input. It
+  has servers started and signalled through it, and is told of their ends. When it is gone, the
+  server is killed and its directory removed. The owner starts the supervisor before there is a
+  directory or a server, and both are the supervisor's doing: so there is no moment at which an
+  owner that is killed would leave something behind.
+- An embedded server (`share`) has any number of users, each of which holds a shared lock on
+  `users.lock`. The supervisor waits for the exclusive lock, which it gets when nobody is left,
+  gives newcomers `linger_s` to appear, and then stops the server while it holds the lock, so that
+  a process that comes just then waits and starts a new one.
+
+A supervisor can be killed, too. On Linux the kernel ends the server with it (`PR_SET_PDEATHSIG`:
+the thread that starts the server is the main thread, which lives as long as the process).
+Elsewhere it stays: an embedded one until `stop_server`, a private one until the next private
+server is started, which also removes what is left of its directory. That it is there is known by
+`server.lock`, which it inherits; it keeps a second server from the same data as well.
 
 Started by path with `python -I -S`, so it imports nothing but the standard library and is there
-within 20 ms. What goes wrong before the server is ready is printed for the starter to read.
+within 20 ms. What goes wrong before a server is ready is told to the starter.
 """
 
 import ctypes
 import fcntl
+import json
 import os
+import re
+import select
+import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 USERS_LOCK = "users.lock"
 SERVER_LOCK = "server.lock"
@@ -38,6 +54,10 @@ _STOP_TIMEOUT_S = 10.0
 _LOG_KEPT_BYTES = 1 << 20
 _QUOTED_LOG_LINES = 15
 _PR_SET_PDEATHSIG = 1
+_OWNER = 0  # the descriptor of the socket that leads there
+
+#: How a private directory is named: the number of its owner's process, and something random.
+_PRIVATE_NAME = re.compile(r"\d+\.[0-9a-f]{8}")
 
 
 def ping(socket_path: Path, timeout_s: float = 1.0) -> str:
@@ -57,30 +77,219 @@ def ping(socket_path: Path, timeout_s: float = 1.0) -> str:
     return BUSY if reply else NOBODY
 
 
-def supervise(home: Path, socket_path: Path, linger_s: float, program: str) -> None:
-    """Run the server from start to end; tells the starter "ready", or what went wrong."""
+def refuse_foreign(directory: Path) -> None:
+    """Raise `PermissionError` unless only this user can open that directory."""
+    status = directory.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise PermissionError(
+            f"{directory} must be a directory that only this user (uid {os.getuid()}) can open, "
+            f"but it belongs to uid {status.st_uid} with mode {stat.S_IMODE(status.st_mode):o}. "
+            "Remove it, or set TMPDIR to another directory."
+        )
+
+
+def own(directory: Path) -> None:
+    """Make the directory, run in it what the owner asks for, and remove it when that one is gone.
+
+    Its parent, the root, is shared by all private directories of this user.
+    """
+    try:
+        lock = _make_private_directory(directory)
+    except OSError as error:
+        _tell_owner(refused=str(error))
+        return
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        _tell_owner(made=str(directory))
+        _PrivateServer(directory).obey()
+    finally:
+        remove_private_directory(directory)
+        os.close(lock)
+
+
+def remove_private_directory(directory: Path) -> None:
+    """Remove it, and with the last one also their root."""
+    shutil.rmtree(directory, ignore_errors=True)
+    with suppress(OSError), _locked_root(directory.parent):
+        pass
+
+
+def _leave(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit()
+
+
+class _PrivateServer:
+    """The server in a private directory, started and signalled as the owner says."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._lock = _open_lock(directory / SERVER_LOCK)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._process: subprocess.Popen[bytes] | None = None
+        # The end of a child makes this one readable.
+        self._ends, writing = os.pipe()
+        os.set_blocking(writing, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(writing)
+
+    def obey(self) -> None:
+        """Carry out what the owner says until it is gone; then end the server."""
+        said = b""
+        try:
+            while True:
+                readable, _, _ = select.select([_OWNER, self._ends], [], [])
+                if self._ends in readable:
+                    os.read(self._ends, 512)
+                if _OWNER in readable:
+                    data = _hear(_OWNER)
+                    if not data:
+                        return
+                    *orders, said = (said + data).split(b"\n")
+                    for order in orders:
+                        self._carry_out(json.loads(order))
+                self._look_after()
+        finally:
+            if self._process is not None:
+                self._reap()
+
+    def _carry_out(self, order: dict[str, Any]) -> None:
+        if "start" in order:
+            try:
+                self._start(order["start"])
+            except OSError as error:
+                _tell_owner(refused=str(error))
+        elif self._process is not None:
+            os.kill(self._process.pid, order["signal"])
+
+    def _start(self, command: list[str]) -> None:
+        with (self._directory / LOG).open("ab") as log:
+            self._process = _start_server(
+                command, self._directory, log, self._lock, signal.SIGKILL, start_new_session=True
+            )
+        os.pwrite(self._lock, f"{self._process.pid:<10}".encode(), 0)
+        _tell_owner(started=self._process.pid)
+
+    def _look_after(self) -> None:
+        if self._process is None:
+            return
+        look = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        if os.waitid(os.P_PID, self._process.pid, look) is not None:
+            self._reap()
+            _tell_owner(ended=True)
+
+    def _reap(self) -> None:
+        """End the session that the server leads, as it may have a child that saves its data."""
+        assert self._process is not None
+        with suppress(OSError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+
+def _tell_owner(**news: object) -> None:
+    with suppress(OSError):
+        os.write(_OWNER, json.dumps(news).encode() + b"\n")
+
+
+def _hear(connection: int) -> bytes:
+    """What comes over a socket next; nothing at its end."""
+    try:
+        return os.read(connection, 65536)
+    except ConnectionResetError:  # the other one had not heard everything
+        return b""
+
+
+@contextmanager
+def _locked_root(root: Path) -> Iterator[None]:
+    """Hold the directory that all private ones are in; it is made if missing, removed if empty.
+
+    Raises `PermissionError` when it is somebody else's: the temporary directory is open to
+    everybody.
+    """
+    while True:
+        root.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileNotFoundError):
+            refuse_foreign(root)
+            lock = os.open(root, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                # It may have been removed by who held it, and another may be at its path.
+                if os.path.samestat(os.fstat(lock), root.lstat()):
+                    break
+            os.close(lock)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            root.rmdir()
+        os.close(lock)
+
+
+def _make_private_directory(directory: Path) -> int:
+    """Make it, and hold the lock that says that it isn't left behind."""
+    with _locked_root(directory.parent):
+        clear_left_behind(directory.parent)
+        directory.mkdir(mode=0o700)
+        lock = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
+def clear_left_behind(root: Path) -> None:
+    """Remove private directories whose supervisors were killed. The caller holds the root."""
+    for directory in root.iterdir():
+        if not _PRIVATE_NAME.fullmatch(directory.name):
+            continue
+        with suppress(OSError):
+            lock = os.open(directory, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _end_orphan(directory / SERVER_LOCK)
+                shutil.rmtree(directory, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _end_orphan(path: Path) -> None:
+    """End the server that holds that lock, and whose number is in it; there may be none."""
+    deadline = time.monotonic() + _STOP_TIMEOUT_S
+    with suppress(FileNotFoundError, ValueError), path.open() as lock:
+        pid = int(lock.read() or 0)
+        while pid and time.monotonic() < deadline:
+            with suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            for kill in (os.killpg, os.kill):
+                with suppress(ProcessLookupError):
+                    kill(pid, signal.SIGKILL)
+            time.sleep(0.005)
+
+
+def share(home: Path, socket_path: Path, linger_s: float, program: str) -> None:
+    """Run an embedded server from start to end; tells the starter "ready", or what went wrong."""
     try:
         # Before there is a server: the directory may go with a starter that is killed now.
         users = os.open(home / USERS_LOCK, os.O_RDWR | os.O_CLOEXEC)
-        lock = os.open(home / SERVER_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = _open_lock(home / SERVER_LOCK)
     except FileNotFoundError as error:
-        _tell(f"the directory was removed meanwhile: {error}")
+        _tell_starter(f"the directory was removed meanwhile: {error}")
         return
     problem = _wait_for_lock(lock, socket_path)
     if problem is not None:
-        _tell(problem)
+        _tell_starter(problem)
         return
-    server = _start_server(home, socket_path, lock, program)
+    server = _start_shared_server(home, socket_path, lock, program)
     signal.signal(signal.SIGTERM, lambda *_: server.terminate())
     # It may wait for days, and nobody waits for it.
     threading.Thread(
         target=_stop_after_last_user, args=(users, server, linger_s), daemon=True
     ).start()
     if _becomes_ready(server, socket_path):
-        _tell(READY)
+        _tell_starter(READY)
     else:
         lines = (home / LOG).read_text(errors="replace").splitlines()[-_QUOTED_LOG_LINES:]
-        _tell("\n".join([f"{program} ended at once and said:", *lines]))
+        _tell_starter("\n".join([f"{program} ended at once and said:", *lines]))
     server.wait()
     with suppress(OSError):
         socket_path.unlink()
@@ -97,7 +306,7 @@ def _becomes_ready(server: "subprocess.Popen[bytes]", socket_path: Path) -> bool
     return True
 
 
-def _tell(message: str) -> None:
+def _tell_starter(message: str) -> None:
     """Say one thing to the starter, if it still listens, and nothing more."""
     with suppress(OSError):
         os.write(1, f"{message}\n".encode())
@@ -106,18 +315,9 @@ def _tell(message: str) -> None:
         os.dup2(nowhere.fileno(), 2)
 
 
-def _start_server(
+def _start_shared_server(
     home: Path, socket_path: Path, lock: int, program: str
 ) -> "subprocess.Popen[bytes]":
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    supervisor = os.getpid()
-
-    def end_with_supervisor() -> None:
-        if libc is not None:
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != supervisor:
-                os._exit(1)  # it was gone before the kernel was told
-
     log = home / LOG
     if log.exists() and log.stat().st_size > _LOG_KEPT_BYTES:
         log.unlink()
@@ -131,16 +331,40 @@ def _start_server(
         "--save": "",
         "--daemonize": "no",
     }
+    command = [program, *(word for flag in flags.items() for word in flag)]
     with log.open("ab") as output:
-        return subprocess.Popen(  # noqa: S603 - the program that the starter chose
-            [program, *(word for flag in flags.items() for word in flag)],
-            cwd=home,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            pass_fds=(lock,),
-            preexec_fn=end_with_supervisor,  # no other thread runs yet
-        )
+        return _start_server(command, home, output, lock, signal.SIGTERM)
+
+
+def _start_server(
+    command: list[str],
+    directory: Path,
+    log: Any,
+    lock: int,
+    at_our_end: signal.Signals,
+    *,
+    start_new_session: bool = False,
+) -> "subprocess.Popen[bytes]":
+    """Start it from the main thread, as a child that gets a signal when this process ends."""
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    supervisor = os.getpid()
+
+    def end_with_supervisor() -> None:
+        if libc is not None:
+            libc.prctl(_PR_SET_PDEATHSIG, at_our_end)
+            if os.getppid() != supervisor:
+                os._exit(1)  # it was gone before the kernel was told
+
+    return subprocess.Popen(  # noqa: S603 - the program that the starter chose
+        command,
+        cwd=directory,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=start_new_session,
+        pass_fds=(lock,),
+        preexec_fn=end_with_supervisor,  # no other thread runs yet
+    )
 
 
 def _stop_after_last_user(users: int, server: "subprocess.Popen[bytes]", linger_s: float) -> None:
@@ -154,6 +378,10 @@ def _stop_after_last_user(users: int, server: "subprocess.Popen[bytes]", linger_
     server.terminate()
     time.sleep(_STOP_TIMEOUT_S)
     server.kill()
+
+
+def _open_lock(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _wait_for_lock(lock: int, socket_path: Path) -> str | None:
@@ -177,9 +405,10 @@ def _wait_for_lock(lock: int, socket_path: Path) -> str | None:
 
 
 if __name__ == "__main__":
-    # The starter waits for the process that it started, which ends here; so the supervisor is
-    # nobody's child and leaves no zombie behind in a user process.
-    if os.fork():
-        os._exit(0)
     os.umask(0o077)
-    supervise(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), sys.argv[4])
+    if sys.argv[1] == "own":
+        own(Path(sys.argv[2]))
+    elif not os.fork():
+        # The starter waits for the process that it started, which ends here; so the supervisor is
+        # nobody's child and leaves no zombie behind in a user process.
+        share(Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4]), sys.argv[5])

@@ -15,9 +15,8 @@ from typing import Any, Self
 
 import redis
 
-from redisdict.servers.dialects import LOOPBACK, replica_of
 from redisdict.servers.process import ServerProcess, ServerStartError
-from redisdict.servers.programs import Program, find_sentinel_program
+from redisdict.servers.programs import LOOPBACK, Program, find_sentinel_program, replica_of
 
 __all__ = ["ClusterTopology", "SentinelTopology"]
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar, final
 
 from redis.exceptions import ResponseError
 
@@ -34,17 +34,23 @@ __all__ = [
     "IdentifiedAnew",
     "Once",
     "Operation",
+    "Reply",
     "Request",
     "Sleep",
     "Step",
     "Wait",
     "Waits",
+    "as_batch",
+    "commands_of",
 ]
 
 T = TypeVar("T")
 
 Argument: TypeAlias = bytes | str | int
 Command: TypeAlias = tuple[Argument, ...]
+
+#: What a server answers, or a user's function gives: RESP has a dozen types, and nests them.
+Reply: TypeAlias = Any
 
 
 class Once(tuple[Argument, ...]):
@@ -60,7 +66,7 @@ class Identified(tuple[Argument, ...]):
     """A command to whose end the driver puts the name of its server's incarnation.
 
     That is the server at the end of the very connection that the command leaves by, also when it
-    is sent again over another one; see `incarnations`. The name is asked for once over each
+    is sent again over another one; see `server_state`. The name is asked for once over each
     connection (INFO, one round trip).
     """
 
@@ -68,7 +74,7 @@ class Identified(tuple[Argument, ...]):
 
 
 class IdentifiedAnew(Identified):
-    """The same; the name is asked for also when it is known, for it may have changed."""
+    """The same, but the name is asked for also when it is known, for it may have changed."""
 
     __slots__ = ()
 
@@ -108,7 +114,7 @@ class Wait:
     guarantee: str
     before: Callable[[str], Operation[bool]]
     command: Command
-    after: Callable[[Any], Operation[str]]
+    after: Callable[[Reply], Operation[str]]
 
 
 class Waits(list[str]):
@@ -119,6 +125,7 @@ class Waits(list[str]):
         return cls(one for each in waited for one in (each if isinstance(each, cls) else [each]))
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Several commands in one round trip.
@@ -140,6 +147,7 @@ class Batch:
     is_identified: bool = False
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Sleep:
     """Wait this long; no connection is held meanwhile."""
@@ -147,6 +155,7 @@ class Sleep:
     seconds: float
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Call:
     """Call the user's function; no connection is held meanwhile."""
@@ -156,7 +165,23 @@ class Call:
 
 
 Request: TypeAlias = Command | Batch | Sleep | Call
-Operation: TypeAlias = Generator[Request, Any, T]
+Operation: TypeAlias = Generator[Request, Reply, T]
+
+
+def commands_of(request: Command | Batch) -> Sequence[Command]:
+    """Give the commands of a request: those of a batch, or the one that it is."""
+    return request.commands if isinstance(request, Batch) else (request,)
+
+
+def as_batch(request: Command | Batch) -> Batch:
+    """Make a batch of a request that is none; the answer is then a list of its one reply."""
+    if isinstance(request, Batch):
+        return request
+    return Batch(
+        [request],
+        is_repeatable=not isinstance(request, Once),
+        is_identified=isinstance(request, Identified),
+    )
 
 
 class Step(Generic[T]):

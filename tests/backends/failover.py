@@ -27,7 +27,7 @@ class Switches:
         self.times: list[float] = []
         self._news = threading.Condition()
 
-    def wait_for(self, count: int, timeout_s: float = 30) -> float:
+    def wait_for(self, count: int, timeout_s: float = 60) -> float:
         with self._news:
             if not self._news.wait_for(lambda: len(self.times) >= count, timeout_s):
                 raise AssertionError(f"no switch number {count} within {timeout_s} s")
@@ -49,7 +49,7 @@ def switches_of(topology: SentinelTopology) -> Iterator[Switches]:
             yield switches
         finally:
             thread.stop()
-            thread.join(5)
+            thread.join(30)
 
 
 def fail_over(topology: SentinelTopology, fault: Fault) -> ServerProcess:
@@ -62,7 +62,7 @@ def fail_over(topology: SentinelTopology, fault: Fault) -> ServerProcess:
     return primary
 
 
-def mend(topology: SentinelTopology, lost: ServerProcess, timeout_s: float = 25) -> None:
+def mend(topology: SentinelTopology, lost: ServerProcess, timeout_s: float = 60) -> None:
     """Bring the lost one back as a replica, and wait until all replicas follow the primary.
 
     The sentinels would see to it as well, but take 10 s.

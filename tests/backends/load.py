@@ -90,7 +90,7 @@ class Load:
         """When the first write after `moment` was acknowledged, by the monotonic clock."""
         return min((at for at in self.ack_times if at > moment), default=float("inf"))
 
-    def wait_for_acks_after(self, moment: float, timeout_s: float = 20) -> None:
+    def wait_for_acks_after(self, moment: float, timeout_s: float = 60) -> None:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if len([at for at in self.ack_times[-50:] if at > moment]) >= 20:
@@ -152,5 +152,5 @@ def under_load(load: Load, *, threads: int = 3, tasks: int = 5) -> Iterator[Load
     finally:
         load.is_over = True
         for worker in workers:
-            worker.join(30)
+            worker.join(60)
         assert not any(worker.is_alive() for worker in workers)

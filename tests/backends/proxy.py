@@ -21,10 +21,18 @@ class Proxy:
         self.fault: str | None = None
         self.spent = 0
         self._lock = threading.Lock()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._sockets: list[socket.socket] = []
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def close(self) -> None:
+        """Hang up on everybody. Closing alone would not end an `accept()` that waits."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join()
         self._listener.close()
+        for side in self._sockets:
+            with suppress(OSError):
+                side.shutdown(socket.SHUT_RDWR)
 
     def lead_to(self, port: int) -> None:
         """Have connections from now on lead to another server; those that are open stay."""
@@ -36,7 +44,12 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(("127.0.0.1", self._port))
+            try:
+                server = socket.create_connection(("127.0.0.1", self._port))
+            except OSError:
+                client.close()
+                continue
+            self._sockets += (client, server)
             for side in (client, server):
                 side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for source, target in ((client, server), (server, client)):
@@ -75,7 +88,7 @@ class Proxy:
 
 
 def _late(data: bytes) -> Iterator[bytes]:
-    time.sleep(1)
+    time.sleep(2.5)
     yield data
 
 

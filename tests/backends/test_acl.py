@@ -15,8 +15,8 @@ import pytest
 from redisdict import BackendUnavailable, NoReplica, PersistentDict, ServerUnsupported
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.mapping.names import Names
-from redisdict.modelcache.cells import LEASED, Cells, new_token
+from redisdict.mapping.keys import Names
+from redisdict.modelcache.slots.store import LEASED, RowStore, new_token
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import Family, Program, ProgramMissing, find_program
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
@@ -118,11 +118,11 @@ def use_everything(backend: Backend) -> None:
             assert d.get_or_set("e", lambda: 5, timeout=60) == 5
         assert d.popitem()
         d.clear()
-    cells = Cells(Names(backend.config.key_prefix, ("rows", "default")), b"12345678")
+    cells = RowStore(Names(backend.config.key_prefix, ("rows", "default")), b"12345678")
     key, token = cells.prefix + b"1", new_token()
     run = backend.driver.run
-    run(cells.block([cells.table], token, 1000))
-    run(cells.lift([cells.table], token))
+    run(cells.block([cells.table_key], token, 1000))
+    run(cells.lift([cells.table_key], token))
     assert run(cells.read([key], token, 1000)) == [LEASED]
     assert run(cells.fill([key], token, [b"body"], 1000)) == 1
     assert run(cells.read([key], new_token(), 1000)) == [b"body"]

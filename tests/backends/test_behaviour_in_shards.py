@@ -12,7 +12,7 @@ from redisdict import PersistentDict
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.topologies import ClusterTopology
 from tests.mapping.test_bulk import *  # noqa: F403
-from tests.mapping.test_leases import *  # noqa: F403
+from tests.mapping.test_get_or_set import *  # noqa: F403
 from tests.mapping.test_locks import *  # noqa: F403
 from tests.mapping.test_mapping_protocol import *  # noqa: F403
 from tests.mapping.test_timeouts import *  # noqa: F403

@@ -25,7 +25,7 @@ PROGRAMS: dict[str, Callable[[], Program]] = {
 
 def crash_and_check(server: ServerProcess, values: dict[str, Any], times: int) -> None:
     """Kill and start the server under load, and compare it with what was acknowledged."""
-    settings = {"DURABLE": "aof", "RETRY_FOR": 10, "OPTIONS": {"socket_timeout": 5}}
+    settings = {"DURABLE": "aof", "RETRY_FOR": 60, "OPTIONS": {"socket_timeout": 5}}
     backend = Backend(parse_alias("test", {**values, **settings}))
     with under_load(Load(backend, pause_s=0.005)) as load:
         for _ in range(times):

@@ -15,11 +15,10 @@ from redis.exceptions import ResponseError
 
 from redisdict import PersistentDict
 from redisdict.connections.backend import Backend
-from redisdict.connections.capabilities import Capabilities
 from redisdict.connections.durability import Durability
-from redisdict.mapping.hash_layout import HashLayout
-from redisdict.mapping.names import Names
-from redisdict.mapping.scripts import Script
+from redisdict.mapping.keys import Names
+from redisdict.mapping.layouts.hash import HashLayout
+from redisdict.wire.combinators import intercept
 from redisdict.wire.requests import (
     Argument,
     Batch,
@@ -28,6 +27,8 @@ from redisdict.wire.requests import (
     Once,
     Operation,
 )
+from redisdict.wire.scripts import Script
+from redisdict.wire.server_state import Capabilities
 from tests.mapping.conftest import backend, face, hset_enabled, make, mapping, runner
 from tests.mapping.feeding import feed
 from tests.mapping.test_mapping_protocol import *  # noqa: F403
@@ -102,7 +103,7 @@ def guarded_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_guard_sees_an_undeclared_key(backend: Backend) -> None:
-    script = Script("compare_and_delete")
+    script = Script("compare_and_delete", "redisdict.mapping.layouts")
     script.text = b"return redis.call('GET', KEYS[1] .. 'x')"
     with pytest.raises(ResponseError, match="script tried accessing undeclared key"):
         backend.driver.run(script.call([b"a"]))
@@ -129,16 +130,16 @@ def test_no_command_has_too_many_arguments(
     items = {str(number): number for number in range(40_000)}
     mapping, other = make(), make("other")
     for begin in (
-        lambda: mapping._operations.set_many(items),
-        lambda: mapping._operations.get_many(items),
-        lambda: mapping._operations.clone_to(
-            other._operations, lambda part: backend.driver.run(watched(part))
+        lambda: mapping._set_many_operation(items, None),
+        lambda: mapping._get_many_operation(items),
+        lambda: mapping._clone_operation(
+            other._bound, lambda part: backend.driver.run(watched(part))
         ),
-        lambda: mapping._operations.set_many(items, 60),
-        lambda: mapping._operations.get_many(items),
-        lambda: mapping._operations.expire(50),
-        lambda: mapping._operations.delete_many(items),
-        other._operations.clear,
+        lambda: mapping._set_many_operation(items, 60),
+        lambda: mapping._get_many_operation(items),
+        lambda: mapping._expire_operation(50),
+        lambda: mapping._delete_many_operation(items),
+        other._bound.layout.clear,
     ):
         backend.driver.run(watched(begin()))
     assert 1000 < longest < MOST_ARGUMENTS
@@ -163,8 +164,8 @@ def test_what_it_cannot_do_names_it() -> None:
 
 def test_its_replicas_are_waited_for() -> None:
     durability = Durability("replicas", "redis://h:6379/0", 5)
-    operation = HashLayout(Names("p", ("d",)), Capabilities()).set(b"f", b"v", None)
-    asked, _ = feed(durability.guard(operation), ([0], ""))
+    step = HashLayout(Names("p", ("d",)), Capabilities()).set(b"f", b"v", None)
+    asked, _ = feed(intercept(step.begin(), durability.intercept().answer), ([0], ""))
     wait = asked[0].wait
     assert wait.command == (b"INFO", b"replication")
     replicas = b"".join(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -25,11 +24,13 @@ from redisdict.connections.durability import Durability
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import Family
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
+from redisdict.wire.combinators import intercept
 from redisdict.wire.requests import Batch, GuaranteeRefused, Operation, Sleep
 from tests.backends.conftest import SERVERS
 from tests.conftest import program_for_tests
 from tests.mapping.feeding import feed
 from tests.recorded import RecordedServer
+from tests.waiting import wait_until
 
 APPEND_ONLY = ("--appendonly", "yes", "--appendfsync", "always")
 
@@ -192,9 +193,9 @@ def test_a_replica_that_is_lost_is_noticed_by_all_connections(
     with ServerProcess(program, listen="tcp") as primary, ExitStack() as stack:
         follow = ("--replicaof", f"127.0.0.1 {primary.port}", "--repl-diskless-sync-delay", "0")
         replica = stack.enter_context(ServerProcess(program, listen="tcp", arguments=follow))
-        backend = connect(primary.url, OPTIONS={"socket_timeout": 1})
+        backend = connect(primary.url)
         d: PersistentDict[str, int] = PersistentDict("d", backend, durable="replicas")
-        patient = connect(primary.url, RETRY_FOR=20)
+        patient = connect(primary.url, RETRY_FOR=60)
         # No write is made before the replica is there, and then it is.
         PersistentDict("d", patient, durable="replicas")["first"] = 1
         with asyncio.Runner() as runner:
@@ -205,8 +206,7 @@ def test_a_replica_that_is_lost_is_noticed_by_all_connections(
             assert calls_of(primary, "info") == before + 2  # that of `calls_of` is one
             replica.kill()
             with primary.client() as client:
-                while client.info("replication")["connected_slaves"]:
-                    time.sleep(0.02)
+                wait_until(lambda: not client.info("replication")["connected_slaves"])
             with pytest.raises(NotDurable, match=r"no replica was connected any more\.") as caught:
                 d["a"] = 2
             assert caught.value.outcome_unknown
@@ -241,7 +241,7 @@ def test_a_replica_of_each_kind(connect: Callable[..., Backend], family: Family)
         if family == "keydb":
             with primary.client(timeout_s=20) as client:
                 client.replicaof("127.0.0.1", replica.port)
-        backend = connect(primary.url, RETRY_FOR=30)
+        backend = connect(primary.url, RETRY_FOR=60)
         d: PersistentDict[str, int] = PersistentDict("d", backend, durable="replicas")
         copy: PersistentDict[str, int] = PersistentDict("d", connect(replica.url))
         with asyncio.Runner() as runner:
@@ -255,10 +255,9 @@ def test_a_replica_of_each_kind(connect: Callable[..., Backend], family: Family)
             runner.run(backend.aclose())
         replica.kill()
         client = stack.enter_context(primary.client())
-        while client.info("replication")["connected_slaves"]:
-            time.sleep(0.02)
+        wait_until(lambda: not client.info("replication")["connected_slaves"])
         other: PersistentDict[str, int] = PersistentDict(
-            "d", connect(primary.url, OPTIONS={"socket_timeout": 1}), durable="replicas"
+            "d", connect(primary.url), durable="replicas"
         )
         with pytest.raises(NoReplica):
             other["a"] = 21
@@ -306,8 +305,7 @@ def test_every_node_of_a_cluster_is_asked(connect: Callable[..., Backend], durab
                     )
                 )
                 assert replica.is_running
-                while not _is_online(client, 0):
-                    time.sleep(0.02)
+                wait_until(lambda: _is_online(client, 0))
         backend = connect(topology.location, RETRY_FOR=0)
         sharded: PersistentDict[str, int] = PersistentDict("s", backend, durable=durable, shards=64)
         plain: PersistentDict[str, int] = PersistentDict("s", backend, shards=64)
@@ -377,6 +375,10 @@ def test_that_all_have_it_can_be_told_at_once() -> None:
     assert feed(wait.before("redis://h"), b"role:slave\r\nconnected_slaves:0\r\n")[1] is False
 
 
+def guarded(durability: Durability, operation: Operation[Any]) -> Operation[Any]:
+    return intercept(operation, durability.intercept().answer)
+
+
 def test_what_was_written_before_it_was_refused_is_told() -> None:
     durability = Durability("replicas", "redis://h:6379/0", 5, retry_for_s=60)
 
@@ -386,14 +388,14 @@ def test_what_was_written_before_it_was_refused_is_told() -> None:
 
     refusal = GuaranteeRefused("no replica", is_for_now=True)
     again = (None, (["OK"], ""))
-    asked, _ = feed(durability.guard(write_twice()), refusal, *again, refusal, *again)
+    asked, _ = feed(guarded(durability, write_twice()), refusal, *again, refusal, *again)
     assert [type(request) for request in asked] == [Batch, Sleep, Batch] * 2
     durability = Durability("replicas", "redis://h:6379/0", 5)
     with pytest.raises(NoReplica, match=r"no replica\. What .* before is safe; the rest was not w"):
-        feed(durability.guard(write_twice()), (["OK"], ""), refusal)
+        feed(guarded(durability, write_twice()), (["OK"], ""), refusal)
     refusal.is_partial = True
     with pytest.raises(NotDurable, match="not on all servers that it was for: no replica"):
-        feed(durability.guard(write_twice()), refusal)
+        feed(guarded(durability, write_twice()), refusal)
 
 
 def test_a_replica_has_it(sentinel: SentinelTopology, connect: Callable[..., Backend]) -> None:
@@ -402,7 +404,7 @@ def test_a_replica_has_it(sentinel: SentinelTopology, connect: Callable[..., Bac
     )
     d.update(a=1, b=2)
     with sentinel.primary.client() as client:
-        assert client.wait(1, 1000) >= 1
+        wait_until(lambda: client.wait(1, 1000) >= 1)
     assert d == {"a": 1, "b": 2}
     d.clear()
 
@@ -416,13 +418,16 @@ def test_all_connected_replicas_have_it(connect: Callable[..., Backend]) -> None
             for _ in range(2)
         ]
         with primary.client() as client:
-            while not all(_is_online(client, number) for number in range(2)):
-                time.sleep(0.05)
+            wait_until(lambda: all(_is_online(client, number) for number in range(2)))
             client.set(b"first", b"")
-            assert client.wait(2, 5000) == 2  # a new replica speaks up once a second
+            # A new replica speaks up once a second.
+            wait_until(lambda: client.wait(2, 1000) == 2)
         backend = connect(primary.url, OPTIONS={"socket_timeout": 1})
         d: PersistentDict[str, int] = PersistentDict("d", backend, durable="replicas")
-        d["a"] = 1
+        patient: PersistentDict[str, int] = PersistentDict(
+            "d", connect(primary.url), durable="replicas"
+        )
+        patient["a"] = 1
         os.kill(replicas[1].pid, signal.SIGSTOP)
         try:
             with pytest.raises(
@@ -433,9 +438,9 @@ def test_all_connected_replicas_have_it(connect: Callable[..., Backend]) -> None
                 asyncio.run(d.aincr("a"))
         finally:
             os.kill(replicas[1].pid, signal.SIGCONT)
-        assert d.incr("a") == 4
+        assert patient.incr("a") == 4
         replicas[1].kill()
-        d["a"] = 5  # one that is gone isn't waited for
+        patient["a"] = 5  # one that is gone isn't waited for
 
 
 def _is_online(primary: Any, number: int) -> bool:

@@ -16,7 +16,7 @@ from redisdict.connections.backend import Backend
 from redisdict.servers.process import ServerProcess
 from tests.backends.proxy import FAULTS, Proxy, proxy_to
 
-TIMEOUT_S = 0.3
+TIMEOUT_S = 1.0
 ITEMS = {f"k{number}": number * "x" for number in range(40)}
 
 

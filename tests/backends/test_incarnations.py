@@ -17,18 +17,19 @@ import redis
 
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.connections.incarnations import LENGTH
-from redisdict.mapping.names import Names
-from redisdict.modelcache.cells import Cells, new_token
-from redisdict.modelcache.committing import change_behind_barriers
-from redisdict.modelcache.reading import Loaded, Reader
-from redisdict.modelcache.tally import Tally
+from redisdict.mapping.keys import Names
+from redisdict.modelcache.slots.barrier import change_behind_barriers
+from redisdict.modelcache.slots.lease import Loaded, Reader
+from redisdict.modelcache.slots.store import RowStore, new_token
+from redisdict.modelcache.stats import Counters
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import Program, ProgramMissing, find_program
 from redisdict.wire.requests import Step
+from redisdict.wire.server_state import LENGTH
 from tests.backends.conftest import fetched
 from tests.backends.proxy import Proxy
 from tests.conftest import program_for_tests
+from tests.waiting import wait_until
 
 LEASE_MS = 60_000
 
@@ -107,27 +108,20 @@ def save(primary: ServerProcess) -> None:
         client.save()
 
 
-def wait_until(is_so: Callable[[], bool], timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < deadline, "it didn't come to that"
-        time.sleep(0.05)
-
-
 class Shop:
     """A table whose rows are all of one version, and its readers and writers."""
 
     def __init__(self, backend: Backend, way: str) -> None:
         self._backend = backend
-        self._cells = Cells(Names(backend.config.key_prefix, (way, "default")), b"12345678")
+        self._store = RowStore(Names(backend.config.key_prefix, (way, "default")), b"12345678")
         self._version = 0
         self._is_async = way.startswith("a")
-        self._keys = [self._cells.prefix + b"%d" % number for number in range(100)]
+        self._keys = [self._store.prefix + b"%d" % number for number in range(100)]
         if "many" not in way:
             del self._keys[1:]
         self._reader: Reader[int] = Reader(
-            self._cells,
-            Tally(b"unused"),
+            self._store,
+            Counters(b"unused"),
             encode=lambda version: b"%d" % version,
             decode=int,
             lease_ms=LEASE_MS,
@@ -155,13 +149,13 @@ class Shop:
         return await driver.run(self._reader.read(self._keys, self._load, token, answers))
 
     def change(self) -> None:
-        changed = [(self._cells, self._keys)]
+        changed = [self._keys]
         change = self._commit
         self._backend.driver.run(change_behind_barriers(changed, new_token(), LEASE_MS, change))
 
     def _request(self, token: bytes) -> Step[Any]:
-        command = self._cells.read_command(self._keys, token, LEASE_MS)
-        return Step(command, self._cells.read, self._keys, token, LEASE_MS)
+        command = self._store.read_command(self._keys, token, LEASE_MS)
+        return Step(command, self._store.read, self._keys, token, LEASE_MS)
 
     def _load(self, keys: Sequence[bytes]) -> Loaded[int]:
         self.queries += 1
@@ -335,15 +329,15 @@ def test_what_was_stored_before_there_were_incarnations(
 ) -> None:
     """A release before knew generations of 16 bytes, and compared them as a whole."""
     backend = Backend(parse_alias("test", alias_for(redis_url)))
-    cells = Cells(Names(backend.config.key_prefix, ("old", "default")), b"12345678")
+    cells = RowStore(Names(backend.config.key_prefix, ("old", "default")), b"12345678")
     key = cells.prefix + b"1"
     client: redis.Redis = backend.client()
-    client.set(cells.table, b"G0123456789abcdef")
+    client.set(cells.table_key, b"G0123456789abcdef")
     client.set(key, b"V0123456789abcdef12345678body")
     run, token = backend.driver.run, new_token()
     assert run(cells.read([key], token, LEASE_MS)) == [1]
     assert run(cells.fill([key], token, [b"new"], None)) == 1
-    generation: Any = client.get(cells.table)
+    generation: Any = client.get(cells.table_key)
     # What the release before does with it: the same letters, lengths and comparisons.
     assert generation.startswith(b"G")
     assert len(generation) == 1 + 16

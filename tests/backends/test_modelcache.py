@@ -12,9 +12,9 @@ import pytest
 from pytest_django.plugin import DjangoDbBlocker
 
 from tests.modelcache.conftest import add_sqlite, products, server, shop_in, tea
-from tests.modelcache.test_cells import *  # noqa: F403
-from tests.modelcache.test_cells import _many
 from tests.modelcache.test_kinds import *  # noqa: F403
+from tests.modelcache.test_row_store import *  # noqa: F403
+from tests.modelcache.test_row_store import _many
 from tests.modelcache.test_writing import *  # noqa: F403
 
 __all__ = ["_many", "cache_url", "database", "products", "server", "tea"]

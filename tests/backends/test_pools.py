@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.backends.conftest import SERVERS
+from tests.pools.test_multiplexed import *  # noqa: F403
 from tests.pools.test_shared import *  # noqa: F403
-from tests.pools.test_sharing import *  # noqa: F403
 
 # It is about this process's memory, and takes a while.
 del test_ten_thousand_tasks_in_bounded_memory  # type: ignore[name-defined]  # noqa: F821

@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 from redisdict import BackendUnavailable, ConfigurationError, PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.connections.replicas import ReplicaReads, Side
+from redisdict.connections.routing import DriverPair, ReplicaRouter
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.topologies import SentinelTopology
 from redisdict.wire.requests import Batch, Call, Once, Operation
@@ -26,7 +26,8 @@ from tests.mapping.test_mapping_protocol import (
 
 __all__ = ["test_items_are_listed", "test_many", "test_none_is_a_value"]
 
-PRIMARY, REPLICAS = Side("primary", ""), Side("replicas", "")
+PRIMARY: Any = DriverPair("primary", "")  # type: ignore[arg-type]  # a name is enough here
+REPLICAS: Any = DriverPair("replicas", "")  # type: ignore[arg-type]  # as above
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_connections_take_turns_with_the_replicas(
 
 def course(operation: Operation[Any], *answers: Any) -> tuple[list[tuple[str, Any]], Any]:
     """Where each request of an operation goes, given these answers, and its result."""
-    route: Generator[Any, Any, Any] = ReplicaReads(PRIMARY, REPLICAS).route(operation)
+    route: Generator[Any, Any, Any] = ReplicaRouter(PRIMARY, REPLICAS).route(operation)
     asked = []
     step, value = route.send, None
     try:

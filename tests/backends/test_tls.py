@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from redisdict.servers.listeners import free_port
 from redisdict.servers.process import ServerProcess, ServerStartError
 from redisdict.servers.programs import Program
 from tests.conftest import is_installed, program_for_tests
+from tests.waiting import wait_until
 
 #: Of the servers by TLS: Dragonfly wants one, or certificates of its clients.
 PASSWORD = "secret"
@@ -108,9 +108,12 @@ def dragonfly_by_tls(program: Program, certificates: Certificates) -> Iterator[S
         server.launch()
         url = f"rediss://:{PASSWORD}@127.0.0.1:{server.port}"
         with redis.Redis.from_url(url, ssl_ca_certs=str(certificates.authority)) as client:
-            while not _answers(client):
+
+            def is_ready() -> bool:
                 assert server.is_running, server.log
-                time.sleep(0.01)
+                return _answers(client)
+
+            wait_until(is_ready)
         yield server
     finally:
         server.stop()
@@ -192,11 +195,12 @@ def tls_cluster(tls_flags: list[str]) -> Iterator[str]:
         clients[1].execute_command("CLUSTER", "SET-CONFIG-EPOCH", 2)
         clients[1].execute_command("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
         clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", ports[1])
-        deadline = time.monotonic() + 20
         for client in clients:
-            while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+            wait_until(
+                lambda client=client: (
+                    b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO")
+                )
+            )
         yield f"rediss+cluster://127.0.0.1:{ports[0]}"
 
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from redisdict.bench.results import CellResult, CellStatus, RunRecord, RunStatus
+from redisdict.bench.choices import CellStatus, RunStatus
+from redisdict.bench.report.files import RESULT_FIELDS, RUN_FIELDS
+from redisdict.bench.selection import spec_to_dict
 from redisdict.bench.spec import DICT_OPERATIONS, POOL_OPERATIONS, POOLS, PRESETS, VARIANTS, Table
-from redisdict.bench.specfile import spec_to_dict
+from redisdict.models import BenchmarkResult, BenchmarkRun
 
-__all__ = ["make_record", "measured"]
+__all__ = ["changed", "make_record", "measured", "values_of", "whole"]
 
 REFERENCE = "Standard Redis SYNC ConnectionPool"
 
 
-def measured(ops_per_second: float = 20_000.0, ratio: float = 1.0, **changes: Any) -> CellResult:
+def measured(
+    ops_per_second: float = 20_000.0, ratio: float = 1.0, **changes: Any
+) -> BenchmarkResult:
     """A cell with all its figures."""
     values: dict[str, Any] = {
         "table": Table.POOLS,
@@ -47,10 +50,10 @@ def measured(ops_per_second: float = 20_000.0, ratio: float = 1.0, **changes: An
             "latency_calls": 2000,
         },
     }
-    return CellResult(**{**values, **changes})
+    return BenchmarkResult(**{**values, **changes})
 
 
-def make_record(**changes: Any) -> RunRecord:
+def make_record(**changes: Any) -> BenchmarkRun:
     """Two services, one of which isn't there, and the four dicts."""
     results = []
     for mode in ("ASYNC", "SYNC"):
@@ -65,10 +68,10 @@ def make_record(**changes: Any) -> RunRecord:
                     operation=operation,
                 )
                 if is_reference:
-                    cell = replace(cell, ratio=1.0, ratio_low=1.0, ratio_high=1.0)
+                    cell = changed(cell, ratio=1.0, ratio_low=1.0, ratio_high=1.0)
                 details = {**cell.details, "reference": f"{REFERENCE} {operation}"}
-                results.append(replace(cell, details=details))
-    missing = CellResult(
+                results.append(changed(cell, details=details))
+    missing = BenchmarkResult(
         table=Table.POOLS,
         status=CellStatus.UNAVAILABLE,
         service="KeyDB",
@@ -79,7 +82,7 @@ def make_record(**changes: Any) -> RunRecord:
         for operation in DICT_OPERATIONS:
             speed = 2_512_345.6 if operation == "Iter" else 50_000.4
             cell = measured(speed, 1.5, table=Table.DICT, mode=mode, variant=variant)
-            results.append(replace(cell, operation=operation))
+            results.append(changed(cell, operation=operation))
     values: dict[str, Any] = {
         "preset": "standard",
         "identifier": uuid.UUID("12345678-1234-5678-1234-567812345678"),
@@ -113,7 +116,25 @@ def make_record(**changes: Any) -> RunRecord:
         ],
         "results": results,
     }
-    return RunRecord(**{**values, **changes})
+    values |= changes
+    run = BenchmarkRun(**{name: value for name, value in values.items() if name != "results"})
+    run.cells = values["results"]
+    return run
+
+
+def changed(cell: BenchmarkResult, **changes: Any) -> BenchmarkResult:
+    """A copy of the cell with these values."""
+    return BenchmarkResult(**{**values_of(cell), **changes})
+
+
+def whole(run: BenchmarkRun) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """All that is exported of a run, and of its cells."""
+    return {name: getattr(run, name) for name in RUN_FIELDS}, [*map(values_of, run.cells)]
+
+
+def values_of(cell: BenchmarkResult) -> dict[str, Any]:
+    """All that is exported of a cell."""
+    return {name: getattr(cell, name) for name in RESULT_FIELDS}
 
 
 def comparison(

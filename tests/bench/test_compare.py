@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from redisdict.bench.cli.comparing import comparison_text
+from redisdict.bench.choices import CellStatus
+from redisdict.bench.cli.saved_runs import comparison_text
 from redisdict.bench.compare import compare, obstacles, regressions
-from redisdict.bench.results import CellResult, CellStatus
-from redisdict.bench.statistics import Verdict
-from tests.bench.records import make_record, measured
+from redisdict.bench.measure.statistics import Verdict
+from redisdict.models import BenchmarkResult
+from tests.bench.records import changed, make_record, measured
 
 
-def verdict(before: CellResult, after: CellResult, **changes: object) -> tuple[Verdict, str]:
+def verdict(
+    before: BenchmarkResult, after: BenchmarkResult, **changes: object
+) -> tuple[Verdict, str]:
     (change,) = compare(make_record(results=[before]), make_record(results=[after], **changes))
     return change.verdict, change.reason
 
@@ -42,7 +43,7 @@ def test_the_noise_floor_of_either_run_counts() -> None:
     assert verdict(measured(), measured(ratio=1.05), comparisons=noisy)[0] is Verdict.UNSURE
 
 
-def test_an_iteration_is_not_accused_of_its_server_processes_luck() -> None:
+def test_an_iteration_is_not_accused_of_its_server_processes_variance() -> None:
     before, after = measured(operation="Iter"), measured(operation="Iter", ratio=1.05)
     assert verdict(before, after)[0] is Verdict.UNSURE
     assert verdict(before, measured(operation="Iter", ratio=1.5))[0] is Verdict.FASTER
@@ -57,7 +58,7 @@ def test_an_iteration_is_not_accused_of_its_server_processes_luck() -> None:
         (measured(ratio_low=None, ratio_high=None), "without an interval"),
     ],
 )
-def test_not_comparable(after: CellResult, reason: str) -> None:
+def test_not_comparable(after: BenchmarkResult, reason: str) -> None:
     assert verdict(measured(), after) == (Verdict.NOT_COMPARABLE, reason)
 
 
@@ -111,7 +112,7 @@ def test_a_regression_is_proven_and_beyond_the_threshold() -> None:
 def test_the_text_shows_every_cell_and_counts_the_verdicts() -> None:
     before = make_record(results=[measured(), measured(operation="SET")])
     after = make_record(
-        results=[measured(ratio=0.8), replace(measured(operation="SET"), placement="split")],
+        results=[measured(ratio=0.8), changed(measured(operation="SET"), placement="split")],
         label="after",
     )
     text = comparison_text(before, after, compare(before, after), width=80)

@@ -17,7 +17,7 @@ from typing import IO, Any
 import pytest
 import redis
 
-from redisdict.bench.leftovers import LEDGER
+from redisdict.bench.measure.cleanup import LEDGER
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import find_program
 
@@ -101,15 +101,16 @@ def wait_until(is_so: Callable[[], object], what: str, seconds: float = 30) -> N
 
 
 def children(pid: int) -> list[int]:
-    """The processes that this one started: the server and what watches over it."""
-    found = []
+    """The processes that this one started, and theirs: servers and their supervisors."""
+    found: list[int] = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             parent = path.read_text().rpartition(")")[2].split()[1]
         except OSError:
             continue
         if int(parent) == pid:
-            found.append(int(path.parent.name))
+            child = int(path.parent.name)
+            found += [child, *children(child)]
     return found
 
 
@@ -255,8 +256,8 @@ def test_a_signal_outside_of_a_run_leaves_nothing_either(
     database: Path, number: int, status: int
 ) -> None:
     process = manage(database, "redisbench", "selftest", "--seconds", "60", "--busy-neighbour")
-    # The neighbour, three servers, and what watches over each of them.
-    wait_until(lambda: len(children(process.pid)) > 3, "the servers of the self-test")
+    # The neighbour, three servers, and their supervisors.
+    wait_until(lambda: len(children(process.pid)) > 6, "the servers of the self-test")
     started = children(process.pid)
     process.send_signal(number)
     _, err = process.communicate(timeout=20)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from redisdict.bench.plan import PlannedService, plan
+from redisdict.bench.plan import PlannedService, plan, time_budget
 from redisdict.bench.spec import PRESETS, VARIANTS, WORKLOADS, Role, Table
-from redisdict.bench.weights import weight
 
 REDIS = PlannedService("Standard Redis")
 VALKEY = PlannedService("Valkey")
@@ -191,5 +190,5 @@ def test_nothing_to_measure_is_no_group() -> None:
 
 def test_long_blocks_weigh_more() -> None:
     pools, _, items = plan(QUICK, [REDIS])
-    assert weight(items, replace(QUICK, iteration_items=5000)) > weight(items, QUICK)
-    assert weight(pools, QUICK) > 20
+    assert time_budget(items, replace(QUICK, iteration_items=5000)) > time_budget(items, QUICK)
+    assert time_budget(pools, QUICK) > 20

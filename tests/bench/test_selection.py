@@ -9,10 +9,15 @@ from typing import Any
 import pytest
 
 from redisdict.bench.errors import UsageError
-from redisdict.bench.selection import choose_services, select
-from redisdict.bench.services import Service
+from redisdict.bench.measure.services import Service
+from redisdict.bench.selection import (
+    choose_services,
+    read_spec,
+    select,
+    spec_from_dict,
+    spec_to_dict,
+)
 from redisdict.bench.spec import ASYNC, PRESETS, Precision, Table
-from redisdict.bench.specfile import read_spec, spec_from_dict, spec_to_dict
 
 STANDARD = PRESETS["standard"]
 

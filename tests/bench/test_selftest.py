@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from redisdict.bench.measure.statistics import Ratio, Verdict
 from redisdict.bench.selftest import Finding, is_trustworthy
-from redisdict.bench.statistics import Ratio, Verdict
 
 
 def findings(delay: float, count: int, verdict: Verdict, error: float = 0.0) -> list[Finding]:

@@ -30,8 +30,8 @@ from benchmarks.peers.rotation import Scale, measure
 from benchmarks.peers.stores.limits import BareHash
 from benchmarks.peers.table import report
 from benchmarks.peers.target import Server, Target, started_server
+from redisdict.bench.measure.statistics import Ratio
 from redisdict.bench.spec import ASYNC, SYNC
-from redisdict.bench.statistics import Ratio
 from redisdict.bench.workloads.calls import Calls
 
 SCALE = Scale(rounds=6, seed=1, is_quick=True)

@@ -138,5 +138,5 @@ def test_reads_go_to_the_replicas_of_a_list(
         alone: Any = caches["single"]
         assert Face(alone, runner).get("k") == 1
         assert face.incr("k") == 2  # the primary's
-    replica.stop()
+    replica.kill()
     assert face.get("k") == 2  # of the primary, for the replica is away

@@ -11,7 +11,7 @@ from django.core.checks import Warning as CheckWarning
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
-from redisdict.check_rules import _check_persistence
+from redisdict.checks import _check_persistence
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.topologies import SentinelTopology
 from tests.conftest import program_for_tests

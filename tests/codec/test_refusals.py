@@ -17,7 +17,7 @@ import pytest
 from django.http import QueryDict
 
 from redisdict.codec import extensions, get_codec
-from redisdict.codec.refusal import type_name
+from redisdict.codec.normalize import type_name
 from redisdict.exceptions import SerializationError
 from tests.codec.models import Author
 

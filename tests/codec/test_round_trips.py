@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from redisdict.codec import Codec, get_codec, messagepack, walk
+from redisdict.codec import Codec, get_codec, messagepack, slow_path
 from tests.codec.comparing import assert_same
 from tests.codec.models import Color, Size
 from tests.codec.strategies import values
@@ -123,4 +123,4 @@ def test_equal_sets_have_equal_bytes(value: frozenset[Any]) -> None:
 @settings(max_examples=300, deadline=None)
 @given(values)
 def test_both_ways_to_messagepack_write_the_same_bytes(value: Any) -> None:
-    assert walk.dumps(value) == messagepack.dumps(value)
+    assert slow_path.dumps(value) == messagepack.dumps(value)

@@ -105,6 +105,17 @@ def test_an_error_of_the_users_function_reaches_the_operation(
     assert undone == [b"PONG"]
 
 
+def test_an_error_that_the_users_function_returns_is_its_result(
+    run: Run, connect: Callable[..., Backend], redis_url: str
+) -> None:
+    returned = ResponseError("returned")
+
+    def operation() -> Operation[object]:
+        return (yield Call(lambda: returned))
+
+    assert run(connect(redis_url), operation()) is returned
+
+
 def test_the_async_driver_awaits_the_users_function(redis_url: str) -> None:
     async def function() -> int:
         await asyncio.sleep(0)

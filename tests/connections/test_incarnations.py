@@ -15,9 +15,12 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.connections.cluster import ask as ask_node
-from redisdict.connections.durability import _as_batch as as_batch
-from redisdict.connections.incarnations import (
+from redisdict.connections.cluster import _ask_importing as ask_node
+from redisdict.servers.process import ServerProcess
+from redisdict.servers.topologies import ClusterTopology
+from redisdict.wire.commands import slot_of
+from redisdict.wire.requests import Batch, Identified, IdentifiedAnew, Operation, Step, as_batch
+from redisdict.wire.server_state import (
     LENGTH,
     UNKNOWN,
     Incarnations,
@@ -25,10 +28,6 @@ from redisdict.connections.incarnations import (
     is_identified,
     named,
 )
-from redisdict.connections.slots import slot_of
-from redisdict.servers.process import ServerProcess
-from redisdict.servers.topologies import ClusterTopology
-from redisdict.wire.requests import Batch, Identified, IdentifiedAnew, Operation, Step
 from tests.backends.proxy import Proxy
 from tests.conftest import program_for_tests
 
@@ -228,7 +227,7 @@ def test_each_node_of_a_cluster_has_its_own(
 @pytest.mark.parametrize("kind", [Identified, IdentifiedAnew])
 def test_it_is_named_in_whatever_it_is_wrapped_in(kind: type[Identified]) -> None:
     command = kind((b"ECHO",))
-    for wrapped in (next(ask_node(command, is_asking=True)), as_batch(command)):
+    for wrapped in (next(ask_node(command)), as_batch(command)):
         assert is_identified(wrapped)
         assert is_asked_anew(wrapped) == (kind is IdentifiedAnew)
         assert named(wrapped, b"name").commands[-1] == (b"ECHO", b"name")

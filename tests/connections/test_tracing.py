@@ -13,9 +13,9 @@ from redis.exceptions import ResponseError
 
 from redisdict import PersistentDict
 from redisdict.conf import parse_alias
-from redisdict.connections.async_driver import AsyncDriver
+from redisdict.connections.async_driver import AsyncPoolDriver
 from redisdict.connections.backend import Backend
-from redisdict.connections.sync_driver import SyncDriver
+from redisdict.connections.sync_driver import PoolDriver
 from redisdict.exceptions import BackendUnavailable, ConfigurationError
 from redisdict.wire.requests import Batch, Call, Once, Operation, Sleep
 
@@ -119,8 +119,8 @@ async def test_a_dict(redis_url: str, key_prefix: str) -> None:
 
 def test_without_a_tracer_the_drivers_are_bare(redis_url: str) -> None:
     backend = Backend(parse_alias("shop", {"LOCATION": redis_url}))
-    assert type(backend.driver) is SyncDriver
-    assert type(backend.async_driver) is AsyncDriver
+    assert type(backend.driver) is PoolDriver
+    assert type(backend.async_driver) is AsyncPoolDriver
 
 
 @pytest.mark.parametrize(

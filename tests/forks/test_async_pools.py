@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from redisdict.forks import abandon
 from redisdict.pools import (
     AsyncBlockingConnectionPool,
     AsyncConnectionPool,
     OptimizedAsyncConnectionPool,
 )
-from redisdict.pools.inherited import let_go
 from tests.backends.test_tls import Certificates
 from tests.forks.forking import Child, Fork, fork_in_c, fork_in_python
 from tests.forks.test_pools import certificates, tls_url
@@ -178,7 +178,7 @@ async def test_a_number_that_is_in_use_for_something_else_stays_that(redis_url: 
         os.close(number)
         here, there = socket.socketpair()
         os.dup2(here.fileno(), number)
-        let_go(transport)
+        abandon(transport)
         os.write(number, b"x")
         return there.recv(1) == b"x"
 
@@ -188,5 +188,5 @@ async def test_a_number_that_is_in_use_for_something_else_stays_that(redis_url: 
 
 
 def test_nothing_to_let_go_of() -> None:
-    let_go(None)
-    let_go(asyncio.Transport())
+    abandon(None)
+    abandon(asyncio.Transport())

@@ -112,9 +112,9 @@ def test_a_child_waits_for_no_thread_of_its_parent(
     is_computing.wait()
 
     def live() -> bool:
-        flights = mapping._operations._flights
-        _, is_ours = flights.join(b"new")
-        flights.land(b"begun before the fork", None)
+        in_flight = mapping._bound.in_flight
+        _, is_ours = in_flight.join(b"new")
+        in_flight.resolve(b"begun before the fork", None)
         return is_ours
 
     try:

@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from redisdict.pools import BlockingConnectionPool, ConnectionPool
-from redisdict.pools.connections import NOT_READY
+from redisdict.pools.fast_connection import FAST_PATH_UNAVAILABLE
 from redisdict.servers.listeners import free_port
 from redisdict.servers.process import ServerProcess
 from tests.backends.test_tls import Certificates, make_certificates
@@ -76,7 +76,7 @@ def test_the_short_way_notices(pool_class: type[ConnectionPool], redis_url: str)
     def live() -> tuple[Any, Any]:
         first = ask(command)
         pool.release(pool.get_connection())
-        return first is NOT_READY, ask(command)
+        return first is FAST_PATH_UNAVAILABLE, ask(command)
 
     parents = ask(command)
     is_first_not_ready, childs = Child(live).result()
@@ -146,7 +146,7 @@ def test_a_subscriber_subscribes_anew(client: redis.Redis, fork: Fork, key_prefi
             if found is not None:
                 return found["data"]
 
-    assert subscriber.get_message(timeout=5) is None  # the subscription itself
+    assert subscriber.get_message(timeout=30) is None  # the subscription itself
     child = Child(message, fork)
     while client.pubsub_numsub(key_prefix) != [(key_prefix.encode(), 2)]:
         pass

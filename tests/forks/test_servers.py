@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from redisdict.servers import ledger
-from redisdict.servers.embedded import ensure_server, stop_server
+from redisdict.servers.embedded import accepts, ensure_server, stop_server
 from redisdict.servers.process import ServerProcess, _stop_all
-from redisdict.servers.sockets import accepts
 from tests.conftest import program_for_tests
 from tests.forks.forking import Child, Fork
 
@@ -20,7 +18,7 @@ def test_the_end_of_a_child_is_not_the_end_of_a_server(fork: Fork) -> None:
             server.stop()
             server.kill()
             _stop_all()  # what runs at its exit
-            ledger.discard_directory(server.directory)
+            assert not server.is_running
 
         Child(live, fork).result()
         assert server.is_running
@@ -36,27 +34,26 @@ def test_a_server_of_the_childs_is_not_the_parents(fork: Fork) -> None:
             with ServerProcess(program_for_tests("valkey"), listen="unix") as own:
                 with own.client() as client:
                     client.ping()
-                return own.directory.parent
+                return own.directory
 
-        assert Child(live, fork).result() != server.directory.parent
+        assert Child(live, fork).result() != server.directory
         with server.client() as client:
             assert client.ping()
 
 
 def test_a_child_that_has_closed_its_descriptors_closes_nobody_elses(fork: Fork) -> None:
-    with ServerProcess(program_for_tests("valkey"), listen="unix"):
-        session = ledger._session
-        assert session is not None
-        number = session.lock
+    with ServerProcess(program_for_tests("valkey"), listen="unix") as server:
+        number = server._supervisor._connection
 
         def live() -> bool:
             other = os.open(os.devnull, os.O_RDONLY)
             os.dup2(other, number)
-            ledger.discard_directory(Path("none"))
+            is_running = server.is_running
             os.fstat(number)
-            return ledger._session is None
+            return is_running
 
-        assert Child(live, fork).result()
+        assert not Child(live, fork).result()
+        assert server.is_running
 
 
 @pytest.fixture

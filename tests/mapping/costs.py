@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from redisdict.mapping.dump_format import DumpWriter
-from redisdict.mapping.layout import FOREVER
+from redisdict.mapping.layouts.base import FOREVER
 from tests.mapping.conftest import Face
 
 #: Round trips, one after the other; each names its commands.

@@ -20,8 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from redisdict import NotANumberError, PersistentDict, SerializationError
 from redisdict.connections.backend import Backend
-from redisdict.mapping.names import Names, escape_glob
-from redisdict.wire.keyspace import SMALL_COUNT
+from redisdict.mapping.keys import Names, escape_glob
+from redisdict.wire.scan import SMALL_COUNT
 from tests.mapping.conftest import Face
 from tests.mapping.model import Model
 
@@ -346,7 +346,7 @@ class DictMachine(RuleBasedStateMachine):
     def age(self, names: Names, milliseconds: int) -> None:
         client = self.backend.client()
         if self.is_hash:
-            client.eval(AGE_A_HASH, 3, names.hash, names.fenced, names.deadlines, milliseconds)
+            client.eval(AGE_A_HASH, 3, names.hash, names.relocated, names.deadlines, milliseconds)
         else:
             found = list(client.scan_iter(escape_glob(names.item_prefix) + b"*", count=SMALL_COUNT))
             client.eval(AGE_KEYS, len(found), *found, milliseconds)

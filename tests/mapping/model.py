@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from redisdict.mapping.names import encode_text
-from redisdict.mapping.shards import shard_of
+from redisdict.mapping.keys import encode_text, shard_of
 
 
 @dataclass

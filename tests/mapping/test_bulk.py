@@ -12,8 +12,8 @@ import pytest
 from redisdict import PersistentDict, SerializationError
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.mapping.bulk_operations import BATCH_BYTES
-from redisdict.mapping.layout import BATCH
+from redisdict.mapping.bulk import BATCH_BYTES
+from redisdict.mapping.layouts.base import BATCH
 from tests.mapping.conftest import Face
 
 

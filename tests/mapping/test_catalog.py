@@ -19,7 +19,7 @@ from redisdict.mapping.catalog import (
     hash_facts,
     keys_facts,
 )
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
 from redisdict.wire.requests import Operation
 
 NAMES = ["plain", "", "a:b", "a/b", "{a}", "%", "*", "[hk]:{x}", "\0", "é ☃", "\ud800", "h:{"]

@@ -15,21 +15,16 @@ from redisdict import (
     PersistentDict,
     SerializationError,
 )
-from redisdict.codec import get_codec
+from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.connections.capabilities import Capabilities
-from redisdict.mapping.change_operations import EAGER_ATTEMPTS
-from redisdict.mapping.flights import wait_in_thread
-from redisdict.mapping.hash_layout import HashLayout
-from redisdict.mapping.keys import get_key_codec
-from redisdict.mapping.keys_layout import KeysLayout
-from redisdict.mapping.layout import LEAST_BYTES
-from redisdict.mapping.locks import LockOperations
-from redisdict.mapping.names import Names
-from redisdict.mapping.operations import Operations
+from redisdict.mapping.bound import ABSENT
+from redisdict.mapping.changes import EAGER_ATTEMPTS
+from redisdict.mapping.in_flight import wait_in_thread
+from redisdict.mapping.keys import Names
+from redisdict.mapping.layouts.base import LEAST_BYTES
 from redisdict.mapping.timeouts import DEFAULT
-from redisdict.wire.keyspace import SMALL_COUNT
 from redisdict.wire.requests import Batch, Call, Sleep
+from redisdict.wire.scan import SMALL_COUNT
 from tests.mapping.conftest import Face
 from tests.mapping.feeding import feed
 
@@ -93,16 +88,16 @@ def test_a_transform_begins_again(face: Face) -> None:
     assert face.getitem("n") == 64
 
 
-def operations(is_hash: bool = True) -> Operations[Any, Any]:
-    names = Names("p", ("d",))
-    layout = HashLayout(names, Capabilities()) if is_hash else KeysLayout(names)
-    return Operations(layout, get_key_codec(str), get_codec(), LockOperations(names), None)
+def operations(is_hash: bool = True) -> PersistentDict[str, Any]:
+    """A dict whose operations are given their replies, so that it needs no server."""
+    nowhere = Backend(parse_alias("test", {"LOCATION": "redis://nowhere", "KEY_PREFIX": "p"}))
+    return PersistentDict("d", nowhere, hset_enabled=is_hash)
 
 
 def test_a_transform_waits_when_others_are_always_faster() -> None:
     failing = [b"1", 2, 0] * (EAGER_ATTEMPTS - 1)
     asked, result = feed(
-        operations().transform("k", lambda value: value + 1),
+        operations()._transform_operation("k", lambda value: value + 1, ABSENT),
         *failing,
         *(b"1", 2, 0),
         *(None, b"1", 2, 1),
@@ -114,15 +109,15 @@ def test_a_transform_waits_when_others_are_always_faster() -> None:
 
 def test_an_item_that_comes_and_goes_between_two_commands() -> None:
     """Each step of an operation may find what another has left it."""
-    assert feed(operations().setdefault("k", 1), None, 0, b"5")[1] == 5
-    assert feed(operations().setdefault("k", 1), None, 0, None, 1)[1] == 1
-    assert feed(operations().compare_and_set("k", 1, 2), b"1", 0, b"1", 1)[1] is True
-    assert feed(operations().compare_and_set("k", 1, 2), b"1", 0, None)[1] is False
+    assert feed(operations()._setdefault_operation("k", 1), None, 0, b"5")[1] == 5
+    assert feed(operations()._setdefault_operation("k", 1), None, 0, None, 1)[1] == 1
+    assert feed(operations()._compare_and_set_operation("k", 1, 2), b"1", 0, b"1", 1)[1] is True
+    assert feed(operations()._compare_and_set_operation("k", 1, 2), b"1", 0, None)[1] is False
 
 
 def test_an_item_that_was_taken_out_and_cannot_be_read_is_put_back() -> None:
     """Unless somebody has stored another meanwhile."""
-    popping = operations(is_hash=False).pop("k")
+    popping = operations(is_hash=False)._pop_operation("k", ABSENT)
     asked = [popping.send(None), popping.send(b"\x80")]
     assert [(request[0], request[-1]) for request in asked] == [
         (b"GETDEL", Names("p", ("d",)).item_prefix + b"k"),
@@ -134,7 +129,7 @@ def test_an_item_that_was_taken_out_and_cannot_be_read_is_put_back() -> None:
 
 def test_an_unknown_error_of_counting_is_passed_on() -> None:
     with pytest.raises(ResponseError, match="OOM"):
-        feed(operations().incr("k", 1), ResponseError("OOM command not allowed"))
+        feed(operations()._incr_operation("k", 1), ResponseError("OOM command not allowed"))
 
 
 def test_any_item_when_the_first_one_is_gone_by_then() -> None:
@@ -142,27 +137,29 @@ def test_any_item_when_the_first_one_is_gone_by_then() -> None:
     keys = operations(is_hash=False)
     prefix = Names("p", ("d",)).item_prefix
     page = [b"9", [prefix + b"a", prefix + b"b"]]
-    assert feed(keys.popitem(), page, None, b"1")[1] == ("b", 1)
-    asked, result = feed(keys.popitem(), [b"9", []], [b"7", [prefix + b"c"]], b"2")
+    assert feed(keys._popitem_operation(), page, None, b"1")[1] == ("b", 1)
+    asked, result = feed(keys._popitem_operation(), [b"9", []], [b"7", [prefix + b"c"]], b"2")
     assert result == ("c", 2)
-    asked, result = feed(keys.popitem(), [b"0", []], [b"4", []], [b"0", [prefix + b"d"]], b"3")
+    asked, result = feed(
+        keys._popitem_operation(), [b"0", []], [b"4", []], [b"0", [prefix + b"d"]], b"3"
+    )
     assert result == ("d", 3)
     assert [request[1] for request in asked[:3]] == [b"9", b"0", b"4"]
     with pytest.raises(KeyError):
-        feed(keys.popitem(), [b"0", []], [b"0", []])
+        feed(keys._popitem_operation(), [b"0", []], [b"0", []])
 
 
 def test_a_walk_that_finds_nothing_on_a_page_goes_on() -> None:
     keys = operations(is_hash=False)
     key = Names("p", ("d",)).item_prefix + b"a"
     nothing, end, last = [[b"5", []]], [[b"0", []]], [[b"0", [key]]]
-    assert feed(keys.is_empty(), nothing, [[b"3", [key]]])[1] is False
-    assert feed(keys.is_empty(), nothing, end)[1] is True
-    asked, is_there = feed(keys.expire(5), nothing, end)
+    assert feed(keys._is_empty_operation(), nothing, [[b"3", [key]]])[1] is False
+    assert feed(keys._is_empty_operation(), nothing, end)[1] is True
+    asked, is_there = feed(keys._expire_operation(5), nothing, end)
     assert (len(asked), is_there) == (2, False)
-    assert feed(keys.length(), nothing, last)[1] == 1
-    assert feed(keys.clear(), nothing, end)[1] is None
-    assert feed(keys.memory_usage(), nothing, last, [77])[1] == 77
+    assert feed(keys._bound.layout.length().begin(), nothing, last)[1] == 1
+    assert feed(keys._bound.layout.clear(), nothing, end)[1] is None
+    assert feed(keys._bound.layout.memory_usage(), nothing, last, [77])[1] == 77
 
 
 @pytest.mark.parametrize("is_thrown", [True, False])
@@ -171,45 +168,57 @@ def test_a_page_that_is_refused_in_a_transaction_is_asked_for_as_a_small_one(
 ) -> None:
     refusal = ResponseError("ERR not allowed in transactions")
     keys = operations(is_hash=False)
-    asked, length = feed(keys.length(), refusal if is_thrown else [refusal], [b"0", []])
+    asked, length = feed(
+        keys._bound.layout.length().begin(), refusal if is_thrown else [refusal], [b"0", []]
+    )
     assert length == 0
     assert asked[0].is_atomic
     assert asked[1] == (*asked[0].commands[0][:-1], SMALL_COUNT)
     with pytest.raises(ResponseError, match="unknown"):
-        feed(keys.length(), refusal, ResponseError("ERR unknown command 'SCAN'"))
+        feed(
+            keys._bound.layout.length().begin(),
+            refusal,
+            ResponseError("ERR unknown command 'SCAN'"),
+        )
 
 
 def test_a_key_takes_memory_whatever_the_server_says() -> None:
     """Dragonfly says 0 of what lies in its table; None is no key."""
     keys = operations(is_hash=False)
     names = [b"p:k:{d}:%d" % number for number in range(3)]
-    assert feed(keys.memory_usage(), [[b"0", names]], [0, None, 80])[1] == LEAST_BYTES + 80
-    assert feed(operations(is_hash=True).memory_usage(), [64, 0, None])[1] == 64 + LEAST_BYTES
+    assert (
+        feed(keys._bound.layout.memory_usage(), [[b"0", names]], [0, None, 80])[1]
+        == LEAST_BYTES + 80
+    )
+    assert (
+        feed(operations(is_hash=True)._bound.layout.memory_usage(), [64, 0, None])[1]
+        == 64 + LEAST_BYTES
+    )
 
 
 @pytest.mark.parametrize(("is_hash", "before"), [(True, []), (False, [[[b"0", [b"p:k:{d}:a"]]]])])
 def test_who_may_not_ask_for_memory_is_told(is_hash: bool, before: list[Any]) -> None:
     refusal = NoPermissionError("User u has no permissions to run the 'memory|usage' command")
     with pytest.raises(NoPermissionError, match="memory"):
-        feed(operations(is_hash=is_hash).memory_usage(), *before, [refusal])
+        feed(operations(is_hash=is_hash)._bound.layout.memory_usage(), *before, [refusal])
 
 
 def test_an_error_in_a_batch_of_keys_is_raised() -> None:
     keys = operations(is_hash=False)
     with pytest.raises(ResponseError, match="OOM"):
-        feed(keys.set_many({"a": 1}), [ResponseError("OOM command not allowed")])
+        feed(keys._set_many_operation({"a": 1}, None), [ResponseError("OOM command not allowed")])
 
 
 def test_a_page_of_items_that_end_while_it_is_read() -> None:
     keys = operations(is_hash=False)
     prefix = Names("p", ("d",)).item_prefix
     page = [[b"0", [prefix + b"a", prefix + b"b", prefix + b"c"]]]
-    scan = keys.scan_records()
+    scan = keys._scan_records()
     asked, records = feed(scan.next_page(), page, [b"1", -1, None, -2, b"3", -2])
     assert records == [(b"a", b"1", -1)]
     assert isinstance(asked[1], Batch)
     assert asked[1].is_atomic
-    scan = keys.scan_items()
+    scan = keys._scan_items()
     assert list(feed(scan.next_page(), page, [[b"1", None, b"3"]])[1]) == [("a", 1), ("c", 3)]
 
 
@@ -218,7 +227,7 @@ def test_a_lease_that_another_process_has() -> None:
     wait = object()
 
     def get_or_set(stale: float = 0) -> Any:
-        return operations().get_or_set("k", lambda: 9, 60, stale, 60, wait)
+        return operations()._get_or_set_operation("k", lambda: 9, 60, stale, 60, wait)
 
     asked, result = feed(get_or_set(), None, None, None, None, None, b"5")
     assert result == 5
@@ -231,16 +240,21 @@ def test_a_lease_that_another_process_has() -> None:
 def test_a_computation_whose_connection_is_lost_asks_for_nothing_more() -> None:
     """Its lease goes with its time; others in this process needn't wait for that."""
     one = operations()
-    computing = one.get_or_set("k", lambda: 9, 60, 0, 60, wait_in_thread)
+    computing = one._get_or_set_operation("k", lambda: 9, 60, 0, 60, wait_in_thread)
     for answer in (None, None, b"OK"):
         computing.send(answer)
     computing.close()
-    assert feed(one.get_or_set("k", lambda: 9, 60, 0, 60, wait_in_thread), None, None, b"5")[1] == 5
+    assert (
+        feed(
+            one._get_or_set_operation("k", lambda: 9, 60, 0, 60, wait_in_thread), None, None, b"5"
+        )[1]
+        == 5
+    )
 
 
 @pytest.mark.parametrize("answers", [[None], [None, None]], ids=["under way", "waiting"])
 def test_a_lock_whose_task_is_cancelled_is_released(answers: list[Any]) -> None:
-    acquiring = operations().locks.acquire(b"n", b"token", 60, None)
+    acquiring = operations()._bound.locks.acquire(b"n", b"token", 60, None)
     for answer in answers:
         acquiring.send(answer)
     release = acquiring.throw(asyncio.CancelledError())
@@ -252,7 +266,10 @@ def test_a_lock_whose_task_is_cancelled_is_released(answers: list[Any]) -> None:
 
 def test_a_lock_that_the_server_refuses_is_not_released() -> None:
     with pytest.raises(ResponseError, match="NOPERM"):
-        feed(operations().locks.acquire(b"n", b"t", 60, None), ResponseError("NOPERM no rights"))
+        feed(
+            operations()._bound.locks.acquire(b"n", b"t", 60, None),
+            ResponseError("NOPERM no rights"),
+        )
 
 
 def test_a_default_shows_as_what_it_is() -> None:

@@ -13,9 +13,9 @@ import pytest
 from redisdict import PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.mapping.layout import BATCH, CHUNK
-from redisdict.mapping.names import Names
-from redisdict.pools.connections import NOT_READY
+from redisdict.mapping.keys import Names
+from redisdict.mapping.layouts.base import BATCH, CHUNK
+from redisdict.pools.fast_connection import FAST_PATH_UNAVAILABLE
 from tests.mapping.conftest import Face
 from tests.mapping.costs import COSTS, ITEMS, ONE_ITEM, SCRIPT, Cost, Trips
 
@@ -56,7 +56,7 @@ def sent(backend: Backend) -> Callable[[Callable[[], Any]], Trips]:
     pool = backend.pool()
     connection = pool.get_connection()
     pool.release(connection)
-    send, exchange = connection.send_packed_command, connection.exchange
+    send, execute = connection.send_packed_command, connection.execute
     trips: Trips = []
 
     def record(packed: bytes) -> None:
@@ -71,14 +71,14 @@ def sent(backend: Backend) -> Callable[[Callable[[], Any]], Trips]:
         record(b"".join(packed))
         return send(packed, *options)
 
-    def recording_exchange(packed: bytes) -> Any:
-        reply = exchange(packed)
-        if reply is not NOT_READY:
+    def recording_execute(packed: bytes) -> Any:
+        reply = execute(packed)
+        if reply is not FAST_PATH_UNAVAILABLE:
             record(packed)
         return reply
 
     connection.send_packed_command = recording_send  # type: ignore[method-assign]  # watched
-    connection.exchange = recording_exchange
+    connection.execute = recording_execute
 
     def during(call: Callable[[], Any]) -> Trips:
         trips.clear()
@@ -104,7 +104,7 @@ def prepared(make: Callable[..., PersistentDict[str, Any]], runner: Any) -> Call
         cost.call(face)
         face.pop("a", None)
         face.clear()
-        fresh = Face(make(timeout=cost.timeout), runner)  # which has met no fence
+        fresh = Face(make(timeout=cost.timeout), runner)  # which has met no marker
         fresh.set_many(ITEMS, timeout=None)
         return fresh
 

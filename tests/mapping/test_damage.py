@@ -10,7 +10,7 @@ import pytest
 
 from redisdict import DeserializationError, PersistentDict, SerializationError
 from redisdict.connections.backend import Backend
-from redisdict.mapping.names import Names
+from redisdict.mapping.keys import Names
 from tests.mapping.conftest import Face
 
 #: Of a format that there isn't, damaged, cut off, of another program, a pickle.

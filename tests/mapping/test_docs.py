@@ -13,11 +13,11 @@ import pytest
 
 import redisdict
 from redisdict import PersistentDict
-from redisdict.mapping.async_methods import AsyncMethods
-from redisdict.mapping.item_operations import ABSENT
-from redisdict.mapping.lock import Lock
+from redisdict.mapping.bound import ABSENT
+from redisdict.mapping.locks import Lock
 from redisdict.mapping.timeouts import DEFAULT
 from tests.mapping.costs import COSTS, SCRIPT
+from tests.mapping.test_twins import TWINS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "mapping.md").read_text()
 
@@ -91,7 +91,7 @@ def test_a_signature_is_the_real_one(call: str) -> None:
 
 def test_every_method_is_in_the_reference() -> None:
     public = {name for name in dir(PersistentDict) if not name.startswith("_")}
-    twins = {name for name in public if name in vars(AsyncMethods)}
+    twins = {name for name in public if name in TWINS}
     documented = {method_of(call) for call in SIGNATURES}
     assert public - twins == documented | {"name"}
     assert "`d.name`" in section("The whole dict")

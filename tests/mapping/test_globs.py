@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from redisdict import PersistentDict
 from redisdict.mapping.globs import Glob
-from redisdict.mapping.names import encode_text
+from redisdict.mapping.keys import encode_text
 from tests.mapping.conftest import Face
 
 USERS = ["user:1", "user:22", "user:é", "user:ab"]

@@ -50,25 +50,41 @@ def test_a_pickle_holds_no_items_and_nothing_of_the_connection() -> None:
     mapping.clear()
 
 
+#: What was made of `PersistentDict("d", hset_enabled=False, timeout=60, key_type=int).child("c")`.
+OLD_PICKLE = (
+    b"ccopy_reg\n_reconstructor\n(credisdict.mapping.persistent_dict\nPersistentDict\n"
+    b"c__builtin__\nobject\nNtR(dV_path\n(Vd\nVc\ntsV_using\nVdefault\nsV_is_hash\nI00\n"
+    b"sV_timeout\nI60\nsV_serializer\nNsV_compressor\nNsV_key_type\nc__builtin__\nlong\n"
+    b"sV_durable\nNsV_shards\nNsb."
+)
+
+
+def test_a_handle_that_an_older_release_has_pickled() -> None:
+    mapping = pickle.loads(OLD_PICKLE)
+    assert repr(mapping) == "<PersistentDict 'd/c' on 'default' (keys)>"
+    options = mapping._options
+    assert (options.timeout, options.key_type, options.durable) == (60, int, None)
+
+
 def test_a_subclass_stays_one(make: Callable[..., PersistentDict[str, Any]]) -> None:
     class Settings(PersistentDict[str, Any]):
         pass
 
-    settings = Settings("d", make()._using)
+    settings = Settings("d", make()._options.using)
     assert type(settings.child("c")) is Settings
     assert type(copy.copy(settings)) is Settings
 
 
 def test_the_repr_loads_nothing(make: Callable[..., PersistentDict[str, Any]]) -> None:
     mapping = make("name")
-    layout = "hash" if mapping._is_hash else "keys"
+    layout = "hash" if mapping._options.hset_enabled else "keys"
     shown = f"<PersistentDict 'name' on 'test' ({layout})>"
     assert repr(mapping) == shown
     assert repr(mapping.keys()) == f"KeysView({shown})"
     assert repr(mapping.values()) == f"ValuesView({shown})"
     assert repr(mapping.items()) == f"ItemsView({shown})"
     assert repr(mapping.lock("l")) == f"<Lock 'l' of {shown}>"
-    assert "_operations" not in vars(mapping)
+    assert "_bound" not in vars(mapping)
 
 
 def test_an_alias_is_named_before_it_exists() -> None:
@@ -78,7 +94,7 @@ def test_an_alias_is_named_before_it_exists() -> None:
 def test_unknown_attributes_are_no_question_to_the_server(
     make: Callable[..., PersistentDict[str, Any]],
 ) -> None:
-    with pytest.raises(AttributeError, match="'PersistentDict' has no attribute 'has_key'"):
+    with pytest.raises(AttributeError, match="'PersistentDict' object has no attribute 'has_key'"):
         make().has_key  # noqa: B018  # the point
     with pytest.raises(TypeError, match="name is int"):
         PersistentDict(5)
@@ -129,7 +145,7 @@ def test_children_are_found_by_their_path(
         cursor = page.cursor
         if cursor == b"0":
             break
-    assert found == {FoundDict(("a", "b/c"), child._is_hash)}
+    assert found == {FoundDict(("a", "b/c"), child._options.hset_enabled)}
     child.clear()
 
 

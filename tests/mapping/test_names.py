@@ -5,7 +5,7 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redisdict.mapping.names import Names, escape_glob
+from redisdict.mapping.keys import Names, escape_glob
 
 UGLY = [
     "",
@@ -28,7 +28,13 @@ PATHS = [(name,) for name in UGLY] + [("a", "b"), ("a", ""), ("", "a"), ("a", "b
 
 
 def keys_of(names: Names) -> set[bytes]:
-    of_the_dict = {names.hash, names.fenced, names.deadlines, names.item_prefix, names.lock_prefix}
+    of_the_dict = {
+        names.hash,
+        names.relocated,
+        names.deadlines,
+        names.item_prefix,
+        names.lock_prefix,
+    }
     of_a_cache = {names.cached_table, names.cached_row_prefix, names.counts}
     return of_the_dict | of_a_cache
 

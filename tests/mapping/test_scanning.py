@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 import pytest
 
-from redisdict.mapping.layout import SCAN_COUNT
+from redisdict.mapping.layouts.base import SCAN_COUNT
 from redisdict.mapping.scanning import PAGE_BYTES, REACH, WINDOW, Pages, PageSize, Scan
 
 

@@ -11,10 +11,9 @@ from redis.exceptions import ResponseError
 
 from redisdict import ConfigurationError, PersistentDict
 from redisdict.connections.backend import Backend
-from redisdict.mapping.names import Names
-from redisdict.mapping.shards import ShardCount, shard_of
-from redisdict.mapping.side_by_side import side_by_side
-from redisdict.wire.requests import Batch, Once, Operation, Sleep
+from redisdict.mapping.keys import Names, shard_of
+from redisdict.mapping.layouts.sharded import ShardCount
+from redisdict.wire.requests import Batch, Operation
 from tests.mapping.conftest import Face
 from tests.mapping.costs import COSTS, ITEMS, Cost
 from tests.mapping.feeding import feed
@@ -102,7 +101,7 @@ def test_a_walk_whose_cursor_is_no_place_is_over(
 ) -> None:
     parts = make(shards=4)
     parts["a"] = 1
-    scan = parts._operations.layout.scan_fields(b"4:7=0")
+    scan = parts._bound.layout.scan_fields(b"4:7=0")
     assert backend.driver.run(scan) == (b"0", [])
     parts.clear()
 
@@ -130,9 +129,9 @@ def test_many_items_are_one_round_trip(
     items = {str(number): number for number in range(1000)}
     asked: list[Any] = []
     for operation in (
-        mapping._operations.set_many(items),
-        mapping._operations.get_many(items),
-        mapping._operations.delete_many(items),
+        mapping._set_many_operation(items, None),
+        mapping._get_many_operation(items),
+        mapping._delete_many_operation(items),
     ):
         asked.append(backend.driver.run(watched(operation, seen := [])))
         assert len(seen) == 1
@@ -151,112 +150,6 @@ def watched(operation: Operation[Any], seen: list[Any]) -> Operation[Any]:
             answer = yield request
     except StopIteration as stop:
         return stop.value
-
-
-def one_command(name: bytes) -> Operation[Any]:
-    return (yield (name,))
-
-
-def two_commands(name: bytes) -> Operation[Any]:
-    return (yield Batch([(name, 1), (name, 2)]))
-
-
-def test_operations_take_their_steps_together() -> None:
-    def steps(name: bytes) -> Operation[Any]:
-        first = yield (name, 1)
-        second = yield Once((name, first))
-        return second
-
-    together = side_by_side([steps(b"A"), two_commands(b"B"), one_command(b"C")])
-    asked, result = feed(together, [10, 11, 12, 13], 20)
-    assert asked == [
-        Batch([(b"A", 1), (b"B", 1), (b"B", 2), (b"C",)], is_spread=True),
-        (b"A", 10),
-    ]
-    assert type(asked[1]) is Once
-    assert result == [20, [11, 12], 13]
-
-
-def test_what_must_not_be_repeated_makes_all_of_it_so() -> None:
-    def once(name: bytes) -> Operation[Any]:
-        return (yield Once((name,)))
-
-    asked, _ = feed(side_by_side([once(b"A"), one_command(b"B")]), [1, 2])
-    assert not asked[0].is_repeatable
-
-
-def test_what_cannot_be_part_of_it_is_asked_alone() -> None:
-    def pausing(name: bytes) -> Operation[Any]:
-        yield Sleep(1)
-        return (yield Batch([(name,)], is_atomic=True))
-
-    asked, result = feed(
-        side_by_side([pausing(b"A"), one_command(b"B"), one_command(b"C")]), [2, 3], None, [1]
-    )
-    assert asked == [
-        Batch([(b"B",), (b"C",)], is_spread=True),
-        Sleep(1),
-        Batch([(b"A",)], is_atomic=True),
-    ]
-    assert result == [[1], 2, 3]
-
-
-def test_transactions_that_may_be_spread_are_one() -> None:
-    def page(name: bytes) -> Operation[Any]:
-        [reply] = yield Batch([(name,)], is_atomic=True, is_spread=True)
-        yield from one_command(name)
-        return reply
-
-    asked, result = feed(
-        side_by_side([page(b"A"), one_command(b"C"), page(b"B"), one_command(b"D")]),
-        *([3, 4], [1, 2], [5, 6]),
-    )
-    assert asked == [
-        Batch([(b"C",), (b"D",)], is_spread=True),
-        Batch([(b"A",), (b"B",)], is_atomic=True, is_spread=True),
-        Batch([(b"A",), (b"B",)], is_spread=True),
-    ]
-    assert result == [1, 3, 2, 4]
-    refusal = ResponseError("EXECABORT")
-    asked, result = feed(side_by_side([page(b"A"), page(b"B")]), refusal, [5, 6])
-    assert result == [refusal, refusal]
-
-
-def test_an_error_is_that_of_its_command() -> None:
-    refusal = ResponseError("WRONGTYPE")
-
-    def careful(name: bytes) -> Operation[Any]:
-        try:
-            yield (name,)
-        except ResponseError as error:
-            return error
-
-    _, result = feed(side_by_side([careful(b"A"), one_command(b"B")]), [refusal, 2])
-    assert result == [refusal, 2]
-    closed = []
-
-    def watching() -> Operation[Any]:
-        try:
-            yield (b"A",)
-            yield (b"A",)
-        finally:
-            closed.append(True)
-
-    with pytest.raises(ResponseError, match="WRONGTYPE"):
-        feed(side_by_side([watching(), one_command(b"B")]), [1, refusal])
-    assert closed
-    assert feed(side_by_side([])) == ([], [])
-
-
-def test_an_error_of_what_is_asked_alone_is_raised_where_it_was_asked() -> None:
-    def careful() -> Operation[Any]:
-        try:
-            yield Sleep(1)
-        except TimeoutError as error:
-            return error
-
-    late = TimeoutError()
-    assert feed(side_by_side([careful()]), late)[1] == [late]
 
 
 def test_a_number_that_cannot_be_stored_is_an_error() -> None:

@@ -15,7 +15,8 @@ from django.test import override_settings
 from pytest_django.plugin import DjangoDbBlocker
 
 from redisdict import ModelDict
-from redisdict.modelcache import relations, signals, tables
+from redisdict.modelcache import cached_models
+from redisdict.modelcache.invalidation import hooks, relations
 from tests.codec.models import Author, EveryField
 from tests.conftest import UNPACKAGED
 from tests.modelcache.availability import cluster_for_tests
@@ -154,7 +155,7 @@ def tea(database: str, products: ModelDict[Product]) -> Product:
 
 
 def forget_registrations() -> None:
-    tables._registered.clear()
+    cached_models._registered.clear()
     relations.forget()
     for model in apps.get_models(include_auto_created=True):
-        post_save.disconnect(sender=model, dispatch_uid=signals.UID)
+        post_save.disconnect(sender=model, dispatch_uid=hooks.UID)

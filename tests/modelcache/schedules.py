@@ -19,20 +19,20 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from redisdict.connections.incarnations import is_asked_anew, is_identified, named
-from redisdict.mapping.names import Names
-from redisdict.modelcache.cells import Cells
-from redisdict.modelcache.committing import change_behind_barriers
-from redisdict.modelcache.reading import Loaded, Reader
-from redisdict.modelcache.tally import Tally
+from redisdict.mapping.keys import Names
+from redisdict.modelcache.slots.barrier import change_behind_barriers
+from redisdict.modelcache.slots.lease import Loaded, Reader
+from redisdict.modelcache.slots.store import RowStore
+from redisdict.modelcache.stats import Counters
 from redisdict.wire.requests import Batch, Call, Operation, Sleep
+from redisdict.wire.server_state import is_asked_anew, is_identified, named
 from tests.modelcache.server_model import Barriers, Generation, Lease, ServerModel, Value
 
 FIRST_GENERATION = b"gen00000" + ServerModel().incarnation
 
 NAMES = Names("test", ("shop.Product", "default"))
-CELLS = Cells(NAMES, b"8 bytes!")
-ROW = CELLS.prefix + b"1"
+STORE = RowStore(NAMES, b"8 bytes!")
+ROW = STORE.prefix + b"1"
 
 Move = tuple[Any, ...]
 
@@ -90,9 +90,9 @@ class World:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.server = plan.make_server()
-        self.server.cells[CELLS.table] = Generation(FIRST_GENERATION)
+        self.server.cells[STORE.table_key] = Generation(FIRST_GENERATION)
         if plan.is_warm:
-            self.server.cells[ROW] = Value(FIRST_GENERATION, CELLS.fingerprint + b"0")
+            self.server.cells[ROW] = Value(FIRST_GENERATION, STORE.fingerprint + b"0")
         self.saved = [dict(self.server.cells)]
         self.database = Database()
         self.left = {
@@ -130,7 +130,7 @@ class World:
         cell = self.server.cells.get(ROW)
         if isinstance(cell, Lease) and self.left["expire"]:
             yield ("expire", ROW, None)
-        for key in (ROW, CELLS.table):
+        for key in (ROW, STORE.table_key):
             cell = self.server.cells.get(key)
             if isinstance(cell, Barriers):
                 for token in cell.tokens:
@@ -187,7 +187,7 @@ class World:
 
     def _reader(self, name: str) -> Process:
         reader: Reader[int] = Reader(
-            copy(CELLS),  # another process: it knows by itself what it has taught the server
+            copy(STORE),  # another process: it knows by itself what it has taught the server
             NeverDue(NAMES.counts),
             encode=lambda version: b"%d" % version,
             decode=int,
@@ -198,7 +198,7 @@ class World:
         return Process(name, "reader", reader.read([ROW], self.database.select, name.encode()))
 
     def _writer(self, name: str, how: str) -> Process:
-        keys = [CELLS.table] if "all rows" in how else [ROW]
+        keys = [STORE.table_key] if "all rows" in how else [ROW]
         database = self.database
 
         def autocommit() -> None:
@@ -210,7 +210,7 @@ class World:
             if "autocommit" not in how:
                 yield Call(database.update, (name,))
                 change = database.commit
-            yield from change_behind_barriers([(CELLS, keys)], name.encode(), 60_000, change)
+            yield from change_behind_barriers([keys], name.encode(), 60_000, change)
 
         return Process(name, how, write())
 
@@ -286,7 +286,7 @@ class World:
         probe.cells = dict(self.server.cells)
         answer = None
         try:
-            command = named(CELLS.read_command([ROW], b"probe", 0), probe.incarnation)
+            command = named(STORE.read_command([ROW], b"probe", 0), probe.incarnation)
             answer = probe.execute(command)[0]
         except ResponseError:
             return  # the server has started again and nobody has been there yet
@@ -294,7 +294,7 @@ class World:
             raise StaleRead(f"the server has {answer!r}, committed is {self.database.committed}")
 
 
-class NeverDue(Tally):
+class NeverDue(Counters):
     """Counts that no clock sends, so that the same moves lead to the same requests."""
 
     def push_if_due(self) -> Operation[None]:

@@ -1,6 +1,6 @@
 """A model of the server: what the three scripts do, in Python, to explore every schedule with.
 
-`test_cells.py` holds it against real servers, reply by reply and cell by cell.
+`test_row_store.py` holds it against real servers, reply by reply and cell by cell.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from redisdict.modelcache.cells import (
+from redisdict.modelcache.slots.store import (
     BARRIER,
     BLOCKED,
     BUSY,

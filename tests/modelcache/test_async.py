@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import threading
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from django.http import Http404
 from redisdict import ModelDict
 from redisdict.modelcache import loading
 from tests.shop.models import Product
+from tests.waiting import LIMIT_S, await_until
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         seen.append(list(pks))
         return ask(table, seen[-1])
 
-    monkeypatch.setattr("redisdict.modelcache.views.load_rows", watched)
+    monkeypatch.setattr("redisdict.modelcache.lookup.load_rows", watched)
     return seen
 
 
@@ -96,7 +97,7 @@ async def test_inside_a_transaction_of_the_thread(
 ) -> None:
     """As in a test case of Django's, whose transaction is open in the thread of the queries."""
     assert (await products.agetitem(tea.pk)).name == "Tea"
-    database = products._view().table.database
+    database = products._lookup().table.database
     atomic = transaction.atomic(using=database)
     await sync_to_async(atomic.__enter__)()
     try:
@@ -112,7 +113,7 @@ async def test_inside_a_transaction_of_the_thread(
 async def test_a_thousand_readers_of_a_missing_row_are_one_query(
     tea: Product, server: str, asked: list[Any]
 ) -> None:
-    products = ModelDict(Product, lease_timeout=20)
+    products = ModelDict(Product, lease_timeout=100)
     found = await asyncio.gather(*[products.aget(tea.pk) for _ in range(1000)])
     assert found == [tea] * 1000
     assert asked == [[tea.pk]]
@@ -121,19 +122,21 @@ async def test_a_thousand_readers_of_a_missing_row_are_one_query(
 async def test_a_task_that_is_cancelled_amid_its_query(
     tea: Product, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    products = ModelDict(Product, lease_timeout=0.3)
+    products = ModelDict(Product, lease_timeout=2 * LIMIT_S)
+    begun, is_cancelled = threading.Event(), threading.Event()
     ask = loading.load_rows
 
     def slow(*arguments: Any) -> Any:
-        time.sleep(0.1)
+        begun.set()
+        is_cancelled.wait()
         return ask(*arguments)
 
-    monkeypatch.setattr("redisdict.modelcache.views.load_rows", slow)
+    monkeypatch.setattr("redisdict.modelcache.lookup.load_rows", slow)
     task = asyncio.create_task(products.aget(tea.pk))
-    await asyncio.sleep(0.05)
+    await await_until(begun.is_set)
     task.cancel()
+    is_cancelled.set()
     with pytest.raises(asyncio.CancelledError):
         await task
-    begun = time.monotonic()
-    assert await products.aget(tea.pk) == tea
-    assert time.monotonic() - begun < 2
+    async with asyncio.timeout(LIMIT_S):  # it doesn't wait for the lease's end
+        assert await products.aget(tea.pk) == tea

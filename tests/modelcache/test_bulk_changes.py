@@ -6,7 +6,7 @@ import pytest
 from django.db import models, transaction
 
 from redisdict import ModelDict
-from redisdict.modelcache import migrating
+from redisdict.modelcache.invalidation import migrations
 from tests.modelcache.beneath import change_unseen
 from tests.modelcache.counting import queries
 from tests.shop.models import (
@@ -45,7 +45,7 @@ def test_conflicts_of_rows_without_primary_key(database: str, products: ModelDic
 def test_update_of_many_rows_counts_as_all(
     database: str, products: ModelDict[Product], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("redisdict.modelcache.compilers.MOST_ROWS", 3)
+    monkeypatch.setattr("redisdict.modelcache.invalidation.compilers.MOST_ROWS", 3)
     pks = [one.pk for one in Product.objects.bulk_create([Product(name="Tea") for _ in range(5)])]
     products.get_many(pks)
     with transaction.atomic(using=database):
@@ -60,7 +60,7 @@ def test_update_of_many_rows_counts_as_all(
 def test_a_transaction_with_many_rows_counts_as_all(
     database: str, products: ModelDict[Product], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("redisdict.modelcache.transactions.MOST_ROWS", 3)
+    monkeypatch.setattr("redisdict.modelcache.invalidation.transactions.MOST_ROWS", 3)
     made = Product.objects.bulk_create([Product(name="Tea") for _ in range(5)])
     assert len(products.get_many([one.pk for one in made])) == 5
     with transaction.atomic(using=database):
@@ -107,16 +107,16 @@ def test_migrate_and_flush_remove_all_rows(
     assert post_migrate.has_listeners(app)
     assert pre_migrate.has_listeners(app)
     change_unseen(database, "UPDATE shop_product SET name = 'Migrated'")
-    migrating._after_migrations(using=database, plan=[])
+    migrations._after_migrations(using=database, plan=[])
     assert products[tea.pk].name == "Tea"  # nothing was migrated
-    migrating._after_migrations(using=database, plan=["a migration"])
+    migrations._after_migrations(using=database, plan=["a migration"])
     assert products[tea.pk].name == "Migrated"
 
 
 def test_loaddata(tea: Product, products: ModelDict[Product]) -> None:
     from django.core import serializers
 
-    database = products._view().table.database
+    database = products._lookup().table.database
     tea.name = "Coffee"
     for loaded in serializers.deserialize("json", serializers.serialize("json", [tea])):
         loaded.save(using=database)

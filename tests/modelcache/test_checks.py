@@ -10,8 +10,10 @@ from django.test.utils import isolate_apps
 
 from redisdict import ModelDict
 from redisdict.checks import check_model_dicts
-from redisdict.modelcache import relations, tables
+from redisdict.modelcache import cached_models
 from redisdict.modelcache.checks import _check_registration, check_cached_models
+from redisdict.modelcache.invalidation import relations
+from redisdict.modelcache.options import Options
 from tests.modelcache.conftest import forget_registrations
 from tests.shop.models import Announced, Product, Stamp
 
@@ -65,7 +67,7 @@ def test_tables_of_others() -> None:
             app_label = "shop"
             managed = False
 
-    cached = tables.register(View, "default", is_strict=False, barrier_ms=1, believes_absence=False)
+    cached = cached_models.register(View, "default", Options(barrier_timeout=0.001))
     cached.made_at = ""
     [message] = _check_registration(cached)
     assert message.id == "redisdict.W103"

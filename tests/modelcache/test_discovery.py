@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+
+import redisdict
+
+#: Where the package under test is.
+ROOT = Path(redisdict.__file__).parents[1]
 
 FILES = {
     "shop/__init__.py": "",
@@ -51,15 +58,17 @@ FILES = {
 }
 
 
-def run_in_project(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
-    for name, text in FILES.items():
+def run_in_project(
+    folder: Path, code: str, files: Mapping[str, str] = FILES
+) -> subprocess.CompletedProcess[str]:
+    for name, text in files.items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     return subprocess.run(
         [sys.executable, "-c", "import django; django.setup()\n" + code],
         cwd=folder,
-        env={"DJANGO_SETTINGS_MODULE": "settings", "PYTHONPATH": str(folder)},
+        env={"DJANGO_SETTINGS_MODULE": "settings", "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"},
         capture_output=True,
         text=True,
         timeout=60,
@@ -70,8 +79,8 @@ def run_in_project(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
 def test_the_modules_of_all_apps_and_what_they_do_when_ready(tmp_path: Path) -> None:
     done = run_in_project(
         tmp_path,
-        "from redisdict.modelcache.tables import cached_models\n"
-        "from redisdict.modelcache.interception import WATCH\n"
+        "from redisdict.modelcache.cached_models import cached_models\n"
+        "from redisdict.modelcache.invalidation.cursors import WATCH\n"
         "from django.db import connection, connections\n"
         "print(sorted(one.model._meta.label for one in cached_models()))\n"
         "connection.ensure_connection()\n"
@@ -79,6 +88,21 @@ def test_the_modules_of_all_apps_and_what_they_do_when_ready(tmp_path: Path) -> 
     )
     assert done.stdout == "['auth.Group', 'shop.Product']\nTrue\n"
     assert "ModelDict" not in done.stderr
+
+
+def test_the_only_dict_is_made_when_the_last_app_is_ready(tmp_path: Path) -> None:
+    """Nothing of the model cache is loaded before."""
+    done = run_in_project(
+        tmp_path,
+        "from redisdict.modelcache.cached_models import cached_models\n"
+        "from redisdict.modelcache.invalidation.cursors import WATCH\n"
+        "from django.db import connection, connections\n"
+        "print([one.model._meta.label for one in cached_models()])\n"
+        "connection.ensure_connection()\n"
+        "print(WATCH in connections['default'].__dict__)\n",
+        FILES | {"shop/dicts.py": ""},
+    )
+    assert done.stdout == "['shop.Product']\nTrue\n"
 
 
 def test_a_dict_made_in_views(tmp_path: Path) -> None:

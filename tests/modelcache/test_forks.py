@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from redisdict import ModelDict, forks
-from redisdict.modelcache.cells import new_token
 from redisdict.modelcache.outages import Outages
-from redisdict.modelcache.tally import Tally
+from redisdict.modelcache.slots.store import new_token
+from redisdict.modelcache.stats import Counters
 from redisdict.servers.process import ServerProcess
 from tests.forks.forking import FORKS, Child, Fork
 from tests.modelcache.test_outages import own_server, tea, update
@@ -53,16 +53,16 @@ def test_rows_are_read_side_by_side(tea: Product, own_server: ServerProcess, for
 
 
 def test_what_the_parent_counted_is_counted_once(fork: Fork) -> None:
-    tally = Tally(b"counts")
-    tally.hits = 5
+    counters = Counters(b"counts")
+    counters.hits = 5
 
     def live() -> tuple[int, int]:
         forks.take_over()
-        tally.misses += 1
-        return tally.hits, tally.misses
+        counters.misses += 1
+        return counters.hits, counters.misses
 
     assert Child(live, fork).result() == (0, 1)
-    assert tally.hits == 5
+    assert counters.hits == 5
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_child_makes_up_for_what_its_parent_could_not_tell(
 ) -> None:
     products: ModelDict[Any, Product] = ModelDict(Product)
     assert products[tea.pk].name == "Tea"
-    table = products._view().table
+    table = products._lookup().table
     own_server.kill()
     update(tea, "Coffee")
     assert table.outages.is_doubtful
@@ -125,7 +125,7 @@ def test_a_childs_own_changes_are_made_up_for_as_well(
     tea: Product, own_server: ServerProcess, parked: threading.Thread
 ) -> None:
     """The thread that the parent has is not the child's, though Python calls it alive there."""
-    table = ModelDict(Product)._view().table
+    table = ModelDict(Product)._lookup().table
     table.outages._repairer = parked
 
     def live() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from redisdict import ModelDict
-from redisdict.modelcache.tables import cached_models
+from redisdict.modelcache.cached_models import cached_models
 from tests.modelcache.conftest import forget_registrations
 from tests.modelcache.counting import queries
 from tests.shop.models import Product, ProductProxy
@@ -40,8 +40,8 @@ def test_another_handle_of_the_same_cache(
     assert not asked
     assert [repr(other) for other in others] == [repr(by_pk), repr(by_slug)]
     assert others[1]._field is Product._meta.get_field("slug")
-    assert others[0]._view().lease_ms == 2000
-    assert others[0]._serves_when_down is False
+    assert others[0]._lookup().lease_ms == 2000
+    assert others[0]._lookup()._serves_when_down is False
     made.name = "Coffee"
     made.save()
     assert {rows.name for rows in (others[0][made.pk], others[1]["tea"])} == {"Coffee"}
@@ -74,7 +74,7 @@ def test_another_process_unpickles_it(server: str) -> None:
     program = (
         "import django, pickle, sys; django.setup();"
         f"print(pickle.loads(bytes.fromhex({data.hex()!r})));"
-        "from redisdict.modelcache.tables import cached_models; print(len(cached_models()))"
+        "from redisdict.modelcache.cached_models import cached_models; print(len(cached_models()))"
     )
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
     done = subprocess.run(

@@ -82,8 +82,8 @@ def test_who_finds_a_row_that_cannot_be_kept_takes_no_lease(database: str, serve
     animals = ModelDict(Animal, lease_timeout=600)
     dog = Dog.objects.create(kind="dog")
     assert animals[dog.pk]
-    table = animals._view().table
-    answers = table.backend.driver.run(table.cells.read([table.key(dog.pk)], b"t" * 16, 600_000))
+    table = animals._lookup().table
+    answers = table.backend.driver.run(table.store.read([table.key(dog.pk)], b"t" * 16, 600_000))
     assert isinstance(answers[0], bytes)
     assert animals[dog.pk].kind == "dog"
 

@@ -18,7 +18,7 @@ from django.db import connections, transaction
 from django.db.backends.signals import connection_created
 
 from redisdict import ModelDict
-from redisdict.modelcache import identity, search_paths
+from redisdict.modelcache import identity, loading, search_paths
 from tests.modelcache.beneath import change_unseen
 from tests.modelcache.conftest import TEMPLATE
 from tests.modelcache.counting import queries
@@ -91,14 +91,14 @@ def test_a_database_made_anew_under_its_name(
     with renamed(database, other_database):
         Product.objects.create(pk=1, name="Old")
         assert products[1].name == "Old"
-        old = products._view().table
+        old = products._lookup().table
         connections[database].close()
         with another_alias("upkeep", database, NAME="template1") as upkeep:
             change_unseen(upkeep, f"DROP DATABASE {other_database} WITH (FORCE)")
             change_unseen(upkeep, f"CREATE DATABASE {other_database} TEMPLATE {TEMPLATE}")
         made = Product.objects.create(pk=1, name="New")
         assert products[1].name == "New"
-        assert products._view().table.names != old.names
+        assert products._lookup().table.names != old.names
         made.name = "Newer"
         made.save()
         assert products[1].name == "Newer"
@@ -321,12 +321,48 @@ def test_a_standby_is_read_and_kept_nowhere(
     products.invalidate(tea.pk)
     place = identity.place_of(database, Product)
     standby = identity.Place(place.digest, is_standby=True)
-    monkeypatch.setattr("redisdict.modelcache.tables.place_of", lambda *_: standby)
-    monkeypatch.setattr("redisdict.modelcache.tables.known_place", lambda *_: standby)
+    monkeypatch.setattr("redisdict.modelcache.cached_models.place_of", lambda *_: standby)
+    monkeypatch.setattr("redisdict.modelcache.cached_models.known_place", lambda *_: standby)
     for _ in range(2):
         with queries(database) as asked:
             assert products[tea.pk].name == "Tea"
         assert len(asked) == 1
+
+
+@pytest.fixture
+def cells_at_queries(
+    database: str, tea: Product, products: ModelDict[Product], monkeypatch: pytest.MonkeyPatch
+) -> list[Any]:
+    """What the row's cell holds while the database is asked for it, on a standby."""
+    products.invalidate(tea.pk)
+    table = products._lookup().table
+    standby = identity.Place(table.place.digest, is_standby=True)
+    monkeypatch.setattr("redisdict.modelcache.cached_models.place_of", lambda *_: standby)
+    monkeypatch.setattr("redisdict.modelcache.cached_models.known_place", lambda *_: standby)
+    seen: list[Any] = []
+
+    def watched(*arguments: Any) -> Any:
+        seen.append(table.backend.client().get(table.key(tea.pk)))
+        return loading.load_rows(*arguments)
+
+    monkeypatch.setattr("redisdict.modelcache.lookup.load_rows", watched)
+    return seen
+
+
+def test_a_thread_takes_no_lease_on_a_standby(
+    tea: Product, products: ModelDict[Product], cells_at_queries: list[Any]
+) -> None:
+    assert products[tea.pk] == products.get_many([tea.pk])[tea.pk] == tea
+    assert cells_at_queries == [None, None]
+
+
+async def test_nor_does_a_task(
+    tea: Product, products: ModelDict[Product], cells_at_queries: list[Any]
+) -> None:
+    """Others would wait for the lease, one after another, and nothing would ever be kept."""
+    assert await products.agetitem(tea.pk) == tea
+    assert await products.aget_many([tea.pk]) == {tea.pk: tea}
+    assert cells_at_queries == [None, None]
 
 
 IN_MEMORY = """

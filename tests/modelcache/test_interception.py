@@ -14,8 +14,8 @@ from django.db.models.signals import post_save
 from django.test.utils import isolate_apps
 
 from redisdict import ModelDict
-from redisdict.modelcache import relations
-from redisdict.modelcache.effects import forget_catalog
+from redisdict.modelcache.invalidation import relations
+from redisdict.modelcache.invalidation.effects import forget_catalog
 from tests.modelcache.beneath import change_unseen
 from tests.modelcache.counting import queries
 from tests.modelcache.elsewhere import elsewhere

@@ -16,8 +16,7 @@ from django.db import connections, models, transaction
 from django.test import override_settings
 
 from redisdict import ModelDict
-from redisdict.modelcache.collation import compares_text_exactly
-from redisdict.modelcache.keys import KeyForm
+from redisdict.modelcache.keys import KeyForm, compares_text_exactly
 from tests.modelcache.counting import queries
 from tests.shop.models import Place, Product, Stamp
 from tests.shop.spellings import Badge, Mailbox, Moment, Reading, Translation, Weight, Word

@@ -24,7 +24,7 @@ from tests.shop.models import (
 
 
 def is_kept(rows: ModelDict[Any], key: Any) -> bool:
-    with queries(rows._view().table.database) as asked:
+    with queries(rows._lookup().table.database) as asked:
         assert key in rows
     return not asked
 

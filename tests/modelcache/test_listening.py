@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,12 +16,13 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from redisdict import ModelDict
-from redisdict.modelcache import relations, tables, triggers
-from redisdict.modelcache.listening import Listener
-from redisdict.modelcache.notices import Changes, parse
+from redisdict.modelcache import cached_models, triggers
+from redisdict.modelcache.invalidation import relations
+from redisdict.modelcache.triggers import Changes, Listener, parse
 from tests.modelcache.counting import queries
 from tests.shop.models import Book, Price, Product, Stamp
 from tests.shop.spellings import Badge, Day, Length, Mailbox, Moment, Reading, Weight
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.parametrize("database", ["postgres"], indirect=True)
 
@@ -42,8 +42,8 @@ def listener(
     database: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[], None]]:
     """Creates the triggers of what has a dict by then, and begins to listen."""
-    monkeypatch.setattr("redisdict.modelcache.listening.IDLE_S", 0.1)
-    monkeypatch.setattr("redisdict.modelcache.listening.PAUSE_S", 0.1)
+    monkeypatch.setattr("redisdict.modelcache.triggers.IDLE_S", 0.1)
+    monkeypatch.setattr("redisdict.modelcache.triggers.PAUSE_S", 0.1)
     is_over = threading.Event()
     threads: list[threading.Thread] = []
 
@@ -57,7 +57,7 @@ def listener(
         call_command("modeldict", "create", database=database, stdout=io.StringIO())
         threads.append(threading.Thread(target=listen))
         threads[0].start()
-        eventually(lambda: is_listened_to(database))
+        wait_until(lambda: is_listened_to(database))
 
     yield begin
     is_over.set()
@@ -81,13 +81,6 @@ OTHER_FORMS = (
 )
 
 
-def eventually(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def test_every_kind_of_change(
     database: str, raw: psycopg.Connection[Any], listener: Callable[[], None]
 ) -> None:
@@ -107,19 +100,19 @@ def test_every_kind_of_change(
 
     assert everything()[:2] == ({tea.pk: "Tea", milk.pk: "Milk"}, 3)
     raw.execute("UPDATE shop_product SET name = upper(name)")
-    eventually(lambda: everything()[0] == {tea.pk: "TEA", milk.pk: "MILK"})
+    wait_until(lambda: everything()[0] == {tea.pk: "TEA", milk.pk: "MILK"})
     raw.execute("UPDATE shop_product SET id = %s WHERE id = %s", [new, milk.pk])
-    eventually(lambda: everything()[0] == {tea.pk: "TEA", new: "MILK"})
+    wait_until(lambda: everything()[0] == {tea.pk: "TEA", new: "MILK"})
     raw.execute("UPDATE shop_price SET amount = 4")
-    eventually(lambda: everything()[1] == 4)
+    wait_until(lambda: everything()[1] == 4)
     raw.execute("DELETE FROM shop_product WHERE id = %s", [new])
-    eventually(lambda: everything()[0] == {tea.pk: "TEA"})
+    wait_until(lambda: everything()[0] == {tea.pk: "TEA"})
     raw.execute("INSERT INTO shop_product SELECT %s, 'New', NULL, '', 1, 0, true", [milk.pk])
-    eventually(lambda: everything()[0] == {tea.pk: "TEA", milk.pk: "New"})
+    wait_until(lambda: everything()[0] == {tea.pk: "TEA", milk.pk: "New"})
     raw.execute("DELETE FROM shop_stamp")
-    eventually(lambda: everything()[2] is None)
+    wait_until(lambda: everything()[2] is None)
     raw.execute("TRUNCATE shop_product CASCADE")
-    eventually(lambda: everything()[:2] == ({}, None))
+    wait_until(lambda: everything()[:2] == ({}, None))
 
 
 def test_only_what_changed_goes(
@@ -128,10 +121,14 @@ def test_only_what_changed_goes(
     products = ModelDict(Product)
     listener()
     tea, milk = Product.objects.create(name="Tea"), Product.objects.create(name="Milk")
-    time.sleep(0.1)  # these changes were announced, too
+    # These changes were announced, too, and before this one:
+    last = Product.objects.create(name="Last")
+    assert products[last.pk].name == "Last"
+    raw.execute("UPDATE shop_product SET name = 'Told' WHERE id = %s", [last.pk])
+    wait_until(lambda: products[last.pk].name == "Told")
     assert products.get_many([tea.pk, milk.pk])
     raw.execute("UPDATE shop_product SET name = 'Coffee' WHERE id = %s", [tea.pk])
-    eventually(lambda: products[tea.pk].name == "Coffee")
+    wait_until(lambda: products[tea.pk].name == "Coffee")
     with queries(database) as asked:
         assert products[milk.pk].name == "Milk"
     assert not asked
@@ -145,9 +142,9 @@ def test_a_change_of_a_parents_table(
     made = Book.objects.create(name="Leaves", pages=3)
     assert books[made.pk].name == "Leaves"
     raw.execute("UPDATE shop_product SET name = 'Roots'")
-    eventually(lambda: books[made.pk].name == "Roots")
+    wait_until(lambda: books[made.pk].name == "Roots")
     raw.execute("UPDATE shop_book SET pages = 4")
-    eventually(lambda: books[made.pk].pages == 4)
+    wait_until(lambda: books[made.pk].pages == 4)
 
 
 def test_a_key_that_is_too_long_to_tell(
@@ -164,7 +161,7 @@ def test_a_key_that_is_too_long_to_tell(
     Stamp.objects.create(code=code, worth=1)
     assert stamps[code].worth == 1
     raw.execute("UPDATE shop_stamp SET worth = 2")
-    eventually(lambda: stamps[code].worth == 2)
+    wait_until(lambda: stamps[code].worth == 2)
 
 
 @pytest.mark.parametrize("session", ["", OTHER_FORMS], ids=["plain", "other forms of text"])
@@ -198,7 +195,7 @@ def test_keys_of_every_type(
         parsed.append(parse(*arguments))
         return parsed[-1]
 
-    monkeypatch.setattr("redisdict.modelcache.listening.parse", watch)
+    monkeypatch.setattr("redisdict.modelcache.triggers.parse", watch)
     listener()
     if session:
         raw.execute(session)
@@ -210,9 +207,9 @@ def test_keys_of_every_type(
     assert products[tea.pk].name == "Tea"
     for model in dicts:
         raw.execute(f"UPDATE {model._meta.db_table} SET worth = 1")
-    eventually(lambda: seen() == [1] * len(made))
+    wait_until(lambda: seen() == [1] * len(made))
     raw.execute("UPDATE shop_product SET name = 'Coffee'")
-    eventually(lambda: products[tea.pk].name == "Coffee")
+    wait_until(lambda: products[tea.pk].name == "Coffee")
     assert not any(changes.whole or changes.is_everything for changes in parsed)
 
 
@@ -226,7 +223,7 @@ def test_a_notification_of_somebody_elses(
     assert products[tea.pk].name == "Tea"
     raw.execute("SELECT pg_notify('redisdict', %s)", [notice])
     raw.execute("UPDATE shop_product SET name = 'Coffee'")
-    eventually(lambda: products[tea.pk].name == "Coffee")
+    wait_until(lambda: products[tea.pk].name == "Coffee")
 
 
 def test_a_table_whose_rows_cannot_be_named_is_not_the_others(
@@ -244,13 +241,13 @@ def test_a_table_whose_rows_cannot_be_named_is_not_the_others(
     def fail(model: Any, *arguments: Any) -> Any:
         raise RuntimeError("no rows of it can be told")
 
-    monkeypatch.setattr("redisdict.modelcache.listening.rows_of_table", fail)
+    monkeypatch.setattr("redisdict.modelcache.triggers.rows_of_table", fail)
     assert (products[tea.pk].name, stamps["red"].worth) == ("Tea", 1)
     raw.execute("UPDATE shop_product SET name = 'Coffee'")
     raw.execute("UPDATE shop_stamp SET worth = 2")
-    eventually(lambda: (products[tea.pk].name, stamps["red"].worth) == ("Coffee", 2))
+    wait_until(lambda: (products[tea.pk].name, stamps["red"].worth) == ("Coffee", 2))
     # Without a server it would refuse the statements that clean up.
-    del tables._registered[Product, "nowhere", ()]
+    del cached_models._registered[Product, "nowhere", ()]
     relations.forget()
 
 
@@ -289,14 +286,14 @@ def test_more_rows_than_are_removed_one_by_one(
     listener: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("redisdict.modelcache.listening.MOST_ROWS", 5)
+    monkeypatch.setattr("redisdict.modelcache.triggers.MOST_ROWS", 5)
     products = ModelDict(Product)
     listener()
     made = Product.objects.bulk_create([Product(name="Tea") for _ in range(20)])
     pks = [one.pk for one in made]
     assert len(products.get_many(pks)) == 20
     raw.execute("UPDATE shop_product SET name = 'Coffee'")
-    eventually(lambda: {row.name for row in products.get_many(pks).values()} == {"Coffee"})
+    wait_until(lambda: {row.name for row in products.get_many(pks).values()} == {"Coffee"})
 
 
 def test_what_happened_while_nobody_listened(
@@ -308,7 +305,7 @@ def test_what_happened_while_nobody_listened(
     raw.execute("UPDATE shop_product SET name = 'Coffee'")
     assert products[made.pk].name == "Tea"  # nobody has told
     listener()
-    eventually(lambda: products[made.pk].name == "Coffee")
+    wait_until(lambda: products[made.pk].name == "Coffee")
     raw.execute("ALTER TABLE shop_product DISABLE TRIGGER USER")
     try:
         raw.execute("UPDATE shop_product SET name = 'Milk'")
@@ -318,7 +315,7 @@ def test_what_happened_while_nobody_listened(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = ANY(%s)",
         [list(LISTENING)],
     )
-    eventually(lambda: products[made.pk].name == "Milk")
+    wait_until(lambda: products[made.pk].name == "Milk")
 
 
 def test_the_command(database: str, server: str, sqlite_alias: str) -> None:

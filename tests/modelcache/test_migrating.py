@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.db import connections
 
 from redisdict import ModelDict
-from redisdict.modelcache import migrating
+from redisdict.modelcache.invalidation import migrations
 from tests.modelcache.counting import queries
 from tests.modelcache.elsewhere import elsewhere
 from tests.moving import scales
@@ -45,8 +45,8 @@ def test_between_two_migrations(
     def look(alias: str) -> None:
         row = elsewhere(lambda: parcels[parcel.pk])
         seen.append((row.name, row.weight))
-        client = parcels._view().table.backend.client()
-        seen.append(client.get(parcels._view().table.cells.table)[:1])
+        client = parcels._lookup().table.backend.client()
+        seen.append(client.get(parcels._lookup().table.store.table_key)[:1])
 
     monkeypatch.setattr(scales, "on_load", look)
     call_command("migrate", "moving", database=database, verbosity=0)
@@ -77,22 +77,22 @@ def test_a_later_migration_fails(
     with queries(database) as asked:
         assert parcels[parcel.pk].weight == 5
     assert not asked
-    assert not migrating._closings
+    assert not migrations._closings
 
 
 def test_long_migrations_renew_the_barrier(
     database: str, parcel: Parcel, parcels: ModelDict[Parcel]
 ) -> None:
-    closing = migrating._Closing(database)
-    table = parcels._view().table
+    closing = migrations._Closing(database)
+    table = parcels._lookup().table
     client = table.backend.client()
     connection = connections[database]
     with connection.execute_wrapper(closing.execute), connection.cursor() as cursor:
-        client.delete(table.cells.table)  # as if its time were over
+        client.delete(table.store.table_key)  # as if its time were over
         cursor.execute("SELECT 1")
-        assert client.get(table.cells.table) is None  # it isn't due yet
+        assert client.get(table.store.table_key) is None  # it isn't due yet
         closing._renewed_at -= table.cached.barrier_ms
         cursor.execute("SELECT 1")
-        assert client.get(table.cells.table)[:1] == b"B"
+        assert client.get(table.store.table_key)[:1] == b"B"
     closing.end()
-    assert client.get(table.cells.table) is None
+    assert client.get(table.store.table_key) is None

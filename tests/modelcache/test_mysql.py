@@ -10,11 +10,11 @@ from django.db import DatabaseError, connections
 
 from redisdict import ModelDict
 from redisdict.modelcache import database_ids
-from redisdict.modelcache.committing import _is_certainly_undone
 from redisdict.modelcache.connection_state import BEGUN, is_in_transaction, may_have_ended
-from redisdict.modelcache.effects import ANYTHING, Catalog, _read_mysql
-from redisdict.modelcache.statements import read_statement
-from redisdict.modelcache.transactions import forget_changes, note_begin
+from redisdict.modelcache.invalidation.effects import ANYTHING, Catalog, _read_mysql
+from redisdict.modelcache.invalidation.statements import read_statement
+from redisdict.modelcache.invalidation.transactions import forget_changes, note_begin
+from redisdict.modelcache.slots.barrier import _is_certainly_undone
 from tests.modelcache.elsewhere import elsewhere
 from tests.shop.models import Product, Tag
 

@@ -463,13 +463,13 @@ def test_a_scope_that_gives_no_text(database: str, server: str) -> None:
 def test_no_more_scopes_are_remembered_than_there_is_use_for(
     database: str, tea: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("redisdict.modelcache.tables.MOST_SCOPES", 5)
-    monkeypatch.setattr("redisdict.modelcache.binding.MOST_SCOPES", 5)
+    monkeypatch.setattr("redisdict.modelcache.cached_models.MOST_SCOPES", 5)
+    monkeypatch.setattr("redisdict.modelcache.handle.MOST_SCOPES", 5)
     products = ModelDict(Product, scope=current_guest)
     for number in range(20):
         current.append(str(number))
         assert products[tea.pk].name == "Tea"
-    assert len(products._views) <= 6
+    assert len(products._lookups) <= 6
     tea.name = "Coffee"
     tea.save()
     assert products[tea.pk].name == "Coffee", "a writer of any scope"

@@ -12,11 +12,16 @@ from django.http import Http404
 from django.shortcuts import get_object_or_404
 
 from redisdict import ConfigurationError, ModelDict
+from redisdict.mapping.keys import Names
 from redisdict.modelcache import loading
 from redisdict.modelcache.overview import overview
-from redisdict.modelcache.tally import CacheStats
+from redisdict.modelcache.slots.lease import Reader
+from redisdict.modelcache.slots.store import BUSY, RowStore
+from redisdict.modelcache.stats import CacheStats, Counters
+from redisdict.wire.requests import Call
 from tests.modelcache.counting import queries
 from tests.shop.models import Product, ProductProxy, Stamp, Tag
+from tests.waiting import LIMIT_S
 
 
 def test_a_row_is_asked_of_the_database_once(database: str, products: ModelDict[Product]) -> None:
@@ -118,13 +123,18 @@ def test_proxies_share_rows_and_not_classes(database: str, server: str) -> None:
 
 
 def test_time_limits(database: str, server: str) -> None:
-    products = ModelDict(Product, timeout=0.1)
-    made = Product.objects.create(name="Tea")
+    long, short = ModelDict(Product, timeout=60), ModelDict(Product, timeout=0.1)
+    tea, milk = Product.objects.create(name="Tea"), Product.objects.create(name="Milk")
     with queries(database) as asked:
-        assert products[made.pk]
-        assert products[made.pk]
+        assert long[tea.pk]
+        assert long[tea.pk]
+    assert len(asked) == 1
+    table = long._lookup().table
+    assert 50_000 < table.backend.client().pttl(table.key(tea.pk)) <= 60_000
+    with queries(database) as asked:
+        assert short[milk.pk]
         time.sleep(0.15)
-        assert products[made.pk]
+        assert short[milk.pk]
     assert len(asked) == 2
 
 
@@ -147,7 +157,7 @@ def test_absence_is_believed_when_asked_to(database: str, server: str) -> None:
 def test_a_thousand_threads_that_miss_one_row_are_one_query(
     database: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    products = ModelDict(Product, lease_timeout=20)
+    products = ModelDict(Product, lease_timeout=100)
     made = Product.objects.create(name="Tea")
     asked: list[Any] = []
     ask = loading.load_rows
@@ -160,7 +170,7 @@ def test_a_thousand_threads_that_miss_one_row_are_one_query(
         finally:
             connections[database].close()
 
-    monkeypatch.setattr("redisdict.modelcache.views.load_rows", slow)
+    monkeypatch.setattr("redisdict.modelcache.lookup.load_rows", slow)
     found: list[Product] = []
     readers = [
         threading.Thread(target=lambda: found.append(products[made.pk])) for _ in range(1000)
@@ -176,34 +186,35 @@ def test_a_thousand_threads_that_miss_one_row_are_one_query(
 def test_who_waits_for_a_dead_reader_asks_itself(database: str, server: str) -> None:
     products = ModelDict(Product, lease_timeout=0.2)
     made = Product.objects.create(name="Tea")
-    table = products._view().table
-    table.backend.driver.run(table.cells.read([table.key(made.pk)], b"a dead reader...", 60_000))
+    table = products._lookup().table
+    table.backend.driver.run(table.store.read([table.key(made.pk)], b"a dead reader...", 60_000))
     begun = time.monotonic()
     assert products[made.pk] == made
-    assert 0.2 <= time.monotonic() - begun < 2
+    assert 0.2 <= time.monotonic() - begun < LIMIT_S  # not the minute of the dead one's lease
 
 
 def test_an_error_of_the_database_gives_the_lease_back(
-    database: str, products: ModelDict[Product], monkeypatch: pytest.MonkeyPatch
+    database: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    products = ModelDict(Product, lease_timeout=2 * LIMIT_S)
     made = Product.objects.create(name="Tea")
 
     def fail(*_: Any) -> Any:
         raise OSError("the disk is gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr("redisdict.modelcache.views.load_rows", fail)
+        patch.setattr("redisdict.modelcache.lookup.load_rows", fail)
         with pytest.raises(OSError, match="disk"):
             products[made.pk]
     begun = time.monotonic()
     assert products[made.pk] == made
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < LIMIT_S  # it hasn't waited for the lease's end
 
 
 def test_a_damaged_row_is_replaced(database: str, products: ModelDict[Product]) -> None:
     made = Product.objects.create(name="Tea")
     assert products[made.pk]
-    table = products._view().table
+    table = products._lookup().table
     client = table.backend.client()
     key = table.key(made.pk)
     stored: Any = client.get(key)
@@ -239,7 +250,7 @@ def test_what_is_on_the_server(database: str, products: ModelDict[Product]) -> N
 
 def test_an_empty_cache_is_true(products: ModelDict[Product]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(products), "_view", None)  # and asks nobody
+        patch.setattr(type(products), "_lookup", None)  # and asks nobody
         assert products
 
 
@@ -276,7 +287,7 @@ def test_a_row_or_404(database: str, products: ModelDict[Product]) -> None:
 def test_the_bytes_of_removed_rows_go(database: str, products: ModelDict[Product]) -> None:
     made = Product.objects.bulk_create([Product(name=f"Tea {n}") for n in range(30)])
     products.warm(Product.objects.all())
-    table = products._view().table
+    table = products._lookup().table
     client = table.backend.client()
     assert client.exists(*[table.key(one.pk) for one in made]) == 30
     products.clear()
@@ -339,6 +350,14 @@ def test_limits_have_to_be_times() -> None:
         ModelDict(Product, barrier_timeout=0)
 
 
+def test_who_could_not_store_a_row_waits_for_nobody() -> None:
+    store = RowStore(Names("", ("rows",)), b"8 bytes!")
+    reader: Reader[bytes] = Reader(store, Counters(b"counts"), bytes, bytes, 3000, None, None)
+    operation = reader.read([b"row"], list, b"a reader's token", is_peek=True)
+    assert operation.send(None) == store.read_command([b"row"], b"a reader's token", lease_ms=0)
+    assert operation.send([BUSY]) == Call(list, ([b"row"],))
+
+
 def test_stats(database: str, products: ModelDict[Product]) -> None:
     made = Product.objects.create(name="Tea")
     before = products.stats()
@@ -354,9 +373,9 @@ def test_stats(database: str, products: ModelDict[Product]) -> None:
 def test_what_is_counted_reaches_the_others_without_being_asked_for(
     database: str, products: ModelDict[Product], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("redisdict.modelcache.sync_methods.MOST_HITS", 10)
+    monkeypatch.setattr("redisdict.modelcache.lookup.MOST_HITS", 10)
     made = Product.objects.create(name="Tea")
-    table = products._view().table
+    table = products._lookup().table
     client = table.backend.client()
     for _ in range(31):
         assert products[made.pk]

@@ -76,7 +76,7 @@ def test_related_managers(database: str, products: ModelDict[Product]) -> None:
 
 
 def test_many_to_many(tea: Product, products: ModelDict[Product]) -> None:
-    database = products._view().table.database
+    database = products._lookup().table.database
     new = Tag.objects.create(name="new")
     for change in (
         lambda: tea.tags.add(new),

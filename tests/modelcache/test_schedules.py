@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from redisdict.connections.incarnations import UNKNOWN
-from redisdict.modelcache import committing
+from redisdict.modelcache.slots.store import put_barriers
 from redisdict.wire.requests import Call, Operation
+from redisdict.wire.server_state import UNKNOWN
 from tests.modelcache import schedules
 from tests.modelcache.schedules import Plan, StaleRead, explore
 from tests.modelcache.server_model import Barriers, Cell, Generation, Lease, ServerModel, Value
@@ -96,7 +96,7 @@ def test_connections_that_outlive_the_server_would_be_found() -> None:
 @pytest.fixture
 def _many(monkeypatch: pytest.MonkeyPatch) -> None:
     """One row is read as many are: values by MGET, the others by the script."""
-    monkeypatch.setattr("redisdict.modelcache.cells.MANY", 1)
+    monkeypatch.setattr("redisdict.modelcache.slots.store.MANY", 1)
 
 
 @pytest.mark.usefixtures("_many")
@@ -125,7 +125,7 @@ def test_values_of_a_server_that_has_started_again_would_be_found() -> None:
 
 class FillsWithoutLease(ServerModel):
     def fill(self, keys: list[bytes], token: bytes, timeout_ms: int, *values: bytes) -> int:
-        generation = self.cells.get(schedules.CELLS.table)
+        generation = self.cells.get(schedules.STORE.table_key)
         for key, value in zip(keys, values, strict=True):
             if value and isinstance(generation, Generation):
                 self.cells[key] = Value(generation.name, value)
@@ -158,7 +158,7 @@ class GivesTheOldGenerationBack(ServerModel):
     old: Cell | None = None
 
     def barrier(self, keys: list[bytes], token: bytes, duration_ms: int) -> None:
-        table = schedules.CELLS.table
+        table = schedules.STORE.table_key
         before = self.cells.get(table)
         self.old = before if isinstance(before, Generation) else self.old
         super().barrier(keys, token, duration_ms)
@@ -211,10 +211,10 @@ def test_a_fault_of_the_server_side_is_found(
 
 def test_removing_the_row_only_after_the_commit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def change_then_remove(
-        changed: committing.Changed, token: bytes, _duration_ms: int, change: Callable[[], Any]
+        tables: Any, token: bytes, _duration_ms: int, change: Callable[[], Any]
     ) -> Operation[Any]:
         yield Call(change)
-        yield from committing.lift(changed, token)
+        yield from put_barriers(tables, token, 0)
 
     monkeypatch.setattr(schedules, "change_behind_barriers", change_then_remove)
     with pytest.raises(StaleRead):

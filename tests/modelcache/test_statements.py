@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from redisdict.modelcache.statements import Control, read_body, read_statement, text_of
+from redisdict.modelcache.invalidation.statements import Control, read_body, read_statement, text_of
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_texts() -> None:
 
 
 def test_a_long_text_is_not_kept() -> None:
-    from redisdict.modelcache import statements
+    from redisdict.modelcache.invalidation import statements
 
     before = statements._remembered.cache_info().currsize
     sql = "INSERT INTO shop (a) VALUES " + ",".join(["(%s)"] * 10_000)

@@ -9,7 +9,7 @@ import pytest
 from django.db import connections, models, transaction
 
 from redisdict import ModelDict
-from redisdict.modelcache.cells import BLOCKED, new_token
+from redisdict.modelcache.slots.store import BLOCKED, new_token
 from tests.modelcache.counting import queries
 from tests.shop.models import (
     Product,
@@ -95,10 +95,10 @@ def test_a_change_is_seen(
 def test_a_change_is_seen_inside_its_transaction_and_by_others_after_it(
     tea: Product, products: ModelDict[Product], change: Callable[[Product], None]
 ) -> None:
-    table = products._view().table
+    table = products._lookup().table
 
     def what_others_get() -> Any:
-        return table.backend.driver.run(table.cells.read([table.key(tea.pk)], new_token(), 0))[0]
+        return table.backend.driver.run(table.store.read([table.key(tea.pk)], new_token(), 0))[0]
 
     with transaction.atomic(using=table.database):
         change(tea)
@@ -118,7 +118,7 @@ def test_a_change_is_seen_inside_its_transaction_and_by_others_after_it(
 def test_a_change_that_is_rolled_back_costs_nothing(
     tea: Product, products: ModelDict[Product], change: Callable[[Product], None]
 ) -> None:
-    table = products._view().table
+    table = products._lookup().table
     with transaction.atomic(using=table.database):
         change(tea)
         transaction.set_rollback(True, using=table.database)
@@ -128,7 +128,7 @@ def test_a_change_that_is_rolled_back_costs_nothing(
 
 
 def test_a_savepoint_that_is_rolled_back(tea: Product, products: ModelDict[Product]) -> None:
-    database = products._view().table.database
+    database = products._lookup().table.database
     with transaction.atomic(using=database):
         with transaction.atomic(using=database):
             _save(tea)
@@ -140,7 +140,7 @@ def test_a_savepoint_that_is_rolled_back(tea: Product, products: ModelDict[Produ
 def test_a_barrier_stands_at_the_commit(
     tea: Product, products: ModelDict[Product], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = products._view().table
+    table = products._lookup().table
     connection = connections[table.database]
     client = table.backend.client()
     seen: list[Any] = []
@@ -162,7 +162,7 @@ def test_a_barrier_stands_at_the_commit(
 def test_a_barrier_stands_during_a_save_outside_a_transaction(
     tea: Product, products: ModelDict[Product]
 ) -> None:
-    table = products._view().table
+    table = products._lookup().table
     client = table.backend.client()
     seen: list[Any] = []
 
@@ -197,7 +197,7 @@ def test_a_save_inside_a_save(tea: Product, products: ModelDict[Product]) -> Non
     """A receiver saves the same instance while it is being saved."""
     from django.db.models.signals import pre_save
 
-    table = products._view().table
+    table = products._lookup().table
     client = table.backend.client()
     seen: list[Any] = []
 
@@ -218,7 +218,7 @@ def test_a_save_inside_a_save(tea: Product, products: ModelDict[Product]) -> Non
 
 
 def test_two_transactions_of_one_connection(tea: Product, products: ModelDict[Product]) -> None:
-    database = products._view().table.database
+    database = products._lookup().table.database
     for name in ("Coffee", "Milk"):
         with transaction.atomic(using=database):
             Product.objects.filter(pk=tea.pk).update(name=name)
@@ -228,7 +228,7 @@ def test_two_transactions_of_one_connection(tea: Product, products: ModelDict[Pr
 def test_a_connection_that_is_lost_in_a_transaction(
     tea: Product, products: ModelDict[Product]
 ) -> None:
-    table = products._view().table
+    table = products._lookup().table
     connection = connections[table.database]
     with transaction.atomic(using=table.database):
         _save(tea)

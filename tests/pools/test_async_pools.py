@@ -16,6 +16,7 @@ from redisdict.pools import (
     OptimizedAsyncConnectionPool,
 )
 from redisdict.pools import asynchronous as async_pools
+from tests.waiting import LIMIT_S, await_until
 
 ALL = [AsyncConnectionPool, AsyncBlockingConnectionPool, OptimizedAsyncConnectionPool]
 
@@ -94,10 +95,10 @@ async def test_a_cancelled_wait_leaves_its_place_to_another(plain_url: str) -> N
     waiting[0].cancel()
     waiting[1].cancel()
     await pool.release(taken)
-    assert await asyncio.wait_for(waiting[2], 1) is taken
+    assert await asyncio.wait_for(waiting[2], LIMIT_S) is taken
     await pool.release(taken)
     await asyncio.gather(*waiting, return_exceptions=True)
-    assert await asyncio.wait_for(pool.get_connection(), 1) is taken
+    assert await asyncio.wait_for(pool.get_connection(), LIMIT_S) is taken
     await pool.release(taken)
     await pool.aclose()
 
@@ -124,7 +125,7 @@ async def test_one_that_the_server_closed_while_idle_is_replaced(
     await pool.release(connection)
     async with redis.asyncio.Redis.from_url(plain_url) as killer:
         await killer.client_kill_filter(_id=victim)
-        await asyncio.sleep(0.05)
+        await await_until(connection._reader.at_eof)
         again = await pool.get_connection()
         await again.send_command("CLIENT", "ID")
         assert await again.read_response() != victim

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import resource
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 import redis.asyncio
@@ -16,16 +17,16 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redisdict.pools import OptimizedAsyncConnectionPool, shared_connection
-from redisdict.pools.connections import NotSentError
+from redisdict.pools.fast_connection import NotSentError
+from tests.waiting import LIMIT_S, LoopClock, await_until
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @pytest.fixture
 async def pool(server_url: str) -> AsyncIterator[OptimizedAsyncConnectionPool]:
-    made = OptimizedAsyncConnectionPool.from_url(server_url)
-    yield made
-    await made.aclose()
+    async with opened(server_url) as made:
+        yield made
 
 
 @contextlib.asynccontextmanager
@@ -43,11 +44,18 @@ async def faulty_server(handle: Handler) -> AsyncIterator[str]:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
-    yield f"redis://{host}:{port}/0?protocol=2"
-    server.close()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    try:
+        yield f"redis://{host}:{port}/0?protocol=2"
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def opened(url: str, **options: object) -> contextlib.aclosing[OptimizedAsyncConnectionPool]:
+    """A pool that is closed however the test ends."""
+    return contextlib.aclosing(OptimizedAsyncConnectionPool.from_url(url, **options))
 
 
 async def test_each_task_gets_its_own_reply(pool: OptimizedAsyncConnectionPool) -> None:
@@ -126,8 +134,9 @@ async def test_one_connection_is_opened_whoever_asks_and_whoever_gives_up(
 async def test_a_lost_connection_is_replaced(pool: OptimizedAsyncConnectionPool) -> None:
     first = await pool.execute(pack_command((b"CLIENT", b"ID")))
     assert pool._shared is not None
-    pool._shared._transport.abort()  # type: ignore[union-attr]  # connected
-    await asyncio.sleep(0.01)
+    lost = pool._shared
+    lost._transport.abort()  # type: ignore[union-attr]  # connected
+    await await_until(lambda: not lost.is_open)
     assert await pool.execute(pack_command((b"CLIENT", b"ID"))) != first
 
 
@@ -149,32 +158,38 @@ async def test_a_retired_connection_ends_what_is_under_way(
 
 
 async def test_a_stuck_server_fails_its_commands_in_time() -> None:
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
+    received = b""
 
-    async with faulty_server(silent) as url:
-        pool = OptimizedAsyncConnectionPool.from_url(url, socket_timeout=0.2)
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal received
+        while data := await reader.read(65536):
+            received += data
+
+    async with faulty_server(silent) as url, opened(url, socket_timeout=1000) as pool:
         ping = pack_command((b"PING",))
-        replies = await asyncio.gather(*(pool.execute(ping) for _ in range(10)))
-        assert all(isinstance(reply, RedisTimeoutError) for reply in replies)
-        assert 0.19 <= loop.time() - begun < 1
-        await pool.aclose()
+        stuck = asyncio.gather(*(pool.execute(ping) for _ in range(10)))
+        await await_until(lambda: received.count(b"PING") == 10)
+        clock = LoopClock()
+        clock.advance(900)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not stuck.done()
+        clock.advance(100)
+        assert all(isinstance(reply, RedisTimeoutError) for reply in await stuck)
 
 
 async def test_a_server_that_trickles_does_not_keep_a_command_for_ever() -> None:
     async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
-        for byte in b"$1000\r\n" + b"x" * 1000:
-            writer.write(bytes([byte]))
+        writer.write(b"$1000000000\r\n")
+        while True:
+            writer.write(b"x")
             await asyncio.sleep(0.02)
 
-    async with faulty_server(trickle) as url:
-        pool = OptimizedAsyncConnectionPool.from_url(url, socket_timeout=0.3)
-        reply = await asyncio.wait_for(pool.execute(pack_command((b"GET", b"k"))), 2)
+    options = {"socket_timeout": 0.3, "socket_connect_timeout": LIMIT_S}
+    async with faulty_server(trickle) as url, opened(url, **options) as pool:
+        reply = await asyncio.wait_for(pool.execute(pack_command((b"GET", b"k"))), LIMIT_S)
         assert isinstance(reply, RedisTimeoutError)
-        await pool.aclose()
 
 
 @pytest.mark.parametrize(
@@ -186,35 +201,29 @@ async def test_nonsense_ends_the_connection_and_never_becomes_a_value(answer: by
         writer.write(answer)
         await writer.drain()
 
-    async with faulty_server(nonsense) as url:
-        pool = OptimizedAsyncConnectionPool.from_url(url, socket_timeout=0.3)
+    async with faulty_server(nonsense) as url, opened(url, socket_timeout=LIMIT_S) as pool:
         reply = await pool.execute(pack_command((b"GET", b"k")))
         assert reply == b"A" or isinstance(reply, RedisConnectionError)
-        await asyncio.sleep(0.01)
-        assert pool._shared is not None
-        assert not pool._shared.is_open
-        await pool.aclose()
+        shared = pool._shared
+        assert shared is not None
+        await await_until(lambda: not shared.is_open)
 
 
 async def test_what_had_not_left_is_told_apart() -> None:
     async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
 
-    async with faulty_server(close) as url:
-        pool = OptimizedAsyncConnectionPool.from_url(url)
+    async with faulty_server(close) as url, opened(url) as pool:
         sent = asyncio.create_task(pool.execute(pack_command((b"PING",))))
         assert isinstance(await sent, RedisConnectionError)
         assert pool._shared is not None
         late = await pool._shared.submit(pack_command((b"PING",)))
         assert isinstance(late, NotSentError)
-        await pool.aclose()
 
 
 async def test_ten_thousand_tasks_in_bounded_memory(
     server_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # On a busy machine the last of them wait for longer than they would by default.
-    pool = OptimizedAsyncConnectionPool.from_url(server_url, socket_timeout=300)
     monkeypatch.setattr(shared_connection, "MAX_UNSENT_BYTES", 1024 * 1024)
     value = b"x" * 10_000
     packed = pack_command((b"ECHO", value))
@@ -227,11 +236,12 @@ async def test_ten_thousand_tasks_in_bounded_memory(
         most = max(most, pool._shared._unsent_bytes)
 
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    await asyncio.gather(*(work() for _ in range(10_000)))
+    # On a busy machine the last of them wait for longer than they would by default.
+    async with opened(server_url, socket_timeout=300) as pool:
+        await asyncio.gather(*(work() for _ in range(10_000)))
     grown_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib) / 1024
     assert most <= 1024 * 1024 + len(packed)
     assert grown_mib < 80  # 100 MB of replies went through
-    await pool.aclose()
 
 
 async def test_commands_in_flight_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,31 +275,31 @@ async def test_commands_in_flight_are_bounded(monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_a_stuck_connection_fails_its_own_commands_and_no_others() -> None:
-    connections = 0
+    connections = received = 0
 
     async def first_is_stuck(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal connections
+        nonlocal connections, received
         connections += 1
         is_stuck = connections == 1
         while data := await reader.read(65536):
+            received += data.count(b"PING")
             if not is_stuck or b"PING" not in data:
                 writer.write(b"+fine\r\n" * data.count(b"*"))
 
-    async with faulty_server(first_is_stuck) as url:
-        pool = OptimizedAsyncConnectionPool.from_url(url, socket_timeout=0.3)
+    async with faulty_server(first_is_stuck) as url, opened(url, socket_timeout=1000) as pool:
         ping = pack_command((b"PING",))
         stuck = [asyncio.create_task(pool.execute(ping)) for _ in range(5)]
-        await asyncio.sleep(0.05)
+        await await_until(lambda: received == 5)
         client = redis.asyncio.Redis(connection_pool=pool)
         # A pipeline has a connection of its own.
         pipeline = client.pipeline(transaction=False).echo("x").echo("y")
         assert await pipeline.execute() == [b"fine", b"fine"]
         assert not any(task.done() for task in stuck)
+        LoopClock().advance(1000)
         replies = await asyncio.gather(*stuck)
         assert all(isinstance(reply, RedisTimeoutError) for reply in replies)
         assert await client.echo("x") == b"fine"
         assert await pool.execute(ping) == b"fine"
-        await pool.aclose()
 
 
 async def test_what_holds_a_connection_up_has_one_of_its_own(
@@ -298,7 +308,7 @@ async def test_what_holds_a_connection_up_has_one_of_its_own(
     client = redis.asyncio.Redis(connection_pool=pool)
     who = pack_command((b"CLIENT", b"ID"))
     shared_id = await pool.execute(who)
-    blocked = asyncio.create_task(client.blpop([key_prefix], timeout=5))
+    blocked = asyncio.create_task(client.blpop([key_prefix], timeout=0))
     async with client.pubsub() as pubsub, client.pipeline() as pipeline:
         await pubsub.subscribe(key_prefix)
         await pipeline.watch(f"{key_prefix}:watched")
@@ -310,8 +320,8 @@ async def test_what_holds_a_connection_up_has_one_of_its_own(
             assert replies == [b"%d" % number, shared_id]
         assert (await pipeline.execute())[0] != shared_id
         await client.publish(key_prefix, "news")
-        message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=1)
-        message = message or await pubsub.get_message(ignore_subscribe_messages=True, timeout=1)
+        look: dict[str, Any] = {"ignore_subscribe_messages": True, "timeout": LIMIT_S}
+        message = await pubsub.get_message(**look) or await pubsub.get_message(**look)
         assert message is not None
         assert message["data"] == b"news"
     assert not blocked.done()
@@ -326,25 +336,22 @@ async def test_what_holds_a_connection_up_has_one_of_its_own(
 
 async def test_credentials_name_and_database(plain_url: str) -> None:
     url = plain_url.rsplit("/", 1)[0] + "/3"
-    pool = OptimizedAsyncConnectionPool.from_url(url, client_name="shared-test")
-    info = await pool.execute(pack_command((b"CLIENT", b"INFO")))
-    assert b"name=shared-test" in bytes(info)
-    assert b" db=3 " in bytes(info)
-    await pool.aclose()
-    wrong = OptimizedAsyncConnectionPool.from_url(plain_url, username="nobody", password="geheim")
-    with pytest.raises(RedisConnectionError, match="invalid username-password") as caught:
-        await wrong.execute(pack_command((b"PING",)))
-    assert "geheim" not in str(caught.value)
-    await wrong.aclose()
+    async with opened(url, client_name="shared-test") as pool:
+        info = await pool.execute(pack_command((b"CLIENT", b"INFO")))
+        assert b"name=shared-test" in bytes(info)
+        assert b" db=3 " in bytes(info)
+    async with opened(plain_url, username="nobody", password="geheim") as wrong:
+        with pytest.raises(RedisConnectionError, match="invalid username-password") as caught:
+            await wrong.execute(pack_command((b"PING",)))
+        assert "geheim" not in str(caught.value)
 
 
 def test_uvloop(server_url: str) -> None:
     async def main() -> list[bytes]:
-        pool = OptimizedAsyncConnectionPool.from_url(server_url)
-        echo = [pool.execute(pack_command((b"ECHO", b"%d" % number))) for number in range(20)]
-        replies: list[bytes] = await asyncio.gather(*echo)
-        await pool.aclose()
-        return replies
+        async with opened(server_url) as pool:
+            echo = [pool.execute(pack_command((b"ECHO", b"%d" % number))) for number in range(20)]
+            replies: list[bytes] = await asyncio.gather(*echo)
+            return replies
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(main()) == [b"%d" % number for number in range(20)]

@@ -18,6 +18,7 @@ from redis.exceptions import MaxConnectionsError
 from redisdict.pools import BlockingConnectionPool, ConnectionPool
 from redisdict.pools import sync as sync_pools
 from redisdict.servers.process import ServerProcess
+from tests.waiting import LIMIT_S, wait_until_readable
 
 
 @pytest.fixture(params=[ConnectionPool, BlockingConnectionPool])
@@ -66,6 +67,7 @@ def test_a_full_pool_refuses_or_waits(plain_url: str) -> None:
     with pytest.raises(RedisConnectionError, match=r"within 0.1 s \(timeout\); all 1 are in use"):
         waiting.get_connection()
     assert time.monotonic() - begun >= 0.1
+    waiting.timeout = LIMIT_S
     threading.Timer(0.05, waiting.release, [taken]).start()
     assert waiting.get_connection() is taken
     refusing.disconnect()
@@ -73,7 +75,7 @@ def test_a_full_pool_refuses_or_waits(plain_url: str) -> None:
 
 
 def test_200_threads_share_10_connections(plain_url: str, key_prefix: str) -> None:
-    pool = BlockingConnectionPool.from_url(plain_url, max_connections=10)
+    pool = BlockingConnectionPool.from_url(plain_url, max_connections=10, timeout=60)
     client = redis.Redis(connection_pool=pool)
 
     def work(number: int) -> int:
@@ -110,6 +112,7 @@ def test_one_that_the_server_closed_while_idle_is_replaced(
     name = pool.connection_kwargs["client_name"]
     victim = next(c["id"] for c in killer.client_list() if c["name"] == name)
     killer.client_kill_filter(_id=victim)
+    wait_until_readable(old)  # it has hung up
     again = pool.get_connection()
     assert again is connection
     assert again._sock is not old
@@ -126,8 +129,8 @@ def test_a_reply_left_behind_is_never_given_to_another(
     pool = pool_class.from_url(plain_url)
     careless = pool.get_connection()
     careless.send_command("ECHO", "left behind")
+    wait_until_readable(careless._sock)
     pool.release(careless)
-    time.sleep(0.05)
     connection = pool.get_connection()
     connection.send_command("ECHO", "mine")
     assert connection.read_response() == b"mine"

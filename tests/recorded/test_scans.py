@@ -14,12 +14,13 @@ from redisdict import PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.mapping.catalog import find_dicts
-from redisdict.modelcache.tables import CachedTable
-from redisdict.modelcache.walking import Walk
+from redisdict.modelcache.cached_models import CachedTable
+from redisdict.modelcache.scan import Scan
 from redisdict.wire.requests import Operation
 from tests.mapping.conftest import Face
 from tests.mapping.costs import COSTS, ITEMS, Cost
 from tests.recorded import RecordedServer
+from tests.waiting import LIMIT_S
 
 MANY = {f"key {number}": number for number in range(1500)}
 
@@ -32,7 +33,7 @@ def keydb() -> Iterator[RecordedServer]:
 
 @pytest.fixture
 def backend(keydb: RecordedServer, alias_for: Callable[..., dict[str, Any]]) -> Iterator[Backend]:
-    values = alias_for(keydb.url, OPTIONS={"socket_timeout": 2}, RETRY_FOR=0)
+    values = alias_for(keydb.url, OPTIONS={"socket_timeout": LIMIT_S}, RETRY_FOR=0)
     with closing(Backend(parse_alias("test", values))) as made:
         keydb.calls.clear()
         keydb.held = 0
@@ -119,8 +120,8 @@ def test_the_rows_of_a_model(keydb: RecordedServer, backend: Backend) -> None:
 
     given: list[bytes] = []
     prefix = backend.config.key_prefix.encode()
-    table = SimpleNamespace(cells=SimpleNamespace(prefix=prefix, lift=lift))
-    asked_while(run(backend, Walk(cast(CachedTable, table)).remove_page()), mapping)
+    table = SimpleNamespace(store=SimpleNamespace(prefix=prefix, lift=lift))
+    asked_while(run(backend, Scan(cast(CachedTable, table)).remove_page()), mapping)
     assert given
     assert keydb.held == 0
 

@@ -12,6 +12,7 @@ from redis.exceptions import ResponseError
 from tests.recorded import RecordedServer
 from tests.recorded.frames import ReplyReader
 from tests.recorded.server import packed
+from tests.waiting import LIMIT_S
 
 
 @pytest.fixture(scope="module", params=["keydb", "dragonfly"])
@@ -45,7 +46,7 @@ def test_the_rest_is_asked_of_a_real_server(client: redis.Redis) -> None:
 
 def talk(recorded: RecordedServer, *commands: str) -> tuple[socket.socket, ReplyReader]:
     """A connection over which the commands have been sent at once, and what reads its replies."""
-    connection = socket.create_connection(("127.0.0.1", recorded.port), timeout=10)
+    connection = socket.create_connection(("127.0.0.1", recorded.port), timeout=LIMIT_S)
     connection.sendall(b"".join(packed(command.encode().split(b" ")) for command in commands))
     return connection, ReplyReader(connection)
 
@@ -59,7 +60,7 @@ def test_keydb_leaves_what_follows_a_long_scan() -> None:
             with pytest.raises(TimeoutError):
                 replies.read()
             assert keydb.held == 1
-            connection.settimeout(10)
+            connection.settimeout(LIMIT_S)
             connection.sendall(packed([b"ECHO", b"more"]))
             assert [replies.read(), replies.read()] == [b"+PONG\r\n", b"$4\r\nmore\r\n"]
 

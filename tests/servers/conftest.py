@@ -14,6 +14,8 @@ from typing import Self
 
 import pytest
 
+from tests.waiting import LIMIT_S
+
 REPOSITORY = Path(__file__).parents[2]
 
 ON_LINUX = sys.platform == "linux"
@@ -57,7 +59,7 @@ class PythonProcess:
     def finish(self) -> int:
         """Close its input, which lets it end by itself; its exit status."""
         self.close_input()
-        return self._process.wait(30)
+        return self._process.wait(LIMIT_S)
 
     def end_by(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
@@ -87,7 +89,7 @@ def temporary() -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-def eventually(is_so: Callable[[], bool], *, within_s: float = 5.0) -> bool:
+def eventually(is_so: Callable[[], bool], *, within_s: float = LIMIT_S) -> bool:
     """Wait until it is so; false when it never is."""
     deadline = time.monotonic() + within_s
     while not is_so():

@@ -1,7 +1,6 @@
 from pathlib import Path
 
-from redisdict.servers.dialects import command_line, replica_of
-from redisdict.servers.programs import Program
+from redisdict.servers.programs import Program, command_line, replica_of
 
 HOME = Path("/run/home")
 

@@ -23,7 +23,8 @@ from redisdict.servers.embedded import ensure_server
 HOME = sys.argv[1]
 
 def server_pid():
-    with redis.Redis(unix_socket_path=str(ensure_server(HOME, linger_s=0.2))) as client:
+    path = ensure_server(HOME, linger_s=float(sys.argv[2]) if sys.argv[2:] else 0.2)
+    with redis.Redis(unix_socket_path=str(path)) as client:
         client.incr("users")
         return client.info("server")["process_id"]
 
@@ -58,7 +59,7 @@ def server_pid(home: Path) -> int:
 def test_it_is_ready_at_once_and_stays_the_same(home: Path) -> None:
     began = time.perf_counter()
     path = ensure_server(home)
-    assert time.perf_counter() - began < 2
+    assert time.perf_counter() - began < 10  # it has waited for none of the time limits
     with server_of(path) as client:
         pid = client.info("server")["process_id"]
 
@@ -132,11 +133,15 @@ def test_the_server_ends_after_its_last_user(
 
 
 def test_a_user_that_comes_in_the_last_moment_keeps_the_server(python: Users, home: Path) -> None:
-    first = python(PATIENT_USER, home)
-    pid = int(first.line())
-    first.finish()
+    for linger_s in (0.2, 1, 5, 25):  # on a busy machine the last moment may be over by then
+        first = python(PATIENT_USER, home, linger_s)
+        pid = int(first.line())
+        first.finish()
+        if server_pid(home) == pid:
+            break
+        stop_server(home)
+    assert not eventually(lambda: not is_alive(pid), within_s=linger_s + 0.4)
     assert server_pid(home) == pid
-    assert not eventually(lambda: not is_alive(pid), within_s=0.6)
 
 
 def test_a_user_that_comes_while_the_server_ends_gets_a_new_one(python: Users, home: Path) -> None:
@@ -215,7 +220,7 @@ def test_a_directory_made_anew_gets_a_new_server(home: Path) -> None:
 @pytest.mark.skipif(not ON_LINUX, reason="other systems don't tell children of a parent's end")
 def test_the_server_ends_with_its_supervisor(home: Path) -> None:
     pid = server_pid(home)
-    (watcher,) = set(processes_naming(f"supervisor.py {home}")) - {pid}
+    (watcher,) = set(processes_naming(f"supervisor.py share {home}")) - {pid}
     os.kill(watcher, signal.SIGKILL)
     assert eventually(lambda: not is_alive(pid))
     assert server_pid(home) != pid
@@ -226,7 +231,7 @@ def test_what_a_crash_of_everything_leaves_is_no_obstacle(home: Path) -> None:
     with server_of(path) as client:
         client.set("key", "value")
     # Held first, so that neither can tidy up after the other.
-    crashing = {server_pid(home), *processes_naming(f"supervisor.py {home}")}
+    crashing = {server_pid(home), *processes_naming(f"supervisor.py share {home}")}
     assert len(crashing) == 2
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for pid in crashing:

@@ -34,7 +34,7 @@ print(server.pid, flush=True)
 print(server.directory, flush=True)
 """
 
-#: Nothing but the reaper ends this one with its owner: the thread that started it has ended.
+#: The thread that started it has ended.
 THREADED_OWNER = """
 import sys
 from threading import Thread
@@ -50,24 +50,23 @@ print(server.directory, flush=True)
 sys.stdin.read()
 """
 
-#: Is killed in the moment in which it has started a process for the nth time.
+#: Is killed as soon as it has started its supervisor, or has asked for a server.
 KILLED_OWNER = """
-import os, sys
-from subprocess import Popen
+import os, subprocess, sys
+from redisdict.servers import process, programs
 
-class Killed(Popen):
-    left = int(sys.argv[1])
+def killed_after(function):
+    def call(*arguments, **options):
+        supervisor = function(*arguments, **options) or arguments[0]._process
+        print(supervisor.pid, flush=True)
+        os.kill(os.getpid(), 9)
+    return call
 
-    def __init__(self, *arguments, **options):
-        super().__init__(*arguments, **options)
-        Killed.left -= 1
-        if not Killed.left:
-            print(self.pid, flush=True)
-            os.kill(os.getpid(), 9)
-
-from redisdict.servers import ledger, process, programs
 valkey = programs.find_program("valkey")
-ledger.subprocess.Popen = process.subprocess.Popen = Killed
+if sys.argv[1] == "the supervisor":
+    process.subprocess.Popen = killed_after(subprocess.Popen)
+else:
+    process._Supervisor._tell = killed_after(process._Supervisor._tell)
 process.ServerProcess(valkey).start()
 """
 
@@ -217,51 +216,46 @@ def test_the_end_of_the_owner_is_the_end_of_the_server(
     assert eventually(lambda: processes_naming(str(temporary)) == [])
 
 
-@pytest.mark.parametrize("nth", [1, 2], ids=["the reaper", "the server"])
+@pytest.mark.parametrize("what", ["the supervisor", "the server"])
 def test_an_owner_killed_as_soon_as_it_has_started(
-    python: Callable[..., PythonProcess], temporary: Path, nth: int
+    python: Callable[..., PythonProcess], temporary: Path, what: str
 ) -> None:
-    owner = python(KILLED_OWNER, nth, temporary=temporary)
+    owner = python(KILLED_OWNER, what, temporary=temporary)
     pid = int(owner.line())
     assert owner.finish() == -signal.SIGKILL
 
-    assert eventually(lambda: not is_alive(pid), within_s=30)
-    assert eventually(lambda: processes_naming(str(temporary)) == [], within_s=30)
-    assert eventually(lambda: list(temporary.iterdir()) == [], within_s=30)
+    assert eventually(lambda: not is_alive(pid))
+    assert eventually(lambda: processes_naming(str(temporary)) == [])
+    assert eventually(lambda: list(temporary.iterdir()) == [])
 
 
 @pytest.mark.skipif(not ON_LINUX, reason="other systems don't tell children of a parent's end")
-def test_without_the_reaper_the_kernel_ends_what_the_main_thread_started(
-    python: Callable[..., PythonProcess], temporary: Path
+@pytest.mark.parametrize("code", [PATIENT_OWNER, THREADED_OWNER], ids=["main thread", "thread"])
+def test_the_kernel_ends_a_server_with_its_supervisor(
+    python: Callable[..., PythonProcess], temporary: Path, code: str
 ) -> None:
-    owner = python(PATIENT_OWNER, temporary=temporary)
+    owner = python(code, temporary=temporary)
     server_pid, directory = int(owner.line()), Path(owner.line())
-    kill_reaper_of(directory)
-    owner.end_by(signal.SIGKILL)
-    assert eventually(lambda: not is_alive(server_pid), within_s=30)
+    kill_supervisor_of(directory)
+    assert eventually(lambda: not is_alive(server_pid))
+    assert owner.finish() == 0
+    assert list(temporary.iterdir()) == []
 
 
-def test_a_reaper_that_was_killed_is_replaced_with_the_next_server(
-    python: Callable[..., PythonProcess], temporary: Path
-) -> None:
-    owner = python(
-        THREADED_OWNER + "ServerProcess(find_program('valkey'))\nprint(flush=True)\n"
-        "import signal\nsignal.pause()",
-        temporary=temporary,
-    )
-    server_pid, directory = int(owner.line()), Path(owner.line())
-    kill_reaper_of(directory)
-    owner.close_input()
-    owner.line()
-    owner.end_by(signal.SIGKILL)
-    assert eventually(lambda: not is_alive(server_pid), within_s=30)
-    assert eventually(lambda: list(temporary.iterdir()) == [], within_s=30)
+def test_a_server_whose_supervisor_was_killed_does_not_run(valkey: Program) -> None:
+    with ServerProcess(valkey) as server, ServerProcess(valkey) as other:
+        kill_supervisor_of(server.directory)
+        assert eventually(lambda: not server.is_running)
+        with pytest.raises(ServerStartError, match="supervisor was killed"):
+            server.launch()
+        assert other.is_running
+    assert not server.directory.exists()
 
 
-def kill_reaper_of(directory: Path) -> None:
-    (watcher,) = processes_naming(f"reaper.py watch {directory.parent}")
-    os.kill(watcher, signal.SIGKILL)
-    assert eventually(lambda: not is_alive(watcher), within_s=30)
+def kill_supervisor_of(directory: Path) -> None:
+    (pid,) = processes_naming(f"supervisor.py own {directory}")
+    os.kill(pid, signal.SIGKILL)
+    assert eventually(lambda: not is_alive(pid))
 
 
 def test_a_forked_child_cannot_start_a_server_of_its_parent(
@@ -282,15 +276,20 @@ def test_what_survives_everything_is_cleared_by_the_next_run(
 ) -> None:
     owner = python(THREADED_OWNER, temporary=temporary)
     server_pid, directory = int(owner.line()), Path(owner.line())
-    kill_reaper_of(directory)
+    (supervisor,) = processes_naming(f"supervisor.py own {directory}")
+    # Held first, so that neither can tidy up after the other.
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in (supervisor, owner.pid):
+            os.kill(pid, number)
     owner.end_by(signal.SIGKILL)
-    assert not eventually(lambda: not is_alive(server_pid), within_s=0.3)
+    assert eventually(lambda: not is_alive(supervisor))
+    assert directory.exists()
 
     next_owner = python(PATIENT_OWNER, temporary=temporary)
     next_pid = int(next_owner.line())
 
     assert not is_alive(server_pid)
-    assert not directory.parent.exists()
+    assert not directory.exists()
     assert is_alive(next_pid)
     assert next_owner.finish() == 0
     assert eventually(lambda: list(temporary.iterdir()) == [])

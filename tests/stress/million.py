@@ -1,6 +1,6 @@
 """A dict of a million items: what each operation costs in memory, and in the server's patience.
 
-    python -m tests.stress.million URL hash|fenced|keys ITEMS
+    python -m tests.stress.million URL hash|relocated|keys ITEMS
 
 Prints a JSON object a line for each operation: its name, the bytes by which this process grew while
 it ran, the milliseconds that the server computed in the longest round trip, and the commands that
@@ -147,7 +147,7 @@ def main(url: str, form: str, count: int) -> None:
     from redisdict.connections.backend import Backend
 
     backend = Backend(parse_alias("million", {"LOCATION": url, "KEY_PREFIX": "million"}))
-    timeout = 3600 if form == "fenced" else None
+    timeout = 3600 if form == "relocated" else None
 
     measured = Measured(backend.client())
 

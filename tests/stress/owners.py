@@ -79,7 +79,7 @@ def embedded(program: Program, home: Path) -> None:
 
 
 def for_redisbench(program: Program, _home: Path) -> None:
-    from redisdict.bench.services import Service, running
+    from redisdict.bench.measure.services import Service, running
 
     service = Service(
         key=program.family, title="", source="", family=program.family, program=program
@@ -194,14 +194,8 @@ class Owners:
             os._exit(status)
 
     def _look_around(self) -> None:
-        """Note what is there that the next run wouldn't find in its way: at most an empty root."""
-        found = [
-            entry.name
-            for root in (self.place / "tmp").iterdir()
-            for entry in root.iterdir()
-            if entry.name != ".lock"
-        ]
-        self.left += found
+        """Note what is there that the next run would find: not even an empty root may be."""
+        self.left += [str(entry.relative_to(self.place)) for entry in self.place.glob("tmp/**/*")]
         for entry in self.place.iterdir():
             shutil.rmtree(entry)
         (self.place / "tmp").mkdir()

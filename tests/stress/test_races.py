@@ -33,12 +33,12 @@ def processes() -> Iterator[ProcessPoolExecutor]:
         yield executor
 
 
-@pytest.fixture(params=["hash", "fenced", "keys"])
+@pytest.fixture(params=["hash", "relocated", "keys"])
 def place(request: pytest.FixtureRequest, server_url: str) -> Iterator[Place]:
     """Where the dict of a race is; a hash also with a timeout in it, so that scripts are used."""
     place = (server_url, f"race-{secrets.token_hex(6)}", request.param != "keys")
     mapping = races.open_dict(*place)
-    if request.param == "fenced":
+    if request.param == "relocated":
         mapping.set("timed", None, timeout=600)
     yield place
     mapping.clear()

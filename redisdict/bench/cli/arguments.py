@@ -12,7 +12,7 @@ from pathlib import Path
 
 from django.core.management.base import DjangoHelpFormatter
 
-from redisdict.bench.placement import CHOICES
+from redisdict.bench.measure.placement import CHOICES
 from redisdict.bench.report import FORMATS
 from redisdict.bench.selection import POOL_NAMES
 from redisdict.bench.spec import EVENT_LOOPS, OPERATIONS, PRESETS, Table

@@ -4,69 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from redisdict.bench.report.conclusions import conclusions
-from redisdict.bench.report.latencies import (
-    LATENCY_COLUMNS,
-    latency_figures,
-    latency_label,
-    with_latencies,
-)
-from redisdict.bench.report.method import method_notes, reference_name
+from redisdict.bench.choices import CellStatus
+from redisdict.bench.report.sentences import conclusions, method_notes, reference_name
 from redisdict.bench.report.tables import (
+    LATENCY_COLUMNS,
     ReportTable,
     concurrency_table,
     dict_service,
     dict_table,
+    latency_figures,
+    latency_label,
     pool_table,
     ratio_text,
     speed_text,
+    with_latencies,
     workload_table,
 )
-from redisdict.bench.results import CellResult, CellStatus, RunRecord
+from redisdict.models import BenchmarkResult, BenchmarkRun
 
 __all__ = ["markdown"]
 
 
-def markdown(record: RunRecord) -> str:
+def markdown(run: BenchmarkRun) -> str:
     """The whole report, ending with a line break."""
-    return "\n".join(_lines(record)) + "\n"
+    return "\n".join(_lines(run)) + "\n"
 
 
-def _lines(record: RunRecord) -> Iterator[str]:
-    rounds = max((result.rounds for result in record.results), default=0)
+def _lines(run: BenchmarkRun) -> Iterator[str]:
+    rounds = max((result.rounds for result in run.cells), default=0)
     yield f"# Benchmark Results (Median of up to {rounds} interleaved rounds)"
     yield ""
-    yield from _table(pool_table(record))
-    dicts = dict_table(record)
+    yield from _table(pool_table(run))
+    dicts = dict_table(run)
     if dicts.rows:
         yield ""
-        items = record.spec.get("iteration_items")
-        yield f"## PersistentDict Benchmarks ({dict_service(record)}, {items} items)"
+        items = run.spec.get("iteration_items")
+        yield f"## PersistentDict Benchmarks ({dict_service(run)}, {items} items)"
         yield ""
         yield from _table(dicts)
-    yield from _section("Pools under concurrency", concurrency_table(record))
-    yield from _section("Further workloads", workload_table(record))
-    reference = reference_name(record)
+    yield from _section("Pools under concurrency", concurrency_table(run))
+    yield from _section("Further workloads", workload_table(run))
+    reference = reference_name(run)
     if reference:
-        yield from _section(f"Speed relative to {reference}", pool_table(record), ratio_text)
-    yield from _latencies(record)
+        yield from _section(f"Speed relative to {reference}", pool_table(run), ratio_text)
+    yield from _latencies(run)
     yield ""
     yield "**Conclusion:**"
-    for sentence in conclusions(record) or ["Nothing was compared."]:
+    for sentence in conclusions(run) or ["Nothing was compared."]:
         yield f"- {sentence}"
     yield ""
     yield "**Method:**"
-    for note in method_notes(record):
+    for note in method_notes(run):
         yield f"- {note}"
-    failed = [one for one in record.results if one.status is CellStatus.FAILED]
+    failed = [one for one in run.cells if one.status == CellStatus.FAILED]
     for result in failed:
         yield f"- Failed: {' '.join(filter(None, _names(result)))}: {result.reason}"
-    for warning in record.warnings:
+    for warning in run.warnings:
         yield f"- Warning `{warning['name']}`: {warning['text']} {warning['advice']}"
 
 
 def _section(
-    title: str, table: ReportTable, text_of: Callable[[CellResult], str] = speed_text
+    title: str, table: ReportTable, text_of: Callable[[BenchmarkResult], str] = speed_text
 ) -> Iterator[str]:
     if table.rows:
         yield ""
@@ -75,8 +73,8 @@ def _section(
         yield from _table(table, text_of)
 
 
-def _latencies(record: RunRecord) -> Iterator[str]:
-    results = with_latencies(record)
+def _latencies(run: BenchmarkRun) -> Iterator[str]:
+    results = with_latencies(run)
     if results:
         yield ""
         yield "## Single calls, in microseconds"
@@ -90,7 +88,9 @@ def _latencies(record: RunRecord) -> Iterator[str]:
         )
 
 
-def _table(table: ReportTable, text_of: Callable[[CellResult], str] = speed_text) -> Iterator[str]:
+def _table(
+    table: ReportTable, text_of: Callable[[BenchmarkResult], str] = speed_text
+) -> Iterator[str]:
     is_speed = text_of is speed_text
     headings = table.headings if is_speed else (*table.labels, *table.columns)
     rows = []
@@ -113,5 +113,5 @@ def _escaped(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
 
-def _names(result: CellResult) -> tuple[str, ...]:
+def _names(result: BenchmarkResult) -> tuple[str, ...]:
     return (result.service, result.mode, result.variant or result.pool, result.operation)

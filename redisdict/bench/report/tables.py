@@ -8,19 +8,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from redisdict.bench.results import CellResult, CellStatus, RunRecord
-from redisdict.bench.spec import POOL_OPERATIONS, Table
+from redisdict.bench.choices import CellStatus
+from redisdict.bench.records import speed_of
+from redisdict.bench.spec import DEFAULT_POOL, POOL_OPERATIONS, Table
+from redisdict.models import BenchmarkResult, BenchmarkRun
 
 __all__ = [
+    "LATENCY_COLUMNS",
     "MISSING",
     "ReportTable",
     "Row",
     "concurrency_table",
     "dict_service",
     "dict_table",
+    "latency_figures",
+    "latency_label",
     "pool_table",
     "ratio_text",
     "speed_text",
+    "with_latencies",
     "workload_table",
 ]
 
@@ -40,10 +46,10 @@ class Row:
     """
 
     labels: tuple[str, ...]
-    cells: tuple[CellResult | None, ...]
+    cells: tuple[BenchmarkResult | None, ...]
     reason: str = ""
 
-    def figures(self, text_of: Callable[[CellResult], str]) -> list[str]:
+    def figures(self, text_of: Callable[[BenchmarkResult], str]) -> list[str]:
         return [text_of(cell) if cell else MISSING for cell in self.cells]
 
 
@@ -74,36 +80,30 @@ class ReportTable:
         )
 
 
-def pool_table(record: RunRecord) -> ReportTable:
+def pool_table(run: BenchmarkRun) -> ReportTable:
     """Services, modes and pools; a service that isn't there keeps its row, with the reason."""
     return _table(
-        record.of_table(Table.POOLS),
+        run.of_table(Table.POOLS),
         ("Service", "Mode", "Pool"),
         lambda one: (one.service, one.mode or MISSING, one.pool or _state(one)),
         POOL_OPERATIONS,
     )
 
 
-def dict_table(record: RunRecord) -> ReportTable:
+def dict_table(run: BenchmarkRun) -> ReportTable:
     """The dict's four variants."""
-    return _table(
-        record.of_table(Table.DICT), ("Variant",), lambda one: (one.variant,), DICT_COLUMNS
-    )
+    return _table(run.of_table(Table.DICT), ("Variant",), lambda one: (one.variant,), DICT_COLUMNS)
 
 
-def dict_service(record: RunRecord) -> str:
+def dict_service(run: BenchmarkRun) -> str:
     """The service that the dicts were measured on."""
-    return next((one.service for one in record.of_table(Table.DICT)), "")
+    return next((one.service for one in run.of_table(Table.DICT)), "")
 
 
-def concurrency_table(record: RunRecord) -> ReportTable:
+def concurrency_table(run: BenchmarkRun) -> ReportTable:
     """Pools with many workers, and with fewer and more connections than workers."""
-    results = [
-        replace(one, operation=f"Dict {one.operation}") if one.variant else one
-        for one in record.of_table(Table.CONCURRENCY)
-    ]
     return _table(
-        results,
+        run.of_table(Table.CONCURRENCY),
         ("Service", "Mode", "Workers", "Connections", "Pool"),
         lambda one: (
             one.service,
@@ -113,44 +113,46 @@ def concurrency_table(record: RunRecord) -> ReportTable:
             one.pool,
         ),
         ("SET", "GET", "Dict Set", "Dict Get"),
+        lambda one: f"Dict {one.operation}" if one.variant else one.operation,
     )
 
 
-def workload_table(record: RunRecord) -> ReportTable:
+def workload_table(run: BenchmarkRun) -> ReportTable:
     """Further workloads, one a row."""
-    results = record.of_table(Table.WORKLOADS)
+    results = run.of_table(Table.WORKLOADS)
     rows = [Row((one.service, one.mode, one.pool, one.operation), (one,)) for one in results]
     return ReportTable(("Service", "Mode", "Pool", "Workload"), ("Speed",), tuple(rows))
 
 
-def speed_text(result: CellResult) -> str:
+def speed_text(result: BenchmarkResult) -> str:
     """Operations a second, in full up to a million."""
     if result.ops_per_second is None:
-        return result.status.value if result.status is CellStatus.FAILED else MISSING
+        return result.status if result.status == CellStatus.FAILED else MISSING
     if result.ops_per_second >= 1e6:
         return f"{result.ops_per_second / 1e6:.2f}M"
     return f"{result.ops_per_second:.0f}"
 
 
-def ratio_text(result: CellResult) -> str:
+def ratio_text(result: BenchmarkResult) -> str:
     """The ratio with its interval; without one there is nothing to show."""
-    speed = result.speed
+    speed = speed_of(result)
     return str(speed) if speed else MISSING
 
 
-def _state(result: CellResult) -> str:
-    return "not available" if result.status is CellStatus.UNAVAILABLE else "failed"
+def _state(result: BenchmarkResult) -> str:
+    return "not available" if result.status == CellStatus.UNAVAILABLE else "failed"
 
 
 def _table(
-    results: Sequence[CellResult],
+    results: Sequence[BenchmarkResult],
     labels: tuple[str, ...],
-    labels_of: Callable[[CellResult], tuple[str, ...]],
+    labels_of: Callable[[BenchmarkResult], tuple[str, ...]],
     operations: Sequence[str],
+    column_of: Callable[[BenchmarkResult], str] = lambda one: one.operation,
 ) -> ReportTable:
-    rows: dict[tuple[str, ...], dict[str, CellResult]] = {}
+    rows: dict[tuple[str, ...], dict[str, BenchmarkResult]] = {}
     for result in results:
-        rows.setdefault(labels_of(result), {})[result.operation] = result
+        rows.setdefault(labels_of(result), {})[column_of(result)] = result
     return ReportTable(
         labels,
         tuple(operations),
@@ -164,3 +166,43 @@ def _table(
             for row_labels, cells in rows.items()
         ),
     )
+
+
+#: Heading -> field of the result, all in microseconds.
+LATENCY_COLUMNS = {
+    "p50": "p50_us",
+    "p90": "p90_us",
+    "p99": "p99_us",
+    "p99.9": "p999_us",
+    "max": "max_us",
+    "client CPU": "client_cpu_us",
+    "server CPU": "server_cpu_us",
+}
+
+
+def with_latencies(run: BenchmarkRun) -> list[BenchmarkResult]:
+    """The cells that the latency pass has measured, in the report's order."""
+    return [one for one in run.cells if one.is_measured and one.p50_us is not None]
+
+
+def latency_label(result: BenchmarkResult) -> str:
+    """The row of a cell: the dict's variant or the pool, and how many share it."""
+    name = result.variant or (
+        f"{result.mode} {result.pool}" if result.pool == DEFAULT_POOL else result.pool
+    )
+    if result.concurrency > 1:
+        return f"{name}, {result.concurrency} workers, {result.connections} connections"
+    return name
+
+
+def latency_figures(
+    result: BenchmarkResult, columns: Sequence[str] = tuple(LATENCY_COLUMNS)
+) -> list[str]:
+    """Microseconds under these headings; too few calls for a percentile leave it out."""
+    return [_us(getattr(result, LATENCY_COLUMNS[column])) for column in columns]
+
+
+def _us(value: float | None) -> str:
+    if value is None:
+        return MISSING
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"

@@ -1,37 +1,107 @@
-"""The report for a terminal: the tables with the ratio beside each figure, and what they prove."""
+"""How a table is laid out on a terminal that is as wide as it is.
+
+When there is no room for all columns, the leading labels become headings above their rows, one
+after the other, and then the table's next, narrower form is tried.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from redisdict.bench.report.conclusions import conclusions
-from redisdict.bench.report.latencies import (
-    LATENCY_COLUMNS,
-    latency_figures,
-    latency_label,
-    with_latencies,
-)
-from redisdict.bench.report.layout import Form, laid_out
-from redisdict.bench.report.method import method_notes, reference_name
+from redisdict.bench.choices import CellStatus
+from redisdict.bench.measure.statistics import Verdict
+from redisdict.bench.report.sentences import conclusions, method_notes, reference_name
 from redisdict.bench.report.tables import (
+    LATENCY_COLUMNS,
     MISSING,
     ReportTable,
     concurrency_table,
     dict_service,
     dict_table,
+    latency_figures,
+    latency_label,
     pool_table,
+    with_latencies,
     workload_table,
 )
-from redisdict.bench.results import CellResult, CellStatus, RunRecord
 from redisdict.bench.spec import Table
-from redisdict.bench.statistics import Verdict
+from redisdict.models import BenchmarkResult, BenchmarkRun
 
-__all__ = ["DEFAULT_WIDTH", "terminal"]
+__all__ = ["DEFAULT_WIDTH", "Form", "laid_out", "terminal"]
+
+#: Between two columns.
+GAP = "  "
+
+
+@dataclass(frozen=True)
+class Form:
+    """A table as text: columns of labels on the left, and of figures, set flush right."""
+
+    labels: Sequence[str]
+    columns: Sequence[str]
+    rows: Sequence[tuple[Sequence[str], Sequence[Text]]]
+
+
+def laid_out(forms: Iterable[Form], width: int) -> list[Text]:
+    """The lines of the first form that is no wider than that; of the narrowest, if none is."""
+    lines: list[Text] = []
+    for form in forms:
+        for sections in range(len(form.labels)):
+            lines = list(_lines(form, sections))
+            if max(line.cell_len for line in lines) <= width:
+                return lines
+    return lines
+
+
+def _lines(form: Form, sections: int) -> Iterator[Text]:
+    """The table with so many labels as headings above their rows."""
+    beside = len(form.labels) - sections
+    headings = [Text(text) for text in (*form.labels[sections:], *form.columns)]
+    rows = [[*map(Text, labels[sections:]), *figures] for labels, figures in form.rows]
+    widths = [max(text.cell_len for text in column) for column in zip(headings, *rows, strict=True)]
+    heading = _line(headings, widths, beside)
+    heading.stylize("bold")
+    yield heading
+    yield Text("─" * heading.cell_len, style="dim")
+    numbered = list(zip((labels[:sections] for labels, _ in form.rows), rows, strict=True))
+    for place, (section, members) in enumerate(groupby(numbered, key=lambda one: one[0])):
+        if section:
+            if place:
+                yield Text()
+            yield Text(_section_name(form.labels, section), style="bold")
+        named = ""
+        for _, row in members:
+            # A service is named in the first of its rows.
+            is_named = beside > 1 and row[0].plain == named
+            named = row[0].plain
+            yield _line([Text() if is_named else row[0], *row[1:]], widths, beside)
+
+
+def _line(texts: Sequence[Text], widths: Sequence[int], left: int) -> Text:
+    """One line, of whose columns the first ones are set flush left."""
+    padded = []
+    for place, (text, width) in enumerate(zip(texts, widths, strict=True)):
+        space = " " * (width - text.cell_len)
+        padded.append(text + space if place < left else Text(space) + text)
+    line = Text(GAP).join(padded)
+    line.rstrip()
+    return line
+
+
+def _section_name(labels: Sequence[str], values: Sequence[str]) -> str:
+    return ", ".join(
+        f"{value} {label.lower()}" if value.isdecimal() else value
+        for label, value in zip(labels, values, strict=False)
+        if value != MISSING
+    )
+
 
 #: Where nobody says how wide the terminal is.
 DEFAULT_WIDTH = 120
@@ -49,7 +119,7 @@ WIDE_ONLY = ("p90", "p99.9")
 STYLES = {Verdict.FASTER: "green", Verdict.SLOWER: "red", Verdict.UNSURE: "yellow"}
 
 
-def terminal(record: RunRecord, *, width: int = DEFAULT_WIDTH, is_colored: bool = False) -> str:
+def terminal(run: BenchmarkRun, *, width: int = DEFAULT_WIDTH, is_colored: bool = False) -> str:
     """Tables, conclusions and method as text, with colours only when asked for."""
     stream = io.StringIO()
     console = Console(
@@ -59,19 +129,19 @@ def terminal(record: RunRecord, *, width: int = DEFAULT_WIDTH, is_colored: bool 
         no_color=not is_colored,
         highlight=False,
     )
-    reference = reference_name(record)
+    reference = reference_name(run)
     beside = f" ({TIMES}: relative to {reference})" if reference else ""
-    _print_table(console, f"Benchmark results: operations per second{beside}", pool_table(record))
-    dicts = dict_table(record)
+    _print_table(console, f"Benchmark results: operations per second{beside}", pool_table(run))
+    dicts = dict_table(run)
     if dicts.rows:
-        items = record.spec.get("iteration_items", 0)
-        _print_table(console, f"PersistentDict on {dict_service(record)}, {items:,} items", dicts)
-    _print_latencies(console, record)
+        items = run.spec.get("iteration_items", 0)
+        _print_table(console, f"PersistentDict on {dict_service(run)}, {items:,} items", dicts)
+    _print_latencies(console, run)
     plain = f" ({TIMES}: relative to the first pool with a connection for each worker)"
-    _print_table(console, f"Pools under concurrency{plain}", concurrency_table(record))
-    _print_table(console, f"Further workloads{beside}", workload_table(record))
-    _print_list(console, "Conclusions", conclusions(record))
-    _print_list(console, "Method", method_notes(record))
+    _print_table(console, f"Pools under concurrency{plain}", concurrency_table(run))
+    _print_table(console, f"Further workloads{beside}", workload_table(run))
+    _print_list(console, "Conclusions", conclusions(run))
+    _print_list(console, "Method", method_notes(run))
     # Items are padded to the terminal's width, which only shows when something is copied.
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 
@@ -81,7 +151,7 @@ def _print_table(console: Console, title: str, table: ReportTable) -> None:
         return
     table = table.without_empty_columns()
 
-    def form(columns: Sequence[str], figure: Callable[[CellResult | None], Text]) -> Form:
+    def form(columns: Sequence[str], figure: Callable[[BenchmarkResult | None], Text]) -> Form:
         rows = [(row.labels, [figure(cell) for cell in row.cells]) for row in table.rows]
         return Form(table.labels, columns, rows)
 
@@ -94,9 +164,9 @@ def _print_table(console: Console, title: str, table: ReportTable) -> None:
     console.print()
 
 
-def _print_latencies(console: Console, record: RunRecord) -> None:
+def _print_latencies(console: Console, run: BenchmarkRun) -> None:
     """Of one operation only, or there would be no end; the other formats have all."""
-    results = [one for one in with_latencies(record) if one.table in SINGLE_CALLS]
+    results = [one for one in with_latencies(run) if one.table in SINGLE_CALLS]
     operations = [one.operation.upper() for one in results]
     operation = "GET" if "GET" in operations else next(iter(operations), "")
     shown = [one for one in results if one.operation.upper() == operation]
@@ -145,14 +215,14 @@ def _with_verdicts(sentence: str) -> Text:
     return text
 
 
-def _full(result: CellResult | None) -> Text:
+def _full(result: BenchmarkResult | None) -> Text:
     speed = result.ops_per_second if result else None
     if result is None or speed is None:
         return _without_figure(result)
     return _with_ratio(f"{speed / 1e6:.2f}M" if speed >= 1e6 else f"{speed:,.0f}", result)
 
 
-def _short(result: CellResult | None) -> Text:
+def _short(result: BenchmarkResult | None) -> Text:
     speed = result.ops_per_second if result else None
     if result is None or speed is None:
         return _without_figure(result)
@@ -163,13 +233,13 @@ def _short(result: CellResult | None) -> Text:
     return _with_ratio(f"{speed:.0f}", result)
 
 
-def _with_ratio(speed: str, result: CellResult) -> Text:
+def _with_ratio(speed: str, result: BenchmarkResult) -> Text:
     if result.ratio is None:
         return Text(speed)
     return Text.assemble(speed, (f" {TIMES}{result.ratio:.2f}", "dim"))
 
 
-def _without_figure(result: CellResult | None) -> Text:
-    if result is not None and result.status is CellStatus.FAILED:
-        return Text(result.status.value, style="red")
+def _without_figure(result: BenchmarkResult | None) -> Text:
+    if result is not None and result.status == CellStatus.FAILED:
+        return Text(result.status, style="red")
     return Text(MISSING, style="dim")

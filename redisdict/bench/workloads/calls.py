@@ -1,13 +1,18 @@
-"""Calls, and the contract between a workload and the driver that times it."""
+"""Define the calls that a driver times, the contract of workloads, and the data they work on.
+
+Keys and values are made before anything is timed; the same seed gives the same data.
+"""
 
 from __future__ import annotations
 
+import random
+import string
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-__all__ = ["Calls", "Workload", "blocks_of"]
+__all__ = ["Calls", "Workload", "blocks_of", "key_names", "texts", "zipf_choices"]
 
 T = TypeVar("T")
 
@@ -71,3 +76,24 @@ def blocks_of(items: Sequence[T], size: int) -> list[list[T]]:
         [items[place % len(items)] for place in range(number * size, (number + 1) * size)]
         for number in range(count)
     ]
+
+
+_ALPHABET = string.ascii_letters + string.digits
+
+
+def key_names(prefix: str, count: int) -> list[str]:
+    """Keys of equal length, so that no cell sends more bytes than another."""
+    width = len(str(count - 1))
+    return [f"{prefix}:{number:0{width}d}" for number in range(count)]
+
+
+def texts(rng: random.Random, count: int, lengths: int | Sequence[int]) -> list[str]:
+    """Texts of ASCII characters that hardly compress, of one length or of any of several."""
+    choices = [lengths] if isinstance(lengths, int) else lengths
+    return ["".join(rng.choices(_ALPHABET, k=rng.choice(choices))) for _ in range(count)]
+
+
+def zipf_choices(rng: random.Random, items: Sequence[T], count: int, skew: float = 1.0) -> list[T]:
+    """Choices among which the n-th item comes up in proportion to 1 / n**skew, as in caches."""
+    weights = [1 / rank**skew for rank in range(1, len(items) + 1)]
+    return rng.choices(items, weights, k=count)

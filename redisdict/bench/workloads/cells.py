@@ -16,9 +16,8 @@ from typing import Any, Protocol
 
 from redisdict import PersistentDict
 from redisdict.bench.errors import WrongReply
-from redisdict.bench.placement import PlacementProbe
-from redisdict.bench.runner import Clock
-from redisdict.bench.series import Block
+from redisdict.bench.measure.placement import PlacementProbe
+from redisdict.bench.measure.rounds import Block, Clock
 from redisdict.bench.spec import (
     ASYNC,
     DEFAULT_POOL,
@@ -28,7 +27,7 @@ from redisdict.bench.spec import (
     Cell,
     Role,
 )
-from redisdict.bench.workloads import commands, dicts, mixes
+from redisdict.bench.workloads import commands, dicts
 from redisdict.bench.workloads.calls import Calls, Workload
 from redisdict.bench.workloads.drivers import (
     AsyncDriver,
@@ -51,10 +50,10 @@ COMMANDS: Mapping[str, type[commands.StringCommands]] = {
     "GET": commands.Get,
     "DEL": commands.Delete,
     "PIPE": commands.Pipeline,
-    "PIPE MULTI": mixes.Transaction,
-    "GET zipf": mixes.ZipfGet,
-    "MIX 80/20": mixes.Mixed,
-    "CONNECT": mixes.Connect,
+    "PIPE MULTI": commands.Transaction,
+    "GET zipf": commands.ZipfGet,
+    "MIX 80/20": commands.Mixed,
+    "CONNECT": commands.Connect,
 }
 
 DICT_WORKLOADS: Mapping[str, Callable[..., Workload]] = {

@@ -13,8 +13,7 @@ from typing import Any
 
 from redisdict import PersistentDict
 from redisdict.bench.errors import WrongReply
-from redisdict.bench.workloads.calls import Calls, Workload, blocks_of
-from redisdict.bench.workloads.dataset import key_names, texts
+from redisdict.bench.workloads.calls import Calls, Workload, blocks_of, key_names, texts
 
 __all__ = ["DictDelete", "DictGet", "DictItems", "DictIter", "DictSet"]
 

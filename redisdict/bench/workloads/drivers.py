@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import starmap
 from typing import Any, Protocol
 
-from redisdict.bench.runner import Clock
+from redisdict.bench.measure.rounds import Clock
 from redisdict.bench.workloads.calls import Calls
 
 __all__ = ["AsyncDriver", "Driver", "Starts", "SyncDriver", "TaskDriver", "ThreadDriver", "Timed"]

@@ -8,8 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from redisdict.exceptions import ConfigurationError
-from redisdict.modelcache.listening import Listener
-from redisdict.modelcache.triggers import creating_sql, dropping_sql, watched_models
+from redisdict.modelcache.triggers import Listener, creating_sql, dropping_sql, watched_models
 
 
 class Command(BaseCommand):

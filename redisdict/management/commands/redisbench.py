@@ -9,24 +9,24 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 
-from redisdict.bench.cli import history, inspecting
+from redisdict.bench.cli import machine, saved_runs
 from redisdict.bench.cli.arguments import add_arguments
-from redisdict.bench.cli.measuring import ExitStatus, measure
+from redisdict.bench.cli.run import ExitStatus, measure
 from redisdict.bench.errors import SameServer, describe
-from redisdict.bench.interruption import Interrupted, Interruption
+from redisdict.bench.measure.interruption import Interrupted, Interruption
 from redisdict.exceptions import RedisDictError
 
 ACTIONS: Mapping[str | None, Callable[[Mapping[str, Any], OutputWrapper, OutputWrapper], int]] = {
     None: measure,
-    "services": inspecting.show_services,
-    "list": history.list_runs,
-    "show": history.show_run,
-    "compare": history.compare_runs,
-    "export": history.export_run,
-    "import": history.import_run,
-    "prune": history.prune_runs,
-    "doctor": inspecting.doctor,
-    "selftest": inspecting.run_selftest,
+    "services": machine.show_services,
+    "list": saved_runs.list_runs,
+    "show": saved_runs.show_run,
+    "compare": saved_runs.compare_runs,
+    "export": saved_runs.export_run,
+    "import": saved_runs.import_run,
+    "prune": saved_runs.prune_runs,
+    "doctor": machine.doctor,
+    "selftest": machine.run_selftest,
 }
 
 

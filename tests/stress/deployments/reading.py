@@ -16,7 +16,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.stress.deployments.settin
 django.setup()
 
 from redisdict import ModelDict, PersistentDict, get_client  # noqa: E402  # Django comes first
-from redisdict.modelcache.cells import new_token  # noqa: E402
+from redisdict.modelcache.slots.store import new_token  # noqa: E402
 from tests.stress.modelcache.models import Row, code_of  # noqa: E402
 
 __all__ = ["read", "write"]

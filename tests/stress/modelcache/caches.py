@@ -12,9 +12,10 @@ from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 
 from redisdict import ModelDict
-from redisdict.modelcache import announcing, cells, compilers
-from redisdict.modelcache.committing import Changed, change_behind_barriers, lift
-from redisdict.modelcache.interception import Watch
+from redisdict.modelcache.invalidation import compilers, invalidate
+from redisdict.modelcache.invalidation.interception import Watch
+from redisdict.modelcache.slots import store
+from redisdict.modelcache.slots.barrier import change_behind_barriers
 from redisdict.wire.requests import Call, Operation
 from tests.stress.modelcache.models import (
     Leaf,
@@ -66,7 +67,7 @@ class OurCache(Cache):
     is_for_all_ways = True
 
     def __init__(self) -> None:
-        cells.MANY = 4  # rows of one read: so both ways to read many are tried
+        store.MANY = 4  # rows of one read: so both ways to read many are tried
 
         def rows_of(model: Any, **options: Any) -> ModelDict[Any]:
             return ModelDict(model, barrier_timeout=5, lease_timeout=1, **options)
@@ -123,13 +124,13 @@ class OurCacheWithoutBarriers(OurCache):
         super().__init__()
 
         def change_then_remove(
-            changed: Changed, token: bytes, _: int, change: Callable[[], Any]
+            tables: Any, token: bytes, _: int, change: Callable[[], Any]
         ) -> Operation[Any]:
             yield Call(change)
-            yield from lift(changed, token)
+            yield from store.put_barriers(tables, token, 0)
 
-        assert announcing.change_behind_barriers is change_behind_barriers
-        announcing.change_behind_barriers = change_then_remove
+        assert invalidate.change_behind_barriers is change_behind_barriers
+        invalidate.change_behind_barriers = change_then_remove
 
 
 class HandWrittenCache(Cache):

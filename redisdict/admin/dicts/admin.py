@@ -1,0 +1,207 @@
+"""Persistent dicts in the admin: the servers of all aliases, their dicts, the items of one."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import quote, unquote
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext as _
+
+from redisdict import conf
+from redisdict.admin.dicts.pages import BEGINNING, layout_of, list_dicts, list_items, shown_name
+from redisdict.admin.dicts.servers import SERVER_ERRORS, all_servers, model_caches, warnings
+from redisdict.admin.dicts.values import show_key, show_value
+from redisdict.connections.registry import get_backend
+from redisdict.models import StoredDict
+
+__all__ = ["StoredDictAdmin"]
+
+#: As servers give them, and as dicts in shards make them of several.
+_CURSOR = re.compile(r"[0-9]+(:[0-9=,]*)?")
+
+
+@admin.register(StoredDict)
+class StoredDictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
+    """No page of it asks the database for a dict, and none uses a command that blocks a server."""
+
+    class Media:
+        css = {"all": ("redisdict/admin.css",)}
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: StoredDict | None = None) -> bool:
+        return False
+
+    def get_urls(self) -> list[URLPattern]:
+        delete_item = path(
+            "<path:object_id>/delete-item/",
+            self.admin_site.admin_view(self.delete_item_view),
+            name="redisdict_storeddict_delete_item",
+        )
+        return [delete_item, *super().get_urls()]
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> StoredDict | None:
+        """The dict of this identity, whether or not the server has it at the moment."""
+        stored = StoredDict(identity=object_id)
+        try:
+            stored.clean()
+        except ValidationError:
+            return None
+        return stored if stored.alias in conf.aliases() else None
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The servers of all aliases, the cached models, and the dicts of the chosen alias."""
+        self._check_view_permission(request)
+        servers = all_servers()
+        chosen = request.GET.get("alias", "")
+        usable = [server.alias for server in servers if not server.problem]
+        if chosen not in usable:
+            chosen = usable[0] if usable else ""
+        context: dict[str, Any] = {
+            "servers": servers,
+            "caches": model_caches(),
+            "warnings": warnings(),
+            "alias": chosen,
+        }
+        if chosen:
+            try:
+                context["page"] = list_dicts(get_backend(chosen), _cursor(request))
+            except SERVER_ERRORS as error:
+                self.message_user(request, str(error), messages.ERROR)
+        # What the template of Django's own list wants to know of its list.
+        context |= {"cl": {"opts": self.opts}, "actions_on_top": True}
+        return self._page(request, "change_list", {"title": _("Persistent dicts"), **context})
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """One page of the items of a dict."""
+        self._check_view_permission(request)
+        stored = self._stored_or_404(request, object_id)
+        pattern = request.GET.get("q", "")
+        context: dict[str, Any] = {"title": shown_name(stored), "original": stored}
+        try:
+            backend = get_backend(stored.alias)
+            context["page"] = list_items(backend, stored, pattern, _cursor(request))
+        except SERVER_ERRORS as error:
+            context["problem"] = str(error)
+        context |= {
+            "pattern": pattern,
+            "has_delete_permission": self.has_delete_permission(request, stored),
+        }
+        return self._page(request, "change_form", context)
+
+    def delete_item_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask, and delete one item when the answer is yes."""
+        stored = self._stored_or_404(request, object_id)
+        if not self.has_delete_permission(request, stored):
+            raise PermissionDenied
+        try:
+            field = bytes.fromhex(request.GET.get("field", ""))
+        except ValueError as error:
+            raise Http404(_("This isn't the key of an item.")) from error
+        backend = get_backend(stored.alias)
+        layout = layout_of(backend, stored)
+        try:
+            if request.method == "POST":
+                was_there = bool(backend.driver.do(layout.delete(field)))
+                return self._item_deleted(request, stored, show_key(field).text, was_there)
+            value = backend.driver.do(layout.get(field))
+        except SERVER_ERRORS as error:
+            return self._failed(request, stored, error)
+        context = {
+            "title": _("Delete an item"),
+            "original": stored,
+            "name": shown_name(stored),
+            "key": show_key(field),
+            "value": show_value(value) if value is not None else None,
+        }
+        return self._page(request, "delete_item", context)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        try:
+            return super().delete_view(request, object_id, extra_context)
+        except SERVER_ERRORS as error:
+            return self._failed(request, self._stored_or_404(request, object_id), error)
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """What the confirmation of a deletion tells."""
+        stored = list(objs)
+        return (
+            [str(one) for one in stored],
+            {str(self.opts.verbose_name_plural): len(stored)},
+            set(),
+            [],
+        )
+
+    def delete_model(self, request: HttpRequest, obj: StoredDict) -> None:
+        """Delete a whole dict: UNLINK, which frees the memory in the background."""
+        backend = get_backend(obj.alias)
+        backend.driver.run(layout_of(backend, obj).clear())
+
+    def _item_deleted(
+        self, request: HttpRequest, stored: StoredDict, key: str, was_there: bool
+    ) -> HttpResponse:
+        if was_there:
+            self.log_change(request, stored, _("Deleted the item %(key)s.") % {"key": key})
+            text, level = _("The item %(key)s is deleted."), messages.SUCCESS
+        else:
+            text, level = _("The item %(key)s was gone already."), messages.WARNING
+        self.message_user(request, text % {"key": key}, level)
+        return HttpResponseRedirect(self._url("change", quote(stored.pk)))
+
+    def _failed(self, request: HttpRequest, stored: StoredDict, error: Exception) -> HttpResponse:
+        self.message_user(request, str(error), messages.ERROR)
+        return HttpResponseRedirect(self._url("change", quote(stored.pk)))
+
+    def _stored_or_404(self, request: HttpRequest, object_id: str) -> StoredDict:
+        stored = self.get_object(request, unquote(object_id))
+        if stored is None:
+            raise Http404(_("There is no such dict, or no such alias in REDISDICT."))
+        return stored
+
+    def _check_view_permission(self, request: HttpRequest) -> None:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+
+    def _page(self, request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:
+        request.current_app = self.admin_site.name
+        return TemplateResponse(
+            request,
+            f"admin/redisdict/storeddict/{name}.html",
+            {
+                **self.admin_site.each_context(request),
+                "opts": self.opts,
+                "has_view_permission": True,
+                "media": self.media,
+                **context,
+            },
+        )
+
+    def _url(self, name: str, *arguments: str) -> str:
+        return reverse(f"{self.admin_site.name}:redisdict_storeddict_{name}", args=arguments)
+
+
+def _cursor(request: HttpRequest) -> str:
+    """Where the page begins: a number that the server gave, or those of several shards."""
+    cursor = request.GET.get("cursor", BEGINNING)
+    return cursor if _CURSOR.fullmatch(cursor) else BEGINNING

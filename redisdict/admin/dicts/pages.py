@@ -1,0 +1,207 @@
+"""What the pages of dicts show: those of an alias, and the items of one, a page at a time."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from itertools import chain
+
+from django.template.defaultfilters import filesizeformat
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
+
+from redisdict.admin.dicts.values import ShownKey, ShownValue, show_key, show_value, visible
+from redisdict.connections.backend import Backend
+from redisdict.mapping.catalog import DictFacts, find_dicts, hash_facts, keys_facts
+from redisdict.mapping.keys import Names, encode_text, escape_glob
+from redisdict.mapping.layouts.base import FOREVER, Layout
+from redisdict.mapping.layouts.sharded import make_layout
+from redisdict.models import StoredDict
+from redisdict.templatetags.redisdict_figures import NOTHING
+
+__all__ = ["DictPage", "Item", "ItemPage", "layout_of", "list_dicts", "list_items", "shown_name"]
+
+#: Dicts, and items, on one page.
+PAGE_SIZE = 50
+
+#: The most that the server is asked to look through in one command.
+SCAN_COUNT = 1000
+
+#: How long a page may take to look through the keys of a server before it offers to go on.
+SECONDS = 1.0
+
+BEGINNING = "0"
+
+
+@dataclass(frozen=True)
+class ListedDict:
+    """A dict that was found."""
+
+    stored: StoredDict
+    facts: DictFacts
+    is_complete: bool
+
+    @property
+    def name(self) -> str:
+        return shown_name(self.stored)
+
+    @property
+    def item_count(self) -> str:
+        at_least = "" if self.is_complete else "≥ "
+        return f"{at_least}{self.facts.item_count}"
+
+    @property
+    def memory(self) -> str:
+        size = self.facts.memory_bytes
+        return NOTHING if size is None else filesizeformat(size)
+
+    @property
+    def lifetimes(self) -> str:
+        return _range(self.facts.shortest_ms, self.facts.longest_ms)
+
+
+@dataclass(frozen=True)
+class DictPage:
+    """Some of the dicts of an alias; `next_cursor` is empty on the last page."""
+
+    dicts: list[ListedDict]
+    next_cursor: str
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item of a dict, fit to be shown."""
+
+    key: ShownKey
+    value: ShownValue
+    lifetime: str
+
+
+@dataclass(frozen=True)
+class ItemPage:
+    """Some of the items of a dict; `next_cursor` is empty on the last page."""
+
+    items: list[Item]
+    next_cursor: str
+
+
+def list_dicts(backend: Backend, cursor: str) -> DictPage:
+    """Dicts from `cursor` on; looks for `PAGE_SIZE` of them, or for `SECONDS`. SCAN."""
+    prefix = backend.config.key_prefix
+    found: dict[StoredDict, list[bytes]] = {}
+    place = cursor.encode()
+    deadline = time.monotonic() + SECONDS
+    while True:
+        page = backend.driver.run(find_dicts(prefix, place))
+        for one, keys in page.dicts.items():
+            stored = StoredDict.of(
+                backend.config.alias, one.path, is_hash=one.is_hash, shards=one.shards
+            )
+            found.setdefault(stored, []).extend(keys)
+        place = page.cursor
+        if place == b"0" or len(found) >= PAGE_SIZE or time.monotonic() > deadline:
+            break
+    is_all = cursor == BEGINNING and place == b"0"
+    listed = [
+        ListedDict(stored, _facts(backend, stored, keys), stored.is_hash or is_all)
+        for stored, keys in found.items()
+    ]
+    listed.sort(key=lambda one: (one.stored.path, one.stored.is_hash, one.stored.shards or 0))
+    return DictPage(listed, "" if place == b"0" else place.decode())
+
+
+def list_items(backend: Backend, stored: StoredDict, pattern: str, cursor: str) -> ItemPage:
+    """Items from `cursor` on: `PAGE_SIZE`, or as many as the server gives at once. HSCAN or SCAN.
+
+    Args:
+        pattern: a glob for the keys; a text without `*`, `?` and `[` is looked for anywhere.
+    """
+    layout = layout_of(backend, stored)
+    fields, next_cursor = _find_fields(backend, layout, _glob(pattern), cursor.encode())
+    run = backend.driver.run
+    values = chain.from_iterable(run(layout.get_many(fields)) if fields else [])
+    items = [
+        Item(show_key(field), show_value(value), _lifetime(run(layout.ttl(field))))
+        for field, value in zip(fields, values, strict=True)
+        if value is not None
+    ]
+    return ItemPage(items, next_cursor)
+
+
+def _find_fields(
+    backend: Backend, layout: Layout, glob: bytes | None, cursor: bytes
+) -> tuple[list[bytes], str]:
+    """The fields of one page, and the cursor of the next.
+
+    A page ends only where the server's own pages do: what the server gives for one cursor changes
+    while its table grows, so a place inside of that would lose items.
+    """
+    found: dict[bytes, None] = {}
+    count = PAGE_SIZE
+    deadline = time.monotonic() + SECONDS
+    while True:
+        cursor, fields = backend.driver.run(layout.scan_fields(cursor, glob, count))
+        found |= dict.fromkeys(fields)
+        if cursor == b"0" or len(found) >= PAGE_SIZE or time.monotonic() > deadline:
+            return sorted(found), "" if cursor == b"0" else cursor.decode()
+        if not fields:
+            count = min(2 * count, SCAN_COUNT)
+
+
+def layout_of(backend: Backend, stored: StoredDict) -> Layout:
+    names = Names(backend.config.key_prefix, stored.path)
+    return make_layout(
+        names,
+        backend.capabilities,
+        is_hash=stored.is_hash,
+        shards=stored.shards,
+        shown_name=str(stored),
+    )
+
+
+def shown_name(stored: StoredDict) -> str:
+    """The name of a dict as a reader may see it; child dicts with those they belong to."""
+    return "/".join(visible(part) or _("(no name)") for part in stored.path)
+
+
+def _facts(backend: Backend, stored: StoredDict, keys: list[bytes]) -> DictFacts:
+    if not stored.is_hash:
+        return backend.driver.run(keys_facts(keys))
+    names = Names(backend.config.key_prefix, stored.path)
+    return backend.driver.run(hash_facts(names, backend.capabilities, stored.shards))
+
+
+def _glob(pattern: str) -> bytes | None:
+    if not pattern:
+        return None
+    if any(special in pattern for special in "*?["):
+        return encode_text(pattern)
+    return b"*" + escape_glob(encode_text(pattern)) + b"*"
+
+
+def _range(shortest_ms: int | None, longest_ms: int | None) -> str:
+    if shortest_ms is None:
+        return _("for ever")
+    longest = _("for ever") if longest_ms is None else _duration(longest_ms)
+    shortest = _duration(shortest_ms)
+    return shortest if shortest == longest else f"{shortest} \N{EN DASH} {longest}"
+
+
+def _lifetime(left_ms: int) -> str:
+    return _("for ever") if left_ms == FOREVER else _duration(max(left_ms, 0))
+
+
+def _duration(milliseconds: int) -> str:
+    """The two greatest units that aren't zero: `2 d 3 h`, `5 min 10 s`."""
+    seconds = milliseconds // 1000
+    days, seconds = divmod(seconds, 86_400)
+    hours, seconds = divmod(seconds, 3_600)
+    minutes, seconds = divmod(seconds, 60)
+    parts = [
+        (days, pgettext("duration", "d")),
+        (hours, pgettext("duration", "h")),
+        (minutes, pgettext("duration", "min")),
+        (seconds, pgettext("duration", "s")),
+    ]
+    texts = [f"{number} {unit}" for number, unit in parts if number]
+    return " ".join(texts[:2]) or f"0 {parts[-1][1]}"

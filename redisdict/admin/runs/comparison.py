@@ -1,0 +1,235 @@
+"""Runs beside one another: what became faster or slower, and what can't be said."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Prefetch
+from django.utils.formats import date_format
+from django.utils.timezone import localtime
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, pgettext
+
+from redisdict.admin.runs.charts import Axis, Chart, Point, Series
+from redisdict.admin.runs.tables import TITLES, cell_label, side_by_side
+from redisdict.bench.choices import CellKey, CellStatus
+from redisdict.bench.compare import Change, compare, obstacles
+from redisdict.bench.measure.statistics import Verdict
+from redisdict.bench.spec import Table
+from redisdict.models import BenchmarkResult, BenchmarkRun
+
+__all__ = ["MOST_RUNS", "VERDICT_TEXTS", "compare_context", "trend_context"]
+
+#: More don't fit beside one another; the trend of a cell shows any number of runs.
+MOST_RUNS = 6
+
+VERDICT_TEXTS = {
+    Verdict.FASTER: gettext_lazy("faster"),
+    Verdict.SLOWER: gettext_lazy("slower"),
+    Verdict.SAME: gettext_lazy("same"),
+    Verdict.UNSURE: gettext_lazy("no evidence"),
+    Verdict.NOT_COMPARABLE: gettext_lazy("not comparable"),
+}
+
+
+@dataclass(frozen=True)
+class ComparedTable:
+    """The cells of one table of a run, each against the same cell of the other run."""
+
+    title: str
+    changes: list[Change]
+    forest: Chart | None
+
+    def lines(self) -> Iterator[tuple[str, Change, str]]:
+        """Each cell in words, its change, and the verdict in words."""
+        for change in self.changes:
+            yield cell_label(change.after), change, str(VERDICT_TEXTS[change.verdict])
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """A run against the one that all of them are compared with."""
+
+    run: BenchmarkRun
+    counts: list[tuple[str, str, int]]
+    obstacles: list[str]
+    tables: list[ComparedTable]
+    only_before: list[str]
+    only_after: list[str]
+
+
+def compare_context(runs: Sequence[BenchmarkRun]) -> dict[str, Any]:
+    """The template's variables. All runs are compared with the baseline, or with the oldest.
+
+    The results of the runs should be prefetched.
+    """
+    in_order = sorted(runs, key=lambda run: (not run.is_baseline, run.started_at, run.pk))
+    base = in_order[0]
+    return {
+        "base": base,
+        "compared": [
+            _compared(number, run, base) for number, run in enumerate(in_order) if number > 0
+        ],
+        "runs": in_order,
+        "spec_rows": side_by_side([run.spec for run in in_order]),
+        "environment_rows": side_by_side([run.environment for run in in_order]),
+    }
+
+
+def _compared(number: int, run: BenchmarkRun, base: BenchmarkRun) -> ComparedRun:
+    changes = compare(base, run)
+    counts = Counter(change.verdict for change in changes)
+    before, after = _measured(base), _measured(run)
+    return ComparedRun(
+        run=run,
+        counts=[
+            (verdict.value.replace(" ", "-"), str(text), counts[verdict])
+            for verdict, text in VERDICT_TEXTS.items()
+        ],
+        obstacles=obstacles(base, run),
+        tables=[
+            _table(number, table, [change for change in changes if change.after.table == table])
+            for table in Table
+            if any(change.after.table == table for change in changes)
+        ],
+        only_before=[name for key, name in before.items() if key not in after],
+        only_after=[name for key, name in after.items() if key not in before],
+    )
+
+
+def _table(number: int, table: Table, changes: list[Change]) -> ComparedTable:
+    comparable = [(change, change.ratio) for change in changes if change.ratio is not None]
+    forest = Chart(
+        id=f"forest-{number}-{table}",
+        title=_("Change of speed: %(table)s") % {"table": TITLES[table]},
+        kind="dots",
+        label_title=_("cell"),
+        labels=[cell_label(change.after) for change, _ratio in comparable],
+        series=[
+            Series(
+                label=_("now against before"),
+                points=[Point(ratio.value, ratio.low, ratio.high) for _change, ratio in comparable],
+            )
+        ],
+        axis=Axis(label=_("ratio of speeds; right of the line is faster"), is_logarithmic=True),
+        reference=1.0,
+    )
+    return ComparedTable(str(TITLES[table]), changes, forest if comparable else None)
+
+
+def _measured(run: BenchmarkRun) -> dict[tuple[Any, ...], str]:
+    return {result.key: cell_label(result) for result in run.cells if result.is_measured}
+
+
+#: So many of the latest runs are shown.
+MOST_TREND_RUNS = 100
+
+#: The fields that `BenchmarkResult.key` is made of.
+KEY_FIELDS = (
+    "table", "service", "mode", "pool", "variant", "operation", "concurrency", "connections",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TrendPoint:
+    """The cell in one run, and its change against the level that held until then."""
+
+    run: BenchmarkRun
+    cell: BenchmarkResult
+    change: Change | None
+
+    @property
+    def is_step(self) -> bool:
+        return self.change is not None and self.change.verdict in (Verdict.FASTER, Verdict.SLOWER)
+
+    @property
+    def verdict_text(self) -> str:
+        return (
+            str(VERDICT_TEXTS[self.change.verdict])
+            if self.change
+            else pgettext("benchmark", "first")
+        )
+
+
+def trend_context(query: Mapping[str, str]) -> dict[str, Any]:
+    """The template's variables. `query` names the `machine` and the `cell`, or nothing yet."""
+    machines = list(
+        BenchmarkRun.objects.order_by("machine").values_list("machine", flat=True).distinct()
+    )
+    latest = BenchmarkRun.objects.filter(results__status=CellStatus.MEASURED)
+    if query.get("machine") in machines:
+        latest = latest.filter(machine=query["machine"])
+    run = latest.prefetch_related("results").first()
+    cells = _cells(run) if run is not None else {}
+    chosen = query.get("cell", "")
+    if chosen not in cells:
+        chosen = next(iter(cells), "")
+    points = _points(run.machine, json.loads(chosen)) if run is not None and chosen else []
+    return {
+        "machines": machines,
+        "machine": run.machine if run is not None else "",
+        "cells": list(cells.items()),
+        "cell": chosen,
+        "cell_name": cells.get(chosen, ""),
+        "points": list(reversed(points)),
+        "steps": [point for point in points if point.is_step],
+        "trend": _chart(cells[chosen], points) if points else None,
+    }
+
+
+def _cells(run: BenchmarkRun) -> dict[str, str]:
+    """What can be chosen: the measured cells of the latest run, as (value, name)."""
+    return {
+        json.dumps(result.key): cell_label(result) for result in run.cells if result.is_measured
+    }
+
+
+def _points(machine: str, key: CellKey) -> list[TrendPoint]:
+    """The cell in all runs of the machine, the oldest first. Two queries."""
+    cell = BenchmarkResult.objects.filter(
+        status=CellStatus.MEASURED, **dict(zip(KEY_FIELDS, key, strict=True))
+    )
+    runs = BenchmarkRun.objects.filter(machine=machine, pk__in=cell.values("run")).prefetch_related(
+        Prefetch("results", queryset=cell)
+    )[:MOST_TREND_RUNS]
+    return list(_against_levels(reversed(runs)))
+
+
+def _against_levels(runs: Iterable[BenchmarkRun]) -> Iterable[TrendPoint]:
+    """Compare each run with the level that holds, which a proven change or another method ends.
+
+    Comparing neighbours instead would miss a slow decline.
+    """
+    level: BenchmarkRun | None = None
+    for run in runs:
+        change = compare(level, run)[0] if level is not None else None
+        point = TrendPoint(run, run.cells[0], change)
+        if change is None or point.is_step or change.verdict is Verdict.NOT_COMPARABLE:
+            level = run
+        yield point
+
+
+def _chart(name: str, points: list[TrendPoint]) -> Chart:
+    values = [Point(p.cell.ratio, p.cell.ratio_low, p.cell.ratio_high) for p in points]
+    return Chart(
+        id="trend",
+        title=_("Speed of %(cell)s, run by run") % {"cell": name},
+        kind="lines",
+        label_title=pgettext("benchmark", "run"),
+        labels=[
+            date_format(localtime(point.run.started_at), "SHORT_DATETIME_FORMAT")
+            for point in points
+        ],
+        series=[
+            Series(label=_("ratio to the reference"), points=values),
+            Series(
+                label=_("proven change"),
+                points=[Point(point.cell.ratio if point.is_step else None) for point in points],
+            ),
+        ],
+        axis=Axis(label=_("speed relative to the reference")),
+    )

@@ -1,0 +1,178 @@
+"""What the page of one run shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.formats import date_format
+from django.utils.timezone import localtime
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from redisdict.admin.runs.charts import Axis, Chart, Point, Series
+from redisdict.admin.runs.tables import ResultRow, ResultTable, flatten, result_tables, side_by_side
+from redisdict.bench.spec import MODES
+from redisdict.models import BenchmarkResult, BenchmarkRun
+from redisdict.templatetags.redisdict_figures import NOTHING, percent
+
+__all__ = ["Section", "latency_charts", "run_context", "spread_charts", "throughput_charts"]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table of the run with the charts that belong to it."""
+
+    table: ResultTable
+    throughput: list[Chart]
+    details: list[Chart]
+
+
+def run_context(run: BenchmarkRun) -> dict[str, Any]:
+    """The template's variables. One query, for the results."""
+    run = run
+    environment = dict(run.environment)
+    servers: dict[str, dict[str, Any]] = environment.pop("servers", {})
+    return {
+        "summary": list(_summary(run)),
+        "sections": [
+            Section(
+                table,
+                list(throughput_charts(table)),
+                [*latency_charts(table), *spread_charts(table)],
+            )
+            for table in result_tables(run.cells)
+        ],
+        "servers": list(servers),
+        "server_facts": side_by_side(list(servers.values())),
+        "environment": list(flatten(environment)),
+        "spec": list(flatten(run.spec)),
+    }
+
+
+def _summary(run: BenchmarkRun) -> Iterator[tuple[str, str]]:
+    yield _("status"), run.get_status_display()
+    yield _("started"), date_format(localtime(run.started_at), "DATETIME_FORMAT")
+    if run.finished_at is not None:
+        seconds = round((run.finished_at - run.started_at).total_seconds())
+        yield (
+            _("took"),
+            _("%(minutes)d min %(seconds)d s")
+            % {
+                "minutes": seconds // 60,
+                "seconds": seconds % 60,
+            },
+        )
+    yield _("preset"), run.preset
+    yield _("machine"), run.machine or NOTHING
+    yield _("commit"), run.commit or NOTHING
+    yield _("noise floor"), percent(run.noise_floor)
+    yield _("baseline"), _("yes") if run.is_baseline else _("no")
+
+
+#: These move so many items a call that they would flatten every other bar.
+BULK_OPERATIONS = frozenset({"PIPE", "Iter", "Items"})
+
+PERCENTILES = (
+    ("p50", "p50_us"),
+    ("p90", "p90_us"),
+    ("p99", "p99_us"),
+    ("p99.9", "p999_us"),
+    (gettext_lazy("max"), "max_us"),
+)
+
+
+def throughput_charts(table: ResultTable) -> Iterator[Chart]:
+    """Operations per second; the sync and the async rows apart where both are in one table."""
+    rows = [row for row in table.rows if row.is_measured]
+    if "mode" not in table.key_fields:
+        if rows:
+            yield _throughput(table, rows, "all", str(table.title))
+        return
+    for mode in MODES:
+        of_mode = [row for row in rows if mode in row.key]
+        if of_mode:
+            yield _throughput(table, of_mode, mode.lower(), f"{table.title}, {mode}")
+
+
+def latency_charts(table: ResultTable) -> Iterator[Chart]:
+    """How long single calls took: one chart an operation."""
+    for operation in table.columns:
+        cells = [
+            (row, cell)
+            for row in table.rows
+            if (cell := row.cells.get(operation)) and cell.p50_us is not None
+        ]
+        if cells:
+            yield Chart(
+                id=f"latency-{table.table}-{operation}",
+                title=_("Latency of %(operation)s") % {"operation": operation},
+                kind="dots",
+                label_title=", ".join(table.key_titles),
+                labels=[table.label(row) for row, _cell in cells],
+                series=[
+                    Series(label=label, points=[Point(getattr(cell, name)) for _row, cell in cells])
+                    for label, name in PERCENTILES
+                    if any(getattr(cell, name) is not None for _row, cell in cells)
+                ],
+                axis=Axis(label=_("µs a call"), is_logarithmic=True),
+            )
+
+
+def spread_charts(table: ResultTable) -> Iterator[Chart]:
+    """How much the blocks of each cell differ from round to round, which its ratio is free of."""
+    rows = [row for row in table.rows if row.is_measured]
+    if rows:
+        yield Chart(
+            id=f"spread-{table.table}",
+            title=_("Spread over the rounds"),
+            kind="dots",
+            label_title=", ".join(table.key_titles),
+            labels=[table.label(row) for row in rows],
+            series=[
+                Series(label=column, points=[_spread_point(row.cells.get(column)) for row in rows])
+                for column in table.columns
+            ],
+            axis=Axis(label=_("median deviation from the median block, %")),
+        )
+
+
+def _spread_point(cell: BenchmarkResult | None) -> Point:
+    spread = cell.details.get("spread") if cell is not None else None
+    return Point(None if spread is None else spread * 100)
+
+
+def _throughput(table: ResultTable, rows: Sequence[ResultRow], suffix: str, what: str) -> Chart:
+    operations = [name for name in table.columns if any(name in row.cells for row in rows)]
+    bulk = [name for name in operations if name in BULK_OPERATIONS]
+    return Chart(
+        id=f"throughput-{table.table}-{suffix}",
+        title=_("Throughput: %(what)s") % {"what": what},
+        kind="bars",
+        label_title=", ".join(table.key_titles),
+        labels=[table.label(row, without="mode") for row in rows],
+        series=[
+            Series(
+                label=operation,
+                points=[_throughput_point(row.cells.get(operation)) for row in rows],
+                axis="second" if operation in bulk else "main",
+            )
+            for operation in operations
+        ],
+        axis=Axis(label=_("operations a second")),
+        second_axis=Axis(label=_("%(operations)s a second") % {"operations": ", ".join(bulk)})
+        if bulk
+        else None,
+    )
+
+
+def _throughput_point(cell: BenchmarkResult | None) -> Point:
+    """The interval is that of the ratio: what is known of the cell beside the others of its run,
+    and not how far the machine's speed itself would move between two runs."""
+    if cell is None or cell.ops_per_second is None:
+        return Point(None)
+    if not cell.ratio or cell.ratio_low is None or cell.ratio_high is None:
+        return Point(cell.ops_per_second)
+    scale = cell.ops_per_second / cell.ratio
+    return Point(cell.ops_per_second, cell.ratio_low * scale, cell.ratio_high * scale)

@@ -1,0 +1,197 @@
+"""The `REDISDICT_ADMIN` setting, and the system check of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import IO, Any
+
+from django import forms
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+from django.db import connection, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from redisdict.bench.choices import RunStatus
+from redisdict.bench.measure.services import Service, discover
+from redisdict.bench.records import new_run, save_run
+from redisdict.bench.selection import select
+from redisdict.bench.spec import PRESETS
+from redisdict.exceptions import ConfigurationError
+from redisdict.models import BenchmarkProgress, BenchmarkRun
+
+__all__ = [
+    "StartForm",
+    "cancel",
+    "check_setting",
+    "is_silent",
+    "may_run_benchmarks",
+    "progress_of",
+    "start",
+]
+
+
+def may_run_benchmarks() -> bool:
+    """Whether runs can be started from the admin: `REDISDICT_ADMIN = {"RUN_BENCHMARKS": True}`.
+
+    Off by default, because a run takes a CPU of the web server and starts servers there.
+
+    Raises:
+        ConfigurationError: the setting is something else than such a dict.
+    """
+    configured = getattr(settings, "REDISDICT_ADMIN", {})
+    if not isinstance(configured, Mapping) or set(configured) - {"RUN_BENCHMARKS"}:
+        raise ConfigurationError(
+            f"REDISDICT_ADMIN is {configured!r}; a dict with the one key 'RUN_BENCHMARKS' is"
+            ' expected, such as {"RUN_BENCHMARKS": True}.'
+        )
+    value: Any = configured.get("RUN_BENCHMARKS", False)
+    if not isinstance(value, bool):
+        raise ConfigurationError(
+            f'REDISDICT_ADMIN["RUN_BENCHMARKS"] is {value!r}; True or False is expected.'
+        )
+    return value
+
+
+@register("redisdict")
+def check_setting(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Read the setting as the first page would, for `manage.py check`."""
+    try:
+        may_run_benchmarks()
+    except ConfigurationError as error:
+        return [Error(str(error), id="redisdict.E003")]
+    return []
+
+
+#: A run writes its progress once a second, and between two parts of it stops and starts servers.
+SILENT_AFTER = timedelta(seconds=60)
+
+#: The last lines of what a process said before it failed are kept.
+LONGEST_ERROR = 2000
+
+
+class StartForm(forms.Form):
+    """What to measure. Addresses aren't asked for: those of the settings are used."""
+
+    label = forms.CharField(
+        label=_("Label"),
+        max_length=200,
+        required=False,
+        help_text=_("A name to find the run by."),
+    )
+    preset = forms.ChoiceField(
+        label=_("Preset"),
+        choices=[(name, name) for name in PRESETS],
+        initial="quick",
+        help_text=_("quick takes half a minute, standard some minutes, rigorous half an hour."),
+    )
+    services = forms.MultipleChoiceField(
+        label=_("Services"), widget=forms.CheckboxSelectMultiple, required=True
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        available = [service for service in discover() if service.is_available]
+        self.fields["services"].choices = [(one.key, _choice_text(one)) for one in available]  # type: ignore[attr-defined]  # of a MultipleChoiceField
+        self.fields["services"].initial = [one.key for one in available]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        if _running().exists():
+            raise forms.ValidationError(
+                _("A run is in progress, and two at a time would disturb each other.")
+            )
+        return cleaned
+
+
+def start(label: str, preset: str, services: list[str]) -> BenchmarkRun:
+    """Save the run that is to be, and have `redisbench` complete it in a process of its own."""
+    run = new_run(select(PRESETS[preset], services=tuple(services)), label)
+    with transaction.atomic():
+        run = save_run(run)
+        BenchmarkProgress.objects.create(run=run, updated_at=timezone.now())
+        transaction.on_commit(lambda: _launch(run.pk))
+    return run
+
+
+def cancel(run: BenchmarkRun) -> None:
+    """Have a run end as if somebody had pressed Ctrl-C; one whose process is gone just ends."""
+    if is_silent(run):
+        _end(run.pk, RunStatus.INTERRUPTED, "its process ended without a word")
+    else:
+        BenchmarkProgress.objects.filter(run=run).update(is_cancel_requested=True)
+
+
+def is_silent(run: BenchmarkRun) -> bool:
+    """Whether the process of a running run has given no sign of life for a while."""
+    progress = progress_of(run)
+    return progress is not None and timezone.now() - progress.updated_at > SILENT_AFTER
+
+
+def progress_of(run: BenchmarkRun) -> BenchmarkProgress | None:
+    """The progress of a run that was started from the admin and isn't over."""
+    if run.status != RunStatus.RUNNING:
+        return None
+    return BenchmarkProgress.objects.filter(run=run).first()
+
+
+def _running() -> QuerySet[BenchmarkProgress]:
+    return BenchmarkProgress.objects.filter(
+        run__status=RunStatus.RUNNING, updated_at__gt=timezone.now() - SILENT_AFTER
+    )
+
+
+def _choice_text(service: Service) -> str:
+    return f"{service.title} ({service.address or service.source})"
+
+
+def _launch(key: int) -> None:
+    """Start the process, which outlives this one, and wait for it in a thread.
+
+    What it says goes to a file and not to a pipe: a pipe would break when this process ends.
+    """
+    said = tempfile.TemporaryFile()  # noqa: SIM115 - the thread closes it
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    if settings.SETTINGS_MODULE:
+        environment["DJANGO_SETTINGS_MODULE"] = settings.SETTINGS_MODULE
+    arguments = ["redisbench", "--resume", str(key), "--watched"]
+    try:
+        process = subprocess.Popen(  # noqa: S603 - fixed words and a number
+            [sys.executable, "-m", "django", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            env=environment,
+            start_new_session=True,
+        )
+    except OSError as error:
+        said.close()
+        _end(key, RunStatus.FAILED, f"its process could not be started: {error}")
+        return
+    threading.Thread(target=_wait, args=(process, said, key), daemon=True).start()
+
+
+def _wait(process: subprocess.Popen[bytes], said: IO[bytes], key: int) -> None:
+    """Reap the process, and write down why it failed if it couldn't do so itself."""
+    try:
+        with said:
+            process.wait()
+            said.seek(0)
+            text = said.read().decode("utf-8", "replace").strip()
+        _end(key, RunStatus.FAILED, text[-LONGEST_ERROR:])
+    finally:
+        connection.close()
+
+
+def _end(key: int, status: RunStatus, error: str) -> None:
+    """For a run that still counts as running; one that has ended knows better how."""
+    BenchmarkRun.objects.filter(pk=key, status=RunStatus.RUNNING).update(
+        status=status, error=error, finished_at=timezone.now()
+    )

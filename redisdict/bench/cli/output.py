@@ -1,0 +1,186 @@
+"""Write reports: to a terminal, as wide as that and perhaps coloured; to a file or pipe, plain.
+
+Whether a file can be written is found out before anything is measured.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import OutputWrapper
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from redisdict.bench.errors import UsageError, describe
+from redisdict.bench.measure.warnings import warning_lines
+from redisdict.bench.report import render
+from redisdict.bench.report.files import to_json
+from redisdict.bench.report.terminal import DEFAULT_WIDTH, terminal
+from redisdict.models import BenchmarkRun
+
+__all__ = [
+    "check_writable",
+    "deliver",
+    "is_colored",
+    "report_text",
+    "rescue",
+    "rows_text",
+    "send",
+    "warnings_text",
+    "width_of",
+    "write_report",
+]
+
+
+def check_writable(path: Path) -> None:
+    """Find out before anything is measured whether the report can be written.
+
+    Raises:
+        UsageError: it can't.
+    """
+    if path.is_dir():
+        raise UsageError(f"--output {path} is a directory; the name of a file is expected.")
+    if path.exists() and not path.is_file():
+        return  # a pipe or a device, which is written to as it is
+    folder = path.parent
+    if not folder.is_dir():
+        raise UsageError(f"--output {path}: there is no directory {folder}. Create it first.")
+    try:
+        if path.exists():
+            with path.open("ab"):
+                pass
+        # A report replaces the file in one step, which takes the right to write beside it.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"--output {path} can't be written: {error.strerror}. Choose another path."
+        ) from error
+
+
+def write_report(path: Path, text: str) -> None:
+    """Write the file whole or not at all.
+
+    Raises:
+        OSError: the disk is full, or the directory is gone.
+    """
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8")
+        return
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+Options = Mapping[str, Any]
+
+
+def report_text(run: BenchmarkRun, options: Options, stdout: OutputWrapper) -> str:
+    """The run in the format that was asked for."""
+    if options["format"] == "table" and options["output"] is None:
+        return terminal(run, width=width_of(stdout), is_colored=is_colored(options, stdout))
+    return render(run, options["format"])
+
+
+def rows_text(rows: Sequence[Sequence[str]], stdout: OutputWrapper) -> str:
+    """Columns below one another on a terminal; for other programs one line a row, with tabs."""
+    if not stdout.isatty():
+        return "".join("\t".join(row).rstrip() + "\n" for row in rows)
+    stream = io.StringIO()
+    grid = Grid.grid(padding=(0, 2, 0, 0))
+    for row in rows:
+        grid.add_row(*map(Text, row))
+    Console(file=stream, width=width_of(stdout), no_color=True).print(grid)
+    return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
+
+
+def warnings_text(run: BenchmarkRun, options: Options, stderr: OutputWrapper) -> str:
+    """What is wrong with the figures, and what to do about it."""
+    if not stderr.isatty():
+        return "".join(f"{line}\n" for line in warning_lines(run))
+    stream = io.StringIO()
+    colored = is_colored(options, stderr)
+    console = Console(
+        file=stream, width=width_of(stderr), force_terminal=colored, no_color=not colored
+    )
+    for line in warning_lines(run):
+        name, _, text = line.partition(": ")
+        grid = Grid.grid(padding=(0, 1, 0, 0))
+        grid.add_row("!", Text.assemble((f"{name}: ", "yellow"), text))
+        console.print(grid)
+    return stream.getvalue()
+
+
+def width_of(stdout: OutputWrapper) -> int:
+    """How many columns there are."""
+    return shutil.get_terminal_size().columns if stdout.isatty() else DEFAULT_WIDTH
+
+
+def is_colored(options: Options, stdout: OutputWrapper) -> bool:
+    """Whether colours are wanted: Django's options decide, then NO_COLOR, then the terminal."""
+    if options.get("force_color"):
+        return True
+    return stdout.isatty() and not options.get("no_color") and not os.environ.get("NO_COLOR")
+
+
+def send(text: str, output: Path | None, stdout: OutputWrapper) -> None:
+    """Write the file, or print.
+
+    Raises:
+        UsageError: it can't be written, or not all of it.
+    """
+    if output is None:
+        _print(text, stdout)
+        return
+    try:
+        write_report(output, text)
+    except OSError as error:
+        raise UsageError(f"--output {output} could not be written: {error}.") from error
+
+
+def deliver(text: str, output: Path | None, stdout: OutputWrapper, stderr: OutputWrapper) -> bool:
+    """Send it, or print it when there is no room for the file; whether it went where it should."""
+    try:
+        send(text, output, stdout)
+    except UsageError as error:
+        stderr.write(f"{describe(error)}\n")
+        if output is not None:
+            stderr.write("Here it is instead.\n")
+            deliver(text, None, stdout, stderr)
+        return False
+    return True
+
+
+def rescue(run: BenchmarkRun, stderr: OutputWrapper) -> None:
+    """Keep the run in a file, since the database doesn't."""
+    path = Path(tempfile.gettempdir()) / f"redisbench-{run.identifier}.json"
+    try:
+        path.write_text(to_json(run), encoding="utf-8")
+    except OSError as error:
+        stderr.write(f"The run is lost but for its report: {path} can't be written: {error}\n")
+    else:
+        stderr.write(f"The run is in {path}; `redisbench import {path}` saves it later.\n")
+
+
+def _print(text: str, stdout: OutputWrapper) -> None:
+    try:
+        stdout.write(text)
+        stdout.flush()
+    except OSError as error:
+        # Python writes once more when it ends, and would tell of the same error in its own way.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise UsageError(
+            f"Standard output could not be written: {error}. `redisbench show RUN` prints a saved"
+            " run again."
+        ) from error

@@ -1,0 +1,207 @@
+"""`redisbench` without a subcommand: one run from the options to the exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.core.management.base import OutputWrapper
+
+from redisdict.bench.choices import RunStatus
+from redisdict.bench.cli.output import (
+    check_writable,
+    deliver,
+    report_text,
+    rescue,
+    warnings_text,
+    width_of,
+)
+from redisdict.bench.cli.saved_runs import comparison_text
+from redisdict.bench.compare import Change, compare, regressions
+from redisdict.bench.errors import UsageError
+from redisdict.bench.measure.interruption import Interrupted, Interruption
+from redisdict.bench.measure.progress import WatchedProgress, reporter_for
+from redisdict.bench.measure.services import Service, discover
+from redisdict.bench.measure.session import Session
+from redisdict.bench.measure.statistics import Verdict
+from redisdict.bench.records import (
+    DatabaseRecorder,
+    MemoryRecorder,
+    check_database,
+    find_run,
+    mark_baseline,
+    new_run,
+)
+from redisdict.bench.selection import check_spec, choose_services, read_spec, select, spec_from_dict
+from redisdict.bench.spec import PRESETS, BenchmarkSpec
+from redisdict.models import BenchmarkRun
+
+__all__ = ["ExitStatus", "measure"]
+
+#: Warnings that mean that a difference could hide in the noise.
+NOISY = ("noise-floor", "wide-interval")
+
+Options = Mapping[str, Any]
+
+
+class ExitStatus:
+    """The exit statuses of `redisbench`. 2 is Django's own, for wrong arguments."""
+
+    FINE = 0
+    REGRESSION = 1
+    FAILED_CELL = 3
+    TOO_NOISY = 4
+    WRONG_REPLY = 5
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Everything that can be wrong with a call has been looked at before the first measurement."""
+
+    spec: BenchmarkSpec
+    services: list[Service]
+    run: BenchmarkRun
+    recorder: DatabaseRecorder | MemoryRecorder
+    baseline: BenchmarkRun | None
+
+
+def measure(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
+    """Measure, report, save; the exit status.
+
+    Raises:
+        UsageError, ConfigurationError: it can't be done; nothing was measured.
+        Interrupted: after what was measured is saved and printed.
+    """
+    prepared = _prepare(options)
+    run = prepared.run
+    reporter = reporter_for(stderr)
+    if options["watched"]:
+        reporter = WatchedProgress(reporter, run.identifier)
+    session = Session(
+        prepared.spec,
+        prepared.services,
+        run=run,
+        recorder=prepared.recorder,
+        reporter=reporter,
+        interruption=Interruption(),
+    )
+    try:
+        with closing(reporter):
+            session.run()
+    except Interrupted as error:
+        stderr.write(f"{error}: what was finished is kept.\n")
+        error.is_told = True
+        _deliver(options, prepared, stdout, stderr)
+        raise
+    is_delivered = _deliver(options, prepared, stdout, stderr)
+    if options["mark_baseline"] and not options["no_save"]:
+        mark_baseline(run)
+    changes = compare(prepared.baseline, run) if prepared.baseline else []
+    if prepared.baseline:
+        stderr.write(comparison_text(prepared.baseline, run, changes, width_of(stderr)))
+    stderr.write(warnings_text(run, options, stderr))
+    if session.has_wrong_reply:
+        return ExitStatus.WRONG_REPLY
+    if not is_delivered or _has_failure(run, options):
+        return ExitStatus.FAILED_CELL
+    if regressions(changes, options["fail_threshold"]):
+        return ExitStatus.REGRESSION
+    if options["strict"] and _is_noisy(run, changes):
+        return ExitStatus.TOO_NOISY
+    return ExitStatus.FINE
+
+
+def _prepare(options: Options) -> _Prepared:
+    if options["output"]:
+        check_writable(options["output"])
+    if options["no_save"] and options["resume"]:
+        raise UsageError("--resume completes a saved run, so it can't go with --no-save.")
+    needs_database = not options["no_save"] or options["baseline"]
+    if options["resume"]:
+        check_database()
+    resumed = find_run(options["resume"]) if options["resume"] else None
+    spec = _specification(options, resumed)
+    available = discover(options["url"], allow_remote=options["allow_remote"])
+    services = choose_services(available, options["service"] or spec.services)
+    if needs_database:
+        check_database()
+    baseline = find_run(options["baseline"]) if options["baseline"] else None
+    run = new_run(spec, options["label"]) if resumed is None else _reopened(resumed)
+    run.services = [_described(service) for service in services]
+    recorder = MemoryRecorder() if options["no_save"] else DatabaseRecorder()
+    return _Prepared(spec, services, run, recorder, baseline)
+
+
+def _specification(options: Options, resumed: BenchmarkRun | None) -> BenchmarkSpec:
+    if resumed is not None:
+        return spec_from_dict(resumed.spec, where=f"run {options['resume']}")
+    if options["spec"]:
+        base = read_spec(options["spec"])
+    else:
+        base = PRESETS[options["preset"] or "standard"]
+    if options["seconds"]:
+        base = replace(base, precision=replace(base.precision, seconds=options["seconds"]))
+    spec = select(
+        base,
+        modes=options["mode"],
+        pools=options["pool"],
+        operations=options["operation"],
+        tables=options["table"],
+        services=tuple(options["service"]) or None,
+        seed=options["seed"],
+        placement=options["placement"],
+        event_loop=options["event_loop"],
+        value_bytes=tuple(options["value_bytes"]) or None,
+        iteration_items=options["items"],
+        concurrency=tuple(options["concurrency"]) or None,
+        connections=tuple(options["connections"]) or None,
+        batch_size=options["batch_size"],
+        is_transaction=options["transaction"],
+        rate=options["rate"],
+    )
+    return check_spec(spec, "the options")
+
+
+def _reopened(run: BenchmarkRun) -> BenchmarkRun:
+    """A run that is to be completed, without what is to be measured again."""
+    run.status, run.error = RunStatus.RUNNING, ""
+    run.cells = [one for one in run.cells if one.is_measured]
+    return run
+
+
+def _described(service: Service) -> dict[str, Any]:
+    return {
+        "title": service.title,
+        "source": service.source,
+        "address": service.address,
+        "reason": service.reason,
+    }
+
+
+def _deliver(
+    options: Options, prepared: _Prepared, stdout: OutputWrapper, stderr: OutputWrapper
+) -> bool:
+    """Print or write the report; whether it and the database have got everything."""
+    run = prepared.run
+    text = report_text(run, options, stdout)
+    is_delivered = deliver(text, options["output"], stdout, stderr)
+    if prepared.recorder.failure:
+        stderr.write(f"The database could not be written: {prepared.recorder.failure}\n")
+        rescue(run, stderr)
+        is_delivered = False
+    return is_delivered
+
+
+def _has_failure(run: BenchmarkRun, options: Options) -> bool:
+    """A cell that failed, or a service that was asked for by name and isn't there."""
+    return run.status == RunStatus.PARTIAL or (
+        bool(options["service"]) and any(service["reason"] for service in run.services)
+    )
+
+
+def _is_noisy(run: BenchmarkRun, changes: list[Change]) -> bool:
+    return any(warning["name"] in NOISY for warning in run.warnings) or any(
+        change.verdict is Verdict.UNSURE for change in changes
+    )

@@ -1,0 +1,175 @@
+"""The subcommands that work on saved runs: list, show, compare, export, import, prune."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.core.management.base import OutputWrapper
+from rich.text import Text
+
+from redisdict.bench.cli.output import (
+    check_writable,
+    report_text,
+    rows_text,
+    send,
+    warnings_text,
+    width_of,
+)
+from redisdict.bench.compare import Change, compare, regressions
+from redisdict.bench.errors import UsageError
+from redisdict.bench.measure.statistics import Verdict
+from redisdict.bench.records import check_database, find_run, save_run
+from redisdict.bench.report.files import from_json
+from redisdict.bench.report.tables import MISSING
+from redisdict.bench.report.terminal import Form, laid_out
+from redisdict.models import BenchmarkResult, BenchmarkRun
+
+__all__ = [
+    "compare_runs",
+    "comparison_text",
+    "export_run",
+    "import_run",
+    "list_runs",
+    "prune_runs",
+    "show_run",
+]
+
+Options = Mapping[str, Any]
+
+
+def list_runs(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
+    """The latest runs, one a line."""
+    check_database()
+    runs = BenchmarkRun.objects.all()[: options["limit"]]
+    if not runs:
+        stderr.write("No run is saved yet; `redisbench --quick` makes the first.\n")
+    stdout.write(rows_text([_list_row(run) for run in runs], stdout))
+    return 0
+
+
+def _list_row(run: BenchmarkRun) -> list[str]:
+    floor = "-" if run.noise_floor is None else f"{run.noise_floor:.1%}"
+    return [
+        str(run.pk),
+        f"{run.started_at:%Y-%m-%d %H:%M}",
+        run.preset,
+        run.status,
+        f"noise floor {floor}",
+        run.label + (" (baseline)" if run.is_baseline else ""),
+    ]
+
+
+def show_run(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
+    """One run in any of the formats."""
+    if options["output"]:
+        check_writable(options["output"])
+    check_database()
+    run = find_run(options["run"])
+    text = report_text(run, options, stdout)
+    send(text, options["output"], stdout)
+    if options["format"] not in ("json", "markdown"):  # which have them in themselves
+        stderr.write(warnings_text(run, options, stderr))
+    return 0
+
+
+#: The same, with JSON as the usual format.
+export_run = show_run
+
+
+def compare_runs(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
+    """What became faster or slower; 1 when something did by more than the threshold."""
+    check_database()
+    before = find_run(options["before"])
+    after = find_run(options["after"])
+    changes = compare(before, after)
+    stdout.write(comparison_text(before, after, changes, width_of(stdout)))
+    return 1 if regressions(changes, options["fail_threshold"]) else 0
+
+
+def import_run(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
+    """Save a run from a file that `export` wrote; one that is there already is replaced.
+
+    Raises:
+        UsageError: the file can't be read, or isn't a run.
+    """
+    check_database()
+    path = options["file"]
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} can't be read: {error}.") from error
+    run = save_run(from_json(text))
+    stdout.write(f"{run.pk}\n")
+    return 0
+
+
+def prune_runs(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
+    """Delete all but the latest runs; baselines stay."""
+    check_database()
+    kept = list(BenchmarkRun.objects.values_list("pk", flat=True)[: options["keep"]])
+    old = BenchmarkRun.objects.filter(is_baseline=False).exclude(pk__in=kept)
+    count = old.count()
+    old.delete()
+    stdout.write(f"{count}\n")
+    return 0
+
+
+#: What matters most comes last, right above the summary and the prompt.
+ORDER = (
+    Verdict.NOT_COMPARABLE,
+    Verdict.SAME,
+    Verdict.UNSURE,
+    Verdict.FASTER,
+    Verdict.SLOWER,
+)
+
+
+def comparison_text(
+    before: BenchmarkRun, after: BenchmarkRun, changes: Sequence[Change], width: int
+) -> str:
+    """A table of all cells with a verdict, and a line that counts them."""
+    if not changes:
+        return "The runs have no cell in common.\n"
+    ordered = sorted(changes, key=lambda change: ORDER.index(change.verdict))
+    form = Form(
+        ("Service", "Row", "Operation"),
+        ("before", "now", "now / before", "verdict"),
+        [(_labels(change.after), _figures(change)) for change in ordered],
+    )
+    reasons = dict.fromkeys(change.reason for change in ordered if change.reason)
+    counts = {verdict: sum(one.verdict is verdict for one in changes) for verdict in Verdict}
+    lines = [
+        f"{_name(before)} -> {_name(after)}, operations per second;"
+        " now / before compares the speeds relative to the reference",
+        *(line.plain for line in laid_out([form], width)),
+        *(f"not comparable: {reason}" for reason in reasons),
+        ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count),
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _labels(result: BenchmarkResult) -> tuple[str, str, str]:
+    name = result.variant or f"{result.mode} {result.pool}"
+    if result.concurrency > 1:
+        name = f"{name}, {result.concurrency} workers, {result.connections} connections"
+        if result.variant:
+            name = f"{name}, {result.pool}"
+    return result.service, name, result.operation
+
+
+def _figures(change: Change) -> list[Text]:
+    return [
+        Text(_speed(change.before.ops_per_second)),
+        Text(_speed(change.after.ops_per_second)),
+        Text(str(change.ratio) if change.ratio else MISSING),
+        Text(change.verdict),
+    ]
+
+
+def _name(run: BenchmarkRun) -> str:
+    return f"{run.label or run.preset} ({run.started_at:%Y-%m-%d %H:%M})"
+
+
+def _speed(ops_per_second: float | None) -> str:
+    return MISSING if ops_per_second is None else f"{ops_per_second:,.0f}"

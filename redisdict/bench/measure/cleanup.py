@@ -1,0 +1,111 @@
+"""The keys of a run on a server that isn't its own: found again and removed, whatever happened.
+
+A run never flushes anything. All its keys hold one random token, and while it works, the token
+stands in a hash on the server, `redisbench:runs`. So what a run left behind that was killed
+outright is found by the next one, which removes it when that run's process is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import redis
+
+from redisdict.bench.errors import describe
+from redisdict.bench.measure.environment import machine_hash
+from redisdict.wire.scan import SMALL_COUNT
+
+__all__ = ["LEDGER", "clear_ended_runs", "keys_removed_after", "new_token", "remove_keys"]
+
+LEDGER = "redisbench:runs"
+
+#: A run of another machine, whose process can't be looked up here, is taken for over by then.
+LONGEST_RUN = timedelta(days=1)
+
+#: Keys that one UNLINK takes away.
+CHUNK = 1000
+
+
+def new_token() -> str:
+    return secrets.token_hex(6)
+
+
+@contextmanager
+def keys_removed_after(
+    client: redis.Redis, token: str, on_failure: Callable[[str], None]
+) -> Iterator[None]:
+    """Note the run on the server, and remove its keys in the end.
+
+    Runs that ended without doing so are cleared first.
+
+    Args:
+        on_failure: told why the keys could not be removed, if they could not.
+
+    Raises:
+        redis.exceptions.RedisError: the server can't be used, to begin with.
+    """
+    clear_ended_runs(client)
+    entry = {
+        "pid": os.getpid(),
+        "machine": machine_hash(),
+        "started_at": datetime.now(UTC).isoformat(),
+    }
+    client.hset(LEDGER, token, json.dumps(entry))
+    try:
+        yield
+    finally:
+        try:
+            remove_keys(client, token)
+            client.hdel(LEDGER, token)
+        except (redis.RedisError, OSError) as error:
+            on_failure(describe(error))
+
+
+def clear_ended_runs(client: redis.Redis) -> int:
+    """Remove what killed runs left on this server; gives back the number of keys.
+
+    Raises:
+        redis.exceptions.RedisError: the server can't be used.
+    """
+    removed = 0
+    runs: Any = client.hgetall(LEDGER)
+    for name, text in runs.items():
+        if _is_over(json.loads(text)):
+            token = name.decode() if isinstance(name, bytes) else name
+            removed += remove_keys(client, token)
+            client.hdel(LEDGER, token)
+    return removed
+
+
+def remove_keys(client: redis.Redis, token: str) -> int:
+    """UNLINK every key that holds the token, a page of SCAN at a time."""
+    removed = 0
+    page: list[Any] = []
+    for key in client.scan_iter(match=f"*{token}*", count=SMALL_COUNT):
+        page.append(key)
+        if len(page) >= CHUNK:
+            removed += int(client.unlink(*page))
+            page = []
+    return removed + (int(client.unlink(*page)) if page else 0)
+
+
+def _is_over(entry: dict[str, Any]) -> bool:
+    if entry["machine"] == machine_hash() and not _is_alive(int(entry["pid"])):
+        return True
+    return datetime.now(UTC) - datetime.fromisoformat(entry["started_at"]) > LONGEST_RUN
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it is somebody else's, but it is there
+    return True

@@ -1,0 +1,331 @@
+"""Measure one group: open its cells, run rounds, take latencies, compute the figures."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+from redisdict.bench.choices import CellStatus
+from redisdict.bench.errors import CELL_ERRORS, WrongReply, describe
+from redisdict.bench.measure.latency import Latencies, measure_latencies
+from redisdict.bench.measure.process_variance import least_difference
+from redisdict.bench.measure.rounds import Clock, Failure, Rounds, Series, ratio_between
+from redisdict.bench.measure.statistics import LEAST_ROUNDS, Ratio, drift, judge, relative_spread
+from redisdict.bench.plan import Group
+from redisdict.bench.records import result_of
+from redisdict.bench.spec import (
+    ASYNC,
+    DEFAULT_POOL,
+    ITERATIONS,
+    POOLS,
+    BenchmarkSpec,
+    Cell,
+    Precision,
+    Role,
+    Table,
+)
+from redisdict.bench.workloads.cells import CellFactory, WorkloadCell
+from redisdict.models import BenchmarkResult
+
+__all__ = ["GroupOutcome", "cell_result", "comparisons", "group_noise_floor", "measure_group"]
+
+#: Calls of the latency pass that are batches or whole iterations, for each hundred plain ones.
+LONG_CALLS_PER_HUNDRED = 5
+LEAST_LONG_CALLS = 20
+
+#: The open loop is for single commands.
+OPEN_LOOP_OPERATIONS = ("SET", "GET", "Set", "Get")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupOutcome:
+    """What a group gave."""
+
+    results: list[BenchmarkResult]
+    comparisons: list[dict[str, Any]]
+    noise_floor: float | None
+    has_wrong_reply: bool
+
+
+def measure_group(
+    group: Group,
+    spec: BenchmarkSpec,
+    precision: Precision,
+    start: Callable[[ExitStack], CellFactory],
+    *,
+    clock: Clock,
+    on_round: Callable[[float], None],
+    should_stop: Callable[[], bool],
+) -> GroupOutcome:
+    """Measure all cells of the group, as far as they can be; a cell's failure is its own.
+
+    Args:
+        start: starts the servers and gives what opens cells on them; called once for each of the
+            precision's server starts. All that it opens is closed through the stack.
+
+    Raises:
+        RedisDictError, redis.exceptions.RedisError, OSError: from `start`.
+    """
+    series = {cell: Series() for cell in group.cells}
+    latencies: dict[Cell, Latencies | None] = {}
+    facts: dict[Cell, dict[str, Any]] = {}
+    for number in range(precision.server_starts):
+        with ExitStack() as stack:
+            factory = start(stack)
+            opened = _open(factory, series)
+            rounds = Rounds(
+                list(opened.values()),
+                group.references,
+                precision.of_one_start,
+                rng=random.Random(f"{spec.seed} {group.name} {number}"),  # noqa: S311 - an order
+                clock=clock,
+                on_round=_share_of(on_round, number, precision.server_starts),
+                should_stop=should_stop,
+            )
+            _extend(series, rounds.run())
+            if number == precision.server_starts - 1:
+                for cell, open_cell in opened.items():
+                    if cell.role is not Role.MEASURED or series[cell].failure or should_stop():
+                        continue
+                    try:
+                        latencies[cell] = _latencies(
+                            cell, open_cell, factory, spec, clock, should_stop
+                        )
+                        facts[cell] = {**open_cell.facts(), "rate_per_second": _rate_of(cell, spec)}
+                    except CELL_ERRORS as error:
+                        series[cell].failure = _failure(error)
+        if should_stop():
+            break
+    return GroupOutcome(
+        results=[
+            result_of(cell, CellStatus.UNAVAILABLE, group.left_out[cell])
+            if cell in group.left_out
+            else cell_result(group, cell, series, latencies.get(cell), facts.get(cell, {}))
+            for cell in group.rows
+        ],
+        comparisons=comparisons(group, series, precision.server_starts),
+        noise_floor=group_noise_floor(group, series),
+        has_wrong_reply=any(
+            one.failure is not None and one.failure.is_wrong_reply for one in series.values()
+        ),
+    )
+
+
+def _open(factory: CellFactory, series: Mapping[Cell, Series]) -> dict[Cell, WorkloadCell]:
+    """Open every cell that hasn't failed; one that can't be opened fails."""
+    opened: dict[Cell, WorkloadCell] = {}
+    for cell, own in series.items():
+        if own.failure is None:
+            try:
+                opened[cell] = factory.open(cell)
+            except CELL_ERRORS as error:
+                own.failure = _failure(error)
+    return opened
+
+
+def _extend(series: Mapping[Cell, Series], part: Mapping[Cell, Series]) -> None:
+    absent = Series()
+    absent.skip(max((len(one.times) for one in part.values()), default=0))
+    for cell, own in series.items():
+        if cell in part:
+            own.extend(part[cell])
+        else:
+            own.extend(absent)
+
+
+def _share_of(
+    on_round: Callable[[float], None], number: int, count: int
+) -> Callable[[float], None]:
+    return lambda fraction: on_round((number + fraction) / count)
+
+
+def _latencies(
+    cell: Cell,
+    open_cell: WorkloadCell,
+    factory: CellFactory,
+    spec: BenchmarkSpec,
+    clock: Clock,
+    should_stop: Callable[[], bool],
+) -> Latencies | None:
+    calls = spec.latency_operations
+    if not calls:
+        return None
+    rate = _rate_of(cell, spec)
+    if rate:
+        # All calls in one block: between blocks a schedule would start anew and forget its delay.
+        open_cell = factory.open(cell, block=calls)
+    if cell.operation.startswith("PIPE") or cell.operation in ("Iter", "Items"):
+        calls = max(calls * LONG_CALLS_PER_HUNDRED // 100, LEAST_LONG_CALLS)
+    return measure_latencies(
+        open_cell,
+        calls,
+        clock=clock,
+        per_second=rate,
+        server_cpu_ns=factory.host(cell).cpu_ns,
+        should_stop=should_stop,
+    )
+
+
+def _rate_of(cell: Cell, spec: BenchmarkSpec) -> float:
+    """Calls a second in the latency pass; 0 for a closed loop."""
+    is_single = cell.operation in OPEN_LOOP_OPERATIONS and cell.concurrency == 1
+    return spec.rate if is_single else 0.0
+
+
+def _failure(error: BaseException) -> Failure:
+    return Failure(describe(error), is_wrong_reply=isinstance(error, WrongReply))
+
+
+#: What kind of comparison, the left cell, and the right one if it was measured.
+_Pair = tuple[str, Cell, Cell | None]
+
+
+def cell_result(
+    group: Group,
+    cell: Cell,
+    series: Mapping[Cell, Series],
+    latencies: Latencies | None,
+    details: Mapping[str, Any],
+) -> BenchmarkResult:
+    """The row of one cell: what was measured, or why there is nothing."""
+    own = series[cell]
+    if own.failure is not None:
+        return result_of(cell, CellStatus.FAILED, own.failure.reason)
+    placement = own.placement
+    times = own.times_at(placement)
+    if len(times) < LEAST_ROUNDS:
+        reason = f"ended after {len(times)} rounds; at least {LEAST_ROUNDS} make a figure"
+        return result_of(cell, CellStatus.UNAVAILABLE, reason)
+    reference = group.references.get(cell)
+    ratio = _ratio(series, cell, reference)
+    figures = dict(vars(latencies)) if latencies else {}
+    calls = figures.pop("calls", 0)
+    return result_of(
+        cell,
+        CellStatus.MEASURED,
+        placement=placement,
+        rounds=len(times),
+        operations=own.operations,
+        ops_per_second=1e9 / statistics.median(times),
+        ratio=ratio.value if ratio else None,
+        ratio_low=ratio.low if ratio and ratio.low > 0 else None,
+        ratio_high=ratio.high if ratio and math.isfinite(ratio.high) else None,
+        details={
+            "reference": str(reference) if reference else None,
+            "total_ops_per_second": own.operations * 1e9 / own.duration_ns,
+            "spread": relative_spread(times),
+            "drift": drift(times),
+            "latency_calls": calls,
+            **details,
+        },
+        **figures,
+    )
+
+
+def group_noise_floor(group: Group, series: Mapping[Cell, Series]) -> float | None:
+    """What the A/A twins of single calls differ by at most; None when none could be measured.
+
+    Iterations are left out: they depend so much on a server process's variance that they would hide
+    how well everything else is known.
+    """
+    floors = [
+        floor
+        for reference, floor in _floors(group, series).items()
+        if reference.operation not in ITERATIONS
+    ]
+    return max(floors, default=None)
+
+
+def comparisons(
+    group: Group, series: Mapping[Cell, Series], server_starts: int
+) -> list[dict[str, Any]]:
+    """Every pair that a reader may ask about, over the rounds of this group.
+
+    Each says: `left` is `ratio` times as fast as `right`, and what that proves.
+    """
+    floors = _floors(group, series)
+    found = []
+    for kind, left, right in [*_twins(group), *_pairs(group.measured, group.references)]:
+        ratio = _ratio(series, left, right)
+        if ratio is None or right is None or not math.isfinite(ratio.high):
+            continue
+        if kind == "mode" and left.operation in ITERATIONS:
+            # Both walk over one dict in one process, so that neither varies from the other.
+            least = 0.0
+        else:
+            floor = floors.get(group.references[left], 0.0)
+            least = least_difference(left.operation, floor, server_starts)
+        found.append(
+            {
+                "kind": kind,
+                "group": group.name,
+                "table": left.table.value,
+                "service": left.service,
+                "operation": left.operation,
+                "concurrency": left.concurrency,
+                "connections": left.connections,
+                "left": left.service if kind == "service" else _short_name(left),
+                "right": right.service if kind == "service" else _short_name(right),
+                "ratio": ratio.value,
+                "low": ratio.low,
+                "high": ratio.high,
+                "rounds": ratio.rounds,
+                "least_difference": least,
+                "verdict": judge(ratio, least).value,
+            }
+        )
+    return found
+
+
+def _floors(group: Group, series: Mapping[Cell, Series]) -> dict[Cell, float]:
+    """For each reference, how far from 1 its second copy came out, on the log scale."""
+    floors = {}
+    for twin in group.twins:
+        ratio = _ratio(series, twin, group.references[twin])
+        if ratio is not None:
+            floors[group.references[twin]] = abs(math.log(ratio.value))
+    return floors
+
+
+def _ratio(series: Mapping[Cell, Series], cell: Cell, reference: Cell | None) -> Ratio | None:
+    if reference is None or series[cell].failure or series[reference].failure:
+        return None
+    return ratio_between(series[cell], series[reference])
+
+
+def _twins(group: Group) -> Iterator[_Pair]:
+    for twin in group.twins:
+        yield "A/A", twin, group.references[twin]
+
+
+def _pairs(cells: Sequence[Cell], references: Mapping[Cell, Cell]) -> Iterator[_Pair]:
+    """Service against service, pool against the mode's plain pool, dict against dict."""
+    by_variant = {(cell.variant, cell.operation): cell for cell in cells}
+    for cell in cells:
+        if cell.table is Table.DICT:
+            if "(HSET)" in cell.variant:
+                direct = cell.variant.replace("(HSET)", "(No HSET)")
+                yield "layout", cell, by_variant.get((direct, cell.operation))
+            if cell.mode == ASYNC:
+                blocking = cell.variant.replace("Async", "Sync")
+                yield "mode", cell, by_variant.get((blocking, cell.operation))
+            continue
+        reference = references[cell]
+        is_same_row = cell.mode == reference.mode and cell.pool in (reference.pool, DEFAULT_POOL)
+        if is_same_row and cell.service != reference.service:
+            yield "service", cell, reference
+        plain = replace(cell, pool=POOLS[cell.mode][0])
+        if plain != cell and plain in cells:
+            yield "pool", cell, plain
+
+
+def _short_name(cell: Cell) -> str:
+    if cell.table is Table.DICT:
+        return cell.variant
+    through = " under a dict" if cell.variant else ""
+    return f"{cell.mode} {cell.pool}{through}"

@@ -1,0 +1,260 @@
+"""Rounds: every cell once, in fresh random order, until the ratios are known well enough.
+
+Why so: on a shared machine three sequential runs of one server differ by up to 2.7 times, while
+cells that take turns in short blocks share whatever the machine does to them, and their ratio comes
+out within a fraction of a percent.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from redisdict.bench.errors import CELL_ERRORS, WrongReply, describe
+from redisdict.bench.measure.statistics import LEAST_ROUNDS, Ratio, paired_ratio
+from redisdict.bench.spec import Cell, Precision
+
+__all__ = [
+    "MOVED",
+    "Block",
+    "Clock",
+    "Failure",
+    "OpenCell",
+    "Rounds",
+    "Series",
+    "quiet_collector",
+    "ratio_between",
+]
+
+#: Nanoseconds since any fixed moment, such as `time.perf_counter_ns`.
+Clock = Callable[[], int]
+
+#: Rounds that are run and thrown away first, so that caches, sockets and CPU clocks are warm.
+WARM_UP_ROUNDS = 5
+
+#: Rounds between two looks at the intervals.
+CHECK_EVERY = 50
+
+
+class OpenCell(Protocol):
+    """A cell that is connected and ready; the workloads provide them."""
+
+    @property
+    def cell(self) -> Cell: ...
+
+    def prepare(self) -> None:
+        """Untimed: put back what a block uses up."""
+
+    def run(self, clock: Clock) -> Block:
+        """One block; times nothing but the client's calls."""
+
+    def check(self) -> None:
+        """Untimed: compare the last block's replies with the truth, or raise `WrongReply`."""
+
+    def placement(self) -> str:
+        """Untimed: where client and server are, such as "same" or "split"."""
+
+
+class Rounds:
+    """The rounds of one group of cells.
+
+    Args:
+        cells: all cells of the group, connected.
+        references: which cell each cell is compared with; the stopping rule watches these.
+        rng: decides the order inside each round.
+        clock: injected, so that the arithmetic is tested with exact numbers.
+        on_round: called after every round with the fraction of the work that is done.
+        should_stop: asked before every block; true ends the measurement at once.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[OpenCell],
+        references: Mapping[Cell, Cell],
+        precision: Precision,
+        *,
+        rng: random.Random,
+        clock: Clock,
+        on_round: Callable[[float], None] = lambda _fraction: None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._cells = list(cells)
+        self._references = references
+        self._precision = precision
+        self._rng = rng
+        self._clock = clock
+        self._on_round = on_round
+        self._should_stop = should_stop
+        self._series = {open_cell.cell: Series() for open_cell in cells}
+        self.was_stopped = False
+
+    def run(self) -> Mapping[Cell, Series]:
+        """All rounds. A cell that fails leaves the rotation and keeps its reason."""
+        started_ns = self._clock()
+        with quiet_collector():
+            for _ in range(WARM_UP_ROUNDS):
+                self._round(is_warm_up=True)
+            for done in range(1, self._precision.max_rounds + 1):
+                self._round()
+                elapsed_s = (self._clock() - started_ns) / 1e9
+                if self.was_stopped or not self._cells or self._is_enough(done, elapsed_s):
+                    break
+                self._on_round(self._fraction(done, elapsed_s))
+                if done % CHECK_EVERY == 0:
+                    gc.collect()
+        return self._series
+
+    def _round(self, *, is_warm_up: bool = False) -> None:
+        self._rng.shuffle(self._cells)
+        seen: set[Cell] = set()
+        for open_cell in list(self._cells):
+            if self.was_stopped or self._should_stop():
+                self.was_stopped = True
+                break
+            if self._block(open_cell, is_warm_up=is_warm_up):
+                seen.add(open_cell.cell)
+        if not is_warm_up:
+            for cell, series in self._series.items():
+                if cell not in seen:
+                    series.skip()
+
+    def _block(self, open_cell: OpenCell, *, is_warm_up: bool) -> bool:
+        series = self._series[open_cell.cell]
+        try:
+            open_cell.prepare()
+            before = open_cell.placement()
+            block = open_cell.run(self._clock)
+            after = open_cell.placement()
+            open_cell.check()
+        except CELL_ERRORS as error:
+            series.failure = Failure(describe(error), is_wrong_reply=isinstance(error, WrongReply))
+            self._cells.remove(open_cell)
+            return False
+        if not is_warm_up:
+            series.add(block, before if before == after else MOVED)
+        return True
+
+    def _is_enough(self, done: int, elapsed_s: float) -> bool:
+        wanted = self._precision
+        if done < LEAST_ROUNDS:
+            return False
+        if done < wanted.min_rounds:
+            return elapsed_s >= 2 * wanted.seconds
+        if elapsed_s >= wanted.seconds:
+            return True
+        return done % CHECK_EVERY == 0 and self._is_precise()
+
+    def _is_precise(self) -> bool:
+        for open_cell in self._cells:
+            reference = self._references.get(open_cell.cell)
+            if reference is None or reference == open_cell.cell:
+                continue
+            ratio = ratio_between(self._series[open_cell.cell], self._series[reference])
+            if ratio is not None and ratio.half_width > self._precision.half_width:
+                return False
+        return True
+
+    def _fraction(self, done: int, elapsed_s: float) -> float:
+        return max(done / self._precision.max_rounds, min(elapsed_s / self._precision.seconds, 1.0))
+
+
+@contextmanager
+def quiet_collector() -> Iterator[None]:
+    """No garbage collection inside the timed blocks; put back as it was afterwards."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if was_enabled:
+            gc.enable()
+
+
+#: The placement of a block in which client or server changed its CPU; it's compared with nothing.
+MOVED = "moved"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One timed block."""
+
+    duration_ns: int
+    operations: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a cell has no figure. `is_wrong_reply`: the server answered, but not the truth."""
+
+    reason: str
+    is_wrong_reply: bool = False
+
+
+@dataclass(slots=True)
+class Series:
+    """One cell over all rounds; the round is the index, and None stands for a round without it."""
+
+    times: list[float | None] = field(default_factory=list)
+    placements: list[str] = field(default_factory=list)
+    operations: int = 0
+    duration_ns: int = 0
+    failure: Failure | None = None
+
+    def add(self, block: Block, placement: str) -> None:
+        self.times.append(block.duration_ns / block.operations)
+        self.placements.append(placement)
+        self.operations += block.operations
+        self.duration_ns += block.duration_ns
+
+    def skip(self, rounds: int = 1) -> None:
+        """Keep the indices in step when the cell isn't there."""
+        self.times += [None] * rounds
+        self.placements += [""] * rounds
+
+    def extend(self, later: Series) -> None:
+        """Add the rounds on the next processes of the same servers."""
+        self.times += later.times
+        self.placements += later.placements
+        self.operations += later.operations
+        self.duration_ns += later.duration_ns
+        self.failure = self.failure or later.failure
+
+    @property
+    def placement(self) -> str:
+        """Where client and server were in most rounds that can be compared."""
+        seen = Counter(where for where in self.placements if where not in ("", MOVED))
+        return seen.most_common(1)[0][0] if seen else ""
+
+    def times_at(self, placement: str) -> list[float]:
+        """Nanoseconds an operation, of the rounds with this placement."""
+        return [
+            time
+            for time, where in zip(self.times, self.placements, strict=True)
+            if time is not None and where == placement
+        ]
+
+
+def ratio_between(own: Series, reference: Series) -> Ratio | None:
+    """The speed of a cell against another, over the rounds that placed both alike.
+
+    None when there is no such round.
+    """
+    pairs = [
+        (time, reference_time)
+        for time, reference_time, where, reference_where in zip(
+            own.times, reference.times, own.placements, reference.placements, strict=True
+        )
+        if time is not None and reference_time is not None
+        if where == reference_where and where != MOVED
+    ]
+    if not pairs:
+        return None
+    return paired_ratio([pair[0] for pair in pairs], [pair[1] for pair in pairs])

@@ -1,0 +1,372 @@
+"""Which server answers at an address: what it calls itself, and whether it is one already known."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+import redis
+from django.conf import settings
+
+from redisdict.bench.errors import UsageError
+from redisdict.conf import get_alias, parse_alias
+from redisdict.connections.backend import Backend
+from redisdict.connections.locations import Location, parse_location
+from redisdict.exceptions import BackendUnavailable, ConfigurationError
+from redisdict.servers.process import ServerProcess
+from redisdict.servers.programs import (
+    Program,
+    ProgramMissing,
+    find_program,
+    find_sentinel_program,
+)
+from redisdict.servers.topologies import ClusterTopology, SentinelTopology
+from redisdict.wire.server_info import (
+    PERSISTENCE_SETTINGS,
+    TITLES,
+    Family,
+    family_and_version,
+    parse_settings,
+    persistence,
+)
+
+__all__ = [
+    "RunningService",
+    "ServerIdentity",
+    "Service",
+    "configured_services",
+    "discover",
+    "identify",
+    "read_settings",
+    "running",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerIdentity:
+    """Who a server says it is. Two addresses with one `run_id` are one server.
+
+    `process_id` is as the server sees it: in a container it names another process than here.
+    `persistence` is as `server_info.persistence()` has it.
+    """
+
+    family: Family
+    version: str
+    run_id: str
+    executable: str
+    process_id: int | None
+    persistence: str
+
+    @property
+    def name(self) -> str:
+        return f"{TITLES[self.family]} {self.version}"
+
+
+def identify(client: redis.Redis) -> ServerIdentity:
+    """Ask a server who it is: INFO and CONFIG GET.
+
+    Raises redis-py's errors when it can't be reached or refuses INFO.
+    """
+    info: Any = client.info()
+    family, version = family_and_version(info)
+    return ServerIdentity(
+        family=family,
+        version=version,
+        # Dragonfly has no run_id; what its replicas would know it by is as unique.
+        run_id=str(info.get("run_id") or info.get("master_replid", "")),
+        executable=str(info.get("executable", "")),
+        process_id=info.get("process_id"),
+        persistence=persistence(info, read_settings(client, PERSISTENCE_SETTINGS)),
+    )
+
+
+def read_settings(client: redis.Redis, names: Iterable[str]) -> dict[str, str]:
+    """CONFIG GET of each of these, those that the server has; empty where the user may not ask."""
+    settings: dict[str, str] = {}
+    with suppress(redis.ResponseError):  # a hosted server, or a user without the right to ask
+        for name in names:
+            reply: Any = client.execute_command("CONFIG", "GET", name)
+            settings |= parse_settings(reply)
+    return settings
+
+
+NOT_AVAILABLE = "not available"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One of the services that the report knows."""
+
+    key: str
+    title: str
+    family: Family | None  # what an address given under this name has to be; None: any
+
+
+#: In the order of the report.
+KINDS = (
+    Kind(key="redis", title="Standard Redis", family="redis"),
+    Kind(key="keydb", title="KeyDB", family="keydb"),
+    Kind(key="dragonfly", title="Dragonfly", family="dragonfly"),
+    Kind(key="valkey", title="Valkey", family="valkey"),
+    Kind(key="sentinel", title="Redis Sentinel", family=None),
+    Kind(key="cluster", title="Redis Cluster", family=None),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """Something to measure, or the reason why it can't be.
+
+    `source` says in words where it comes from, `address` where it is (never with a password),
+    empty for a server that is started only when the run needs it.
+    """
+
+    key: str
+    title: str
+    source: str
+    address: str = ""
+    reason: str = ""
+    family: Family | None = None
+    location: str | None = field(default=None, repr=False)
+    program: Program | None = field(default=None, repr=False)
+
+    @property
+    def is_available(self) -> bool:
+        return not self.reason
+
+    @property
+    def is_cluster(self) -> bool:
+        return self.key == "cluster" or "+cluster://" in (self.location or "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningService:
+    """A service that answers. `location` may hold a password, so it stays out of the repr.
+
+    `pids` are the processes started for it, first the `primary_count` that carry out commands; none
+    for an address that was given.
+    """
+
+    service: Service
+    location: str = field(repr=False)
+    identity: ServerIdentity
+    pids: tuple[int, ...] = ()
+    primary_count: int = 1
+
+    @property
+    def server_pid(self) -> int | None:
+        return self.pids[0] if self.pids else None
+
+
+def configured_services() -> Mapping[str, str]:
+    """`REDISDICT_BENCH["SERVICES"]`: for each service a URL, or the name of an alias.
+
+    Raises `ConfigurationError` for what is neither, and for unknown names.
+    """
+    configured = getattr(settings, "REDISDICT_BENCH", {})
+    _refuse_unknown("REDISDICT_BENCH", configured, ["SERVICES"])
+    services: Mapping[str, str] = configured.get("SERVICES", {})
+    _refuse_unknown('REDISDICT_BENCH["SERVICES"]', services, [kind.key for kind in KINDS])
+    return services
+
+
+def discover(
+    urls: Sequence[str] = (),
+    *,
+    configured: Mapping[str, str] | None = None,
+    allow_remote: bool = False,
+) -> list[Service]:
+    """Every service, in the order of the report, then those that only `urls` name.
+
+    Args:
+        urls: what `--url` was given, "Title=redis://…"; a title (or key) of the report's services
+            says where that one is, any other adds a service.
+        configured: instead of `configured_services()`.
+        allow_remote: whether servers on other machines may be measured.
+
+    Raises:
+        UsageError: one of `urls` can't be used. (A configured address that can't be used makes
+            its service unavailable.)
+        ConfigurationError: the setting has unknown names.
+
+    Nothing is started or connected; programs are asked for their version.
+    """
+    if configured is None:
+        configured = configured_services()
+    given = [_from_url(text, allow_remote) for text in urls]
+    by_key = {service.key: service for service in given}
+    if len(by_key) < len(given):
+        raise UsageError("--url names one service twice; give each a title of its own.")
+    known = [
+        by_key.get(kind.key)
+        or _from_settings(kind, configured.get(kind.key), allow_remote)
+        or _from_program(kind)
+        for kind in KINDS
+    ]
+    return [*known, *(service for service in given if service not in known)]
+
+
+@contextmanager
+def running(service: Service) -> Iterator[RunningService]:
+    """Bring the service up, if it isn't, and take down what was started.
+
+    Started servers keep nothing on disk (`--save "" --appendonly no`).
+
+    Raises `BackendUnavailable` when it can't be reached or doesn't answer, `ServerStartError` when
+    it doesn't start, and `UsageError` when it is another kind of server than its name says.
+    """
+    if not service.is_available:
+        raise BackendUnavailable(f"{service.title} is not available: {service.reason}")
+    with ExitStack() as stack:
+        pids: tuple[int, ...] = ()
+        location = service.location
+        if location is None:
+            location, pids = _start(service, stack)
+        identity = _identity(service, location)
+        if service.family not in (None, identity.family):
+            raise UsageError(
+                f"{service.title}: the server at {service.address or location} is "
+                f"{identity.name}. Name it {TITLES[identity.family]}, or give it a title of its "
+                'own with --url "TITLE=…".'
+            )
+        yield RunningService(
+            service=service,
+            location=location,
+            identity=identity,
+            pids=pids,
+            primary_count=len(pids) if service.is_cluster else 1,
+        )
+
+
+def _from_url(text: str, allow_remote: bool) -> Service:
+    title, separator, url = text.partition("=")
+    if not separator or "://" in title or not title.strip():
+        raise UsageError(f'--url {_without_login(text)}: "TITLE=redis://HOST:PORT/0" is expected.')
+    title = title.strip()
+    try:
+        location = parse_location(url, f"--url {title!r}")
+    except ConfigurationError as error:
+        raise UsageError(str(error)) from error
+    if not allow_remote and _is_remote(location):
+        raise UsageError(
+            f"--url {title!r} is {location.address}, on another machine. Benchmarks load a server "
+            "heavily; if that is all right there, add --allow-remote."
+        )
+    kind = next((kind for kind in KINDS if title.lower() in (kind.key, kind.title.lower())), None)
+    if kind is None:
+        key = "-".join(title.lower().split())
+        kind = Kind(key=key, title=title, family=None)
+    return _at(kind, url, location, source="--url")
+
+
+def _from_settings(kind: Kind, configured: str | None, allow_remote: bool) -> Service | None:
+    if configured is None:
+        return None
+    setting = f'REDISDICT_BENCH["SERVICES"]["{kind.key}"]'
+    source, url = f"settings {setting}", configured
+    try:
+        if "://" not in configured:
+            source = f"settings alias {configured}"
+            url = get_alias(configured).location or ""
+            setting = f'REDISDICT["{configured}"]["LOCATION"]'
+        location = parse_location(url, setting)
+    except ConfigurationError as error:
+        return _unavailable(kind, str(error), source=source)
+    if not allow_remote and _is_remote(location):
+        reason = f"{location.address} is on another machine; to measure it, add --allow-remote."
+        return _unavailable(kind, reason, source=source, address=location.address)
+    return _at(kind, url, location, source=source)
+
+
+def _from_program(kind: Kind) -> Service:
+    try:
+        program = find_program(kind.family) if kind.family else find_sentinel_program()
+    except ProgramMissing as error:
+        return _unavailable(kind, str(error))
+    return Service(
+        key=kind.key,
+        title=kind.title,
+        family=kind.family,
+        source=f"started for this run from {program}, persistence off",
+        program=program,
+    )
+
+
+def _at(kind: Kind, url: str, location: Location, *, source: str) -> Service:
+    return Service(
+        key=kind.key,
+        title=kind.title,
+        family=kind.family,
+        source=source,
+        address=location.address,
+        location=url,
+    )
+
+
+def _unavailable(
+    kind: Kind, reason: str, *, source: str = NOT_AVAILABLE, address: str = ""
+) -> Service:
+    return Service(key=kind.key, title=kind.title, source=source, address=address, reason=reason)
+
+
+def _start(service: Service, stack: ExitStack) -> tuple[str, tuple[int, ...]]:
+    assert service.program is not None
+    if service.key == "sentinel":
+        topology = stack.enter_context(SentinelTopology(service.program))
+        return topology.location, tuple(member.pid for member in topology.members)
+    if service.key == "cluster":
+        cluster = stack.enter_context(ClusterTopology(service.program))
+        return cluster.location, tuple(member.pid for member in cluster.members)
+    server = stack.enter_context(ServerProcess(service.program))
+    return server.url, (server.pid,)
+
+
+def _identity(service: Service, location: str) -> ServerIdentity:
+    backend = Backend(parse_alias("redisbench", {"LOCATION": location}))
+    try:
+        return identify(backend.client())
+    except (redis.RedisError, OSError) as error:
+        where = service.address or "its own address"
+        raise BackendUnavailable(
+            f"{service.title} at {where} can't be measured: {error} "
+            "Check the address and the password, and that the server runs."
+        ) from error
+    finally:
+        backend.close()
+
+
+def _is_remote(location: Location) -> bool:
+    hosts = [host for host, _ in location.nodes]
+    if location.kind in ("tcp", "tls"):
+        hosts.append(str(location.options["host"]))
+    return not all(map(_is_loopback, hosts))
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether the name, or every address that it stands for, is this machine's loopback."""
+    try:
+        addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+    except OSError:
+        return False
+    return all(ipaddress.ip_address(address.split("%")[0]).is_loopback for address in addresses)
+
+
+def _without_login(text: str) -> str:
+    """For an error message: a URL can hold a password before the host and in the query."""
+    scheme, separator, rest = text.partition("://")
+    return f"{scheme}{separator}{rest.partition('?')[0].rpartition('@')[2]}"
+
+
+def _refuse_unknown(where: str, values: Mapping[str, object], known: Sequence[str]) -> None:
+    if not isinstance(values, Mapping):
+        raise ConfigurationError(f"{where} is {type(values).__name__}; a dict is expected.")
+    for name in values:
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            hint = f", did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}."
+            raise ConfigurationError(f"{where} has the unknown key {name!r}{hint}")

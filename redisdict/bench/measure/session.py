@@ -1,0 +1,329 @@
+"""A whole run: services up, group after group measured and saved, everything taken down."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from redisdict.bench.choices import CellStatus, RunStatus
+from redisdict.bench.errors import CELL_ERRORS, SameServer, UsageError, describe
+from redisdict.bench.measure.cleanup import new_token
+from redisdict.bench.measure.environment import CpuTimes, foreign_cpu_share, steal_share
+from redisdict.bench.measure.group import GroupOutcome, measure_group
+from redisdict.bench.measure.interruption import Interruption
+from redisdict.bench.measure.placement import choose_cpus, pinned_client
+from redisdict.bench.measure.progress import Reporter
+from redisdict.bench.measure.rounds import Clock
+from redisdict.bench.measure.server_pool import RunningServer, ServerPool
+from redisdict.bench.measure.services import Service
+from redisdict.bench.measure.warnings import find_warnings
+from redisdict.bench.plan import Group, PlannedService, plan, time_budget
+from redisdict.bench.records import Recorder, result_of
+from redisdict.bench.spec import BenchmarkSpec, Cell, Role, Table
+from redisdict.bench.workloads.cells import CellFactory
+from redisdict.models import BenchmarkRun
+
+__all__ = ["Session", "redis_benchmark"]
+
+#: Services that the report shows with one pool of their own.
+OWN_POOL = ("sentinel", "cluster")
+
+NO_POOL_CLASS = (
+    "redis-py's client of a Cluster has connections of its own for each node, and no pool class;"
+    " it is measured when no --pool is given."
+)
+
+
+class Session:
+    """Measures one run.
+
+    Args:
+        services: what was selected, in the order of the report, with those that aren't there.
+        run: gets the results; one that has some already is completed.
+    """
+
+    def __init__(
+        self,
+        spec: BenchmarkSpec,
+        services: Sequence[Service],
+        *,
+        run: BenchmarkRun,
+        recorder: Recorder,
+        reporter: Reporter,
+        interruption: Interruption,
+        clock: Clock = time.perf_counter_ns,
+    ) -> None:
+        self._spec = spec
+        self._services = services
+        self._record = run
+        self._recorder = recorder
+        self._reporter = reporter
+        self._interruption = interruption
+        self._clock = clock
+        self._token = new_token()
+        self._facts: dict[str, dict[str, Any]] = {}
+        self.has_wrong_reply = False
+
+    def run(self) -> None:
+        """Measure, and leave everything in the record, whatever happens.
+
+        Raises:
+            Interrupted: after all that was measured is saved and all that was started is stopped.
+            SameServer: two names stand for one server.
+            UsageError: none of the services can be measured.
+        """
+        record = self._record
+        try:
+            with self._interruption.listening(), ExitStack() as stack:
+                self._run(stack)
+            is_partial = any(one.status == CellStatus.FAILED for one in record.cells)
+            record.status = RunStatus.PARTIAL if is_partial else RunStatus.FINISHED
+        except BaseException as error:
+            is_interrupted = isinstance(error, KeyboardInterrupt)
+            record.status = RunStatus.INTERRUPTED if is_interrupted else RunStatus.FAILED
+            record.error = describe(error)
+            raise
+        finally:
+            record.finished_at = datetime.now(UTC)
+            record.warnings = find_warnings(record)
+            self._recorder.save(record)
+
+    def _run(self, stack: ExitStack) -> None:
+        cpus = choose_cpus(self._spec.placement)
+        servers = ServerPool(self._token, cpus, self._reporter.note)
+        measurable = self._from_first_that_starts(servers, self._look_at_services(servers))
+        stack.enter_context(pinned_client(cpus.client if cpus else None))
+        loop = stack.enter_context(_event_loop(self._spec.event_loop)).get_loop()
+        self._record.environment |= {"event_loop": type(loop).__module__, "retries": 0}
+        groups = [
+            group
+            for group in plan(self._spec, [_planned(service) for service in measurable])
+            if not self._is_done(group)
+        ]
+        if not groups and not self._record.cells:
+            raise UsageError("Nothing is left to measure: no --table has such an --operation.")
+        self._recorder.save(self._record)
+        try:
+            self._measure(groups, servers, loop)
+        finally:
+            self._interruption.start_cleaning_up()
+
+    def _look_at_services(self, servers: ServerPool) -> list[Service]:
+        """What can be measured; the others get their row with the reason."""
+        reasons = servers.look_at([service for service in self._services if service.is_available])
+        available = []
+        for service in self._services:
+            if not service.is_available:
+                self._put_row(service.title, CellStatus.UNAVAILABLE, service.reason)
+            elif service.is_cluster and self._spec.pools:
+                self._put_row(service.title, CellStatus.UNAVAILABLE, NO_POOL_CLASS)
+            elif service.title in reasons:
+                self._put_row(service.title, CellStatus.FAILED, reasons[service.title])
+            else:
+                available.append(service)
+        return available
+
+    def _from_first_that_starts(
+        self, servers: ServerPool, available: Sequence[Service]
+    ) -> Sequence[Service]:
+        """The services from the first on that can be brought up: it has the reference."""
+        for number, service in enumerate(available):
+            self._reporter.note(f"{service.title}: {service.source} {service.address}".rstrip())
+            try:
+                with servers.server(service):
+                    return available[number:]
+            except SameServer:
+                raise
+            except CELL_ERRORS as error:
+                self._put_row(service.title, CellStatus.FAILED, describe(error))
+        reasons = [f"{one.service}: {one.reason}" for one in self._record.cells if one.reason]
+        raise UsageError(
+            "None of the services can be measured. " + " ".join(reasons)
+            if reasons
+            else "No service is selected; `redisbench services` lists what there is."
+        )
+
+    def _measure(
+        self, groups: Sequence[Group], servers: ServerPool, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        budgets = [time_budget(group, self._spec) for group in groups]
+        seconds_left = self._spec.precision.seconds
+        for number, group in enumerate(groups):
+            share = budgets[number] / sum(budgets[number:])
+            self._reporter.begin(group.name, budgets[number] / sum(budgets))
+            began_ns = self._clock()
+            with self._interruption.deferred():
+                try:
+                    self._keep(group, self._group(group, seconds_left * share, servers, loop))
+                except SameServer:
+                    raise
+                except CELL_ERRORS as error:
+                    self._fail(group, describe(error))
+                self._recorder.save(self._record)
+            seconds_left = max(seconds_left - (self._clock() - began_ns) / 1e9, 1.0)
+        if any(cell.concurrency > 1 for group in groups for cell in group.measured):
+            with self._interruption.deferred():
+                self._put_beside(servers, groups[0].references)
+
+    def _put_beside(self, servers: ServerPool, references: Mapping[Cell, Cell]) -> None:
+        """What another tool says of the reference's server, if the run starts it itself."""
+        title = next(iter(references.values())).service
+        service = next(one for one in self._services if one.title == title)
+        if service.location is not None or self._interruption.is_requested:
+            return
+        connections = max(self._spec.concurrency)
+        try:
+            with servers.server(service) as server:
+                # Behind sentinels and in a Cluster there are several addresses.
+                port = None if "," in server.location else urlsplit(server.location).port
+                found = port and redis_benchmark(port, connections, max(self._spec.value_bytes))
+        except CELL_ERRORS as error:
+            self._reporter.note(f"redis-benchmark on {title}: {describe(error)}")
+            return
+        if found:
+            facts = {"service": title, "connections": connections, "ops_per_second": found}
+            self._record.environment["redis_benchmark"] = facts
+
+    def _group(
+        self, group: Group, seconds: float, servers: ServerPool, loop: asyncio.AbstractEventLoop
+    ) -> GroupOutcome:
+        def start(stack: ExitStack) -> CellFactory:
+            running = self._running_servers(stack, group, servers)
+            stack.enter_context(self._foreign_cpu_noted(running.values()))
+            return CellFactory(self._spec, hosts=running, token=self._token, loop=loop, stack=stack)
+
+        return measure_group(
+            group,
+            self._spec,
+            replace(self._spec.precision, seconds=seconds),
+            start,
+            clock=self._clock,
+            on_round=self._reporter.advance,
+            should_stop=lambda: self._interruption.is_requested,
+        )
+
+    def _running_servers(
+        self, stack: ExitStack, group: Group, servers: ServerPool
+    ) -> dict[tuple[str, bool], RunningServer]:
+        """The servers of a group. The A/A twin of one that is started gets a process of its own.
+
+        So the noise floor holds what two processes of one program differ by.
+        """
+        services = {service.title: service for service in self._services}
+        running: dict[tuple[str, bool], RunningServer] = {}
+        for cell in group.cells:
+            is_twin = cell.role is Role.TWIN
+            if (cell.service, is_twin) in running:
+                continue
+            service = services[cell.service]
+            if is_twin and service.location is not None:
+                running[cell.service, True] = running[cell.service, False]
+            else:
+                running[cell.service, is_twin] = stack.enter_context(servers.server(service))
+                self._facts[cell.service] = running[cell.service, is_twin].facts
+        self._record.environment["servers"] = self._facts
+        return running
+
+    @contextmanager
+    def _foreign_cpu_noted(self, running: Iterable[RunningServer]) -> Iterator[None]:
+        own = (os.getpid(), *(pid for server in running for pid in server.pids))
+        before = CpuTimes.now(own)
+        yield
+        after = CpuTimes.now(own)
+        facts = self._record.environment
+        for name, share in (
+            ("foreign_cpu_share", foreign_cpu_share(before, after)),
+            ("steal_share", steal_share(before, after)),
+        ):
+            if share is not None:
+                facts[name] = max(facts.get(name, 0.0), share)
+
+    def _keep(self, group: Group, outcome: GroupOutcome) -> None:
+        record = self._record
+        self.has_wrong_reply |= outcome.has_wrong_reply
+        record.put(outcome.results)
+        self._sort_rows()
+        record.put_comparisons(outcome.comparisons)
+        if outcome.noise_floor is not None:
+            record.noise_floor = max(record.noise_floor or 0.0, outcome.noise_floor)
+        for result in outcome.results:
+            if result.status == CellStatus.FAILED:
+                self._reporter.note(f"{group.name}, {result.operation}: {result.reason}")
+
+    def _fail(self, group: Group, reason: str) -> None:
+        self._record.put(result_of(cell, CellStatus.FAILED, reason) for cell in group.rows)
+        self._sort_rows()
+        self._reporter.note(f"{group.name}: {reason}")
+
+    def _put_row(self, title: str, status: CellStatus, reason: str) -> None:
+        row = Cell(table=Table.POOLS, service=title, mode="", operation="")
+        self._record.put([result_of(row, status, reason)])
+        self._sort_rows()
+        if status == CellStatus.FAILED:
+            self._reporter.note(f"{title}: {reason}")
+
+    def _sort_rows(self) -> None:
+        """Tables, then services as the report has them; inside of these as they were planned."""
+        tables = list(Table)
+        titles = [service.title for service in self._services]
+        self._record.cells.sort(
+            key=lambda result: (tables.index(Table(result.table)), titles.index(result.service))
+        )
+
+    def _is_done(self, group: Group) -> bool:
+        """Whether a run that is being completed has all the figures of this group."""
+        measured = {result.key for result in self._record.cells if result.is_measured}
+        wanted = {cell.key for cell in group.measured}
+        return wanted <= measured
+
+
+def _event_loop(name: str) -> asyncio.Runner:
+    if name == "uvloop":
+        # An optional package, whose absence has been told before.
+        import uvloop
+
+        return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    return asyncio.Runner()
+
+
+def _planned(service: Service) -> PlannedService:
+    return PlannedService(
+        service.title,
+        has_own_pool=service.key in OWN_POOL or service.is_cluster,
+        is_cluster=service.is_cluster,
+    )
+
+
+REQUESTS = 20_000
+
+TIMEOUT_S = 60
+
+
+def redis_benchmark(port: int, connections: int, value_bytes: int) -> dict[str, float] | None:
+    """Operations a second for SET and GET on a server of this machine, over so many connections.
+
+    None where the program isn't installed or doesn't work with this server.
+    """
+    program = shutil.which("redis-benchmark") or shutil.which("valkey-benchmark")
+    if program is None:
+        return None
+    command = [program, "-h", "127.0.0.1", "-p", str(port), "-c", str(connections)]
+    command += ["-n", str(REQUESTS), "-d", str(value_bytes), "-r", "100", "-t", "set,get", "--csv"]
+    try:
+        output = subprocess.run(  # noqa: S603 - a known program and numbers
+            command, capture_output=True, text=True, check=True, timeout=TIMEOUT_S
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    rows = csv.DictReader(output.splitlines())
+    return {row["test"]: float(row["rps"]) for row in rows if row.get("rps")} or None

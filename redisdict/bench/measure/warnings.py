@@ -1,0 +1,216 @@
+"""Named warnings: what makes a run's figures doubtful, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from redisdict.bench.measure.placement import UNCONTROLLED
+from redisdict.bench.measure.server_pool import differing_settings
+from redisdict.bench.records import speed_of
+from redisdict.bench.spec import Table
+from redisdict.models import BenchmarkResult, BenchmarkRun
+from redisdict.wire.server_info import AT_SHUTDOWN, UNKNOWN
+
+__all__ = ["find_warnings", "warning_lines"]
+
+WIDE_INTERVAL = 0.05
+HIGH_SPREAD = 0.3
+HIGH_DRIFT = 0.1
+HIGH_NOISE_FLOOR = 0.02
+HIGH_FOREIGN_SHARE = 0.1
+FEW_CPUS = 4
+
+Warnings = Iterator[tuple[str, str, str]]
+
+
+def find_warnings(run: BenchmarkRun) -> list[dict[str, Any]]:
+    """All warnings of a run: each has a name, what was found, and what to do."""
+    return [
+        {"name": name, "text": text, "advice": advice}
+        for check in CHECKS
+        for name, text, advice in check(run)
+    ]
+
+
+def warning_lines(run: BenchmarkRun) -> list[str]:
+    """The warnings that were saved with a run, as lines for stderr."""
+    return [f"warning {one['name']}: {one['text']} {one['advice']}" for one in run.warnings]
+
+
+def _noise_floor(run: BenchmarkRun) -> Warnings:
+    floor = run.noise_floor
+    if floor is not None and floor > HIGH_NOISE_FLOOR:
+        yield (
+            "noise-floor",
+            f"Two copies of the reference differ by {floor:.1%}.",
+            "Differences below that mean nothing. Measure longer (--preset rigorous), on a machine"
+            " with less else to do.",
+        )
+
+
+def _wide_intervals(run: BenchmarkRun) -> Warnings:
+    wide = [
+        result
+        for result in _measured(run)
+        if (speed := speed_of(result)) is not None and speed.half_width > WIDE_INTERVAL
+    ]
+    if wide:
+        yield (
+            "wide-interval",
+            f"Known to no better than ±{WIDE_INTERVAL:.0%}: {_names(wide)}.",
+            "Measure longer (--preset standard or rigorous) or fewer cells at a time (--service,"
+            " --operation).",
+        )
+
+
+def _spread(run: BenchmarkRun) -> Warnings:
+    spread = [one for one in _measured(run) if one.details.get("spread", 0) > HIGH_SPREAD]
+    if spread:
+        yield (
+            "high-spread",
+            f"The blocks of one and the same cell differ widely: {_names(spread)}.",
+            "Trust their ratios, which compare within a round, not their ops/s.",
+        )
+
+
+def _drift(run: BenchmarkRun) -> Warnings:
+    drifting = [one for one in _measured(run) if abs(one.details.get("drift", 0)) > HIGH_DRIFT]
+    if drifting:
+        yield (
+            "drift",
+            f"Became slower or faster over the rounds by more than {HIGH_DRIFT:.0%}:"
+            f" {_names(drifting)}.",
+            "The machine changed meanwhile (heat, clock rate, neighbours); ratios hold, ops/s of"
+            " two runs can't be compared.",
+        )
+
+
+def _foreign_cpu(run: BenchmarkRun) -> Warnings:
+    share = run.environment.get("foreign_cpu_share")
+    if share is not None and share > HIGH_FOREIGN_SHARE:
+        yield (
+            "foreign-cpu",
+            f"Other processes took {share:.0%} of the CPU time.",
+            "Stop what else runs here. Ratios suffer little, latencies and ops/s do.",
+        )
+
+
+def _placement(run: BenchmarkRun) -> Warnings:
+    uncontrolled = [one for one in _measured(run) if one.placement == UNCONTROLLED]
+    if uncontrolled:
+        services = ", ".join(dict.fromkeys(one.service for one in uncontrolled))
+        yield (
+            "placement-uncontrolled",
+            f"On which CPU the server ran is unknown: {services}.",
+            "On one machine this can make a factor of three. Compare these services only with one"
+            " another, or let redisbench start the server.",
+        )
+
+
+def _persistence(run: BenchmarkRun) -> Warnings:
+    servers = run.environment.get("servers", {})
+    writing = [
+        f"{title} ({facts['persistence']})"
+        for title, facts in servers.items()
+        if facts["persistence"] not in ("off", AT_SHUTDOWN, UNKNOWN)
+    ]
+    if writing:
+        yield (
+            "persistence-on",
+            f"Writes also went to disk: {', '.join(writing)}.",
+            "That is fair only if all compared servers do so in the same way.",
+        )
+
+
+def _settings(run: BenchmarkRun) -> Warnings:
+    for name, values in differing_settings(run.environment.get("servers", {})).items():
+        described = ", ".join(f"{title}: {value or 'none'}" for title, value in values.items())
+        yield (
+            "settings-differ",
+            f"The servers' {name} differs ({described}).",
+            "Give all of them the same, or say so when you show the figures.",
+        )
+
+
+def _hiredis(run: BenchmarkRun) -> Warnings:
+    packages = run.environment.get("packages", {})
+    if packages and packages.get("hiredis") is None:
+        yield (
+            "hiredis-missing",
+            "Without hiredis redis-py parses replies in Python, which takes a quarter longer.",
+            "pip install hiredis",
+        )
+
+
+def _client_bound(run: BenchmarkRun) -> Warnings:
+    bound = [
+        one
+        for one in _measured(run)
+        if one.concurrency == 1
+        and one.server_cpu_us
+        and one.ops_per_second
+        and one.server_cpu_us < 0.5 * 1e6 / one.ops_per_second
+    ]
+    if bound:
+        yield (
+            "client-bound",
+            f"In {len(bound)} cells the server was idle more than half of the time.",
+            "These figures say what a Python client can do, not what the server can.",
+        )
+
+
+def _few_cpus(run: BenchmarkRun) -> Warnings:
+    cpus = run.environment.get("cpu_count") or FEW_CPUS
+    many = [
+        title
+        for title, facts in run.environment.get("servers", {}).items()
+        if facts["name"].startswith(("KeyDB", "Dragonfly"))
+    ]
+    if many and cpus < FEW_CPUS:
+        yield (
+            "few-cpus",
+            f"{' and '.join(many)} can use many CPUs, and this machine has {cpus}.",
+            "Measure on a bigger machine to see their strength.",
+        )
+
+
+def _concurrency(run: BenchmarkRun) -> Warnings:
+    pools = {one.pool for one in run.of_table(Table.POOLS) if one.is_measured}
+    if len(pools) > 1 and not run.of_table(Table.CONCURRENCY):
+        yield (
+            "concurrency-one",
+            "Pools were compared with one caller only, where none of them ever waits.",
+            "Compare them under load: --preset standard or --table concurrency.",
+        )
+
+
+CHECKS: tuple[Callable[[BenchmarkRun], Warnings], ...] = (
+    _noise_floor,
+    _wide_intervals,
+    _spread,
+    _drift,
+    _foreign_cpu,
+    _placement,
+    _persistence,
+    _settings,
+    _hiredis,
+    _client_bound,
+    _few_cpus,
+    _concurrency,
+)
+
+
+def _measured(run: BenchmarkRun) -> list[BenchmarkResult]:
+    return [result for result in run.cells if result.is_measured]
+
+
+def _names(results: list[BenchmarkResult], shown: int = 3) -> str:
+    names = [
+        " ".join(
+            part for part in (one.service, one.mode, one.variant or one.pool, one.operation) if part
+        )
+        for one in results
+    ]
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more

@@ -1,0 +1,249 @@
+"""Write the sentences of a report: what a run proves, how its figures came about, and where.
+
+Conclusions are made from the run's intervals and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from redisdict.bench.choices import CellStatus
+from redisdict.bench.measure.process_variance import least_difference
+from redisdict.bench.spec import ITERATIONS, Table
+from redisdict.models import BenchmarkResult, BenchmarkRun
+
+__all__ = ["conclusions", "method_notes", "reference_name"]
+
+Comparison = Mapping[str, Any]
+
+
+def conclusions(run: BenchmarkRun) -> list[str]:
+    """One sentence for each pair of rows; "same" only where the interval lies within ±5 %."""
+    return [
+        *_services(_of_kind(run, "service")),
+        *_layouts(_of_kind(run, "layout")),
+        *_rows(_of_kind(run, "mode")),
+        *_rows(_of_kind(run, "pool")),
+    ]
+
+
+def _of_kind(run: BenchmarkRun, kind: str) -> list[Comparison]:
+    return [comparison for comparison in run.comparisons if comparison["kind"] == kind]
+
+
+def _services(found: Iterable[Comparison]) -> Iterator[str]:
+    for (left, right), pairs in _grouped(found, "left", "right"):
+        yield f"{left} against {right}: {_figures(pairs)}."
+
+
+def _layouts(found: Iterable[Comparison]) -> Iterator[str]:
+    for (left,), pairs in _grouped(found, "left"):
+        mode = left.partition(" ")[0]
+        for pair in pairs:
+            name = f"{mode} HASH {pair['operation']}"
+            yield f"{name} is {_interval(pair)} of direct keys: {pair['verdict']}."
+
+
+def _rows(found: Iterable[Comparison]) -> Iterator[str]:
+    keys = ("service", "concurrency", "connections", "left", "right")
+    for (service, workers, connections, left, right), pairs in _grouped(found, *keys):
+        load = f" with {workers} workers and {connections} connections" if workers > 1 else ""
+        yield f"{service}{load}, {left} against {right}: {_figures(pairs)}."
+
+
+def _figures(pairs: Iterable[Comparison]) -> str:
+    return ", ".join(f"{pair['operation']} {_interval(pair)} {pair['verdict']}" for pair in pairs)
+
+
+def _interval(pair: Comparison) -> str:
+    return f"{pair['ratio']:.2f} [{pair['low']:.2f}, {pair['high']:.2f}]"
+
+
+def _grouped(
+    found: Iterable[Comparison], *keys: str
+) -> Iterator[tuple[tuple[Any, ...], list[Comparison]]]:
+    """Comparisons that share these values, in the order in which they first appear."""
+
+    def values(comparison: Comparison) -> tuple[Any, ...]:
+        return tuple(comparison[key] for key in keys)
+
+    ordered = list(found)
+    first_seen = {values(one): place for place, one in reversed(list(enumerate(ordered)))}
+    ordered.sort(key=lambda one: first_seen[values(one)])
+    for shared, group in groupby(ordered, values):
+        yield shared, list(group)
+
+
+def method_notes(run: BenchmarkRun) -> list[str]:
+    """Paragraphs for the end of a report."""
+    notes = [_rounds(run), _counts(run), _noise(run), _placement(run)]
+    notes += [_iteration(run), _latencies(run), _left_out(run), _other_tool(run)]
+    notes += [_environment(run), _servers(run)]
+    return [note for note in notes if note]
+
+
+def reference_name(run: BenchmarkRun) -> str:
+    """The row that all ratios but those under concurrency refer to, without the operation."""
+    for result in run.cells:
+        reference: str = result.details.get("reference") or ""
+        is_row = result.table is not Table.CONCURRENCY and result.operation not in ITERATIONS
+        if reference and is_row:
+            return reference.rpartition(" ")[0]
+    return ""
+
+
+def _rounds(run: BenchmarkRun) -> str:
+    measured = _measured(run)
+    if not measured:
+        return "Nothing was measured."
+    rounds = sorted(result.rounds for result in measured)
+    spec = run.spec
+    return (
+        f"Figures are medians over {_range(rounds)} rounds (preset {run.preset}, seed"
+        f" {spec.get('seed')}). In each round every cell of a group had one block of"
+        f" {spec.get('block_operations')} operations, after {spec.get('lead_in_operations')} that"
+        " weren't timed, in fresh random order. Ratios are medians of"
+        f" paired quotients with {reference_name(run) or 'the reference'}, with 95 % intervals;"
+        " they hold on a noisy machine, ops/s don't."
+    )
+
+
+def _counts(run: BenchmarkRun) -> str:
+    spec = run.spec
+    wrapped = "with" if spec.get("is_transaction") else "without"
+    sizes = spec.get("value_bytes")
+    if isinstance(sizes, list):
+        sizes = " or ".join(map(str, sizes))
+    return (
+        f"Values of {sizes} bytes; one operation is one call, in PIPE one SET of"
+        f" a batch of {spec.get('batch_size')} {wrapped} MULTI/EXEC. Replies were compared with"
+        " what had been stored."
+    )
+
+
+def _latencies(run: BenchmarkRun) -> str:
+    calls = [one.details.get("latency_calls", 0) for one in _measured(run)]
+    if not any(calls):
+        return ""
+    text = (
+        f"Latencies are those of {_range(sorted(filter(None, calls)))} calls, each timed by itself"
+    )
+    rated = [one for one in _measured(run) if one.details.get("rate_per_second")]
+    if rated:
+        names = " and ".join(dict.fromkeys(one.operation.upper() for one in rated))
+        rate = rated[0].details["rate_per_second"]
+        text += (
+            f"; calls of {names} were made {rate:g} times a second, whether or not the last one had"
+            " ended, and timed from their intended start"
+        )
+    return f"{text}."
+
+
+def _range(ordered: Sequence[int]) -> str:
+    first, last = ordered[0], ordered[-1]
+    return str(first) if first == last else f"{first} to {last}"
+
+
+def _noise(run: BenchmarkRun) -> str:
+    if run.noise_floor is None:
+        return ""
+    starts: int = run.spec.get("precision", {}).get("server_starts", 1)
+    times = f"started {starts} times" if starts > 1 else "started once"
+    call, walk = (least_difference(name, 0.0, starts) for name in ("Get", "Iter"))
+    text = (
+        f"Noise floor: two copies of the reference came out within {run.noise_floor:.1%} of one"
+        f" another. Servers of the run were {times}; two processes of one program differ, so no"
+        f" difference below {call:.1%} is called faster or slower"
+    )
+    if run.of_table(Table.DICT):
+        text += f", for iterations none below {walk:.0%}"
+    return f"{text}, and none that the two copies of the reference show as well."
+
+
+def _placement(run: BenchmarkRun) -> str:
+    places = {
+        "same": "on the same CPU",
+        "split": "on two CPUs",
+        "uncontrolled": "where the system put them (uncontrolled)",
+    }
+    found: dict[str, list[str]] = {}
+    for result in _measured(run):
+        services = found.setdefault(result.placement, [])
+        if result.service not in services:
+            services.append(result.service)
+    if not found:
+        return ""
+    described = "; ".join(
+        f"{places.get(place, place)}: {', '.join(services)}" for place, services in found.items()
+    )
+    return f"Client and server ran {described}."
+
+
+def _iteration(run: BenchmarkRun) -> str:
+    """The second figure of an iteration, and what the first one counts."""
+    items = [result for result in run.of_table(Table.DICT) if result.operation == "Items"]
+    figures = ", ".join(
+        f"{one.variant} {one.ops_per_second:,.0f}" for one in items if one.ops_per_second
+    )
+    count = run.spec.get("iteration_items")
+    text = f"Iter counts the keys that one whole iteration over {count} items delivered, a second."
+    if figures:
+        text += f" Keys with their decoded values: {figures}."
+    return text if run.of_table(Table.DICT) else ""
+
+
+def _left_out(run: BenchmarkRun) -> str:
+    """Pools that could not be measured with few connections."""
+    reasons: dict[str, list[str]] = {}
+    for one in run.of_table(Table.CONCURRENCY):
+        if one.status == CellStatus.UNAVAILABLE:
+            row = f"{one.pool} ({one.concurrency} workers, {one.connections} connections)"
+            rows = reasons.setdefault(one.reason, [])
+            if row not in rows:
+                rows.append(row)
+    described = [f"{', '.join(rows)}: {reason}" for reason, rows in reasons.items()]
+    return f"Not measured: {'; '.join(described)}." if described else ""
+
+
+def _other_tool(run: BenchmarkRun) -> str:
+    facts = run.environment.get("redis_benchmark")
+    if not facts:
+        return ""
+    speeds = ", ".join(f"{name} {speed:.0f}" for name, speed in facts["ops_per_second"].items())
+    return (
+        f"For comparison, redis-benchmark over {facts['connections']} connections to"
+        f" {facts['service']} (ops/s): {speeds}."
+    )
+
+
+def _environment(run: BenchmarkRun) -> str:
+    facts = run.environment
+    packages = facts.get("packages", {})
+    versions = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
+    parts = [run.machine, facts.get("kernel"), facts.get("python"), versions]
+    loop = facts.get("event_loop")
+    if loop:
+        parts.append(f"event loop {loop}")
+    if run.commit:
+        parts.append(f"commit {run.commit}")
+    return f"Environment: {', '.join(part for part in parts if part)}."
+
+
+def _servers(run: BenchmarkRun) -> str:
+    servers = run.environment.get("servers", {})
+    described = [
+        f"{title} is {facts['name']} (persistence {facts['persistence']}{_protocol(facts)})"
+        for title, facts in servers.items()
+    ]
+    return f"Servers: {'; '.join(described)}." if described else ""
+
+
+def _protocol(facts: Mapping[str, Any]) -> str:
+    version = facts.get("resp_version")
+    return f", RESP{version}" if version else ""
+
+
+def _measured(run: BenchmarkRun) -> list[BenchmarkResult]:
+    return [result for result in run.cells if result.is_measured]

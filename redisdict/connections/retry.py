@@ -1,0 +1,140 @@
+"""Retry rules: what a failed attempt at a request means, and whether and when it is made again.
+
+They are the same for threads and tasks, for single servers and for the nodes of a Cluster. Nothing
+here waits, sends or reads.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Generator
+from typing import NamedTuple, NoReturn, Protocol
+
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    InvalidResponse,
+    MaxConnectionsError,
+    ReadOnlyError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from redisdict.conf import AliasConfig
+from redisdict.exceptions import BackendUnavailable
+from redisdict.pools.fast_connection import NotSentError
+from redisdict.wire.requests import Batch, Once, Request
+
+__all__ = ["FAILED", "LOST", "Failure", "check_retry", "retries"]
+
+#: What redis-py and the operating system raise when a server can't be reached, hangs up, or sends
+#: what isn't a reply.
+LOST = (RedisConnectionError, RedisTimeoutError, InvalidResponse, OSError)
+
+#: Those after which an attempt has failed: also the refusal of a primary that is one no more.
+FAILED = (ReadOnlyError, *LOST)
+
+#: Those that a second attempt can't mend.
+FINAL = (AuthenticationError, MaxConnectionsError)
+
+#: With these a server refuses the whole request: a primary that has become a replica (redis-py's
+#: Sentinel connections raise an error of their own in place of that), and one that still loads.
+REFUSED = (ReadOnlyError, BusyLoadingError)
+
+#: The second retry waits this long at most, each further one twice as long, up to the longest.
+FIRST_PAUSE_S = 0.02
+LONGEST_PAUSE_S = 0.25
+
+#: Not the module's own, whose state is the same in forked processes.
+_random = random.SystemRandom()
+
+
+class Server(Protocol):
+    """What the rules have to know of the server, or group of servers, that was asked."""
+
+    config: AliasConfig
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def retry_for_s(self) -> float: ...
+
+
+class Failure(NamedTuple):
+    """How an attempt at a request has ended, when it wasn't with a reply.
+
+    Attributes:
+        may_be_done: whether the server may have carried the request out, or a part of it.
+    """
+
+    error: Exception
+    may_be_done: bool
+
+    @classmethod
+    def of(
+        cls, request: Request, error: Exception, *, is_sent: bool, is_begun: bool = False
+    ) -> Failure:
+        """Tell what an error means for a request.
+
+        Args:
+            is_sent: whether all of the request had left, as far as the driver knows.
+            is_begun: whether a connection was there to send a part of it.
+        """
+        has_parts = (
+            isinstance(request, Batch) and not request.is_atomic and len(request.commands) > 1
+        )
+        if is_sent and not isinstance(error, NotSentError):
+            was_refused = isinstance(error, REFUSED) or isinstance(error.__context__, REFUSED)
+            return cls(error, has_parts or not was_refused)
+        return cls(error, is_begun and has_parts)
+
+
+def check_retry(server: Server, request: Request, failure: Failure) -> None:
+    """Refuse a retry that can't mend anything, or that could do twice what is to be done once.
+
+    Raises:
+        BackendUnavailable: there is to be none.
+    """
+    may_repeat = not failure.may_be_done or _is_repeatable(request)
+    if isinstance(failure.error, FINAL) or not may_repeat:
+        _give_up(server, request, failure)
+
+
+def retries(server: Server, request: Request, failure: Failure) -> Generator[float, Failure, None]:
+    """Yield the seconds to wait before each further attempt; it is sent how that one has failed.
+
+    The first follows at once, since most often it was an idle connection that the server had
+    closed. Further ones follow until RETRY_FOR seconds are over, in pauses that grow and vary, so
+    that many callers don't come back all together.
+
+    Raises:
+        BackendUnavailable: there is to be no further attempt.
+    """
+    deadline = time.monotonic() + server.retry_for_s
+    pause_s = longest_s = 0.0
+    while True:
+        check_retry(server, request, failure)
+        if pause_s and time.monotonic() + pause_s > deadline:
+            _give_up(server, request, failure)
+        failure = yield pause_s
+        longest_s = min(2 * longest_s, LONGEST_PAUSE_S) or FIRST_PAUSE_S
+        pause_s = longest_s * _random.uniform(0.5, 1)
+
+
+def _is_repeatable(request: Request) -> bool:
+    """Whether sending the request twice does what sending it once does."""
+    return request.is_repeatable if isinstance(request, Batch) else not isinstance(request, Once)
+
+
+def _give_up(server: Server, request: Request, failure: Failure) -> NoReturn:
+    """Raise the error for the caller. It names the alias and the address, never a password."""
+    text = f"The server of {server.config.where} ({server.address}) is unavailable: {failure.error}"
+    is_unknown = failure.may_be_done and not _is_repeatable(request)
+    if is_unknown:
+        text += (
+            " The command had been sent already, so whether the server carried it out is unknown;"
+            " it was not sent again, for it would count twice."
+        )
+    raise BackendUnavailable(text, outcome_unknown=is_unknown) from failure.error

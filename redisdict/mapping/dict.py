@@ -1,0 +1,248 @@
+"""`PersistentDict`, the mapping whose items live on a server, and the options of one."""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Self, TypeVar, overload
+
+from redisdict.codec import get_codec
+from redisdict.conf import DEFAULT_ALIAS, check_durable
+from redisdict.connections import registry
+from redisdict.connections.backend import Backend
+from redisdict.mapping.bound import Bound
+from redisdict.mapping.cache import CacheMethods
+from redisdict.mapping.changes import ChangeMethods
+from redisdict.mapping.in_flight import InFlight
+from redisdict.mapping.keys import Names, check_shards, get_key_codec
+from redisdict.mapping.layouts.sharded import make_layout
+from redisdict.mapping.locks import LockOperations
+from redisdict.mapping.protocol import MappingMethods
+from redisdict.mapping.timeouts import to_milliseconds
+from redisdict.mapping.transfer import TransferMethods
+
+__all__ = ["DictOptions", "PersistentDict"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DictOptions:
+    """What a dict was asked to be, beside its name; `PersistentDict` describes each option.
+
+    Raises:
+        TypeError, ValueError, ConfigurationError: one of them can't be used.
+    """
+
+    using: str | Backend
+    hset_enabled: bool
+    timeout: float | None
+    serializer: Any
+    compressor: Any
+    key_type: Any
+    durable: str | None
+    shards: int | None
+
+    def __post_init__(self) -> None:
+        check_durable("durable", self.durable)
+        check_shards(self.shards)
+        get_key_codec(self.key_type)
+
+
+class _FirstUse:
+    """Binds a dict that isn't bound; in one that is, the instance has the attribute itself."""
+
+    def __get__(self, mapping: PersistentDict[Any, Any], owner: type) -> Bound[Any]:
+        return mapping._bind()
+
+
+#: Every dict that is bound, by its id: it has to be bound anew when the settings change.
+_bound: weakref.WeakValueDictionary[int, PersistentDict[Any, Any]] = weakref.WeakValueDictionary()
+
+
+class PersistentDict(
+    MappingMethods[K, V],
+    CacheMethods[K, V],
+    ChangeMethods[K, V],
+    TransferMethods[K, V],
+    Generic[K, V],
+):
+    """A mapping whose items live on a Redis-compatible server.
+
+    By purpose:
+
+    - as a dict: `d[k]`, `d[k] = v`, `del d[k]`, `k in d`, `len`, iteration, views, `get`, `pop`,
+      `popitem`, `setdefault`, `update`, `clear`, `copy`, `==`, `|`, `|=`
+    - as a cache: `set`, `add`, `delete`, `touch`, `ttl`, `incr`, `decr`, `get_many`, `set_many`,
+      `delete_many`, `get_or_set`, `expire`, `memory_usage`
+    - safe changes of a value: `transform`, `compare_and_set`, `editing`, `lock`
+    - parts of it, and ways in and out: `child`, `keys_matching`, `dump`, `load`, `clone_to`
+
+    Each has an async twin with an `a` before its name; `async for` iterates.
+
+    `d["a"]` is a fresh value each time: `d["a"]["b"] = 1` changes only that value, and nothing on
+    the server. `with d.editing("a") as value: value["b"] = 1` stores the change.
+
+    Args:
+        name: any text. Dicts of different names never see one another's items, nor do two of
+            one name in different layouts.
+        using: an alias of the setting REDISDICT.
+        hset_enabled: whether the dict is one HASH with an item a field, or an item is a string
+            key of its own.
+        timeout: seconds an item lives when nothing else is said; None means the alias's TIMEOUT.
+        serializer, compressor: None means the alias's.
+        key_type: `str`, `int`, `uuid.UUID`, `bytes` or a pair of functions (encode, decode). A key
+            of another type is a TypeError.
+        durable: "aof": a write returns when it is on the server's disk (WAITAOF: Redis 7.2,
+            Valkey 8); "replicas": when all connected replicas have it (WAIT); None means the
+            alias's DURABLE. One that isn't safe in time raises `NotDurable`. Where the server
+            can't do that, nothing is written: `ServerUnsupported`; `NoReplica` without a replica.
+        shards: spreads the items over so many slots of a Cluster, 2 to 1024, by the CRC-32 of their
+            keys. What concerns many items goes to all nodes at once, and isn't atomic. With another
+            number than the dict has, its first use raises `ConfigurationError`. None keeps all
+            items in one slot, which is another dict than one of the same name in shards.
+
+    Nothing is connected before the first use. Threads and tasks can share one. Pickling or copying
+    gives another handle of the same dict; `copy()` gives its items.
+    """
+
+    _bound = _FirstUse()
+
+    # Without `key_type` the keys are str, for type checkers too.
+
+    @overload
+    def __init__(
+        self: PersistentDict[str, V],
+        name: str,
+        using: str | Backend = ...,
+        hset_enabled: bool = ...,
+        timeout: float | None = ...,
+        serializer: Any = ...,
+        compressor: Any = ...,
+        key_type: type[str] = ...,
+        durable: str | None = ...,
+        shards: int | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        name: str,
+        using: str | Backend = ...,
+        hset_enabled: bool = ...,
+        timeout: float | None = ...,
+        serializer: Any = ...,
+        compressor: Any = ...,
+        *,
+        key_type: type[K] | tuple[Callable[[K], bytes], Callable[[bytes], K]],
+        durable: str | None = ...,
+        shards: int | None = ...,
+    ) -> None: ...
+    def __init__(
+        self,
+        name: str,
+        using: str | Backend = DEFAULT_ALIAS,
+        hset_enabled: bool = True,
+        timeout: float | None = None,
+        serializer: Any = None,
+        compressor: Any = None,
+        key_type: Any = str,
+        durable: str | None = None,
+        shards: int | None = None,
+    ) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"name is {type(name).__name__}; a string is expected.")
+        self._path: tuple[str, ...] = (name,)
+        self._options = DictOptions(
+            using=using,
+            hset_enabled=hset_enabled,
+            timeout=timeout,
+            serializer=serializer,
+            compressor=compressor,
+            key_type=key_type,
+            durable=durable,
+            shards=shards,
+        )
+
+    @property
+    def name(self) -> str:
+        """The name it was given; that of a child stands after its parent's and a slash."""
+        return "/".join(self._path)
+
+    def __repr__(self) -> str:
+        options = self._options
+        layout = "hash" if options.hset_enabled else "keys"
+        if options.shards:
+            layout += f", {options.shards} shards"
+        using = options.using
+        alias = using if isinstance(using, str) else using.config.alias
+        return f"<PersistentDict {self.name!r} on {alias!r} ({layout})>"
+
+    def child(self, name: str) -> Self:
+        """Make another dict, whose name is this one's and below it `name`; with the same options.
+
+        It is a dict of its own: neither sees the other's items, nor does `clear()` of one touch
+        the other. Asks the server nothing.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"name is {type(name).__name__}; a string is expected.")
+        child = copy.copy(self)
+        child._path = (*self._path, name)
+        return child
+
+    # Pickles and copies are other handles of the same dict: what it was asked to be, no item.
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_bound"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "_options" not in state:  # an older release has pickled it
+            state = dict(state)
+            state["_hset_enabled"] = state.pop("_is_hash")
+            options = {name: state.pop(f"_{name}", None) for name in DictOptions.__slots__}
+            state["_options"] = DictOptions(**options)
+        self.__dict__.update(state)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return copy.copy(self)
+
+    def _bind(self) -> Bound[K]:
+        """Find the backend, at the first use and again when the settings have changed."""
+        options = self._options
+        using = options.using
+        backend = using if isinstance(using, Backend) else registry.get_backend(using)
+        config = backend.config
+        names = Names(config.key_prefix, self._path)
+        driver, async_driver = backend.drivers_of_dicts(options.durable or config.durable)
+        timeout = config.timeout if options.timeout is None else options.timeout
+        self._bound = bound = Bound(
+            layout=make_layout(
+                names,
+                backend.capabilities,
+                is_hash=options.hset_enabled,
+                shards=options.shards,
+                shown_name=repr(self),
+            ),
+            key_codec=get_key_codec(options.key_type),
+            codec=get_codec(
+                options.serializer or config.serializer, options.compressor or config.compressor
+            ),
+            default_ms=to_milliseconds(timeout, None),
+            locks=LockOperations(names, names.of_shards(options.shards)),
+            in_flight=InFlight(),
+            driver=driver,
+            async_driver=async_driver,
+        )
+        _bound[id(self)] = self
+        return bound
+
+
+def _unbind_all() -> None:
+    for mapping in list(_bound.values()):
+        mapping.__dict__.pop("_bound", None)
+    _bound.clear()
+
+
+registry.on_reset(_unbind_all)

@@ -1,0 +1,190 @@
+"""What a layout has to offer: items as bytes, on the server, as operations."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from redis.exceptions import ResponseError
+
+from redisdict.wire.requests import Argument, Command, Operation, Step
+
+__all__ = [
+    "BATCH",
+    "CHUNK",
+    "FOREVER",
+    "LEAST_BYTES",
+    "MISSING",
+    "SCAN_COUNT",
+    "Layout",
+    "PageOfPairs",
+    "Pair",
+    "Record",
+    "Values",
+    "ask",
+    "bytes_of",
+    "slices",
+]
+
+#: Items in one command of a bulk operation. 2,000 is where MGET and MSET are fastest, and far from
+#: the 65,536 arguments at which Dragonfly closes the connection.
+CHUNK = 2000
+
+#: Items in one round trip of a bulk operation, which bounds what either side has to hold.
+BATCH = 8 * CHUNK
+
+#: Items asked for in one SCAN or HSCAN: such a page costs the server about half a millisecond.
+SCAN_COUNT = 1000
+
+#: What a key takes at least that MEMORY USAGE says 0 of: it and its value lie in two places of 16
+#: bytes in the server's table, which Dragonfly doesn't count.
+LEAST_BYTES = 32
+
+#: Times to live as servers tell them, in milliseconds.
+FOREVER = -1
+MISSING = -2
+
+Pair = tuple[bytes, bytes]
+
+#: What stands under fields; None where there is nothing.
+Values = Sequence[bytes | None]
+
+#: A cursor, names (fields that a prefix stands in front of), and the value of each of them.
+PageOfPairs = tuple[bytes, list[bytes], list[bytes]]
+
+#: A field, its value, and the milliseconds it has left or `FOREVER`.
+Record = tuple[bytes, bytes, int]
+
+T = TypeVar("T")
+
+
+def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Cut the items up, `size` at a time."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def bytes_of(sizes: Iterable[Any]) -> int:
+    """Add up what keys take, by the replies to MEMORY USAGE; None stands for no key.
+
+    Raises:
+        redis.exceptions.ResponseError: one of the replies is this error.
+    """
+    total = 0
+    for size in sizes:
+        if isinstance(size, ResponseError):
+            raise size
+        if size is not None:
+            total += size or LEAST_BYTES
+    return total
+
+
+def ask(command: Command) -> Operation[Any]:
+    """Ask for one command: the operation of a step that nothing else can do."""
+    return (yield command)
+
+
+class Layout(ABC):
+    """How the items of one dict are kept. Fields and values are bytes; times are milliseconds.
+
+    `timeout_ms` is None for ever, otherwise above 0. The operations on many items make one round
+    trip for up to `BATCH` of them; callers bring more in slices.
+    """
+
+    is_hash: bool
+
+    #: What the names of `scan_pairs()` have in front of the field.
+    prefix: bytes
+
+    # What one plain command mostly does
+
+    @abstractmethod
+    def get(self, field: bytes) -> Step[bytes | None]: ...
+
+    @abstractmethod
+    def contains(self, field: bytes) -> Step[int]: ...
+
+    @abstractmethod
+    def set(self, field: bytes, value: Argument, timeout_ms: int | None) -> Step[Any]: ...
+
+    @abstractmethod
+    def delete(self, field: bytes) -> Step[int]:
+        """Remove it; 1 when it was there."""
+
+    @abstractmethod
+    def length(self) -> Step[int]: ...
+
+    # What takes more
+
+    @abstractmethod
+    def get_many(self, fields: Sequence[Argument]) -> Operation[list[Values]]:
+        """Get the values of fields, all of them bytes or all ASCII text; in pieces, in turn."""
+
+    @abstractmethod
+    def set_many(self, items: Sequence[Argument], timeout_ms: int | None) -> Operation[None]:
+        """Store items given as fields and values, in turn."""
+
+    @abstractmethod
+    def add(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[int]:
+        """Store it unless it is there; 1 when it was stored."""
+
+    @abstractmethod
+    def delete_many(self, fields: Sequence[bytes]) -> Operation[int]:
+        """Remove them, and count those there were."""
+
+    @abstractmethod
+    def pop(self, field: bytes) -> Operation[bytes | None]: ...
+
+    @abstractmethod
+    def popitem(self) -> Operation[Pair | None]:
+        """Take any item out."""
+
+    @abstractmethod
+    def compare_and_set(self, field: bytes, expected: bytes, new: Argument) -> Operation[int]:
+        """Replace a value that is still `expected`, keeping its time to live; 1 when replaced."""
+
+    @abstractmethod
+    def incr(self, field: bytes, delta: int, timeout_ms: int | None) -> Operation[bytes | int]:
+        """Add to an integer, whose time to live stays; a missing one begins as 0."""
+
+    @abstractmethod
+    def touch(self, field: bytes, timeout_ms: int | None) -> Operation[int]:
+        """Give an item another time to live; 0 when it isn't there."""
+
+    @abstractmethod
+    def ttl(self, field: bytes) -> Operation[int]:
+        """Get the milliseconds left, `FOREVER` or `MISSING`."""
+
+    @abstractmethod
+    def clear(self) -> Operation[None]: ...
+
+    @abstractmethod
+    def expire(self, timeout_ms: int | None) -> Operation[int]:
+        """Let the dict, or the items that it has now, end then; 0 when there are none."""
+
+    @abstractmethod
+    def memory_usage(self) -> Operation[int]:
+        """Measure the bytes on the server."""
+
+    @abstractmethod
+    def scan_fields(
+        self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
+    ) -> Operation[tuple[bytes, list[bytes]]]:
+        """Read a page of fields, and the cursor of the next; `b"0"` begins and ends."""
+
+    @abstractmethod
+    def scan_pairs(
+        self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
+    ) -> Operation[PageOfPairs]:
+        """Read the cursor of the next page, and a page of names and their values."""
+
+    @abstractmethod
+    def scan_records(
+        self, cursor: bytes, count: int = SCAN_COUNT
+    ) -> Operation[tuple[bytes, list[Record]]]:
+        """Read a page of fields with their values and times to live, and the cursor of the next."""
+
+    @abstractmethod
+    def set_records(self, records: Sequence[Record]) -> Operation[None]:
+        """Store fields with their values and times to live, as `scan_records()` gave them."""

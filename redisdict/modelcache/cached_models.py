@@ -1,0 +1,380 @@
+"""Register the models that are cached, and find their tables on the server.
+
+A model is registered once for each alias of REDISDICT whose server keeps its rows, and for each
+choice of fields that aren't kept; any number of `ModelDict`s share the registration. Writers find
+it by the model they change. A registered model has one `CachedTable` for each table of each
+database that it is read from or written to.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import sys
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import PurePath
+from types import FrameType
+from typing import Any
+
+from django.apps import apps
+from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from redisdict import forks
+from redisdict.connections import registry
+from redisdict.connections.backend import Backend
+from redisdict.mapping.keys import Names
+from redisdict.modelcache.identity import (
+    Place,
+    known_place,
+    place_in,
+    place_of,
+    place_through,
+)
+from redisdict.modelcache.invalidation.statements import Statement, table_of
+from redisdict.modelcache.keys import KeyForm
+from redisdict.modelcache.options import Options, scope_of_alias
+from redisdict.modelcache.outages import Outages
+from redisdict.modelcache.rows import NotKept, RowCodec
+from redisdict.modelcache.search_paths import schemas_with
+from redisdict.modelcache.slots.store import RowStore
+from redisdict.modelcache.stats import Counters
+
+__all__ = [
+    "MOST_SCOPES",
+    "CachedModel",
+    "CachedTable",
+    "Rows",
+    "cached_models",
+    "calling_place",
+    "on_registration",
+    "register",
+]
+
+
+logger = logging.getLogger("redisdict")
+
+
+class CachedTable:
+    """One table of one database, kept on one server, as one alias of DATABASES leads to it.
+
+    Args:
+        cached: the model.
+        database: the alias.
+        place: the table that it leads to.
+        others: tables of the same place, by other aliases, or none.
+    """
+
+    def __init__(
+        self,
+        cached: CachedModel,
+        database: str,
+        place: Place,
+        others: Sequence[CachedTable] = (),
+    ) -> None:
+        self.cached = cached
+        self.model = cached.model
+        self.database = database
+        self.place = place
+        self.is_on_postgresql = connections[database].vendor == "postgresql"
+        self.backend: Backend = cached.backend()
+        #: Runs what announces changes, as safely as the alias's DURABLE says.
+        self.announcer: Any = self.backend.drivers(self.backend.config.durable)[0]
+        self.names = Names(self.backend.config.key_prefix, (str(cached), place.digest))
+        self.codec = cached.codec(database)
+        self.store = RowStore(self.names, self.codec.fingerprint)
+        # What is known of the server, and counted, is so whatever alias leads there.
+        self.counters: Counters = others[0].counters if others else Counters(self.names.counts)
+        self.outages: Outages = (
+            others[0].outages
+            if others
+            else Outages(str(self), self.backend, self.store, self.counters)
+        )
+        #: Connections of the alias whose transaction has changed this table and isn't over.
+        self.changed_by: weakref.WeakSet[BaseDatabaseWrapper] = next(
+            (one.changed_by for one in others if one.database == database), weakref.WeakSet()
+        )
+        #: Attributes for which rows weren't kept, and kinds of errors, each told of once.
+        self._told: set[str | type] = set()
+        self.key_form = KeyForm(self.model._meta.pk, database)
+        #: What names a reader's scope, by the alias's SCOPE.
+        self.scope = scope_of_alias(self.backend.config)
+        self.is_scoped = False
+        self._scopes: dict[str, CachedTable] = {}
+        #: The instance of a body; None when it can't be read.
+        self.decode: Callable[[bytes], Any] = self.codec.decoder(self._complain)
+
+    def __repr__(self) -> str:
+        return f"<CachedTable {self} on {self.cached.alias!r}>"
+
+    def __str__(self) -> str:
+        return f"{self.cached} of the database {self.database!r}"
+
+    @property
+    def shows_all_alike(self) -> bool:
+        """Whether what one reader was shown of it may be given to another."""
+        if self.is_scoped or not self.place.hides_rows:
+            return True
+        if HIDES_ROWS not in self._told:
+            self._told.add(HIDES_ROWS)
+            logger.warning(HIDES_ROWS, self)
+        return False
+
+    def in_scope(self, scope: str) -> CachedTable:
+        """The table as readers of one scope see it: what was stored for others are misses.
+
+        The scope is no part of the names, so a writer of any scope makes a row old for all.
+        """
+        scoped = self._scopes.get(scope)
+        if scoped is None:
+            scoped = copy.copy(self)
+            own = self.codec.fingerprint
+            fingerprint = blake2b(scope.encode(), digest_size=len(own), key=own).digest()
+            scoped.store = RowStore(self.names, fingerprint)
+            scoped.is_scoped = True
+            if len(self._scopes) >= MOST_SCOPES:
+                self._scopes.clear()
+            self._scopes[scope] = scoped
+        return scoped
+
+    @property
+    def all_rows(self) -> Rows:
+        return self, [self.store.table_key]
+
+    def key(self, pk: Any) -> bytes:
+        """The key of a row whose primary key the database spells so.
+
+        Raises:
+            TypeError: no row could have this primary key.
+        """
+        return self.store.prefix + self.key_form.encode(pk)
+
+    def keys(self, pks: Iterable[Any]) -> list[bytes]:
+        """The keys of the rows that a change of these primary keys makes old, however spelled.
+
+        Where the database may spell one of them otherwise it is the table's own, which stands for
+        all rows. That may cost a query, once; see `KeyForm.is_exact()`.
+        """
+        pks = list(pks)
+        if not all(map(self.key_form.is_exact, pks)):
+            return [self.store.table_key]
+        return [self.key(pk) for pk in pks]
+
+    def encode(self, instance: Any) -> bytes | None:
+        """The body of a row; None when it has none."""
+        try:
+            return self.codec.encode(instance)
+        except NotKept as error:
+            if error.place not in self._told:
+                self._told.add(error.place)
+                logger.warning(
+                    "A row of %s is not cached, and others may not be for the same reason, which"
+                    " isn't told again: %s",
+                    self,
+                    error,
+                )
+            return None
+
+    def _complain(self, error: Exception) -> None:
+        if type(error) not in self._told:
+            self._told.add(type(error))
+            logger.warning("A cached row of %s can't be read and is removed: %s", self, error)
+
+
+#: Rows of a table, by key. The table's own key stands for all of them.
+Rows = tuple[CachedTable, Sequence[bytes]]
+
+#: Of a table.
+HIDES_ROWS = (
+    "%s has row-level security, and its ModelDict no `scope` that says who may see what: readers"
+    " that a policy applies to are given its rows by the database each time."
+)
+
+#: So many scopes of a table are remembered.
+MOST_SCOPES = 1000
+
+
+@dataclass(eq=False)
+class CachedModel:
+    """A model whose rows are kept on the server of one alias.
+
+    Attributes:
+        exclude: names of fields whose values are never kept, sorted.
+        is_strict: whether a change fails when the server can't be told of it.
+        barrier_ms: how long a barrier stands whose writer has died.
+        believes_absence: whether a row that wasn't there is taken for absent for a while.
+        made_at: the file and line of a dict that was made after the project's start, so that other
+            processes may not have made it.
+    """
+
+    model: type[models.Model]
+    using: str | Backend
+    exclude: tuple[str, ...] = ()
+    is_strict: bool = False
+    barrier_ms: int = 0
+    believes_absence: bool = False
+    made_at: str = ""
+    _tables: dict[tuple[str, Place], CachedTable] = field(default_factory=dict)
+    _codecs: dict[tuple[str, str], RowCodec[Any]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """What is kept; its keys are named by that, so that rows with other fields are others."""
+        label = self.model._meta.label
+        return f"{label} without {', '.join(self.exclude)}" if self.exclude else label
+
+    @property
+    def alias(self) -> str:
+        return self.using if isinstance(self.using, str) else self.using.config.alias
+
+    def backend(self) -> Backend:
+        return registry.get_backend(self.using) if isinstance(self.using, str) else self.using
+
+    def codec(self, database: str) -> RowCodec[Any]:
+        """What writes and reads the rows of an alias: the same for the tables of all tenants."""
+        key = (database, connections.settings[database]["ENGINE"])
+        if key not in self._codecs:
+            self._codecs[key] = RowCodec(self.model, database, self.exclude)
+        return self._codecs[key]
+
+    def table(self, database: str) -> CachedTable:
+        """The table that this alias leads to now, by the calling thread's connection.
+
+        Raises:
+            ConfigurationError: the alias isn't in REDISDICT.
+            django.db.Error: the database has to be asked who it is, and can't be reached.
+        """
+        place = known_place(database, self.model) or place_of(database, self.model)
+        try:
+            return self._tables[database, place]
+        except KeyError:
+            return self._add_table(database, place)
+
+    def known_table(self, database: str) -> CachedTable | None:
+        """The same, if that is known without a look at the thread's connection."""
+        place = known_place(database, self.model)
+        return None if place is None else self._table(database, place)
+
+    def table_of(self, connection: BaseDatabaseWrapper) -> CachedTable:
+        """The table that a connection sees, also one that isn't its alias's own in this thread."""
+        return self._table(connection.alias, place_through(connection, self.model))
+
+    def tables_written(
+        self, connection: BaseDatabaseWrapper, statement: Statement
+    ) -> list[CachedTable]:
+        """The tables that a statement may change: the connection's own, and those of other schemas.
+
+        One query of PostgreSQL more if the statement names a schema, or may change anything.
+        """
+        names = {table_of(one) for one in (self.model, *self.model._meta.all_parents)}
+        schemas = {schema for schema, name in statement.qualified if name in names}
+        places = []
+        if not schemas or len(statement.writes) > 1:
+            places.append(place_through(connection, self.model))
+        if schemas or statement.is_unknown:
+            places += [
+                place_in(connection, self.model, schema)
+                for schema in schemas_with(connection, self.model._meta.db_table)
+                if statement.is_unknown or schema.lower() in schemas
+            ]
+        # Of several for one place the first: place_in() doesn't know all of it.
+        by_digest = {place.digest: place for place in reversed(places)}
+        return [self._table(connection.alias, place) for place in by_digest.values()]
+
+    def _table(self, database: str, place: Place) -> CachedTable:
+        table = self._tables.get((database, place))
+        return self._add_table(database, place) if table is None else table
+
+    def _add_table(self, database: str, place: Place) -> CachedTable:
+        with _lock:
+            key = (database, place)
+            if key not in self._tables:
+                digest = place.digest
+                others = [one for one in self._tables.values() if one.place.digest == digest]
+                self._tables[key] = CachedTable(self, database, place, others)
+            return self._tables[key]
+
+    def tables(self) -> Iterator[CachedTable]:
+        """Those that this process has used so far."""
+        return iter(list(self._tables.values()))
+
+    def forget_tables(self) -> None:
+        self._tables.clear()
+        self._codecs.clear()
+
+
+_registered: dict[tuple[type[models.Model], str | Backend, tuple[str, ...]], CachedModel] = {}
+_lock = forks.Lock()
+_listeners: list[Callable[[], None]] = []
+
+
+def register(
+    model: type[models.Model],
+    using: str | Backend,
+    options: Options,
+) -> CachedModel:
+    """Have changes of the model noticed from now on, for ever.
+
+    Of several registrations with the same `exclude` the strictest and the longest barrier count.
+    """
+    with _lock:
+        key = (model, using, options.exclude)
+        cached = _registered.get(key)
+        if cached is None:
+            cached = _registered[key] = CachedModel(model, using, options.exclude)
+            if apps.ready:
+                cached.made_at = calling_place(("redisdict.",))
+                logger.warning(LATE, model._meta.label, cached.made_at)
+        cached.is_strict |= options.strict
+        cached.barrier_ms = max(cached.barrier_ms, options.barrier_ms)
+        cached.believes_absence |= options.absent_timeout is not None
+    for listener in _listeners:
+        listener()
+    return cached
+
+
+#: Of a model and a place.
+LATE = (
+    "The ModelDict of %s is made in %s, after the project's start. A process that doesn't run that"
+    " line changes rows without telling the others: make the dict in models.py, or in dicts.py of"
+    " an installed app."
+)
+
+
+def cached_models() -> list[CachedModel]:
+    """All that are registered."""
+    return list(_registered.values())
+
+
+def on_registration(listener: Callable[[], None]) -> None:
+    """Have `listener` called whenever a model has been registered."""
+    _listeners.append(listener)
+
+
+def _forget_all_tables() -> None:
+    for cached in cached_models():
+        cached.forget_tables()
+
+
+registry.on_reset(_forget_all_tables)
+
+
+#: Names at the end of a path that tell a file from others.
+TELLING_PARTS = 3
+
+
+def calling_place(below: tuple[str, ...]) -> str:
+    """The file and line that called, such as "shop/views.py:42"; with three names of its path.
+
+    Args:
+        below: how the names of modules begin whose frames aren't looked for.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(below):
+        frame = frame.f_back
+    if frame is None:
+        return "an unknown place"
+    parts = PurePath(frame.f_code.co_filename).parts
+    return f"{'/'.join(parts[-TELLING_PARTS:])}:{frame.f_lineno}"

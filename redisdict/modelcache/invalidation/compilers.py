@@ -1,0 +1,328 @@
+"""Invalidate the rows that the ORM changes, by the queries that it changes them with.
+
+Whatever manager, queryset, `save()`, `delete()` or related manager a change is made by, Django
+makes a query of it and asks the connection for the compiler that executes it. Here that compiler
+tells of the rows before it does. So no model has to be prepared for it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model, QuerySet
+from django.db.models.sql import Query
+from django.db.models.sql.compiler import (
+    SQLCompiler,
+    SQLDeleteCompiler,
+    SQLInsertCompiler,
+    SQLUpdateCompiler,
+)
+
+from redisdict.modelcache.cached_models import Rows
+from redisdict.modelcache.connection_state import is_in_transaction
+from redisdict.modelcache.invalidation.cursors import WATCH
+from redisdict.modelcache.invalidation.effects import catalog_of
+from redisdict.modelcache.invalidation.interception import Watch
+from redisdict.modelcache.invalidation.invalidate import remove
+from redisdict.modelcache.invalidation.query_analysis import (
+    changes_keys,
+    lock_rows,
+    lockable,
+    named_pks,
+)
+from redisdict.modelcache.invalidation.relations import (
+    affected_by,
+    cached_by_table,
+    dependents_of,
+    is_known,
+    rows_of_table,
+)
+from redisdict.modelcache.invalidation.statements import table_of
+from redisdict.modelcache.invalidation.transactions import MOST_ROWS, change, note_changes
+
+__all__ = ["watched_compiler"]
+
+Run = Callable[[], Any]
+
+
+@functools.cache
+def watched_compiler(kind: type[SQLCompiler]) -> type[SQLCompiler]:
+    """The class of compilers that tells of what those of this class change."""
+    for base, tell in (
+        (SQLInsertCompiler, _insert),
+        (SQLUpdateCompiler, _update),
+        (SQLDeleteCompiler, _delete),
+    ):
+        if issubclass(kind, base):
+            telling: type[SQLCompiler] = _telling(kind, tell)
+            return telling
+    return kind
+
+
+def _telling(kind: Any, tell: Callable[[Write, Run], Any]) -> Any:
+    class Telling(kind):  # type: ignore[misc]  # made at run time
+        def execute_sql(self, *args: Any, **kwargs: Any) -> Any:
+            execute = super().execute_sql
+            return self._tell(lambda: execute(*args, **kwargs))
+
+        def execute_returning_sql(self, *args: Any, **kwargs: Any) -> Any:
+            """Django 6.1's way to update."""
+            execute = super().execute_returning_sql
+            return self._tell(lambda: execute(*args, **kwargs))
+
+        def as_sql(self, *args: Any, **kwargs: Any) -> Any:
+            made = super().as_sql(*args, **kwargs)
+            returning = self.__dict__.get("returning_keys")
+            if returning is None:
+                return made
+            sql, params = made
+            return sql and f"{sql} {returning}", params
+
+        def _tell(self, run: Run) -> Any:
+            watch: Watch | None = self.connection.__dict__.get(WATCH)
+            if watch is None or self.__dict__.get("_is_telling") or not cached_by_table():
+                return run()
+            self._is_telling = True
+            try:
+                return tell(Write(self, watch), run)
+            finally:
+                self._is_telling = False
+
+    Telling.__name__, Telling.__qualname__ = kind.__name__, kind.__qualname__
+    Telling.__module__ = kind.__module__
+    return Telling
+
+
+class Write:
+    """One query that changes rows of one table."""
+
+    def __init__(self, compiler: Any, watch: Watch) -> None:
+        self.compiler = compiler
+        self.watch = watch
+        self.query = compiler.query
+        self.connection: BaseDatabaseWrapper = compiler.connection
+        self.model: type[Model] = self.query.get_meta().concrete_model
+        self.table = table_of(self.model)
+        self.is_cached = bool(affected_by(self.model))
+
+    @contextmanager
+    def telling(self, *, changes_keys: bool = True) -> Iterator[None]:
+        """For its statements, whose rows are told here."""
+        with self.watch.telling([self.table], changes_keys=changes_keys):
+            yield
+
+    def rows(self, pks: Sequence[Any]) -> list[Rows]:
+        self.watch.last_written = (self.table, pks)
+        return rows_of_table(self.model, pks, self.connection)
+
+    def whole_table(self) -> list[Rows]:
+        tables = [cached.table_of(self.connection) for cached in affected_by(self.model)]
+        return [table.all_rows for table in tables]
+
+    def change(self, rows: Sequence[Rows], run: Run) -> Any:
+        return change(self.connection, rows, run)
+
+    @property
+    def can_return_keys(self) -> bool:
+        """Whether an UPDATE or DELETE can return the primary keys of the rows that it changes.
+
+        Of a table that the database does more to, with rules or INSTEAD OF, it may refuse.
+        """
+        connection = self.connection
+        return (
+            connection.vendor in ("postgresql", "sqlite")
+            and connection.features.can_return_rows_from_bulk_insert
+            and not getattr(self.compiler, "returning_fields", None)
+            and self.table not in catalog_of(connection).always
+            and (is_in_transaction(connection) or connections[connection.alias] is connection)
+        )
+
+    def run_returning_keys(self, run: Run) -> tuple[list[Any], Any]:
+        """Run it; the primary keys of the rows that it has changed, and its result."""
+        quote = self.connection.ops.quote_name
+        fields = getattr(self.model._meta.pk, "fields", (self.model._meta.pk,))
+        columns = ", ".join(quote(str(field.column)) for field in fields)
+        returning = f"RETURNING {columns}"
+        self.compiler.returning_keys = returning
+        rows: list[Any] = []
+
+        def collect(sql: Any, cursor: Any) -> None:
+            if str(sql).endswith(returning):
+                rows.extend(cursor.fetchall())
+
+        with self.watch.collecting(collect):
+            result = run()
+        columns_of = [field.get_col(self.model._meta.db_table) for field in fields]
+        if converters := self.compiler.get_converters(columns_of):
+            rows = list(self.compiler.apply_converters(rows, converters))
+        return [row[0] if len(fields) == 1 else tuple(row) for row in rows], result
+
+    @property
+    def can_lock(self) -> bool:
+        """Whether Django would let rows be locked, in a transaction that it knows of."""
+        connection = self.connection
+        if connections[connection.alias] is not connection:
+            return False
+        is_known = connection.in_atomic_block or not connection.get_autocommit()
+        return is_known or not is_in_transaction(connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """In a transaction of its own, unless there is one."""
+        if is_in_transaction(self.connection):
+            yield
+        else:
+            with transaction.atomic(using=self.connection.alias, savepoint=False):
+                yield
+
+    def chosen(self) -> QuerySet[Any]:
+        """The rows that its filter chooses."""
+        query = self.query.chain(klass=Query)
+        query.clear_ordering(force=True)
+        query.select_related = False
+        return QuerySet(self.model, query=query, using=self.connection.alias)
+
+
+def _insert(write: Write, run: Run) -> Any:
+    with write.telling():
+        if not write.is_cached:
+            return run()
+        query = write.query
+        pks = [_pk_of(write.model, instance) for instance in query.objs]
+        if query.on_conflict is not None and query.on_conflict.name == "UPDATE":
+            fields = {_name(field) for field in query.unique_fields}
+            key = {"pk", write.model._meta.pk.name, write.model._meta.pk.attname}
+            if not fields or not fields <= key or None in pks:
+                # A conflict in another field updates a row of another primary key. On MySQL it can
+                # be in any.
+                return write.change(write.whole_table(), run)
+        if None not in pks:
+            return write.change(write.rows(pks), run)
+        if is_in_transaction(write.connection):
+            made = run()
+            return _noting(write, pks, made)
+        if any(cached.believes_absence for cached in affected_by(write.model)):
+            # Only a transaction lets the new primary keys be known before the rows are visible.
+            with write.transaction():
+                return _noting(write, pks, run())
+        made = run()
+        remove(write.rows(_made_pks(write, pks, made)))
+        return made
+
+
+def _noting(write: Write, pks: Sequence[Any], made: Any) -> Any:
+    note_changes(write.connection, _made_rows(write, pks, made))
+    return made
+
+
+def _made_rows(write: Write, pks: Sequence[Any], made: Any) -> list[Rows]:
+    """What an insertion has changed. Whoever takes rows for absent must hear of each one."""
+    known = _made_pks(write, pks, made)
+    is_known = len(known) >= len(pks)
+    if is_known or not any(cached.believes_absence for cached in affected_by(write.model)):
+        return write.rows(known)
+    return write.whole_table()  # MySQL doesn't return the primary keys of several rows
+
+
+def _made_pks(write: Write, pks: Sequence[Any], made: Any) -> list[Any]:
+    """The primary keys of inserted rows: those that were given, and those that came back."""
+    found = [pk for pk in pks if pk is not None]
+    returned = list(write.compiler.returning_fields or ())
+    if made and write.model._meta.pk in returned:
+        place = returned.index(write.model._meta.pk)
+        found += [row[place] for row in made if len(row) > place]
+    return found
+
+
+def _pk_of(model: type[Model], instance: Any) -> Any:
+    """The primary key that a row of `model` made of this instance has; None when not yet known."""
+    key = getattr(instance, model._meta.pk.attname, None)
+    return key if is_known(key) else None
+
+
+def _name(field: Any) -> str:
+    return getattr(field, "name", None) or str(field)
+
+
+def _update(write: Write, run: Run) -> Any:
+    fields = [field for field, _, _ in write.query.values]
+    with write.telling(changes_keys=changes_keys(fields)):
+        if not write.is_cached or not fields:
+            return run()
+        if any(field.primary_key or _is_in_key(write.model, field) for field in fields):
+            return write.change(write.whole_table(), run)
+        return _change_chosen(write, run, write.rows)
+
+
+def _is_in_key(model: type[Model], field: Any) -> bool:
+    return field in getattr(model._meta.pk, "fields", ())
+
+
+def _delete(write: Write, run: Run) -> Any:
+    dependents = dependents_of(write.model)
+    tables = [write.table, *(table_of(cached.model) for cached, _ in dependents)]
+    with write.watch.telling(tables):
+        if not write.is_cached and not dependents:
+            return run()
+        if dependents:
+            # The rows that point at them must be known, and no more may come.
+            with write.transaction():
+                return _change_chosen(
+                    write,
+                    run,
+                    lambda pks: write.rows(pks) + _dependent_rows(write, pks),
+                    must_know_before=True,
+                )
+        return _change_chosen(write, run, write.rows)
+
+
+def _dependent_rows(write: Write, pks: Sequence[Any]) -> list[Rows]:
+    """The rows that the database changes when these are deleted."""
+    alias = write.connection.alias
+    of_model = write.model._base_manager.using(alias).filter(pk__in=pks)
+    with write.transaction():
+        lock_rows(of_model)
+    found: list[Rows] = []
+    for cached, lookup in dependents_of(write.model):
+        table = cached.table_of(write.connection)
+        rows = cached.model._base_manager.using(alias).filter(**{f"{lookup}__in": of_model})
+        dependents = list(rows.values_list("pk", flat=True)[: MOST_ROWS + 1])
+        is_whole = len(dependents) > MOST_ROWS
+        found.append((table, [table.store.table_key] if is_whole else table.keys(dependents)))
+    return found
+
+
+def _change_chosen(
+    write: Write,
+    run: Run,
+    rows_of: Callable[[Sequence[Any]], list[Rows]],
+    *,
+    must_know_before: bool = False,
+) -> Any:
+    """Run an update or deletion of the rows that its filter chooses.
+
+    When the filter names primary keys, those are told. Otherwise the statement itself returns them,
+    in a transaction; or where it can't, a query finds the rows and locks them, so that those and no
+    others are changed. Of more than 10,000 all rows count as changed.
+    """
+    pks = named_pks(write.query)
+    if pks is not None and len(pks) <= MOST_ROWS:
+        return write.change(rows_of(pks), run)
+    if write.can_return_keys and not must_know_before:
+        with write.transaction():
+            pks, result = write.run_returning_keys(run)
+            rows = write.whole_table() if len(pks) > MOST_ROWS else rows_of(pks)
+            return write.change(rows, lambda: result)
+    if not write.can_lock or write.query.is_sliced:
+        return write.change(write.whole_table(), run)
+    with write.transaction():
+        pks = lock_rows(lockable(write.chosen()), MOST_ROWS + 1)
+        if len(pks) > MOST_ROWS:
+            return write.change(write.whole_table(), run)
+        write.query.add_filter("pk__in", pks)
+        return write.change(rows_of(pks), run)

@@ -1,0 +1,140 @@
+"""Make cursors of a watched connection, all of whose ways to execute something are seen.
+
+Django's `execute_wrappers` see `execute()` and `executemany()`. Drivers' cursors have other
+methods, which Django's pass on: they are led to the connection's watch (`interception`) here.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+
+__all__ = ["WATCH", "FetchedCursor", "run_to_its_end", "watched_cursors"]
+
+
+#: The attribute of a connection that holds its watch.
+WATCH = "_redisdict_watch"
+
+#: Methods of drivers' cursors that execute a statement, their first argument; how they are watched.
+BY_STATEMENT = {
+    "executescript": "run_script",
+    "copy": "run_copy",
+    "copy_expert": "run_statement",
+    "stream": "run_stream",
+}
+
+#: Those that change something else.
+BY_PROCEDURE = frozenset({"copy_from", "callfunc"})
+
+
+def watched_cursors(connection: BaseDatabaseWrapper, name: str) -> Callable[[Any], Any]:
+    """Make cursors whose other ways to execute something are seen, too."""
+    make = getattr(connection, name)
+    if getattr(make, "__func__", None) is BaseDatabaseWrapper.make_cursor:
+        # What Django's own does, at no more than its price.
+        kind: Any = CursorWrapper
+        return functools.partial(_watched_class(kind), db=connection)
+
+    def make_watched(cursor: Any) -> Any:
+        made = make(cursor)
+        if isinstance(made, CursorWrapper):
+            made.__class__ = _watched_class(type(made))  # type: ignore[arg-type]  # a class is hashable
+        return made
+
+    return make_watched
+
+
+@functools.cache
+def _watched_class(kind: type[CursorWrapper]) -> type[CursorWrapper]:
+    """A class of Django's cursors, of which `execute_wrappers` see `execute*()` and no more."""
+
+    class Watched(kind):  # type: ignore[misc, valid-type]  # made at run time
+        def callproc(self, *args: Any, **kwargs: Any) -> Any:
+            call = super().callproc
+            return self.db.__dict__[WATCH].run_procedure(lambda: call(*args, **kwargs))
+
+    for name, way in BY_STATEMENT.items():
+        setattr(Watched, name, property(_by_statement(kind, name, way)))
+    for name in BY_PROCEDURE:
+        setattr(Watched, name, property(_by_procedure(kind, name)))
+    Watched.__name__, Watched.__qualname__ = kind.__name__, kind.__qualname__
+    Watched.__module__ = kind.__module__
+    return Watched
+
+
+def _by_statement(kind: type[CursorWrapper], name: str, way: str) -> Callable[[Any], Any]:
+    def method(cursor: Any) -> Any:
+        run = _method_of(kind, name, cursor)
+        watched = getattr(cursor.db.__dict__[WATCH], way)
+        return lambda sql, *args, **kwargs: watched(sql, lambda: run(sql, *args, **kwargs))
+
+    return method
+
+
+def _by_procedure(kind: type[CursorWrapper], name: str) -> Callable[[Any], Any]:
+    def method(cursor: Any) -> Any:
+        run = _method_of(kind, name, cursor)
+        watch = cursor.db.__dict__[WATCH]
+        return lambda *args, **kwargs: watch.run_procedure(lambda: run(*args, **kwargs))
+
+    return method
+
+
+def _method_of(kind: type[CursorWrapper], name: str, cursor: Any) -> Any:
+    """The method of Django's cursor, where it has one, or of the driver's.
+
+    Raises:
+        AttributeError: there is none.
+    """
+    own = getattr(kind, name, None)
+    return own.__get__(cursor) if own is not None else getattr(cursor.cursor, name)
+
+
+def run_to_its_end(run: Callable[[], Any], cursor: Any) -> Any:
+    """Run a statement that changes something, and fetch what it returns.
+
+    Args:
+        cursor: Django's, whose driver's cursor `run` uses.
+    """
+    result = run()
+    raw = cursor.cursor
+    if raw.description is None:
+        return result
+    cursor.cursor = FetchedCursor(raw)
+    return cursor.cursor if result is raw else result
+
+
+class FetchedCursor:
+    """A cursor of the driver whose rows have been fetched; else it does what that one does."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+        self._rows: Iterator[Any] = iter(raw.fetchall())
+
+    def fetchone(self) -> Any:
+        return next(self._rows, None)
+
+    def fetchmany(self, size: int | None = None) -> list[Any]:
+        return list(islice(self._rows, self._raw.arraysize if size is None else size))
+
+    def fetchall(self) -> list[Any]:
+        return list(self._rows)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._rows
+
+    def execute(self, *arguments: Any) -> Any:
+        self._rows = iter(self._raw)
+        return self._raw.execute(*arguments)
+
+    def executemany(self, *arguments: Any) -> Any:
+        self._rows = iter(self._raw)
+        return self._raw.executemany(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)

@@ -1,0 +1,152 @@
+"""Have every change noticed: watch each database connection, and connect Django's signals.
+
+What the ORM writes is seen when it is written (`compilers`), with or without signals. A signal that
+somebody sends by hand, for a change that went another way, and a change of a many-to-many relation,
+which what makes instances may follow, count as changes too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.apps import apps
+from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
+from django.db.models.signals import class_prepared, m2m_changed, post_save
+
+from redisdict.modelcache import search_paths
+from redisdict.modelcache.cached_models import on_registration
+from redisdict.modelcache.connection_state import is_in_transaction
+from redisdict.modelcache.database_connections import for_each, keep_track
+from redisdict.modelcache.invalidation import relations
+from redisdict.modelcache.invalidation.compilers import watched_compiler
+from redisdict.modelcache.invalidation.cursors import WATCH, watched_cursors
+from redisdict.modelcache.invalidation.interception import Watch
+from redisdict.modelcache.invalidation.migrations import connect_migrations
+from redisdict.modelcache.invalidation.relations import is_known
+from redisdict.modelcache.invalidation.statements import table_of
+from redisdict.modelcache.invalidation.transactions import note_or_remove, note_unseen_changes
+
+__all__ = ["begin", "begin_if_ready", "connect_all"]
+
+
+UID = "redisdict.modelcache"
+
+
+def connect_all() -> None:
+    """Listen to the models that concern a registered one. Does nothing until all are loaded."""
+    if not apps.models_ready:
+        return
+    for model in apps.get_models(include_auto_created=True):
+        if any(relations.affected_by(one) for one in relations.lineage(model)):
+            post_save.connect(_after_save, sender=model, dispatch_uid=UID)
+    m2m_changed.connect(_on_m2m_change, dispatch_uid=UID)
+
+
+def _after_save(
+    sender: type[Model], instance: Any = None, using: str | None = None, **_: Any
+) -> None:
+    """A signal that `save()` sends is about what has just been written; others are by hand."""
+    if not isinstance(instance, Model) or not is_known(instance.pk):
+        return
+    database = _database_of(instance, using)
+    watch = watch_of(connections[database])
+    written, watch.last_written = watch.last_written, None
+    if written is not None:
+        table, pks = written
+        tables = map(table_of, relations.lineage(sender))
+        if table in tables and instance.pk in pks:
+            return
+    note_or_remove(type(instance), [instance.pk], database)
+
+
+def _on_m2m_change(
+    instance: Any = None,
+    model: type[Model] | None = None,
+    pk_set: Iterable[Any] | None = None,
+    using: str | None = None,
+    **_: Any,
+) -> None:
+    if isinstance(instance, Model):
+        database = _database_of(instance, using)
+        note_or_remove(type(instance), [instance.pk], database)
+        if model is not None:
+            note_or_remove(model, pk_set or (), database)
+
+
+def _database_of(instance: Model, using: str | None) -> str:
+    return using or instance._state.db or router.db_for_write(type(instance), instance=instance)
+
+
+def _on_new_model(sender: type[Model], **_: Any) -> None:
+    """A model was made after all others, as tests do."""
+    if apps.models_ready and sender._meta.apps is apps:
+        relations.forget()
+        connect_all()
+
+
+_has_begun = False
+
+
+def begin() -> None:
+    """Have every change of cached rows noticed from now on. Can be called again."""
+    global _has_begun
+    _has_begun = True
+    connect_all()
+    connect_migrations()
+    watch_connections()
+
+
+def begin_if_ready() -> None:
+    """The same, for a dict that is made once all models are loaded: in an app's `ready()`, say."""
+    if apps.models_ready and not _has_begun:
+        begin()
+
+
+# Each connection's statements.
+
+
+def watch_of(connection: BaseDatabaseWrapper) -> Watch:
+    """The watch of a connection; it is given one if it has none."""
+    watch: Watch | None = connection.__dict__.get(WATCH)
+    if watch is None:
+        watch = Watch(connection)
+        _install(connection, watch)
+    elif watch.execute not in connection.execute_wrappers:  # somebody has replaced the list
+        connection.execute_wrappers.insert(0, watch.execute)
+    return watch
+
+
+def watch_connections() -> None:
+    """Watch all connections of the process: those that there are, and each when it is made."""
+    keep_track()
+    for_each(_watch_late)
+
+
+def _watch_late(connection: BaseDatabaseWrapper) -> None:
+    """Watch a connection. What it has done in a transaction under way wasn't seen."""
+    is_new = WATCH not in connection.__dict__
+    watch_of(connection)
+    if is_new:
+        search_paths.note_unseen(connection)
+    if is_new and is_in_transaction(connection) and connection.connection is not None:
+        note_unseen_changes(connection)
+
+
+def _install(connection: BaseDatabaseWrapper, watch: Watch) -> None:
+    # First, so that whoever adds a wrapper for a while takes away the own one: the last.
+    connection.execute_wrappers.insert(0, watch.execute)
+    compiler = connection.ops.compiler
+    attributes: dict[str, Any] = {
+        WATCH: watch,
+        "make_cursor": watched_cursors(connection, "make_cursor"),
+        "make_debug_cursor": watched_cursors(connection, "make_debug_cursor"),
+    }
+    connection.__dict__.update(attributes)
+    connection.ops.__dict__["compiler"] = lambda name: watched_compiler(compiler(name))  # type: ignore[arg-type]  # a class is hashable
+
+
+class_prepared.connect(_on_new_model, dispatch_uid=UID)
+on_registration(connect_all)

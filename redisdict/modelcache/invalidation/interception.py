@@ -1,0 +1,301 @@
+"""See every statement that goes through a Django connection, and tell of what it changes.
+
+Each connection is given a `Watch` when it is made. The ORM's own writes come to it as queries (see
+`compilers`), from which the rows are known. Every other statement comes to it as text, by Django's
+hook for that (`execute_wrappers`): what it may write to (`statements`), or have the database write
+to (`effects`), counts as changed, as a whole table. Either way the change is announced before it
+becomes visible, as `committing` says.
+
+What isn't seen are other programs, and drivers that are used beneath Django's cursors.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from redisdict.modelcache import identity, search_paths
+from redisdict.modelcache.cached_models import (
+    CachedModel,
+    CachedTable,
+    cached_models,
+    calling_place,
+)
+from redisdict.modelcache.connection_state import is_in_transaction
+from redisdict.modelcache.invalidation import relations
+from redisdict.modelcache.invalidation.cursors import run_to_its_end
+from redisdict.modelcache.invalidation.effects import ANYTHING, catalog_of, forget_catalog
+from redisdict.modelcache.invalidation.statements import (
+    ENDING,
+    LONGEST_KEPT,
+    Control,
+    Statement,
+    read_statement,
+    text_of,
+)
+from redisdict.modelcache.invalidation.transactions import (
+    change,
+    commit_behind_barriers,
+    forget_changes,
+    note_begin,
+    note_changes,
+)
+
+__all__ = ["Watch"]
+
+
+#: By vendor: texts of statements that only read, and call no function that isn't known to do the
+#: same.
+_harmless: dict[str, set[str]] = {}
+
+#: So many of them are remembered.
+MOST_HARMLESS = 4096
+
+
+def _remember_as_harmless(harmless: set[str], sql: Any) -> None:
+    if type(sql) is str and len(sql) <= LONGEST_KEPT:
+        if len(harmless) >= MOST_HARMLESS:
+            harmless.clear()
+        harmless.add(sql)
+
+
+#: Looks at a statement and its cursor.
+Collect = Callable[[Any, Any], None]
+
+
+class Watch:
+    """Sees what one connection does, and announces what that changes."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._connection = connection
+        self._harmless = _harmless.setdefault(connection.vendor, set())
+        #: Tables whose changes by the statements under way have been told row by row.
+        self._told: frozenset[str] = frozenset()
+        #: Whether those statements may change columns that foreign keys point at.
+        self._changes_keys = True
+        #: Called with each of those statements and its cursor, right after it.
+        self._collect: Collect | None = None
+        #: The rows that the ORM has written last, until a signal has told of them too.
+        self.last_written: tuple[str, Sequence[Any]] | None = None
+
+    @contextmanager
+    def collecting(self, collect: Collect) -> Iterator[None]:
+        """For statements of which the caller looks at what they return."""
+        before, self._collect = self._collect, collect
+        try:
+            yield
+        finally:
+            self._collect = before
+
+    @contextmanager
+    def telling(self, tables: Iterable[str], *, changes_keys: bool = True) -> Iterator[None]:
+        """For statements whose changes of these tables are told by the caller, row by row."""
+        before = self._told, self._changes_keys
+        self._told, self._changes_keys = frozenset(tables), changes_keys
+        try:
+            yield
+        finally:
+            self._told, self._changes_keys = before
+
+    def execute(
+        self,
+        execute: Callable[..., Any],
+        sql: Any,
+        params: Any,
+        many: bool,
+        context: dict[str, Any],
+    ) -> Any:
+        """Execute a statement as Django would: the wrapper in `execute_wrappers`."""
+        if type(sql) is str and sql in self._harmless:  # the usual case, at the cost of a look
+            return execute(sql, params, many, context)
+        if not relations.cached_by_table():
+            return execute(sql, params, many, context)
+        collect = self._collect if self._told else None
+
+        def run() -> Any:
+            result = execute(sql, params, many, context)
+            if collect is not None:
+                collect(sql, context["cursor"])
+            return result
+
+        if self._told and type(sql) is str and len(sql) > LONGEST_KEPT:
+            # A query of the ORM's with many values.
+            return self._run(Statement(writes=self._told), run, context["cursor"])
+        statement = self._read(sql)
+        if statement.only_reads and not statement.functions and not self._may_commit(statement):
+            _remember_as_harmless(self._harmless, sql)
+            return execute(sql, params, many, context)
+        return self._run(statement, run, context["cursor"])
+
+    def run_procedure(self, call: Callable[[], Any]) -> Any:
+        """Run what no statement is seen of: a procedure, say. It may change anything."""
+        return self._run(Statement(is_unknown=True, is_definition=True), call)
+
+    def run_statement(self, sql: Any, run: Callable[[], Any]) -> Any:
+        """Run a statement by another method of the driver's cursor."""
+        return self._run(self._read(sql), run)
+
+    def run_script(self, sql: Any, run: Callable[[], Any]) -> Any:
+        """Run SQLite's `executescript()`, which first commits the transaction under way."""
+        return self._run(replace(self._read(sql), control=Control.COMMIT), run)
+
+    def run_stream(self, sql: Any, run: Callable[[], Iterable[Any]]) -> Iterator[Any]:
+        """Run a statement whose rows come one by one; it is executed when the first is asked for.
+
+        Rows of a statement that changes something are all fetched first: only then is it over.
+        """
+        if self._concerns_nobody(statement := self._read(sql)):
+            yield from run()
+        else:
+            yield from self._run(statement, lambda: list(run()))
+
+    @contextmanager
+    def run_copy(self, sql: Any, run: Callable[[], Any]) -> Iterator[Any]:
+        """Run a COPY, whose rows come in a `with` block and are visible to others after it.
+
+        Outside a transaction it gets one, so that the barriers stand only as long as its COMMIT.
+        """
+        connection = self._connection
+        if self._concerns_nobody(statement := self._read(sql)):
+            with run() as copying:
+                yield copying
+            return
+        with ExitStack() as stack:
+            if not is_in_transaction(connection):
+                stack.enter_context(_transaction(connection))
+            yield stack.enter_context(self._run(statement, run))
+
+    def _concerns_nobody(self, statement: Statement) -> bool:
+        """Whether it changes no cached table, no transaction and no definition."""
+        if not relations.cached_by_table():
+            return True
+        is_plain = statement.control is Control.NONE and not statement.is_definition
+        return is_plain and not self._changed_by(statement)
+
+    def _read(self, sql: Any) -> Statement:
+        return read_statement(text_of(sql, self._connection.connection))
+
+    def _run(self, statement: Statement, run: Callable[[], Any], cursor: Any = None) -> Any:
+        if not relations.cached_by_table():
+            return run()
+        connection = self._connection
+        changed = self._tables_changed_by(statement)
+        if changed and cursor is not None and connection.vendor == "sqlite":
+            run = functools.partial(run_to_its_end, run, cursor)
+        if self._may_set_path(statement):
+            run = functools.partial(search_paths.follow, connection, run)
+        # What somebody's wrapper sends meanwhile is no statement of the caller's.
+        told, self._told = self._told, frozenset()
+        try:
+            if self._may_commit(statement):
+                is_certain = statement.verb in COMMITTING and not statement.is_several
+                commit = functools.partial(
+                    commit_behind_barriers, connection, run, is_certain=is_certain
+                )
+                result = self._change_all(changed, statement.verb, commit)
+            else:
+                result = self._change_all(changed, statement.verb, run) if changed else run()
+            if statement.control is Control.ROLLBACK:
+                forget_changes(connection)
+            if connection.vendor == "mysql" and (
+                statement.begins or (statement.is_unknown and not is_in_transaction(connection))
+            ):
+                note_begin(connection, is_certain=statement.begins)
+                self._note_late(changed)
+            return result
+        finally:
+            self._told = told
+            if statement.is_definition:
+                forget_catalog(connection)
+                identity.forget_names()
+            if statement.verb in ENDING:
+                search_paths.transaction_has_ended(connection)
+
+    def _may_set_path(self, statement: Statement) -> bool:
+        """Whether names may mean other tables after it, for another reason than a rollback."""
+        if statement.changes_session:
+            return statement.verb not in ENDING
+        if not statement.functions:
+            return False
+        return not statement.functions.isdisjoint(catalog_of(self._connection).path_setters)
+
+    def _may_commit(self, statement: Statement) -> bool:
+        """Whether it commits, or may do so by itself, as definitions do on MySQL and Oracle."""
+        if statement.control is Control.COMMIT:
+            return True
+        if self._connection.features.can_rollback_ddl:
+            return False
+        return statement.is_definition or (
+            self._connection.vendor == "mysql" and statement.verb in COMMITTING_ON_MYSQL
+        )
+
+    def _changed_by(self, statement: Statement) -> list[CachedModel]:
+        """Registered models all of whose rows the statement may change, as far as can be told."""
+        if statement.is_unknown:
+            return cached_models()
+        names = set(statement.writes - self._told)
+        if statement.writes or statement.functions:
+            catalog = catalog_of(self._connection)
+            names |= catalog.changed_by(statement, self._changes_keys)
+        if ANYTHING in names:
+            return cached_models()
+        by_table = relations.cached_by_table()
+        return list({id(one): one for name in names for one in by_table.get(name, ())}.values())
+
+    def _tables_changed_by(self, statement: Statement) -> list[CachedTable]:
+        """The tables of those models, in each schema that the statement may mean."""
+        changed = self._changed_by(statement)
+        found = [cached.tables_written(self._connection, statement) for cached in changed]
+        return list(dict.fromkeys(table for tables in found for table in tables))
+
+    def _change_all(self, tables: list[CachedTable], verb: str, run: Callable[[], Any]) -> Any:
+        """Run what changes all rows of tables, for all that is known."""
+        connection = self._connection
+        if tables:
+            place = f"{calling_place(BELOW)} {verb.upper()}".rstrip()
+            for table in tables:
+                table.counters.count_drop(place)
+        was_open = is_in_transaction(connection)
+        result = change(connection, [table.all_rows for table in tables], run)
+        if not was_open:
+            self._note_late(tables)
+        return result
+
+    def _note_late(self, tables: Iterable[CachedTable]) -> None:
+        """Note what a statement has changed, if it has begun a transaction by the way."""
+        if is_in_transaction(self._connection):
+            note_changes(self._connection, [table.all_rows for table in tables])
+
+
+@contextmanager
+def _transaction(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """A transaction of a connection that is in none; also of one that Django has under no alias."""
+    if connections[connection.alias] is connection:
+        with transaction.atomic(using=connection.alias, savepoint=False):
+            yield
+        return
+    connection.set_autocommit(False)
+    try:
+        yield
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+    finally:
+        connection.set_autocommit(True)
+
+
+#: Words that end a transaction by themselves; a new one may begin with that.
+COMMITTING = frozenset({"commit", "end", "begin", "start"})
+
+#: What commits on MySQL beside definitions and what isn't known.
+COMMITTING_ON_MYSQL = frozenset({"begin", "start", "lock", "grant", "revoke", "analyze", "reset"})
+
+#: Packages whose code isn't what has asked for a statement.
+BELOW = ("redisdict.", "django.")

@@ -1,0 +1,140 @@
+"""Tell servers of changes, and decide what becomes of a change when one can't be told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+from redisdict.connections.backend import Backend
+from redisdict.exceptions import NoReplica
+from redisdict.modelcache.cached_models import CachedTable, Rows
+from redisdict.modelcache.outages import UNREACHED
+from redisdict.modelcache.slots.barrier import change_behind_barriers
+from redisdict.modelcache.slots.store import new_token, put_barriers
+
+__all__ = ["close", "make_behind_barriers", "remove", "reopen"]
+
+T = TypeVar("T")
+
+
+def make_behind_barriers(rows: Sequence[Rows], change: Callable[[], T]) -> T:
+    """Make a change that is visible to others at once: a commit, or a statement of autocommit.
+
+    Two round trips for each server: a script for each table and 1,000 rows, before and after.
+
+    Raises:
+        BackendUnavailable: a server can't be told, and a model is strict; the change isn't made.
+    """
+    by_backend: dict[Backend, list[Rows]] = {}
+    for table, keys in rows:
+        table.counters.invalidations += len(keys)
+        by_backend.setdefault(table.backend, []).append((table, keys))
+    return _change_over(list(by_backend.values()), change)
+
+
+def remove(rows: Sequence[Rows]) -> None:
+    """Remove rows whose change others can see already. One script for 1,000 rows.
+
+    Raises:
+        BackendUnavailable: the server can't be told, and the model is strict.
+    """
+    for table, keys in rows:
+        table.counters.invalidations += len(keys)
+        error = _tell(table, keys, new_token(), 0)
+        if error is not None and table.cached.is_strict:
+            raise error
+
+
+def close(tables: Sequence[CachedTable], token: bytes) -> None:
+    """Let nobody store rows of these tables for a while: for the barriers' longest time.
+
+    One script for each table. What can't be told is logged.
+    """
+    for table in tables:
+        _tell(table, [table.store.table_key], token, table.cached.barrier_ms)
+
+
+def reopen(tables: Sequence[CachedTable], token: bytes) -> None:
+    """End what `close()` with the same token has begun; all rows are read anew."""
+    for table in tables:
+        _tell(table, [table.store.table_key], token, 0)
+
+
+def _tell(
+    table: CachedTable, keys: Sequence[bytes], token: bytes, duration_ms: int
+) -> Exception | None:
+    """Put barriers up or take them down; why that has failed, if it has."""
+    try:
+        table.announcer.run(put_barriers([keys], token, duration_ms))
+    except UNREACHED as error:
+        _leave_in_doubt(table, token, error)
+        return error
+    return None
+
+
+def _change_over(groups: Sequence[Sequence[Rows]], change: Callable[[], T]) -> T:
+    """Make the change behind the barriers of several servers; each has one of the groups."""
+    if not groups:
+        return change()
+    return _change_on_one(groups[0], lambda: _change_over(groups[1:], change))
+
+
+def _change_on_one(rows: Sequence[Rows], change: Callable[[], T]) -> T:
+    tables = [table for table, _ in rows]
+    token = new_token()
+    barrier_ms = max(table.cached.barrier_ms for table in tables)
+    changed = [keys for _, keys in rows]
+    is_begun = False
+    results: list[T] = []
+
+    def make() -> None:
+        nonlocal is_begun
+        is_begun = True
+        results.append(change())
+
+    try:
+        tables[0].announcer.run(change_behind_barriers(changed, token, barrier_ms, make))
+    except UNREACHED as error:
+        if results:
+            for table in tables:
+                _leave_in_doubt(table, token, error)
+        elif is_begun:
+            raise  # of another server, whose barriers come inside these
+        else:
+            return _make_untold(rows, token, barrier_ms, change, error)
+    return results[0]
+
+
+def _make_untold(
+    rows: Sequence[Rows],
+    token: bytes,
+    barrier_ms: int,
+    change: Callable[[], T],
+    error: Exception,
+) -> T:
+    """Make the change though the server doesn't know of it, unless a model is strict."""
+    tables = [table for table, _ in rows]
+    for table in tables:
+        table.outages.note(error)
+    if any(table.cached.is_strict for table in tables):
+        raise error
+    for table in tables:
+        table.outages.begin_untold_change(token, barrier_ms / 1000)
+    if isinstance(error, NoReplica):
+        # Others reach that server, too. Barriers that it may lose are better than none.
+        with suppress(*UNREACHED):
+            for table, keys in rows:
+                table.backend.driver.run(table.store.block(keys, token, barrier_ms))
+    try:
+        return change()
+    finally:
+        for table in tables:
+            table.outages.end_untold_change(token)
+
+
+def _leave_in_doubt(table: CachedTable, token: bytes, error: Exception) -> None:
+    """A change was made, and whether the server has heard of it is unknown."""
+    table.outages.note(error)
+    table.outages.begin_untold_change(token, 0)
+    table.outages.end_untold_change(token)

@@ -1,0 +1,87 @@
+"""Find the rows that a query changes: by its filter, or by locking those that it chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.db import connections
+from django.db.models import QuerySet
+from django.db.models.expressions import Col
+from django.db.models.lookups import Exact, In
+from django.db.models.sql import Query
+from django.db.models.sql.where import AND
+
+__all__ = ["changes_keys", "lock_rows", "lockable", "named_pks"]
+
+
+def named_pks(query: Query) -> Sequence[Any] | None:
+    """Primary keys that a filter such as `pk=1` or `pk__in=[1, 2]` names: no other row is chosen.
+
+    Other conditions may choose fewer. None when the filter doesn't name any.
+    """
+    where = query.where
+    if where.connector != AND or where.negated:
+        return None
+    for condition in where.children:
+        if not isinstance(condition, Exact | In) or not condition.rhs_is_direct_value():
+            continue
+        column = condition.lhs
+        if not isinstance(column, Col) or column.alias != query.base_table:
+            continue
+        if column.target is query.get_meta().pk:
+            return list(condition.rhs) if isinstance(condition, In) else [condition.rhs]
+    return None
+
+
+def changes_keys(fields: Iterable[Any]) -> bool:
+    """Whether foreign keys may point at one of these fields."""
+    return any(
+        field.primary_key or field.unique or field.model._meta.total_unique_constraints
+        for field in fields
+    )
+
+
+def lockable(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """The same rows, by a query that the database can lock them with."""
+    query = rows.query
+    has_windows = any(
+        getattr(each, "contains_over_clause", False) for each in query.annotations.values()
+    )
+    if query.group_by is None and not query.distinct and not has_windows:
+        return rows.order_by()
+    chosen: QuerySet[Any] = rows.model._base_manager.using(rows.db)
+    return chosen.filter(pk__in=rows.values("pk"))
+
+
+def lock_rows(rows: QuerySet[Any], limit: int | None = None) -> list[Any]:
+    """Lock rows, `limit` of them at most; their primary keys. One query, inside a transaction."""
+    connection = connections[rows.db]
+    if connection.features.has_select_for_update:
+        of = ("self",) if connection.features.has_select_for_update_of else ()
+        rows = rows.select_for_update(of=of)
+    else:
+        _take_write_lock(rows)
+    # Django can't lock by a composite key, but by its parts.
+    parts = getattr(rows.model._meta.pk, "fields", None)
+    if parts is None:
+        return list(rows.values_list("pk", flat=True)[:limit])
+    return list(rows.values_list(*[part.attname for part in parts])[:limit])
+
+
+def _take_write_lock(rows: QuerySet[Any]) -> None:
+    """SQLite locks the whole database, but not before a transaction writes.
+
+    A transaction that has only read can't write any more once another one has written. So begin
+    with a write, of no row.
+    """
+    connection = connections[rows.db]
+    if connection.vendor != "sqlite":
+        return
+    model = rows.model._meta.concrete_model
+    assert model is not None  # only an abstract model has none
+    meta = model._meta
+    table = connection.ops.quote_name(meta.db_table)
+    column = connection.ops.quote_name(meta.local_concrete_fields[0].column)
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {table} SET {column} = {column} WHERE 1 = 0")  # noqa: S608  # names of ours

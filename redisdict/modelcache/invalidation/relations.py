@@ -1,0 +1,179 @@
+"""Find the cached models whose rows a change of some table makes old.
+
+Rows are told apart by tables, not by classes: a row of a model lies in its own table and in those
+of its parents (multi-table inheritance), a proxy has its model's, and two models may share one,
+managed by Django or not. And rows that point at a deleted row may be changed by the database itself
+(`DB_CASCADE`, `DB_SET_NULL`, `DB_SET_DEFAULT`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
+
+from redisdict.modelcache.cached_models import CachedModel, Rows, cached_models, on_registration
+from redisdict.modelcache.invalidation.statements import table_of
+
+__all__ = [
+    "affected_by",
+    "cached_by_table",
+    "dependents_of",
+    "forget",
+    "is_known",
+    "lineage",
+    "rows_of",
+    "rows_of_table",
+]
+
+#: So many foreign keys in a row, each of which cascades in the database, are followed.
+DEEPEST = 5
+
+#: What the database does by itself to rows that point at a deleted one.
+IN_DATABASE = ("DB_CASCADE", "DB_SET_NULL", "DB_SET_DEFAULT")
+
+
+def lineage(model: type[Model]) -> list[type[Model]]:
+    """The models whose tables hold parts of a row: the model and its parents."""
+    concrete = _concrete(model)
+    return [concrete, *map(_concrete, concrete._meta.all_parents)]
+
+
+@cache
+def cached_by_table() -> Mapping[str, Sequence[CachedModel]]:
+    """Registered models by the tables that hold parts of their rows."""
+    found: dict[str, list[CachedModel]] = {}
+    for cached in cached_models():
+        for table in dict.fromkeys(map(table_of, lineage(cached.model))):
+            found.setdefault(table, []).append(cached)
+    return found
+
+
+@cache
+def affected_by(model: type[Model]) -> Sequence[CachedModel]:
+    """Registered models that have parts of their rows in the model's own table."""
+    return cached_by_table().get(table_of(_concrete(model)), ())
+
+
+@cache
+def dependents_of(model: type[Model]) -> Sequence[tuple[CachedModel, str]]:
+    """Registered models whose rows the database changes when a row of `model` is deleted.
+
+    Each with the lookup that finds its rows by rows of `model`.
+    """
+    return [
+        (cached, lookup)
+        for cached in cached_models()
+        for lookup, target in _database_paths(cached.model, 1)
+        if target is _concrete(model)
+    ]
+
+
+def forget() -> None:
+    """Find everything anew: there are other models now, or other registrations."""
+    cached_by_table.cache_clear()
+    affected_by.cache_clear()
+    dependents_of.cache_clear()
+
+
+on_registration(forget)
+
+
+def rows_of(model: type[Model], pks: Iterable[Any], database: str) -> list[Rows]:
+    """The cached rows that are made of these rows of `model`, in its table or its parents'."""
+    pks = list(pks)
+    found: dict[Any, set[bytes]] = {}
+    for one in lineage(model):
+        own = parent_pks(model, one, pks, database)
+        for table, keys in rows_of_table(one, own, connections[database]):
+            found.setdefault(table, set()).update(keys)
+    return [(table, sorted(keys)) for table, keys in found.items()]
+
+
+def rows_of_table(
+    model: type[Model], pks: Iterable[Any], connection: BaseDatabaseWrapper
+) -> list[Rows]:
+    """The cached rows that have parts in these rows of the model's own table."""
+    pks = [pk for pk in pks if is_known(pk)]
+    if not pks:
+        return []
+    found: list[Rows] = []
+    for cached in affected_by(model):
+        table = cached.table_of(connection)
+        own = related_pks(cached.model, model, pks, connection.alias)
+        found.append((table, [table.store.table_key] if own is None else table.keys(own)))
+    return found
+
+
+def is_known(pk: Any) -> bool:
+    """Whether a primary key has its value: an unsaved row's may come from the database."""
+    if isinstance(pk, tuple):
+        return all(map(is_known, pk))
+    return pk is not None and not hasattr(pk, "resolve_expression")
+
+
+def related_pks(
+    cached: type[Model], model: type[Model], pks: Iterable[Any], database: str
+) -> Iterable[Any] | None:
+    """The primary keys that rows of `model`'s table have as rows of `cached`.
+
+    Nearly always the same ones. None when only a look at all rows could tell.
+    """
+    owner = next((one for one in lineage(cached) if table_of(one) == table_of(model)), None)
+    if owner is None or owner._meta.pk.column != model._meta.pk.column:
+        return None
+    if _pk_owner(cached) is _pk_owner(owner):
+        return pks
+    name = f"{owner._meta.pk.name}__in"
+    rows = cached._base_manager.using(database).filter(**{name: list(pks)})
+    return rows.values_list(cached._meta.pk.attname, flat=True)
+
+
+def parent_pks(
+    model: type[Model], parent: type[Model], pks: Iterable[Any], database: str
+) -> Iterable[Any]:
+    """The primary keys that rows of `model` have as rows of a parent. Nearly always the same."""
+    if _pk_owner(model) is _pk_owner(parent):
+        return pks
+    rows = model._base_manager.using(database).filter(pk__in=list(pks))
+    return rows.values_list(parent._meta.pk.name, flat=True)
+
+
+def _concrete(model: type[Model]) -> type[Model]:
+    concrete = model._meta.concrete_model
+    assert concrete is not None  # only an abstract model has none
+    return concrete
+
+
+def _pk_owner(model: type[Model]) -> type[Model]:
+    """The ancestor that a model has its primary key from."""
+    pk = _concrete(model)._meta.pk
+    while isinstance(pk, models.OneToOneField) and pk.remote_field.parent_link:
+        pk = pk.target_field
+    return pk.model
+
+
+def _database_paths(model: type[Model], depth: int) -> Iterator[tuple[str, type[Model]]]:
+    """Lookups of foreign keys that the database acts on, with what they point at.
+
+    Behind the first key only those that cascade: what they point at takes the rows with it.
+    """
+    actions = IN_DATABASE if depth == 1 else ("DB_CASCADE",)
+    for key in _foreign_keys(model):
+        if getattr(key.remote_field.on_delete, "__name__", "") not in actions:
+            continue
+        target = _concrete(key.remote_field.model)
+        yield key.name, target
+        if depth < DEEPEST:
+            for lookup, further in _database_paths(target, depth + 1):
+                yield f"{key.name}__{lookup}", further
+
+
+def _foreign_keys(model: type[Model]) -> Iterator[models.ForeignKey[Any, Any]]:
+    for field in model._meta.concrete_fields:
+        if isinstance(field, models.ForeignKey):
+            yield field

@@ -1,0 +1,396 @@
+"""Read from the text of an SQL statement what it may change. No I/O.
+
+This is no parser of SQL. It tells apart what certainly only reads, what certainly changes one named
+table, and everything else; and of everything else it says "may change what it mentions", or "may
+change anything". A statement that is taken for more than it is costs a few misses. One that was
+taken for less would be a stale row, so every doubt ends in "more".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import lru_cache
+from typing import Any
+
+from django.db.models import Model
+
+__all__ = ["Control", "Statement", "names_in", "read_body", "read_statement", "table_of", "text_of"]
+
+
+class Control(Enum):
+    """What a statement does to the transaction that it is sent in."""
+
+    NONE = 0
+    COMMIT = 1
+    ROLLBACK = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a statement may do.
+
+    Attributes:
+        writes: names of tables and views that it may change, without their schemas, in small
+            letters.
+        qualified: those of the names that are qualified with a schema, with that.
+        is_unknown: whether it may change any table.
+        is_definition: whether it may change what tables, views, triggers or functions there are.
+        control: what it does to the transaction.
+        begins: whether a transaction is under way after it.
+        is_several: whether it is several statements in one text.
+        changes_session: whether names may mean other tables after it.
+        functions: names that are called in it. A function may change tables.
+        verb: the first word.
+    """
+
+    writes: frozenset[str] = frozenset()
+    qualified: frozenset[tuple[str, str]] = frozenset()
+    is_unknown: bool = False
+    is_definition: bool = False
+    control: Control = Control.NONE
+    begins: bool = False
+    is_several: bool = False
+    changes_session: bool = False
+    functions: frozenset[str] = frozenset()
+    verb: str = ""
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether it does nothing that concerns a cache, unless a function does."""
+        return (
+            not self.writes
+            and not self.is_unknown
+            and not self.is_definition
+            and not self.changes_session
+            and self.control is Control.NONE
+        )
+
+
+#: Longer texts are mostly lists of values; they aren't worth their memory.
+LONGEST_KEPT = 20_000
+
+COMMENT = r"(?:\s|--[^\n]*(?:\n|$)|/\*(?:[^*]|\*(?!/))*\*/)"
+BEGINNING = re.compile(rf"(?:{COMMENT}|[(;])*([A-Za-z]+)")
+IDENTIFIER = r'(?:"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|[^\W\d][\w$]*)'
+TARGET = re.compile(rf"{COMMENT}*((?:{IDENTIFIER}{COMMENT}*\.{COMMENT}*)*)({IDENTIFIER})")
+QUALIFIED = re.compile(rf"({IDENTIFIER}){COMMENT}*+\.{COMMENT}*+(?=({IDENTIFIER}))")
+WORD = re.compile(r"[^\W\d][\w$]*")
+QUOTED = re.compile(r'"((?:[^"]|"")*)"|`((?:[^`]|``)*)`|\[([^\]]*)\]')
+CALL = re.compile(rf'((?>"[^"]*+"|`[^`]*+`|[^\W\d][\w$]*+)){COMMENT}*+\(')
+#: MySQL executes what is in such a comment.
+EXECUTED_COMMENT = re.compile(r"/\*M?!")
+#: MariaDB's SET of settings for one statement.
+SET_FOR = re.compile(
+    rf"(?:{COMMENT}|[(;])*+SET{COMMENT}++STATEMENT\b.*?\bFOR\b", re.IGNORECASE | re.DOTALL
+)
+BEGIN = re.compile(r"\b(?:BEGIN|START\s+TRANSACTION|XA\s+(?:START|BEGIN))\b", re.IGNORECASE)
+#: PostgreSQL's comments may hold others, and then the first end isn't theirs.
+NESTED = re.compile(rf"(?:{COMMENT}|[(;])*/\*(?:[^*/]|\*(?!/)|/(?!\*))*/\*")
+SETTING = re.compile(rf"set_config{COMMENT}*\({COMMENT}*'([^']*)'", re.IGNORECASE)
+SECOND_STATEMENT = re.compile(rf";{COMMENT}*+[^\s;]")
+
+#: What comes between the verb and the table.
+LEADS = {
+    "insert": re.compile(
+        rf"{COMMENT}+(?:OR{COMMENT}+\w+{COMMENT}+|IGNORE{COMMENT}+)?INTO\b", re.IGNORECASE
+    ),
+    "update": re.compile(
+        rf"(?:{COMMENT}+OR{COMMENT}+\w+|{COMMENT}+ONLY\b|"
+        rf"(?:{COMMENT}+LOW_PRIORITY\b)?(?:{COMMENT}+IGNORE\b)?)",
+        re.IGNORECASE,
+    ),
+    "delete": re.compile(rf"{COMMENT}+FROM\b(?:{COMMENT}+ONLY\b)?", re.IGNORECASE),
+    "replace": re.compile(rf"{COMMENT}+INTO\b", re.IGNORECASE),
+}
+
+ALIAS = rf"(?:{COMMENT}*\*)?(?:{COMMENT}*(?:\bAS{COMMENT}+)?{IDENTIFIER})?{COMMENT}*"
+#: What comes after the table when it is the only one that is changed.
+FOLLOWS = {
+    "update": re.compile(rf"{ALIAS}\bSET\b", re.IGNORECASE),
+    "delete": re.compile(
+        rf"{ALIAS}\b(?:WHERE|USING|RETURNING|ORDER|LIMIT)\b|{COMMENT}*+;?{COMMENT}*+$",
+        re.IGNORECASE,
+    ),
+}
+
+#: Words that change rows, wherever they stand.
+WRITING = re.compile(
+    r"\b(?:insert|update|delete|merge|truncate|replace|copy|call|do|execute|load|refresh|alter"
+    r"|drop|create)\b",
+    re.IGNORECASE,
+)
+
+#: Such words where they only seem to: locks, the clauses of an upsert, functions, a foreign key's.
+HARMLESS = re.compile(
+    rf"\bFOR{COMMENT}+(?:NO{COMMENT}+KEY{COMMENT}+)?UPDATE\b"
+    rf"|\bDO{COMMENT}+(?:UPDATE{COMMENT}+SET|NOTHING)\b"
+    rf"|\bKEY{COMMENT}+UPDATE\b"
+    rf"|\bREPLACE{COMMENT}*\(",
+    re.IGNORECASE,
+)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+#: Statements that change no row of a table, but for functions that they call.
+READING = _words(
+    """
+    select values table show describe desc pragma vacuum checkpoint reindex cluster
+    listen unlisten notify fetch move close deallocate lock comment grant revoke security
+    start begin savepoint release explain
+    """
+)
+
+DEFINING = _words("create alter drop rename truncate refresh import reassign")
+
+#: Words that end a transaction, or a part of it.
+ENDING = _words("commit end rollback abort")
+
+#: After them an unqualified name may mean another table.
+SESSION = _words("set reset discard use attach detach")
+
+#: What MySQL's SET names when it commits.
+COMMITTING_SETTINGS = frozenset({"autocommit", "password"})
+
+#: What SET and RESET name when names may mean other tables after it.
+NAMING_SETTINGS = frozenset({"search_path", "schema", "role", "authorization", "all"})
+
+
+def table_of(model: type[Model]) -> str:
+    """Name a model's own table as statements and catalogs do: without schema, in small letters."""
+    return model._meta.db_table.replace("`", '"').rsplit('"."', 1)[-1].strip('"').lower()
+
+
+def text_of(sql: Any, raw_connection: Any) -> str:
+    """The text of what a cursor was given: text, bytes, or what psycopg composes texts of."""
+    if isinstance(sql, str):
+        return sql
+    if isinstance(sql, bytes | bytearray):
+        return bytes(sql).decode("utf-8", "replace")
+    compose = getattr(sql, "as_string", None)
+    return str(sql) if compose is None else str(compose(raw_connection))
+
+
+def read_statement(sql: str) -> Statement:
+    """Tell what a statement may change.
+
+    Args:
+        sql: one statement, or several that are sent together.
+    """
+    return _remembered(sql) if len(sql) <= LONGEST_KEPT else _read(sql)
+
+
+def names_in(sql: str) -> frozenset[str]:
+    """Every word and quoted name of a text, in small letters; those in strings as well."""
+    words = {word.lower() for word in WORD.findall(sql)}
+    quoted = {_plain(next(filter(None, found), "")) for found in QUOTED.findall(sql)}
+    return frozenset(words | quoted)
+
+
+def read_body(text: str) -> Statement:
+    """Tell what the body of a function or a trigger may change."""
+    rest = HARMLESS.sub(" ", text)
+    words = {word.lower() for word in WORD.findall(rest)}
+    return Statement(
+        writes=names_in(text) if WRITING.search(rest) else frozenset(),
+        is_unknown=bool(words & {"execute", "call", "prepare"}),
+        functions=_functions(text),
+    )
+
+
+def _read(sql: str) -> Statement:
+    beginning = BEGINNING.match(sql)
+    if beginning is None or NESTED.match(sql) or EXECUTED_COMMENT.search(sql):
+        return Statement(is_unknown=bool(sql.strip(" \t\r\n;")))
+    verb = beginning.group(1).lower()
+    if SECOND_STATEMENT.search(sql):
+        return _several(sql, verb)
+    lead = LEADS.get(verb)
+    if lead is not None:
+        return _change(sql, verb, lead, beginning.end())
+    if verb in ("with", "explain", "analyze", "copy", "declare", "prepare"):
+        return _compound(sql, verb)
+    if verb in READING:
+        return Statement(
+            functions=_functions(sql),
+            begins=verb in ("begin", "start") and BEGIN.search(sql) is not None,
+            changes_session=_calls_setting_function(sql),
+            verb=verb,
+        )
+    if verb in ENDING:
+        return _end_of_transaction(sql, verb)
+    if verb in SESSION:
+        return _setting(sql, verb)
+    if verb in DEFINING:
+        return replace(_mentioning(sql, verb), is_definition=True)
+    begins = verb == "xa" and BEGIN.search(sql) is not None
+    return Statement(
+        is_unknown=True, is_definition=True, begins=begins, changes_session=True, verb=verb
+    )
+
+
+_remembered = lru_cache(maxsize=2048)(_read)
+
+
+def _change(sql: str, verb: str, lead: re.Pattern[str], start: int) -> Statement:
+    """An INSERT, UPDATE, DELETE or REPLACE."""
+    led = lead.match(sql, start)
+    target = TARGET.match(sql, led.end()) if led else None
+    rest = HARMLESS.sub(" ", sql[led.end() if led else start :])
+    if (
+        target is None
+        or "/*" in sql[start : target.end()]
+        or WRITING.search(rest)
+        or (verb in FOLLOWS and FOLLOWS[verb].match(sql, target.end()) is None)
+    ):
+        return _mentioning(sql, verb)
+    name = _unquoted(target.group(2))
+    schemas = [_unquoted(found) for found in re.findall(IDENTIFIER, target.group(1))]
+    return Statement(
+        writes=frozenset({name}),
+        qualified=frozenset((schema, name) for schema in schemas[-1:]),
+        functions=_functions(sql[target.end() :]),
+        verb=verb,
+    )
+
+
+def _compound(sql: str, verb: str) -> Statement:
+    """A statement around others: what they change, if they change anything."""
+    is_copy_from = verb == "copy" and re.search(r"\bFROM\b", sql, re.IGNORECASE)
+    rest = HARMLESS.sub(" ", sql[len(verb) :] if verb == "copy" else sql)
+    if is_copy_from or WRITING.search(rest):
+        return _mentioning(sql, verb)
+    return Statement(
+        functions=_functions(sql), changes_session=_calls_setting_function(sql), verb=verb
+    )
+
+
+def _several(sql: str, verb: str) -> Statement:
+    """Several statements in one text: whatever they mention, they may change."""
+    words = names_in(sql)
+    # The block of MariaDB's BEGIN NOT ATOMIC begins no transaction.
+    last_begin = max((found.end() for found in BEGIN.finditer(sql)), default=None)
+    begins = last_begin is not None and not names_in(sql[last_begin:]) & ENDING
+    if words & {"call", "do", "execute"}:
+        return Statement(
+            is_unknown=True,
+            is_definition=True,
+            begins=begins,
+            is_several=True,
+            changes_session=True,
+            verb=verb,
+        )
+    control = Control.NONE
+    if words & (ENDING | COMMITTING_SETTINGS):
+        # Whatever it is, to commit what there is to commit is never wrong.
+        control = Control.COMMIT
+    is_writing = WRITING.search(HARMLESS.sub(" ", sql))
+    return replace(
+        _mentioning(sql, verb) if is_writing else Statement(functions=_functions(sql), verb=verb),
+        is_definition=bool(words & DEFINING),
+        control=control,
+        begins=begins,
+        is_several=True,
+        changes_session=bool(words & SESSION) or _calls_setting_function(sql),
+    )
+
+
+def _mentioning(sql: str, verb: str) -> Statement:
+    """A statement that may change whatever it mentions."""
+    qualified = {(_unquoted(schema), _unquoted(name)) for schema, name in QUALIFIED.findall(sql)}
+    return Statement(
+        writes=names_in(sql),
+        qualified=frozenset(qualified),
+        functions=_functions(sql),
+        verb=verb,
+    )
+
+
+def _calls_setting_function(sql: str) -> bool:
+    """Whether it does what SET does, with something that names may depend on."""
+    if "set_config" not in sql.lower():
+        return False
+    named = SETTING.findall(sql)
+    return len(named) != sql.lower().count("set_config") or any(
+        one.lower() in NAMING_SETTINGS for one in named
+    )
+
+
+def _setting(sql: str, verb: str) -> Statement:
+    """A SET or its like."""
+    led = SET_FOR.match(sql)
+    if led is not None:
+        return _read(sql[led.end() :])
+    names = names_in(sql)
+    is_about_names = verb not in ("set", "reset") or bool(names & NAMING_SETTINGS)
+    is_committing = verb == "set" and bool(names & COMMITTING_SETTINGS)
+    return Statement(
+        control=Control.COMMIT if is_committing else Control.NONE,
+        changes_session=is_about_names,
+        functions=_functions(sql),
+        verb=verb,
+    )
+
+
+def _end_of_transaction(sql: str, verb: str) -> Statement:
+    words = [word.lower() for word in WORD.findall(sql)]
+    if "prepared" in words:
+        # Another session may have made the changes of a prepared transaction.
+        return Statement(is_unknown=True, is_definition=True, verb=verb)
+    goes_on = "chain" in words and "no" not in words
+    if verb in ("commit", "end"):
+        return Statement(control=Control.COMMIT, begins=goes_on, changes_session=True, verb=verb)
+    if "to" in words:  # a savepoint; what was noted of it does no harm
+        return Statement(changes_session=True, verb=verb)
+    return Statement(control=Control.ROLLBACK, begins=goes_on, changes_session=True, verb=verb)
+
+
+def _functions(sql: str) -> frozenset[str]:
+    return frozenset(_unquoted(name) for name in CALL.findall(sql)) - NO_FUNCTIONS
+
+
+def _unquoted(identifier: str) -> str:
+    if identifier[0] in '"`[':
+        return _plain(identifier[1:-1])
+    return identifier.lower()
+
+
+def _plain(quoted: str) -> str:
+    return quoted.replace('""', '"').replace("``", "`").lower()
+
+
+#: What stands before a bracket and is no function, and functions that every database has and that
+#: change nothing: those that Django's ORM and hand-written queries are full of.
+NO_FUNCTIONS = _words(
+    """
+    in as on and or not any all some exists over values from join using where select set when
+    then else case by union except intersect limit offset filter within group distinct between
+    like ilike is array row returning into having order partition with interval integer int
+    bigint smallint numeric decimal varchar char character varying text timestamp time float
+    real double precision bit serial bigserial count sum avg min max coalesce nullif greatest
+    least cast convert upper lower length char_length substring substr trim ltrim rtrim btrim
+    lpad rpad replace position strpos concat concat_ws left right reverse repeat md5 ascii chr
+    abs ceil ceiling floor round sqrt power mod exp ln log sign random extract date_trunc
+    date_part to_char to_date to_timestamp now current_setting current_schema current_schemas
+    current_database row_number rank dense_rank lag lead first_value last_value nth_value
+    ntile percent_rank cume_dist string_agg array_agg json_agg jsonb_agg json_object_agg
+    jsonb_object_agg json_build_object jsonb_build_object json_build_array jsonb_build_array
+    jsonb_array_length json_extract json_type json_array json_object unnest generate_series
+    stddev_pop stddev_samp var_pop var_samp bool_and bool_or every group_concat total ifnull
+    iif instr strftime date datetime julianday typeof glob django_date_extract
+    django_date_trunc django_datetime_extract django_datetime_trunc django_datetime_cast_date
+    django_datetime_cast_time django_time_extract django_time_trunc django_time_diff
+    django_timestamp_diff django_format_dtdelta regexp bitand bitor bitxor to_tsvector
+    to_tsquery plainto_tsquery phraseto_tsquery websearch_to_tsquery ts_rank ts_headline
+    setweight similarity word_similarity unaccent lateral rollup cube grouping sets nextval
+    currval lastval setval pg_get_serial_sequence to_regclass format_type pg_get_expr
+    pg_table_is_visible pg_get_userbyid obj_description col_description quote_ident
+    quote_literal version txid_current pg_current_xact_id_if_assigned pg_backend_pid
+    last_insert_rowid changes materialized recursive primary unique check references foreign
+    key index default
+    """
+)

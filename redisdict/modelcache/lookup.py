@@ -1,0 +1,383 @@
+"""Look rows up: by primary key or another unique field, in threads and in tasks.
+
+What takes more than one request of the server, or the database, is a `Plan`: a generator that does
+no input or output, so it exists once for both colours. It yields operations for the driver, and
+`Call`s of the database; what fails is raised inside it. `run()` and `arun()` carry it out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.db import models
+
+from redisdict.codec import messagepack
+from redisdict.exceptions import DeserializationError, SerializationError
+from redisdict.mapping.keys import Names
+from redisdict.mapping.layouts.base import slices
+from redisdict.mapping.timeouts import to_milliseconds
+from redisdict.modelcache.cached_models import CachedTable
+from redisdict.modelcache.invalidation.transactions import has_changed
+from redisdict.modelcache.keys import KeyForm
+from redisdict.modelcache.loading import Matched, load_by_field, load_rows, may_keep
+from redisdict.modelcache.options import Options
+from redisdict.modelcache.outages import UNREACHED
+from redisdict.modelcache.scan import Scan
+from redisdict.modelcache.slots.lease import SHORTEST, Loaded, Reader
+from redisdict.modelcache.slots.store import Answer, RowStore, new_token
+from redisdict.modelcache.stats import MOST_HITS, Counters
+from redisdict.wire.requests import Call, Operation, Step
+
+__all__ = ["TASK", "THREAD", "Caller", "FieldLookup", "PkLookup", "Plan", "arun", "run"]
+
+M = TypeVar("M", bound=models.Model)
+T = TypeVar("T")
+
+#: Rows that are warmed at a time.
+WARM_CHUNK = 1000
+
+Plan: TypeAlias = Generator[Operation[Any] | Call, Any, T]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What a plan does otherwise in a task than in a thread.
+
+    In which thread a task's queries will run isn't known before. So a transaction of any thread
+    that has changed the table counts as the task's own, and a task whose row will turn out not to
+    be kept for a transaction takes a lease all the same, and gives it back. That a standby's rows
+    aren't kept is known to both.
+
+    Attributes:
+        adapt: makes of a function that asks the database what the driver can call: the function
+            itself, or one that gives an awaitable.
+        has_changed: whether the caller's transaction may have changed the table.
+        may_keep: whether a row that is loaded now could be kept, as far as is known.
+    """
+
+    adapt: Callable[[Callable[..., Any]], Callable[..., Any]]
+    has_changed: Callable[[CachedTable], bool]
+    may_keep: Callable[[CachedTable], bool]
+
+
+THREAD = Caller(lambda function: function, has_changed, may_keep)
+TASK = Caller(
+    sync_to_async, lambda table: bool(table.changed_by), lambda table: not table.place.is_standby
+)
+
+
+def run(table: CachedTable, plan: Plan[T]) -> T:
+    """Carry a plan out in the calling thread."""
+    driver = table.backend.driver
+    try:
+        request = plan.send(None)
+        while True:
+            try:
+                if isinstance(request, Call):
+                    answer = request.function(*request.arguments)
+                else:
+                    answer = driver.run(request)
+            except UNREACHED as error:
+                request = plan.throw(error)
+            else:
+                request = plan.send(answer)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+async def arun(table: CachedTable, plan: Plan[T]) -> T:
+    """Carry a plan out in the running task; the database is asked in Django's thread for that."""
+    driver = table.backend.async_driver
+    try:
+        request = plan.send(None)
+        while True:
+            try:
+                if isinstance(request, Call):
+                    answer = await sync_to_async(request.function)(*request.arguments)
+                else:
+                    answer = await driver.run(request)
+            except UNREACHED as error:
+                request = plan.throw(error)
+            else:
+                request = plan.send(answer)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+class PkLookup(Generic[M]):
+    """Looks up rows of one cached table by their primary key."""
+
+    def __init__(self, table: CachedTable, options: Options) -> None:
+        self.table = table
+        self.by_pk: PkLookup[M] = self
+        self.store = table.store
+        self.lease_ms = options.lease_ms
+        self._serves_when_down = options.serve_when_down
+        timeout = table.backend.config.timeout if options.timeout is None else options.timeout
+        self._timeout_ms = to_milliseconds(timeout, None)
+        self._reader: Reader[M] = Reader(
+            table.store,
+            table.counters,
+            table.encode,
+            table.decode,
+            options.lease_ms,
+            self._timeout_ms,
+            options.absent_ms,
+        )
+
+    # The fast path: one command, which is all that a hit takes.
+
+    def step(self, key: Any, caller: Caller) -> Step[Sequence[Answer]] | None:
+        """Make the step that reads one row; None where more than that has to be looked at."""
+        table = self.table
+        if table.changed_by and caller.has_changed(table):
+            return None
+        if not (table.shows_all_alike and table.outages.is_calm):
+            return None
+        token = new_token()
+        rows = (table.key(key),)
+        lease_ms = self.lease_ms if caller.may_keep(table) else 0
+        command = self.store.read_command(rows, token, lease_ms)
+        return Step(command, self.store.read, rows, token, lease_ms)
+
+    def hit(self, answers: Sequence[Answer]) -> M | None:
+        """Give the instance in the answer to `step()`; None when there is more to do."""
+        body, counters = answers[0], self.table.counters
+        if type(body) is not bytes or len(body) < SHORTEST or counters.hits >= MOST_HITS - 1:
+            return None
+        instance: M | None = self.table.decode(body)
+        if instance is not None:
+            counters.hits += 1
+        return instance
+
+    def finish(
+        self, key: Any, step: Step[Any], answers: Sequence[Answer] | Exception, caller: Caller
+    ) -> Plan[M | None]:
+        """Do what follows when `step()` was no hit, or has failed."""
+        try:
+            if isinstance(answers, Exception):
+                raise answers
+            found: M | None = yield self._finish(key, step, answers, caller)
+        except UNREACHED as error:
+            self._note_failure(error)
+            rows: dict[Any, M] = yield Call(self.ask_database, ([key],))
+            found = rows.get(key)
+        return found
+
+    def _finish(
+        self, key: Any, step: Step[Any], answers: Sequence[Answer], caller: Caller
+    ) -> Operation[M | None]:
+        rows, token, lease_ms = step.arguments
+        load = caller.adapt(partial(self._load, {rows[0]: key}))
+        found = yield from self._reader.read(rows, load, token, answers, is_peek=not lease_ms)
+        if self.table.counters.hits >= MOST_HITS:
+            yield from self.table.counters.push()
+        return found.get(rows[0])
+
+    # Plans.
+
+    def find(self, keys: Sequence[Any], caller: Caller) -> Plan[dict[Any, M]]:
+        """Get those of the rows that are there, by key."""
+        found: dict[Any, M]
+        if (yield from self._may_use_server(caller)):
+            is_peek = not caller.may_keep(self.table)
+            try:
+                found = yield self._find(keys, caller, is_peek=is_peek)
+                return found
+            except UNREACHED as error:
+                self._note_failure(error)
+        found = yield Call(self.ask_database, (keys,))
+        return found
+
+    def warm(self, keys: Iterable[Any], caller: Caller) -> Plan[int]:
+        """Have rows on the server; how many there are."""
+        lookup = self
+        if isinstance(keys, models.QuerySet | models.Manager):
+            lookup = self.by_pk
+            keys = yield Call(list, (keys.using(self.table.database).values_list("pk", flat=True),))
+        count = 0
+        for chunk in slices(distinct_keys(keys), WARM_CHUNK):
+            count += len((yield from lookup.find(chunk, caller)))
+        return count
+
+    def next_page(self, scan: Scan, caller: Caller) -> Plan[list[M]]:
+        """Get the rows of the next page of what is on the server, as readers would get them."""
+        rows: list[M] = yield scan.next_page()
+        if not self.table.shows_all_alike or caller.has_changed(self.table):
+            found: dict[Any, M] = yield Call(self.by_pk.ask_database, ([row.pk for row in rows],))
+            rows = list(found.values())
+        return rows
+
+    def _may_use_server(self, caller: Caller) -> Plan[bool]:
+        """Tell whether the server's rows count; when it has failed, it is tried again."""
+        table = self.table
+        if (table.changed_by and caller.has_changed(table)) or not table.shows_all_alike:
+            return False
+        if table.outages.is_calm:
+            return True
+        if table.outages.is_resting and self._serves_when_down:
+            return False
+        try:
+            may_use: bool = yield table.outages.recover()
+        except UNREACHED as error:
+            self._note_failure(error)
+            may_use = False
+        return may_use
+
+    def _note_failure(self, error: Exception) -> None:
+        """The server has failed at a read. Raises `error` unless the database is to answer."""
+        self.table.outages.note(error)
+        if not self._serves_when_down:
+            raise error
+
+    # What the kind of key decides.
+
+    def _find(
+        self, keys: Sequence[Any], caller: Caller, *, is_peek: bool
+    ) -> Operation[dict[Any, M]]:
+        """Read those of the rows that are there, by key."""
+        cell_of, asked = self._cells_of(keys)
+        load = caller.adapt(partial(self._load, asked))
+        found = yield from self._reader.read(list(asked), load, new_token(), is_peek=is_peek)
+        return _by_key(cell_of, found)
+
+    def ask_database(self, keys: Sequence[Any]) -> dict[Any, M]:
+        """Get the same from the database alone."""
+        self.table.counters.misses += len(keys)
+        cell_of, asked = self._cells_of(keys)
+        found: Mapping[bytes, Any] = self._load(asked, list(asked)).found
+        return _by_key(cell_of, found)
+
+    def pks_of(self, keys: Sequence[Any]) -> Sequence[Any] | None:
+        """Find the primary keys of rows, to remove them; None when only the database can tell."""
+        return keys
+
+    def _cells_of(self, keys: Sequence[Any]) -> tuple[dict[Any, bytes], dict[bytes, Any]]:
+        """Name the cell of each key, and give the keys by these."""
+        cell_of = {key: self.table.key(key) for key in keys}
+        return cell_of, {cell: key for key, cell in cell_of.items()}
+
+    def _load(self, asked: Mapping[bytes, Any], cells: Sequence[bytes]) -> Loaded[models.Model]:
+        """Ask the database for the rows of these cells."""
+        return load_rows(self.table, [asked[cell] for cell in cells])
+
+
+class FieldLookup(PkLookup[M]):
+    """Looks up rows by another unique field.
+
+    The server has, for a value of the field, the primary key of the row that had it when it was
+    last looked for. That is a hint and no more: the row, which is never old, tells whether it has
+    the value still. So hints need no invalidation.
+    """
+
+    def __init__(self, table: CachedTable, options: Options, field: models.Field[Any, Any]) -> None:
+        super().__init__(table, options)
+        self.by_pk = PkLookup(table, options)
+        self._field = field
+        self._form = KeyForm(field, table.database)
+        names = Names(table.backend.config.key_prefix, (*table.names.path, field.attname))
+        self._hints: Reader[Any] = Reader(
+            RowStore(names, table.store.fingerprint),
+            Counters(names.counts),
+            _write_hint,
+            _read_hint,
+            options.lease_ms,
+            self._timeout_ms,
+            absent_ms=None,
+        )
+
+    def step(self, key: Any, caller: Caller) -> None:
+        """None: a hint and a row are two requests."""
+
+    def _find(
+        self, keys: Sequence[Any], caller: Caller, *, is_peek: bool
+    ) -> Operation[dict[Any, M]]:
+        hint_of, asked = self._cells_of(keys)
+        found: dict[bytes, M] = {}
+        load = caller.adapt(partial(self._load_hints, asked, found))
+        hinted = yield from self._hints.read(list(asked), load, new_token(), is_peek=is_peek)
+        pks = list(set(hinted.values()))
+        rows = yield from self.by_pk._find(pks, caller, is_peek=is_peek)
+        misled = []
+        for hint, pk in hinted.items():
+            row = rows.get(pk)
+            if row is not None and self._hint_of(row) == hint:
+                found[hint] = row
+            else:
+                misled.append(hint)
+        if misled:
+            yield from self._hints.store.lift(misled, new_token())
+            self.table.counters.misses += len(misled)
+            loaded = yield Call(caller.adapt(partial(self._load, asked)), (misled,))
+            found.update(loaded.found)
+        return _by_key(hint_of, found)
+
+    def pks_of(self, keys: Sequence[Any]) -> Sequence[Any] | None:
+        if not all(map(self._form.is_exact, keys)):
+            return None
+        # The row that had the value, if the server has a hint of it, and the one that has it now.
+        _, asked = self._cells_of(keys)
+        operation = self._hints.store.read(list(asked), new_token(), 0)
+        answers: Sequence[Answer] = ()
+        with contextlib.suppress(*UNREACHED):  # who removes the rows will notice
+            answers = self.table.backend.driver.run(operation)
+        had = [_read_hint(answer) for answer in answers if isinstance(answer, bytes) and answer]
+        have = [row.pk for row in self._load(asked, list(asked)).found.values()]
+        return list({*had, *have} - {None})
+
+    def _cells_of(self, keys: Sequence[Any]) -> tuple[dict[Any, bytes], dict[bytes, Any]]:
+        prefix = self._hints.store.prefix
+        hint_of = {key: prefix + self._form.encode(key) for key in keys}
+        return hint_of, {hint: key for key, hint in hint_of.items()}
+
+    def _match(self, asked: Mapping[bytes, Any], hints: Sequence[bytes]) -> Matched:
+        wanted = {hint: asked[hint] for hint in hints}
+        return load_by_field(self.table, self._field.attname, self._form, wanted, self._hint_of)
+
+    def _load(self, asked: Mapping[bytes, Any], cells: Sequence[bytes]) -> Loaded[models.Model]:
+        return Loaded(self._match(asked, cells).rows(), may_be_kept=False)
+
+    def _load_hints(
+        self, asked: Mapping[bytes, Any], others: dict[bytes, Any], hints: Sequence[bytes]
+    ) -> Loaded[Any]:
+        """Ask the database for hints. Rows that it spells otherwise have none: see `others`."""
+        matched = self._match(asked, hints)
+        others.update(matched.other)
+        self.table.counters.misses += len(matched.other)
+        pks = {hint: row.pk for hint, row in matched.own.items()}
+        return Loaded(pks, may_be_kept=True, unsure=matched.unsure)
+
+    def _hint_of(self, row: models.Model) -> bytes | None:
+        """The key of the hint that the row has; None when it has no value."""
+        value = getattr(row, self._field.attname)
+        return None if value is None else self._hints.store.prefix + self._form.encode(value)
+
+
+def distinct_keys(keys: Iterable[Any]) -> list[Any]:
+    """Each key once; without None, as a foreign key may be."""
+    return [key for key in dict.fromkeys(keys) if key is not None]
+
+
+def _by_key(cell_of: Mapping[Any, bytes], found: Mapping[bytes, T]) -> dict[Any, T]:
+    return {key: found[cell] for key, cell in cell_of.items() if cell in found}
+
+
+def _write_hint(pk: Any) -> bytes | None:
+    try:
+        return messagepack.dumps(pk)
+    except SerializationError:
+        return None
+
+
+def _read_hint(stored: bytes) -> Any:
+    try:
+        return messagepack.loads(stored)
+    except DeserializationError:
+        return None

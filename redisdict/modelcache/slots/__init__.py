@@ -1,0 +1,1 @@
+"""A row's cell on the server: how it is stored, leased to a reader and barred by a writer."""

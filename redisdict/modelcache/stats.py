@@ -1,0 +1,118 @@
+"""Count what happens to a cached table: in the process at once, on the server now and then."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, fields
+
+from redisdict.forks import on_fork
+from redisdict.wire.requests import Batch, Operation
+
+__all__ = ["MOST_HITS", "CacheStats", "Counters"]
+
+#: Seconds between two times that a process adds its counts to those on the server.
+PUSH_EVERY_S = 1.0
+
+#: After so many hits of single rows, which don't look at the clock, it does so too.
+MOST_HITS = 1000
+
+
+@dataclass(slots=True)
+class CacheStats:
+    """What happened to a cached table since it was first used, in all processes.
+
+    A process that is killed takes up to 1,000 hits and what it has counted in its last second with
+    it.
+
+    Attributes:
+        hits: rows that came from the server.
+        misses: rows that were asked of the database.
+        fills: rows that were stored after a miss.
+        refused: rows that were not, for somebody changed them meanwhile.
+        unkept: rows that were not, for the server would give another instance than the database.
+        invalidations: rows that were removed because they had been changed.
+        outages: times that the server couldn't be reached or refused.
+        dropped: times that all rows of the table counted as changed, for a statement didn't tell
+            which ones it would change.
+        dropped_by: the lines of code that sent such statements, with their first word, and how
+            often each did; at most 100 from one process.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    fills: int = 0
+    refused: int = 0
+    unkept: int = 0
+    invalidations: int = 0
+    outages: int = 0
+    dropped: int = 0
+    dropped_by: dict[str, int] = field(default_factory=dict)
+
+
+NAMES = tuple(each.name for each in fields(CacheStats) if each.name != "dropped_by")
+
+#: How the names of fields on the server begin that count for lines of code.
+BY = b"by:"
+
+#: Lines of code that a process tells apart.
+MOST_PLACES = 100
+
+
+class Counters(CacheStats):
+    """Counts in this process, and pushes what isn't on the server yet.
+
+    Threads may lose one another's counts now and then: a lock for each hit would cost more than
+    an exact count is worth.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__()
+        self._key = key
+        self._pushed_at = time.monotonic()
+        on_fork(self._clear)
+
+    def count_drop(self, place: str) -> None:
+        """All rows counted as changed, by a statement that was sent from this line of code."""
+        self.dropped += 1
+        if place in self.dropped_by or len(self.dropped_by) < MOST_PLACES:
+            self.dropped_by[place] = self.dropped_by.get(place, 0) + 1
+
+    def push_if_due(self) -> Operation[None]:
+        """Push once a second, at most."""
+        if time.monotonic() - self._pushed_at >= PUSH_EVERY_S:
+            yield from self.push()
+
+    def push(self) -> Operation[None]:
+        """Add the counts to those on the server. HINCRBY for each that isn't 0."""
+        self._pushed_at = time.monotonic()
+        counted: dict[str | bytes, int] = {
+            name: count for name in NAMES if (count := getattr(self, name))
+        }
+        counted.update({BY + place.encode(): count for place, count in self.dropped_by.items()})
+        self._clear()
+        if counted:
+            yield Batch(
+                [(b"HINCRBY", self._key, name, count) for name, count in counted.items()],
+                is_repeatable=False,
+            )
+
+    def _clear(self) -> None:
+        for name in NAMES:
+            setattr(self, name, 0)
+        self.dropped_by = {}
+
+    def total(self) -> Operation[CacheStats]:
+        """Push, and read what all processes have counted. HKEYS and HMGET."""
+        yield from self.push()
+        names: list[bytes] = yield (b"HKEYS", self._key)
+        if not names:
+            return CacheStats()
+        values = yield (b"HMGET", self._key, *names)
+        found = {name: int(value or 0) for name, value in zip(names, values, strict=True)}
+        stats = CacheStats()
+        for name in NAMES:
+            setattr(stats, name, found.get(name.encode(), 0))
+        places = [(name, count) for name, count in found.items() if name.startswith(BY)]
+        for place, count in sorted(places, key=lambda one: -one[1]):
+            stats.dropped_by[place[len(BY) :].decode()] = count
+        return stats

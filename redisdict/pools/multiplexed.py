@@ -1,0 +1,355 @@
+"""The pool whose tasks share one connection for everything that allows it.
+
+redis-py's client checks a connection out for every command, sends over it and reads from it. Those
+that this pool gives out have a socket of their own only from the first command that needs one: most
+commands are given to the shared connection, and their replies are taken from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+from collections import deque
+from functools import cache
+from typing import Any
+
+import hiredis
+from redis.asyncio.connection import AbstractConnection, Connection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from redisdict.forks import own, take_over
+from redisdict.pools.asynchronous import AsyncBlockingConnectionPool
+from redisdict.pools.shared_connection import SharedConnection
+from redisdict.wire.commands import lookup
+
+__all__ = ["OptimizedAsyncConnectionPool"]
+
+
+class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
+    """A pool whose tasks share one connection for everything that allows it.
+
+    `execute()` sends over the shared connection. So do the connections that `get_connection()`
+    checks out, for a plain `redis.asyncio.Redis`, until a command or a pipeline needs one of its
+    own (`wire.commands`: what blocks, transactions, publish/subscribe, `SELECT`, …).
+
+    Args:
+        max_connections, timeout, connection_class, connection_kwargs: as for
+            `AsyncBlockingConnectionPool`; `max_connections` doesn't count the shared connection.
+    """
+
+    def __init__(
+        self,
+        max_connections: int | None = 50,
+        timeout: float | None = 20,
+        connection_class: type[Any] = Connection,
+        **connection_kwargs: Any,
+    ) -> None:
+        super().__init__(
+            max_connections=max_connections,
+            timeout=timeout,
+            connection_class=multiplexed(connection_class),  # type: ignore[arg-type]  # a class is hashable
+            **connection_kwargs,
+        )
+        self._shared: SharedConnection | None = None
+        self._opening: asyncio.Task[SharedConnection] | None = None
+
+    def reset(self) -> None:
+        super().reset()
+        shared, self._shared, self._opening = self._shared, None, None
+        if shared is not None:
+            shared.leave()
+
+    @property
+    def shared(self) -> SharedConnection | None:
+        """The shared connection, when there is one that takes a command at once."""
+        if not own[0]:
+            take_over()
+        shared = self._shared
+        return shared if shared is not None and shared.is_ready else None
+
+    async def get_connection(
+        self, command_name: object = None, *keys: object, **options: object
+    ) -> Any:
+        """Check a connection out, which is connected as soon as a command needs that.
+
+        Raises:
+            redis.exceptions.ConnectionError: none came free within `timeout` seconds.
+        """
+        if not own[0]:
+            take_over()
+        await self._take_place()
+        try:
+            return self.get_available_connection()  # type: ignore[no-untyped-call]  # redis-py's
+        except BaseException:
+            self._places.release()
+            raise
+
+    def make_connection(self) -> Any:
+        """Make a new, not yet connected connection."""
+        connection = super().make_connection()  # type: ignore[no-untyped-call]  # redis-py's
+        connection.pool = self
+        return connection
+
+    async def release(self, connection: Any) -> None:
+        """Check a connection in; replies that it still waits for are thrown away."""
+        if not own[0]:
+            take_over()
+        if connection in self._in_use_connections:
+            connection.check_in()
+        await super().release(connection)
+
+    async def execute(self, packed: bytes, count: int = 1) -> Any:
+        """Send one packed command, or `count` of them, and wait for the reply, or the list.
+
+        Returns:
+            What the server replied; an error is returned, not raised, as is the loss of the
+            connection (`NotSentError` when no byte of the command had left).
+        """
+        return await (await self.submit(packed, count))
+
+    async def submit(self, packed: bytes, count: int = 1) -> asyncio.Future[Any]:
+        """Do the first half of `execute()`: send as soon as there is room, for a future.
+
+        Raises:
+            redis.exceptions.ConnectionError: the server can't be reached.
+        """
+        return (await self.ready_shared()).submit(packed, count)
+
+    async def ready_shared(self) -> SharedConnection:
+        """Give the shared connection, opened if need be, when there is room for a command.
+
+        Raises:
+            redis.exceptions.ConnectionError: the server can't be reached.
+        """
+        if not own[0]:
+            take_over()
+        shared = self._shared
+        if shared is None or not shared.is_open:
+            shared = await self._open_shared()
+        if shared.is_full:
+            await shared.room()
+        return shared
+
+    def retire_shared(self) -> None:
+        """Have the next command open a new shared connection; those under way end on the old."""
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            shared.retire()
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        """Close the idle connections, those in use unless told otherwise, and the shared one."""
+        take_over()
+        if inuse_connections:
+            if self._opening is not None:
+                self._opening.cancel()
+            if self._shared is not None:
+                await self._shared.aclose()
+        await super().disconnect(inuse_connections)
+
+    async def _open_shared(self) -> SharedConnection:
+        """Open the shared connection once, whoever asks; a caller's end doesn't end the attempt."""
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._connect_shared())
+            self._opening.add_done_callback(self._opened)
+        return await asyncio.shield(self._opening)
+
+    def _opened(self, task: asyncio.Task[SharedConnection]) -> None:
+        if task is not self._opening:
+            return  # of the parent process
+        self._opening = None
+        if not task.cancelled() and task.exception() is None:
+            self._shared = task.result()
+
+    async def _connect_shared(self) -> SharedConnection:
+        # Never connected: it tells where to, and who we are.
+        template = self.connection_class(**self.connection_kwargs)
+        address, arguments = await self._target(template)
+        timeout_s = template.socket_timeout
+        try:
+            async with asyncio.timeout(template.socket_connect_timeout):
+                shared = await self._dial(address, arguments, timeout_s)
+                try:
+                    await self._greet(shared, template)
+                except BaseException:
+                    await shared.aclose()
+                    raise
+        except TimeoutError:
+            raise RedisTimeoutError(f"Timeout connecting to {address}") from None
+        except OSError as error:
+            raise RedisConnectionError(f"Error connecting to {address}: {error}") from None
+        return shared
+
+    async def _target(self, template: Any) -> tuple[str, dict[str, Any]]:
+        """Find where to connect: what is shown in an error, and arguments for the event loop."""
+        if hasattr(template, "path"):
+            return template.path, {"path": template.path}
+        sentinel_route = getattr(template, "connection_pool", None)
+        if sentinel_route is not None:
+            host, port = await _chosen_address(sentinel_route)
+        else:
+            host, port = template.host, template.port
+        arguments: dict[str, Any] = {"host": host, "port": port}
+        if hasattr(template, "ssl_context"):
+            arguments["ssl"] = template.ssl_context.get()
+        return f"{host}:{port}", arguments
+
+    async def _dial(
+        self, address: str, arguments: dict[str, Any], timeout_s: float | None
+    ) -> SharedConnection:
+        loop = asyncio.get_running_loop()
+        connect = loop.create_unix_connection if "path" in arguments else loop.create_connection
+        transport, shared = await connect(lambda: SharedConnection(address, timeout_s), **arguments)
+        raw_socket = transport.get_extra_info("socket")
+        if raw_socket is not None and raw_socket.family != socket.AF_UNIX:
+            raw_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return shared
+
+    async def _greet(self, shared: SharedConnection, template: Any) -> None:
+        """Send HELLO with the credentials, or AUTH; the client's name; the database. At once."""
+        credentials: tuple[Any, ...] = ()
+        if template.credential_provider is not None:
+            credentials = tuple(await template.credential_provider.get_credentials_async())
+        elif template.username or template.password:
+            credentials = (template.username or "default", template.password or "")
+        commands: list[tuple[Any, ...]] = []
+        if template.protocol == 3:
+            user = ("default", *credentials) if len(credentials) == 1 else credentials
+            commands.append(("HELLO", 3, "AUTH", *user) if user else ("HELLO", 3))
+        elif credentials:
+            commands.append(("AUTH", *credentials))
+        if template.client_name:
+            commands.append(("CLIENT", "SETNAME", template.client_name))
+        if template.db:
+            commands.append(("SELECT", template.db))
+        replies = [shared.submit(hiredis.pack_command(command)) for command in commands]
+        for reply in replies:
+            answer = await reply
+            if isinstance(answer, ResponseError):
+                raise RedisConnectionError(str(answer)) from answer
+            if isinstance(answer, Exception):
+                raise answer
+
+
+async def _chosen_address(route: Any) -> tuple[str, int]:
+    """Choose the primary, or where the route leads to replicas the one whose turn it is."""
+    if not route.is_master:
+        async for address in route.rotate_slaves():
+            replica: tuple[str, int] = address
+            return replica
+    primary: tuple[str, int] = await route.get_master_address()
+    return primary
+
+
+class MultiplexedConnection(AbstractConnection):
+    """Has the commands of a plain client multiplexed over the pool's shared connection."""
+
+    #: The pool that has the shared connection, an `OptimizedAsyncConnectionPool`.
+    pool: Any = None
+    #: Whether it has been used over its own socket since it was checked out.
+    _is_own = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._replies: deque[asyncio.Future[Any]] = deque()
+
+    async def connect(self, *args: Any, **options: Any) -> None:
+        """Open its own socket, which it uses from then on until it is checked in."""
+        self._is_own = True
+        await super().connect(*args, **options)  # type: ignore[no-untyped-call]  # redis-py's
+
+    async def send_command(self, *args: Any, **options: Any) -> None:
+        """Send a command: over the shared connection, or where it needs its own, over that.
+
+        Raises:
+            redis.exceptions.RedisError: it is WAIT or WAITAOF, which tell of the writes of their
+                own connection, and the writes weren't sent over that.
+        """
+        if not self._is_own:
+            name, info = lookup(args[0])
+            if info.is_about_own_writes:
+                raise RedisError(
+                    f"{name} tells of the writes of its own connection, and the commands of this"
+                    " pool share one. Send it in a pipeline together with the writes, or use"
+                    " another pool, such as AsyncBlockingConnectionPool."
+                )
+            if not info.needs_own_connection:
+                packed = b"".join(self.pack_command(*args))
+                self._replies.append(await self.pool.submit(packed))
+                return
+        await super().send_command(*args, **options)
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        """Send over its own socket, which it uses from then on until it is checked in."""
+        if not self._is_own:
+            self._is_own = True
+            await self.pool.make_ready(self)
+        await super().send_packed_command(command, check_health=check_health)
+
+    async def read_response(
+        self,
+        disable_decoding: bool = False,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> Any:
+        """Read the reply to the command sent first; an error reply is raised, as a loss is.
+
+        Raises:
+            redis.exceptions.TimeoutError: it didn't come within `timeout` seconds, or within the
+                pool's `socket_timeout`.
+            redis.exceptions.RedisError: what the server refused, or the loss of the connection.
+        """
+        if not self._replies:
+            return await super().read_response(disable_decoding, timeout, **options)
+        try:
+            async with asyncio.timeout(None if timeout == math.inf else timeout):
+                reply = await self._replies.popleft()
+        except TimeoutError:
+            raise RedisTimeoutError(f"There was no reply within {timeout} s.") from None
+        if isinstance(reply, ReadOnlyError):
+            self.pool.retire_shared()  # it leads to a server that is no primary any more
+        if isinstance(reply, Exception):
+            raise reply
+        if disable_decoding or not self.encoder.decode_responses:
+            return reply
+        return _decoded(self.encoder, reply)
+
+    async def disconnect(self, *args: Any, **options: Any) -> None:
+        """Close its own socket; replies that are still to come are thrown away."""
+        self._forget()
+        await super().disconnect(*args, **options)
+
+    def check_in(self) -> None:
+        """Begin anew, for whoever checks it out next."""
+        self._forget()
+        self._is_own = False
+
+    def _forget(self) -> None:
+        # The shared connection passes over futures that are done.
+        while self._replies:
+            self._replies.popleft().cancel()
+
+
+@cache
+def multiplexed(connection_class: Any) -> Any:
+    """Make the class of connections like these that share where they can."""
+    if issubclass(connection_class, MultiplexedConnection):
+        return connection_class
+    name = f"Multiplexed{connection_class.__name__}"
+    return type(name, (MultiplexedConnection, connection_class), {"__module__": __name__})
+
+
+def _decoded(encoder: Any, reply: Any) -> Any:
+    """Decode a reply, as a client with `decode_responses` wants it."""
+    if isinstance(reply, bytes):
+        return encoder.decode(reply)
+    if isinstance(reply, list):
+        return [_decoded(encoder, each) for each in reply]
+    if isinstance(reply, dict):
+        return {_decoded(encoder, key): _decoded(encoder, each) for key, each in reply.items()}
+    if isinstance(reply, set):
+        return {_decoded(encoder, each) for each in reply}
+    return reply

@@ -1,0 +1,63 @@
+"""The keys of a database, page by page; and the cursors of a Cluster's."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from redis.exceptions import ResponseError
+
+from redisdict.wire.requests import Argument, Batch, Command, Operation
+
+__all__ = ["SLOTS", "SMALL_COUNT", "ClusterCursor", "scan_keys"]
+
+#: The highest COUNT of a SCAN that every server carries out in its turn.
+SMALL_COUNT: Final = 99
+
+#: A Cluster has so many.
+SLOTS: Final = 16384
+
+
+class ClusterCursor(NamedTuple):
+    """Where a SCAN of all nodes of a Cluster is, which go one after the other.
+
+    Attributes:
+        place: the cursor of the node; 0 where it begins.
+        slot: the node's first one, so that the cursor tells by itself where to go on.
+    """
+
+    place: int
+    slot: int
+
+    @classmethod
+    def parse(cls, cursor: Argument) -> ClusterCursor:
+        """Read a cursor as a caller has it: one number, 0 at the beginning and at the end."""
+        return cls(*divmod(int(cursor), SLOTS))
+
+    def __bytes__(self) -> bytes:
+        return b"%d" % (self.place * SLOTS + self.slot)
+
+
+def scan_keys(cursor: bytes, pattern: bytes, count: int) -> Operation[tuple[bytes, list[bytes]]]:
+    """Read one page of the keys that match: the next cursor, and the keys. SCAN.
+
+    One of more than `SMALL_COUNT` keys is asked for in a transaction (MULTI, EXEC), for outside of
+    that KeyDB carries it out beside other commands, on a snapshot of the database. What follows on
+    the connection then gets no reply until more is sent; and while a snapshot is in use, a SCAN of
+    any client leaves out keys that have been stored since, and gives some that have been deleted.
+    Where a transaction is refused, the page is a small one.
+    """
+    if count > SMALL_COUNT:
+        command = _scan(cursor, pattern, count)
+        try:
+            # Each node of a Cluster may take its own pages out of one batch of several.
+            [reply] = yield Batch([command], is_atomic=True, is_spread=True)
+        except ResponseError as refusal:
+            reply = refusal
+        if not isinstance(reply, ResponseError):
+            return reply[0], reply[1]
+    reply = yield _scan(cursor, pattern, min(count, SMALL_COUNT))
+    return reply[0], reply[1]
+
+
+def _scan(cursor: bytes, pattern: bytes, count: int) -> Command:
+    return (b"SCAN", cursor, b"MATCH", pattern, b"COUNT", count)

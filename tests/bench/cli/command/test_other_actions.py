@@ -1,0 +1,92 @@
+"""What `manage.py redisbench` does besides measuring."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from redisdict.bench.choices import RunStatus
+from redisdict.bench.records import find_run, save_run
+from redisdict.models import BenchmarkRun
+from redisdict.servers.process import ServerProcess
+from tests.bench.cli.command.calling import ONE, Outcome
+from tests.bench.records import values_of
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_life_of_a_saved_run(spec: str, tmp_path: Path) -> None:
+    assert "redisbench --quick" in Outcome("list").err
+    Outcome("--spec", spec, *ONE, "--label", "first", "--mark-baseline")
+    Outcome("--spec", spec, *ONE, "--label", "second")
+    listed = [line.split("\t") for line in Outcome("list").out.splitlines()]
+    assert [row[-1] for row in listed] == ["second", "first (baseline)"]
+    assert "BlockingConnectionPool" in Outcome("show", "first").out
+    compared = Outcome("compare", "baseline", "latest", "--fail-threshold", "99")
+    assert re.search(
+        r"SYNC BlockingConnectionPool +GET .* (same|unsure|faster|slower)", compared.out
+    )
+    assert "not comparable: it is the reference" in compared.out
+    exported = Outcome("export", "first").out
+    path = tmp_path / "run.json"
+    assert Outcome("export", "first", "--output", str(path)).out == ""
+    assert path.read_text() == exported
+    BenchmarkRun.objects.all().delete()
+    number = Outcome("import", str(path)).out.strip()
+    assert Outcome("export", number).out == exported
+    assert Outcome("prune", "--keep", "5").out == "0\n"
+
+
+def test_pruning_keeps_the_latest_and_baselines(spec: str) -> None:
+    for label in ("a", "b", "c", "d"):
+        Outcome(
+            "--spec", spec, *ONE, "--label", label, *(["--mark-baseline"] if label == "a" else [])
+        )
+    assert Outcome("prune", "--keep", "2").out == "1\n"
+    assert list(BenchmarkRun.objects.values_list("label", flat=True)) == ["d", "c", "a"]
+
+
+def test_resuming_measures_what_is_missing_and_nothing_else(spec: str) -> None:
+    chosen = ["--operation", "get", "--table", "pools", "--mode", "sync"]
+    Outcome("--spec", spec, *chosen, "--service", "redis", "--service", "valkey", "--label", "mine")
+    record = find_run("mine")
+    record.status = RunStatus.INTERRUPTED
+    record.cells = [one for one in record.cells if one.service == "Standard Redis"]
+    save_run(record)
+    outcome = Outcome("--resume", "mine", "--format", "json")
+    assert outcome.status == 0, outcome.err
+    assert "measuring Valkey: pools" in outcome.err
+    assert "measuring Standard Redis: pools" not in outcome.err
+    completed = find_run("mine")
+    assert completed.status == RunStatus.FINISHED
+    assert completed.identifier == record.identifier
+    assert [*map(values_of, completed.cells[:2])] == [*map(values_of, record.cells)]
+    assert [one.service for one in completed.cells] == ["Standard Redis"] * 2 + ["Valkey"] * 2
+
+
+@pytest.mark.usefixtures("packaged_servers_only")
+def test_services_are_listed_with_where_they_come_from(other_server: ServerProcess) -> None:
+    lines = Outcome("services", "--url", f"Mine={other_server.url}").out.splitlines()
+    rows = {line.split("\t")[1]: line.split("\t") for line in lines}
+    assert list(rows) == [
+        "Standard Redis", "KeyDB", "Dragonfly", "Valkey", "Redis Sentinel", "Redis Cluster", "Mine",
+    ]  # fmt: skip
+    assert "started for this run from" in rows["Valkey"][2]
+    assert "compose.yaml" in rows["KeyDB"][3]
+    assert rows["Mine"][2:] == ["--url", f"redis://{other_server.address}/0"]
+
+
+def test_the_doctor_knows_the_machine_and_the_floor() -> None:
+    outcome = Outcome("doctor")
+    assert "ok machine: " in outcome.out
+    assert "other processes: took" in outcome.out
+    assert "over a bare socket and" in outcome.out
+
+
+def test_the_self_test_finds_what_is_there() -> None:
+    outcome = Outcome("selftest", "--seconds", "1")
+    assert "a delay of 5% found: " in outcome.out
+    assert "no false alarm: " in outcome.out
+    assert outcome.status == (4 if "WRONG" in outcome.out else 0)

@@ -1,0 +1,113 @@
+"""A run of `manage.py redisbench` as its users call it, on real servers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import redis
+
+from redisdict.bench.choices import CellStatus, RunStatus
+from redisdict.bench.measure.cleanup import LEDGER
+from redisdict.bench.records import find_run
+from redisdict.bench.spec import WORKLOADS
+from redisdict.models import BenchmarkRun
+from redisdict.servers.process import ServerProcess
+from tests.bench.cli.command.calling import ONE, Outcome
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.usefixtures("packaged_servers_only")
+def test_a_run_measures_prints_and_saves(spec: str) -> None:
+    outcome = Outcome("--spec", spec, "--label", "mine", "--format", "markdown")
+    assert outcome.status == 0, outcome.err
+    assert outcome.out.startswith("# Benchmark Results (Median of up to 8 interleaved rounds)\n")
+    record = find_run("mine")
+    assert record.status == RunStatus.FINISHED
+    assert record.finished_at is not None
+    measured = [one for one in record.cells if one.is_measured]
+    # Two services with five pools, Sentinel and Cluster with two; four operations each. Four dicts,
+    # five operations.
+    assert len(measured) == (5 + 5 + 2 + 2) * 4 + 4 * 5
+    for one in measured:
+        assert one.ops_per_second
+        assert one.p50_us
+        assert one.max_us
+        assert one.client_cpu_us
+        assert one.ratio
+    assert record.noise_floor is not None
+    assert {one["kind"] for one in record.comparisons} == {
+        "A/A", "layout", "mode", "pool", "service",
+    }  # fmt: skip
+    valkey = record.environment["servers"]["Valkey"]
+    assert valkey["name"].startswith("Valkey 9")
+    assert valkey["resp_version"] == 3
+    assert "measuring Valkey: pools" in outcome.err
+
+
+def test_many_workers_and_further_workloads(spec: str) -> None:
+    tables = ["--table", "concurrency", "--table", "workloads"]
+    outcome = Outcome("--spec", spec, "--label", "mine", "--service", "valkey", *tables)
+    assert outcome.status == 0, outcome.err
+    record = find_run("mine")
+    measured = [one for one in record.cells if one.is_measured]
+    # Two pools go without the small size.
+    assert sum(one.concurrency == 3 for one in measured) == (5 * 2 - 2) * 4
+    assert sum(one.concurrency == 1 for one in measured) == 2 * len(WORKLOADS)
+    left_out = [one for one in record.cells if one.status == CellStatus.UNAVAILABLE]
+    assert {(one.pool, one.connections) for one in left_out} == {
+        ("AsyncConnectionPool", 2),
+        ("ConnectionPool", 2),
+    }
+    if shutil.which("redis-benchmark"):
+        assert "redis-benchmark over 3 connections to Valkey" in " ".join(outcome.out.split())
+
+
+@pytest.mark.usefixtures("packaged_servers_only")
+def test_a_service_that_is_not_there_has_its_row_in_its_place(spec: str) -> None:
+    outcome = Outcome(
+        "--spec", spec, "--no-save", "--operation", "get", "--table", "pools", "--format", "json"
+    )
+    services = [one["service"] for one in json.loads(outcome.out)["run"]["results"]]
+    assert list(dict.fromkeys(services)) == [
+        "Standard Redis", "KeyDB", "Dragonfly", "Valkey", "Redis Sentinel", "Redis Cluster",
+    ]  # fmt: skip
+    assert not BenchmarkRun.objects.exists()
+
+
+def test_selection(spec: str) -> None:
+    chosen = ["--service", "valkey", "--mode", "async", "--pool", "OptimizedAsyncConnectionPool"]
+    outcome = Outcome("--spec", spec, "--no-save", "--format", "csv", *chosen, "--operation", "set")
+    rows = [line.split(",") for line in outcome.out.splitlines()]
+    assert {tuple(row[5:9]) for row in rows[1:]} == {
+        ("Valkey", "", "ASYNC", "OptimizedAsyncConnectionPool")
+    }
+    assert [row[10] for row in rows[1:]] == ["SET", "Set", "Set"]
+
+
+@pytest.mark.parametrize("name", ["table", "markdown", "json", "csv"])
+def test_the_report_goes_to_the_file(spec: str, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "report"
+    chosen = ["--service", "valkey", "--operation", "get", "--table", "pools"]
+    outcome = Outcome("--spec", spec, "--no-save", *chosen, "--format", name, "--output", str(path))
+    assert (outcome.status, outcome.out) == (0, "")
+    assert "ConnectionPool" in path.read_text()
+
+
+def test_keys_on_another_ones_server_are_removed(spec: str, other_server: ServerProcess) -> None:
+    url = f"Mine={other_server.url}"
+    outcome = Outcome("--spec", spec, "--no-save", "--service", "mine", "--url", url)
+    assert outcome.status == 0, outcome.err
+    assert "warning placement-uncontrolled" not in outcome.err
+    with other_server.client() as client:
+        assert client.keys() == [b"theirs"]
+
+
+def test_nothing_is_noted_on_servers_of_the_run_itself(spec: str, valkey_url: str) -> None:
+    with redis.Redis.from_url(valkey_url) as client:
+        before = client.hlen(LEDGER)
+        Outcome("--spec", spec, "--no-save", *ONE)
+        assert client.hlen(LEDGER) == before
