@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import redis
@@ -15,11 +15,14 @@ from django.core.cache.backends.base import (
     get_key_func,
 )
 
-from redisdict.cache.keys import KeySpace
+from redisdict.cache.keys import KeySpace, encode_key
 from redisdict.cache.store import Store, store_of
 from redisdict.cache.times import LONGEST_S, to_milliseconds
 
 __all__ = ["CacheBase"]
+
+#: What a subclass may do in its own way.
+MAKING_KEYS: Final = ("make_key", "validate_key", "make_and_validate_key")
 
 #: Keys that Django has no warning for (`memcache_key_warnings()`).
 _is_portable: Final = re.compile(r"[^\x00-\x20\x7f]{0,250}").fullmatch
@@ -49,17 +52,9 @@ class CacheBase(BaseCache):
         self._location = location
         self._params = params
         self._store = store_of(location, params)
-        if type(self).validate_key is not BaseCache.validate_key:
-            self._needs_no_warning = _never
-
-    _needs_no_warning: Callable[[str], Any] = staticmethod(_is_portable)
-
-    def make_and_validate_key(self, key: Any, version: Any = None) -> str:
-        """As Django's, which goes through the key twice."""
-        made = self.make_key(key, version)
-        if not self._needs_no_warning(made):
-            self.validate_key(made)
-        return made
+        self._makes_keys_itself = any(
+            getattr(type(self), name) is not getattr(BaseCache, name) for name in MAKING_KEYS
+        )
 
     def get_backend_timeout(self, timeout: Any = DEFAULT_TIMEOUT) -> float | None:
         """Whole seconds, None for ever, 0 for what is over already: as Django's RedisCache."""
@@ -93,11 +88,13 @@ class CacheBase(BaseCache):
 
     def _key(self, key: Any, version: Any) -> bytes:
         """A key as it is stored, checked."""
-        made = self.make_and_validate_key(key, version)
-        try:
-            return made.encode()
-        except UnicodeEncodeError:
-            return made.encode("utf-8", "surrogatepass")
+        if not self._makes_keys_itself:
+            if version is None:
+                version = self.version
+            made: str = self.key_func(key, self.key_prefix, version)
+            if _is_portable(made) is not None and made.isascii():
+                return made.encode()
+        return encode_key(self.make_and_validate_key(key, version))
 
     def _milliseconds(self, timeout: Any) -> int | None:
         """Above 0, None for ever, or 0 for what is over already."""
@@ -124,7 +121,3 @@ class CacheBase(BaseCache):
             self.version,
             None if reverse is None else get_key_func(reverse),
         )
-
-
-def _never(key: str) -> bool:
-    return False
