@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import pickle
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ import redisdict
 from redisdict.cache import DictCache
 from redisdict.connections.registry import get_backend
 from redisdict.exceptions import ConfigurationError
-from tests.cache.conftest import entry
+from tests.cache.conftest import Face, entry
 
 SERVER = "redis://127.0.0.1:1/0"
 
@@ -250,3 +252,45 @@ def test_errors_name_the_cache(configure: Any) -> None:
     with pytest.raises(redisdict.BackendUnavailable, match=r'CACHES\["default"\]') as caught:
         caches["default"].get("k")
     assert "secret" not in str(caught.value)
+
+
+traced: list[tuple[str, str, int]] = []
+
+
+@contextmanager
+def trace(alias: str, command: str, count: int) -> Iterator[None]:
+    traced.append((alias, command, count))
+    yield
+
+
+def test_a_tracer_is_told_of_a_caches_commands(
+    redis_url: str, key_prefix: str, configure: Any, runner: Any
+) -> None:
+    configure(default=entry(redis_url, key_prefix, OPTIONS={"TRACER": f"{__name__}.trace"}))
+    traced.clear()
+    face = Face(caches["default"], runner)  # type: ignore[arg-type]
+    face.set("k", 1)
+    face.get("k")
+    face.clear()
+    assert traced[:2] == [("default", "SET", 1), ("default", "GET", 1)]
+
+
+def test_writes_that_cannot_be_durable_are_not_made(
+    redis_url: str, key_prefix: str, configure: Any, runner: Any
+) -> None:
+    configure(
+        default=entry(redis_url, key_prefix),
+        durable=entry(redis_url, key_prefix, OPTIONS={"DURABLE": "replicas"}),
+    )
+    face, durable = (Face(caches[name], runner) for name in caches.settings)  # type: ignore[arg-type]
+    for write in (
+        lambda: durable.set("k", 1),
+        lambda: durable.set_many({"k": 1, "l": 2}),
+        lambda: durable.get_or_set("k", 1),
+        lambda: durable.delete("k"),
+    ):
+        with pytest.raises(redisdict.NoReplica):
+            write()
+    assert durable.get("k") is None
+    assert durable.ttl("k") == 0
+    assert face.keys() == []
