@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 from zlib import crc32
 
-from redisdict.cache.foreign import ForeignReader, ForeignWriter
+from redisdict.cache.foreign import PICKLE_PROTOCOL, ForeignReader, ForeignWriter
 from redisdict.cache.options import CacheOptions
 from redisdict.codec import Codec, get_codec
-from redisdict.codec.envelope import CHECKSUM_RESIDUE, RAW, UNSEALED_BYTES
+from redisdict.codec.envelope import (
+    CHECKSUM_LENGTH,
+    CHECKSUM_RESIDUE,
+    PICKLE,
+    RAW,
+    UNCOMPRESSED,
+    UNSEALED_BYTES,
+    format_byte,
+)
 from redisdict.exceptions import ConfigurationError, DeserializationError, SerializationError
 
 __all__ = ["CacheCodec", "UnstorableError"]
+
+PLAIN_PICKLE: Final = format_byte(PICKLE, UNCOMPRESSED)
 
 
 class UnstorableError(SerializationError, pickle.PicklingError):
@@ -59,6 +69,8 @@ class CacheCodec:
         if self._reads_foreign:
             self._reader = ForeignReader(self._reads_foreign, self._codec.max_decoded_length)
             self.decode = self._decode_any
+        elif self._codec.serializer.code == PICKLE and self._codec.compressor is None:
+            self._encode, self.decode = self._encode_pickle, self._decode_pickle
 
     def encode(self, value: Any) -> bytes:
         """What to store.
@@ -78,6 +90,26 @@ class CacheCodec:
         if self._reads_foreign:
             return list(map(self._decode_any, stored))
         return self._codec.decode_many(stored)
+
+    # As the codec does it, in fewer steps: with pickle those were a third of what a value costs.
+
+    def _encode_pickle(self, value: Any) -> bytes:
+        if type(value) is int:
+            return self._codec.encode(value)
+        try:
+            message = PLAIN_PICKLE + pickle.dumps(value, PICKLE_PROTOCOL)
+        except Exception:  # noqa: BLE001  # the codec tells of it
+            return self._codec.encode(value)
+        return message + crc32(message).to_bytes(CHECKSUM_LENGTH, "little")
+
+    def _decode_pickle(self, stored: bytes) -> Any:
+        if stored[:1] == PLAIN_PICKLE and crc32(stored) == CHECKSUM_RESIDUE:
+            try:
+                # Whose end is before the checksum.
+                return pickle.loads(stored[1:])  # noqa: S301 - only where a setting names it
+            except Exception:  # noqa: BLE001, S110  # the codec tells of it
+                pass
+        return self._codec.decode(stored)
 
     def _decode_any(self, stored: bytes) -> Any:
         """The value of bytes that this package or the others wrote.

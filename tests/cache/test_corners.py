@@ -20,9 +20,11 @@ from redisdict.cache.codecs import CacheCodec
 from redisdict.cache.foreign import ForeignReader
 from redisdict.cache.options import parse_options
 from redisdict.cache.sessions import SessionStore
+from redisdict.codec import get_codec
 from redisdict.codec.envelope import CUSTOM_SERIALIZER_CODES, UNCOMPRESSED, format_byte, seal
 from redisdict.exceptions import ConfigurationError, DeserializationError
 from tests.cache.conftest import Face, entry
+from tests.cache.test_values import VALUES
 
 SERVER = "redis://127.0.0.1:1/0"
 
@@ -202,3 +204,31 @@ def test_what_pickle_cannot_store(
     with pytest.raises(pickle.PicklingError, match="function"):
         face.set("k", lambda: 1)
     assert not face.has_key("k")
+
+
+class Vanishing:
+    """Its pickle names a function that isn't there when it is read."""
+
+    def __reduce__(self) -> Any:
+        return vanish, ()
+
+
+def vanish() -> None:
+    raise LookupError("it is gone")
+
+
+def test_pickles_are_those_of_the_codec() -> None:
+    options = parse_options("default", SERVER, {"OPTIONS": {"SERIALIZER": "pickle"}})
+    ours, codec = CacheCodec(options, "msgpack", None), get_codec("pickle")
+    for value in [*VALUES, 2**5000, "x" * 100_000]:
+        stored = ours.encode(value)
+        assert stored == codec.encode(value)
+        assert ours.decode(stored) == value
+        assert ours.decode_many([stored, stored]) == [value, value]
+    stored = ours.encode(Vanishing())
+    with pytest.raises(DeserializationError, match="it is gone"):
+        ours.decode(stored)
+    with pytest.raises(DeserializationError, match="checksum"):
+        ours.decode(stored[:-1])
+    with pytest.raises(DeserializationError):
+        ours.decode(b"")
