@@ -33,11 +33,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.caches", description=__doc__)
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--cpu", type=int, help="keep client and server on this CPU")
+    parser.add_argument("--listen", choices=("tcp", "unix"), default="tcp")
     arguments = parser.parse_args()
     if arguments.cpu is not None:
         os.sched_setaffinity(0, {arguments.cpu})  # the server inherits it
-    with ServerProcess(find_program("redis"), listen="tcp") as server:
-        os.environ["REDISDICT_BENCHMARK"] = f"redis://{server.address}/0"
+    with ServerProcess(find_program("redis"), listen=arguments.listen) as server:
+        os.environ["REDISDICT_BENCHMARK"] = server.url.partition("?")[0].removesuffix("/0")
         os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.caches.settings"
         import django
 

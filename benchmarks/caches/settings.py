@@ -10,7 +10,7 @@ SERVER = os.environ["REDISDICT_BENCHMARK"]
 def entry(backend: str, number: int, **options: Any) -> dict[str, Any]:
     return {
         "BACKEND": backend,
-        "LOCATION": SERVER.replace("/0", f"/{number}"),
+        "LOCATION": f"{SERVER}?db={number}",
         "OPTIONS": options,
     }
 
@@ -27,7 +27,7 @@ if find_spec("django_valkey"):
     # Its backend for tasks, which has the others' methods as coroutines.
     CACHES["django-valkey async"] = {
         "BACKEND": "django_valkey.async_cache.cache.AsyncValkeyCache",
-        "LOCATION": where.replace("/4", "/6"),  # of one location both would have one pool
+        "LOCATION": where.replace("db=4", "db=6"),  # of one location both would have one pool
     }
 # The default serializer, beside what is compared like with like.
 CACHES["DictCache (msgpack)"] = entry("redisdict.cache.DictCache", 5)
