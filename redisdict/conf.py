@@ -204,22 +204,23 @@ def _check(where: str, key: str, value: object, types: tuple[type, ...], expecte
 
 
 def _check_timeout(where: str, timeout: object) -> None:
-    is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-    if timeout is None or (is_number and timeout > 0):  # type: ignore[operator]  # is a number here
-        return
-    raise ConfigurationError(
-        f'{where}["TIMEOUT"] is {timeout!r}; seconds above 0 are expected, or None for ever.'
-    )
+    if timeout is not None and not _number(timeout) > 0:
+        raise ConfigurationError(
+            f'{where}["TIMEOUT"] is {timeout!r}; seconds above 0 are expected, or None for ever.'
+        )
 
 
 def _check_retry_for(where: str, seconds: object) -> None:
-    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if seconds is None or (is_number and 0 <= seconds < math.inf):  # type: ignore[operator]  # is a number here
-        return
-    raise ConfigurationError(
-        f'{where}["RETRY_FOR"] is {seconds!r}; a number of seconds is expected, 0 for a single'
-        " retry at once, or None for the default of the location."
-    )
+    if seconds is not None and not 0 <= _number(seconds) < math.inf:
+        raise ConfigurationError(
+            f'{where}["RETRY_FOR"] is {seconds!r}; a number of seconds is expected, 0 for a single'
+            " retry at once, or None for the default of the location."
+        )
+
+
+def _number(value: object) -> float:
+    """Give a number as it is; NaN, which is neither more nor less than any, for what is none."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 
 
 def _check_source(where: str, values: Mapping[str, Any]) -> None:

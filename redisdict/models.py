@@ -18,7 +18,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from redisdict.bench.choices import CELL_FIELDS, CellKey, CellStatus, RunStatus, Table
+from redisdict.bench.choices import CELL_FIELDS, CellKey, CellStatus, RunStatus, Table, cell_parts
 
 
 class BenchmarkRun(models.Model):
@@ -164,18 +164,11 @@ class BenchmarkResult(models.Model):
         verbose_name_plural = _("benchmark results")
         ordering = ["run", "position", "pk"]
         constraints = [
-            models.UniqueConstraint(
-                fields=["run", *CELL_FIELDS],
-                name="redisdict_result_cell",
-            )
+            models.UniqueConstraint(fields=["run", *CELL_FIELDS], name="redisdict_result_cell")
         ]
 
     def __str__(self) -> str:
-        return " / ".join(
-            part
-            for part in (self.service, self.mode, self.pool, self.variant, self.operation)
-            if part
-        )
+        return " ".join(cell_parts(self))
 
     @property
     def key(self) -> CellKey:

@@ -9,7 +9,10 @@ __all__ = ["nearest"]
 
 
 def nearest(name: object, known: Iterable[object], cutoff: float = 0.5) -> str | None:
-    """Find the known name that is most like this one, whatever their case; None if none is."""
-    by_folded = {str(each).casefold(): str(each) for each in known}
+    """Find the known name that is most like this one, whatever their case; None if none is.
+
+    The first wins, where several differ in their case alone.
+    """
+    by_folded = {str(each).casefold(): str(each) for each in reversed([*known])}
     close = get_close_matches(str(name).casefold(), by_folded, n=1, cutoff=cutoff)
     return by_folded[close[0]] if close else None

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from redisdict.servers import programs
 from redisdict.servers.process import ServerProcess
@@ -19,6 +20,9 @@ from redisdict.servers.topologies import ClusterTopology, SentinelTopology
 
 
 def pytest_configure() -> None:
+    # Random examples aren't judged by the clock either, however busy the machine.
+    settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("tests")
     # A shell starts what it puts in the background with SIGINT ignored, and so would be every
     # program that a test starts in order to interrupt it.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import redisdict
+from tests.waiting import LIMIT_S
 
 SETUP = """
 import sys
@@ -65,7 +66,7 @@ def test_another_name_is_not() -> None:
 
 def test_installing_the_app_imports_no_client_and_no_serializer() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", SETUP], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", SETUP], capture_output=True, text=True, timeout=LIMIT_S, check=True
     )
     assert done.stdout == "[]\n"
 
@@ -73,7 +74,7 @@ def test_installing_the_app_imports_no_client_and_no_serializer() -> None:
 def test_installing_the_app_costs_little() -> None:
     def fastest_s(*apps: str) -> float:
         command = [sys.executable, "-c", TIMED, *apps]
-        runs = [subprocess.check_output(command, timeout=30) for _ in range(3)]
+        runs = [subprocess.check_output(command, timeout=LIMIT_S) for _ in range(3)]
         return min(map(float, runs))
 
     assert fastest_s("redisdict") - fastest_s() < LONGEST_S
@@ -83,7 +84,7 @@ def test_nothing_is_connected_before_the_first_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         url = f"redis://127.0.0.1:{port}/0"
-        subprocess.run([sys.executable, "-c", USE_AND_WAIT, url], timeout=30, check=True)
+        subprocess.run([sys.executable, "-c", USE_AND_WAIT, url], timeout=LIMIT_S, check=True)
         listener.setblocking(False)
         with pytest.raises(BlockingIOError):
             listener.accept()

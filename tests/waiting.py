@@ -14,7 +14,7 @@ from typing import Any
 
 __all__ = ["LIMIT_S", "LoopClock", "await_until", "wait_until", "wait_until_readable"]
 
-LIMIT_S = 30.0
+LIMIT_S = 100.0
 
 
 def wait_until(is_so: Callable[[], object], limit_s: float = LIMIT_S) -> None:

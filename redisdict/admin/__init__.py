@@ -1,4 +1,4 @@
-"""The pages of redisdict in Django's admin."""
+"""Show redisdict's pages in Django's admin."""
 
 from redisdict.admin.dicts.admin import StoredDictAdmin
 from redisdict.admin.runs.admin import BenchmarkRunAdmin

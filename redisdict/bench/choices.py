@@ -1,4 +1,4 @@
-"""Name what the records of a run choose from: its tables, how it ended, how each cell did.
+"""Name the cells of a run, and what its records choose from: tables, how it and each cell ended.
 
 The models have these as choices of their fields; nothing here knows of the models, of a server or
 of a client.
@@ -6,10 +6,24 @@ of a client.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Protocol
+
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
-__all__ = ["CELL_FIELDS", "CellKey", "CellStatus", "RunStatus", "Table"]
+__all__ = [
+    "CELL_FIELDS",
+    "CellKey",
+    "CellStatus",
+    "Comparison",
+    "NamedCell",
+    "RunStatus",
+    "Table",
+    "cell_parts",
+    "load_parts",
+]
 
 #: What tells one cell of a run from all others.
 CELL_FIELDS = (
@@ -29,6 +43,16 @@ class Table(TextChoices):
     WORKLOADS = "workloads", _("further workloads")
 
 
+class Comparison(StrEnum):
+    """Which two cells of a run are compared: those that differ in this alone."""
+
+    TWIN = "A/A"
+    SERVICE = "service"
+    LAYOUT = "layout"
+    MODE = "mode"
+    POOL = "pool"
+
+
 class CellStatus(TextChoices):
     """Whether a cell has figures."""
 
@@ -45,3 +69,41 @@ class RunStatus(TextChoices):
     PARTIAL = "partial", _("finished with failures")
     INTERRUPTED = "interrupted", _("interrupted")
     FAILED = "failed", _("failed")
+
+
+class NamedCell(Protocol):
+    """What a cell is named by, before it is measured and afterwards."""
+
+    @property
+    def service(self) -> str: ...
+    @property
+    def mode(self) -> str: ...
+    @property
+    def pool(self) -> str: ...
+    @property
+    def variant(self) -> str: ...
+    @property
+    def operation(self) -> str: ...
+    @property
+    def concurrency(self) -> int: ...
+    @property
+    def connections(self) -> int: ...
+
+
+def load_parts(cell: NamedCell) -> list[str]:
+    """Say how many call at once, and over how many connections, as far as it isn't the usual."""
+    workers = [f"{cell.concurrency} workers"] if cell.concurrency > 1 else []
+    return [*workers, f"{cell.connections} connections"] if cell.connections else workers
+
+
+def cell_parts(
+    cell: NamedCell, load: Callable[[NamedCell], Sequence[str]] = load_parts
+) -> list[str]:
+    """Name a cell, in parts to be joined: service, row, load, operation, those that it has.
+
+    The row is the variant of a dict, or mode and pool. Joined by spaces the parts are the name of
+    a reference in stored runs.
+    """
+    row = cell.variant or f"{cell.mode} {cell.pool}".strip()
+    pool = cell.pool if cell.variant and cell.concurrency > 1 else ""
+    return [part for part in (cell.service, row, pool, *load(cell), cell.operation) if part]

@@ -1,4 +1,4 @@
-"""Two runs side by side: what became faster or slower, and what can't be said.
+"""Compare two runs: what became faster or slower, and what can't be said.
 
 Across runs the ratios to the reference are compared, never ops/s: those of one and the same server
 differ from run to run by far more than any change worth finding.
@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from redisdict.bench.choices import CellStatus
-from redisdict.bench.measure.process_variance import least_difference
+from redisdict.bench.choices import CellStatus, Comparison
 from redisdict.bench.measure.statistics import Ratio, Verdict, judge, quotient
+from redisdict.bench.operations import least_difference
 from redisdict.bench.records import speed_of
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
@@ -19,15 +19,9 @@ __all__ = ["Change", "compare", "obstacles", "regressions"]
 
 #: What must be equal in two specifications, or their figures stand for different things.
 COMPARABLE_SPEC = (
-    "event_loop",
-    "batch_size",
-    "is_transaction",
-    "value_bytes",
-    "key_count",
-    "iteration_items",
-    "block_operations",
-    "lead_in_operations",
-)
+    "event_loop", "batch_size", "is_transaction", "value_bytes", "key_count", "iteration_items",
+    "block_operations", "lead_in_operations",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,7 +31,6 @@ class Change:
     `reason` says why it isn't comparable.
     """
 
-    name: str
     before: BenchmarkResult
     after: BenchmarkResult
     ratio: Ratio | None
@@ -46,7 +39,7 @@ class Change:
 
 
 def compare(before: BenchmarkRun, after: BenchmarkRun) -> list[Change]:
-    """Every cell that both runs measured, in the order of the later one."""
+    """Compare every cell that both runs measured, in the order of the later one."""
     general = obstacles(before, after)
     earlier = {result.key: result for result in before.cells}
     changes = []
@@ -56,19 +49,18 @@ def compare(before: BenchmarkRun, after: BenchmarkRun) -> list[Change]:
             continue
         reason = general[0] if general else _obstacle(other, result)
         was, now = speed_of(other), speed_of(result)
-        name = cell_name(result)
         if reason or was is None or now is None:
             reason = reason or "without an interval"
-            changes.append(Change(name, other, result, None, Verdict.NOT_COMPARABLE, reason))
+            changes.append(Change(other, result, None, Verdict.NOT_COMPARABLE, reason))
         else:
             ratio = quotient(now, was)
             least = math.hypot(_least(before, result.operation), _least(after, result.operation))
-            changes.append(Change(name, other, result, ratio, judge(ratio, least)))
+            changes.append(Change(other, result, ratio, judge(ratio, least)))
     return changes
 
 
 def obstacles(before: BenchmarkRun, after: BenchmarkRun) -> list[str]:
-    """Why no figure of these two runs can be compared; nothing when they can."""
+    """List why no figure of these two runs can be compared; nothing when they can."""
     found = []
     if before.environment.get("machine_hash") != after.environment.get("machine_hash"):
         found.append("another machine")
@@ -80,7 +72,7 @@ def obstacles(before: BenchmarkRun, after: BenchmarkRun) -> list[str]:
 
 
 def regressions(changes: list[Change], threshold_percent: float) -> list[Change]:
-    """The cells that are proven to be slower, and by more than the threshold."""
+    """List the cells that are proven to be slower, and by more than the threshold."""
     limit = 1 - threshold_percent / 100
     return [
         change
@@ -89,21 +81,13 @@ def regressions(changes: list[Change], threshold_percent: float) -> list[Change]
     ]
 
 
-def cell_name(result: BenchmarkResult) -> str:
-    """The cell in words: service, mode, pool or variant, load, operation."""
-    parts = [result.service, result.variant or f"{result.mode} {result.pool}"]
-    if result.concurrency > 1:
-        parts.append(f"{result.concurrency} workers, {result.connections} connections")
-    return " ".join([*parts, result.operation])
-
-
 def _least(run: BenchmarkRun, operation: str) -> float:
-    """The least difference that the run may call one at this operation."""
+    """Compute the least difference that the run may call one at this operation."""
     starts: int = run.spec.get("precision", {}).get("server_starts", 1)
     floors = [
         abs(math.log(one["ratio"]))
         for one in run.comparisons
-        if one["kind"] == "A/A" and one["operation"] == operation
+        if one["kind"] == Comparison.TWIN and one["operation"] == operation
     ]
     return least_difference(operation, max(floors, default=run.noise_floor or 0.0), starts)
 

@@ -1,51 +1,45 @@
-"""What disturbs measurements on this machine, and how fast it can be at best."""
+"""Find out what disturbs measurements on this machine, and how fast it can be at best."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 import socket
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from redisdict.bench.errors import WrongReply
 from redisdict.bench.measure import environment
-from redisdict.bench.measure.environment import CpuTimes, foreign_cpu_share, steal_share
-from redisdict.bench.measure.placement import (
-    PlacementProbe,
-    can_pin,
-    choose_cpus,
-    pin_process,
-    pinned_client,
+from redisdict.bench.measure.cleanup import new_token
+from redisdict.bench.measure.environment import (
+    HIGH_FOREIGN_SHARE,
+    CpuTimes,
+    foreign_cpu_share,
+    steal_share,
 )
+from redisdict.bench.measure.placement import can_pin
 from redisdict.bench.measure.rounds import Clock, Rounds, ratio_between
+from redisdict.bench.measure.server_pool import start_own_servers
 from redisdict.bench.measure.statistics import Ratio
 from redisdict.bench.spec import PRESETS, SYNC, Cell, Precision, Table
 from redisdict.bench.workloads.calls import Calls, Workload
-from redisdict.bench.workloads.cells import WorkloadCell
-from redisdict.bench.workloads.commands import Get
+from redisdict.bench.workloads.cells import CellFactory, WorkloadCell
 from redisdict.bench.workloads.drivers import SyncDriver
-from redisdict.conf import parse_alias
-from redisdict.connections.backend import Backend
-from redisdict.servers.process import ServerProcess
-from redisdict.servers.programs import find_embeddable_program
 
 __all__ = ["Diagnosis", "Floor", "RawGet", "diagnose", "measure_floor"]
-
-#: A machine busier than this disturbs.
-HIGH_FOREIGN_SHARE = 0.1
 
 #: A clock coarser than this shows in blocks of a few hundred microseconds.
 COARSE_CLOCK_NS = 1000
 
 FLOOR_ROUNDS = 500
 
-#: As in a real run.
-BLOCK = PRESETS["standard"].block_operations
-LEAD_IN = PRESETS["standard"].lead_in_operations
+#: As a real run calls.
+SPEC = replace(PRESETS["standard"], key_count=10)
 
 
 @dataclass(frozen=True)
@@ -72,42 +66,29 @@ def diagnose(clock: Clock = time.perf_counter_ns) -> list[Diagnosis]:
 
 
 def measure_floor(clock: Clock = time.perf_counter_ns) -> Floor | None:
-    """What the socket alone costs here, and what the client adds; about half a second.
+    """Measure what the socket alone costs here, and what the client adds; half a second.
 
     Raises:
         ProgramMissing, ServerStartError: no server can be started here.
     """
     key, value = "redisbench:floor", b"x" * 100
     with ExitStack() as stack:
-        server = stack.enter_context(ServerProcess(find_embeddable_program()))
-        cpus = choose_cpus("same")
-        if cpus is not None:
-            pin_process(server.pid, {cpus.server})
-        stack.enter_context(pinned_client(cpus.client if cpus else None))
-        probe = PlacementProbe(server.pid)
-        stack.callback(probe.close)
-        values = {"LOCATION": server.url, "POOL_CLASS": "redisdict.pools.ConnectionPool"}
-        backend = Backend(parse_alias("doctor", values))
-        stack.callback(backend.close)
-        backend.client().set(key, value)
-        raw = RawGet(server.port, key, value, block=BLOCK + LEAD_IN, lead_in=LEAD_IN)
-        client = Get(
-            backend.client(),
-            backend.client(),
-            "redisbench:floor",
-            rng=random.Random(1),  # noqa: S311 - data, not secrets
-            key_count=10,
-            value_bytes=[len(value)],
-            block=BLOCK + LEAD_IN,
-            lead_in=LEAD_IN,
+        server = start_own_servers(["client"], stack)["client"]
+        factory = CellFactory(
+            SPEC,
+            hosts={("client", False): server},
+            token=new_token(),
+            loop=stack.enter_context(asyncio.Runner()).get_loop(),
+            stack=stack,
         )
+        client = factory.open(_cell("client"))
+        factory.backend(client.cell).client().set(key, value)
+        lead_in = SPEC.lead_in_operations
+        block = SPEC.block_operations + lead_in
+        raw = RawGet(urlsplit(server.location).port or 0, key, value, block=block, lead_in=lead_in)
         raw.open()
         stack.callback(raw.close)
-        client.open()
-        cells = [
-            WorkloadCell(_cell("socket"), raw, SyncDriver(), probe),
-            WorkloadCell(_cell("client"), client, SyncDriver(), probe),
-        ]
+        cells = [WorkloadCell(_cell("socket"), raw, SyncDriver(), server.probe), client]
         series = Rounds(
             cells,
             {},
@@ -128,16 +109,14 @@ def measure_floor(clock: Clock = time.perf_counter_ns) -> Floor | None:
 
 
 def _cell(name: str) -> Cell:
-    return Cell(table=Table.POOLS, service=name, mode=SYNC, operation="GET")
+    return Cell(table=Table.POOLS, service=name, mode=SYNC, pool="ConnectionPool", operation="GET")
 
 
 def _machine(clock: Clock) -> Iterator[Diagnosis]:
     yield Diagnosis("machine", environment.machine())
     if environment.is_virtual_machine():
         yield Diagnosis(
-            "virtual machine",
-            "its CPUs are shared with others",
-            "Trust ratios, not ops/s.",
+            "virtual machine", "its CPUs are shared with others", "Trust ratios, not ops/s."
         )
 
 

@@ -1,15 +1,27 @@
-"""What goes wrong in a benchmark, apart from what the server client raises."""
+"""Name what goes wrong in a benchmark, apart from what the server client raises."""
 
 from __future__ import annotations
+
+from enum import IntEnum
 
 from redis.exceptions import RedisError
 
 from redisdict.exceptions import RedisDictError
 
-__all__ = ["CELL_ERRORS", "SameServer", "UsageError", "WrongReply", "describe"]
+__all__ = ["CELL_ERRORS", "ExitStatus", "SameServer", "UsageError", "WrongReply", "describe"]
 
 #: What makes a cell or a service fail without ending the run.
 CELL_ERRORS = (RedisError, RedisDictError, OSError)
+
+
+class ExitStatus(IntEnum):
+    """The exit statuses of `redisbench`. 2 is Django's own, for wrong arguments."""
+
+    FINE = 0
+    REGRESSION = 1
+    FAILED_CELL = 3
+    TOO_NOISY = 4
+    WRONG_REPLY = 5
 
 
 class UsageError(RedisDictError):
@@ -25,6 +37,6 @@ class WrongReply(RedisDictError):
 
 
 def describe(error: BaseException) -> str:
-    """One line for a report: what went wrong, in words."""
+    """Say what went wrong, in one line for a report."""
     text = " ".join(str(error).split())
     return text or type(error).__name__

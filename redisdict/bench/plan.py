@@ -1,4 +1,4 @@
-"""From a specification and the services that are there to groups of cells.
+"""Plan the groups of cells of a run from a specification and the services that are there.
 
 Cells of one group take turns, so only they can be paired. Each group has the run's reference row
 and a second copy of it, the A/A twin, whose distance from the first is the noise floor; so the
@@ -9,27 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from types import MappingProxyType
 
+from redisdict.bench.operations import (
+    DICT_OPERATIONS,
+    ITERATIONS,
+    OPERATIONS,
+    POOL_OPERATIONS,
+    WORKLOADS,
+    chosen,
+)
 from redisdict.bench.spec import (
     ASYNC,
     DEFAULT_POOL,
-    DICT_OPERATIONS,
     DICT_POOLS,
-    ITERATIONS,
     MODES,
-    POOL_OPERATIONS,
     POOLS,
     SYNC,
     VARIANTS,
-    WORKLOADS,
     BenchmarkSpec,
     Cell,
     Role,
     Table,
 )
 
-__all__ = ["Group", "PlannedService", "plan", "rows_of", "time_budget"]
+__all__ = ["Group", "PlannedService", "plan", "time_budget"]
 
 #: The reference row: redis-py's client over this pool, of the first service that is there.
 REFERENCE_MODE, REFERENCE_POOL = SYNC, "ConnectionPool"
@@ -37,9 +42,6 @@ REFERENCE_MODE, REFERENCE_POOL = SYNC, "ConnectionPool"
 #: Pools that raise instead of waiting when all their connections are in use.
 REFUSING_POOLS = ("AsyncConnectionPool", "ConnectionPool")
 REFUSES = "this pool raises when all its connections are in use; give it one for each worker"
-
-#: Which command of the reference row a dict operation is compared with.
-COUNTERPARTS = {"Set": "SET", "Get": "GET", "Del": "DEL"}
 
 #: The dict that is measured under many workers.
 CROWDED_VARIANTS = {ASYNC: "Async (HSET)", SYNC: "Sync (HSET)"}
@@ -92,7 +94,7 @@ class Group:
 
 
 def plan(spec: BenchmarkSpec, services: Sequence[PlannedService]) -> tuple[Group, ...]:
-    """The groups of a run, in the order in which they are measured.
+    """Plan the groups of a run, in the order in which they are measured.
 
     Args:
         services: those that are there, in the order of the report; the first has the reference.
@@ -113,41 +115,49 @@ def plan(spec: BenchmarkSpec, services: Sequence[PlannedService]) -> tuple[Group
     return tuple(group for group in groups if group.measured)
 
 
-def rows_of(spec: BenchmarkSpec, service: PlannedService) -> list[tuple[str, str]]:
-    """(mode, pool) of the service's rows in the first table, in their order."""
-    rows = []
-    for mode in MODES:
-        if spec.modes and mode not in spec.modes:
-            continue
-        pools = POOLS[mode] if spec.pools or not service.has_own_pool else (DEFAULT_POOL,)
-        rows += [(mode, pool) for pool in pools if not spec.pools or pool in spec.pools]
-    return rows
+def _pools(spec: BenchmarkSpec, mode: str) -> list[str]:
+    """List the selected pool classes of a mode, for any service; none of a mode left out."""
+    if spec.modes and mode not in spec.modes:
+        return []
+    return [pool for pool in POOLS[mode] if not spec.pools or pool in spec.pools]
+
+
+def _own_pool(spec: BenchmarkSpec, service: PlannedService, usual: list[str]) -> list[str]:
+    """Replace these pools by the one that the service brings, unless pools are selected."""
+    has_own = service.has_own_pool and not spec.pools and usual
+    return [DEFAULT_POOL] if has_own else usual
+
+
+def _dict_pool(spec: BenchmarkSpec, service: PlannedService, mode: str) -> list[str]:
+    """Choose the pool under the dict in this mode, if the selection has one."""
+    pools = _pools(spec, mode)
+    usual = pools[:1] if spec.pools or not pools else [DICT_POOLS[mode]]
+    return _own_pool(spec, service, usual)
 
 
 def _pool_group(spec: BenchmarkSpec, service: PlannedService, reference: PlannedService) -> Group:
-    operations = _chosen(POOL_OPERATIONS, spec)
+    operations = chosen(POOL_OPERATIONS, spec)
     cells = [
         Cell(table=Table.POOLS, service=service.name, mode=mode, pool=pool, operation=operation)
-        for mode, pool in rows_of(spec, service)
+        for mode in MODES
+        for pool in _own_pool(spec, service, _pools(spec, mode))
         for operation in operations
     ]
     return _compared(
-        f"{service.name}: pools",
-        cells,
-        [_reference(reference, o) for o in operations],
+        f"{service.name}: pools", cells, [_reference(reference, o) for o in operations]
     )
 
 
 def _dict_group(spec: BenchmarkSpec, service: PlannedService) -> Group:
     operations = [name for name in DICT_OPERATIONS if name not in ITERATIONS]
     cells = _dict_cells(spec, service, operations)
-    commands = [COUNTERPARTS[operation] for operation in _chosen(operations, spec)]
+    commands = [OPERATIONS[operation].reference for operation in chosen(operations, spec)]
     references = [_reference(service, command) for command in commands]
     return _compared(f"{service.name}: dict", cells, references)
 
 
 def _iteration_group(spec: BenchmarkSpec, service: PlannedService) -> Group:
-    """A group of their own, since each of them fills the CPU's caches with other data.
+    """Group iterations apart, since each fills the CPU's caches with other data.
 
     An iteration has no counterpart among the commands; its own first variant is the reference.
     """
@@ -170,70 +180,46 @@ def _dict_cells(
             operation=operation,
         )
         for variant, (mode, _) in VARIANTS.items()
-        for pool in [dict_pool(spec, service, mode)]
-        if pool is not None
-        for operation in _chosen(operations, spec)
+        for pool in _dict_pool(spec, service, mode)
+        for operation in chosen(operations, spec)
     ]
-
-
-def dict_pool(spec: BenchmarkSpec, service: PlannedService, mode: str) -> str | None:
-    """The pool under the dict in this mode; None when the selection leaves the mode out."""
-    if spec.modes and mode not in spec.modes:
-        return None
-    if not spec.pools:
-        return DEFAULT_POOL if service.has_own_pool else DICT_POOLS[mode]
-    return next((pool for pool in POOLS[mode] if pool in spec.pools), None)
 
 
 def _concurrency_groups(spec: BenchmarkSpec, service: PlannedService) -> list[Group]:
-    """Pools against one another where they differ: many workers, few and many connections."""
+    """Group pools where they differ: many workers, few and many connections.
+
+    Every pool has a row at every size, under redis-py's client and under a dict.
+    """
     groups = []
-    for workers in spec.concurrency:
-        for mode in MODES:
-            rows = _crowded_rows(spec, service, mode, workers)
-            references = [
-                Cell(
-                    table=Table.CONCURRENCY,
-                    service=service.name,
-                    mode=mode,
-                    pool=POOLS[mode][0],
-                    operation=operation,
-                    concurrency=workers,
-                    connections=max((*spec.connections, workers)),
-                    role=Role.REFERENCE,
-                )
-                for operation in ("SET", "GET")
-                if operation in _chosen(POOL_OPERATIONS, spec)
-            ]
-            kind = "task" if mode == ASYNC else "thread"
-            name = f"{service.name}: {workers} {kind}{'s' if workers > 1 else ''}"
-            left_out = {cell: REFUSES for cell in rows if _refuses(cell)}
-            groups.append(_compared(name, rows, references, left_out))
-    return groups
-
-
-def _crowded_rows(
-    spec: BenchmarkSpec, service: PlannedService, mode: str, workers: int
-) -> list[Cell]:
-    """Every pool at every size, under redis-py's client and under a dict."""
-    variant = CROWDED_VARIANTS[mode]
-    columns = [(name, "") for name in ("SET", "GET")] + [(name, variant) for name in ("Set", "Get")]
-    return [
-        Cell(
+    for workers, mode in product(spec.concurrency, MODES):
+        blank = Cell(
             table=Table.CONCURRENCY,
             service=service.name,
             mode=mode,
-            pool=pool,
-            variant=variant,
-            operation=operation,
+            operation="",
             concurrency=workers,
-            connections=connections,
         )
-        for pool in _pools(spec, mode)
-        for connections in spec.connections
-        for operation, variant in columns
-        if _chosen((operation,), spec)
-    ]
+        columns = [("SET", ""), ("GET", "")]
+        columns += [(name, CROWDED_VARIANTS[mode]) for name in ("Set", "Get")]
+        rows = [
+            replace(blank, pool=pool, connections=size, operation=operation, variant=variant)
+            for pool in _pools(spec, mode)
+            for size in spec.connections
+            for operation, variant in columns
+            if chosen((operation,), spec)
+        ]
+        roomy = replace(
+            blank,
+            pool=POOLS[mode][0],
+            connections=max((*spec.connections, workers)),
+            role=Role.REFERENCE,
+        )
+        references = [replace(roomy, operation=name) for name in chosen(("SET", "GET"), spec)]
+        kind = "task" if mode == ASYNC else "thread"
+        name = f"{service.name}: {workers} {kind}{'s' if workers > 1 else ''}"
+        left_out = {cell: REFUSES for cell in rows if _refuses(cell)}
+        groups.append(_compared(name, rows, references, left_out))
+    return groups
 
 
 def _workload_group(spec: BenchmarkSpec, service: PlannedService) -> Group:
@@ -243,7 +229,7 @@ def _workload_group(spec: BenchmarkSpec, service: PlannedService) -> Group:
         for pool in _pools(spec, mode)[:1]
         for operation in _chosen_workloads(spec)
     ]
-    commands = dict.fromkeys(WORKLOADS[cell.operation] for cell in cells)
+    commands = dict.fromkeys(OPERATIONS[cell.operation].reference for cell in cells)
     return _compared(
         f"{service.name}: workloads", cells, [_reference(service, o) for o in commands]
     )
@@ -260,15 +246,8 @@ def _reference(service: PlannedService, operation: str) -> Cell:
     )
 
 
-def _pools(spec: BenchmarkSpec, mode: str) -> list[str]:
-    """The selected pool classes of a mode, for any service."""
-    if spec.modes and mode not in spec.modes:
-        return []
-    return [pool for pool in POOLS[mode] if not spec.pools or pool in spec.pools]
-
-
 def _refuses(cell: Cell) -> bool:
-    """Whether workers would find the pool empty, and it doesn't let them wait."""
+    """Tell whether workers would find the pool empty, and it doesn't let them wait."""
     return cell.pool in REFUSING_POOLS and cell.connections < cell.concurrency
 
 
@@ -278,7 +257,7 @@ def _compared(
     references: Sequence[Cell],
     left_out: Mapping[Cell, str] = MappingProxyType({}),
 ) -> Group:
-    """The rows with their references and twins. A row that is its own reference is that once."""
+    """Add references and twins to rows. A row that is its own reference is that once."""
     measured = [cell for cell in rows if cell not in left_out]
     by_operation = {}
     for reference in references:
@@ -288,20 +267,15 @@ def _compared(
     extra = [cell for cell in by_operation.values() if cell.role is Role.REFERENCE]
     compared = {}
     for cell in [*measured, *twins]:
-        counterpart = COUNTERPARTS.get(cell.operation) or WORKLOADS.get(cell.operation)
-        compared[cell] = by_operation[counterpart or cell.operation]
+        compared[cell] = by_operation[OPERATIONS[cell.operation].reference]
     return Group(name, tuple(rows), (*extra, *twins), compared, left_out)
 
 
-def _chosen(operations: Sequence[str], spec: BenchmarkSpec) -> list[str]:
-    return [name for name in operations if not spec.operations or name.upper() in spec.operations]
-
-
 def _chosen_workloads(spec: BenchmarkSpec) -> list[str]:
-    """Those that are selected by name; without such a name, those like a selected command."""
+    """List those that are selected by name; without any, those like a selected command."""
     named = [name for name in WORKLOADS if name in spec.operations]
-    commands = _chosen(POOL_OPERATIONS, spec)
-    return named or [name for name, command in WORKLOADS.items() if command in commands]
+    commands = chosen(POOL_OPERATIONS, spec)
+    return named or [name for name in WORKLOADS if OPERATIONS[name].reference in commands]
 
 
 #: What a block of a cell with many workers takes, for each of them, in the unit of `time_budget()`.
@@ -309,20 +283,11 @@ CROWD_BUDGET = {ASYNC: 0.6, SYNC: 1.0}
 
 
 def time_budget(group: Group, spec: BenchmarkSpec) -> float:
-    """How long a round of the group takes, roughly, in blocks of ten plain operations."""
+    """Estimate how long a round of the group takes, in blocks of ten plain operations."""
     total = 0.0
     for cell in group.cells:
         if cell.concurrency > 1:
             total += cell.concurrency * CROWD_BUDGET[cell.mode]
             continue
-        blocks = 1.0
-        if cell.operation.startswith("PIPE"):
-            blocks = 1 + spec.batch_size / 60
-        elif cell.operation == "Iter":
-            blocks = spec.iteration_items / 300
-        elif cell.operation == "Items":
-            blocks = spec.iteration_items / 150
-        elif cell.operation == "CONNECT":
-            blocks = 30.0
-        total += blocks * (2 if cell.mode == ASYNC else 1)
+        total += OPERATIONS[cell.operation].blocks(spec) * (2 if cell.mode == ASYNC else 1)
     return total

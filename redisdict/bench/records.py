@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connections, router, transaction
@@ -24,7 +24,6 @@ from redisdict.models import BenchmarkResult, BenchmarkRun
 
 __all__ = [
     "DatabaseRecorder",
-    "MemoryRecorder",
     "Recorder",
     "check_database",
     "find_run",
@@ -56,22 +55,17 @@ def result_of(cell: Cell, status: CellStatus, reason: str = "", **figures: Any) 
 
 
 def speed_of(result: BenchmarkResult) -> Ratio | None:
-    """The ratio with its interval; None where there is no interval yet."""
+    """Read the ratio with its interval; None where there is no interval yet."""
     if result.ratio is None or result.ratio_low is None or result.ratio_high is None:
         return None
     return Ratio(result.ratio, result.ratio_low, result.ratio_high, result.rounds)
 
 
-class Recorder(Protocol):
-    """Where results go as they are finished; it must not raise, but remember what went wrong."""
+class Recorder:
+    """Where results go as they are finished; this one keeps nothing: `--no-save`.
 
-    failure: str
-
-    def save(self, run: BenchmarkRun) -> None: ...
-
-
-class MemoryRecorder:
-    """Keeps nothing: `--no-save`."""
+    `save` must not raise, but put down in `failure` what went wrong.
+    """
 
     failure = ""
 
@@ -79,15 +73,12 @@ class MemoryRecorder:
         """The run itself is all there is."""
 
 
-class DatabaseRecorder:
+class DatabaseRecorder(Recorder):
     """Saves the run whenever something is finished.
 
     A database that can't be written (locked, gone) never ends a measurement: `failure` says what
     happened. Since finding that out may take long, the next try is at the end of the run.
     """
-
-    def __init__(self) -> None:
-        self.failure = ""
 
     def save(self, run: BenchmarkRun) -> None:
         if self.failure and run.status == RunStatus.RUNNING:
@@ -139,7 +130,7 @@ def save_run(run: BenchmarkRun) -> BenchmarkRun:
 
 
 def find_run(name: str) -> BenchmarkRun:
-    """The run with this number, or the latest with this label; "latest" and "baseline" too.
+    """Find a run by its number or label (the latest); "latest" and "baseline" too.
 
     Raises:
         UsageError: there is none.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
@@ -13,18 +12,18 @@ from typing import Any
 from redisdict.bench.errors import UsageError
 from redisdict.bench.measure.placement import CHOICES
 from redisdict.bench.measure.services import Service
+from redisdict.bench.operations import OPERATION_NAMES, WORKLOADS
 from redisdict.bench.spec import (
     DEFAULT_POOL,
     EVENT_LOOPS,
     MODES,
-    OPERATIONS,
     POOLS,
     PRESETS,
-    WORKLOADS,
     BenchmarkSpec,
     Precision,
     Table,
 )
+from redisdict.suggestions import nearest
 
 __all__ = [
     "POOL_NAMES",
@@ -40,23 +39,22 @@ __all__ = [
 
 
 def match_name(name: str, known: Sequence[str]) -> str | None:
-    """The known name that is meant, whatever its case."""
+    """Find the known name that is meant, whatever its case."""
     return next((one for one in known if one.lower() == name.lower()), None)
 
 
 def unknown_name(
     where: str, name: str, known: Sequence[str], candidates: Sequence[str] | None = None
 ) -> str:
-    """What to tell somebody who typed an unknown name.
+    """Tell somebody who typed an unknown name what is known, and what is nearest.
 
     Args:
         where: the option or key that it was given for.
         known: the names to list.
         candidates: those among which the nearest is looked for, when they are more.
     """
-    by_lower = {one.lower(): one for one in reversed(candidates or known)}
-    close = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.4)
-    hint = f" Did you mean {by_lower[close[0]]!r}?" if close else ""
+    close = nearest(name, candidates or known, cutoff=0.4)
+    hint = f" Did you mean {close!r}?" if close else ""
     return f"{where} {name!r} is unknown.{hint} Known: {', '.join(known)}."
 
 
@@ -75,13 +73,13 @@ def select(
     tables: Sequence[str] = (),
     **changes: Any,
 ) -> BenchmarkSpec:
-    """The specification with what the user chose; empty choices leave it as it is.
+    """Apply the user's choices to a specification; empty choices leave it as it is.
 
     Raises:
         UsageError: a name is unknown, or nothing is left to measure.
     """
     given = {name: value for name, value in changes.items() if value is not None}
-    named = _named("--operation", operations, OPERATIONS)
+    named = _named("--operation", operations, OPERATION_NAMES)
     chosen = replace(
         spec,
         modes=_named("--mode", modes, MODES) or spec.modes,
@@ -103,7 +101,7 @@ def select(
 
 
 def choose_services(available: Sequence[Service], names: Sequence[str]) -> list[Service]:
-    """The services with these keys or titles, in the order of the report; all without names.
+    """Choose services by keys or titles, in the order of the report; all without names.
 
     A service that only a --url gave is always among them.
 
@@ -126,7 +124,7 @@ def choose_services(available: Sequence[Service], names: Sequence[str]) -> list[
 def _tables_for(
     tables: Sequence[Table], operations: Sequence[str], *, has_load: bool
 ) -> tuple[Table, ...]:
-    """The tables, when nobody named any: those that have what was asked for among them."""
+    """Choose the tables, when nobody named any: those that have what was asked for."""
     further = [name for name in operations if name in WORKLOADS]
     wanted = set() if further and len(further) == len(operations) else set(tables)
     if further:
@@ -137,7 +135,7 @@ def _tables_for(
 
 
 def _named(option: str, names: Iterable[str], known: Sequence[str]) -> tuple[str, ...]:
-    """The known names that were meant, whatever their case."""
+    """Find the known names that were meant, whatever their case."""
     found = []
     for name in names:
         match = match_name(name, known)
@@ -158,7 +156,7 @@ AT_LEAST_ONE = (
 
 
 def read_spec(path: Path) -> BenchmarkSpec:
-    """A specification from a TOML file: `preset` to begin with, then what differs from it.
+    """Read a specification from TOML: `preset` to begin with, then what differs from it.
 
     Raises:
         UsageError: it can't be read, or has an unknown or unfit value.
@@ -174,7 +172,7 @@ def read_spec(path: Path) -> BenchmarkSpec:
 
 
 def spec_from_dict(values: Mapping[str, Any], where: str) -> BenchmarkSpec:
-    """The inverse of `spec_to_dict`; what is left out is as in the preset.
+    """Build what `spec_to_dict` wrote; what is left out is as in the preset.
 
     Raises:
         UsageError: an unknown name, or a value of the wrong kind.
@@ -207,7 +205,7 @@ def spec_from_dict(values: Mapping[str, Any], where: str) -> BenchmarkSpec:
 
 
 def check_spec(spec: BenchmarkSpec, where: str) -> BenchmarkSpec:
-    """The specification itself, if it can be carried out.
+    """Check that the specification can be carried out, and give it back.
 
     Raises:
         UsageError: a number is out of its range.
@@ -228,7 +226,7 @@ def check_spec(spec: BenchmarkSpec, where: str) -> BenchmarkSpec:
 
 
 def spec_to_dict(spec: BenchmarkSpec) -> dict[str, Any]:
-    """For storing: plain numbers, texts and lists; one size of values is a number."""
+    """Write for storing: plain numbers, texts and lists; one size of values is a number."""
     values = asdict(spec)
     if len(spec.value_bytes) == 1:
         (values["value_bytes"],) = spec.value_bytes

@@ -1,4 +1,4 @@
-"""Does the benchmark find a difference that is there, and none where there is none?
+"""Test whether the benchmark finds a difference that is there, and none where there is none.
 
 Three servers of one program run side by side: a reference, its A/A twin, and a second server. That
 is measured as it is, and with blocks that are made 2 % and 5 % longer by waiting. All this may
@@ -7,6 +7,7 @@ happen while another process works without pause.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import math
 import random
@@ -14,28 +15,21 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import redis
 
-from redisdict.bench.measure.placement import (
-    PlacementProbe,
-    choose_cpus,
-    pin_process,
-    pinned_client,
-)
-from redisdict.bench.measure.process_variance import least_difference
+from redisdict.bench.measure.cleanup import new_token
+from redisdict.bench.measure.placement import PlacementProbe
 from redisdict.bench.measure.rounds import Block, Clock, OpenCell, Rounds, Series, ratio_between
+from redisdict.bench.measure.server_pool import start_own_servers
 from redisdict.bench.measure.statistics import Ratio, Verdict, judge
+from redisdict.bench.operations import least_difference
 from redisdict.bench.spec import PRESETS, SYNC, Cell, Precision, Table
 from redisdict.bench.workloads.calls import Calls, blocks_of, key_names
-from redisdict.bench.workloads.cells import WorkloadCell
-from redisdict.bench.workloads.commands import Get, Set, StringCommands
+from redisdict.bench.workloads.cells import CellFactory
 from redisdict.bench.workloads.drivers import SyncDriver, Timed
-from redisdict.conf import parse_alias
-from redisdict.connections.backend import Backend
-from redisdict.servers.process import ServerProcess, interpreter
-from redisdict.servers.programs import find_embeddable_program
+from redisdict.servers.process import interpreter
 
 __all__ = ["DELAYS", "Finding", "SelfTest", "busy_neighbour", "is_trustworthy", "selftest"]
 
@@ -50,14 +44,10 @@ MAX_ROUNDS = 20_000
 #: The rows of the loops that no harness is around.
 BARE = "bare loop"
 
-VALUE_BYTES = 100
-KEYS = 112
+#: As a real run calls.
+SPEC = replace(PRESETS["standard"], key_count=112)
 
-#: As in a real run.
-BLOCK = PRESETS["standard"].block_operations
-LEAD_IN = PRESETS["standard"].lead_in_operations
-
-OPERATIONS: dict[str, type[StringCommands]] = {"SET": Set, "GET": Get}
+MEASURED = ("SET", "GET")
 
 #: Works as long as the process that started it, which may be killed, is there.
 NEIGHBOUR = """
@@ -105,7 +95,7 @@ class SelfTest:
 
 
 def is_trustworthy(findings: Sequence[Finding]) -> bool:
-    """Whether the findings of one or more runs are as right as they are promised to be.
+    """Tell whether the findings are as right as they are promised to be.
 
     Of ratios between equal servers and of verdicts on them 19 of 20 are right and no ratio is off
     by more than 5 %; every delay of 5 % is found, and 19 of 20 of 2 %.
@@ -124,7 +114,7 @@ def is_trustworthy(findings: Sequence[Finding]) -> bool:
 
 
 def selftest(seconds: float, seed: int, *, clock: Clock = time.perf_counter_ns) -> SelfTest:
-    """One run of at most so many seconds, on servers of its own.
+    """Run it once, for at most so many seconds, on servers of its own.
 
     They are started afresh as often as in a standard run.
 
@@ -145,7 +135,7 @@ def selftest(seconds: float, seed: int, *, clock: Clock = time.perf_counter_ns) 
             total.setdefault(cell, Series()).extend(series)
     findings = []
     bare_loops = {}
-    for operation in OPERATIONS:
+    for operation in MEASURED:
         reference = total[_cell(FIRST, operation)]
         twin = ratio_between(total[_cell(TWIN, operation)], reference)
         floor = 0.0 if twin is None else abs(math.log(twin.value))
@@ -161,23 +151,29 @@ def selftest(seconds: float, seed: int, *, clock: Clock = time.perf_counter_ns) 
 
 
 def _rounds(precision: Precision, rng: random.Random, clock: Clock) -> Mapping[Cell, Series]:
-    """The rounds of one start of the servers."""
+    """Run the rounds of one start of the servers."""
     with ExitStack() as stack:
-        program = find_embeddable_program()
-        cpus = choose_cpus("same")
-        servers = {}
-        for name in (FIRST, TWIN, SECOND):
-            servers[name] = stack.enter_context(ServerProcess(program))
-            if cpus is not None:
-                pin_process(servers[name].pid, {cpus.server})
-        stack.enter_context(pinned_client(cpus.client if cpus else None))
-        opener = _Opener(servers, stack)
-        cells: list[OpenCell] = [
-            opener.open(server, operation, delay)
-            for operation in OPERATIONS
-            for server, delay in ((FIRST, 0.0), (TWIN, 0.0), *((SECOND, one) for one in DELAYS))
-        ]
-        cells += [opener.open_bare(operation) for operation in OPERATIONS]
+        servers = start_own_servers((FIRST, TWIN, SECOND), stack)
+        rows = [(FIRST, 0.0), (TWIN, 0.0), *((SECOND, delay) for delay in DELAYS)]
+        hosts = {(_cell(name, "", delay).service, False): servers[name] for name, delay in rows}
+        hosts[_cell(BARE, "").service, False] = servers[FIRST]
+        token = new_token()
+        factory = CellFactory(
+            SPEC,
+            hosts=hosts,
+            token=token,
+            loop=stack.enter_context(asyncio.Runner()).get_loop(),
+            stack=stack,
+        )
+        cells: list[OpenCell] = []
+        for operation in MEASURED:
+            cells += [
+                factory.open(_cell(name, operation, delay), driver=_DelayedDriver(delay))
+                for name, delay in rows
+            ]
+            client = factory.backend(_cell(BARE, operation)).client()
+            prefix = f"redisbench:{token}:{operation}"
+            cells.append(_BareLoop(operation, client, prefix, servers[FIRST].probe))
         references = {cell.cell: _cell(FIRST, cell.cell.operation) for cell in cells}
         return Rounds(cells, references, precision, rng=rng, clock=clock).run()
 
@@ -194,7 +190,7 @@ def _cell(server: str, operation: str, delay: float = 0.0) -> Cell:
 
 @contextmanager
 def busy_neighbour() -> Iterator[None]:
-    """A process that works without pause, on whatever CPU the system gives it."""
+    """Start a process that works without pause, on whatever CPU the system gives it."""
     command = [interpreter(), "-I", "-S", "-c", NEIGHBOUR]
     process = subprocess.Popen(command)  # noqa: S603 - fixed words
     try:
@@ -207,21 +203,26 @@ def busy_neighbour() -> Iterator[None]:
 class _BareLoop:
     """The plainest of loops over redis-py's client, against which the harness is measured."""
 
-    def __init__(self, operation: str, client: redis.Redis, probe: PlacementProbe) -> None:
+    def __init__(
+        self, operation: str, client: redis.Redis, prefix: str, probe: PlacementProbe
+    ) -> None:
         self.cell = _cell(BARE, operation)
         self._client = client
         self._loop = _set_all if operation == "SET" else _get_all
-        pairs = [(key, b"x" * VALUE_BYTES) for key in key_names(f"redisbench:{operation}", KEYS)]
+        value = b"x" * max(SPEC.value_bytes)
+        pairs = [(key, value) for key in key_names(prefix, SPEC.key_count)]
         _set_all(client, pairs)
-        self._blocks = itertools.cycle(blocks_of(pairs, BLOCK + LEAD_IN))
+        self._blocks = itertools.cycle(
+            blocks_of(pairs, SPEC.block_operations + SPEC.lead_in_operations)
+        )
         self.placement = probe
 
     def prepare(self) -> None:
         self._pairs = next(self._blocks)
 
     def run(self, clock: Clock) -> Block:
-        timed = self._pairs[LEAD_IN:]
-        self._loop(self._client, self._pairs[:LEAD_IN])
+        timed = self._pairs[SPEC.lead_in_operations :]
+        self._loop(self._client, self._pairs[: SPEC.lead_in_operations])
         started_ns = clock()
         self._loop(self._client, timed)
         return Block(clock() - started_ns, len(timed))
@@ -248,50 +249,11 @@ class _DelayedDriver(SyncDriver):
 
     def run(self, clock: Clock, calls: Calls, lead_in: int = 0) -> Timed:
         timed = super().run(clock, calls, lead_in)
+        if not self._delay:
+            return timed
         wanted_ns = timed.duration_ns * self._delay
         began_ns = waited_ns = clock()
         while waited_ns - began_ns < wanted_ns:
             waited_ns = clock()
         waited_ns -= began_ns
         return Timed(timed.duration_ns + waited_ns, timed.replies)
-
-
-class _Opener:
-    """Opens cells, each with a pool of its own."""
-
-    def __init__(self, servers: Mapping[str, ServerProcess], stack: ExitStack) -> None:
-        self._servers = servers
-        self._stack = stack
-        self._opened = 0
-        self._probes = {name: PlacementProbe(server.pid) for name, server in servers.items()}
-        for probe in self._probes.values():
-            stack.callback(probe.close)
-
-    def open_bare(self, operation: str) -> _BareLoop:
-        return _BareLoop(operation, self._backend(FIRST).client(), self._probes[FIRST])
-
-    def open(self, server: str, operation: str, delay: float) -> WorkloadCell:
-        backend = self._backend(server)
-        self._opened += 1
-        workload = OPERATIONS[operation](
-            backend.client(),
-            backend.client(),
-            f"redisbench:{self._opened:03d}",
-            rng=random.Random(1),  # noqa: S311 - data, not secrets
-            key_count=KEYS,
-            value_bytes=[VALUE_BYTES],
-            block=BLOCK + LEAD_IN,
-            lead_in=LEAD_IN,
-        )
-        workload.open()
-        driver = _DelayedDriver(delay) if delay else SyncDriver()
-        return WorkloadCell(_cell(server, operation, delay), workload, driver, self._probes[server])
-
-    def _backend(self, server: str) -> Backend:
-        values = {
-            "LOCATION": self._servers[server].url,
-            "POOL_CLASS": "redisdict.pools.ConnectionPool",
-        }
-        backend = Backend(parse_alias(f"selftest {server}", values))
-        self._stack.callback(backend.close)
-        return backend

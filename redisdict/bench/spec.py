@@ -1,4 +1,4 @@
-"""What a run measures: cells, and the presets that say how long and how precisely."""
+"""Specify what a run measures: cells, and the presets that say how long and how precisely."""
 
 from __future__ import annotations
 
@@ -6,23 +6,18 @@ import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from redisdict.bench.choices import CELL_FIELDS, CellKey, Table
+from redisdict.bench.choices import CELL_FIELDS, CellKey, Table, cell_parts
 
 __all__ = [
     "ASYNC",
     "DEFAULT_POOL",
-    "DICT_OPERATIONS",
     "DICT_POOLS",
     "EVENT_LOOPS",
-    "ITERATIONS",
     "MODES",
-    "OPERATIONS",
     "POOLS",
-    "POOL_OPERATIONS",
     "PRESETS",
     "SYNC",
     "VARIANTS",
-    "WORKLOADS",
     "BenchmarkSpec",
     "Cell",
     "Precision",
@@ -46,35 +41,6 @@ DEFAULT_POOL = "Default"
 
 #: The pools a dict has when its settings name none.
 DICT_POOLS = {ASYNC: "OptimizedAsyncConnectionPool", SYNC: "BlockingConnectionPool"}
-
-POOL_OPERATIONS = ("SET", "GET", "DEL", "PIPE")
-
-#: `Iter` counts keys; `Items` counts keys together with their decoded values.
-DICT_OPERATIONS = ("Set", "Get", "Del", "Iter", "Items")
-
-#: Those of them that walk over all items.
-ITERATIONS = ("Iter", "Items")
-
-#: Further workloads, and the command that each is compared with.
-WORKLOADS = {
-    "SET 10 B": "SET",
-    "SET 1 kB": "SET",
-    "SET 10 kB": "SET",
-    "SET 100 kB": "SET",
-    "SET mixed": "SET",
-    "GET 10 B": "GET",
-    "GET 1 kB": "GET",
-    "GET 10 kB": "GET",
-    "GET 100 kB": "GET",
-    "GET mixed": "GET",
-    "GET zipf": "GET",
-    "MIX 80/20": "GET",
-    "PIPE MULTI": "PIPE",
-    "CONNECT": "GET",
-}
-
-#: What `--operation` accepts. The first ones select an operation of commands and dicts alike.
-OPERATIONS = ("SET", "GET", "DEL", "PIPE", "ITER", "ITEMS", *WORKLOADS)
 
 #: Whose event loop the asynchronous cells run in.
 EVENT_LOOPS = ("asyncio", "uvloop")
@@ -115,14 +81,7 @@ class Cell:
         return tuple(getattr(self, name) for name in CELL_FIELDS)
 
     def __str__(self) -> str:
-        parts = [self.service, self.variant or self.mode]
-        if self.pool and not self.variant:
-            parts.append(self.pool)
-        if self.concurrency > 1:
-            parts.append(f"{self.concurrency} workers")
-        if self.connections:
-            parts.append(f"{self.connections} connections")
-        return " ".join([*parts, self.operation])
+        return " ".join(cell_parts(self))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

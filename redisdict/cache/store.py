@@ -24,13 +24,8 @@ from redisdict.cache.options import (
 from redisdict.conf import DEFAULTS
 from redisdict.connections import registry
 from redisdict.connections.backend import Backend
-from redisdict.connections.drivers import AsyncDriver, Driver
-from redisdict.connections.routing import (
-    AsyncRoutingDriver,
-    DriverPair,
-    ReplicaRouter,
-    RoutingDriver,
-)
+from redisdict.connections.drivers import AsyncDriver, Driver, DriverPair
+from redisdict.connections.routing import AsyncRoutingDriver, ReplicaRouter, RoutingDriver
 from redisdict.exceptions import ConfigurationError
 
 __all__ = ["Store", "store_of"]
@@ -162,13 +157,13 @@ class _AnyReplica:
         return random.choice(self._replicas).async_driver  # noqa: S311  # as above
 
 
-def _drivers(options: CacheOptions, backend: Backend) -> tuple[Driver, AsyncDriver]:
+def _drivers(options: CacheOptions, backend: Backend) -> DriverPair:
     durable = options.durable or (backend.config.durable if options.using else None)
     replicas = [backend_of(options, location) for location in options.locations[1:]]
     if not replicas:
         return backend.drivers_of_dicts(durable)
-    router = ReplicaRouter(DriverPair(*backend.drivers(durable)), _AnyReplica(replicas))
-    return RoutingDriver(router), AsyncRoutingDriver(router)
+    router = ReplicaRouter(backend.drivers(durable), _AnyReplica(replicas))
+    return DriverPair(RoutingDriver(router), AsyncRoutingDriver(router))
 
 
 def _forget_all() -> None:

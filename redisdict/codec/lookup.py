@@ -1,7 +1,6 @@
 """Find the serializer or compressor that a setting means."""
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from functools import cache
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from redisdict.codec.serializers import (
     Serializer,
 )
 from redisdict.exceptions import ConfigurationError
+from redisdict.suggestions import nearest
 
 SERIALIZERS: Final[dict[str, Callable[[], Serializer]]] = {
     "msgpack": MessagePackSerializer,
@@ -96,10 +96,9 @@ def _find(
 
 def _import(setting: str, path: str, names: Mapping[str, Callable[[], Any]]) -> object:
     if "." not in path:
-        nearest = get_close_matches(path.lower(), names, n=1, cutoff=0)[0]
         raise ConfigurationError(
-            f"{setting} {path!r} isn't known: did you mean {nearest!r}? There are "
-            f"{', '.join(map(repr, names))} and dotted paths to your own."
+            f"{setting} {path!r} isn't known: did you mean {nearest(path, names, cutoff=0)!r}?"
+            f" There are {', '.join(map(repr, names))} and dotted paths to your own."
         )
     try:
         found: object = import_string(path)

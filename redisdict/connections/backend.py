@@ -21,7 +21,7 @@ from redisdict import forks
 from redisdict.conf import AliasConfig
 from redisdict.connections.async_driver import AsyncPoolDriver
 from redisdict.connections.cluster import Cluster
-from redisdict.connections.drivers import AsyncDriver, Driver
+from redisdict.connections.drivers import AsyncDriver, Driver, DriverPair
 from redisdict.connections.durability import Durability
 from redisdict.connections.factory import PoolFactory
 from redisdict.connections.middleware import (
@@ -32,7 +32,6 @@ from redisdict.connections.middleware import (
 )
 from redisdict.connections.routing import (
     AsyncRoutingDriver,
-    DriverPair,
     ReplicaRouter,
     RoutingDriver,
 )
@@ -204,25 +203,24 @@ class Backend:
             return given
         return GROUP_RETRY_FOR_S if self.factory.location.kind in ("sentinel", "cluster") else 0.0
 
-    def drivers_of_dicts(self, guarantee: str | None) -> tuple[Driver, AsyncDriver]:
+    def drivers_of_dicts(self, guarantee: str | None) -> DriverPair:
         """Do what `drivers()` does for dicts, which may read from replicas if the alias says so."""
         drivers = self.drivers(guarantee)
         if self._replicas is None:
             return drivers
-        router = ReplicaRouter(DriverPair(*drivers), self._replicas)
-        return RoutingDriver(router), AsyncRoutingDriver(router)
+        router = ReplicaRouter(drivers, self._replicas)
+        return DriverPair(RoutingDriver(router), AsyncRoutingDriver(router))
 
-    def drivers(self, guarantee: str | None) -> tuple[Driver, AsyncDriver]:
+    def drivers(self, guarantee: str | None) -> DriverPair:
         """Give the drivers for threads and for tasks, under which writes have that guarantee."""
         if guarantee is None:
-            return self.driver, self.async_driver
+            return DriverPair(self.driver, self.async_driver)
         timeout_s = self.factory.socket_timeout_s
-        return self._drivers_behind(
-            Durability(guarantee, self.address, timeout_s, self.retry_for_s)
-        )
+        durability = Durability(guarantee, self.address, timeout_s, self.retry_for_s)
+        return self._drivers_behind(durability)
 
-    def _drivers_behind(self, middleware: Middleware) -> tuple[Driver, AsyncDriver]:
-        return (
+    def _drivers_behind(self, middleware: Middleware) -> DriverPair:
+        return DriverPair(
             MiddlewareDriver(self.driver, middleware),
             AsyncMiddlewareDriver(self.async_driver, middleware),
         )

@@ -171,7 +171,13 @@ class Cluster(Generic[N]):
             for place in answers.refused:
                 places_by_slot.setdefault(slots[place], []).append(place)
             for slot, places in places_by_slot.items():
-                answers.take(places, (yield from self._answer_in(slot, answers.part(places))))
+                try:
+                    reply = yield from self._answer_in(slot, answers.part(places))
+                except BackendUnavailable as error:
+                    # It didn't reach this node, but what others have done would be done twice.
+                    error.outcome_unknown |= answers.is_begun and not batch.is_repeatable
+                    raise
+                answers.take(places, reply)
         return answers.whole()
 
     def _complete(self, batch: Batch, reply: Reply) -> Routing[Reply]:
@@ -257,6 +263,8 @@ class _Answers:
         self._waits: list[Reply] = []
         #: The places of the commands that no node has carried out yet.
         self.refused: list[int] = []
+        #: Whether a node has carried any out.
+        self.is_begun = False
 
     def part(self, places: Sequence[int]) -> Batch:
         commands = [self._batch.commands[place] for place in places]
@@ -283,6 +291,7 @@ class _Answers:
                 self.refused.append(place)
             else:
                 self._own[place] = answer
+                self.is_begun = True
 
     def whole(self) -> Reply:
         """Give the answer to the batch."""

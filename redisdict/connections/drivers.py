@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Awaitable, Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from redisdict.wire.requests import Operation, Step
 
-__all__ = ["AsyncDriver", "Driver", "Endpoint"]
+__all__ = ["AsyncDriver", "Driver", "DriverPair", "Endpoint"]
 
 T = TypeVar("T")
 
@@ -69,6 +69,13 @@ class AsyncDriver(Protocol):
         Raises: as `run()`.
         """
         raise error
+
+
+class DriverPair(NamedTuple):
+    """The drivers for threads and for tasks that do the same."""
+
+    driver: Driver
+    async_driver: AsyncDriver
 
 
 class Endpoint(Protocol):

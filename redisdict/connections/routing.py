@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from redisdict.connections.drivers import AsyncDriver, Driver, Endpoint
@@ -21,7 +20,6 @@ from redisdict.wire.requests import Batch, Call, Operation, Reply, Request, Slee
 
 __all__ = [
     "AsyncRoutingDriver",
-    "DriverPair",
     "Node",
     "ReplicaRouter",
     "RoutedRequest",
@@ -119,14 +117,6 @@ def _ask_at_once(parts: Sequence[tuple[Node, Batch]]) -> list[Reply]:
     finally:
         for each in pending:
             each.cancel()
-
-
-@dataclass(frozen=True)
-class DriverPair:
-    """An endpoint: the primary, or the replicas, by the drivers that reach it."""
-
-    driver: Driver
-    async_driver: AsyncDriver
 
 
 class ReplicaRouter:

@@ -139,7 +139,7 @@ class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
         layout, size = self._bound.layout, PageSize()
 
         def page(cursor: bytes) -> Operation[Any]:
-            cursor, names, values = yield from layout.scan_pairs(cursor, None, size.count)
+            cursor, names, values = yield from layout.scan_pairs(cursor, size.count)
             size.learn(names, values)
             return cursor, names, (names, values)
 

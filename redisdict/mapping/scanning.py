@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from redisdict.mapping.layouts.base import SCAN_COUNT
 from redisdict.wire.requests import Operation
+from redisdict.wire.scan import table_bits
 
 __all__ = ["PageSize", "Pages", "Scan"]
 
@@ -93,14 +94,14 @@ class Pages:
 
     def _suspects(self, cursor: bytes, fields: Sequence[bytes]) -> tuple[Sequence[bytes], int]:
         """Choose the fields that may be repeated, and tell how far back they are at most."""
-        places = cursor.rpartition(b":")[2].split(b",")  # of one table, or of each of some shards
-        bits = min(int(place.rpartition(b"=")[2]).bit_length() for place in places)
+        tables = table_bits(cursor)  # one, or one for each of some shards
+        bits = min(tables)
         bits_before, self._bits = self._bits, bits
         self._most_bits = max(self._most_bits, bits)
         if not bits or len(self._pages) <= FEW:
             return fields, WINDOW
-        if len(places) > 1:
-            return fields, len(places) * REACH << (self._most_bits - bits)
+        if len(tables) > 1:
+            return fields, len(tables) * REACH << (self._most_bits - bits)
         if bits >= bits_before:
             return (), 0
         return fields[:BUCKET], REACH << (self._most_bits - bits)

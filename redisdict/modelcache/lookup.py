@@ -118,6 +118,7 @@ class PkLookup(Generic[M]):
         self.table = table
         self.by_pk: PkLookup[M] = self
         self.store = table.store
+        self._cell_of: Callable[[Any], bytes] = table.key
         self.lease_ms = options.lease_ms
         self._serves_when_down = options.serve_when_down
         timeout = table.backend.config.timeout if options.timeout is None else options.timeout
@@ -135,17 +136,14 @@ class PkLookup(Generic[M]):
     # The fast path: one command, which is all that a hit takes.
 
     def step(self, key: Any, caller: Caller) -> Step[Sequence[Answer]] | None:
-        """Make the step that reads one row; None where more than that has to be looked at."""
-        table = self.table
-        if table.changed_by and caller.has_changed(table):
-            return None
-        if not (table.shows_all_alike and table.outages.is_calm):
+        """Make the step that reads one cell; None where more than that has to be looked at."""
+        if not self._may_use_server(caller):
             return None
         token = new_token()
-        rows = (table.key(key),)
-        lease_ms = self.lease_ms if caller.may_keep(table) else 0
-        command = self.store.read_command(rows, token, lease_ms)
-        return Step(command, self.store.read, rows, token, lease_ms)
+        cells = (self._cell_of(key),)
+        lease_ms = self.lease_ms if caller.may_keep(self.table) else 0
+        command = self.store.read_command(cells, token, lease_ms)
+        return Step(command, self.store.read, cells, token, lease_ms)
 
     def hit(self, answers: Sequence[Answer]) -> M | None:
         """Give the instance in the answer to `step()`; None when there is more to do."""
@@ -174,22 +172,24 @@ class PkLookup(Generic[M]):
     def _finish(
         self, key: Any, step: Step[Any], answers: Sequence[Answer], caller: Caller
     ) -> Operation[M | None]:
-        rows, token, lease_ms = step.arguments
-        load = caller.adapt(partial(self._load, {rows[0]: key}))
-        found = yield from self._reader.read(rows, load, token, answers, is_peek=not lease_ms)
+        _, token, lease_ms = step.arguments
+        found = yield from self._find([key], caller, not lease_ms, token, answers)
         if self.table.counters.hits >= MOST_HITS:
             yield from self.table.counters.push()
-        return found.get(rows[0])
+        return found.get(key)
 
     # Plans.
 
     def find(self, keys: Sequence[Any], caller: Caller) -> Plan[dict[Any, M]]:
         """Get those of the rows that are there, by key."""
         found: dict[Any, M]
-        if (yield from self._may_use_server(caller)):
+        may_use = self._may_use_server(caller)
+        if may_use is None:
+            may_use = yield from self._recover()
+        if may_use:
             is_peek = not caller.may_keep(self.table)
             try:
-                found = yield self._find(keys, caller, is_peek=is_peek)
+                found = yield self._find(keys, caller, is_peek, new_token())
                 return found
             except UNREACHED as error:
                 self._note_failure(error)
@@ -215,21 +215,23 @@ class PkLookup(Generic[M]):
             rows = list(found.values())
         return rows
 
-    def _may_use_server(self, caller: Caller) -> Plan[bool]:
-        """Tell whether the server's rows count; when it has failed, it is tried again."""
+    def _may_use_server(self, caller: Caller) -> bool | None:
+        """Tell whether the server's rows count; None when it has failed and should be tried."""
         table = self.table
         if (table.changed_by and caller.has_changed(table)) or not table.shows_all_alike:
             return False
         if table.outages.is_calm:
             return True
-        if table.outages.is_resting and self._serves_when_down:
-            return False
+        return False if table.outages.is_resting and self._serves_when_down else None
+
+    def _recover(self) -> Plan[bool]:
+        """Try the server that has failed: whether its rows count again."""
+        recovered = False
         try:
-            may_use: bool = yield table.outages.recover()
+            recovered = yield self.table.outages.recover()
         except UNREACHED as error:
             self._note_failure(error)
-            may_use = False
-        return may_use
+        return recovered
 
     def _note_failure(self, error: Exception) -> None:
         """The server has failed at a read. Raises `error` unless the database is to answer."""
@@ -240,29 +242,31 @@ class PkLookup(Generic[M]):
     # What the kind of key decides.
 
     def _find(
-        self, keys: Sequence[Any], caller: Caller, *, is_peek: bool
+        self,
+        keys: Sequence[Any],
+        caller: Caller,
+        is_peek: bool,
+        token: bytes,
+        answers: Sequence[Answer] | None = None,
     ) -> Operation[dict[Any, M]]:
-        """Read those of the rows that are there, by key."""
-        cell_of, asked = self._cells_of(keys)
+        """Read those of the rows that are there, by key; the arguments are those of `Reader`."""
+        cell_of = {key: self._cell_of(key) for key in keys}
+        asked = {cell: key for key, cell in cell_of.items()}
         load = caller.adapt(partial(self._load, asked))
-        found = yield from self._reader.read(list(asked), load, new_token(), is_peek=is_peek)
-        return _by_key(cell_of, found)
+        found = yield from self._reader.read(list(asked), load, token, answers, is_peek)
+        return {key: found[cell] for key, cell in cell_of.items() if cell in found}
 
     def ask_database(self, keys: Sequence[Any]) -> dict[Any, M]:
         """Get the same from the database alone."""
         self.table.counters.misses += len(keys)
-        cell_of, asked = self._cells_of(keys)
+        cell_of = {key: self._cell_of(key) for key in keys}
+        asked = {cell: key for key, cell in cell_of.items()}
         found: Mapping[bytes, Any] = self._load(asked, list(asked)).found
-        return _by_key(cell_of, found)
+        return {key: found[cell] for key, cell in cell_of.items() if cell in found}
 
     def pks_of(self, keys: Sequence[Any]) -> Sequence[Any] | None:
         """Find the primary keys of rows, to remove them; None when only the database can tell."""
         return keys
-
-    def _cells_of(self, keys: Sequence[Any]) -> tuple[dict[Any, bytes], dict[bytes, Any]]:
-        """Name the cell of each key, and give the keys by these."""
-        cell_of = {key: self.table.key(key) for key in keys}
-        return cell_of, {cell: key for key, cell in cell_of.items()}
 
     def _load(self, asked: Mapping[bytes, Any], cells: Sequence[bytes]) -> Loaded[models.Model]:
         """Ask the database for the rows of these cells."""
@@ -292,19 +296,27 @@ class FieldLookup(PkLookup[M]):
             self._timeout_ms,
             absent_ms=None,
         )
+        self.store = self._hints.store
+        self._cell_of = self._hint_for
 
-    def step(self, key: Any, caller: Caller) -> None:
-        """None: a hint and a row are two requests."""
+    def hit(self, answers: Sequence[Answer]) -> None:
+        """None: the step reads a hint, and the row is another request."""
 
     def _find(
-        self, keys: Sequence[Any], caller: Caller, *, is_peek: bool
+        self,
+        keys: Sequence[Any],
+        caller: Caller,
+        is_peek: bool,
+        token: bytes,
+        answers: Sequence[Answer] | None = None,
     ) -> Operation[dict[Any, M]]:
-        hint_of, asked = self._cells_of(keys)
+        hint_of = {key: self._hint_for(key) for key in keys}
+        asked = {hint: key for key, hint in hint_of.items()}
         found: dict[bytes, M] = {}
         load = caller.adapt(partial(self._load_hints, asked, found))
-        hinted = yield from self._hints.read(list(asked), load, new_token(), is_peek=is_peek)
+        hinted = yield from self._hints.read(list(asked), load, token, answers, is_peek)
         pks = list(set(hinted.values()))
-        rows = yield from self.by_pk._find(pks, caller, is_peek=is_peek)
+        rows = yield from self.by_pk._find(pks, caller, is_peek, new_token())
         misled = []
         for hint, pk in hinted.items():
             row = rows.get(pk)
@@ -313,18 +325,18 @@ class FieldLookup(PkLookup[M]):
             else:
                 misled.append(hint)
         if misled:
-            yield from self._hints.store.lift(misled, new_token())
+            yield from self.store.lift(misled, new_token())
             self.table.counters.misses += len(misled)
             loaded = yield Call(caller.adapt(partial(self._load, asked)), (misled,))
             found.update(loaded.found)
-        return _by_key(hint_of, found)
+        return {key: found[hint] for key, hint in hint_of.items() if hint in found}
 
     def pks_of(self, keys: Sequence[Any]) -> Sequence[Any] | None:
         if not all(map(self._form.is_exact, keys)):
             return None
         # The row that had the value, if the server has a hint of it, and the one that has it now.
-        _, asked = self._cells_of(keys)
-        operation = self._hints.store.read(list(asked), new_token(), 0)
+        asked = {self._hint_for(key): key for key in keys}
+        operation = self.store.read(list(asked), new_token(), 0)
         answers: Sequence[Answer] = ()
         with contextlib.suppress(*UNREACHED):  # who removes the rows will notice
             answers = self.table.backend.driver.run(operation)
@@ -332,10 +344,9 @@ class FieldLookup(PkLookup[M]):
         have = [row.pk for row in self._load(asked, list(asked)).found.values()]
         return list({*had, *have} - {None})
 
-    def _cells_of(self, keys: Sequence[Any]) -> tuple[dict[Any, bytes], dict[bytes, Any]]:
-        prefix = self._hints.store.prefix
-        hint_of = {key: prefix + self._form.encode(key) for key in keys}
-        return hint_of, {hint: key for key, hint in hint_of.items()}
+    def _hint_for(self, value: Any) -> bytes:
+        """Name the cell of the hint for a value of the field."""
+        return self.store.prefix + self._form.encode(value)
 
     def _match(self, asked: Mapping[bytes, Any], hints: Sequence[bytes]) -> Matched:
         wanted = {hint: asked[hint] for hint in hints}
@@ -357,16 +368,12 @@ class FieldLookup(PkLookup[M]):
     def _hint_of(self, row: models.Model) -> bytes | None:
         """The key of the hint that the row has; None when it has no value."""
         value = getattr(row, self._field.attname)
-        return None if value is None else self._hints.store.prefix + self._form.encode(value)
+        return None if value is None else self._hint_for(value)
 
 
 def distinct_keys(keys: Iterable[Any]) -> list[Any]:
     """Each key once; without None, as a foreign key may be."""
     return [key for key in dict.fromkeys(keys) if key is not None]
-
-
-def _by_key(cell_of: Mapping[Any, bytes], found: Mapping[bytes, T]) -> dict[Any, T]:
-    return {key: found[cell] for key, cell in cell_of.items() if cell in found}
 
 
 def _write_hint(pk: Any) -> bytes | None:

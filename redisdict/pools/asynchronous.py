@@ -33,6 +33,9 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
     It belongs to the event loop it is first used in.
     """
 
+    #: Whether connections are opened when they are checked out, or else by their first command.
+    _opens_at_once = True
+
     def __init__(
         self,
         connection_class: type[Any] = Connection,
@@ -84,11 +87,12 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
         if not own[0]:
             take_over()
         connection: Any = self.get_available_connection()  # type: ignore[no-untyped-call]  # redis-py's
-        try:
-            await self.make_ready(connection)
-        except BaseException:
-            self._check_in(connection)
-            raise
+        if self._opens_at_once:
+            try:
+                await self.make_ready(connection)
+            except BaseException:
+                self._check_in(connection)
+                raise
         return connection
 
     async def make_ready(self, connection: Any) -> None:

@@ -40,6 +40,8 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
             `AsyncBlockingConnectionPool`; `max_connections` doesn't count the shared connection.
     """
 
+    _opens_at_once = False
+
     def __init__(
         self,
         max_connections: int | None = 50,
@@ -70,36 +72,11 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
         shared = self._shared
         return shared if shared is not None and shared.is_ready else None
 
-    async def get_connection(
-        self, command_name: object = None, *keys: object, **options: object
-    ) -> Any:
-        """Check a connection out, which is connected as soon as a command needs that.
-
-        Raises:
-            redis.exceptions.ConnectionError: none came free within `timeout` seconds.
-        """
-        if not own[0]:
-            take_over()
-        await self._take_place()
-        try:
-            return self.get_available_connection()  # type: ignore[no-untyped-call]  # redis-py's
-        except BaseException:
-            self._places.release()
-            raise
-
     def make_connection(self) -> Any:
         """Make a new, not yet connected connection."""
         connection = super().make_connection()  # type: ignore[no-untyped-call]  # redis-py's
         connection.pool = self
         return connection
-
-    async def release(self, connection: Any) -> None:
-        """Check a connection in; replies that it still waits for are thrown away."""
-        if not own[0]:
-            take_over()
-        if connection in self._in_use_connections:
-            connection.check_in()
-        await super().release(connection)
 
     async def execute(self, packed: bytes, count: int = 1) -> Any:
         """Send one packed command, or `count` of them, and wait for the reply, or the list.
@@ -148,6 +125,11 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
             if self._shared is not None:
                 await self._shared.aclose()
         await super().disconnect(inuse_connections)
+
+    def _check_in(self, connection: Any) -> None:
+        """Throw away the replies that a connection still waits for."""
+        connection.check_in()
+        super()._check_in(connection)
 
     async def _open_shared(self) -> SharedConnection:
         """Open the shared connection once, whoever asks; a caller's end doesn't end the attempt."""

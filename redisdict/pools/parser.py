@@ -2,7 +2,7 @@
 
 redis-py lets the user of a connection choose the parser (`parser_class`) and calls five methods of
 it. This one does what redis-py's own does with hiredis. What it adds is that the connection is
-told when there is a reader, so that it can have a shorter way to a reply (`connections.py`).
+told when there is a reader, so that it can have a shorter way to a reply (`fast_connection`).
 """
 
 from __future__ import annotations

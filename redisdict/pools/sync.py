@@ -64,7 +64,7 @@ class ConnectionPool(redis.ConnectionPool):
             max_connections=max_connections,
             **connection_kwargs,
         )
-        self._is_quick = (
+        self._has_fast_path = (
             issubclass(self.connection_class, FastConnection)
             and self.cache is None
             and not self._announces_release
@@ -121,7 +121,7 @@ class ConnectionPool(redis.ConnectionPool):
         except IndexError:
             return FAST_PATH_UNAVAILABLE
         now = monotonic()
-        if not self._is_quick or now - connection.returned_at >= IDLE_POLL_AFTER_S:
+        if not self._has_fast_path or now - connection.returned_at >= IDLE_POLL_AFTER_S:
             self._put_back(connection)
             return FAST_PATH_UNAVAILABLE
         self._in_use_connections.add(connection)

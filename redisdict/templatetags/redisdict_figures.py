@@ -36,14 +36,6 @@ def percent(value: float | None) -> str:
 
 
 @register.filter
-def microseconds(value: float | None) -> str:
-    """One decimal below 100 µs, none above."""
-    if value is None:
-        return NOTHING
-    return number_format(value, decimal_pos=1 if value < 100 else 0, force_grouping=True)
-
-
-@register.filter
 def significant(value: float | None) -> str:
     """About four digits that count, whatever the size."""
     if value is None:

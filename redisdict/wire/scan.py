@@ -1,14 +1,15 @@
-"""The keys of a database, page by page; and the cursors of a Cluster's."""
+"""The keys of a database, page by page; and cursors that lead through several tables."""
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 from redis.exceptions import ResponseError
 
 from redisdict.wire.requests import Argument, Batch, Command, Operation
 
-__all__ = ["SLOTS", "SMALL_COUNT", "ClusterCursor", "scan_keys"]
+__all__ = ["SLOTS", "SMALL_COUNT", "ClusterCursor", "ShardsCursor", "scan_keys", "table_bits"]
 
 #: The highest COUNT of a SCAN that every server carries out in its turn.
 SMALL_COUNT: Final = 99
@@ -35,6 +36,37 @@ class ClusterCursor(NamedTuple):
 
     def __bytes__(self) -> bytes:
         return b"%d" % (self.place * SLOTS + self.slot)
+
+
+class ShardsCursor(NamedTuple):
+    """Where a walk over the shards of a dict is, which goes through some of them at once.
+
+    Attributes:
+        following: the number of the first shard that the walk hasn't begun.
+        places: of each of those that it is in, the number, and the cursor there.
+    """
+
+    following: int
+    places: Sequence[tuple[int, bytes]]
+
+    @classmethod
+    def parse(cls, cursor: bytes) -> ShardsCursor:
+        """Read a cursor as a caller has it: `b"0"` at the beginning."""
+        following, _, listed = cursor.partition(b":")
+        places: list[Any] = [place.split(b"=") for place in listed.split(b",") if place]
+        return cls(int(following), [(int(number), place) for number, place in places])
+
+    def __bytes__(self) -> bytes:
+        return b"%d:%s" % (self.following, b",".join(b"%d=%s" % place for place in self.places))
+
+
+def table_bits(cursor: bytes) -> list[int]:
+    """Tell the length of a cursor in bits, or the lengths of those of a `ShardsCursor`.
+
+    A cursor is the number of a bucket, so its highest bit tells how large the table is at least.
+    """
+    places = cursor.rpartition(b":")[2].split(b",")
+    return [int(place.rpartition(b"=")[2]).bit_length() for place in places]
 
 
 def scan_keys(cursor: bytes, pattern: bytes, count: int) -> Operation[tuple[bytes, list[bytes]]]:

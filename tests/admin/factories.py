@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from redisdict.bench.operations import DICT_OPERATIONS, POOL_OPERATIONS
 from redisdict.bench.spec import (
-    DICT_OPERATIONS,
     MODES,
-    POOL_OPERATIONS,
     POOLS,
     VARIANTS,
     Table,

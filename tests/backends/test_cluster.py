@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -192,6 +193,14 @@ def test_a_lost_node_is_told_and_the_others_have_answered(
     all_of_it: PersistentDict[str, int] = PersistentDict("d", patient, shards=12)
     items = {str(number): number for number in range(100)}
     all_of_it.set_many(items)
+
+    def is_connected() -> bool:
+        """To every node, and knows how many shards there are."""
+        with suppress(BackendUnavailable):
+            return d.get_many(items) == items
+        return False
+
+    wait_until(is_connected)
     hung = node_of(cluster, key_slot(b"d%:0:12"))
     os.kill(hung.pid, signal.SIGSTOP)
     try:

@@ -13,7 +13,8 @@ from redis.exceptions import ResponseError
 from redisdict import BackendUnavailable, ConfigurationError, PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.connections.routing import DriverPair, ReplicaRouter
+from redisdict.connections.drivers import DriverPair
+from redisdict.connections.routing import ReplicaRouter
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.topologies import SentinelTopology
 from redisdict.wire.requests import Batch, Call, Once, Operation

@@ -86,7 +86,7 @@ def test_more_rounds_or_another_seed_are_comparable() -> None:
 def test_cells_of_one_run_only_are_left_out() -> None:
     before = make_record(results=[measured(), measured(operation="SET")])
     after = make_record(results=[measured(), measured(operation="DEL")])
-    assert [change.name for change in compare(before, after)] == [
+    assert [str(change.after) for change in compare(before, after)] == [
         "Standard Redis SYNC BlockingConnectionPool GET"
     ]
 

@@ -9,8 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,8 +19,12 @@ import redis
 from redisdict.bench.measure.cleanup import LEDGER
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import find_program
+from tests.waiting import wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]
+
+#: After so many seconds a command doesn't end at all.
+LONGEST_S = 100
 
 #: Two groups that take their seconds: they never get as precise as they are told to.
 LONG = """
@@ -41,11 +44,24 @@ half_width = 0.0000001
 BRIEF = LONG.replace("seconds = 10", "seconds = 3")
 
 
+started: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ended() -> Iterator[None]:
+    """What a test that failed has left running."""
+    yield
+    for process in started:
+        process.kill()
+        process.communicate()
+    started.clear()
+
+
 @pytest.fixture(scope="module")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("database") / "db.sqlite3"
     process = manage(path, "migrate", "--verbosity", "0")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=LONGEST_S)
     assert process.returncode == 0, err
     return path
 
@@ -64,7 +80,7 @@ def server() -> Iterator[ServerProcess]:
 def manage(
     database: Path, *arguments: str, stdout: IO[str] | int = subprocess.PIPE
 ) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "manage.py", *arguments],
         cwd=PROJECT,
         env={
@@ -76,6 +92,8 @@ def manage(
         stderr=subprocess.PIPE,
         text=True,
     )
+    started.append(process)
+    return process
 
 
 def benchmark(
@@ -91,13 +109,6 @@ def benchmark(
         *("--service", "redis", "--service", "mine", "--url", f"Mine={server.url}"),
         *arguments,
     )
-
-
-def wait_until(is_so: Callable[[], object], what: str, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)
 
 
 def children(pid: int) -> list[int]:
@@ -127,7 +138,7 @@ def gets(client: redis.Redis) -> int:
 
 def exported(database: Path) -> dict[str, Any]:
     process = manage(database, "redisbench", "export", "mine")
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=LONGEST_S)
     assert process.returncode == 0, err
     run: dict[str, Any] = json.loads(out)["run"]
     return run
@@ -139,18 +150,18 @@ def test_a_signal_keeps_what_was_finished_and_leaves_nothing(
 ) -> None:
     with server.client() as client:
         process = benchmark(database, tmp_path, server, LONG)
-        wait_until(lambda: gets(client) > 1500, "a good many rounds on the second server")
+        wait_until(lambda: gets(client) > 1500)
         started = children(process.pid)
         assert started
         process.send_signal(number)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=LONGEST_S)
         assert process.returncode == status, err
         assert f"interrupted by {signal.Signals(number).name}: what was finished is kept" in err
         assert "Traceback" not in err
         assert own_keys(client) == 0
         assert client.hlen(LEDGER) == 0
     for pid in started:
-        wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), f"the end of {pid}")
+        wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists())
     assert "Mine,measured" not in out
     run = exported(database)
     assert run["status"] == "interrupted"
@@ -164,10 +175,10 @@ def test_a_second_signal_is_obeyed_at_once_and_cleans_up_too(
 ) -> None:
     with server.client() as client:
         process = benchmark(database, tmp_path, server, LONG)
-        wait_until(lambda: own_keys(client) > 20, "the group of the second server")
+        wait_until(lambda: own_keys(client) > 20)
         for _ in range(2):
             process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=LONGEST_S)
         assert process.returncode == 130, err
         assert own_keys(client) == 0
 
@@ -177,9 +188,9 @@ def test_a_server_that_dies_in_the_middle_is_3_and_the_rest_is_kept_and_complete
 ) -> None:
     with server.client() as client:
         process = benchmark(database, tmp_path, server, BRIEF)
-        wait_until(lambda: own_keys(client) > 20, "the group of the second server")
+        wait_until(lambda: own_keys(client) > 20)
     server.kill()
-    _, err = process.communicate(timeout=40)
+    _, err = process.communicate(timeout=LONGEST_S)
     assert process.returncode == 3, err
     assert "Traceback" not in err
     assert "Mine: pools, GET: " in err
@@ -201,7 +212,7 @@ def statuses(run: dict[str, Any]) -> set[tuple[str, str]]:
 
 def resume(database: Path, server: ServerProcess) -> str:
     process = manage(database, "redisbench", "--resume", "mine", "--url", f"Mine={server.url}")
-    _, err = process.communicate(timeout=40)
+    _, err = process.communicate(timeout=LONGEST_S)
     assert process.returncode == 0, err
     return err
 
@@ -211,13 +222,13 @@ def test_what_a_killed_run_left_is_cleared_when_it_is_completed(
 ) -> None:
     with server.client() as client:
         process = benchmark(database, tmp_path, server, BRIEF)
-        wait_until(lambda: own_keys(client) > 20, "the group of the second server")
+        wait_until(lambda: own_keys(client) > 20)
         started = children(process.pid)
         process.kill()
-        process.communicate(timeout=20)
+        process.communicate(timeout=LONGEST_S)
         assert own_keys(client) > 20
         for pid in started:
-            wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), f"the end of {pid}")
+            wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists())
         before = exported(database)
         assert before["status"] == "running"
         assert statuses(before) == {("Standard Redis", "measured")}
@@ -239,9 +250,9 @@ def test_an_interrupted_run_is_completed(
 ) -> None:
     with server.client() as client:
         process = benchmark(database, tmp_path, server, BRIEF)
-        wait_until(lambda: own_keys(client) > 20, "the group of the second server")
+        wait_until(lambda: own_keys(client) > 20)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=LONGEST_S)
         assert process.returncode == 130
     before = exported(database)
     resume(database, server)
@@ -257,14 +268,14 @@ def test_a_signal_outside_of_a_run_leaves_nothing_either(
 ) -> None:
     process = manage(database, "redisbench", "selftest", "--seconds", "60", "--busy-neighbour")
     # The neighbour, three servers, and their supervisors.
-    wait_until(lambda: len(children(process.pid)) > 6, "the servers of the self-test")
+    wait_until(lambda: len(children(process.pid)) > 6)
     started = children(process.pid)
     process.send_signal(number)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=LONGEST_S)
     assert process.returncode == status, err
     assert err == f"interrupted by {signal.Signals(number).name}\n"
     for pid in started:
-        wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), f"the end of {pid}")
+        wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists())
 
 
 def test_a_full_disk_under_standard_output_keeps_the_run(database: Path, tmp_path: Path) -> None:
@@ -273,7 +284,7 @@ def test_a_full_disk_under_standard_output_keeps_the_run(database: Path, tmp_pat
     arguments = ["--spec", str(spec), "--label", "mine", "--service", "valkey", "--mode", "sync"]
     with Path("/dev/full").open("w") as full:
         process = manage(database, "redisbench", *arguments, stdout=full)
-        _, err = process.communicate(timeout=40)
+        _, err = process.communicate(timeout=LONGEST_S)
     assert process.returncode == 3, err
     assert "Standard output could not be written: [Errno 28] No space left on device" in err
     assert "Traceback" not in err
@@ -286,11 +297,11 @@ def test_a_locked_database_keeps_the_run_in_a_file(
 ) -> None:
     with server.client() as client:
         process = benchmark(database, tmp_path, server, BRIEF)
-        wait_until(lambda: own_keys(client) > 20, "the group of the second server")
+        wait_until(lambda: own_keys(client) > 20)
         blocker = sqlite3.connect(database, isolation_level=None)
         blocker.execute("BEGIN EXCLUSIVE")
         try:
-            _, err = process.communicate(timeout=100)
+            _, err = process.communicate(timeout=LONGEST_S)
         finally:
             blocker.rollback()
             blocker.close()
@@ -298,7 +309,7 @@ def test_a_locked_database_keeps_the_run_in_a_file(
     assert "The database could not be written: database is locked" in err
     path = Path(err.split("The run is in ")[1].split(";")[0])
     imported = manage(database, "redisbench", "import", str(path))
-    imported.communicate(timeout=30)
+    imported.communicate(timeout=LONGEST_S)
     assert imported.returncode == 0
     path.unlink()
     assert exported(database)["status"] == "finished"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from redisdict.bench.operations import WORKLOADS
 from redisdict.bench.plan import PlannedService, plan, time_budget
-from redisdict.bench.spec import PRESETS, VARIANTS, WORKLOADS, Role, Table
+from redisdict.bench.spec import PRESETS, VARIANTS, Role, Table
 
 REDIS = PlannedService("Standard Redis")
 VALKEY = PlannedService("Valkey")

@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, OperationalError
 
 from redisdict.bench import records
-from redisdict.bench.choices import RunStatus
+from redisdict.bench.choices import CellStatus, RunStatus, Table
 from redisdict.bench.errors import UsageError
 from redisdict.bench.records import (
     DatabaseRecorder,
@@ -19,6 +19,7 @@ from redisdict.bench.records import (
     mark_baseline,
     save_run,
 )
+from redisdict.bench.report import FORMATS, render
 from redisdict.bench.report.files import from_json, to_json
 from redisdict.models import BenchmarkResult, BenchmarkRun
 from tests.bench.records import changed, make_record, measured, whole
@@ -40,6 +41,21 @@ def test_export_import_export_is_identical() -> None:
     exported = to_json(loaded(save_run(make_record())))
     BenchmarkRun.objects.all().delete()
     assert to_json(loaded(save_run(from_json(exported)))) == exported
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_loaded_run_is_reported_as_the_measured_one(name: str) -> None:
+    """What was an enumeration's member is a text when it comes from the database."""
+    crowded = {"table": Table.CONCURRENCY, "concurrency": 50, "connections": 5}
+    reference = {"reference": "Standard Redis SYNC ConnectionPool 50 workers 64 connections GET"}
+    failed = {"status": CellStatus.FAILED, "reason": "reset", "ops_per_second": None}
+    for run in (
+        make_record(),
+        make_record(results=[measured(**crowded, details=reference)], comparisons=[]),
+        make_record(results=[measured(), changed(measured(operation="SET"), **failed)]),
+    ):
+        shown = render(run, name)
+        assert render(loaded(save_run(run)), name) == shown
 
 
 def test_saving_again_replaces_what_was_saved() -> None:

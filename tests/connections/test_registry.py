@@ -25,6 +25,7 @@ from redisdict import (
 from redisdict.connections.registry import get_backend
 from redisdict.servers.embedded import stop_server
 from redisdict.servers.topologies import SentinelTopology
+from tests.waiting import LIMIT_S
 
 Alias = Callable[..., dict[str, Any]]
 
@@ -121,7 +122,7 @@ def test_two_runs_in_one_process_leave_no_warning_and_no_socket(
         [sys.executable, "-X", "dev", "-W", "error", "-c", TWO_RUNS, server_url, pool, key_prefix],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=LIMIT_S,
         check=False,
     )
     assert (done.stdout, done.stderr) == ("fine\n", "")

@@ -126,6 +126,12 @@ def _empty(alias: str) -> None:
                 cursor.execute(f"DELETE FROM {name}")
 
 
+@pytest.fixture(autouse=True)
+def patient_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a query can take longer than a lease lasts: then its rows aren't kept."""
+    monkeypatch.setitem(ModelDict.__init__.__kwdefaults__, "lease_timeout", 60.0)
+
+
 @pytest.fixture(scope="session", params=["valkey", *UNPACKAGED])
 def cache_url(request: pytest.FixtureRequest) -> str:
     """The server that the rows are on."""

@@ -216,6 +216,26 @@ def test_the_end_of_the_owner_is_the_end_of_the_server(
     assert eventually(lambda: processes_naming(str(temporary)) == [])
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        "os.execv('/bin/cat', ['cat'])",
+        "os.closerange(3, 4096); sys.stdin.read()",  # as a daemon does
+        "subprocess.Popen(['cat']); os._exit(0)",
+        "os.fork() or (os.close(1), sys.stdin.read()); os._exit(0)",
+        "os.abort()",
+    ],
+    ids=["another program", "closed descriptors", "a child program", "a fork", "abort"],
+)
+def test_another_program_a_daemon_and_children_are_no_owners(
+    python: Callable[..., PythonProcess], temporary: Path, end: str
+) -> None:
+    owner = python(f"import os, subprocess\n{OWNER}{end}", temporary=temporary)
+    server_pid = int(owner.line())
+    assert eventually(lambda: not is_alive(server_pid))
+    assert eventually(lambda: list(temporary.iterdir()) == [])
+
+
 @pytest.mark.parametrize("what", ["the supervisor", "the server"])
 def test_an_owner_killed_as_soon_as_it_has_started(
     python: Callable[..., PythonProcess], temporary: Path, what: str

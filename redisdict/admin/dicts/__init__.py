@@ -1,1 +1,1 @@
-"""Pages of servers, dicts and their items. Nothing here imports the benchmarks."""
+"""Show servers, dicts and their items. Nothing here imports the benchmarks."""

@@ -1,4 +1,4 @@
-"""Persistent dicts in the admin: the servers of all aliases, their dicts, the items of one."""
+"""Show the servers of all aliases, their dicts, and the items of one."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import re
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from redisdict import conf
 from redisdict.admin.dicts.pages import BEGINNING, layout_of, list_dicts, list_items, shown_name
 from redisdict.admin.dicts.servers import SERVER_ERRORS, all_servers, model_caches, warnings
 from redisdict.admin.dicts.values import show_key, show_value
+from redisdict.admin.pages import PagesAdmin
 from redisdict.connections.registry import get_backend
 from redisdict.models import StoredDict
 
@@ -27,30 +27,22 @@ _CURSOR = re.compile(r"[0-9]+(:[0-9=,]*)?")
 
 
 @admin.register(StoredDict)
-class StoredDictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
+class StoredDictAdmin(PagesAdmin):
     """No page of it asks the database for a dict, and none uses a command that blocks a server."""
 
-    class Media:
-        css = {"all": ("redisdict/admin.css",)}
+    missing = gettext_lazy("There is no such dict, or no such alias in REDISDICT.")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: StoredDict | None = None) -> bool:
-        return False
-
     def get_urls(self) -> list[URLPattern]:
-        delete_item = path(
-            "<path:object_id>/delete-item/",
-            self.admin_site.admin_view(self.delete_item_view),
-            name="redisdict_storeddict_delete_item",
-        )
+        delete_item = self.own_path("delete_item", self.delete_item_view, "<path:object_id>/")
         return [delete_item, *super().get_urls()]
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> StoredDict | None:
-        """The dict of this identity, whether or not the server has it at the moment."""
+        """Make the dict of this identity, whether or not the server has it at the moment."""
         stored = StoredDict(identity=object_id)
         try:
             stored.clean()
@@ -61,8 +53,8 @@ class StoredDictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The servers of all aliases, the cached models, and the dicts of the chosen alias."""
-        self._check_view_permission(request)
+        """Show the servers of all aliases, the cached models, and the dicts of the chosen alias."""
+        self.check_view_permission(request)
         servers = all_servers()
         chosen = request.GET.get("alias", "")
         usable = [server.alias for server in servers if not server.problem]
@@ -81,7 +73,7 @@ class StoredDictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in
                 self.message_user(request, str(error), messages.ERROR)
         # What the template of Django's own list wants to know of its list.
         context |= {"cl": {"opts": self.opts}, "actions_on_top": True}
-        return self._page(request, "change_list", {"title": _("Persistent dicts"), **context})
+        return self.page(request, "change_list", {"title": _("Persistent dicts"), **context})
 
     def change_view(
         self,
@@ -90,9 +82,9 @@ class StoredDictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """One page of the items of a dict."""
-        self._check_view_permission(request)
-        stored = self._stored_or_404(request, object_id)
+        """Show one page of the items of a dict."""
+        self.check_view_permission(request)
+        stored = self.found_or_404(request, object_id)
         pattern = request.GET.get("q", "")
         context: dict[str, Any] = {"title": shown_name(stored), "original": stored}
         try:
@@ -104,11 +96,11 @@ class StoredDictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in
             "pattern": pattern,
             "has_delete_permission": self.has_delete_permission(request, stored),
         }
-        return self._page(request, "change_form", context)
+        return self.page(request, "change_form", context)
 
     def delete_item_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask, and delete one item when the answer is yes."""
-        stored = self._stored_or_404(request, object_id)
+        stored = self.found_or_404(request, object_id)
         if not self.has_delete_permission(request, stored):
             raise PermissionDenied
         try:
@@ -131,7 +123,7 @@ class StoredDictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in
             "key": show_key(field),
             "value": show_value(value) if value is not None else None,
         }
-        return self._page(request, "delete_item", context)
+        return self.page(request, "delete_item", context)
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -139,12 +131,12 @@ class StoredDictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in
         try:
             return super().delete_view(request, object_id, extra_context)
         except SERVER_ERRORS as error:
-            return self._failed(request, self._stored_or_404(request, object_id), error)
+            return self._failed(request, self.found_or_404(request, object_id), error)
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """What the confirmation of a deletion tells."""
+        """List what the confirmation of a deletion tells."""
         stored = list(objs)
         return (
             [str(one) for one in stored],
@@ -167,41 +159,14 @@ class StoredDictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in
         else:
             text, level = _("The item %(key)s was gone already."), messages.WARNING
         self.message_user(request, text % {"key": key}, level)
-        return HttpResponseRedirect(self._url("change", quote(stored.pk)))
+        return self.to_page_of(stored)
 
     def _failed(self, request: HttpRequest, stored: StoredDict, error: Exception) -> HttpResponse:
         self.message_user(request, str(error), messages.ERROR)
-        return HttpResponseRedirect(self._url("change", quote(stored.pk)))
-
-    def _stored_or_404(self, request: HttpRequest, object_id: str) -> StoredDict:
-        stored = self.get_object(request, unquote(object_id))
-        if stored is None:
-            raise Http404(_("There is no such dict, or no such alias in REDISDICT."))
-        return stored
-
-    def _check_view_permission(self, request: HttpRequest) -> None:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-
-    def _page(self, request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:
-        request.current_app = self.admin_site.name
-        return TemplateResponse(
-            request,
-            f"admin/redisdict/storeddict/{name}.html",
-            {
-                **self.admin_site.each_context(request),
-                "opts": self.opts,
-                "has_view_permission": True,
-                "media": self.media,
-                **context,
-            },
-        )
-
-    def _url(self, name: str, *arguments: str) -> str:
-        return reverse(f"{self.admin_site.name}:redisdict_storeddict_{name}", args=arguments)
+        return self.to_page_of(stored)
 
 
 def _cursor(request: HttpRequest) -> str:
-    """Where the page begins: a number that the server gave, or those of several shards."""
+    """Read where the page begins: a number that the server gave, or those of several shards."""
     cursor = request.GET.get("cursor", BEGINNING)
     return cursor if _CURSOR.fullmatch(cursor) else BEGINNING

@@ -1,4 +1,4 @@
-"""What the pages of dicts show: those of an alias, and the items of one, a page at a time."""
+"""List the dicts of an alias, and the items of one, a page at a time."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class ItemPage:
 
 
 def list_dicts(backend: Backend, cursor: str) -> DictPage:
-    """Dicts from `cursor` on; looks for `PAGE_SIZE` of them, or for `SECONDS`. SCAN."""
+    """List dicts from `cursor` on, `PAGE_SIZE` or what `SECONDS` are enough for. SCAN."""
     prefix = backend.config.key_prefix
     found: dict[StoredDict, list[bytes]] = {}
     place = cursor.encode()
@@ -111,7 +111,7 @@ def list_dicts(backend: Backend, cursor: str) -> DictPage:
 
 
 def list_items(backend: Backend, stored: StoredDict, pattern: str, cursor: str) -> ItemPage:
-    """Items from `cursor` on: `PAGE_SIZE`, or as many as the server gives at once. HSCAN or SCAN.
+    """List items from `cursor` on, `PAGE_SIZE` or what the server gives at once. HSCAN or SCAN.
 
     Args:
         pattern: a glob for the keys; a text without `*`, `?` and `[` is looked for anywhere.
@@ -131,7 +131,7 @@ def list_items(backend: Backend, stored: StoredDict, pattern: str, cursor: str) 
 def _find_fields(
     backend: Backend, layout: Layout, glob: bytes | None, cursor: bytes
 ) -> tuple[list[bytes], str]:
-    """The fields of one page, and the cursor of the next.
+    """Find the fields of one page, and the cursor of the next.
 
     A page ends only where the server's own pages do: what the server gives for one cursor changes
     while its table grows, so a place inside of that would lose items.
@@ -160,7 +160,7 @@ def layout_of(backend: Backend, stored: StoredDict) -> Layout:
 
 
 def shown_name(stored: StoredDict) -> str:
-    """The name of a dict as a reader may see it; child dicts with those they belong to."""
+    """Name a dict as a reader may see it; child dicts with those they belong to."""
     return "/".join(visible(part) or _("(no name)") for part in stored.path)
 
 
@@ -192,7 +192,7 @@ def _lifetime(left_ms: int) -> str:
 
 
 def _duration(milliseconds: int) -> str:
-    """The two greatest units that aren't zero: `2 d 3 h`, `5 min 10 s`."""
+    """Write the two greatest units that aren't zero: `2 d 3 h`, `5 min 10 s`."""
     seconds = milliseconds // 1000
     days, seconds = divmod(seconds, 86_400)
     hours, seconds = divmod(seconds, 3_600)

@@ -1,4 +1,4 @@
-"""What the admin tells of the server behind an alias, from a few commands of constant cost."""
+"""Describe the server behind an alias and cached models, by a few commands of constant cost."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from redisdict.wire.requests import Operation
 from redisdict.wire.server_info import (
     PERSISTENCE_SETTINGS,
     TITLES,
+    ask_info,
     ask_settings,
     count_replicas,
     eviction,
     family_and_version,
-    parse_info,
     persistence,
     takes_writes,
 )
@@ -75,18 +75,18 @@ class ServerFacts:
 
 
 def all_servers() -> list[ServerFacts]:
-    """The server of every configured alias."""
+    """Describe the server of every configured alias."""
     return [server_facts(alias) for alias in conf.aliases()]
 
 
 def warnings() -> list[CheckMessage]:
-    """What the system checks say of the settings and servers; their errors are facts already."""
+    """List what the system checks warn of; what they call errors are facts already."""
     messages = [*check_settings(None), *check_servers_at_deployment(None)]
     return [message for message in messages if message.level < ERROR]
 
 
 def server_facts(alias: str) -> ServerFacts:
-    """INFO, CONFIG GET of a few settings, and DBSIZE of one server. An error is a fact too."""
+    """Ask one server: INFO, CONFIG GET of a few settings, DBSIZE. An error is a fact too."""
     address = topology = NOTHING
     try:
         backend = get_backend(alias)
@@ -110,7 +110,7 @@ def server_facts(alias: str) -> ServerFacts:
 
 
 def _ask() -> Operation[tuple[dict[str, str], dict[str, str], int]]:
-    info = parse_info((yield (b"INFO",)))
+    info = yield from ask_info()
     settings = yield from ask_settings(*PERSISTENCE_SETTINGS)
     key_count = yield (b"DBSIZE",)
     return info, settings, key_count
@@ -145,7 +145,7 @@ class ShownCache:
 
 
 def model_caches() -> list[ShownCache]:
-    """The tables of all models that have a `ModelDict`; a project without any pays nothing."""
+    """Describe the tables of all models with a `ModelDict`; a project without any pays nothing."""
     if "redisdict.modelcache.cached_models" not in sys.modules:
         return []
     from redisdict.modelcache.overview import overview

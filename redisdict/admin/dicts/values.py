@@ -1,4 +1,4 @@
-"""Keys and values as a reader may see them: whatever bytes are stored, harmless and bounded."""
+"""Show keys and values: whatever bytes are stored, harmless and bounded."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ShownValue:
 
 
 def show_key(field: bytes) -> ShownKey:
-    """A key as text if it is UTF-8, as hex otherwise."""
+    """Show a key as text if it is UTF-8, as hex otherwise."""
     try:
         return ShownKey(visible(field.decode()), field.hex(), is_hex=False)
     except UnicodeDecodeError:
@@ -56,7 +56,7 @@ def show_key(field: bytes) -> ShownKey:
 
 
 def show_value(stored: bytes) -> ShownValue:
-    """A decoded value, at most `LONGEST_TEXT` characters of it."""
+    """Decode a value and show at most `LONGEST_TEXT` characters of it."""
     try:
         value = _CODEC.decode(stored)
     except RedisDictError as error:
@@ -81,7 +81,7 @@ def show_value(stored: bytes) -> ShownValue:
 
 
 def visible(text: str) -> str:
-    """Printable characters and line ends as they are, all others as escapes.
+    """Escape all but printable characters and line ends.
 
     So lone surrogates can be sent, and neither NUL nor a character that turns the direction of
     writing makes a text look like another.

@@ -1,1 +1,1 @@
-"""Pages of benchmark runs."""
+"""Show benchmark runs, and start them."""

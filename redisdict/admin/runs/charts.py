@@ -1,4 +1,4 @@
-"""What the admin's charts show, as plain data: `static/redisdict/charts.js` draws it.
+"""Describe charts as plain data, which `static/redisdict/charts.js` draws.
 
 Every chart also gives its numbers as rows, for the table beside it.
 """

@@ -1,4 +1,4 @@
-"""Runs beside one another: what became faster or slower, and what can't be said."""
+"""Compare runs, two or several, and one cell over the runs of a machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy, pgettext
 
 from redisdict.admin.runs.charts import Axis, Chart, Point, Series
 from redisdict.admin.runs.tables import TITLES, cell_label, side_by_side
-from redisdict.bench.choices import CellKey, CellStatus
+from redisdict.bench.choices import CELL_FIELDS, CellKey, CellStatus
 from redisdict.bench.compare import Change, compare, obstacles
 from redisdict.bench.measure.statistics import Verdict
 from redisdict.bench.spec import Table
@@ -63,7 +63,7 @@ class ComparedRun:
 
 
 def compare_context(runs: Sequence[BenchmarkRun]) -> dict[str, Any]:
-    """The template's variables. All runs are compared with the baseline, or with the oldest.
+    """Compare all runs with the baseline, or with the oldest: the template's variables.
 
     The results of the runs should be prefetched.
     """
@@ -121,17 +121,12 @@ def _table(number: int, table: Table, changes: list[Change]) -> ComparedTable:
     return ComparedTable(str(TITLES[table]), changes, forest if comparable else None)
 
 
-def _measured(run: BenchmarkRun) -> dict[tuple[Any, ...], str]:
-    return {result.key: cell_label(result) for result in run.cells if result.is_measured}
+def _measured(run: BenchmarkRun) -> dict[CellKey, str]:
+    return {result.key: cell_label(result) for result in run.measured}
 
 
 #: So many of the latest runs are shown.
 MOST_TREND_RUNS = 100
-
-#: The fields that `BenchmarkResult.key` is made of.
-KEY_FIELDS = (
-    "table", "service", "mode", "pool", "variant", "operation", "concurrency", "connections",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -156,7 +151,7 @@ class TrendPoint:
 
 
 def trend_context(query: Mapping[str, str]) -> dict[str, Any]:
-    """The template's variables. `query` names the `machine` and the `cell`, or nothing yet."""
+    """Follow a cell over the runs of a machine; `query` names both, or nothing yet."""
     machines = list(
         BenchmarkRun.objects.order_by("machine").values_list("machine", flat=True).distinct()
     )
@@ -182,16 +177,14 @@ def trend_context(query: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _cells(run: BenchmarkRun) -> dict[str, str]:
-    """What can be chosen: the measured cells of the latest run, as (value, name)."""
-    return {
-        json.dumps(result.key): cell_label(result) for result in run.cells if result.is_measured
-    }
+    """List what can be chosen: the measured cells of the latest run, as (value, name)."""
+    return {json.dumps(result.key): cell_label(result) for result in run.measured}
 
 
 def _points(machine: str, key: CellKey) -> list[TrendPoint]:
-    """The cell in all runs of the machine, the oldest first. Two queries."""
+    """Find the cell in all runs of the machine, the oldest first. Two queries."""
     cell = BenchmarkResult.objects.filter(
-        status=CellStatus.MEASURED, **dict(zip(KEY_FIELDS, key, strict=True))
+        status=CellStatus.MEASURED, **dict(zip(CELL_FIELDS, key, strict=True))
     )
     runs = BenchmarkRun.objects.filter(machine=machine, pk__in=cell.values("run")).prefetch_related(
         Prefetch("results", queryset=cell)

@@ -1,4 +1,4 @@
-"""Runs as files: what `redisbench` itself prints, for one run or several."""
+"""Export runs as files: what `redisbench` itself prints, for one run or several."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FORMATS = {
 
 
 def export(runs: Sequence[BenchmarkRun], format_name: str) -> HttpResponse:
-    """One run as a file, several as a ZIP archive with a file each.
+    """Write one run as a file, several as a ZIP archive with a file each.
 
     The results of the runs should be prefetched.
 

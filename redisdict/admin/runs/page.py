@@ -1,4 +1,4 @@
-"""What the page of one run shows."""
+"""Gather what the page of one run shows: summary, tables, charts, facts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from redisdict.admin.runs.charts import Axis, Chart, Point, Series
-from redisdict.admin.runs.tables import ResultRow, ResultTable, flatten, result_tables, side_by_side
+from redisdict.admin.runs.tables import (
+    ShownTable,
+    flatten,
+    is_measured,
+    result_tables,
+    side_by_side,
+)
+from redisdict.bench.operations import is_plain
+from redisdict.bench.report.tables import Row
 from redisdict.bench.spec import MODES
 from redisdict.models import BenchmarkResult, BenchmarkRun
 from redisdict.templatetags.redisdict_figures import NOTHING, percent
@@ -24,13 +32,13 @@ __all__ = ["Section", "latency_charts", "run_context", "spread_charts", "through
 class Section:
     """One table of the run with the charts that belong to it."""
 
-    table: ResultTable
+    table: ShownTable
     throughput: list[Chart]
     details: list[Chart]
 
 
 def run_context(run: BenchmarkRun) -> dict[str, Any]:
-    """The template's variables. One query, for the results."""
+    """Gather the template's variables. One query, for the results."""
     run = run
     environment = dict(run.environment)
     servers: dict[str, dict[str, Any]] = environment.pop("servers", {})
@@ -42,7 +50,7 @@ def run_context(run: BenchmarkRun) -> dict[str, Any]:
                 list(throughput_charts(table)),
                 [*latency_charts(table), *spread_charts(table)],
             )
-            for table in result_tables(run.cells)
+            for table in result_tables(run)
         ],
         "servers": list(servers),
         "server_facts": side_by_side(list(servers.values())),
@@ -59,10 +67,7 @@ def _summary(run: BenchmarkRun) -> Iterator[tuple[str, str]]:
         yield (
             _("took"),
             _("%(minutes)d min %(seconds)d s")
-            % {
-                "minutes": seconds // 60,
-                "seconds": seconds % 60,
-            },
+            % {"minutes": seconds // 60, "seconds": seconds % 60},
         )
     yield _("preset"), run.preset
     yield _("machine"), run.machine or NOTHING
@@ -70,9 +75,6 @@ def _summary(run: BenchmarkRun) -> Iterator[tuple[str, str]]:
     yield _("noise floor"), percent(run.noise_floor)
     yield _("baseline"), _("yes") if run.is_baseline else _("no")
 
-
-#: These move so many items a call that they would flatten every other bar.
-BULK_OPERATIONS = frozenset({"PIPE", "Iter", "Items"})
 
 PERCENTILES = (
     ("p50", "p50_us"),
@@ -83,10 +85,10 @@ PERCENTILES = (
 )
 
 
-def throughput_charts(table: ResultTable) -> Iterator[Chart]:
-    """Operations per second; the sync and the async rows apart where both are in one table."""
-    rows = [row for row in table.rows if row.is_measured]
-    if "mode" not in table.key_fields:
+def throughput_charts(table: ShownTable) -> Iterator[Chart]:
+    """Chart operations per second; sync and async rows apart where one table has both."""
+    rows = [row for row in table.rows if is_measured(row)]
+    if "mode" not in table.keys:
         if rows:
             yield _throughput(table, rows, "all", str(table.title))
         return
@@ -96,8 +98,8 @@ def throughput_charts(table: ResultTable) -> Iterator[Chart]:
             yield _throughput(table, of_mode, mode.lower(), f"{table.title}, {mode}")
 
 
-def latency_charts(table: ResultTable) -> Iterator[Chart]:
-    """How long single calls took: one chart an operation."""
+def latency_charts(table: ShownTable) -> Iterator[Chart]:
+    """Chart how long single calls took: one chart an operation."""
     for operation in table.columns:
         cells = [
             (row, cell)
@@ -120,9 +122,9 @@ def latency_charts(table: ResultTable) -> Iterator[Chart]:
             )
 
 
-def spread_charts(table: ResultTable) -> Iterator[Chart]:
-    """How much the blocks of each cell differ from round to round, which its ratio is free of."""
-    rows = [row for row in table.rows if row.is_measured]
+def spread_charts(table: ShownTable) -> Iterator[Chart]:
+    """Chart how much the blocks of a cell differ from round to round; its ratio is free of it."""
+    rows = [row for row in table.rows if is_measured(row)]
     if rows:
         yield Chart(
             id=f"spread-{table.table}",
@@ -143,9 +145,10 @@ def _spread_point(cell: BenchmarkResult | None) -> Point:
     return Point(None if spread is None else spread * 100)
 
 
-def _throughput(table: ResultTable, rows: Sequence[ResultRow], suffix: str, what: str) -> Chart:
+def _throughput(table: ShownTable, rows: Sequence[Row], suffix: str, what: str) -> Chart:
     operations = [name for name in table.columns if any(name in row.cells for row in rows)]
-    bulk = [name for name in operations if name in BULK_OPERATIONS]
+    # These move so many items a call that they would flatten every other bar.
+    bulk = [name for name in operations if not is_plain(name)]
     return Chart(
         id=f"throughput-{table.table}-{suffix}",
         title=_("Throughput: %(what)s") % {"what": what},

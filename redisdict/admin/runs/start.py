@@ -1,4 +1,4 @@
-"""The `REDISDICT_ADMIN` setting, and the system check of it."""
+"""Start a run from the admin, in a process of its own, and watch it from there."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ __all__ = [
 
 
 def may_run_benchmarks() -> bool:
-    """Whether runs can be started from the admin: `REDISDICT_ADMIN = {"RUN_BENCHMARKS": True}`.
+    """Tell whether runs can be started here: `REDISDICT_ADMIN = {"RUN_BENCHMARKS": True}`.
 
     Off by default, because a run takes a CPU of the web server and starts servers there.
 
@@ -81,10 +81,7 @@ class StartForm(forms.Form):
     """What to measure. Addresses aren't asked for: those of the settings are used."""
 
     label = forms.CharField(
-        label=_("Label"),
-        max_length=200,
-        required=False,
-        help_text=_("A name to find the run by."),
+        label=_("Label"), max_length=200, required=False, help_text=_("A name to find the run by.")
     )
     preset = forms.ChoiceField(
         label=_("Preset"),
@@ -130,13 +127,13 @@ def cancel(run: BenchmarkRun) -> None:
 
 
 def is_silent(run: BenchmarkRun) -> bool:
-    """Whether the process of a running run has given no sign of life for a while."""
+    """Tell whether the process of a running run has given no sign of life for a while."""
     progress = progress_of(run)
     return progress is not None and timezone.now() - progress.updated_at > SILENT_AFTER
 
 
 def progress_of(run: BenchmarkRun) -> BenchmarkProgress | None:
-    """The progress of a run that was started from the admin and isn't over."""
+    """Find the progress of a run that was started from the admin and isn't over."""
     if run.status != RunStatus.RUNNING:
         return None
     return BenchmarkProgress.objects.filter(run=run).first()

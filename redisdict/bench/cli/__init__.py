@@ -1,1 +1,1 @@
-"""What `manage.py redisbench` does; the command itself only parses, calls and prints."""
+"""Do what `manage.py redisbench` is asked; the command itself only parses, calls and prints."""

@@ -1,4 +1,4 @@
-"""The command line of `redisbench`."""
+"""Parse the command line of `redisbench`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from argparse import (
     RawDescriptionHelpFormatter,
     _ActionsContainer,
 )
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from django.core.management.base import DjangoHelpFormatter
 
 from redisdict.bench.measure.placement import CHOICES
+from redisdict.bench.operations import OPERATION_NAMES
 from redisdict.bench.report import FORMATS
 from redisdict.bench.selection import POOL_NAMES
-from redisdict.bench.spec import EVENT_LOOPS, OPERATIONS, PRESETS, Table
+from redisdict.bench.spec import EVENT_LOOPS, PRESETS, Table
 
 __all__ = ["add_arguments"]
 
@@ -41,7 +44,7 @@ exit status:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The options of a run, and the subcommands."""
+    """Add the options of a run, and the subcommands."""
     parser.usage = "%(prog)s [OPTION ...]\n       %(prog)s ACTION [OPTION ...]"
     parser.formatter_class = _Help
     parser.epilog = EXAMPLES
@@ -49,10 +52,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     _add_method(parser)
     _add_report(parser)
     actions = parser.add_subparsers(
-        dest="action",
-        metavar="ACTION",
-        title="actions, instead of measuring",
-        prog=parser.prog,
+        dest="action", metavar="ACTION", title="actions, instead of measuring", prog=parser.prog
     )
     services = actions.add_parser("services", help="what could be measured here, and from where")
     _add_addresses(services)
@@ -96,9 +96,7 @@ def _add_selftest(parser: ArgumentParser) -> None:
         help="the longest that a run may take (default: 60)",
     )
     parser.add_argument(
-        "--busy-neighbour",
-        action="store_true",
-        help="while another process works without pause",
+        "--busy-neighbour", action="store_true", help="while another process works without pause"
     )
 
 
@@ -117,20 +115,20 @@ def _add_choice(parser: ArgumentParser) -> None:
         "--quick", action="store_const", const="quick", dest="preset", help="--preset quick"
     )
     preset.add_argument("--spec", type=Path, metavar="FILE", help="a TOML file that says it all")
-    _add_names(
-        group,
+    for name, metavar, known in (
         ("--service", "NAME", "redis, keydb, dragonfly, valkey, sentinel, cluster, or of a --url"),
         ("--mode", "MODE", "sync or async"),
         ("--pool", "CLASS", ", ".join(POOL_NAMES)),
-        ("--operation", "NAME", ", ".join(OPERATIONS)),
+        ("--operation", "NAME", ", ".join(OPERATION_NAMES)),
         ("--table", "NAME", ", ".join(Table)),
-    )
-    _add_numbers(
-        group,
+    ):
+        _repeatable(group, name, metavar, f"only this, repeatable: {known}")
+    for name, text in (
         ("--concurrency", "threads or tasks that call at once"),
         ("--connections", "size of the pool that they share"),
         ("--value-bytes", "size of values; of several sizes each value has one"),
-    )
+    ):
+        _repeatable(group, name, "N", f"{text}; repeatable", type=_count)
     group.add_argument("--items", type=_count, metavar="N", help="items that an iteration reads")
     group.add_argument("--batch-size", type=_count, metavar="N", help="SETs in one PIPE")
     group.add_argument(
@@ -145,37 +143,13 @@ def _add_choice(parser: ArgumentParser) -> None:
     _add_addresses(group)
 
 
-def _add_names(group: _ActionsContainer, *options: tuple[str, str, str]) -> None:
-    for name, metavar, names in options:
-        group.add_argument(
-            name,
-            action="append",
-            default=[],
-            metavar=metavar,
-            help=f"only this, repeatable: {names}",
-        )
-
-
-def _add_numbers(group: _ActionsContainer, *options: tuple[str, str]) -> None:
-    for name, text in options:
-        group.add_argument(
-            name,
-            action="append",
-            default=[],
-            type=_count,
-            metavar="N",
-            help=f"{text}; repeatable",
-        )
+def _repeatable(group: _ActionsContainer, name: str, metavar: str, text: str, **kind: Any) -> None:
+    group.add_argument(name, action="append", default=[], metavar=metavar, help=text, **kind)
 
 
 def _add_addresses(group: _ActionsContainer) -> None:
-    group.add_argument(
-        "--url",
-        action="append",
-        default=[],
-        metavar="NAME=URL",
-        help='a server by its address, such as "Mine=redis://127.0.0.1:6379/0"; repeatable',
-    )
+    text = 'a server by its address, such as "Mine=redis://127.0.0.1:6379/0"; repeatable'
+    _repeatable(group, "--url", "NAME=URL", text)
     group.add_argument(
         "--allow-remote",
         action="store_true",
@@ -246,20 +220,18 @@ def _count(text: str) -> int:
 
 
 def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise ArgumentTypeError(f"{text!r} isn't a number above 0")
-    return number
+    return _number(text, lambda number: 0 < number < float("inf"), "a number above 0")
 
 
 def _percent(text: str) -> float:
+    return _number(text, lambda number: 0 <= number < 100, "a percentage from 0 to below 100")
+
+
+def _number(text: str, is_fit: Callable[[float], bool], expected: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        number = -1.0
-    if not 0 <= number < 100:
-        raise ArgumentTypeError(f"{text!r} isn't a percentage from 0 to below 100")
+        number = float("nan")
+    if not is_fit(number):
+        raise ArgumentTypeError(f"{text!r} isn't {expected}")
     return number

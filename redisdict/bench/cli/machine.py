@@ -1,46 +1,35 @@
-"""The subcommands that look at services, at the machine, and at the benchmark itself."""
+"""Look at services, at the machine, and at the benchmark itself: services, doctor, selftest."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from typing import Any
 
 from django.core.management.base import OutputWrapper
 
-from redisdict.bench.cli.output import rows_text
+from redisdict.bench.cli.output import Options, rows_text
 from redisdict.bench.doctor import diagnose, measure_floor
+from redisdict.bench.errors import ExitStatus
 from redisdict.bench.measure.services import discover
 from redisdict.bench.measure.statistics import Ratio
-from redisdict.bench.selftest import (
-    Finding,
-    SelfTest,
-    busy_neighbour,
-    is_trustworthy,
-    selftest,
-)
+from redisdict.bench.selftest import Finding, SelfTest, busy_neighbour, is_trustworthy, selftest
 
 __all__ = ["doctor", "run_selftest", "show_services"]
 
-#: The exit status of a self-test that decided wrongly: too noisy here.
-TOO_NOISY = 4
-
-Options = Mapping[str, Any]
-
 
 def show_services(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
-    """Every service of the report: key, title, source, and address or what is missing."""
+    """List every service of the report: key, title, source, and address or what is missing."""
     services = discover(options["url"], allow_remote=options["allow_remote"])
     rows = [[one.key, one.title, one.source, one.reason or one.address] for one in services]
     if stdout.isatty():
         rows = [[key, title, ": ".join(filter(None, rest))] for key, title, *rest in rows]
     stdout.write(rows_text(rows, stdout))
-    return 0
+    return ExitStatus.FINE
 
 
 def doctor(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
-    """What disturbs, what to do, and the floor that no client gets below."""
+    """Tell what disturbs, what to do, and the floor that no client gets below."""
     for diagnosis in diagnose():
         mark = "!" if diagnosis.advice else "ok"
         line = f"{mark:3}{diagnosis.name}: {diagnosis.finding}"
@@ -52,11 +41,11 @@ def doctor(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> in
             f" {floor.client_us:.1f} µs through redis-py, on one CPU;"
             f" the socket is {floor.socket_against_client} times as fast.\n"
         )
-    return 0
+    return ExitStatus.FINE
 
 
 def run_selftest(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
-    """Runs on two equal servers, with and without injected delays; 4 when not told apart."""
+    """Run the self-test; exit status 4 when equal and delayed servers aren't told apart."""
     runs: list[SelfTest] = []
     with busy_neighbour() if options["busy_neighbour"] else nullcontext():
         for number in range(1, options["runs"] + 1):
@@ -66,7 +55,7 @@ def run_selftest(options: Options, stdout: OutputWrapper, stderr: OutputWrapper)
             stdout.flush()
     findings = [finding for run in runs for finding in run.findings]
     stdout.writelines(f"{line}\n" for line in [*_summary(findings), *_shares(runs)])
-    return 0 if is_trustworthy(findings) else TOO_NOISY
+    return ExitStatus.FINE if is_trustworthy(findings) else ExitStatus.TOO_NOISY
 
 
 def _run_lines(number: int, run: SelfTest) -> Iterator[str]:
@@ -83,7 +72,7 @@ def _ratio(ratio: Ratio) -> str:
 
 
 def _summary(findings: Sequence[Finding]) -> Iterator[str]:
-    """What was found, for each delay."""
+    """Sum up what was found, for each delay."""
     for delay in sorted({finding.delay for finding in findings}):
         chosen = [finding for finding in findings if finding.delay == delay]
         right = sum(finding.is_right for finding in chosen)
@@ -97,7 +86,7 @@ def _summary(findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def _shares(runs: Sequence[SelfTest]) -> Iterator[str]:
-    """What the harness adds to an operation, in the middle of all runs."""
+    """Tell what the harness adds to an operation, in the middle of all runs."""
     shares: dict[str, list[float]] = {}
     for run in runs:
         for operation, ratio in run.bare_loops.items():

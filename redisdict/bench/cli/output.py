@@ -27,6 +27,7 @@ from redisdict.bench.report.terminal import DEFAULT_WIDTH, terminal
 from redisdict.models import BenchmarkRun
 
 __all__ = [
+    "Options",
     "check_writable",
     "deliver",
     "is_colored",
@@ -38,6 +39,10 @@ __all__ = [
     "width_of",
     "write_report",
 ]
+
+
+#: What Django parsed of the command line.
+Options = Mapping[str, Any]
 
 
 def check_writable(path: Path) -> None:
@@ -83,18 +88,15 @@ def write_report(path: Path, text: str) -> None:
         partial.unlink(missing_ok=True)
 
 
-Options = Mapping[str, Any]
-
-
 def report_text(run: BenchmarkRun, options: Options, stdout: OutputWrapper) -> str:
-    """The run in the format that was asked for."""
+    """Write the run in the format that was asked for."""
     if options["format"] == "table" and options["output"] is None:
         return terminal(run, width=width_of(stdout), is_colored=is_colored(options, stdout))
     return render(run, options["format"])
 
 
 def rows_text(rows: Sequence[Sequence[str]], stdout: OutputWrapper) -> str:
-    """Columns below one another on a terminal; for other programs one line a row, with tabs."""
+    """Align rows in columns on a terminal; for other programs, one line a row, with tabs."""
     if not stdout.isatty():
         return "".join("\t".join(row).rstrip() + "\n" for row in rows)
     stream = io.StringIO()
@@ -106,7 +108,7 @@ def rows_text(rows: Sequence[Sequence[str]], stdout: OutputWrapper) -> str:
 
 
 def warnings_text(run: BenchmarkRun, options: Options, stderr: OutputWrapper) -> str:
-    """What is wrong with the figures, and what to do about it."""
+    """Write what is wrong with the figures, and what to do about it."""
     if not stderr.isatty():
         return "".join(f"{line}\n" for line in warning_lines(run))
     stream = io.StringIO()
@@ -123,12 +125,12 @@ def warnings_text(run: BenchmarkRun, options: Options, stderr: OutputWrapper) ->
 
 
 def width_of(stdout: OutputWrapper) -> int:
-    """How many columns there are."""
+    """Count the columns there are."""
     return shutil.get_terminal_size().columns if stdout.isatty() else DEFAULT_WIDTH
 
 
 def is_colored(options: Options, stdout: OutputWrapper) -> bool:
-    """Whether colours are wanted: Django's options decide, then NO_COLOR, then the terminal."""
+    """Decide on colours: by Django's options, then by NO_COLOR, then by the terminal."""
     if options.get("force_color"):
         return True
     return stdout.isatty() and not options.get("no_color") and not os.environ.get("NO_COLOR")
@@ -150,7 +152,7 @@ def send(text: str, output: Path | None, stdout: OutputWrapper) -> None:
 
 
 def deliver(text: str, output: Path | None, stdout: OutputWrapper, stderr: OutputWrapper) -> bool:
-    """Send it, or print it when there is no room for the file; whether it went where it should."""
+    """Send it, or print it when there is no room for the file; tell whether it went as asked."""
     try:
         send(text, output, stdout)
     except UsageError as error:

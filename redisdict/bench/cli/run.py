@@ -1,8 +1,7 @@
-"""`redisbench` without a subcommand: one run from the options to the exit status."""
+"""Measure one run, from the options of `redisbench` to the exit status."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +10,7 @@ from django.core.management.base import OutputWrapper
 
 from redisdict.bench.choices import RunStatus
 from redisdict.bench.cli.output import (
+    Options,
     check_writable,
     deliver,
     report_text,
@@ -20,7 +20,7 @@ from redisdict.bench.cli.output import (
 )
 from redisdict.bench.cli.saved_runs import comparison_text
 from redisdict.bench.compare import Change, compare, regressions
-from redisdict.bench.errors import UsageError
+from redisdict.bench.errors import ExitStatus, UsageError
 from redisdict.bench.measure.interruption import Interrupted, Interruption
 from redisdict.bench.measure.progress import WatchedProgress, reporter_for
 from redisdict.bench.measure.services import Service, discover
@@ -28,7 +28,7 @@ from redisdict.bench.measure.session import Session
 from redisdict.bench.measure.statistics import Verdict
 from redisdict.bench.records import (
     DatabaseRecorder,
-    MemoryRecorder,
+    Recorder,
     check_database,
     find_run,
     mark_baseline,
@@ -38,22 +38,10 @@ from redisdict.bench.selection import check_spec, choose_services, read_spec, se
 from redisdict.bench.spec import PRESETS, BenchmarkSpec
 from redisdict.models import BenchmarkRun
 
-__all__ = ["ExitStatus", "measure"]
+__all__ = ["measure"]
 
 #: Warnings that mean that a difference could hide in the noise.
 NOISY = ("noise-floor", "wide-interval")
-
-Options = Mapping[str, Any]
-
-
-class ExitStatus:
-    """The exit statuses of `redisbench`. 2 is Django's own, for wrong arguments."""
-
-    FINE = 0
-    REGRESSION = 1
-    FAILED_CELL = 3
-    TOO_NOISY = 4
-    WRONG_REPLY = 5
 
 
 @dataclass(frozen=True)
@@ -63,12 +51,12 @@ class _Prepared:
     spec: BenchmarkSpec
     services: list[Service]
     run: BenchmarkRun
-    recorder: DatabaseRecorder | MemoryRecorder
+    recorder: Recorder
     baseline: BenchmarkRun | None
 
 
 def measure(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
-    """Measure, report, save; the exit status.
+    """Measure, report and save one run; the exit status.
 
     Raises:
         UsageError, ConfigurationError: it can't be done; nothing was measured.
@@ -82,7 +70,7 @@ def measure(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> i
     session = Session(
         prepared.spec,
         prepared.services,
-        run=run,
+        record=run,
         recorder=prepared.recorder,
         reporter=reporter,
         interruption=Interruption(),
@@ -130,7 +118,7 @@ def _prepare(options: Options) -> _Prepared:
     baseline = find_run(options["baseline"]) if options["baseline"] else None
     run = new_run(spec, options["label"]) if resumed is None else _reopened(resumed)
     run.services = [_described(service) for service in services]
-    recorder = MemoryRecorder() if options["no_save"] else DatabaseRecorder()
+    recorder = Recorder() if options["no_save"] else DatabaseRecorder()
     return _Prepared(spec, services, run, recorder, baseline)
 
 
@@ -165,7 +153,7 @@ def _specification(options: Options, resumed: BenchmarkRun | None) -> BenchmarkS
 
 
 def _reopened(run: BenchmarkRun) -> BenchmarkRun:
-    """A run that is to be completed, without what is to be measured again."""
+    """Prepare a run to be completed: without what is to be measured again."""
     run.status, run.error = RunStatus.RUNNING, ""
     run.cells = [one for one in run.cells if one.is_measured]
     return run
@@ -183,7 +171,7 @@ def _described(service: Service) -> dict[str, Any]:
 def _deliver(
     options: Options, prepared: _Prepared, stdout: OutputWrapper, stderr: OutputWrapper
 ) -> bool:
-    """Print or write the report; whether it and the database have got everything."""
+    """Print or write the report; tell whether it and the database have got everything."""
     run = prepared.run
     text = report_text(run, options, stdout)
     is_delivered = deliver(text, options["output"], stdout, stderr)
@@ -195,7 +183,7 @@ def _deliver(
 
 
 def _has_failure(run: BenchmarkRun, options: Options) -> bool:
-    """A cell that failed, or a service that was asked for by name and isn't there."""
+    """Find a cell that failed, or a service that was asked for by name and isn't there."""
     return run.status == RunStatus.PARTIAL or (
         bool(options["service"]) and any(service["reason"] for service in run.services)
     )

@@ -1,14 +1,15 @@
-"""The subcommands that work on saved runs: list, show, compare, export, import, prune."""
+"""List, show, compare, export, import and prune saved runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from django.core.management.base import OutputWrapper
 from rich.text import Text
 
+from redisdict.bench.choices import cell_parts
 from redisdict.bench.cli.output import (
+    Options,
     check_writable,
     report_text,
     rows_text,
@@ -17,7 +18,7 @@ from redisdict.bench.cli.output import (
     width_of,
 )
 from redisdict.bench.compare import Change, compare, regressions
-from redisdict.bench.errors import UsageError
+from redisdict.bench.errors import ExitStatus, UsageError
 from redisdict.bench.measure.statistics import Verdict
 from redisdict.bench.records import check_database, find_run, save_run
 from redisdict.bench.report.files import from_json
@@ -35,17 +36,15 @@ __all__ = [
     "show_run",
 ]
 
-Options = Mapping[str, Any]
-
 
 def list_runs(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
-    """The latest runs, one a line."""
+    """List the latest runs, one a line."""
     check_database()
     runs = BenchmarkRun.objects.all()[: options["limit"]]
     if not runs:
         stderr.write("No run is saved yet; `redisbench --quick` makes the first.\n")
     stdout.write(rows_text([_list_row(run) for run in runs], stdout))
-    return 0
+    return ExitStatus.FINE
 
 
 def _list_row(run: BenchmarkRun) -> list[str]:
@@ -61,7 +60,7 @@ def _list_row(run: BenchmarkRun) -> list[str]:
 
 
 def show_run(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
-    """One run in any of the formats."""
+    """Show one run in any of the formats."""
     if options["output"]:
         check_writable(options["output"])
     check_database()
@@ -70,7 +69,7 @@ def show_run(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> 
     send(text, options["output"], stdout)
     if options["format"] not in ("json", "markdown"):  # which have them in themselves
         stderr.write(warnings_text(run, options, stderr))
-    return 0
+    return ExitStatus.FINE
 
 
 #: The same, with JSON as the usual format.
@@ -78,13 +77,14 @@ export_run = show_run
 
 
 def compare_runs(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
-    """What became faster or slower; 1 when something did by more than the threshold."""
+    """Compare two runs; exit status 1 when something is slower by more than the threshold."""
     check_database()
     before = find_run(options["before"])
     after = find_run(options["after"])
     changes = compare(before, after)
     stdout.write(comparison_text(before, after, changes, width_of(stdout)))
-    return 1 if regressions(changes, options["fail_threshold"]) else 0
+    is_slower = regressions(changes, options["fail_threshold"])
+    return ExitStatus.REGRESSION if is_slower else ExitStatus.FINE
 
 
 def import_run(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
@@ -101,7 +101,7 @@ def import_run(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -
         raise UsageError(f"{path} can't be read: {error}.") from error
     run = save_run(from_json(text))
     stdout.write(f"{run.pk}\n")
-    return 0
+    return ExitStatus.FINE
 
 
 def prune_runs(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
@@ -112,23 +112,17 @@ def prune_runs(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -
     count = old.count()
     old.delete()
     stdout.write(f"{count}\n")
-    return 0
+    return ExitStatus.FINE
 
 
 #: What matters most comes last, right above the summary and the prompt.
-ORDER = (
-    Verdict.NOT_COMPARABLE,
-    Verdict.SAME,
-    Verdict.UNSURE,
-    Verdict.FASTER,
-    Verdict.SLOWER,
-)
+ORDER = (Verdict.NOT_COMPARABLE, Verdict.SAME, Verdict.UNSURE, Verdict.FASTER, Verdict.SLOWER)
 
 
 def comparison_text(
     before: BenchmarkRun, after: BenchmarkRun, changes: Sequence[Change], width: int
 ) -> str:
-    """A table of all cells with a verdict, and a line that counts them."""
+    """Write a table of all cells with a verdict, and a line that counts them."""
     if not changes:
         return "The runs have no cell in common.\n"
     ordered = sorted(changes, key=lambda change: ORDER.index(change.verdict))
@@ -150,12 +144,8 @@ def comparison_text(
 
 
 def _labels(result: BenchmarkResult) -> tuple[str, str, str]:
-    name = result.variant or f"{result.mode} {result.pool}"
-    if result.concurrency > 1:
-        name = f"{name}, {result.concurrency} workers, {result.connections} connections"
-        if result.variant:
-            name = f"{name}, {result.pool}"
-    return result.service, name, result.operation
+    service, *row, operation = cell_parts(result)
+    return service, ", ".join(row), operation
 
 
 def _figures(change: Change) -> list[Text]:

@@ -1,4 +1,4 @@
-"""The keys of a run on a server that isn't its own: found again and removed, whatever happened.
+"""Remove the keys of a run from a server that isn't its own, whatever happened.
 
 A run never flushes anything. All its keys hold one random token, and while it works, the token
 stands in a hash on the server, `redisbench:runs`. So what a run left behind that was killed

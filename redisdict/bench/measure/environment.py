@@ -1,4 +1,4 @@
-"""Where a run took place: one small function for each fact, none of them a secret."""
+"""Describe where a run takes place: one small function for each fact, none of them a secret."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "HIGH_FOREIGN_SHARE",
     "CpuTimes",
     "collect",
     "commit",
@@ -24,12 +25,15 @@ __all__ = [
     "steal_share",
 ]
 
+#: A machine of which others take more disturbs.
+HIGH_FOREIGN_SHARE = 0.1
+
 #: The packages whose versions decide how fast a client is.
 PACKAGES = ("django-redisdict", "redis", "hiredis", "Django", "uvloop", "ormsgpack")
 
 
 def collect() -> dict[str, Any]:
-    """All facts of this machine and interpreter that a figure may depend on."""
+    """Collect all facts of this machine and interpreter that a figure may depend on."""
     return {
         "cpu_model": cpu_model(),
         "cpu_count": os.cpu_count(),
@@ -46,7 +50,7 @@ def collect() -> dict[str, Any]:
 
 
 def machine() -> str:
-    """One line that a reader recognises the machine by; no host name, which may be private."""
+    """Name the machine in one line; without its host name, which may be private."""
     return f"{platform.system()} {platform.machine()}, {cpu_model()}, {os.cpu_count()} CPUs"
 
 
@@ -59,14 +63,14 @@ def cpu_model() -> str:
 
 
 def cpus_allowed() -> int | None:
-    """How many CPUs this process may use; containers often have fewer than the machine."""
+    """Count the CPUs this process may use; containers often have fewer than the machine."""
     if not hasattr(os, "sched_getaffinity"):
         return None
     return len(os.sched_getaffinity(0))
 
 
 def cpu_governor() -> str:
-    """How Linux sets the CPU's clock rate, such as "performance"; empty where it can't."""
+    """Read how Linux sets the CPU's clock rate, such as "performance"; empty where it can't."""
     with suppress(OSError):
         return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip()
     return ""
@@ -79,7 +83,7 @@ def is_virtual_machine() -> bool:
 
 
 def machine_hash() -> str:
-    """Tells two machines apart without telling which machine it is."""
+    """Tell two machines apart without telling which machine it is."""
     for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
         with suppress(OSError):
             identity = Path(path).read_text().strip()
@@ -94,7 +98,7 @@ def is_gil_enabled() -> bool:
 
 
 def package_versions() -> dict[str, str | None]:
-    """The installed versions; None where a package is missing."""
+    """Read the installed versions; None where a package is missing."""
     versions: dict[str, str | None] = dict.fromkeys(PACKAGES)
     for package in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
@@ -109,7 +113,7 @@ def load_average() -> list[float]:
 
 
 def commit(directory: Path) -> str:
-    """The project's git commit, with "+" when files differ from it; empty outside of git."""
+    """Name the project's git commit, with "+" when files differ from it; empty outside of git."""
     revision = _git(directory, "rev-parse", "--short=12", "HEAD")
     if not revision:
         return ""
@@ -140,7 +144,7 @@ class CpuTimes:
 
     @classmethod
     def now(cls, pids: tuple[int, ...]) -> CpuTimes | None:
-        """None where there is no /proc."""
+        """Read the times so far; None where there is no /proc."""
         try:
             words = Path("/proc/stat").read_text().split("\n", 1)[0].split()
         except OSError:
@@ -156,7 +160,7 @@ class CpuTimes:
 
 
 def foreign_cpu_share(before: CpuTimes | None, after: CpuTimes | None) -> float | None:
-    """The share of the machine's CPU time that others took, steal included: 0.1 is 10 %.
+    """Compute the share of the CPU time that others took, steal included: 0.1 is 10 %.
 
     Others are all processes but those that both measurements name.
     """
@@ -170,7 +174,7 @@ def foreign_cpu_share(before: CpuTimes | None, after: CpuTimes | None) -> float 
 
 
 def steal_share(before: CpuTimes | None, after: CpuTimes | None) -> float | None:
-    """The share of the machine's CPU time that its host gave to other machines."""
+    """Compute the share of the machine's CPU time that its host gave to other machines."""
     if before is None or after is None or after.total <= before.total:
         return None
     return (after.steal - before.steal) / (after.total - before.total)

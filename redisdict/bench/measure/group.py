@@ -8,20 +8,20 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from redisdict.bench.choices import CellStatus
-from redisdict.bench.errors import CELL_ERRORS, WrongReply, describe
+from redisdict.bench.choices import CellStatus, Comparison
+from redisdict.bench.errors import CELL_ERRORS
 from redisdict.bench.measure.latency import Latencies, measure_latencies
-from redisdict.bench.measure.process_variance import least_difference
 from redisdict.bench.measure.rounds import Clock, Failure, Rounds, Series, ratio_between
 from redisdict.bench.measure.statistics import LEAST_ROUNDS, Ratio, drift, judge, relative_spread
+from redisdict.bench.operations import ITERATIONS, OPERATIONS, is_plain, least_difference
 from redisdict.bench.plan import Group
 from redisdict.bench.records import result_of
 from redisdict.bench.spec import (
     ASYNC,
     DEFAULT_POOL,
-    ITERATIONS,
     POOLS,
     BenchmarkSpec,
     Cell,
@@ -37,9 +37,6 @@ __all__ = ["GroupOutcome", "cell_result", "comparisons", "group_noise_floor", "m
 #: Calls of the latency pass that are batches or whole iterations, for each hundred plain ones.
 LONG_CALLS_PER_HUNDRED = 5
 LEAST_LONG_CALLS = 20
-
-#: The open loop is for single commands.
-OPEN_LOOP_OPERATIONS = ("SET", "GET", "Set", "Get")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +81,7 @@ def measure_group(
                 precision.of_one_start,
                 rng=random.Random(f"{spec.seed} {group.name} {number}"),  # noqa: S311 - an order
                 clock=clock,
-                on_round=_share_of(on_round, number, precision.server_starts),
+                on_round=partial(_pass_on, on_round, number, precision.server_starts),
                 should_stop=should_stop,
             )
             _extend(series, rounds.run())
@@ -98,7 +95,7 @@ def measure_group(
                         )
                         facts[cell] = {**open_cell.facts(), "rate_per_second": _rate_of(cell, spec)}
                     except CELL_ERRORS as error:
-                        series[cell].failure = _failure(error)
+                        series[cell].failure = Failure.of(error)
         if should_stop():
             break
     return GroupOutcome(
@@ -124,7 +121,7 @@ def _open(factory: CellFactory, series: Mapping[Cell, Series]) -> dict[Cell, Wor
             try:
                 opened[cell] = factory.open(cell)
             except CELL_ERRORS as error:
-                own.failure = _failure(error)
+                own.failure = Failure.of(error)
     return opened
 
 
@@ -138,10 +135,9 @@ def _extend(series: Mapping[Cell, Series], part: Mapping[Cell, Series]) -> None:
             own.extend(absent)
 
 
-def _share_of(
-    on_round: Callable[[float], None], number: int, count: int
-) -> Callable[[float], None]:
-    return lambda fraction: on_round((number + fraction) / count)
+def _pass_on(on_round: Callable[[float], None], start: int, starts: int, fraction: float) -> None:
+    """Tell how much of all starts is done."""
+    on_round((start + fraction) / starts)
 
 
 def _latencies(
@@ -159,7 +155,7 @@ def _latencies(
     if rate:
         # All calls in one block: between blocks a schedule would start anew and forget its delay.
         open_cell = factory.open(cell, block=calls)
-    if cell.operation.startswith("PIPE") or cell.operation in ("Iter", "Items"):
+    if not is_plain(cell.operation):
         calls = max(calls * LONG_CALLS_PER_HUNDRED // 100, LEAST_LONG_CALLS)
     return measure_latencies(
         open_cell,
@@ -172,17 +168,13 @@ def _latencies(
 
 
 def _rate_of(cell: Cell, spec: BenchmarkSpec) -> float:
-    """Calls a second in the latency pass; 0 for a closed loop."""
-    is_single = cell.operation in OPEN_LOOP_OPERATIONS and cell.concurrency == 1
+    """Choose the calls a second in the latency pass; 0 for a closed loop."""
+    is_single = OPERATIONS[cell.operation].is_open_loop and cell.concurrency == 1
     return spec.rate if is_single else 0.0
 
 
-def _failure(error: BaseException) -> Failure:
-    return Failure(describe(error), is_wrong_reply=isinstance(error, WrongReply))
-
-
 #: What kind of comparison, the left cell, and the right one if it was measured.
-_Pair = tuple[str, Cell, Cell | None]
+_Pair = tuple[Comparison, Cell, Cell | None]
 
 
 def cell_result(
@@ -192,7 +184,7 @@ def cell_result(
     latencies: Latencies | None,
     details: Mapping[str, Any],
 ) -> BenchmarkResult:
-    """The row of one cell: what was measured, or why there is nothing."""
+    """Make the row of one cell: what was measured, or why there is nothing."""
     own = series[cell]
     if own.failure is not None:
         return result_of(cell, CellStatus.FAILED, own.failure.reason)
@@ -228,7 +220,7 @@ def cell_result(
 
 
 def group_noise_floor(group: Group, series: Mapping[Cell, Series]) -> float | None:
-    """What the A/A twins of single calls differ by at most; None when none could be measured.
+    """Compute what the A/A twins of single calls differ by at most; None without any.
 
     Iterations are left out: they depend so much on a server process's variance that they would hide
     how well everything else is known.
@@ -244,7 +236,7 @@ def group_noise_floor(group: Group, series: Mapping[Cell, Series]) -> float | No
 def comparisons(
     group: Group, series: Mapping[Cell, Series], server_starts: int
 ) -> list[dict[str, Any]]:
-    """Every pair that a reader may ask about, over the rounds of this group.
+    """Compare every pair that a reader may ask about, over the rounds of this group.
 
     Each says: `left` is `ratio` times as fast as `right`, and what that proves.
     """
@@ -254,7 +246,7 @@ def comparisons(
         ratio = _ratio(series, left, right)
         if ratio is None or right is None or not math.isfinite(ratio.high):
             continue
-        if kind == "mode" and left.operation in ITERATIONS:
+        if kind is Comparison.MODE and left.operation in ITERATIONS:
             # Both walk over one dict in one process, so that neither varies from the other.
             least = 0.0
         else:
@@ -262,15 +254,15 @@ def comparisons(
             least = least_difference(left.operation, floor, server_starts)
         found.append(
             {
-                "kind": kind,
+                "kind": kind.value,
                 "group": group.name,
                 "table": left.table.value,
                 "service": left.service,
                 "operation": left.operation,
                 "concurrency": left.concurrency,
                 "connections": left.connections,
-                "left": left.service if kind == "service" else _short_name(left),
-                "right": right.service if kind == "service" else _short_name(right),
+                "left": left.service if kind is Comparison.SERVICE else _short_name(left),
+                "right": right.service if kind is Comparison.SERVICE else _short_name(right),
                 "ratio": ratio.value,
                 "low": ratio.low,
                 "high": ratio.high,
@@ -283,7 +275,7 @@ def comparisons(
 
 
 def _floors(group: Group, series: Mapping[Cell, Series]) -> dict[Cell, float]:
-    """For each reference, how far from 1 its second copy came out, on the log scale."""
+    """Compute for each reference how far from 1 its twin came out, on the log scale."""
     floors = {}
     for twin in group.twins:
         ratio = _ratio(series, twin, group.references[twin])
@@ -300,28 +292,28 @@ def _ratio(series: Mapping[Cell, Series], cell: Cell, reference: Cell | None) ->
 
 def _twins(group: Group) -> Iterator[_Pair]:
     for twin in group.twins:
-        yield "A/A", twin, group.references[twin]
+        yield Comparison.TWIN, twin, group.references[twin]
 
 
 def _pairs(cells: Sequence[Cell], references: Mapping[Cell, Cell]) -> Iterator[_Pair]:
-    """Service against service, pool against the mode's plain pool, dict against dict."""
+    """Pair service with service, pool with the mode's plain pool, dict with dict."""
     by_variant = {(cell.variant, cell.operation): cell for cell in cells}
     for cell in cells:
         if cell.table is Table.DICT:
             if "(HSET)" in cell.variant:
                 direct = cell.variant.replace("(HSET)", "(No HSET)")
-                yield "layout", cell, by_variant.get((direct, cell.operation))
+                yield Comparison.LAYOUT, cell, by_variant.get((direct, cell.operation))
             if cell.mode == ASYNC:
                 blocking = cell.variant.replace("Async", "Sync")
-                yield "mode", cell, by_variant.get((blocking, cell.operation))
+                yield Comparison.MODE, cell, by_variant.get((blocking, cell.operation))
             continue
         reference = references[cell]
         is_same_row = cell.mode == reference.mode and cell.pool in (reference.pool, DEFAULT_POOL)
         if is_same_row and cell.service != reference.service:
-            yield "service", cell, reference
+            yield Comparison.SERVICE, cell, reference
         plain = replace(cell, pool=POOLS[cell.mode][0])
         if plain != cell and plain in cells:
-            yield "pool", cell, plain
+            yield Comparison.POOL, cell, plain
 
 
 def _short_name(cell: Cell) -> str:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the block that runs, keep what was measured, clean up, say so."""
+"""Obey Ctrl-C and SIGTERM: finish the block that runs, keep what was measured, clean up."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Interruption:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Inside, a first signal only sets `is_requested`; it is raised at the end."""
+        """Defer a first signal, which sets `is_requested`; it is raised at the end."""
         self._deferring += 1
         try:
             yield
@@ -69,7 +69,7 @@ class Interruption:
         self.raise_if_requested()
 
     def start_cleaning_up(self) -> None:
-        """From now on signals are noted and nothing more."""
+        """Note signals from now on, and do nothing more."""
         self._is_cleaning_up = True
 
     def raise_if_requested(self) -> None:

@@ -1,4 +1,4 @@
-"""The latency of single calls, in a pass of its own, after the throughput of the group is known.
+"""Measure the latency of single calls, in a pass after the throughput of the group is known.
 
 The nanoseconds go into an array, from which percentiles are made afterwards, because recording into
 a histogram inside the loop costs a tenth of the time that is being measured.
@@ -10,10 +10,10 @@ import time
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from redisdict.bench.measure.rounds import Clock, quiet_collector
 from redisdict.bench.measure.statistics import percentile
+from redisdict.bench.workloads.cells import WorkloadCell
 
 __all__ = ["Latencies", "Schedule", "measure_latencies"]
 
@@ -66,16 +66,6 @@ class Latencies:
         )
 
 
-class TimedCell(Protocol):
-    """What the pass needs of a cell."""
-
-    def prepare(self) -> None: ...
-
-    def run_each(self, starts: Callable[[], int], clock: Clock, out: array[int]) -> int: ...
-
-    def check(self) -> None: ...
-
-
 class Schedule:
     """Starts at a fixed rate, whether or not the last call has ended.
 
@@ -105,7 +95,7 @@ class Schedule:
 
 
 def measure_latencies(
-    cell: TimedCell,
+    cell: WorkloadCell,
     calls: int,
     *,
     clock: Clock,

@@ -1,4 +1,4 @@
-"""On which CPU client and server run, and how to keep them there.
+"""Choose the CPUs that client and server run on, and keep them there.
 
 One GET takes 31 µs with both on one CPU and 114 µs on two, and a scheduler that is left alone flips
 between the two in the middle of a run. So blocks are compared only where both cells were placed
@@ -71,7 +71,7 @@ class PlacementProbe:
 
 
 def can_pin() -> bool:
-    """Whether this system lets a process choose its CPU."""
+    """Tell whether this system lets a process choose its CPU."""
     return hasattr(os, "sched_setaffinity")
 
 
@@ -84,7 +84,7 @@ class Cpus:
 
 
 def choose_cpus(placement: str, *, sample_s: float = 0.1) -> Cpus | None:
-    """The idlest CPU for the client; for the server the same one, or with "split" the next.
+    """Choose the idlest CPU for the client; for the server the same, or with "split" the next.
 
     None when nothing is to be pinned: "free", no such system call, or one CPU wanted as two.
     """
@@ -130,7 +130,7 @@ def _last_cpu(file: int) -> bytes:
 
 
 def _busy_ticks() -> dict[int, int]:
-    """Clock ticks each CPU has worked since boot, by /proc/stat."""
+    """Read the clock ticks that each CPU has worked since boot (/proc/stat)."""
     ticks = {}
     for line in Path("/proc/stat").read_text().splitlines():
         name, _, values = line.partition(" ")

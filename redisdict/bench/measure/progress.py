@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, a line for each group in a log."""
+"""Report how far a run is: a bar on a terminal, a line a group in a log, a row for the admin."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 from django.core.management.base import OutputWrapper
 from django.db import DatabaseError
@@ -27,11 +27,16 @@ REFRESH_S = 0.5
 LEAST_TO_TELL = 0.02
 
 
-class Reporter(Protocol):
-    """Told by the session what happens; writes to stderr only."""
+class Reporter:
+    """Told by the session what happens; what shows it writes to stderr only."""
+
+    def __init__(self) -> None:
+        self._done = self._share = 0.0
 
     def begin(self, name: str, share: float) -> None:
         """A part of the run begins that takes this share of it (all shares add up to 1)."""
+        self._done += self._share
+        self._share = share
 
     def advance(self, fraction: float) -> None:
         """So much of the current part is done, from 0 to 1."""
@@ -39,30 +44,30 @@ class Reporter(Protocol):
     def note(self, text: str) -> None:
         """Something that the user should know now."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Nothing follows."""
+
+    def of_all(self, fraction: float) -> float:
+        """Compute how much of the whole is done with so much of the current part."""
+        return self._done + self._share * fraction
 
 
-class LineProgress:
+class LineProgress(Reporter):
     """One line for each part, for logs and pipes."""
 
     def __init__(self, stream: OutputWrapper) -> None:
+        super().__init__()
         self._stream = stream
 
     def begin(self, name: str, share: float) -> None:
         self.note(f"measuring {name}")
 
-    def advance(self, fraction: float) -> None:
-        """A log needs no bar."""
-
     def note(self, text: str) -> None:
         self._stream.write(f"{text}\n")
         self._stream.flush()
 
-    def close(self) -> None:
-        """Every line has been written."""
 
-
-class BarProgress:
+class BarProgress(Reporter):
     """A bar with the time left.
 
     It is drawn between rounds, from this thread: a thread of its own would take CPU time from the
@@ -70,6 +75,7 @@ class BarProgress:
     """
 
     def __init__(self, stream: TextIO) -> None:
+        super().__init__()
         self._console = Console(file=stream)
         self._stack = ExitStack()
         self._bar = Progress(
@@ -83,20 +89,16 @@ class BarProgress:
             transient=True,
         )
         self._task = self._stack.enter_context(self._bar).add_task("starting", total=1.0, left="")
-        self._done = 0.0
-        self._share = 0.0
         self._drawn_at = 0.0
 
     def begin(self, name: str, share: float) -> None:
-        self._done += self._share
-        self._share = share
-        self._draw(description=name, completed=self._done)
+        super().begin(name, share)
+        self._draw(description=name, completed=self.of_all(0))
 
     def advance(self, fraction: float) -> None:
-        completed = self._done + self._share * fraction
         # A refresh takes a millisecond or two, so it isn't done after every round.
         if time.monotonic() - self._drawn_at >= REFRESH_S:
-            self._draw(completed=completed)
+            self._draw(completed=self.of_all(fraction))
 
     def note(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False)
@@ -111,7 +113,7 @@ class BarProgress:
 
 
 def _left(elapsed_s: float, completed: float) -> str:
-    """How long it still takes, when the rest goes on as it did so far."""
+    """Guess how long it still takes, when the rest goes on as it did so far."""
     if completed < LEAST_TO_TELL:
         return ""
     seconds = round(elapsed_s * (1 - completed) / completed)
@@ -119,7 +121,7 @@ def _left(elapsed_s: float, completed: float) -> str:
 
 
 def reporter_for(stderr: OutputWrapper) -> Reporter:
-    """A bar on a terminal, which is written to as it is: the wrapper would end every line."""
+    """Choose a bar for a terminal, written to as it is: the wrapper would end every line."""
     return BarProgress(sys.stderr) if stderr.isatty() else LineProgress(stderr)
 
 
@@ -127,7 +129,7 @@ def reporter_for(stderr: OutputWrapper) -> Reporter:
 INTERVAL_S = 1.0
 
 
-class WatchedProgress:
+class WatchedProgress(Reporter):
     """A `Reporter` that keeps the `BenchmarkProgress` of its run up to date.
 
     When that asks for the run to end, the process sends itself SIGTERM: then it ends as it does
@@ -135,30 +137,26 @@ class WatchedProgress:
     """
 
     def __init__(
-        self,
-        reporter: Reporter,
-        identifier: uuid.UUID,
-        clock: Callable[[], float] = time.monotonic,
+        self, reporter: Reporter, identifier: uuid.UUID, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        super().__init__()
         self._reporter = reporter
         self._progress = BenchmarkProgress.objects.filter(run__identifier=identifier)
         self._clock = clock
         self._written_at = 0.0
         self._name = ""
-        self._done = self._share = 0.0
         self._is_cancelled = False
 
     def begin(self, name: str, share: float) -> None:
+        super().begin(name, share)
         self._reporter.begin(name, share)
-        self._done += self._share
-        self._share = share
         self._name = name
-        self._write(self._done)
+        self._write(self.of_all(0))
 
     def advance(self, fraction: float) -> None:
         self._reporter.advance(fraction)
         if self._clock() - self._written_at >= INTERVAL_S:
-            self._write(self._done + self._share * fraction)
+            self._write(self.of_all(fraction))
 
     def note(self, text: str) -> None:
         self._reporter.note(text)

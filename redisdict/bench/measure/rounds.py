@@ -1,4 +1,4 @@
-"""Rounds: every cell once, in fresh random order, until the ratios are known well enough.
+"""Run rounds: every cell once, in fresh random order, until the ratios are known well enough.
 
 Why so: on a shared machine three sequential runs of one server differ by up to 2.7 times, while
 cells that take turns in short blocks share whatever the machine does to them, and their ratio comes
@@ -12,8 +12,8 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Protocol, Self
 
 from redisdict.bench.errors import CELL_ERRORS, WrongReply, describe
 from redisdict.bench.measure.statistics import LEAST_ROUNDS, Ratio, paired_ratio
@@ -60,6 +60,7 @@ class OpenCell(Protocol):
         """Untimed: where client and server are, such as "same" or "split"."""
 
 
+@dataclass
 class Rounds:
     """The rounds of one group of cells.
 
@@ -72,48 +73,41 @@ class Rounds:
         should_stop: asked before every block; true ends the measurement at once.
     """
 
-    def __init__(
-        self,
-        cells: Sequence[OpenCell],
-        references: Mapping[Cell, Cell],
-        precision: Precision,
-        *,
-        rng: random.Random,
-        clock: Clock,
-        on_round: Callable[[float], None] = lambda _fraction: None,
-        should_stop: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self._cells = list(cells)
-        self._references = references
-        self._precision = precision
-        self._rng = rng
-        self._clock = clock
-        self._on_round = on_round
-        self._should_stop = should_stop
-        self._series = {open_cell.cell: Series() for open_cell in cells}
-        self.was_stopped = False
+    cells: Sequence[OpenCell]
+    references: Mapping[Cell, Cell]
+    precision: Precision
+    _: KW_ONLY
+    rng: random.Random
+    clock: Clock
+    on_round: Callable[[float], None] = lambda _fraction: None
+    should_stop: Callable[[], bool] = lambda: False
+    was_stopped: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self._open = list(self.cells)
+        self._series = {open_cell.cell: Series() for open_cell in self.cells}
 
     def run(self) -> Mapping[Cell, Series]:
         """All rounds. A cell that fails leaves the rotation and keeps its reason."""
-        started_ns = self._clock()
+        started_ns = self.clock()
         with quiet_collector():
             for _ in range(WARM_UP_ROUNDS):
                 self._round(is_warm_up=True)
-            for done in range(1, self._precision.max_rounds + 1):
+            for done in range(1, self.precision.max_rounds + 1):
                 self._round()
-                elapsed_s = (self._clock() - started_ns) / 1e9
-                if self.was_stopped or not self._cells or self._is_enough(done, elapsed_s):
+                elapsed_s = (self.clock() - started_ns) / 1e9
+                if self.was_stopped or not self._open or self._is_enough(done, elapsed_s):
                     break
-                self._on_round(self._fraction(done, elapsed_s))
+                self.on_round(self._fraction(done, elapsed_s))
                 if done % CHECK_EVERY == 0:
                     gc.collect()
         return self._series
 
     def _round(self, *, is_warm_up: bool = False) -> None:
-        self._rng.shuffle(self._cells)
+        self.rng.shuffle(self._open)
         seen: set[Cell] = set()
-        for open_cell in list(self._cells):
-            if self.was_stopped or self._should_stop():
+        for open_cell in list(self._open):
+            if self.was_stopped or self.should_stop():
                 self.was_stopped = True
                 break
             if self._block(open_cell, is_warm_up=is_warm_up):
@@ -128,19 +122,19 @@ class Rounds:
         try:
             open_cell.prepare()
             before = open_cell.placement()
-            block = open_cell.run(self._clock)
+            block = open_cell.run(self.clock)
             after = open_cell.placement()
             open_cell.check()
         except CELL_ERRORS as error:
-            series.failure = Failure(describe(error), is_wrong_reply=isinstance(error, WrongReply))
-            self._cells.remove(open_cell)
+            series.failure = Failure.of(error)
+            self._open.remove(open_cell)
             return False
         if not is_warm_up:
             series.add(block, before if before == after else MOVED)
         return True
 
     def _is_enough(self, done: int, elapsed_s: float) -> bool:
-        wanted = self._precision
+        wanted = self.precision
         if done < LEAST_ROUNDS:
             return False
         if done < wanted.min_rounds:
@@ -150,22 +144,22 @@ class Rounds:
         return done % CHECK_EVERY == 0 and self._is_precise()
 
     def _is_precise(self) -> bool:
-        for open_cell in self._cells:
-            reference = self._references.get(open_cell.cell)
+        for open_cell in self._open:
+            reference = self.references.get(open_cell.cell)
             if reference is None or reference == open_cell.cell:
                 continue
             ratio = ratio_between(self._series[open_cell.cell], self._series[reference])
-            if ratio is not None and ratio.half_width > self._precision.half_width:
+            if ratio is not None and ratio.half_width > self.precision.half_width:
                 return False
         return True
 
     def _fraction(self, done: int, elapsed_s: float) -> float:
-        return max(done / self._precision.max_rounds, min(elapsed_s / self._precision.seconds, 1.0))
+        return max(done / self.precision.max_rounds, min(elapsed_s / self.precision.seconds, 1.0))
 
 
 @contextmanager
 def quiet_collector() -> Iterator[None]:
-    """No garbage collection inside the timed blocks; put back as it was afterwards."""
+    """Keep garbage collection out of the timed blocks; put it back as it was afterwards."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.freeze()
@@ -196,6 +190,10 @@ class Failure:
 
     reason: str
     is_wrong_reply: bool = False
+
+    @classmethod
+    def of(cls, error: BaseException) -> Self:
+        return cls(describe(error), isinstance(error, WrongReply))
 
 
 @dataclass(slots=True)
@@ -234,7 +232,7 @@ class Series:
         return seen.most_common(1)[0][0] if seen else ""
 
     def times_at(self, placement: str) -> list[float]:
-        """Nanoseconds an operation, of the rounds with this placement."""
+        """List nanoseconds an operation, of the rounds with this placement."""
         return [
             time
             for time, where in zip(self.times, self.placements, strict=True)
@@ -243,7 +241,7 @@ class Series:
 
 
 def ratio_between(own: Series, reference: Series) -> Ratio | None:
-    """The speed of a cell against another, over the rounds that placed both alike.
+    """Compute the speed of a cell against another, over the rounds that placed both alike.
 
     None when there is no such round.
     """

@@ -1,4 +1,4 @@
-"""The servers of a run: brought up, identified, pinned, noted; and taken down again.
+"""Bring the servers of a run up, identify, pin and note them, and take them down again.
 
 Addresses that were given are looked at before anything is measured, since two names for one server
 would compare it with itself. Servers that the run starts live as long as their group, but for the
@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,20 @@ import redis
 
 from redisdict.bench.errors import CELL_ERRORS, SameServer, describe
 from redisdict.bench.measure.cleanup import keys_removed_after
-from redisdict.bench.measure.placement import Cpus, PlacementProbe, pin_process
+from redisdict.bench.measure.placement import (
+    SAME,
+    Cpus,
+    PlacementProbe,
+    choose_cpus,
+    pin_process,
+    pinned_client,
+)
 from redisdict.bench.measure.services import RunningService, Service, read_settings, running
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.exceptions import BackendUnavailable
+from redisdict.servers.process import ServerProcess
+from redisdict.servers.programs import find_embeddable_program
 from redisdict.wire.server_info import UNKNOWN, eviction
 
 __all__ = [
@@ -33,22 +42,34 @@ __all__ = [
     "differing_settings",
     "local_pid",
     "server_facts",
+    "start_own_servers",
     "wait_for_replicas",
 ]
 
 
+#: How long replicas may take to acknowledge what they have.
+TIMEOUT_S = 10.0
+
+
 @dataclass(frozen=True)
 class RunningServer:
-    """A service that answers, and what a measurement needs of it."""
+    """A server that answers, and what a measurement needs of it.
 
-    service: Service
+    Attributes:
+        location: as the `LOCATION` setting takes it.
+        probe: where it runs.
+        cpu_ns: what CPU time it has had so far.
+        facts: what is stored of it.
+    """
+
     location: str
     probe: PlacementProbe
-    cpu_ns: Callable[[], int | None]
-    pids: tuple[int, ...]
-    facts: dict[str, Any]
+    cpu_ns: Callable[[], int | None] = lambda: None
+    pids: tuple[int, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass
 class ServerPool:
     """Brings services up and remembers who they are.
 
@@ -58,10 +79,11 @@ class ServerPool:
         cpus: where servers that this run starts are pinned; None leaves them alone.
     """
 
-    def __init__(self, token: str, cpus: Cpus | None, tell: Callable[[str], None]) -> None:
-        self._token = token
-        self._tell = tell
-        self._cpus = cpus
+    token: str
+    cpus: Cpus | None
+    tell: Callable[[str], None]
+
+    def __post_init__(self) -> None:
         self._names_by_run_id: dict[str, str] = {}
 
     def look_at(self, services: Sequence[Service]) -> dict[str, str]:
@@ -85,7 +107,7 @@ class ServerPool:
 
     @contextmanager
     def server(self, service: Service) -> Iterator[RunningServer]:
-        """The service, running; a server that was started is stopped at the end.
+        """Bring the service up; a server that was started is stopped at the end.
 
         Raises:
             RedisDictError, redis.exceptions.RedisError, OSError: it can't be brought up.
@@ -100,13 +122,12 @@ class ServerPool:
             if up.pids:
                 wait_for_replicas(client)
             else:
-                stack.enter_context(keys_removed_after(client, self._token, self._keys_left(up)))
+                stack.enter_context(keys_removed_after(client, self.token, self._keys_left(up)))
             pid = local_pid(up)
             pids = (pid,) if pid else ()
             probe = PlacementProbe(pid)
             stack.callback(probe.close)
             yield RunningServer(
-                service=service,
                 location=up.location,
                 probe=probe,
                 cpu_ns=cpu_clock(up.pids[: up.primary_count] or pids),
@@ -116,7 +137,7 @@ class ServerPool:
 
     def _keys_left(self, up: RunningService) -> Callable[[str], None]:
         def tell(reason: str) -> None:
-            self._tell(
+            self.tell(
                 f"keys of this run may be left on {up.service.title} ({reason});"
                 " the next run on that server removes them."
             )
@@ -135,15 +156,15 @@ class ServerPool:
             )
 
     def _pin(self, up: RunningService) -> None:
-        """All processes of a service go to one CPU, replicas as well.
+        """Pin all processes of a service to one CPU, replicas as well.
 
         A write wakes the replicas. On another CPU that takes an interrupt, which costs more or
         less depending on what else runs there: with a busy neighbour a SET behind Sentinel came
         out 20 % slower. On one CPU it is within 3 %.
         """
-        if self._cpus is not None:
+        if self.cpus is not None:
             for pid in up.pids:
-                pin_process(pid, {self._cpus.server})
+                pin_process(pid, {self.cpus.server})
 
 
 #: What is kept is listed, not what is left out: a field that a later version adds may be a secret.
@@ -161,7 +182,7 @@ CONFIG_FIELDS = (
 
 
 def server_facts(running: RunningService, client: redis.Redis) -> dict[str, Any]:
-    """INFO and CONFIG GET, reduced to the lists above, the number of keys, the protocol.
+    """Ask INFO and CONFIG GET, reduced to the lists above, the number of keys, the protocol.
 
     Raises:
         redis.exceptions.RedisError: INFO can't be had. CONFIG may be forbidden; then it is empty.
@@ -180,7 +201,7 @@ def server_facts(running: RunningService, client: redis.Redis) -> dict[str, Any]
 
 
 def _resp_version(client: redis.Redis) -> int | None:
-    """The protocol that was agreed on; None where the server doesn't say (CLIENT INFO)."""
+    """Ask for the protocol that was agreed on; None where the server doesn't say (CLIENT INFO)."""
     try:
         facts: Any = client.client_info()
     except redis.ResponseError:
@@ -189,7 +210,7 @@ def _resp_version(client: redis.Redis) -> int | None:
 
 
 def local_pid(running: RunningService) -> int | None:
-    """The server's process on this machine, as long as it is certain that it is the one.
+    """Find the server's process on this machine, if it is certain that it is the one.
 
     A server in a container or elsewhere names a process id that here is another's, or nobody's.
     """
@@ -205,7 +226,7 @@ def local_pid(running: RunningService) -> int | None:
 
 
 def cpu_clock(pids: Iterable[int]) -> Callable[[], int | None]:
-    """Reads the nanoseconds of CPU that all threads of the processes had so far (Linux)."""
+    """Make a clock of the CPU nanoseconds that all threads of the processes had (Linux)."""
     paths = [str(path) for pid in pids for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
 
     def read() -> int | None:
@@ -225,7 +246,7 @@ def cpu_clock(pids: Iterable[int]) -> Callable[[], int | None]:
 
 
 def differing_settings(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-    """The settings that the servers don't share: name -> service -> value.
+    """Find the settings that the servers don't share: name -> service -> value.
 
     A setting is compared between those that have it. What a server doesn't tell doesn't differ.
     """
@@ -239,15 +260,12 @@ def differing_settings(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict
 
 
 def _comparable(facts: Mapping[str, Any]) -> dict[str, str]:
-    """What one server tells of how it works, under the names that all have for it."""
+    """Reduce what one server tells of how it works to the names that all have for it."""
     info, config = facts.get("info", {}), facts["config"]
     values = {"persistence": str(facts["persistence"])} if facts["persistence"] != UNKNOWN else {}
     if eviction(info):
         values["maxmemory-policy"] = eviction(info)
     return values | {name: str(value) for name, value in config.items()}
-
-
-TIMEOUT_S = 10.0
 
 
 def wait_for_replicas(client: redis.Redis) -> None:
@@ -270,10 +288,30 @@ def wait_for_replicas(client: redis.Redis) -> None:
 
 
 def _acknowledged_offsets(client: redis.Redis) -> list[int]:
-    """How far every replica says that it is; 0 before it has said anything.
+    """Ask how far every replica says that it is; 0 before it has said anything.
 
     Those of Dragonfly aren't among them: it doesn't tell how far they are.
     """
     info: Any = client.info("replication")
     replicas = [info[f"slave{number}"] for number in range(info.get("connected_slaves", 0))]
     return [int(replica["offset"]) for replica in replicas if "offset" in replica]
+
+
+def start_own_servers(names: Iterable[str], stack: ExitStack) -> dict[str, RunningServer]:
+    """Start a server under each name; they and this thread are pinned to one CPU.
+
+    Raises:
+        ProgramMissing, ServerStartError: no server can be started here.
+    """
+    program = find_embeddable_program()
+    cpus = choose_cpus(SAME)
+    servers = {}
+    for name in names:
+        process = stack.enter_context(ServerProcess(program))
+        if cpus is not None:
+            pin_process(process.pid, {cpus.server})
+        probe = PlacementProbe(process.pid)
+        stack.callback(probe.close)
+        servers[name] = RunningServer(process.url, probe)
+    stack.enter_context(pinned_client(cpus.client if cpus else None))
+    return servers

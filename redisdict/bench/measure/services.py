@@ -1,4 +1,8 @@
-"""Which server answers at an address: what it calls itself, and whether it is one already known."""
+"""Find the services that can be measured, bring one up, and identify the server that answers.
+
+Each service is an address that the user gave, or a server started for the run. One that is neither
+has its place in the list as well, with the reason and what to do about it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,6 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 import redis
@@ -26,6 +29,7 @@ from redisdict.servers.programs import (
     find_sentinel_program,
 )
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
+from redisdict.suggestions import nearest
 from redisdict.wire.server_info import (
     PERSISTENCE_SETTINGS,
     TITLES,
@@ -86,7 +90,7 @@ def identify(client: redis.Redis) -> ServerIdentity:
 
 
 def read_settings(client: redis.Redis, names: Iterable[str]) -> dict[str, str]:
-    """CONFIG GET of each of these, those that the server has; empty where the user may not ask."""
+    """Ask CONFIG GET of each; those that the server has, none where the user may not ask."""
     settings: dict[str, str] = {}
     with suppress(redis.ResponseError):  # a hosted server, or a user without the right to ask
         for name in names:
@@ -181,7 +185,7 @@ def discover(
     configured: Mapping[str, str] | None = None,
     allow_remote: bool = False,
 ) -> list[Service]:
-    """Every service, in the order of the report, then those that only `urls` name.
+    """Find every service, in the order of the report, then those that only `urls` name.
 
     Args:
         urls: what `--url` was given, "Title=redis://…"; a title (or key) of the report's services
@@ -261,7 +265,7 @@ def _from_url(text: str, allow_remote: bool) -> Service:
     if kind is None:
         key = "-".join(title.lower().split())
         kind = Kind(key=key, title=title, family=None)
-    return _at(kind, url, location, source="--url")
+    return _service(kind, "--url", address=location.address, location=url)
 
 
 def _from_settings(kind: Kind, configured: str | None, allow_remote: bool) -> Service | None:
@@ -276,52 +280,31 @@ def _from_settings(kind: Kind, configured: str | None, allow_remote: bool) -> Se
             setting = f'REDISDICT["{configured}"]["LOCATION"]'
         location = parse_location(url, setting)
     except ConfigurationError as error:
-        return _unavailable(kind, str(error), source=source)
+        return _service(kind, source, reason=str(error))
     if not allow_remote and _is_remote(location):
         reason = f"{location.address} is on another machine; to measure it, add --allow-remote."
-        return _unavailable(kind, reason, source=source, address=location.address)
-    return _at(kind, url, location, source=source)
+        return _service(kind, source, address=location.address, reason=reason)
+    return _service(kind, source, address=location.address, location=url)
 
 
 def _from_program(kind: Kind) -> Service:
     try:
         program = find_program(kind.family) if kind.family else find_sentinel_program()
     except ProgramMissing as error:
-        return _unavailable(kind, str(error))
-    return Service(
-        key=kind.key,
-        title=kind.title,
-        family=kind.family,
-        source=f"started for this run from {program}, persistence off",
-        program=program,
-    )
+        return _service(kind, NOT_AVAILABLE, reason=str(error))
+    return _service(kind, f"started for this run from {program}, persistence off", program=program)
 
 
-def _at(kind: Kind, url: str, location: Location, *, source: str) -> Service:
-    return Service(
-        key=kind.key,
-        title=kind.title,
-        family=kind.family,
-        source=source,
-        address=location.address,
-        location=url,
-    )
-
-
-def _unavailable(
-    kind: Kind, reason: str, *, source: str = NOT_AVAILABLE, address: str = ""
-) -> Service:
-    return Service(key=kind.key, title=kind.title, source=source, address=address, reason=reason)
+def _service(kind: Kind, source: str, **values: Any) -> Service:
+    return Service(key=kind.key, title=kind.title, family=kind.family, source=source, **values)
 
 
 def _start(service: Service, stack: ExitStack) -> tuple[str, tuple[int, ...]]:
     assert service.program is not None
-    if service.key == "sentinel":
-        topology = stack.enter_context(SentinelTopology(service.program))
+    topologies = {"sentinel": SentinelTopology, "cluster": ClusterTopology}
+    if service.key in topologies:
+        topology = stack.enter_context(topologies[service.key](service.program))
         return topology.location, tuple(member.pid for member in topology.members)
-    if service.key == "cluster":
-        cluster = stack.enter_context(ClusterTopology(service.program))
-        return cluster.location, tuple(member.pid for member in cluster.members)
     server = stack.enter_context(ServerProcess(service.program))
     return server.url, (server.pid,)
 
@@ -348,7 +331,7 @@ def _is_remote(location: Location) -> bool:
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether the name, or every address that it stands for, is this machine's loopback."""
+    """Tell whether the name, or every address that it stands for, is this machine's loopback."""
     try:
         addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
     except OSError:
@@ -357,7 +340,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _without_login(text: str) -> str:
-    """For an error message: a URL can hold a password before the host and in the query."""
+    """Strip what may hold a password: what is before the host, and the query."""
     scheme, separator, rest = text.partition("://")
     return f"{scheme}{separator}{rest.partition('?')[0].rpartition('@')[2]}"
 
@@ -367,6 +350,6 @@ def _refuse_unknown(where: str, values: Mapping[str, object], known: Sequence[st
         raise ConfigurationError(f"{where} is {type(values).__name__}; a dict is expected.")
     for name in values:
         if name not in known:
-            close = get_close_matches(name, known, n=1)
-            hint = f", did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}."
+            close = nearest(name, known, cutoff=0.6)
+            hint = f", did you mean {close!r}?" if close else f"; known: {', '.join(known)}."
             raise ConfigurationError(f"{where} has the unknown key {name!r}{hint}")

@@ -1,4 +1,4 @@
-"""A whole run: services up, group after group measured and saved, everything taken down."""
+"""Measure a whole run: services up, group after group measured and saved, all taken down."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,35 +44,28 @@ NO_POOL_CLASS = (
 )
 
 
+@dataclass
 class Session:
     """Measures one run.
 
     Args:
         services: what was selected, in the order of the report, with those that aren't there.
-        run: gets the results; one that has some already is completed.
+        record: gets the results; one that has some already is completed.
     """
 
-    def __init__(
-        self,
-        spec: BenchmarkSpec,
-        services: Sequence[Service],
-        *,
-        run: BenchmarkRun,
-        recorder: Recorder,
-        reporter: Reporter,
-        interruption: Interruption,
-        clock: Clock = time.perf_counter_ns,
-    ) -> None:
-        self._spec = spec
-        self._services = services
-        self._record = run
-        self._recorder = recorder
-        self._reporter = reporter
-        self._interruption = interruption
-        self._clock = clock
+    spec: BenchmarkSpec
+    services: Sequence[Service]
+    _: KW_ONLY
+    record: BenchmarkRun
+    recorder: Recorder
+    reporter: Reporter
+    interruption: Interruption
+    clock: Clock = time.perf_counter_ns
+    has_wrong_reply: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
         self._token = new_token()
         self._facts: dict[str, dict[str, Any]] = {}
-        self.has_wrong_reply = False
 
     def run(self) -> None:
         """Measure, and leave everything in the record, whatever happens.
@@ -82,9 +75,9 @@ class Session:
             SameServer: two names stand for one server.
             UsageError: none of the services can be measured.
         """
-        record = self._record
+        record = self.record
         try:
-            with self._interruption.listening(), ExitStack() as stack:
+            with self.interruption.listening(), ExitStack() as stack:
                 self._run(stack)
             is_partial = any(one.status == CellStatus.FAILED for one in record.cells)
             record.status = RunStatus.PARTIAL if is_partial else RunStatus.FINISHED
@@ -96,36 +89,36 @@ class Session:
         finally:
             record.finished_at = datetime.now(UTC)
             record.warnings = find_warnings(record)
-            self._recorder.save(record)
+            self.recorder.save(record)
 
     def _run(self, stack: ExitStack) -> None:
-        cpus = choose_cpus(self._spec.placement)
-        servers = ServerPool(self._token, cpus, self._reporter.note)
+        cpus = choose_cpus(self.spec.placement)
+        servers = ServerPool(self._token, cpus, self.reporter.note)
         measurable = self._from_first_that_starts(servers, self._look_at_services(servers))
         stack.enter_context(pinned_client(cpus.client if cpus else None))
-        loop = stack.enter_context(_event_loop(self._spec.event_loop)).get_loop()
-        self._record.environment |= {"event_loop": type(loop).__module__, "retries": 0}
+        loop = stack.enter_context(_event_loop(self.spec.event_loop)).get_loop()
+        self.record.environment |= {"event_loop": type(loop).__module__, "retries": 0}
         groups = [
             group
-            for group in plan(self._spec, [_planned(service) for service in measurable])
+            for group in plan(self.spec, [_planned(service) for service in measurable])
             if not self._is_done(group)
         ]
-        if not groups and not self._record.cells:
+        if not groups and not self.record.cells:
             raise UsageError("Nothing is left to measure: no --table has such an --operation.")
-        self._recorder.save(self._record)
+        self.recorder.save(self.record)
         try:
             self._measure(groups, servers, loop)
         finally:
-            self._interruption.start_cleaning_up()
+            self.interruption.start_cleaning_up()
 
     def _look_at_services(self, servers: ServerPool) -> list[Service]:
-        """What can be measured; the others get their row with the reason."""
-        reasons = servers.look_at([service for service in self._services if service.is_available])
+        """Find what can be measured; the others get their row with the reason."""
+        reasons = servers.look_at([service for service in self.services if service.is_available])
         available = []
-        for service in self._services:
+        for service in self.services:
             if not service.is_available:
                 self._put_row(service.title, CellStatus.UNAVAILABLE, service.reason)
-            elif service.is_cluster and self._spec.pools:
+            elif service.is_cluster and self.spec.pools:
                 self._put_row(service.title, CellStatus.UNAVAILABLE, NO_POOL_CLASS)
             elif service.title in reasons:
                 self._put_row(service.title, CellStatus.FAILED, reasons[service.title])
@@ -136,9 +129,9 @@ class Session:
     def _from_first_that_starts(
         self, servers: ServerPool, available: Sequence[Service]
     ) -> Sequence[Service]:
-        """The services from the first on that can be brought up: it has the reference."""
+        """Drop services up to the first that can be brought up: it has the reference."""
         for number, service in enumerate(available):
-            self._reporter.note(f"{service.title}: {service.source} {service.address}".rstrip())
+            self.reporter.note(f"{service.title}: {service.source} {service.address}".rstrip())
             try:
                 with servers.server(service):
                     return available[number:]
@@ -146,7 +139,7 @@ class Session:
                 raise
             except CELL_ERRORS as error:
                 self._put_row(service.title, CellStatus.FAILED, describe(error))
-        reasons = [f"{one.service}: {one.reason}" for one in self._record.cells if one.reason]
+        reasons = [f"{one.service}: {one.reason}" for one in self.record.cells if one.reason]
         raise UsageError(
             "None of the services can be measured. " + " ".join(reasons)
             if reasons
@@ -156,43 +149,43 @@ class Session:
     def _measure(
         self, groups: Sequence[Group], servers: ServerPool, loop: asyncio.AbstractEventLoop
     ) -> None:
-        budgets = [time_budget(group, self._spec) for group in groups]
-        seconds_left = self._spec.precision.seconds
+        budgets = [time_budget(group, self.spec) for group in groups]
+        seconds_left = self.spec.precision.seconds
         for number, group in enumerate(groups):
             share = budgets[number] / sum(budgets[number:])
-            self._reporter.begin(group.name, budgets[number] / sum(budgets))
-            began_ns = self._clock()
-            with self._interruption.deferred():
+            self.reporter.begin(group.name, budgets[number] / sum(budgets))
+            began_ns = self.clock()
+            with self.interruption.deferred():
                 try:
                     self._keep(group, self._group(group, seconds_left * share, servers, loop))
                 except SameServer:
                     raise
                 except CELL_ERRORS as error:
                     self._fail(group, describe(error))
-                self._recorder.save(self._record)
-            seconds_left = max(seconds_left - (self._clock() - began_ns) / 1e9, 1.0)
+                self.recorder.save(self.record)
+            seconds_left = max(seconds_left - (self.clock() - began_ns) / 1e9, 1.0)
         if any(cell.concurrency > 1 for group in groups for cell in group.measured):
-            with self._interruption.deferred():
+            with self.interruption.deferred():
                 self._put_beside(servers, groups[0].references)
 
     def _put_beside(self, servers: ServerPool, references: Mapping[Cell, Cell]) -> None:
-        """What another tool says of the reference's server, if the run starts it itself."""
+        """Put another tool's figures beside, if the run itself starts the reference's server."""
         title = next(iter(references.values())).service
-        service = next(one for one in self._services if one.title == title)
-        if service.location is not None or self._interruption.is_requested:
+        service = next(one for one in self.services if one.title == title)
+        if service.location is not None or self.interruption.is_requested:
             return
-        connections = max(self._spec.concurrency)
+        connections = max(self.spec.concurrency)
         try:
             with servers.server(service) as server:
                 # Behind sentinels and in a Cluster there are several addresses.
                 port = None if "," in server.location else urlsplit(server.location).port
-                found = port and redis_benchmark(port, connections, max(self._spec.value_bytes))
+                found = port and redis_benchmark(port, connections, max(self.spec.value_bytes))
         except CELL_ERRORS as error:
-            self._reporter.note(f"redis-benchmark on {title}: {describe(error)}")
+            self.reporter.note(f"redis-benchmark on {title}: {describe(error)}")
             return
         if found:
             facts = {"service": title, "connections": connections, "ops_per_second": found}
-            self._record.environment["redis_benchmark"] = facts
+            self.record.environment["redis_benchmark"] = facts
 
     def _group(
         self, group: Group, seconds: float, servers: ServerPool, loop: asyncio.AbstractEventLoop
@@ -200,26 +193,26 @@ class Session:
         def start(stack: ExitStack) -> CellFactory:
             running = self._running_servers(stack, group, servers)
             stack.enter_context(self._foreign_cpu_noted(running.values()))
-            return CellFactory(self._spec, hosts=running, token=self._token, loop=loop, stack=stack)
+            return CellFactory(self.spec, hosts=running, token=self._token, loop=loop, stack=stack)
 
         return measure_group(
             group,
-            self._spec,
-            replace(self._spec.precision, seconds=seconds),
+            self.spec,
+            replace(self.spec.precision, seconds=seconds),
             start,
-            clock=self._clock,
-            on_round=self._reporter.advance,
-            should_stop=lambda: self._interruption.is_requested,
+            clock=self.clock,
+            on_round=self.reporter.advance,
+            should_stop=lambda: self.interruption.is_requested,
         )
 
     def _running_servers(
         self, stack: ExitStack, group: Group, servers: ServerPool
     ) -> dict[tuple[str, bool], RunningServer]:
-        """The servers of a group. The A/A twin of one that is started gets a process of its own.
+        """Start the servers of a group; the twin of one that is started is its own process.
 
         So the noise floor holds what two processes of one program differ by.
         """
-        services = {service.title: service for service in self._services}
+        services = {service.title: service for service in self.services}
         running: dict[tuple[str, bool], RunningServer] = {}
         for cell in group.cells:
             is_twin = cell.role is Role.TWIN
@@ -231,7 +224,7 @@ class Session:
             else:
                 running[cell.service, is_twin] = stack.enter_context(servers.server(service))
                 self._facts[cell.service] = running[cell.service, is_twin].facts
-        self._record.environment["servers"] = self._facts
+        self.record.environment["servers"] = self._facts
         return running
 
     @contextmanager
@@ -240,7 +233,7 @@ class Session:
         before = CpuTimes.now(own)
         yield
         after = CpuTimes.now(own)
-        facts = self._record.environment
+        facts = self.record.environment
         for name, share in (
             ("foreign_cpu_share", foreign_cpu_share(before, after)),
             ("steal_share", steal_share(before, after)),
@@ -249,7 +242,7 @@ class Session:
                 facts[name] = max(facts.get(name, 0.0), share)
 
     def _keep(self, group: Group, outcome: GroupOutcome) -> None:
-        record = self._record
+        record = self.record
         self.has_wrong_reply |= outcome.has_wrong_reply
         record.put(outcome.results)
         self._sort_rows()
@@ -258,31 +251,31 @@ class Session:
             record.noise_floor = max(record.noise_floor or 0.0, outcome.noise_floor)
         for result in outcome.results:
             if result.status == CellStatus.FAILED:
-                self._reporter.note(f"{group.name}, {result.operation}: {result.reason}")
+                self.reporter.note(f"{group.name}, {result.operation}: {result.reason}")
 
     def _fail(self, group: Group, reason: str) -> None:
-        self._record.put(result_of(cell, CellStatus.FAILED, reason) for cell in group.rows)
+        self.record.put(result_of(cell, CellStatus.FAILED, reason) for cell in group.rows)
         self._sort_rows()
-        self._reporter.note(f"{group.name}: {reason}")
+        self.reporter.note(f"{group.name}: {reason}")
 
     def _put_row(self, title: str, status: CellStatus, reason: str) -> None:
         row = Cell(table=Table.POOLS, service=title, mode="", operation="")
-        self._record.put([result_of(row, status, reason)])
+        self.record.put([result_of(row, status, reason)])
         self._sort_rows()
         if status == CellStatus.FAILED:
-            self._reporter.note(f"{title}: {reason}")
+            self.reporter.note(f"{title}: {reason}")
 
     def _sort_rows(self) -> None:
-        """Tables, then services as the report has them; inside of these as they were planned."""
+        """Sort by tables, then by services as the report has them; else as they were planned."""
         tables = list(Table)
-        titles = [service.title for service in self._services]
-        self._record.cells.sort(
+        titles = [service.title for service in self.services]
+        self.record.cells.sort(
             key=lambda result: (tables.index(Table(result.table)), titles.index(result.service))
         )
 
     def _is_done(self, group: Group) -> bool:
-        """Whether a run that is being completed has all the figures of this group."""
-        measured = {result.key for result in self._record.cells if result.is_measured}
+        """Tell whether a run that is being completed has all the figures of this group."""
+        measured = {result.key for result in self.record.cells if result.is_measured}
         wanted = {cell.key for cell in group.measured}
         return wanted <= measured
 
@@ -310,7 +303,7 @@ TIMEOUT_S = 60
 
 
 def redis_benchmark(port: int, connections: int, value_bytes: int) -> dict[str, float] | None:
-    """Operations a second for SET and GET on a server of this machine, over so many connections.
+    """Ask `redis-benchmark` for operations a second of SET and GET over so many connections.
 
     None where the program isn't installed or doesn't work with this server.
     """

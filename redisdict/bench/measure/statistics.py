@@ -1,4 +1,4 @@
-"""The arithmetic behind every figure: paired ratios, their intervals, and what they prove.
+"""Compute the figures: paired ratios, their intervals, and what they prove.
 
 A ratio is a speed: above 1 is faster. It is the median over rounds of the paired log-ratio, so one
 stalled round moves nothing, and whatever slowed both cells of a round cancels out.
@@ -71,7 +71,7 @@ class Ratio:
 
 
 def paired_ratio(times: Sequence[float], reference_times: Sequence[float]) -> Ratio:
-    """How fast a cell is against the reference, from the times both took in the same rounds.
+    """Compute a speed against the reference, from the times both took in the same rounds.
 
     Args:
         times: of the cell, one a round, in any unit.
@@ -90,7 +90,7 @@ def paired_ratio(times: Sequence[float], reference_times: Sequence[float]) -> Ra
 
 
 def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The interval that holds the true median with at least `confidence`, by order statistics.
+    """Bound the true median with at least `confidence`, by order statistics.
 
     It assumes nothing about the distribution, needs no resampling, and is exact (Hahn and Meeker,
     Statistical Intervals, section 5.2). With too few values for the confidence asked it is
@@ -105,7 +105,7 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
 
 @lru_cache(maxsize=4096)
 def _interval_rank(count: int, confidence: float) -> int:
-    """The greatest k for which the k-th smallest and k-th largest value bound the median.
+    """Find the greatest k for which the k-th smallest and k-th largest bound the median.
 
     They fail to when fewer than k of `count` fair coin tosses fall on one side.
     """
@@ -123,7 +123,7 @@ def _interval_rank(count: int, confidence: float) -> int:
 
 
 def quotient(after: Ratio, before: Ratio) -> Ratio:
-    """The ratio of two independent ratios, such as one cell's in two runs.
+    """Divide two independent ratios, such as one cell's in two runs.
 
     The relative widths add like independent errors do: in quadrature, on the log scale.
     """
@@ -137,11 +137,11 @@ def quotient(after: Ratio, before: Ratio) -> Ratio:
 
 
 def judge(ratio: Ratio, least: float = 0.0) -> Verdict:
-    """What the interval proves.
+    """Decide what the interval proves.
 
     Args:
         least: the least difference, on the log scale, that may be called one; see
-            `measure.process_variance`. So much may be missing from a ratio near 1 as well.
+            `operations.least_difference()`. So much may be missing from a ratio near 1 as well.
     """
     beyond = math.exp(least)
     if ratio.low > beyond:
@@ -154,13 +154,13 @@ def judge(ratio: Ratio, least: float = 0.0) -> Verdict:
 
 
 def relative_spread(values: Sequence[float]) -> float:
-    """The median absolute deviation, relative to the median: 0.1 is a spread of 10 %."""
+    """Compute the median absolute deviation relative to the median: 0.1 is 10 %."""
     middle = statistics.median(values)
     return statistics.median(abs(value - middle) for value in values) / middle
 
 
 def drift(values: Sequence[float]) -> float:
-    """How much the last third's median lies above the first third's: 0.1 is 10 % more."""
+    """Compute how much the last third's median lies above the first third's: 0.1 is 10 % more."""
     third = len(values) // 3
     if third == 0:
         return 0.0
@@ -168,7 +168,7 @@ def drift(values: Sequence[float]) -> float:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The smallest value that at least `percent` of `ordered` don't exceed (nearest rank)."""
+    """Find the smallest value that at least `percent` don't exceed (nearest rank)."""
     return ordered[max(math.ceil(len(ordered) * percent / 100), 1) - 1]
 
 

@@ -1,10 +1,11 @@
-"""Named warnings: what makes a run's figures doubtful, and what to do about it."""
+"""Warn of what makes a run's figures doubtful, and say what to do about it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from redisdict.bench.measure.environment import HIGH_FOREIGN_SHARE
 from redisdict.bench.measure.placement import UNCONTROLLED
 from redisdict.bench.measure.server_pool import differing_settings
 from redisdict.bench.records import speed_of
@@ -18,14 +19,13 @@ WIDE_INTERVAL = 0.05
 HIGH_SPREAD = 0.3
 HIGH_DRIFT = 0.1
 HIGH_NOISE_FLOOR = 0.02
-HIGH_FOREIGN_SHARE = 0.1
 FEW_CPUS = 4
 
 Warnings = Iterator[tuple[str, str, str]]
 
 
 def find_warnings(run: BenchmarkRun) -> list[dict[str, Any]]:
-    """All warnings of a run: each has a name, what was found, and what to do."""
+    """Find all warnings of a run: each has a name, what was found, and what to do."""
     return [
         {"name": name, "text": text, "advice": advice}
         for check in CHECKS
@@ -34,7 +34,7 @@ def find_warnings(run: BenchmarkRun) -> list[dict[str, Any]]:
 
 
 def warning_lines(run: BenchmarkRun) -> list[str]:
-    """The warnings that were saved with a run, as lines for stderr."""
+    """Write the warnings that were saved with a run, as lines for stderr."""
     return [f"warning {one['name']}: {one['text']} {one['advice']}" for one in run.warnings]
 
 
@@ -52,7 +52,7 @@ def _noise_floor(run: BenchmarkRun) -> Warnings:
 def _wide_intervals(run: BenchmarkRun) -> Warnings:
     wide = [
         result
-        for result in _measured(run)
+        for result in run.measured
         if (speed := speed_of(result)) is not None and speed.half_width > WIDE_INTERVAL
     ]
     if wide:
@@ -65,7 +65,7 @@ def _wide_intervals(run: BenchmarkRun) -> Warnings:
 
 
 def _spread(run: BenchmarkRun) -> Warnings:
-    spread = [one for one in _measured(run) if one.details.get("spread", 0) > HIGH_SPREAD]
+    spread = [one for one in run.measured if one.details.get("spread", 0) > HIGH_SPREAD]
     if spread:
         yield (
             "high-spread",
@@ -75,7 +75,7 @@ def _spread(run: BenchmarkRun) -> Warnings:
 
 
 def _drift(run: BenchmarkRun) -> Warnings:
-    drifting = [one for one in _measured(run) if abs(one.details.get("drift", 0)) > HIGH_DRIFT]
+    drifting = [one for one in run.measured if abs(one.details.get("drift", 0)) > HIGH_DRIFT]
     if drifting:
         yield (
             "drift",
@@ -97,7 +97,7 @@ def _foreign_cpu(run: BenchmarkRun) -> Warnings:
 
 
 def _placement(run: BenchmarkRun) -> Warnings:
-    uncontrolled = [one for one in _measured(run) if one.placement == UNCONTROLLED]
+    uncontrolled = [one for one in run.measured if one.placement == UNCONTROLLED]
     if uncontrolled:
         services = ", ".join(dict.fromkeys(one.service for one in uncontrolled))
         yield (
@@ -146,7 +146,7 @@ def _hiredis(run: BenchmarkRun) -> Warnings:
 def _client_bound(run: BenchmarkRun) -> Warnings:
     bound = [
         one
-        for one in _measured(run)
+        for one in run.measured
         if one.concurrency == 1
         and one.server_cpu_us
         and one.ops_per_second
@@ -201,16 +201,7 @@ CHECKS: tuple[Callable[[BenchmarkRun], Warnings], ...] = (
 )
 
 
-def _measured(run: BenchmarkRun) -> list[BenchmarkResult]:
-    return [result for result in run.cells if result.is_measured]
-
-
 def _names(results: list[BenchmarkResult], shown: int = 3) -> str:
-    names = [
-        " ".join(
-            part for part in (one.service, one.mode, one.variant or one.pool, one.operation) if part
-        )
-        for one in results
-    ]
+    names = list(map(str, results))
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + more

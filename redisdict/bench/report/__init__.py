@@ -1,4 +1,4 @@
-"""A run as a table for the terminal, as Markdown, JSON and CSV."""
+"""Report a run: as tables for the terminal, as Markdown, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ FORMATS: Mapping[str, Callable[[BenchmarkRun], str]] = {
 
 
 def render(run: BenchmarkRun, name: str) -> str:
-    """The run in one of `FORMATS`."""
+    """Write the run in one of `FORMATS`."""
     return FORMATS[name](run)

@@ -40,7 +40,7 @@ COLUMNS = [name for name in RESULT_FIELDS if name != "details"]
 
 
 def to_json(run: BenchmarkRun) -> str:
-    """The whole run, ending with a line break."""
+    """Write the whole run, ending with a line break."""
     values = {name: getattr(run, name) for name in RUN_FIELDS}
     values["identifier"] = str(run.identifier)
     for name in ("started_at", "finished_at"):
@@ -55,7 +55,7 @@ def to_json(run: BenchmarkRun) -> str:
 
 
 def from_json(text: str) -> BenchmarkRun:
-    """The run that a file holds.
+    """Read the run that a file holds.
 
     Raises:
         UsageError: it isn't such a file, or of a later version.
@@ -102,7 +102,7 @@ def _run(values: dict[str, Any]) -> BenchmarkRun:
 
 
 def to_csv(run: BenchmarkRun) -> str:
-    """With a heading; what was not measured is empty, and a text is never a formula."""
+    """Write the results, with a heading; what was not measured is empty, no text a formula."""
     stream = io.StringIO()
     writer = csv.writer(stream)  # RFC 4180, line breaks included
     writer.writerow(["run", "label", "started_at", *COLUMNS])

@@ -1,24 +1,25 @@
-"""The report in the form that it has always had, with a footnote and conclusions."""
+"""Write the report in the form that it has always had, with a footnote and conclusions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from redisdict.bench.choices import CellStatus
+from redisdict.bench.choices import CellStatus, Table
 from redisdict.bench.report.sentences import conclusions, method_notes, reference_name
 from redisdict.bench.report.tables import (
+    LABELS,
     LATENCY_COLUMNS,
-    ReportTable,
-    concurrency_table,
+    MISSING,
+    UNIT,
+    ResultTable,
     dict_service,
-    dict_table,
+    labels_of,
     latency_figures,
     latency_label,
-    pool_table,
     ratio_text,
+    report_table,
     speed_text,
     with_latencies,
-    workload_table,
 )
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
@@ -26,7 +27,7 @@ __all__ = ["markdown"]
 
 
 def markdown(run: BenchmarkRun) -> str:
-    """The whole report, ending with a line break."""
+    """Write the whole report, ending with a line break."""
     return "\n".join(_lines(run)) + "\n"
 
 
@@ -34,19 +35,21 @@ def _lines(run: BenchmarkRun) -> Iterator[str]:
     rounds = max((result.rounds for result in run.cells), default=0)
     yield f"# Benchmark Results (Median of up to {rounds} interleaved rounds)"
     yield ""
-    yield from _table(pool_table(run))
-    dicts = dict_table(run)
+    yield from _table(report_table(run, Table.POOLS))
+    dicts = report_table(run, Table.DICT)
     if dicts.rows:
         yield ""
         items = run.spec.get("iteration_items")
         yield f"## PersistentDict Benchmarks ({dict_service(run)}, {items} items)"
         yield ""
         yield from _table(dicts)
-    yield from _section("Pools under concurrency", concurrency_table(run))
-    yield from _section("Further workloads", workload_table(run))
+    yield from _section("Pools under concurrency", report_table(run, Table.CONCURRENCY))
+    yield from _section("Further workloads", report_table(run, Table.WORKLOADS))
     reference = reference_name(run)
     if reference:
-        yield from _section(f"Speed relative to {reference}", pool_table(run), ratio_text)
+        yield from _section(
+            f"Speed relative to {reference}", report_table(run, Table.POOLS), ratio_text
+        )
     yield from _latencies(run)
     yield ""
     yield "**Conclusion:**"
@@ -58,13 +61,13 @@ def _lines(run: BenchmarkRun) -> Iterator[str]:
         yield f"- {note}"
     failed = [one for one in run.cells if one.status == CellStatus.FAILED]
     for result in failed:
-        yield f"- Failed: {' '.join(filter(None, _names(result)))}: {result.reason}"
+        yield f"- Failed: {result}: {result.reason}"
     for warning in run.warnings:
         yield f"- Warning `{warning['name']}`: {warning['text']} {warning['advice']}"
 
 
 def _section(
-    title: str, table: ReportTable, text_of: Callable[[BenchmarkResult], str] = speed_text
+    title: str, table: ResultTable, text_of: Callable[[BenchmarkResult], str] = speed_text
 ) -> Iterator[str]:
     if table.rows:
         yield ""
@@ -89,16 +92,18 @@ def _latencies(run: BenchmarkRun) -> Iterator[str]:
 
 
 def _table(
-    table: ReportTable, text_of: Callable[[BenchmarkResult], str] = speed_text
+    table: ResultTable, text_of: Callable[[BenchmarkResult], str] = speed_text
 ) -> Iterator[str]:
-    is_speed = text_of is speed_text
-    headings = table.headings if is_speed else (*table.labels, *table.columns)
+    unit = UNIT if text_of is speed_text else ""
+    columns = table.layout.columns
     rows = []
     for row in table.rows:
-        *labels, last = row.labels
-        rows.append(
-            [*labels, f"{last}: {row.reason}" if row.reason else last, *row.figures(text_of)]
-        )
+        *labels, last = labels_of(row)
+        if row.whole is not None and row.whole.reason:
+            last = f"{last}: {row.whole.reason}"
+        cells = [row.cells.get(name) for name in columns]
+        rows.append([*labels, last, *(text_of(cell) if cell else MISSING for cell in cells)])
+    headings = [*(LABELS[name] for name in table.keys), *(f"{name}{unit}" for name in columns)]
     yield from _lines_of(headings, rows)
 
 
@@ -111,7 +116,3 @@ def _lines_of(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterato
 
 def _escaped(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
-
-
-def _names(result: BenchmarkResult) -> tuple[str, ...]:
-    return (result.service, result.mode, result.variant or result.pool, result.operation)

@@ -9,36 +9,37 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from redisdict.bench.choices import CellStatus
-from redisdict.bench.measure.process_variance import least_difference
-from redisdict.bench.spec import ITERATIONS, Table
-from redisdict.models import BenchmarkResult, BenchmarkRun
+from redisdict.bench.choices import CellStatus, Comparison, load_parts
+from redisdict.bench.measure.placement import SAME, SPLIT, UNCONTROLLED
+from redisdict.bench.operations import ITERATIONS, least_difference
+from redisdict.bench.spec import Table
+from redisdict.models import BenchmarkRun
 
 __all__ = ["conclusions", "method_notes", "reference_name"]
 
-Comparison = Mapping[str, Any]
+Pair = Mapping[str, Any]
 
 
 def conclusions(run: BenchmarkRun) -> list[str]:
-    """One sentence for each pair of rows; "same" only where the interval lies within ±5 %."""
+    """Write a sentence for each pair of rows; "same" only where the interval is within ±5 %."""
     return [
-        *_services(_of_kind(run, "service")),
-        *_layouts(_of_kind(run, "layout")),
-        *_rows(_of_kind(run, "mode")),
-        *_rows(_of_kind(run, "pool")),
+        *_services(_of_kind(run, Comparison.SERVICE)),
+        *_layouts(_of_kind(run, Comparison.LAYOUT)),
+        *_rows(_of_kind(run, Comparison.MODE)),
+        *_rows(_of_kind(run, Comparison.POOL)),
     ]
 
 
-def _of_kind(run: BenchmarkRun, kind: str) -> list[Comparison]:
+def _of_kind(run: BenchmarkRun, kind: Comparison) -> list[Pair]:
     return [comparison for comparison in run.comparisons if comparison["kind"] == kind]
 
 
-def _services(found: Iterable[Comparison]) -> Iterator[str]:
+def _services(found: Iterable[Pair]) -> Iterator[str]:
     for (left, right), pairs in _grouped(found, "left", "right"):
         yield f"{left} against {right}: {_figures(pairs)}."
 
 
-def _layouts(found: Iterable[Comparison]) -> Iterator[str]:
+def _layouts(found: Iterable[Pair]) -> Iterator[str]:
     for (left,), pairs in _grouped(found, "left"):
         mode = left.partition(" ")[0]
         for pair in pairs:
@@ -46,27 +47,25 @@ def _layouts(found: Iterable[Comparison]) -> Iterator[str]:
             yield f"{name} is {_interval(pair)} of direct keys: {pair['verdict']}."
 
 
-def _rows(found: Iterable[Comparison]) -> Iterator[str]:
+def _rows(found: Iterable[Pair]) -> Iterator[str]:
     keys = ("service", "concurrency", "connections", "left", "right")
     for (service, workers, connections, left, right), pairs in _grouped(found, *keys):
         load = f" with {workers} workers and {connections} connections" if workers > 1 else ""
         yield f"{service}{load}, {left} against {right}: {_figures(pairs)}."
 
 
-def _figures(pairs: Iterable[Comparison]) -> str:
+def _figures(pairs: Iterable[Pair]) -> str:
     return ", ".join(f"{pair['operation']} {_interval(pair)} {pair['verdict']}" for pair in pairs)
 
 
-def _interval(pair: Comparison) -> str:
+def _interval(pair: Pair) -> str:
     return f"{pair['ratio']:.2f} [{pair['low']:.2f}, {pair['high']:.2f}]"
 
 
-def _grouped(
-    found: Iterable[Comparison], *keys: str
-) -> Iterator[tuple[tuple[Any, ...], list[Comparison]]]:
-    """Comparisons that share these values, in the order in which they first appear."""
+def _grouped(found: Iterable[Pair], *keys: str) -> Iterator[tuple[tuple[Any, ...], list[Pair]]]:
+    """Group comparisons that share these values, in the order in which they first appear."""
 
-    def values(comparison: Comparison) -> tuple[Any, ...]:
+    def values(comparison: Pair) -> tuple[Any, ...]:
         return tuple(comparison[key] for key in keys)
 
     ordered = list(found)
@@ -77,7 +76,7 @@ def _grouped(
 
 
 def method_notes(run: BenchmarkRun) -> list[str]:
-    """Paragraphs for the end of a report."""
+    """Write the paragraphs for the end of a report."""
     notes = [_rounds(run), _counts(run), _noise(run), _placement(run)]
     notes += [_iteration(run), _latencies(run), _left_out(run), _other_tool(run)]
     notes += [_environment(run), _servers(run)]
@@ -85,17 +84,17 @@ def method_notes(run: BenchmarkRun) -> list[str]:
 
 
 def reference_name(run: BenchmarkRun) -> str:
-    """The row that all ratios but those under concurrency refer to, without the operation."""
+    """Name the row that all ratios but those under concurrency refer to, without its operation."""
     for result in run.cells:
         reference: str = result.details.get("reference") or ""
-        is_row = result.table is not Table.CONCURRENCY and result.operation not in ITERATIONS
+        is_row = result.table != Table.CONCURRENCY and result.operation not in ITERATIONS
         if reference and is_row:
             return reference.rpartition(" ")[0]
     return ""
 
 
 def _rounds(run: BenchmarkRun) -> str:
-    measured = _measured(run)
+    measured = run.measured
     if not measured:
         return "Nothing was measured."
     rounds = sorted(result.rounds for result in measured)
@@ -124,13 +123,13 @@ def _counts(run: BenchmarkRun) -> str:
 
 
 def _latencies(run: BenchmarkRun) -> str:
-    calls = [one.details.get("latency_calls", 0) for one in _measured(run)]
+    calls = [one.details.get("latency_calls", 0) for one in run.measured]
     if not any(calls):
         return ""
     text = (
         f"Latencies are those of {_range(sorted(filter(None, calls)))} calls, each timed by itself"
     )
-    rated = [one for one in _measured(run) if one.details.get("rate_per_second")]
+    rated = [one for one in run.measured if one.details.get("rate_per_second")]
     if rated:
         names = " and ".join(dict.fromkeys(one.operation.upper() for one in rated))
         rate = rated[0].details["rate_per_second"]
@@ -164,12 +163,12 @@ def _noise(run: BenchmarkRun) -> str:
 
 def _placement(run: BenchmarkRun) -> str:
     places = {
-        "same": "on the same CPU",
-        "split": "on two CPUs",
-        "uncontrolled": "where the system put them (uncontrolled)",
+        SAME: "on the same CPU",
+        SPLIT: "on two CPUs",
+        UNCONTROLLED: "where the system put them (uncontrolled)",
     }
     found: dict[str, list[str]] = {}
-    for result in _measured(run):
+    for result in run.measured:
         services = found.setdefault(result.placement, [])
         if result.service not in services:
             services.append(result.service)
@@ -182,7 +181,7 @@ def _placement(run: BenchmarkRun) -> str:
 
 
 def _iteration(run: BenchmarkRun) -> str:
-    """The second figure of an iteration, and what the first one counts."""
+    """Tell the second figure of an iteration, and what the first one counts."""
     items = [result for result in run.of_table(Table.DICT) if result.operation == "Items"]
     figures = ", ".join(
         f"{one.variant} {one.ops_per_second:,.0f}" for one in items if one.ops_per_second
@@ -195,11 +194,11 @@ def _iteration(run: BenchmarkRun) -> str:
 
 
 def _left_out(run: BenchmarkRun) -> str:
-    """Pools that could not be measured with few connections."""
+    """List the pools that could not be measured with few connections."""
     reasons: dict[str, list[str]] = {}
     for one in run.of_table(Table.CONCURRENCY):
         if one.status == CellStatus.UNAVAILABLE:
-            row = f"{one.pool} ({one.concurrency} workers, {one.connections} connections)"
+            row = f"{one.pool} ({', '.join(load_parts(one))})"
             rows = reasons.setdefault(one.reason, [])
             if row not in rows:
                 rows.append(row)
@@ -243,7 +242,3 @@ def _servers(run: BenchmarkRun) -> str:
 def _protocol(facts: Mapping[str, Any]) -> str:
     version = facts.get("resp_version")
     return f", RESP{version}" if version else ""
-
-
-def _measured(run: BenchmarkRun) -> list[BenchmarkResult]:
-    return [result for result in run.cells if result.is_measured]

@@ -1,171 +1,169 @@
-"""The rows and columns of the report's tables, for whatever prints them.
+"""Arrange the results of a run in tables, for whatever shows them: terminal, Markdown, admin.
 
 Headings and order are those that readers of earlier reports know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Self
 
-from redisdict.bench.choices import CellStatus
+from redisdict.bench.choices import CellStatus, Table, load_parts
+from redisdict.bench.operations import POOL_OPERATIONS
 from redisdict.bench.records import speed_of
-from redisdict.bench.spec import DEFAULT_POOL, POOL_OPERATIONS, Table
+from redisdict.bench.spec import DEFAULT_POOL
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
 __all__ = [
     "LATENCY_COLUMNS",
     "MISSING",
-    "ReportTable",
+    "REPORT",
+    "UNIT",
+    "Layout",
+    "ResultTable",
     "Row",
-    "concurrency_table",
     "dict_service",
-    "dict_table",
+    "labels_of",
     "latency_figures",
     "latency_label",
-    "pool_table",
     "ratio_text",
+    "report_table",
     "speed_text",
     "with_latencies",
-    "workload_table",
 ]
 
 MISSING = "-"
 
 UNIT = " (ops/s)"
 
-#: Of the dict's operations, those with a column; items with values stand in the footnote.
-DICT_COLUMNS = ("Set", "Get", "Del", "Iter")
 
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How the results of a table are arranged.
 
-@dataclass(frozen=True)
-class Row:
-    """One line: its labels, and its cells in the order of the columns (None: not measured).
-
-    `reason` says why a whole row has no figures.
+    Attributes:
+        keys: what tells one row from another, as fields of `BenchmarkResult`.
+        columns: in their order.
+        column_of: which of them a result stands under.
+        optional: keys that needn't be shown when all rows agree on them.
     """
 
-    labels: tuple[str, ...]
-    cells: tuple[BenchmarkResult | None, ...]
-    reason: str = ""
+    table: Table
+    keys: tuple[str, ...]
+    columns: tuple[str, ...]
+    column_of: Callable[[BenchmarkResult], str] = lambda one: one.operation
+    optional: tuple[str, ...] = ()
 
-    def figures(self, text_of: Callable[[BenchmarkResult], str]) -> list[str]:
-        return [text_of(cell) if cell else MISSING for cell in self.cells]
+
+@dataclass
+class Row:
+    """One line: its key and its cells by column. `whole` is the result of a whole service."""
+
+    key: tuple[str | int, ...]
+    cells: dict[str, BenchmarkResult] = field(default_factory=dict)
+    whole: BenchmarkResult | None = None
 
 
 @dataclass(frozen=True)
-class ReportTable:
-    """Columns of labels, then columns of figures."""
+class ResultTable:
+    """Columns of keys, then columns of figures; rows in the order in which they were measured."""
 
-    labels: tuple[str, ...]
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    layout: Layout
+    keys: tuple[str, ...]
+    rows: list[Row]
+
+    @classmethod
+    def of(cls, layout: Layout, results: Iterable[BenchmarkResult]) -> Self:
+        own = [one for one in results if one.table == layout.table]
+        keys = tuple(
+            name
+            for name in layout.keys
+            if name not in layout.optional or len({getattr(one, name) for one in own}) > 1
+        )
+        rows: dict[tuple[str | int, ...], Row] = {}
+        for one in own:
+            key = tuple(getattr(one, name) for name in keys)
+            row = rows.setdefault(key, Row(key))
+            if one.operation:
+                row.cells[layout.column_of(one)] = one
+            else:
+                row.whole = one
+        return cls(layout, keys, list(rows.values()))
 
     @property
-    def headings(self) -> tuple[str, ...]:
-        """As the report has them, with the unit of its figures."""
-        return (*self.labels, *(f"{column}{UNIT}" for column in self.columns))
-
-    def without_empty_columns(self) -> ReportTable:
-        """Only the operations that somebody wanted to know."""
-        kept = [
-            place
-            for place in range(len(self.columns))
-            if any(row.cells[place] for row in self.rows)
-        ]
-        return ReportTable(
-            self.labels,
-            tuple(self.columns[place] for place in kept),
-            tuple(replace(row, cells=tuple(row.cells[p] for p in kept)) for row in self.rows),
-        )
+    def columns(self) -> tuple[str, ...]:
+        """Those that have a cell: first the layout's, then others that were measured."""
+        present = dict.fromkeys(name for row in self.rows for name in row.cells)
+        known = [name for name in self.layout.columns if name in present]
+        return (*known, *(name for name in present if name not in known))
 
 
-def pool_table(run: BenchmarkRun) -> ReportTable:
-    """Services, modes and pools; a service that isn't there keeps its row, with the reason."""
-    return _table(
-        run.of_table(Table.POOLS),
-        ("Service", "Mode", "Pool"),
-        lambda one: (one.service, one.mode or MISSING, one.pool or _state(one)),
-        POOL_OPERATIONS,
+#: The tables of the report. Of the dict's operations, items with values stand in the footnote;
+#: pools with many workers are shown with fewer and with more connections than workers.
+REPORT = {
+    one.table: one
+    for one in (
+        Layout(table=Table.POOLS, keys=("service", "mode", "pool"), columns=POOL_OPERATIONS),
+        Layout(table=Table.DICT, keys=("variant",), columns=("Set", "Get", "Del", "Iter")),
+        Layout(
+            table=Table.CONCURRENCY,
+            keys=("service", "mode", "concurrency", "connections", "pool"),
+            columns=("SET", "GET", "Dict Set", "Dict Get"),
+            column_of=lambda one: f"Dict {one.operation}" if one.variant else one.operation,
+        ),
+        Layout(
+            table=Table.WORKLOADS,
+            keys=("service", "mode", "pool", "operation"),
+            columns=("Speed",),
+            column_of=lambda one: "Speed",
+        ),
     )
+}
+
+#: The headings of keys.
+LABELS = {
+    "service": "Service",
+    "mode": "Mode",
+    "pool": "Pool",
+    "variant": "Variant",
+    "concurrency": "Workers",
+    "connections": "Connections",
+    "operation": "Workload",
+}
 
 
-def dict_table(run: BenchmarkRun) -> ReportTable:
-    """The dict's four variants."""
-    return _table(run.of_table(Table.DICT), ("Variant",), lambda one: (one.variant,), DICT_COLUMNS)
+def report_table(run: BenchmarkRun, table: Table) -> ResultTable:
+    return ResultTable.of(REPORT[table], run.cells)
+
+
+def labels_of(row: Row) -> list[str]:
+    """Write the key of a row; a service that isn't there says so in place of its pool."""
+    *labels, last = (str(value) or MISSING for value in row.key)
+    if row.whole is not None and last == MISSING:
+        is_missing = row.whole.status == CellStatus.UNAVAILABLE
+        last = "not available" if is_missing else "failed"
+    return [*labels, last]
 
 
 def dict_service(run: BenchmarkRun) -> str:
-    """The service that the dicts were measured on."""
+    """Name the service that the dicts were measured on."""
     return next((one.service for one in run.of_table(Table.DICT)), "")
 
 
-def concurrency_table(run: BenchmarkRun) -> ReportTable:
-    """Pools with many workers, and with fewer and more connections than workers."""
-    return _table(
-        run.of_table(Table.CONCURRENCY),
-        ("Service", "Mode", "Workers", "Connections", "Pool"),
-        lambda one: (
-            one.service,
-            one.mode,
-            str(one.concurrency),
-            str(one.connections),
-            one.pool,
-        ),
-        ("SET", "GET", "Dict Set", "Dict Get"),
-        lambda one: f"Dict {one.operation}" if one.variant else one.operation,
-    )
-
-
-def workload_table(run: BenchmarkRun) -> ReportTable:
-    """Further workloads, one a row."""
-    results = run.of_table(Table.WORKLOADS)
-    rows = [Row((one.service, one.mode, one.pool, one.operation), (one,)) for one in results]
-    return ReportTable(("Service", "Mode", "Pool", "Workload"), ("Speed",), tuple(rows))
-
-
-def speed_text(result: BenchmarkResult) -> str:
-    """Operations a second, in full up to a million."""
+def speed_text(result: BenchmarkResult, thousands: str = "") -> str:
+    """Write operations a second, in full up to a million."""
     if result.ops_per_second is None:
         return result.status if result.status == CellStatus.FAILED else MISSING
     if result.ops_per_second >= 1e6:
         return f"{result.ops_per_second / 1e6:.2f}M"
-    return f"{result.ops_per_second:.0f}"
+    return f"{result.ops_per_second:{thousands}.0f}"
 
 
 def ratio_text(result: BenchmarkResult) -> str:
-    """The ratio with its interval; without one there is nothing to show."""
+    """Write the ratio with its interval; without one there is nothing to show."""
     speed = speed_of(result)
     return str(speed) if speed else MISSING
-
-
-def _state(result: BenchmarkResult) -> str:
-    return "not available" if result.status == CellStatus.UNAVAILABLE else "failed"
-
-
-def _table(
-    results: Sequence[BenchmarkResult],
-    labels: tuple[str, ...],
-    labels_of: Callable[[BenchmarkResult], tuple[str, ...]],
-    operations: Sequence[str],
-    column_of: Callable[[BenchmarkResult], str] = lambda one: one.operation,
-) -> ReportTable:
-    rows: dict[tuple[str, ...], dict[str, BenchmarkResult]] = {}
-    for result in results:
-        rows.setdefault(labels_of(result), {})[column_of(result)] = result
-    return ReportTable(
-        labels,
-        tuple(operations),
-        tuple(
-            Row(
-                row_labels,
-                tuple(cells.get(operation) for operation in operations),
-                # The row of a whole service has no operation.
-                reason=cells[""].reason if "" in cells else "",
-            )
-            for row_labels, cells in rows.items()
-        ),
-    )
 
 
 #: Heading -> field of the result, all in microseconds.
@@ -181,24 +179,20 @@ LATENCY_COLUMNS = {
 
 
 def with_latencies(run: BenchmarkRun) -> list[BenchmarkResult]:
-    """The cells that the latency pass has measured, in the report's order."""
+    """List the cells that the latency pass has measured, in the report's order."""
     return [one for one in run.cells if one.is_measured and one.p50_us is not None]
 
 
 def latency_label(result: BenchmarkResult) -> str:
-    """The row of a cell: the dict's variant or the pool, and how many share it."""
-    name = result.variant or (
-        f"{result.mode} {result.pool}" if result.pool == DEFAULT_POOL else result.pool
-    )
-    if result.concurrency > 1:
-        return f"{name}, {result.concurrency} workers, {result.connections} connections"
-    return name
+    """Name the row of a cell: the dict's variant or the pool, and how many share it."""
+    row = f"{result.mode} {result.pool}" if result.pool == DEFAULT_POOL else result.pool
+    return ", ".join([result.variant or row, *load_parts(result)])
 
 
 def latency_figures(
     result: BenchmarkResult, columns: Sequence[str] = tuple(LATENCY_COLUMNS)
 ) -> list[str]:
-    """Microseconds under these headings; too few calls for a percentile leave it out."""
+    """Write microseconds under these headings; too few calls leave a percentile out."""
     return [_us(getattr(result, LATENCY_COLUMNS[column])) for column in columns]
 
 

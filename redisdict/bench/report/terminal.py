@@ -1,4 +1,4 @@
-"""How a table is laid out on a terminal that is as wide as it is.
+"""Lay the report out on a terminal that is as wide as it is, with what its figures prove.
 
 When there is no room for all columns, the leading labels become headings above their rows, one
 after the other, and then the table's next, narrower form is tried.
@@ -19,17 +19,18 @@ from redisdict.bench.choices import CellStatus
 from redisdict.bench.measure.statistics import Verdict
 from redisdict.bench.report.sentences import conclusions, method_notes, reference_name
 from redisdict.bench.report.tables import (
+    LABELS,
     LATENCY_COLUMNS,
     MISSING,
-    ReportTable,
-    concurrency_table,
+    UNIT,
+    ResultTable,
     dict_service,
-    dict_table,
+    labels_of,
     latency_figures,
     latency_label,
-    pool_table,
+    report_table,
+    speed_text,
     with_latencies,
-    workload_table,
 )
 from redisdict.bench.spec import Table
 from redisdict.models import BenchmarkResult, BenchmarkRun
@@ -50,7 +51,7 @@ class Form:
 
 
 def laid_out(forms: Iterable[Form], width: int) -> list[Text]:
-    """The lines of the first form that is no wider than that; of the narrowest, if none is."""
+    """Lay out the first form that is no wider than that; the narrowest, if none is."""
     lines: list[Text] = []
     for form in forms:
         for sections in range(len(form.labels)):
@@ -61,7 +62,7 @@ def laid_out(forms: Iterable[Form], width: int) -> list[Text]:
 
 
 def _lines(form: Form, sections: int) -> Iterator[Text]:
-    """The table with so many labels as headings above their rows."""
+    """Lay out the table with so many labels as headings above their rows."""
     beside = len(form.labels) - sections
     headings = [Text(text) for text in (*form.labels[sections:], *form.columns)]
     rows = [[*map(Text, labels[sections:]), *figures] for labels, figures in form.rows]
@@ -85,7 +86,7 @@ def _lines(form: Form, sections: int) -> Iterator[Text]:
 
 
 def _line(texts: Sequence[Text], widths: Sequence[int], left: int) -> Text:
-    """One line, of whose columns the first ones are set flush left."""
+    """Align one line, of whose columns the first ones are set flush left."""
     padded = []
     for place, (text, width) in enumerate(zip(texts, widths, strict=True)):
         space = " " * (width - text.cell_len)
@@ -120,7 +121,7 @@ STYLES = {Verdict.FASTER: "green", Verdict.SLOWER: "red", Verdict.UNSURE: "yello
 
 
 def terminal(run: BenchmarkRun, *, width: int = DEFAULT_WIDTH, is_colored: bool = False) -> str:
-    """Tables, conclusions and method as text, with colours only when asked for."""
+    """Write tables, conclusions and method as text, with colours only when asked for."""
     stream = io.StringIO()
     console = Console(
         file=stream,
@@ -131,41 +132,48 @@ def terminal(run: BenchmarkRun, *, width: int = DEFAULT_WIDTH, is_colored: bool 
     )
     reference = reference_name(run)
     beside = f" ({TIMES}: relative to {reference})" if reference else ""
-    _print_table(console, f"Benchmark results: operations per second{beside}", pool_table(run))
-    dicts = dict_table(run)
+    _print_table(
+        console, f"Benchmark results: operations per second{beside}", report_table(run, Table.POOLS)
+    )
+    dicts = report_table(run, Table.DICT)
     if dicts.rows:
         items = run.spec.get("iteration_items", 0)
         _print_table(console, f"PersistentDict on {dict_service(run)}, {items:,} items", dicts)
     _print_latencies(console, run)
     plain = f" ({TIMES}: relative to the first pool with a connection for each worker)"
-    _print_table(console, f"Pools under concurrency{plain}", concurrency_table(run))
-    _print_table(console, f"Further workloads{beside}", workload_table(run))
+    _print_table(console, f"Pools under concurrency{plain}", report_table(run, Table.CONCURRENCY))
+    _print_table(console, f"Further workloads{beside}", report_table(run, Table.WORKLOADS))
     _print_list(console, "Conclusions", conclusions(run))
     _print_list(console, "Method", method_notes(run))
     # Items are padded to the terminal's width, which only shows when something is copied.
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 
 
-def _print_table(console: Console, title: str, table: ReportTable) -> None:
+def _print_table(console: Console, title: str, table: ResultTable) -> None:
     if not table.rows:
         return
-    table = table.without_empty_columns()
+    # Only the operations that somebody wanted to know.
+    columns = [name for name in table.layout.columns if name in table.columns]
 
-    def form(columns: Sequence[str], figure: Callable[[BenchmarkResult | None], Text]) -> Form:
-        rows = [(row.labels, [figure(cell) for cell in row.cells]) for row in table.rows]
-        return Form(table.labels, columns, rows)
+    def form(unit: str, figure: Callable[[BenchmarkResult | None], Text]) -> Form:
+        rows = [
+            (labels_of(row), [figure(row.cells.get(name)) for name in columns])
+            for row in table.rows
+        ]
+        headings = [f"{name}{unit}" for name in columns]
+        return Form([LABELS[name] for name in table.keys], headings, rows)
 
-    in_full = form(table.headings[len(table.labels) :], _full)
-    lines = laid_out([in_full, form(table.columns, _short)], console.width)
+    lines = laid_out([form(UNIT, _full), form("", _short)], console.width)
     _print_lines(console, title, lines)
     for row in table.rows:
-        if row.reason:
-            console.print(_item(Text(f"{row.labels[0]}: {row.labels[-1]}: {row.reason}")))
+        if row.whole is not None and row.whole.reason:
+            service, *_, state = labels_of(row)
+            console.print(_item(Text(f"{service}: {state}: {row.whole.reason}")))
     console.print()
 
 
 def _print_latencies(console: Console, run: BenchmarkRun) -> None:
-    """Of one operation only, or there would be no end; the other formats have all."""
+    """Print one operation only, or there would be no end; the other formats have all."""
     results = [one for one in with_latencies(run) if one.table in SINGLE_CALLS]
     operations = [one.operation.upper() for one in results]
     operation = "GET" if "GET" in operations else next(iter(operations), "")
@@ -216,21 +224,16 @@ def _with_verdicts(sentence: str) -> Text:
 
 
 def _full(result: BenchmarkResult | None) -> Text:
-    speed = result.ops_per_second if result else None
-    if result is None or speed is None:
+    if result is None or result.ops_per_second is None:
         return _without_figure(result)
-    return _with_ratio(f"{speed / 1e6:.2f}M" if speed >= 1e6 else f"{speed:,.0f}", result)
+    return _with_ratio(speed_text(result, ","), result)
 
 
 def _short(result: BenchmarkResult | None) -> Text:
     speed = result.ops_per_second if result else None
-    if result is None or speed is None:
-        return _without_figure(result)
-    if speed >= 1e6:
-        return _with_ratio(f"{speed / 1e6:.2f}M", result)
-    if speed >= 1e3:
-        return _with_ratio(f"{speed / 1e3:.{1 if speed < 1e5 else 0}f}k", result)
-    return _with_ratio(f"{speed:.0f}", result)
+    if result is None or speed is None or not 1e3 <= speed < 1e6:
+        return _full(result)
+    return _with_ratio(f"{speed / 1e3:.{1 if speed < 1e5 else 0}f}k", result)
 
 
 def _with_ratio(speed: str, result: BenchmarkResult) -> Text:

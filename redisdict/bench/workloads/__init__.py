@@ -1,1 +1,1 @@
-"""What a cell does: calls prepared before the timer, run by a driver, checked after it."""
+"""Do what a cell does: calls prepared before the timer, run by a driver, checked after it."""

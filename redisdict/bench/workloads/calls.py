@@ -5,16 +5,27 @@ Keys and values are made before anything is timed; the same seed gives the same 
 
 from __future__ import annotations
 
+import itertools
 import random
 import string
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-__all__ = ["Calls", "Workload", "blocks_of", "key_names", "texts", "zipf_choices"]
+__all__ = [
+    "BlockWorkload",
+    "Calls",
+    "Workload",
+    "blocks_of",
+    "key_names",
+    "texts",
+    "written_twice",
+    "zipf_choices",
+]
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +40,7 @@ class Calls:
     arguments: Sequence[tuple[Any, ...]]
 
     def split(self, lead_in: int) -> tuple[Calls, Calls]:
-        """The first calls, and the others."""
+        """Split off the first calls."""
         return (
             Calls(self.method, self.arguments[:lead_in]),
             Calls(self.method, self.arguments[lead_in:]),
@@ -65,12 +76,59 @@ class Workload(ABC):
         """What the figure counts, so that nobody has to guess."""
 
     def count(self, replies: Sequence[Any]) -> int:
-        """How many operations the user gets out of the timed calls."""
+        """Count the operations that the user gets out of the timed calls."""
         return len(replies)
 
 
+#: Blocks between two looks at what is really stored.
+READ_BACK_EVERY = 20
+
+
+class BlockWorkload(Workload):
+    """A workload whose blocks are made beforehand and take turns.
+
+    Args:
+        block: operations in one block, of which the first `lead_in` aren't timed.
+    """
+
+    def __init__(
+        self,
+        *,
+        rng: random.Random,
+        key_count: int,
+        value_bytes: Sequence[int],
+        block: int,
+        lead_in: int = 0,
+    ) -> None:
+        self.lead_in = lead_in
+        self.rng = rng
+        self.block = block
+        self.value_bytes = value_bytes
+        # Whole blocks, so that no block has one key twice.
+        self.key_count = -(-key_count // block) * block
+        self._blocks: Iterator[tuple[Calls, Any]] = iter(())
+        self._checks = itertools.count()
+
+    def take_turns(self, blocks: Iterable[tuple[Calls, Any]]) -> None:
+        """Make these the blocks: the calls of each, and what its check has to know."""
+        self._blocks = itertools.cycle(list(blocks))
+
+    def prepare(self) -> Calls:
+        calls, self.current = next(self._blocks)
+        return calls
+
+    def should_read_back(self) -> bool:
+        return next(self._checks) % READ_BACK_EVERY == 0
+
+
+def written_twice(items: Mapping[str, V]) -> list[tuple[str, V]]:
+    """Pair every key with two values in turn, so that a lost write doesn't go unnoticed."""
+    values = list(items.values())
+    return [*items.items(), *zip(items, values[1:] + values[:1], strict=True)]
+
+
 def blocks_of(items: Sequence[T], size: int) -> list[list[T]]:
-    """All items in blocks of exactly `size`; the last block is filled up from the beginning."""
+    """Cut items in blocks of exactly `size`; the last is filled up from the beginning."""
     count = -(-len(items) // size)
     return [
         [items[place % len(items)] for place in range(number * size, (number + 1) * size)]
@@ -82,18 +140,18 @@ _ALPHABET = string.ascii_letters + string.digits
 
 
 def key_names(prefix: str, count: int) -> list[str]:
-    """Keys of equal length, so that no cell sends more bytes than another."""
+    """Make keys of equal length, so that no cell sends more bytes than another."""
     width = len(str(count - 1))
     return [f"{prefix}:{number:0{width}d}" for number in range(count)]
 
 
 def texts(rng: random.Random, count: int, lengths: int | Sequence[int]) -> list[str]:
-    """Texts of ASCII characters that hardly compress, of one length or of any of several."""
+    """Make ASCII texts that hardly compress, of one length or of any of several."""
     choices = [lengths] if isinstance(lengths, int) else lengths
     return ["".join(rng.choices(_ALPHABET, k=rng.choice(choices))) for _ in range(count)]
 
 
 def zipf_choices(rng: random.Random, items: Sequence[T], count: int, skew: float = 1.0) -> list[T]:
-    """Choices among which the n-th item comes up in proportion to 1 / n**skew, as in caches."""
+    """Choose so that the n-th item comes up in proportion to 1 / n**skew, as in caches."""
     weights = [1 / rank**skew for rank in range(1, len(items) + 1)]
     return rng.choices(items, weights, k=count)

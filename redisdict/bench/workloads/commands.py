@@ -1,4 +1,4 @@
-"""The report's commands over redis-py's client: SET, GET, DEL, PIPE.
+"""Make the calls of the report's commands over redis-py's client, and of further workloads.
 
 `client` is redis-py's blocking or asynchronous client over one of the pools; its methods have the
 same names in both, so each workload is written once. `inspector` is a blocking client of its own
@@ -7,10 +7,8 @@ that stores and reads back outside the timer.
 
 from __future__ import annotations
 
-import itertools
 import operator
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,11 +17,12 @@ import redis.asyncio
 
 from redisdict.bench.errors import WrongReply
 from redisdict.bench.workloads.calls import (
+    BlockWorkload,
     Calls,
-    Workload,
     blocks_of,
     key_names,
     texts,
+    written_twice,
     zipf_choices,
 )
 
@@ -39,52 +38,37 @@ __all__ = [
     "ZipfGet",
 ]
 
-#: Blocks between two looks at what is really stored.
-READ_BACK_EVERY = 20
+#: Of five operations of the mix, four read.
+WRITE_SHARE = 0.2
+
+#: So often each key comes up on average before a mix repeats itself.
+REPEATS = 10
 
 Pair = tuple[str, bytes]
 
 
-class StringCommands(Workload):
+class StringCommands(BlockWorkload):
     """String keys of its own, and what stores and reads them outside the timer.
 
     Args:
         client: whose calls are timed.
         inspector: for everything that is not timed.
         prefix: of all its keys.
-        block: operations in one block, of which the first `lead_in` aren't timed.
     """
 
-    def __init__(
-        self,
-        client: Any,
-        inspector: redis.Redis,
-        prefix: str,
-        *,
-        rng: random.Random,
-        key_count: int,
-        value_bytes: Sequence[int],
-        block: int,
-        lead_in: int = 0,
-    ) -> None:
-        self.lead_in = lead_in
+    def __init__(self, client: Any, inspector: redis.Redis, prefix: str, **sizes: Any) -> None:
+        super().__init__(**sizes)
         self.client = client
         self.inspector = inspector
-        self.rng = rng
-        self.block = block
-        self.value_bytes = value_bytes
-        # Whole blocks, so that no block has one key twice.
-        count = -(-key_count // block) * block
-        values = [text.encode() for text in texts(rng, count, value_bytes)]
-        self.pairs: list[Pair] = list(zip(key_names(prefix, count), values, strict=True))
-        self.values = dict(self.pairs)
+        values = [text.encode() for text in texts(self.rng, self.key_count, self.value_bytes)]
+        self.values = dict(zip(key_names(prefix, self.key_count), values, strict=True))
 
     def facts(self) -> dict[str, Any]:
-        return {"keys": len(self.pairs), "value_bytes": list(self.value_bytes)}
+        return {"keys": len(self.values), "value_bytes": list(self.value_bytes)}
 
-    def store(self, pairs: Sequence[Pair]) -> None:
+    def store(self, values: Mapping[str, bytes]) -> None:
         with self.inspector.pipeline(transaction=False) as pipe:
-            for key, value in pairs:
+            for key, value in values.items():
                 pipe.set(key, value)
             pipe.execute()
 
@@ -98,12 +82,6 @@ class StringCommands(Workload):
             raise WrongReply(
                 f"{wrong} of {len(pairs)} keys that were SET hold another value when read back."
             )
-
-    def pairs_to_write(self) -> list[Pair]:
-        """Every key twice, with two values, so that a write that is lost doesn't go unnoticed."""
-        keys = [key for key, _ in self.pairs]
-        values = [value for _, value in self.pairs]
-        return [*self.pairs, *zip(keys, values[1:] + values[:1], strict=True)]
 
     def expect_values(self, replies: Sequence[Any], expected: Sequence[Any]) -> None:
         if list(replies) == list(expected):
@@ -124,49 +102,41 @@ class Set(StringCommands):
 
     def open(self) -> None:
         method = self.client.set
-        self._blocks: Iterator[tuple[Calls, list[Pair]]] = itertools.cycle(
-            [
-                (Calls(method, pairs), pairs)
-                for pairs in blocks_of(self.pairs_to_write(), self.block)
-            ]
-        )
-        self._checks = itertools.count()
-
-    def prepare(self) -> Calls:
-        calls, self._current = next(self._blocks)
-        return calls
+        blocks = blocks_of(written_twice(self.values), self.block)
+        self.take_turns((Calls(method, pairs), pairs) for pairs in blocks)
 
     def check(self, replies: Sequence[Any]) -> None:
         refused = sum(reply is not True for reply in replies)
         if refused:
             raise WrongReply(f"{refused} of {len(replies)} SETs were not answered with OK.")
-        if next(self._checks) % READ_BACK_EVERY == 0:
-            self.expect_stored(self._current)
+        if self.should_read_back():
+            self.expect_stored(self.current)
 
 
 class Get(StringCommands):
     """GET of existing keys; every reply is compared, so a miss is a wrong reply."""
 
     def open(self) -> None:
-        self.store(self.pairs)
+        self.store(self.values)
         method = self.client.get
-        self._blocks: Iterator[tuple[Calls, list[bytes]]] = itertools.cycle(
-            [
-                (Calls(method, [(key,) for key in keys]), [self.values[key] for key in keys])
-                for keys in blocks_of(self.chosen_keys(), self.block)
-            ]
+        self.take_turns(
+            (Calls(method, [(key,) for key in keys]), [self.values[key] for key in keys])
+            for keys in blocks_of(self.chosen_keys(), self.block)
         )
 
     def chosen_keys(self) -> list[str]:
         """The keys in the order in which they are asked for."""
-        return [key for key, _ in self.pairs]
-
-    def prepare(self) -> Calls:
-        calls, self._expected = next(self._blocks)
-        return calls
+        return list(self.values)
 
     def check(self, replies: Sequence[Any]) -> None:
-        self.expect_values(replies, self._expected)
+        self.expect_values(replies, self.current)
+
+
+class ZipfGet(Get):
+    """GET where few keys are asked for most of the time, as a cache is."""
+
+    def chosen_keys(self) -> list[str]:
+        return zipf_choices(self.rng, list(self.values), REPEATS * len(self.values))
 
 
 class Delete(StringCommands):
@@ -174,16 +144,14 @@ class Delete(StringCommands):
 
     def open(self) -> None:
         method = self.client.delete
-        self._blocks: Iterator[tuple[Calls, list[Pair]]] = itertools.cycle(
-            [
-                (Calls(method, [(key,) for key, _ in pairs]), pairs)
-                for pairs in blocks_of(self.pairs, self.block)
-            ]
+        self.take_turns(
+            (Calls(method, [(key,) for key, _ in pairs]), dict(pairs))
+            for pairs in blocks_of(list(self.values.items()), self.block)
         )
 
     def prepare(self) -> Calls:
-        calls, pairs = next(self._blocks)
-        self.store(pairs)
+        calls = super().prepare()
+        self.store(self.current)
         return calls
 
     def check(self, replies: Sequence[Any]) -> None:
@@ -202,19 +170,17 @@ class Pipeline(StringCommands):
 
     def open(self) -> None:
         self.lead_in = 1
-        self._batches = itertools.cycle(blocks_of(self.pairs_to_write(), self.block))
-        self._checks = itertools.count()
-
-    def prepare(self) -> Calls:
-        self._current = next(self._batches)
-        return Calls(self._send, [(self._current[:1],), (self._current,)])
+        self.take_turns(
+            (Calls(self._send, [(batch[:1],), (batch,)]), batch)
+            for batch in blocks_of(written_twice(self.values), self.block)
+        )
 
     def check(self, replies: Sequence[Any]) -> None:
         stored = sum(reply is True for reply in replies[-1])
         if stored != self.block:
             raise WrongReply(f"A pipeline of {self.block} SETs was answered with {stored} OKs.")
-        if next(self._checks) % READ_BACK_EVERY == 0:
-            self.expect_stored(self._current)
+        if self.should_read_back():
+            self.expect_stored(self.current)
 
     def count(self, replies: Sequence[Any]) -> int:
         return sum(map(len, replies))
@@ -230,52 +196,31 @@ class Pipeline(StringCommands):
         return pipe.execute()
 
 
-#: Of five operations of the mix, four read.
-WRITE_SHARE = 0.2
+class Transaction(Pipeline):
+    """The pipeline between MULTI and EXEC."""
 
-#: So often each key comes up on average before a mix repeats itself.
-REPEATS = 10
-
-
-class ZipfGet(Get):
-    """GET where few keys are asked for most of the time, as a cache is."""
-
-    def chosen_keys(self) -> list[str]:
-        keys = [key for key, _ in self.pairs]
-        return zipf_choices(self.rng, keys, REPEATS * len(keys))
+    is_transaction = True
 
 
 class Mixed(StringCommands):
     """Reads and writes of the same keys, four reads to a write."""
 
     def open(self) -> None:
-        self.store(self.pairs)
+        self.store(self.values)
         read, write = self.client.get, self.client.set
         answered: list[tuple[tuple[Any, ...], object]] = []
-        for key, value in self.rng.choices(self.pairs, k=REPEATS * len(self.pairs)):
+        for key, value in self.rng.choices([*self.values.items()], k=REPEATS * len(self.values)):
             if self.rng.random() < WRITE_SHARE:
                 answered.append(((write, key, value), True))
             else:
                 answered.append(((read, key), value))
-        self._blocks = itertools.cycle(
-            [
-                (Calls(operator.call, [call for call, _ in block]), [reply for _, reply in block])
-                for block in blocks_of(answered, self.block)
-            ]
+        self.take_turns(
+            (Calls(operator.call, [call for call, _ in block]), [reply for _, reply in block])
+            for block in blocks_of(answered, self.block)
         )
 
-    def prepare(self) -> Calls:
-        calls, self._expected = next(self._blocks)
-        return calls
-
     def check(self, replies: Sequence[Any]) -> None:
-        self.expect_values(replies, self._expected)
-
-
-class Transaction(Pipeline):
-    """The pipeline between MULTI and EXEC."""
-
-    is_transaction = True
+        self.expect_values(replies, self.current)
 
 
 class Connect(StringCommands):
@@ -287,10 +232,7 @@ class Connect(StringCommands):
         self._make = partial(pool.connection_class, **pool.connection_kwargs)
         is_async = isinstance(self.client, redis.asyncio.Redis)
         greet: Callable[[], Any] = self._greet_async if is_async else self._greet
-        self._calls = Calls(greet, [()] * self.block)
-
-    def prepare(self) -> Calls:
-        return self._calls
+        self.take_turns([(Calls(greet, [()] * self.block), None)])
 
     def check(self, replies: Sequence[Any]) -> None:
         answered = sum(reply in (b"PONG", "PONG") for reply in replies)

@@ -1,4 +1,4 @@
-"""The dict's operations over PersistentDict: Set, Get, Del, Iter, Items.
+"""Make the calls of the dict's operations over PersistentDict: Set, Get, Del, Iter, Items.
 
 Blocking and asynchronous dicts are the same object with two sets of methods, so a workload takes
 the methods that it times; everything untimed goes through the blocking ones.
@@ -6,50 +6,37 @@ the methods that it times; everything untimed goes through the blocking ones.
 
 from __future__ import annotations
 
-import itertools
-import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from redisdict import PersistentDict
 from redisdict.bench.errors import WrongReply
-from redisdict.bench.workloads.calls import Calls, Workload, blocks_of, key_names, texts
+from redisdict.bench.workloads.calls import (
+    BlockWorkload,
+    Calls,
+    blocks_of,
+    key_names,
+    texts,
+    written_twice,
+)
 
 __all__ = ["DictDelete", "DictGet", "DictItems", "DictIter", "DictSet"]
 
-#: Blocks between two looks at what is really stored.
-READ_BACK_EVERY = 20
 
-
-class _DictItems(Workload):
+class _DictItems(BlockWorkload):
     """A dict, and the items that it is to hold.
 
     Args:
         mapping: its blocking methods prepare and check, also when the asynchronous ones are timed.
         is_async: whether the asynchronous methods are timed.
-        block: operations in one block, of which the first `lead_in` aren't timed.
     """
 
-    def __init__(
-        self,
-        mapping: PersistentDict[str, Any],
-        *,
-        is_async: bool,
-        rng: random.Random,
-        key_count: int,
-        value_bytes: Sequence[int],
-        block: int,
-        lead_in: int = 0,
-    ) -> None:
-        self.lead_in = lead_in
+    def __init__(self, mapping: PersistentDict[str, Any], is_async: bool, **sizes: Any) -> None:
+        super().__init__(**sizes)
         self.mapping = mapping
         self.is_async = is_async
-        self.block = block
-        self.value_bytes = value_bytes
-        count = -(-key_count // block) * block
-        self.items = dict(
-            zip(key_names("item", count), texts(rng, count, value_bytes), strict=True)
-        )
+        values = texts(self.rng, self.key_count, self.value_bytes)
+        self.items = dict(zip(key_names("item", self.key_count), values, strict=True))
 
     def facts(self) -> dict[str, Any]:
         return {"items": len(self.items), "value_bytes": list(self.value_bytes)}
@@ -60,6 +47,13 @@ class _DictItems(Workload):
             wrong = sum(found.get(key) != value for key, value in items.items())
             raise WrongReply(f"{wrong} of {len(items)} items that were set differ when read back.")
 
+    def ask_for_each(self, method: Callable[..., Any]) -> None:
+        """Call the method with every key, with the items of each block known to its check."""
+        self.take_turns(
+            (Calls(method, [(key,) for key in keys]), {key: self.items[key] for key in keys})
+            for keys in blocks_of(list(self.items), self.block)
+        )
+
 
 class DictSet(_DictItems):
     """`d[key] = value` for existing keys; a sample is read back."""
@@ -68,20 +62,12 @@ class DictSet(_DictItems):
         method: Callable[..., Any] = (
             self.mapping.aset if self.is_async else self.mapping.__setitem__
         )
-        keys, values = list(self.items), list(self.items.values())
-        pairs = [*self.items.items(), *zip(keys, values[1:] + values[:1], strict=True)]
-        self._blocks: Iterator[tuple[Calls, list[tuple[str, str]]]] = itertools.cycle(
-            [(Calls(method, block), block) for block in blocks_of(pairs, self.block)]
-        )
-        self._checks = itertools.count()
-
-    def prepare(self) -> Calls:
-        calls, self._current = next(self._blocks)
-        return calls
+        blocks = blocks_of(written_twice(self.items), self.block)
+        self.take_turns((Calls(method, pairs), dict(pairs)) for pairs in blocks)
 
     def check(self, replies: Sequence[Any]) -> None:
-        if next(self._checks) % READ_BACK_EVERY == 0:
-            self.expect_stored(dict(self._current))
+        if self.should_read_back():
+            self.expect_stored(self.current)
 
 
 class DictGet(_DictItems):
@@ -89,22 +75,11 @@ class DictGet(_DictItems):
 
     def open(self) -> None:
         self.mapping.set_many(self.items)
-        method: Callable[..., Any] = (
-            self.mapping.agetitem if self.is_async else self.mapping.__getitem__
-        )
-        self._blocks: Iterator[tuple[Calls, list[str]]] = itertools.cycle(
-            [
-                (Calls(method, [(key,) for key in keys]), [self.items[key] for key in keys])
-                for keys in blocks_of(list(self.items), self.block)
-            ]
-        )
-
-    def prepare(self) -> Calls:
-        calls, self._expected = next(self._blocks)
-        return calls
+        self.ask_for_each(self.mapping.agetitem if self.is_async else self.mapping.__getitem__)
 
     def check(self, replies: Sequence[Any]) -> None:
-        wrong = sum(reply != value for reply, value in zip(replies, self._expected, strict=True))
+        expected = self.current.values()
+        wrong = sum(reply != value for reply, value in zip(replies, expected, strict=True))
         if wrong:
             raise WrongReply(f"{wrong} of {len(replies)} items came back with another value.")
 
@@ -113,23 +88,15 @@ class DictDelete(_DictItems):
     """`del d[key]` for existing keys, which are stored before each block."""
 
     def open(self) -> None:
-        method: Callable[..., Any] = (
-            self.mapping.adelitem if self.is_async else self.mapping.__delitem__
-        )
-        self._blocks: Iterator[tuple[Calls, dict[str, str]]] = itertools.cycle(
-            [
-                (Calls(method, [(key,) for key in keys]), {key: self.items[key] for key in keys})
-                for keys in blocks_of(list(self.items), self.block)
-            ]
-        )
+        self.ask_for_each(self.mapping.adelitem if self.is_async else self.mapping.__delitem__)
 
     def prepare(self) -> Calls:
-        calls, self._deleted = next(self._blocks)
-        self.mapping.set_many(self._deleted)
+        calls = super().prepare()
+        self.mapping.set_many(self.current)
         return calls
 
     def check(self, replies: Sequence[Any]) -> None:
-        left = len(self.mapping.get_many(list(self._deleted)))
+        left = len(self.mapping.get_many(list(self.current)))
         if left:
             raise WrongReply(f"{left} of {len(replies)} deleted items are still there.")
 
@@ -148,16 +115,12 @@ class DictIter(_DictItems):
             self.mapping.clear()
             self.mapping.set_many(self.items)
         count: Callable[[], Any] = self._acount if self.is_async else self._count
-        self._calls = Calls(count, [(), ()])
-        self._checks = itertools.count()
-
-    def prepare(self) -> Calls:
-        return self._calls
+        self.take_turns([(Calls(count, [(), ()]), None)])
 
     def check(self, replies: Sequence[Any]) -> None:
         if replies[-1] != len(self.items):
             raise WrongReply(f"An iteration over {len(self.items)} items delivered {replies[-1]}.")
-        if next(self._checks) % READ_BACK_EVERY == 0:
+        if self.should_read_back():
             self.expect_complete()
 
     def count(self, replies: Sequence[Any]) -> int:

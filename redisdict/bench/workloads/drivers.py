@@ -1,4 +1,4 @@
-"""How the calls of a block are made: in turn or by many workers, blocking or in an event loop.
+"""Make the calls of a block: in turn or by many workers, blocking or in an event loop.
 
 The timed region of each driver holds the calls and the list that keeps their replies, nothing else.
 All of them run from ordinary code, so that blocking and asynchronous cells take turns in one round.
@@ -73,24 +73,6 @@ class SyncDriver:
         """Nothing is held."""
 
 
-class AsyncDriver:
-    """One call after the other in one task of `loop`, which runs only during the blocks."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-
-    def run(self, clock: Clock, calls: Calls, lead_in: int = 0) -> Timed:
-        return self._loop.run_until_complete(_in_turn(clock, calls, lead_in))
-
-    def latencies(
-        self, starts: Starts, clock: Clock, calls: Calls, out: array[int], lead_in: int = 0
-    ) -> list[Any]:
-        return self._loop.run_until_complete(_in_turn_each(starts, clock, calls, out, lead_in))
-
-    def close(self) -> None:
-        """The loop belongs to the session."""
-
-
 class ThreadDriver:
     """The calls shared out to threads that live as long as the cell and start together.
 
@@ -136,62 +118,68 @@ class ThreadDriver:
         self._threads.shutdown()
 
 
-class TaskDriver:
-    """The calls shared out to tasks of one loop that start together, the lead-in before them."""
+class AsyncDriver:
+    """One call after the other in one task of `loop`, which runs only during the blocks."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, workers: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._workers = workers
 
     def run(self, clock: Clock, calls: Calls, lead_in: int = 0) -> Timed:
-        async def all_together() -> Timed:
-            before, timed = calls.split(lead_in)
-            warm = await asyncio.gather(*starmap(before.method, before.arguments))
-            shares = _shares(timed, self._workers)
-            started_ns = clock()
-            parts = await asyncio.gather(*map(_replies, shares))
-            duration_ns = clock() - started_ns
-            return Timed(duration_ns, [*warm, *_merged(parts)])
-
-        return self._loop.run_until_complete(all_together())
+        return self._loop.run_until_complete(self._timed(clock, *calls.split(lead_in)))
 
     def latencies(
         self, starts: Starts, clock: Clock, calls: Calls, out: array[int], lead_in: int = 0
     ) -> list[Any]:
-        async def all_together() -> list[Any]:
-            before, timed = calls.split(lead_in)
-            warm = await asyncio.gather(*starmap(before.method, before.arguments))
-            shares = _shares(timed, self._workers)
-            parts = await asyncio.gather(
-                *(_in_turn_each(starts, clock, own, out, 0) for own in shares)
-            )
-            return [*warm, *_merged(parts)]
-
-        return self._loop.run_until_complete(all_together())
+        timed = self._each(starts, clock, out, *calls.split(lead_in))
+        return self._loop.run_until_complete(timed)
 
     def close(self) -> None:
         """The loop belongs to the session."""
 
+    async def _timed(self, clock: Clock, before: Calls, timed: Calls) -> Timed:
+        replies = await _replies(before)
+        keep = replies.append
+        started_ns = clock()
+        for reply in starmap(timed.method, timed.arguments):
+            keep(await reply)
+        duration_ns = clock() - started_ns
+        return Timed(duration_ns, replies)
 
-async def _in_turn(clock: Clock, calls: Calls, lead_in: int) -> Timed:
-    before, timed = calls.split(lead_in)
-    replies = await _replies(before)
-    keep = replies.append
-    started_ns = clock()
-    for reply in starmap(timed.method, timed.arguments):
-        keep(await reply)
-    duration_ns = clock() - started_ns
-    return Timed(duration_ns, replies)
+    async def _each(
+        self, starts: Starts, clock: Clock, out: array[int], before: Calls, timed: Calls
+    ) -> list[Any]:
+        return await _replies(before) + await _each_timed(starts, clock, out, timed)
 
 
-async def _in_turn_each(
-    starts: Starts, clock: Clock, calls: Calls, out: array[int], lead_in: int
-) -> list[Any]:
-    before, timed = calls.split(lead_in)
-    replies = await _replies(before)
-    for arguments in timed.arguments:
+class TaskDriver(AsyncDriver):
+    """The calls shared out to tasks of one loop that start together, the lead-in before them."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, workers: int) -> None:
+        super().__init__(loop)
+        self._workers = workers
+
+    async def _timed(self, clock: Clock, before: Calls, timed: Calls) -> Timed:
+        warm = await asyncio.gather(*starmap(before.method, before.arguments))
+        shares = _shares(timed, self._workers)
+        started_ns = clock()
+        parts = await asyncio.gather(*map(_replies, shares))
+        duration_ns = clock() - started_ns
+        return Timed(duration_ns, [*warm, *_merged(parts)])
+
+    async def _each(
+        self, starts: Starts, clock: Clock, out: array[int], before: Calls, timed: Calls
+    ) -> list[Any]:
+        warm = await asyncio.gather(*starmap(before.method, before.arguments))
+        shares = _shares(timed, self._workers)
+        parts = await asyncio.gather(*(_each_timed(starts, clock, out, own) for own in shares))
+        return [*warm, *_merged(parts)]
+
+
+async def _each_timed(starts: Starts, clock: Clock, out: array[int], calls: Calls) -> list[Any]:
+    replies = []
+    for arguments in calls.arguments:
         started_ns = starts()
-        reply = await timed.method(*arguments)
+        reply = await calls.method(*arguments)
         out.append(clock() - started_ns)
         replies.append(reply)
     return replies

@@ -11,12 +11,13 @@ from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 
 from redisdict.bench.cli import machine, saved_runs
 from redisdict.bench.cli.arguments import add_arguments
-from redisdict.bench.cli.run import ExitStatus, measure
-from redisdict.bench.errors import SameServer, describe
+from redisdict.bench.cli.output import Options
+from redisdict.bench.cli.run import measure
+from redisdict.bench.errors import ExitStatus, SameServer, describe
 from redisdict.bench.measure.interruption import Interrupted, Interruption
 from redisdict.exceptions import RedisDictError
 
-ACTIONS: Mapping[str | None, Callable[[Mapping[str, Any], OutputWrapper, OutputWrapper], int]] = {
+ACTIONS: Mapping[str | None, Callable[[Options, OutputWrapper, OutputWrapper], int]] = {
     None: measure,
     "services": machine.show_services,
     "list": saved_runs.list_runs,

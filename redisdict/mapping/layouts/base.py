@@ -174,9 +174,7 @@ class Layout(ABC):
         """Read a page of fields, and the cursor of the next; `b"0"` begins and ends."""
 
     @abstractmethod
-    def scan_pairs(
-        self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
-    ) -> Operation[PageOfPairs]:
+    def scan_pairs(self, cursor: bytes, count: int = SCAN_COUNT) -> Operation[PageOfPairs]:
         """Read the cursor of the next page, and a page of names and their values."""
 
     @abstractmethod

@@ -185,10 +185,8 @@ class HashLayout(Layout):
         reply = yield from self._scan(cursor, pattern, count)
         return reply[0], reply[1][::2]
 
-    def scan_pairs(
-        self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
-    ) -> Operation[PageOfPairs]:
-        next_cursor, flat = yield from self._scan(cursor, pattern, count)
+    def scan_pairs(self, cursor: bytes, count: int = SCAN_COUNT) -> Operation[PageOfPairs]:
+        next_cursor, flat = yield from self._scan(cursor, None, count)
         return next_cursor, flat[::2], flat[1::2]
 
     def scan_records(

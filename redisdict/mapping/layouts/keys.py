@@ -191,10 +191,8 @@ class KeysLayout(Layout):
         cursor, keys = yield from self._scan(cursor, pattern, count)
         return cursor, list(map(self._field_of, keys))
 
-    def scan_pairs(
-        self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
-    ) -> Operation[PageOfPairs]:
-        cursor, keys = yield from self._scan(cursor, pattern, count)
+    def scan_pairs(self, cursor: bytes, count: int = SCAN_COUNT) -> Operation[PageOfPairs]:
+        cursor, keys = yield from self._scan(cursor, None, count)
         replies = yield from _all([(b"MGET", *some) for some in slices(keys, CHUNK)])
         values = list(chain.from_iterable(replies))
         if not all(values):

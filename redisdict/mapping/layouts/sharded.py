@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import update_abstractmethods
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from redisdict.mapping.layouts.keys import KeysLayout
 from redisdict.mapping.scanning import Pages
 from redisdict.wire.combinators import run_concurrently
 from redisdict.wire.requests import Argument, Batch, Operation, Step
+from redisdict.wire.scan import ShardsCursor
 from redisdict.wire.server_state import Capabilities
 
 __all__ = ["ShardCount", "ShardedLayout", "make_layout"]
@@ -33,6 +35,9 @@ Page = TypeVar("Page", bound=tuple[Any, ...])
 #: Shards that are scanned at once. It takes some to keep all nodes of a Cluster busy, and
 #: too many would make small pages.
 AT_ONCE = 8
+
+#: The operations on one item that store none where none was.
+NEVER_FIRST = frozenset({"get", "contains", "delete", "pop", "compare_and_set", "touch", "ttl"})
 
 
 class ShardCount:
@@ -94,8 +99,9 @@ class ShardCount:
 class ShardedLayout(Layout):
     """Items spread over the layouts of several shards by a hash of their keys.
 
-    What concerns one item is asked of its shard. What concerns many goes to all their shards at
-    once, and isn't atomic: a failure can leave it done in some shards and not in others.
+    What concerns one item is asked of its shard, see `_handed_on()`. What concerns many goes to all
+    their shards at once, and isn't atomic: a failure can leave it done in some shards and not in
+    others.
 
     Args:
         shards: the layouts, all of one kind.
@@ -108,38 +114,6 @@ class ShardedLayout(Layout):
         self._shards = shards
         self._count = count
         self._found_at = 0
-
-    # One item
-
-    def get(self, field: bytes) -> Step[bytes | None]:
-        return self._step(self._read, self._shard(field).get(field))
-
-    def contains(self, field: bytes) -> Step[int]:
-        return self._step(self._read, self._shard(field).contains(field))
-
-    def set(self, field: bytes, value: Argument, timeout_ms: int | None) -> Step[Any]:
-        return self._step(self._write, self._shard(field).set(field, value, timeout_ms))
-
-    def delete(self, field: bytes) -> Step[int]:
-        return self._step(self._read, self._shard(field).delete(field))
-
-    def add(self, field: bytes, value: Argument, timeout_ms: int | None) -> Operation[int]:
-        return self._write(self._shard(field).add(field, value, timeout_ms))
-
-    def pop(self, field: bytes) -> Operation[bytes | None]:
-        return self._read(self._shard(field).pop(field))
-
-    def compare_and_set(self, field: bytes, expected: bytes, new: Argument) -> Operation[int]:
-        return self._read(self._shard(field).compare_and_set(field, expected, new))
-
-    def incr(self, field: bytes, delta: int, timeout_ms: int | None) -> Operation[bytes | int]:
-        return self._write(self._shard(field).incr(field, delta, timeout_ms))
-
-    def touch(self, field: bytes, timeout_ms: int | None) -> Operation[int]:
-        return self._read(self._shard(field).touch(field, timeout_ms))
-
-    def ttl(self, field: bytes) -> Operation[int]:
-        return self._read(self._shard(field).ttl(field))
 
     def popitem(self) -> Operation[Pair | None]:
         # Goes on where the last one was found, so that a dict is emptied shard by shard.
@@ -229,12 +203,8 @@ class ShardedLayout(Layout):
         )
         return cursor, _column(pages, 1)
 
-    def scan_pairs(
-        self, cursor: bytes, pattern: bytes | None = None, count: int = SCAN_COUNT
-    ) -> Operation[PageOfPairs]:
-        cursor, pages = yield from self._scan(
-            cursor, count, lambda shard, place, share: _bare_pairs(shard, place, pattern, share)
-        )
+    def scan_pairs(self, cursor: bytes, count: int = SCAN_COUNT) -> Operation[PageOfPairs]:
+        cursor, pages = yield from self._scan(cursor, count, _bare_pairs)
         return cursor, _column(pages, 1), _column(pages, 2)
 
     def scan_records(
@@ -253,10 +223,10 @@ class ShardedLayout(Layout):
     ) -> Operation[tuple[bytes, list[Page]]]:
         """Read a page of each of the shards that are scanned at this time."""
         yield from self._count.before_reading()
-        following, going = _split(cursor)
+        following, places = ShardsCursor.parse(cursor)
         going = [
             (number, place)
-            for number, place in going
+            for number, place in places
             if place != b"0" and number < len(self._shards)
         ]
         while len(going) < AT_ONCE and following < len(self._shards):
@@ -271,7 +241,7 @@ class ShardedLayout(Layout):
         # Those that have just ended are told as well: it may be because they have shrunk.
         places = [(number, place) for (number, _), (place, *_) in zip(going, pages, strict=True)]
         is_over = following == len(self._shards) and all(place == b"0" for _, place in places)
-        return b"0" if is_over else _joined(following, places), pages
+        return b"0" if is_over else bytes(ShardsCursor(following, places)), pages
 
     # Shards
 
@@ -289,18 +259,32 @@ class ShardedLayout(Layout):
     def _of_all(self, begin: Callable[[Layout], Operation[T]]) -> Operation[list[T]]:
         return run_concurrently(begin(shard) for shard in self._shards)
 
-    def _step(self, run: Callable[[Step[T]], Operation[T]], step: Step[T]) -> Step[T]:
-        """Let a shard do it, once the number of shards is known to be right."""
-        return step if self._count.is_known else Step(None, run, step)
 
-    def _read(self, asked: Step[T] | Operation[T]) -> Operation[T]:
-        """Ask as a reader; also for changes of what is there already: no item, no change."""
-        yield from self._count.before_reading()
-        return (yield from asked.begin() if isinstance(asked, Step) else asked)
+def _handed_on(name: str) -> Callable[..., Any]:
+    """Make the operation of this name on one item, whose field comes first: its shard does it.
 
-    def _write(self, asked: Step[T] | Operation[T]) -> Operation[T]:
-        yield from self._count.before_writing()
-        return (yield from asked.begin() if isinstance(asked, Step) else asked)
+    Until the number of shards is known to be right, that is asked for first.
+    """
+
+    def operation(self: ShardedLayout, field: bytes, *arguments: Any) -> Any:
+        asked = getattr(self._shard(field), name)(field, *arguments)
+        count = self._count
+        if count.is_known:
+            return asked
+        check = count.before_reading if name in NEVER_FIRST else count.before_writing
+        return Step(None, _behind, check, asked) if type(asked) is Step else _behind(check, asked)
+
+    return operation
+
+
+def _behind(check: Callable[[], Operation[None]], asked: Step[T] | Operation[T]) -> Operation[T]:
+    yield from check()
+    return (yield from asked.begin() if isinstance(asked, Step) else asked)
+
+
+for _name in ShardedLayout.__abstractmethods__:
+    setattr(ShardedLayout, _name, _handed_on(_name))
+update_abstractmethods(ShardedLayout)  # type: ignore[type-abstract]  # not any more
 
 
 def make_layout(
@@ -319,14 +303,12 @@ def make_layout(
     if shards is None:
         return layouts[0]
     key = names.shard_count_of_hash if is_hash else names.shard_count_of_keys
-    return ShardedLayout(layouts, ShardCount(key, shards, shown_name))
+    return ShardedLayout(layouts, ShardCount(key, shards, shown_name))  # type: ignore[abstract]  # just above
 
 
-def _bare_pairs(
-    shard: Layout, place: bytes, pattern: bytes | None, count: int
-) -> Operation[PageOfPairs]:
+def _bare_pairs(shard: Layout, place: bytes, count: int) -> Operation[PageOfPairs]:
     """Read its page of pairs, with the fields alone."""
-    place, names, values = yield from shard.scan_pairs(place, pattern, count)
+    place, names, values = yield from shard.scan_pairs(place, count)
     if shard.prefix:
         names = [name.removeprefix(shard.prefix) for name in names]
     return place, names, values
@@ -335,14 +317,3 @@ def _bare_pairs(
 def _column(pages: Iterable[tuple[Any, ...]], at: int) -> list[Any]:
     """Join what the pages have at that place."""
     return list(chain.from_iterable(page[at] for page in pages))
-
-
-def _split(cursor: bytes) -> tuple[int, list[tuple[int, bytes]]]:
-    """Read from a cursor the first shard not yet begun, and the place in those that it is in."""
-    following, _, places = cursor.partition(b":")
-    going: list[Any] = [place.split(b"=") for place in places.split(b",") if place]
-    return int(following), [(int(number), place) for number, place in going]
-
-
-def _joined(following: int, going: Iterable[tuple[int, bytes]]) -> bytes:
-    return b"%d:%s" % (following, b",".join(b"%d=%s" % place for place in going))

@@ -18,9 +18,10 @@ import redis
 from redisdict.bench.errors import WrongReply
 from redisdict.bench.measure.cleanup import new_token
 from redisdict.bench.measure.placement import PlacementProbe
+from redisdict.bench.operations import DICT_OPERATIONS, OPERATIONS
 from redisdict.bench.spec import ASYNC, DICT_POOLS, POOLS, PRESETS, SYNC, VARIANTS, Cell, Table
 from redisdict.bench.workloads.calls import blocks_of, key_names, texts, zipf_choices
-from redisdict.bench.workloads.cells import COMMANDS, SIZES, CellFactory, WorkloadCell
+from redisdict.bench.workloads.cells import CellFactory, WorkloadCell
 from redisdict.bench.workloads.commands import Delete, Get, Pipeline, Set
 
 SPEC = replace(PRESETS["quick"], key_count=20, batch_size=7, iteration_items=30, value_bytes=(12,))
@@ -90,9 +91,7 @@ def test_commands_over_every_pool(bench: Bench, mode: str, pool: str, operation:
 
 
 @pytest.mark.parametrize("mode", [ASYNC, SYNC])
-@pytest.mark.parametrize(
-    "operation", sorted({*COMMANDS, *(f"SET {size}" for size in SIZES), "GET mixed"})
-)
+@pytest.mark.parametrize("operation", [name for name in OPERATIONS if name not in DICT_OPERATIONS])
 def test_every_command_workload_in_both_modes(bench: Bench, mode: str, operation: str) -> None:
     run_blocks(bench.open(operation, mode), 3)
 

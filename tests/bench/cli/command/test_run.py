@@ -11,8 +11,8 @@ import redis
 
 from redisdict.bench.choices import CellStatus, RunStatus
 from redisdict.bench.measure.cleanup import LEDGER
+from redisdict.bench.operations import WORKLOADS
 from redisdict.bench.records import find_run
-from redisdict.bench.spec import WORKLOADS
 from redisdict.models import BenchmarkRun
 from redisdict.servers.process import ServerProcess
 from tests.bench.cli.command.calling import ONE, Outcome

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from django.db import DatabaseError
 
 from redisdict.bench.choices import CellStatus, RunStatus
 from redisdict.bench.errors import WrongReply
+from redisdict.bench.operations import OPERATIONS
 from redisdict.bench.records import find_run, save_run
-from redisdict.bench.workloads import cells
 from redisdict.bench.workloads.commands import Get
 from redisdict.models import BenchmarkRun
 from redisdict.servers.process import ServerProcess
@@ -30,7 +31,7 @@ def test_a_wrong_reply_is_5(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
         def check(self, replies: object) -> None:
             raise WrongReply("10 GETs found nothing.")
 
-    monkeypatch.setattr(cells, "COMMANDS", {**cells.COMMANDS, "GET": Wrong})
+    monkeypatch.setitem(OPERATIONS, "GET", replace(OPERATIONS["GET"], workload=Wrong))
     outcome = Outcome("--spec", spec, *ONE)
     assert outcome.status == 5
     record = find_run("latest")

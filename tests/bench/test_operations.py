@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from redisdict.bench.measure.process_variance import least_difference, process_variance
+from redisdict.bench.operations import least_difference, process_variance
 
 
 def test_iterations_depend_on_it_much_more_than_calls() -> None:

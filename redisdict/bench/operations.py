@@ -1,0 +1,200 @@
+"""List the operations that are measured, one row each: all that the benchmark knows of one.
+
+A further workload is a row here and a class in `workloads/`; plan, time budget, blocks, latency
+pass, report and charts read the row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from redisdict.bench.choices import Table
+from redisdict.bench.spec import BenchmarkSpec
+from redisdict.bench.workloads import commands, dicts
+from redisdict.bench.workloads.calls import Workload
+
+__all__ = [
+    "DICT_OPERATIONS",
+    "ITERATIONS",
+    "OPERATIONS",
+    "OPERATION_NAMES",
+    "POOL_OPERATIONS",
+    "WORKLOADS",
+    "Kind",
+    "Operation",
+    "chosen",
+    "is_plain",
+    "least_difference",
+    "process_variance",
+]
+
+
+class Kind(Enum):
+    """How much one call of an operation moves."""
+
+    #: One item.
+    PLAIN = "plain"
+
+    #: A batch, which is the whole of a block.
+    BULK = "bulk"
+
+    #: All items of a dict, once.
+    ITERATION = "iteration"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One operation.
+
+    Attributes:
+        name: as columns and rows of the report have it.
+        table: which table of the report it belongs to.
+        workload: what makes its calls and checks the replies.
+        counterpart: the command of the reference that it is compared with; itself, if empty.
+        is_open_loop: whether the latency pass can make its calls at a rate.
+        value_bytes: sizes of its values, in place of the specification's.
+        blocks: what a block of it takes, in blocks of ten plain calls.
+    """
+
+    name: str
+    table: Table
+    workload: Callable[..., Workload]
+    counterpart: str = ""
+    kind: Kind = Kind.PLAIN
+    is_open_loop: bool = False
+    value_bytes: tuple[int, ...] = ()
+    blocks: Callable[[BenchmarkSpec], float] = lambda spec: 1.0
+
+    @property
+    def reference(self) -> str:
+        return self.counterpart or self.name
+
+
+#: Sizes of values that further workloads name.
+SIZES = {"10 B": 10, "1 kB": 1000, "10 kB": 10_000, "100 kB": 100_000}
+
+
+def _sized(command: str, workload: type[commands.StringCommands]) -> Iterable[Operation]:
+    sizes = {name: (size,) for name, size in SIZES.items()} | {"mixed": tuple(SIZES.values())}
+    for name, value_bytes in sizes.items():
+        yield Operation(
+            name=f"{command} {name}",
+            table=Table.WORKLOADS,
+            workload=workload,
+            counterpart=command,
+            value_bytes=value_bytes,
+        )
+
+
+def _batch(spec: BenchmarkSpec) -> float:
+    return 1 + spec.batch_size / 60
+
+
+#: In the order of the report's columns and rows.
+_ROWS = (
+    Operation(name="SET", table=Table.POOLS, workload=commands.Set, is_open_loop=True),
+    Operation(name="GET", table=Table.POOLS, workload=commands.Get, is_open_loop=True),
+    Operation(name="DEL", table=Table.POOLS, workload=commands.Delete),
+    Operation(
+        name="PIPE", table=Table.POOLS, workload=commands.Pipeline, kind=Kind.BULK, blocks=_batch
+    ),
+    Operation(
+        name="Set", table=Table.DICT, workload=dicts.DictSet, counterpart="SET", is_open_loop=True
+    ),
+    Operation(
+        name="Get", table=Table.DICT, workload=dicts.DictGet, counterpart="GET", is_open_loop=True
+    ),
+    Operation(name="Del", table=Table.DICT, workload=dicts.DictDelete, counterpart="DEL"),
+    # It counts keys, and the next one keys together with their decoded values.
+    Operation(
+        name="Iter",
+        table=Table.DICT,
+        workload=dicts.DictIter,
+        kind=Kind.ITERATION,
+        blocks=lambda spec: spec.iteration_items / 300,
+    ),
+    Operation(
+        name="Items",
+        table=Table.DICT,
+        workload=dicts.DictItems,
+        kind=Kind.ITERATION,
+        blocks=lambda spec: spec.iteration_items / 150,
+    ),
+    *_sized("SET", commands.Set),
+    *_sized("GET", commands.Get),
+    Operation(name="GET zipf", table=Table.WORKLOADS, workload=commands.ZipfGet, counterpart="GET"),
+    Operation(name="MIX 80/20", table=Table.WORKLOADS, workload=commands.Mixed, counterpart="GET"),
+    Operation(
+        name="PIPE MULTI",
+        table=Table.WORKLOADS,
+        workload=commands.Transaction,
+        counterpart="PIPE",
+        kind=Kind.BULK,
+        blocks=_batch,
+    ),
+    Operation(
+        name="CONNECT",
+        table=Table.WORKLOADS,
+        workload=commands.Connect,
+        counterpart="GET",
+        blocks=lambda spec: 30.0,
+    ),
+)
+
+OPERATIONS = {row.name: row for row in _ROWS}
+
+
+def _names(table: Table) -> tuple[str, ...]:
+    return tuple(row.name for row in _ROWS if row.table == table)
+
+
+POOL_OPERATIONS, DICT_OPERATIONS = _names(Table.POOLS), _names(Table.DICT)
+WORKLOADS = _names(Table.WORKLOADS)
+ITERATIONS = tuple(row.name for row in _ROWS if row.kind is Kind.ITERATION)
+
+#: What `--operation` accepts. The first ones select an operation of commands and dicts alike.
+OPERATION_NAMES = tuple(
+    dict.fromkeys([*(name.upper() for name in POOL_OPERATIONS + DICT_OPERATIONS), *WORKLOADS])
+)
+
+
+def chosen(names: Iterable[str], spec: BenchmarkSpec) -> list[str]:
+    """List those that the specification selects, all without a selection."""
+    return [name for name in names if not spec.operations or name.upper() in spec.operations]
+
+
+def is_plain(name: str) -> bool:
+    """Tell whether one call moves one item; an imported run may have unknown operations."""
+    return name not in OPERATIONS or OPERATIONS[name].kind is Kind.PLAIN
+
+
+#: Twice the standard deviation of the ratio of two processes, over 40 pairs of Valkey processes.
+CALL_VARIANCE = 0.01
+
+#: The same for iterations over 1000 items, which read the items in the order of memory's and the
+#: hash function's accidents, over 26 pairs of Redis and Valkey processes.
+ITERATION_VARIANCE = 0.15
+
+
+def process_variance(operation: str) -> float:
+    """Bound by how much one process is faster than another at this: 0.01 is 1 %.
+
+    For as long as two processes of one program live, one is a little faster by the layout of its
+    memory and by the seed of its hash function. The rounds of one start can't tell that from a
+    real difference, so it is averaged over several starts, and what may be left of it is never
+    called a difference.
+    """
+    return ITERATION_VARIANCE if operation in ITERATIONS else CALL_VARIANCE
+
+
+def least_difference(operation: str, floor: float, server_starts: int) -> float:
+    """Compute the least difference that a run may call one, on the log scale.
+
+    Args:
+        floor: what two truly equal things differed by in the run, at this operation.
+        server_starts: over how many processes of each server the rounds were shared out.
+    """
+    return max(floor, process_variance(operation) / math.sqrt(server_starts))
