@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as CheckWarning
 
@@ -30,6 +31,7 @@ SERVER_TAG = "redisdict_server"
 
 def register_all() -> None:
     register(check_settings, "redisdict")
+    register(check_caches, "redisdict")
     register(check_model_dicts, "redisdict")
     register(check_servers_for_the_tag, SERVER_TAG)
     register(check_servers_at_deployment, SERVER_TAG, deploy=True)
@@ -42,6 +44,18 @@ def check_settings(app_configs: Any, **_: Any) -> list[CheckMessage]:
     except ConfigurationError as error:
         return [Error(str(error), id="redisdict.E001")]
     return [message for alias in aliases for message in _check_alias(alias)]
+
+
+def check_caches(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Read the entries of CACHES that are this package's, if there are any."""
+    caches = getattr(settings, "CACHES", None) or {}
+    # Django's own are the common case, which costs no import.
+    backends = [str(entry.get("BACKEND")) for entry in caches.values() if isinstance(entry, dict)]
+    if all(backend.startswith(("django.", "django_redis.")) for backend in backends):
+        return []
+    from redisdict.cache.checks import check_caches as check_all
+
+    return list(check_all())
 
 
 def check_model_dicts(app_configs: Any, **options: Any) -> list[CheckMessage]:

@@ -46,6 +46,8 @@ class AliasConfig:
     """
 
     alias: str
+    #: The setting that has it: errors name it.
+    setting: str = "REDISDICT"
     location: str | None = field(default=None, repr=False)
     cache: str | None = None
     pool_class: str = "redisdict.pools.BlockingConnectionPool"
@@ -60,25 +62,33 @@ class AliasConfig:
     tracer: str | None = None
     scope: str | None = None
 
+    @property
+    def where(self) -> str:
+        """How an error calls it."""
+        return f'{self.setting}["{self.alias}"]'
+
 
 #: The keys of one alias, with the value each has when it isn't given.
 DEFAULTS: Mapping[str, Any] = MappingProxyType(
     {
         name.upper(): value
         for name, value in vars(AliasConfig(alias=DEFAULT_ALIAS)).items()
-        if name != "alias"
+        if name not in ("alias", "setting")
     }
 )
 
 
-def parse_alias(alias: str, values: Mapping[str, Any]) -> AliasConfig:
+def parse_alias(alias: str, values: Mapping[str, Any], setting: str = "REDISDICT") -> AliasConfig:
     """Check the values of one alias.
+
+    Args:
+        setting: where the values stand, as errors call it.
 
     Raises:
         ConfigurationError: an unknown key, a value of the wrong type, both or neither of
             `LOCATION` and `CACHE`.
     """
-    where = f'REDISDICT["{alias}"]'
+    where = f'{setting}["{alias}"]'
     if not isinstance(values, Mapping):
         raise ConfigurationError(f"{where} is {type(values).__name__}; a dict is expected.")
     for key in values:
@@ -95,7 +105,9 @@ def parse_alias(alias: str, values: Mapping[str, Any]) -> AliasConfig:
     check_durable(f'{where}["DURABLE"]', given["DURABLE"])
     _check_source(where, values)
     given["OPTIONS"] = MappingProxyType(dict(given["OPTIONS"]))
-    return AliasConfig(alias=alias, **{key.lower(): value for key, value in given.items()})
+    return AliasConfig(
+        alias=alias, setting=setting, **{key.lower(): value for key, value in given.items()}
+    )
 
 
 def get_alias(alias: str) -> AliasConfig:

@@ -49,7 +49,7 @@ class PoolFactory:
     def __init__(self, config: AliasConfig, *, to_replicas: bool = False) -> None:
         self._to_replicas = to_replicas
         self._config = config
-        self._where = f'REDISDICT["{config.alias}"]'
+        self._where = config.where
         self.is_borrowed = config.cache is not None
         self._options: dict[str, Any] = dict(config.options)
         if config.cache is not None:

@@ -11,6 +11,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 from redisdict import conf, forks
+from redisdict.conf import AliasConfig
 from redisdict.connections.backend import Backend
 
 __all__ = [
@@ -18,12 +19,14 @@ __all__ = [
     "close_all",
     "get_async_client",
     "get_backend",
+    "get_backend_of",
     "get_client",
     "on_reset",
     "used_aliases",
 ]
 
-_backends: dict[str, Backend] = {}
+#: By alias; those of other settings than REDISDICT by a pair.
+_backends: dict[str | tuple[str, str], Backend] = {}
 _lock = forks.Lock()
 _listeners: list[Callable[[], None]] = []
 
@@ -43,9 +46,29 @@ def get_backend(alias: str = conf.DEFAULT_ALIAS) -> Backend:
         return _backends.setdefault(alias, backend)
 
 
+def get_backend_of(config: AliasConfig, identity: str) -> Backend:
+    """The backend of a configuration from another setting than REDISDICT, made at the first call.
+
+    It is closed and thrown away together with those of the aliases.
+
+    Args:
+        identity: tells what leads to other servers or pools apart. It may hold a password.
+
+    Raises:
+        ConfigurationError: the configuration can't be used.
+    """
+    key = (config.setting, identity)
+    backend = _backends.get(key)
+    if backend is None:
+        backend = Backend(config)
+        with _lock:
+            backend = _backends.setdefault(key, backend)
+    return backend
+
+
 def used_aliases() -> tuple[str, ...]:
     """List the aliases whose backend has been made since the settings were last read."""
-    return tuple(_backends)
+    return tuple(name for name in list(_backends) if isinstance(name, str))
 
 
 def get_client(using: str = conf.DEFAULT_ALIAS) -> redis.Redis:

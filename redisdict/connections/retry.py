@@ -130,10 +130,7 @@ def _is_repeatable(request: Request) -> bool:
 
 def _give_up(server: Server, request: Request, failure: Failure) -> NoReturn:
     """Raise the error for the caller. It names the alias and the address, never a password."""
-    text = (
-        f'The server of REDISDICT["{server.config.alias}"] ({server.address})'
-        f" is unavailable: {failure.error}"
-    )
+    text = f"The server of {server.config.where} ({server.address}) is unavailable: {failure.error}"
     is_unknown = failure.may_be_done and not _is_repeatable(request)
     if is_unknown:
         text += (

@@ -9,6 +9,7 @@ import pytest
 from redis.exceptions import AuthenticationError, BusyLoadingError, ReadOnlyError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from redisdict.conf import AliasConfig
 from redisdict.connections.retry import Failure, check_retry, retries
 from redisdict.exceptions import BackendUnavailable
 from redisdict.pools.fast_connection import NotSentError
@@ -19,7 +20,7 @@ TWO = [(b"INCR", b"a"), (b"INCR", b"b")]
 
 
 def server(retry_for_s: float = 0.0) -> Any:
-    config = SimpleNamespace(alias="shop")
+    config = AliasConfig(alias="shop")
     return SimpleNamespace(config=config, address="redis://h", retry_for_s=retry_for_s)
 
 

@@ -1,0 +1,178 @@
+"""What all cache objects with one LOCATION and OPTIONS share in a process.
+
+Django makes a cache object for each thread and each context of tasks. All of them have the same
+store, whose backend has one pool for threads and one for each event loop.
+"""
+
+from __future__ import annotations
+
+import random
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+from redisdict import forks
+from redisdict.cache.codecs import CacheCodec
+from redisdict.cache.inside import Computations
+from redisdict.cache.operations import CacheOperations
+from redisdict.cache.options import (
+    CacheOptions,
+    name_in_settings,
+    parse_options,
+    reworded,
+)
+from redisdict.conf import DEFAULTS
+from redisdict.connections import registry
+from redisdict.connections.backend import Backend
+from redisdict.connections.drivers import AsyncDriver, Driver, DriverPair
+from redisdict.connections.routing import AsyncRoutingDriver, ReplicaRouter, RoutingDriver
+from redisdict.exceptions import ConfigurationError
+
+__all__ = ["Store", "store_of"]
+
+#: By the text of LOCATION and OPTIONS, which may hold a password.
+_stores: dict[str, Store] = {}
+
+#: The same for those that were asked for before, by LOCATION and the identity of the dict of
+#: OPTIONS, which is kept beside it, so that no other dict can have that identity.
+_known: dict[tuple[object, int], tuple[object, Store]] = {}
+
+#: Entries of CACHES are few; unpickled caches have dicts of their own.
+MOST_KNOWN = 100
+
+_bound: weakref.WeakSet[Store] = weakref.WeakSet()
+_lock = forks.Lock()
+
+
+class Store:
+    """The server, the drivers and the codec of a cache, found at its first use and not before.
+
+    Args:
+        location, params: an entry of `CACHES` without its BACKEND.
+
+    Attributes:
+        options: the entry, checked.
+        backend: where the server is.
+        codec: how values are written.
+        operations: what it is asked.
+        computing: `get_or_set()` of it.
+        driver, async_driver: have operations and steps done, in threads and in tasks.
+
+    Raises:
+        ConfigurationError: from the first use of an attribute, if the entry can't be used.
+    """
+
+    options: CacheOptions
+    backend: Backend
+    codec: CacheCodec
+    operations: CacheOperations
+    computing: Computations
+    driver: Driver
+    async_driver: AsyncDriver
+
+    def __init__(self, location: Any, params: Mapping[str, Any]) -> None:
+        self._location = location
+        self._params = params
+
+    def __getattr__(self, name: str) -> Any:
+        # Only reached while it isn't bound: afterwards the attributes are there.
+        if name.startswith("__") or name not in Store.__annotations__:
+            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+        self._bind()
+        return self.__dict__[name]
+
+    def _bind(self) -> None:
+        name = name_in_settings(self._location, self._params)
+        options = parse_options(name, self._location, self._params)
+        if options.using is not None:
+            backend = registry.get_backend(options.using)
+            serializer, compressor = backend.config.serializer, backend.config.compressor
+        else:
+            backend = backend_of(options, options.locations[0])
+            serializer, compressor = DEFAULTS["SERIALIZER"], None
+        self.backend = backend
+        self.codec = CacheCodec(options, serializer, compressor)
+        self.operations = CacheOperations(is_cluster=backend.cluster is not None)
+        self.driver, self.async_driver = _drivers(options, backend)
+        self.computing = Computations(self.codec, self.driver, self.async_driver)
+        self.options = options
+        _bound.add(self)
+
+    def unbind(self) -> None:
+        """Find everything anew at the next use, for the settings have changed."""
+        for name in Store.__annotations__:
+            self.__dict__.pop(name, None)
+
+
+def store_of(location: Any, params: Mapping[str, Any]) -> Store:
+    """The store of an entry of `CACHES`; the same one for all cache objects made from it."""
+    options = params.get("OPTIONS")
+    key = (location if isinstance(location, str) else repr(location), id(options))
+    found = _known.get(key)
+    if found is not None and found[0] is options:
+        return found[1]
+    with _lock:
+        store = _stores.setdefault(repr((location, options)), Store(location, params))
+        if len(_known) >= MOST_KNOWN:
+            _known.clear()
+        _known[key] = (options, store)
+    return store
+
+
+def backend_of(options: CacheOptions, location: str) -> Backend:
+    """The backend of one of a cache's servers: the same one for all caches that reach it alike.
+
+    Raises:
+        ConfigurationError: it can't be used.
+    """
+    try:
+        config = options.config_of(location)
+        identity = (
+            location,
+            config.pool_class,
+            config.async_pool_class,
+            config.retry_for,
+            config.tracer,
+            sorted((name, repr(value)) for name, value in config.options.items()),
+        )
+        backend = registry.get_backend_of(config, repr(identity))
+        backend.factory.verify()
+        return backend
+    except ConfigurationError as error:
+        raise reworded(error, options.name) from None
+
+
+class _AnyReplica:
+    """The drivers of one of several replicas, another one each time."""
+
+    def __init__(self, replicas: list[Backend]) -> None:
+        self._replicas = replicas
+
+    @property
+    def driver(self) -> Driver:
+        return random.choice(self._replicas).driver  # noqa: S311  # spreads load, keeps no secret
+
+    @property
+    def async_driver(self) -> AsyncDriver:
+        return random.choice(self._replicas).async_driver  # noqa: S311  # as above
+
+
+def _drivers(options: CacheOptions, backend: Backend) -> DriverPair:
+    durable = options.durable or (backend.config.durable if options.using else None)
+    replicas = [backend_of(options, location) for location in options.locations[1:]]
+    if not replicas:
+        return backend.drivers_of_dicts(durable)
+    router = ReplicaRouter(backend.drivers(durable), _AnyReplica(replicas))
+    return DriverPair(RoutingDriver(router), AsyncRoutingDriver(router))
+
+
+def _forget_all() -> None:
+    """The settings have changed: caches that are still held find their servers anew."""
+    _known.clear()
+    _stores.clear()
+    for store in list(_bound):
+        store.unbind()
+    _bound.clear()
+
+
+registry.on_reset(_forget_all)

@@ -1,0 +1,102 @@
+"""Django's own tests of caches and sessions, from the sdist of the installed version.
+
+No file of Django's is changed, and its own `runtests.py` runs them. What is put beside it are
+settings and classes that have its tests run under the cache backend (`django_suite`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import django
+import pytest
+
+from redisdict.servers.process import ServerProcess
+from tests.cache.django_suite.refused import FAILING
+from tests.conftest import program_for_tests
+
+HERE = Path(__file__).parent / "django_suite"
+ROOT = Path(__file__).parents[2]
+FETCHED = ROOT / "var" / "django"
+
+LABELS = [
+    "redisdict_suite",
+    "sessions_tests.tests.CacheSessionTests",
+    "sessions_tests.tests.CacheDBSessionTests",
+    "sessions_tests.tests.CacheDBSessionWithTimeZoneTests",
+    "template_tests.syntax_tests.test_cache",
+    # Has the app installed whose tests redisdict_suite has run.
+    "cache.tests.CacheHandlerTest",
+]
+
+
+def sdist() -> Path:
+    """The sdist of the installed Django, fetched once; or the end of the test without one."""
+    pattern = f"[dD]jango-{django.get_version()}.tar.gz"
+    found = next(FETCHED.glob(pattern), None)
+    if found is None:
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-binary", "Django"]
+        if importlib.util.find_spec("setuptools"):
+            command.append("--no-build-isolation")
+        command += ["--no-deps", "-d", str(FETCHED), f"Django=={django.get_version()}"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        found = next(FETCHED.glob(pattern), None)
+        if found is None:
+            message = f"The sdist of Django can't be fetched: {done.stderr.strip()[-400:]}"
+            if os.environ.get("CI"):
+                pytest.fail(message)
+            pytest.skip(message)
+    return found
+
+
+@pytest.fixture(scope="module")
+def django_tests(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of Django's tests, with ours beside them."""
+    unpacked = tmp_path_factory.mktemp("django")
+    with tarfile.open(sdist()) as archive:
+        members = [each for each in archive if each.name.split("/")[1:2] == ["tests"]]
+        archive.extractall(unpacked, members, filter="data")
+    [tests] = unpacked.glob("*/tests")
+    shutil.copytree(HERE / "redisdict_suite", tests / "redisdict_suite")
+    return tests
+
+
+@pytest.fixture(scope="module")
+def location() -> Iterator[str]:
+    with ServerProcess(program_for_tests("redis"), listen="tcp") as server:
+        yield f"redis://{server.address}/0"
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("serializer", FAILING)
+def test_django_itself(serializer: str, django_tests: Path, location: str) -> None:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "REDISDICT_SUITE_LOCATION": location,
+        "REDISDICT_SUITE_SERIALIZER": serializer,
+    }
+    environment.pop("DJANGO_SETTINGS_MODULE", None)
+    command = [sys.executable, "runtests.py", "--settings=redisdict_suite.settings"]
+    command += ["--parallel=1", "--verbosity=2"]
+    done = subprocess.run(
+        [*command, *LABELS], cwd=django_tests, env=environment, capture_output=True, text=True
+    )
+    report = done.stderr
+    ran = set(re.findall(r"^\w+ \(([\w.]+)\)", report, re.MULTILINE))
+    failing = set(re.findall(r"^(?:FAIL|ERROR): \w+ \(([\w.]+)\)", report, re.MULTILINE))
+    assert "\nRan " in report, report[-3000:]
+    assert len(ran) > 300
+    expected = FAILING[serializer] & ran  # some are only in later versions
+    assert failing - expected == set(), report[-20_000:]
+    assert expected - failing == set(), "should have failed, and passed"
+    if not expected:
+        assert done.returncode == 0
