@@ -193,6 +193,8 @@ class _Supervisor:
             supervisor.remove_private_directory(self.directory)
 
     def _tell(self, **order: object) -> None:
+        if not self._is_connected():
+            return
         data = json.dumps(order).encode() + b"\n"
         with suppress(BrokenPipeError):  # `_hear()` will notice that it was killed
             while data:
@@ -234,10 +236,19 @@ class _Supervisor:
             self._process.returncode = 0  # the parent's child: not ours to wait for
 
     def _hang_up(self) -> None:
+        if self._is_connected():
+            os.close(self._connection)
+        self.is_running = False
+
+    def _is_connected(self) -> bool:
+        """Whether the number still is our socket's.
+
+        It isn't after the end; and who becomes a daemon closes all numbers, after which this one
+        may be in use for something else.
+        """
         with suppress(OSError):
-            # A daemon has closed all numbers, and this one may be in use for something else.
-            if os.path.samestat(os.fstat(self._connection), self._identity):
-                os.close(self._connection)
+            return os.path.samestat(os.fstat(self._connection), self._identity)
+        return False
 
 
 class ServerProcess:

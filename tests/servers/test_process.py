@@ -202,6 +202,14 @@ def test_a_server_never_started_leaves_nothing(valkey: Program) -> None:
     assert not server.directory.exists()
 
 
+def test_it_can_be_stopped_twice(valkey: Program) -> None:
+    server = ServerProcess(valkey)
+    server.start()
+    for end in (server.stop, server.stop, server.terminate, server.kill):
+        end()
+    assert "not running" in repr(server)
+
+
 @pytest.mark.parametrize("end", ["exit", signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_the_end_of_the_owner_is_the_end_of_the_server(
     python: Callable[..., PythonProcess], temporary: Path, end: str | signal.Signals
