@@ -6,7 +6,7 @@ have one key. Where it isn't, which is so for collated text, a row still has one
 the spelling that the database itself gives. Then no cell can be stale, because
 
 - a cell is filled with no other row than one whose own spelling is that of the cell: a reader who
-  asks by another spelling gets the row from the database and stores nothing (`matching.py`);
+  asks by another spelling gets the row from the database and stores nothing (`loading.Matched`);
 - that a row is absent is believed only under a value that `KeyForm.is_exact()`;
 - a writer bars the cells of the rows that a change names if those values are exact, and otherwise
   the whole table, since the rows it changes may be spelled otherwise (`CachedTable.keys()`).

@@ -114,7 +114,7 @@ class RowStore:
         self._lessons = 0
 
     def read_command(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Command:
-        """The command that `read()` begins with, for the short way of a driver."""
+        """Make the command that `read()` begins with, for the fast path of a driver."""
         count, table, script = len(keys) + 1, self.table_key, self._digest
         return Identified(
             (b"EVALSHA", script, count, table, *keys, token, lease_ms, self.fingerprint)
