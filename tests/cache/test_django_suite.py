@@ -6,7 +6,6 @@ settings and classes that have its tests run under the cache backend (`django_su
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shutil
@@ -43,9 +42,8 @@ def sdist() -> Path:
     pattern = f"[dD]jango-{django.get_version()}.tar.gz"
     found = next(FETCHED.glob(pattern), None)
     if found is None:
+        # pip builds the metadata, with the setuptools that Django asks for.
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-binary", "Django"]
-        if importlib.util.find_spec("setuptools"):
-            command.append("--no-build-isolation")
         command += ["--no-deps", "-d", str(FETCHED), f"Django=={django.get_version()}"]
         done = subprocess.run(command, capture_output=True, text=True)
         found = next(FETCHED.glob(pattern), None)
