@@ -58,7 +58,9 @@ class CacheBase(BaseCache):
 
     def get_backend_timeout(self, timeout: Any = DEFAULT_TIMEOUT) -> float | None:
         """Whole seconds, None for ever, 0 for what is over already: as Django's RedisCache."""
-        timeout_ms = self._milliseconds(timeout)
+        if timeout is DEFAULT_TIMEOUT:
+            timeout = self.default_timeout
+        timeout_ms = to_milliseconds(timeout)
         return None if timeout_ms is None else timeout_ms // 1000
 
     def close(self, **kwargs: Any) -> None:
@@ -97,12 +99,18 @@ class CacheBase(BaseCache):
         return encode_key(self.make_and_validate_key(key, version))
 
     def _milliseconds(self, timeout: Any) -> int | None:
-        """Above 0, None for ever, or 0 for what is over already."""
+        """Above 0, None for ever, or 0 for what is over already.
+
+        One less than the timeout has: a server keeps a key until its clock, in milliseconds, is
+        beyond the deadline, so that after the whole time the key would be there for one more. Who
+        stores for a second, waits for one and asks at once would still get it.
+        """
         if timeout is DEFAULT_TIMEOUT:
             timeout = self.default_timeout
         if type(timeout) is int and 0 < timeout <= LONGEST_S:
-            return timeout * 1000
-        return to_milliseconds(timeout)
+            return timeout * 1000 - 1
+        timeout_ms = to_milliseconds(timeout)
+        return timeout_ms - 1 if timeout_ms is not None and timeout_ms > 1 else timeout_ms
 
     @property
     def _is_cluster(self) -> bool:
