@@ -8,6 +8,7 @@ from typing import Any
 from redisdict.connections.drivers import AsyncDriver, Driver
 from redisdict.mapping.bound import Bound
 from redisdict.mapping.cache import CacheMethods
+from redisdict.mapping.dict import PersistentDict
 from redisdict.mapping.globs import Glob
 from redisdict.mapping.keys import Names, escape_glob, get_key_codec
 from redisdict.mapping.layouts.keys import COMPARE_AND_SET, KeysLayout
@@ -20,6 +21,7 @@ __all__ = [
     "Computations",
     "Glob",
     "Pages",
+    "PersistentDict",
     "escape_glob",
     "wait_in_task",
     "wait_in_thread",

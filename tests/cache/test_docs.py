@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 
-from redisdict.cache import DictCache
+from redisdict.cache import DictCache, cached
 from redisdict.cache.options import CAPITALS, ELSEWHERE, READERS
 from tests.cache.test_twins import TWINS
 
@@ -25,6 +26,11 @@ def test_every_option_is_there() -> None:
     assert {name for name in names_in("## Settings", "## Values") if name in CAPITALS} == {
         *CAPITALS
     }
+
+
+def test_every_option_of_functions_is_there() -> None:
+    named = names_in("## Functions", "### Its key")
+    assert named == set(inspect.signature(cached).parameters)
 
 
 @pytest.mark.parametrize("reader", READERS)
