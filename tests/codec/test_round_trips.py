@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from django.utils.functional import SimpleLazyObject
-from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -87,7 +86,6 @@ def test_long_integers_need_no_change_of_the_interpreters_limit() -> None:
 
 
 PLAINER = [
-    (mark_safe("<b>"), "<b>"),
     (gettext_lazy("run"), "run"),
     (SimpleLazyObject(lambda: (1, "a")), (1, "a")),
     (SimpleLazyObject(lambda: "\ud800"), "\ud800"),
@@ -107,7 +105,7 @@ def test_values_that_come_back_plainer(value: Any, plain: Any) -> None:
     assert_same(codec.decode(codec.encode({1: value})), {1: plain})
 
 
-@pytest.mark.parametrize("key", [mark_safe("k"), Color.RED, Size.LARGE])
+@pytest.mark.parametrize("key", [Color.RED, Size.LARGE])
 def test_keys_come_back_plainer_too(key: Any) -> None:
     (back,) = codec.decode(codec.encode({key: 1}))
     assert back == key
