@@ -222,29 +222,23 @@ _CONTAINER_OF_TYPE: Final[dict[type, Container]] = {
 }
 _MODEL_INSTANCE: Final = Container(13, take_apart, put_together, _steps_of_instance)
 _RANGE: Final = Container(20, _take_range_apart, _put_range_together, steps_by_number)
-_REGISTERED: Final = Container(
+REGISTERED: Final = Container(
     22, registry.take_apart, registry.put_together, registry.steps_to_parts
 )
 
 UNPACK_OF_CODE: Final = {scalar.code: scalar.unpack for scalar in SCALAR_OF_TYPE.values()}
 PUT_TOGETHER_OF_CODE: Final = {
     container.code: container.put_together
-    for container in (*_CONTAINER_OF_TYPE.values(), _MODEL_INSTANCE, _RANGE, _REGISTERED)
+    for container in (*_CONTAINER_OF_TYPE.values(), _MODEL_INSTANCE, _RANGE, REGISTERED)
 }
 
 
 def container_of(kind: type) -> Container | None:
     """Return the container that values of this very type are, or None."""
-    if (container := builtin_container_of(kind)) is not None:
-        return container
-    return _REGISTERED if registry.find_form(kind) is not None else None
-
-
-def builtin_container_of(kind: type) -> Container | None:
-    """Return the container that values of this very type are without being registered, or None."""
     if (container := _CONTAINER_OF_TYPE.get(kind)) is not None:
         return container
     if issubclass(kind, Model):
         return _MODEL_INSTANCE
-    is_range = kind.__module__ == _RANGE_MODULE and kind.__qualname__ == "Range"
-    return _RANGE if is_range else None
+    if kind.__module__ == _RANGE_MODULE and kind.__qualname__ == "Range":
+        return _RANGE
+    return REGISTERED if registry.find_form(kind) is not None else None

@@ -19,9 +19,10 @@ from django.utils.functional import cached_property as django_cached_property
 
 from redisdict.codec.extensions import (
     LEAVES,
+    REGISTERED,
     SCALAR_OF_TYPE,
     alternate,
-    builtin_container_of,
+    container_of,
     pair_up,
     steps_by_alternate_keys,
     steps_by_number,
@@ -89,13 +90,16 @@ def register_type(
         )
     _refuse_builtin(kind)
     name = _stable_name(kind) if name is None else name
+    if name.startswith("django."):
+        import_module(_DJANGO_FORMS)  # whose names are taken, whether or not they were needed yet
     found = _functions_of(kind, name) if to is None or from_ is None else _by_functions(to, from_)
     add_form(TypeForm(kind, name, *found, settings=(to, from_)))
     return kind
 
 
 def _refuse_builtin(kind: type) -> None:
-    if kind in _NATIVE_TYPES or kind in SCALAR_OF_TYPE or builtin_container_of(kind) is not None:
+    has_scalar_form = kind in _NATIVE_TYPES or kind in SCALAR_OF_TYPE
+    if has_scalar_form or container_of(kind) not in (None, REGISTERED):
         raise ConfigurationError(
             f"{kind.__qualname__} has a form of its own and can't be registered with another."
         )

@@ -425,6 +425,8 @@ def test_other_functions_are_an_error() -> None:
 def test_two_classes_under_one_name_are_an_error() -> None:
     with pytest.raises(ConfigurationError, match=r"'rights' is registered already, for .*Rights,"):
         register_type(Plain, name="rights")
+    with pytest.raises(ConfigurationError, match=r"for django\.http\.response\.HttpResponse,"):
+        register_type(Plain, name="django.http.response.HttpResponse")
 
 
 def test_names_that_would_not_stay_have_to_be_given() -> None:
