@@ -80,8 +80,7 @@ def report(rounds: int, placement: str) -> Iterator[str]:
             calls = {name: in_tasks(runner, name, method) for name in names_of_tasks}
             title = f"{method}, {TASKS} tasks, {TASKS * CALLS_A_TASK} calls"
             yield from compare(title, calls, 1, any_, rounds)
-    able = [name for name in names if "msgpack" not in name]  # which has no form of responses
-    calls = {name: cached_page(name) for name in able}
+    calls = {name: cached_page(name) for name in names}
     yield from compare("cache_page, a hit of 20 kB", calls, BLOCK, any_, rounds)
     calls = {name: session(name) for name in names}
     yield from compare("a page that reads the session", calls, BLOCK, any_, rounds)

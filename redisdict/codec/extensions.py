@@ -23,10 +23,12 @@ from uuid import UUID, SafeUUID
 
 import ormsgpack
 from django.db.models import Model
+from django.utils.safestring import SafeString
 from ormsgpack import Ext, Fragment, packb
 
-from redisdict.codec import temporal
+from redisdict.codec import registry, temporal
 from redisdict.codec.instances import part_names, put_together, take_apart
+from redisdict.codec.normalize import Step
 
 # Whatever ormsgpack would quietly store as something plainer is passed to the hook instead.
 OPTIONS: Final = (
@@ -71,10 +73,6 @@ class Scalar:
         return Ext(self.code, self.pack(value))
 
 
-# How an error names the step from a value to one of its parts: a template, and what its "{}" is.
-Step = tuple[str, Any]
-
-
 def steps_by_number(_value: Any) -> Iterator[Step]:
     return zip(repeat("[{}]"), count())
 
@@ -87,7 +85,7 @@ def _steps_of_set(_value: Any) -> Iterator[Step]:
     return repeat((", one element", None))
 
 
-def _steps_by_alternate_keys(value: dict[Any, Any]) -> Iterator[Step]:
+def steps_by_alternate_keys(value: dict[Any, Any]) -> Iterator[Step]:
     return chain.from_iterable(((", the key {}", key), ("[{}]", key)) for key in value)
 
 
@@ -142,6 +140,10 @@ def _unpack_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogatepass")
 
 
+def _unpack_safe_text(data: bytes) -> SafeString:
+    return SafeString(_unpack_text(data))
+
+
 def unpack_uuid(
     data: bytes,
     new: Callable[..., UUID] = UUID.__new__,
@@ -167,11 +169,11 @@ def _by_text(code: int, kind: type) -> Scalar:
     )
 
 
-def _alternate(mapping: dict[Any, Any]) -> list[Any]:
+def alternate(mapping: dict[Any, Any]) -> list[Any]:
     return [part for item in mapping.items() for part in item]
 
 
-def _pair_up(parts: list[Any]) -> dict[Any, Any]:
+def pair_up(parts: list[Any]) -> dict[Any, Any]:
     iterator = iter(parts)
     return dict(zip(iterator, iterator, strict=True))
 
@@ -209,21 +211,25 @@ SCALAR_OF_TYPE: Final[dict[type, Scalar]] = {
     IPv6Network: _by_text(17, IPv6Network),
     IPv4Interface: _by_text(18, IPv4Interface),
     IPv6Interface: _by_text(19, IPv6Interface),
+    SafeString: Scalar(21, _pack_text, _unpack_safe_text),
 }
 _CONTAINER_OF_TYPE: Final[dict[type, Container]] = {
     tuple: Container(9, list, tuple, steps_by_number),
     set: Container(10, list, set, _steps_of_set, is_unordered=True),
     frozenset: Container(11, list, frozenset, _steps_of_set, is_unordered=True),
     # Only for dicts whose keys aren't all plain text; the others are MessagePack maps.
-    dict: Container(12, _alternate, _pair_up, _steps_by_alternate_keys),
+    dict: Container(12, alternate, pair_up, steps_by_alternate_keys),
 }
 _MODEL_INSTANCE: Final = Container(13, take_apart, put_together, _steps_of_instance)
 _RANGE: Final = Container(20, _take_range_apart, _put_range_together, steps_by_number)
+REGISTERED: Final = Container(
+    22, registry.take_apart, registry.put_together, registry.steps_to_parts
+)
 
 UNPACK_OF_CODE: Final = {scalar.code: scalar.unpack for scalar in SCALAR_OF_TYPE.values()}
 PUT_TOGETHER_OF_CODE: Final = {
     container.code: container.put_together
-    for container in (*_CONTAINER_OF_TYPE.values(), _MODEL_INSTANCE, _RANGE)
+    for container in (*_CONTAINER_OF_TYPE.values(), _MODEL_INSTANCE, _RANGE, REGISTERED)
 }
 
 
@@ -233,5 +239,6 @@ def container_of(kind: type) -> Container | None:
         return container
     if issubclass(kind, Model):
         return _MODEL_INSTANCE
-    is_range = kind.__module__ == _RANGE_MODULE and kind.__qualname__ == "Range"
-    return _RANGE if is_range else None
+    if kind.__module__ == _RANGE_MODULE and kind.__qualname__ == "Range":
+        return _RANGE
+    return REGISTERED if registry.find_form(kind) is not None else None

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import models
+from django.utils.safestring import SafeString
 
 from redisdict.codec import messagepack
 from redisdict.codec.extensions import unpack_uuid
@@ -27,6 +28,9 @@ __all__ = ["PLAINLY_EXACT", "FieldForm", "form_of"]
 #: that fixtures have for it.
 BY_CODEC = b"m"
 BY_TEXT = b"t"
+
+#: What the field says of these counts, not the codec.
+_LEFT_TO_THE_FIELD = (SafeString, *MADE_PLAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ def _general_form(field: models.Field[Any, Any]) -> FieldForm:
     """For JSON, arrays, durations and everybody's own fields: whatever the value's type is."""
 
     def pack(value: Any) -> bytes:
-        if not isinstance(value, MADE_PLAIN):
+        if not isinstance(value, _LEFT_TO_THE_FIELD):
             try:
                 return BY_CODEC + messagepack.dumps(value)
             except SerializationError:

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from django.db.models import Choices, QuerySet
 from django.utils.functional import LazyObject, Promise
-from django.utils.safestring import SafeString
+
+# How an error names the step from a value to one of its parts: a template, and what its "{}" is.
+Step = tuple[str, Any]
 
 
 class Unstorable(Exception):
@@ -21,11 +23,13 @@ class Unstorable(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.steps: list[tuple[str, Any]] = []
+        self.steps: list[Step] = []
 
 
 #: What `plain_form()` makes plain; no other value has a plainer form.
-MADE_PLAIN: Final = (SafeString, Choices, Promise, LazyObject)
+MADE_PLAIN: Final = (Choices, Promise, LazyObject)
+
+_REGISTER: Final = "register its class by redisdict.codec.register_type()"
 
 _PLAIN_TYPES: Final = (dict, list, tuple, set, frozenset, str, int, float, bytes)
 
@@ -38,9 +42,6 @@ def plain_form(value: Any) -> Any:
     if isinstance(value, LazyObject):
         # What pickle would store for it: the object inside, made now if it wasn't yet.
         return value.__reduce__()[1][0]
-    if isinstance(value, SafeString):
-        # str(value) would return the SafeString itself.
-        return str.__str__(value)
     if isinstance(value, Choices) and isinstance(value, str | int):
         return value.value
     raise Unstorable(f"{type_name(value)} can't be stored: {_advice(value)}")
@@ -56,14 +57,17 @@ def type_name(value: object) -> str:
 
 def _advice(value: object) -> str:
     if isinstance(value, Enum):
-        return "store its .value"
+        return f"store its .value, or {_REGISTER}"
     if isinstance(value, QuerySet):
         return "store list(queryset)"
     for plain in _PLAIN_TYPES:
         if isinstance(value, plain):
             name = plain.__name__
-            return f"it would come back as a plain {name}; store {name}(value) if that will do"
+            return (
+                f"it would come back as a plain {name}; store {name}(value) if that will do,"
+                f" or {_REGISTER}"
+            )
     return (
-        "store the parts that it is made of, or choose a SERIALIZER that keeps it "
+        f"store the parts that it is made of, {_REGISTER}, or choose a SERIALIZER that keeps it "
         "('pickle', or the dotted path of your own)"
     )

@@ -16,13 +16,12 @@ from redisdict.codec.extensions import (
     NATIVE_INTEGERS,
     SCALAR_OF_TYPE,
     Container,
-    Step,
     container_of,
     pack,
     steps_by_key,
     steps_by_number,
 )
-from redisdict.codec.normalize import Unstorable, plain_form
+from redisdict.codec.normalize import Step, Unstorable, plain_form
 from redisdict.exceptions import SerializationError
 
 T = TypeVar("T")
@@ -35,7 +34,7 @@ def dumps(value: Any) -> bytes:
     try:
         prepared = _prepare(value, MAX_NESTED_CONTAINERS)
     except Unstorable as error:
-        raise SerializationError(f"{_place(error)}: {error}.") from None
+        raise SerializationError(f"{_place(error)}: {error}.") from error.__cause__
     except RecursionError as error:
         raise _too_deep() from error
     return _or_too_deep(pack, prepared)

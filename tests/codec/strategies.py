@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.utils.safestring import SafeString
 from hypothesis import strategies as st
 from psycopg.types.range import Range
 
@@ -65,6 +66,7 @@ hashable_scalars: st.SearchStrategy[Any] = st.one_of(
     st.integers(2**2040, 2**2060),
     st.floats(),
     text,
+    text.map(SafeString),
     st.binary(),
     # A signalling NaN can't be hashed.
     decimals.filter(lambda value: not value.is_snan()),

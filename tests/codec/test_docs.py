@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from redisdict.codec import envelope, extensions, get_codec
 from redisdict.codec.codec import DEFAULT_COMPRESS_MIN_LENGTH
 from redisdict.exceptions import SerializationError
+from tests.codec.comparing import assert_same
 
 PAGE = (Path(__file__).parents[2] / "docs" / "codec.md").read_text()
 
@@ -43,6 +45,15 @@ def test_every_code_of_the_format_byte_is_documented(name: str, code: int) -> No
 def test_the_limits_are_documented() -> None:
     assert f"at least {DEFAULT_COMPRESS_MIN_LENGTH} bytes" in section("Compression")
     assert f"all other containers {extensions.MAX_NESTED_CONTAINERS};" in PAGE
+
+
+def test_the_example_of_registered_types_works() -> None:
+    (example,) = re.findall(r"```python\n(# shop/types\.py\n.*?)```", PAGE, flags=re.DOTALL)
+    exec(example, shop := ModuleType("shop.types").__dict__)
+    basket = shop["Basket"]("ann", {"tea": 2})
+    codec = get_codec()
+    value = [basket, shop["OrderedDict"](a=1), shop["Fraction"](1, 2), shop["Size"].LARGE]
+    assert_same(codec.decode(codec.encode(value)), value)
 
 
 def test_the_example_of_a_serializer_works() -> None:

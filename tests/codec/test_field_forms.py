@@ -85,7 +85,7 @@ def test_what_the_codec_has_no_form_for_is_written_as_fixtures_are() -> None:
 
 
 def test_what_the_codec_would_make_plain_is_left_to_the_field() -> None:
-    """`SafeString` would come back as `str`; the field may say otherwise."""
+    """As a column gives it back: the field may mark it as safe, or not."""
     form = form_of(field_of("json"))
     assert form is not None
     assert form.pack("text")[:1] == b"m"

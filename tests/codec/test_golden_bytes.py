@@ -19,11 +19,13 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.utils.safestring import SafeString
 from psycopg.types.range import Range
 
 from redisdict.codec import Codec, get_codec
 from tests.codec.comparing import assert_same
 from tests.codec.models import Author
+from tests.codec.registered import Pair, Planet, Point, Rights
 
 MSGPACK: list[tuple[Any, bytes]] = [
     (0, b"0"),
@@ -111,6 +113,18 @@ EXTENSIONS: list[tuple[Any, bytes]] = [
     (IPv6Network("2001:db8::/32"), b"\x80\xc7\r\x112001:db8::/32\xcc\x0b\xe9G"),
     (IPv4Interface("10.0.0.1/8"), b"\x80\xc7\n\x1210.0.0.1/8\xd1F\xb3\x00"),
     (IPv6Interface("2001:db8::1/32"), b"\x80\xc7\x0e\x132001:db8::1/32\x07\x97\xef\xb5"),
+    (SafeString("<b>"), b"\x80\xc7\x03\x15<b>\x87\xce+\x82"),
+    (SafeString("\ud800"), b"\x80\xc7\x03\x15\xed\xa0\x80\xc7\xbau\xdb"),
+    (Planet.VENUS, b"\x80\xc7%\x16\x92\xbdtests.codec.registered.Planet\xa5VENUS\x07\xf0bY"),
+    (Rights.READ | Rights.WRITE, b"\x80\xc7\t\x16\x92\xa6rights\x03\xb1I\xf1\x1d"),
+    (
+        Point(1, "a"),
+        b"\x80\xc7+\x16\x97\xbctests.codec.registered.Point\xa1x\x01\xa1y\xa1a\xa4tags\x90[\xe3\xfc,",
+    ),
+    (
+        Pair(1, 2),
+        b"\x80\xc7#\x16\x95\xbbtests.codec.registered.Pair\xa1a\x01\xa1b\x02\x80S\x92\x08",
+    ),
 ]
 
 OTHER_SERIALIZERS: list[tuple[str, Any, bytes]] = [
@@ -190,4 +204,4 @@ def test_every_serializer_and_compressor_is_here() -> None:
     first_bytes = {stored[0] for _value, stored in COMPRESSED}
     assert first_bytes == {0x80 | c << 4 | s for c in (1, 2, 3) for s in (0, 1, 3)}
     codes = {stored[i] for _value, stored in EXTENSIONS for i in range(1, 6)}
-    assert set(range(1, 21)) <= codes
+    assert set(range(1, 23)) <= codes

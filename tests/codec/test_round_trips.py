@@ -4,8 +4,9 @@ import sys
 from typing import Any
 
 import pytest
-from django.utils.functional import SimpleLazyObject
-from django.utils.safestring import mark_safe
+from django.utils.functional import SimpleLazyObject, lazy
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext_lazy
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from tests.codec.models import Color, Size
 from tests.codec.strategies import values
 
 codec = get_codec("msgpack", None)
+format_html_lazy = lazy(format_html, SafeString)
 
 
 @settings(max_examples=1000, deadline=None)
@@ -87,7 +89,6 @@ def test_long_integers_need_no_change_of_the_interpreters_limit() -> None:
 
 
 PLAINER = [
-    (mark_safe("<b>"), "<b>"),
     (gettext_lazy("run"), "run"),
     (SimpleLazyObject(lambda: (1, "a")), (1, "a")),
     (SimpleLazyObject(lambda: "\ud800"), "\ud800"),
@@ -107,7 +108,13 @@ def test_values_that_come_back_plainer(value: Any, plain: Any) -> None:
     assert_same(codec.decode(codec.encode({1: value})), {1: plain})
 
 
-@pytest.mark.parametrize("key", [mark_safe("k"), Color.RED, Size.LARGE])
+def test_lazy_text_that_is_marked_as_safe_stays_so() -> None:
+    value = format_html_lazy("<b>{}</b>", "a")
+    assert_same(codec.decode(codec.encode([value])), [mark_safe("<b>a</b>")])
+    assert_same(codec.decode(codec.encode({1: value})), {1: mark_safe("<b>a</b>")})
+
+
+@pytest.mark.parametrize("key", [Color.RED, Size.LARGE])
 def test_keys_come_back_plainer_too(key: Any) -> None:
     (back,) = codec.decode(codec.encode({key: 1}))
     assert back == key

@@ -11,6 +11,7 @@ from django.contrib.admin.utils import quote
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from django.utils.safestring import mark_safe
 
 from redisdict import PersistentDict, get_client
 from redisdict.models import StoredDict
@@ -113,6 +114,15 @@ def test_stored_model_instances_ask_no_database(viewer: Client) -> None:
     make("users")["u"] = [user]
     rows = items_on(viewer, url_of("users"))
     assert rows["u"]["Value"] == f"[<auth.User {user.pk}>]"
+
+
+def test_text_that_is_marked_as_safe_is_not_taken_at_its_word(viewer: Client) -> None:
+    make("marked")["x"] = mark_safe(HOSTILE)
+    make("marked")["y"] = [mark_safe(HOSTILE)]
+    html = viewer.get(url_of("marked")).content.decode()
+    assert "SafeString" in html
+    assert "<img" not in html.replace('<img src="/static', "")
+    assert Page(html).inline_code == []
 
 
 def test_long_values_are_cut(viewer: Client) -> None:

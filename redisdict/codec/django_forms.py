@@ -1,0 +1,100 @@
+"""Give Django's responses their form: status, reason, headers, cookies, content and charset.
+
+They come back as they do from a pickle: of a template's response, which must be rendered, without
+its template and context. Imported only when the first one is written or read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http.cookies import Morsel, SimpleCookie
+from typing import Any, Final
+
+from django.http import response as responses
+from django.http.response import HttpResponse, ResponseHeaders
+from django.template.response import SimpleTemplateResponse, TemplateResponse
+
+from redisdict.codec.extensions import alternate, pair_up
+from redisdict.codec.normalize import Step
+from redisdict.codec.registry import TypeForm, add_form, attribute_steps
+
+#: What belongs to the request that is being answered, or is computed again when it is asked for.
+_LEFT_OUT: Final = frozenset({"_handler_class", "_resource_closers", "text"})
+
+
+def functions_of(kind: type) -> Any:
+    """Return what responses of a class are stored by; None unless they have a content."""
+    if not issubclass(kind, HttpResponse):
+        return None
+
+    def put_together(parts: list[Any]) -> HttpResponse:
+        state = pair_up(parts)
+        content = state["_container"]
+        if type(content) is not list or any(type(part) is not bytes for part in content):
+            raise ValueError("the content of a response is bytes")
+        state["headers"] = _make_headers(state["headers"])
+        state["cookies"] = _make_cookies(state["cookies"])
+        response = object.__new__(kind)
+        vars(response).update(state, _handler_class=None, _resource_closers=[])
+        return response
+
+    return _take_apart, put_together, _steps
+
+
+def _state_of(response: HttpResponse) -> dict[str, Any]:
+    state: dict[str, Any] = response.__getstate__()  # type: ignore[assignment]
+    return {name: value for name, value in state.items() if name not in _LEFT_OUT}
+
+
+def _take_apart(response: HttpResponse) -> list[Any]:
+    state = _state_of(response)
+    state["headers"] = alternate(dict(response.headers.items()))
+    state["cookies"] = [_take_cookie_apart(*item) for item in response.cookies.items()]
+    return alternate(state)
+
+
+def _steps(response: HttpResponse) -> Iterable[Step]:
+    return attribute_steps(_state_of(response))
+
+
+def _make_headers(stored: list[Any]) -> ResponseHeaders:
+    headers = ResponseHeaders({})
+    for name, value in pair_up(stored).items():
+        if type(name) is not str or type(value) is not str:
+            raise ValueError("the headers of a response are text")
+        # Not headers[name]: that refuses the folded form which it gives to long text itself.
+        headers._store[name.lower()] = (name, value)
+    return headers
+
+
+def _take_cookie_apart(name: str, cookie: Morsel[str]) -> list[Any]:
+    attributes = {each: value for each, value in cookie.items() if value != ""}
+    return [name, cookie.key, cookie.value, cookie.coded_value, attributes]
+
+
+def _make_cookies(stored: list[list[Any]]) -> SimpleCookie:
+    cookies = SimpleCookie()
+    for name, key, value, coded_value, attributes in stored:
+        cookie: Morsel[str] = Morsel()
+        cookie.__setstate__({"key": key, "value": value, "coded_value": coded_value})  # type: ignore[attr-defined]  # no stub
+        cookie.update(attributes)
+        cookies[name] = cookie
+    return cookies
+
+
+for _kind in (
+    HttpResponse,
+    responses.HttpResponseBadRequest,
+    responses.HttpResponseForbidden,
+    responses.HttpResponseGone,
+    responses.HttpResponseNotAllowed,
+    responses.HttpResponseNotFound,
+    responses.HttpResponseNotModified,
+    responses.HttpResponsePermanentRedirect,
+    responses.HttpResponseRedirect,
+    responses.HttpResponseServerError,
+    responses.JsonResponse,
+    SimpleTemplateResponse,
+    TemplateResponse,
+):
+    add_form(TypeForm(_kind, f"{_kind.__module__}.{_kind.__qualname__}", *functions_of(_kind)))
