@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models import Model
+from django.db.models.signals import post_init
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -150,19 +152,19 @@ def test_visitor_is_asked_to_log_in(client: Client) -> None:
 
 
 def test_500_runs_of_200_results_cost_a_page_of_runs(
-    client_with: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+    client_with: Callable[..., Client], request: pytest.FixtureRequest
 ) -> None:
     """However many there are: a page reads the runs that it shows, and no result."""
     client = client_with("view_benchmarkrun", "change_benchmarkrun", "delete_benchmarkrun")
     make_runs(500, results_each=200)
     read: list[type[Model]] = []
 
-    def from_db(cls: type[Model], *row: Any) -> Model:
-        read.append(cls)
-        return Model.from_db.__func__(cls, *row)
+    def note(sender: type[Model], **_: Any) -> None:
+        read.append(sender)
 
     for model in (BenchmarkRun, BenchmarkResult):
-        monkeypatch.setattr(model, "from_db", classmethod(from_db))
+        post_init.connect(note, sender=model)
+        request.addfinalizer(partial(post_init.disconnect, note, sender=model))
     for query in ("", "p=9", "service=Valkey", "q=run+4", "started_at__year=2026"):
         with CaptureQueriesContext(connection) as queries:
             response = client.get(f"{LIST}?{query}")
