@@ -5,28 +5,28 @@ Each method stands beside its async twin. What both do is a plan of `lookup`.
 
 from __future__ import annotations
 
-import copy
 import os
+
+# In asyncio's public list of names. `get_running_loop()` raises where there is no loop, which costs
+# a cached read ten times as much.
 from asyncio import _get_running_loop as running_loop
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import connections, models, router
+from django.db import connections, models
 from django.http import Http404
 
 from redisdict.conf import DEFAULT_ALIAS
 from redisdict.connections.backend import Backend
-from redisdict.modelcache.cached_models import MOST_SCOPES, CachedModel, CachedTable, register
 from redisdict.modelcache.connection_state import is_in_transaction
-from redisdict.modelcache.invalidation.hooks import begin_if_ready
+from redisdict.modelcache.handle import Handle
 from redisdict.modelcache.invalidation.transactions import note_or_remove, note_or_remove_all
 from redisdict.modelcache.lookup import (
     TASK,
     THREAD,
     Caller,
-    FieldLookup,
     PkLookup,
     Plan,
     Scan,
@@ -34,82 +34,13 @@ from redisdict.modelcache.lookup import (
     distinct_keys,
     run,
 )
-from redisdict.modelcache.options import Options, Scope, excluded_fields, unique_field
+from redisdict.modelcache.options import Options, Scope, excluded_fields
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.stats import CacheStats
 
-__all__ = ["CachedManager", "CachedQuerySet", "Handle", "ModelDict"]
+__all__ = ["CachedManager", "CachedQuerySet", "ModelDict"]
 
 M = TypeVar("M", bound=models.Model)
-
-
-class Handle(Generic[M]):
-    """Registers the model, and finds the table of the database in use."""
-
-    def __init__(self, model: type[M], key: str, using: str | Backend, options: Options) -> None:
-        self.model = model
-        self._key = key
-        self._using = using
-        self._options = options
-        self._bind()
-
-    def _bind(self) -> None:
-        self._field = unique_field(self.model, self._key)
-        self._lookups: dict[CachedTable, PkLookup[M]] = {}
-        self._cached: CachedModel = register(self.model, self._using, self._options)
-        begin_if_ready()
-
-    # Pickles and copies are other handles of the same cache: what it was asked to be, and no row.
-    # A process that unpickles one has the model's changes noticed from then on.
-
-    def __getstate__(self) -> dict[str, Any]:
-        made_again = ("_lookups", "_cached", "_field")
-        return {name: value for name, value in self.__dict__.items() if name not in made_again}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._bind()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return copy.copy(self)
-
-    def _lookup(self) -> PkLookup[M]:
-        database = self._options.database
-        if database is None:
-            database = router.db_for_write(self.model)
-        return self._lookup_in(self._cached.table(database))
-
-    async def _alookup(self) -> PkLookup[M]:
-        """The same in a task: a look at a connection is for the thread that has it."""
-        database = self._options.database or router.db_for_write(self.model)
-        table = self._cached.known_table(database)
-        return await sync_to_async(self._lookup)() if table is None else self._lookup_in(table)
-
-    def _lookup_in(self, table: CachedTable) -> PkLookup[M]:
-        scope = self._options.scope or table.scope
-        if scope is not None:
-            table = table.in_scope(self._checked(scope(self.model, table.database)))
-        lookup = self._lookups.get(table)
-        if lookup is None:
-            if self._field is None:
-                lookup = PkLookup(table, self._options)
-            else:
-                lookup = FieldLookup(table, self._options, self._field)
-            # Those of former settings have done their part.
-            backend = table.backend
-            kept = {one: each for one, each in self._lookups.items() if one.backend is backend}
-            self._lookups = {**(kept if len(kept) < MOST_SCOPES else {}), table: lookup}
-        return lookup
-
-    def _checked(self, scope: object) -> str:
-        if not isinstance(scope, str):
-            raise TypeError(
-                f"The scope of ModelDict({self.model._meta.label}) gave {scope!r:.80}, which is"
-                f" {type(scope).__name__}; text is expected, such as the name of a tenant."
-            )
-        return scope
-
-
 D = TypeVar("D")
 T = TypeVar("T")
 

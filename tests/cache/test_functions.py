@@ -38,7 +38,7 @@ from redisdict.cache.argument_keys import LONGEST, KeyMaker, encode_value
 from tests.cache.conftest import entry
 from tests.forks.forking import Child
 from tests.shop.models import Category, Product, ProductProxy
-from tests.waiting import LIMIT_S
+from tests.waiting import LIMIT_S, wait_until
 
 STORES = ("msgpack", "pickle", "hash", "keys", "locmem")
 
@@ -185,7 +185,7 @@ def test_what_becomes_none_is_forgotten(keep: Callable[..., Shown], store: Any) 
     kept = keep(lambda: results[-1], cache_none=False, timeout=0.02, stale=60)
     assert kept() == "old"
     results.append(None)
-    until(lambda: kept() is None)
+    wait_until(lambda: kept() is None)
     assert store.get(kept.made.key_for()) is None
     results.append("new")
     assert kept() == "new"
@@ -325,13 +325,6 @@ class Plain:
         return currency
 
     number = 7
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def test_it_looks_like_the_function(cache: DictCache) -> None:
@@ -788,7 +781,7 @@ def test_one_of_many_threads_computes(store: Any) -> None:
     @cached(using=store, name="slow")
     def slow(number: int) -> int:
         calls.append(number)
-        until(lambda: barrier.n_waiting == 0)
+        wait_until(lambda: barrier.n_waiting == 0)
         time.sleep(0.05)
         return number * 2
 
@@ -855,7 +848,7 @@ def test_the_old_value_is_served_meanwhile(store: Any) -> None:
     got: list[str] = []
 
     def ask() -> None:
-        until(lambda: got.append(slow()) or got[-1] == "new")
+        wait_until(lambda: got.append(slow()) or got[-1] == "new")
 
     thread = threading.Thread(target=ask)
     thread.start()
