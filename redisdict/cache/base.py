@@ -32,7 +32,7 @@ class _Client(redis.Redis):
     """redis-py's client, which can be got as django-redis's is, too."""
 
     def get_client(self, write: bool = True, tried: object = None) -> redis.Redis:
-        """Itself: reads and writes have one pool."""
+        """Return the client itself: reads and writes have one pool."""
         return self
 
 
@@ -57,7 +57,7 @@ class CacheBase(BaseCache):
         )
 
     def get_backend_timeout(self, timeout: Any = DEFAULT_TIMEOUT) -> float | None:
-        """Whole seconds, None for ever, 0 for what is over already: as Django's RedisCache."""
+        """Convert a timeout to whole seconds: None for ever, 0 for what is over already."""
         if timeout is DEFAULT_TIMEOUT:
             timeout = self.default_timeout
         timeout_ms = to_milliseconds(timeout)
@@ -71,7 +71,7 @@ class CacheBase(BaseCache):
 
     @property
     def client(self) -> Any:
-        """redis-py's client over the pool for threads; of a Cluster, its RedisCluster.
+        """Return redis-py's client over the pool for threads; of a Cluster, its RedisCluster.
 
         `client.get_client()` is the same, as with django-redis. It knows nothing of the cache's
         keys and values: `make_key()` makes the one.
@@ -85,7 +85,7 @@ class CacheBase(BaseCache):
 
     @property
     def aclient(self) -> redis.asyncio.Redis:
-        """redis-py's asyncio client over the running event loop's pool."""
+        """Return redis-py's asyncio client over the running event loop's pool."""
         return self._store.backend.async_client()
 
     def _key(self, key: Any, version: Any) -> bytes:

@@ -73,7 +73,7 @@ class CacheCodec:
             self._encode, self.decode = self._encode_pickle, self._decode_pickle
 
     def encode(self, value: Any) -> bytes:
-        """What to store.
+        """Make what is stored of a value.
 
         Raises:
             UnstorableError: it would not come back the same.
@@ -86,7 +86,7 @@ class CacheCodec:
             raise UnstorableError(f"{type(error).__name__}: {error}") from error
 
     def decode_many(self, stored: Sequence[bytes]) -> list[Any]:
-        """The value of each of these, as `decode()` would give it; faster for many."""
+        """Decode several values, as `decode()` does each; faster for many."""
         if self._reads_foreign:
             return list(map(self._decode_any, stored))
         return self._codec.decode_many(stored)

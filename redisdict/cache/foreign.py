@@ -60,7 +60,7 @@ class ForeignReader:
         self._max_length = max_length
 
     def read(self, stored: bytes) -> Any:
-        """The value.
+        """Decode a value.
 
         Raises:
             DeserializationError: they didn't write this, or by another serializer.

@@ -72,7 +72,7 @@ class Keeping:
             )
 
     def get_or_set(self, key: str, compute: Callable[[], Any]) -> Any:
-        """The value that is kept, or else the computed one."""
+        """Get the value that is kept, or else compute it."""
         store = self._store()
         if _computes_once(store):
             try:
@@ -102,7 +102,7 @@ class Keeping:
         return await self.akeep(key, await compute()) if value is _MISSING else value
 
     def keep(self, key: str, value: Any) -> Any:
-        """Keep a value, whatever there is; the value."""
+        """Store a value, whatever is there; return it."""
         store = self._store()
         if self._is_kept(value):
             store.set(key, value, **self._lives(store))
@@ -120,7 +120,7 @@ class Keeping:
         return value
 
     def delete(self, key: str) -> bool:
-        """Forget a value; whether there was one."""
+        """Remove a value; tell whether there was one."""
         return bool(self._store().delete(key))
 
     async def adelete(self, key: str) -> bool:
@@ -185,7 +185,7 @@ class _Cached(Generic[P, R]):
         self._bound = bound
 
     def key_for(self, *args: P.args, **kwargs: P.kwargs) -> str:
-        """The key of the entry for these arguments, as the cache or the dict is asked for it."""
+        """Make the key that the cache or the dict is asked for, for these arguments."""
         return self._key(args, kwargs)
 
     def __repr__(self) -> str:
@@ -222,7 +222,7 @@ class CachedFunction(_Cached[P, R]):
         return cast(R, self._keeping.get_or_set(self._key(args, kwargs), compute))
 
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Compute now, whatever is kept, and keep that."""
+        """Compute the value now and store it, whatever is kept."""
         key = self._key(args, kwargs)
         return cast(R, self._keeping.keep(key, self.uncached(*args, **kwargs)))
 
@@ -233,7 +233,7 @@ class CachedFunction(_Cached[P, R]):
         return cast(R, await self._keeping.akeep(key, value))
 
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Forget what is kept for these arguments; whether there was something."""
+        """Remove the entry for these arguments; tell whether there was one."""
         return self._keeping.delete(self._key(args, kwargs))
 
     async def ainvalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
@@ -268,12 +268,12 @@ class CachedCoroutine(_Cached[P, R]):
         return cast(R, await self._keeping.aget_or_set(self._key(args, kwargs), compute))
 
     async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Compute now, whatever is kept, and keep that."""
+        """Compute the value now and store it, whatever is kept."""
         key = self._key(args, kwargs)
         return cast(R, await self._keeping.akeep(key, await self.uncached(*args, **kwargs)))
 
     async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Forget what is kept for these arguments; whether there was something."""
+        """Remove the entry for these arguments; tell whether there was one."""
         return await self._keeping.adelete(self._key(args, kwargs))
 
     # Got from the class it may be a classmethod's or not, which checkers don't tell apart here.

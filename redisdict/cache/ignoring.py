@@ -53,7 +53,7 @@ INSTEAD: dict[str, Callable[..., Any]] = {
 
 @functools.cache
 def ignoring(cache_class: type[Any]) -> type[Any]:
-    """A subclass that logs what fails because of the server, as a warning, and goes on."""
+    """Make a subclass that logs what fails because of the server, as a warning, and goes on."""
     methods: dict[str, Any] = {"made_from": cache_class, "__module__": cache_class.__module__}
     for name, instead in INSTEAD.items():
         for each in (name, f"a{name}"):

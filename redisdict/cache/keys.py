@@ -18,7 +18,7 @@ PROBE_VERSION = 982451653
 
 
 def encode_key(key: str) -> bytes:
-    """UTF-8, in which lone surrogates, as file names may hold, have a form too."""
+    """Encode a key as UTF-8; lone surrogates, as file names may hold, have a form too."""
     return key.encode("utf-8", "surrogatepass")
 
 
@@ -43,7 +43,7 @@ class KeySpace:
     reverse: Callable[[str], str] | None = None
 
     def frame(self, version: Any) -> tuple[str, str]:
-        """What stands before and after a key of that version.
+        """Find what stands before and after a key of that version.
 
         Raises:
             ConfigurationError: the KEY_FUNCTION doesn't keep the key as it is.
@@ -61,7 +61,7 @@ class KeySpace:
     def matching(
         self, pattern: str, version: Any, *, is_cluster: bool
     ) -> tuple[bytes, Callable[[bytes], bool]]:
-        """A pattern for MATCH, and what tells the keys that it is too wide for."""
+        """Make a pattern for MATCH, and what tells the keys that it is too wide for."""
         before, after = self.frame(version)
         whole = (
             escape_glob(encode_key(before)) + encode_key(pattern) + escape_glob(encode_key(after))
@@ -101,7 +101,7 @@ class KeySpace:
         return pattern, lambda key: whole.fullmatch(key) is not None
 
     def key_of(self, stored: bytes, version: Any) -> str:
-        """The key that is stored so."""
+        """Decode a stored key."""
         text = _text(stored)
         if self.reverse is not None:
             return self.reverse(text)

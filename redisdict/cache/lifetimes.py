@@ -18,7 +18,7 @@ class LifetimeMethods(ManyMethods):
     """The methods for times to live, versions and locks, by the names that django-redis has."""
 
     def ttl(self, key: Any, version: Any = None) -> int | None:
-        """Seconds a key has left, None for ever, 0 when there is none. PTTL."""
+        """Get the seconds a key has left, None for ever, 0 when there is none. PTTL."""
         return _rounded(self.pttl(key, version))
 
     async def attl(self, key: Any, version: Any = None) -> int | None:
@@ -26,7 +26,7 @@ class LifetimeMethods(ManyMethods):
         return _rounded(await self.apttl(key, version))
 
     def pttl(self, key: Any, version: Any = None) -> int | None:
-        """Milliseconds a key has left, None for ever, 0 when there is none. PTTL."""
+        """Get the milliseconds a key has left, None for ever, 0 when there is none. PTTL."""
         return _left(self._store.driver.do(self._store.operations.pttl(self._key(key, version))))
 
     async def apttl(self, key: Any, version: Any = None) -> int | None:
@@ -50,7 +50,7 @@ class LifetimeMethods(ManyMethods):
         return await self.atouch(key, _seconds(timeout), version)
 
     def expire_at(self, key: Any, when: Any, version: Any = None) -> bool:
-        """Let a key end at a datetime or a Unix time; whether it is there. PEXPIREAT."""
+        """Expire a key at a datetime or a Unix time; tell whether it is there. PEXPIREAT."""
         return self._expiring(key, to_unix_ms(when, in_ms=False), version)
 
     async def aexpire_at(self, key: Any, when: Any, version: Any = None) -> bool:
@@ -66,7 +66,7 @@ class LifetimeMethods(ManyMethods):
         return await self._aexpiring(key, to_unix_ms(when, in_ms=True), version)
 
     def persist(self, key: Any, version: Any = None) -> bool:
-        """Let a key live for ever; whether it had a time to live. PERSIST."""
+        """Remove a key's time to live; tell whether it had one. PERSIST."""
         return bool(self._store.driver.do(self._store.operations.persist(self._key(key, version))))
 
     async def apersist(self, key: Any, version: Any = None) -> bool:
@@ -74,7 +74,7 @@ class LifetimeMethods(ManyMethods):
         return bool(await self._ask(self._store.operations.persist(self._key(key, version))))
 
     def incr_version(self, key: Any, delta: int = 1, version: Any = None) -> int:
-        """Move a value to another version, with its time to live; the new version. RENAME.
+        """Move a value to another version, with its time to live; return the new version. RENAME.
 
         In a Cluster, where the two keys lie on different nodes, it is copied and deleted.
 
@@ -105,7 +105,7 @@ class LifetimeMethods(ManyMethods):
         blocking_timeout: float | None = None,
         thread_local: bool = True,
     ) -> Any:
-        """redis-py's lock, under a key of this cache."""
+        """Make redis-py's lock, under a key of this cache."""
         return self.client.lock(
             self._key(key, version),
             timeout=timeout,
@@ -125,7 +125,7 @@ class LifetimeMethods(ManyMethods):
         blocking_timeout: float | None = None,
         thread_local: bool = True,
     ) -> Any:
-        """redis-py's lock for `async with`, under the same key."""
+        """Make redis-py's lock for `async with`, under the same key."""
         return self.aclient.lock(
             self._key(key, version),
             timeout=timeout,

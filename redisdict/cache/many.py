@@ -18,7 +18,7 @@ class ManyMethods(ValueMethods):
     """The methods for many keys."""
 
     def get_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
-        """Those of the values that are there. MGET, 2,000 keys a command."""
+        """Get those of the values that are there. MGET, 2,000 keys a command."""
         return self._store.driver.run(self._getting(keys, version))
 
     async def aget_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
@@ -28,7 +28,7 @@ class ManyMethods(ValueMethods):
     def set_many(
         self, data: Mapping[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None
     ) -> list[Any]:
-        """Store several values; the keys that failed, of which there are none. SET, pipelined.
+        """Store values; return the keys that failed, of which there are none. SET, pipelined.
 
         All are serialized before the first is sent: what can't be stored leaves all as it was.
         """
@@ -41,7 +41,7 @@ class ManyMethods(ValueMethods):
         return await self._store.async_driver.run(self._setting_many(data, timeout, version))
 
     def delete_many(self, keys: Iterable[Any], version: Any = None) -> int | None:  # type: ignore[override]  # as django-redis's
-        """Remove several keys; how many were there, None of no keys. DEL, 2,000 keys a command."""
+        """Remove keys; count those that were there, None of no keys. DEL, 2,000 keys a command."""
         return self._store.driver.run(self._deleting(keys, version))
 
     async def adelete_many(self, keys: Iterable[Any], version: Any = None) -> int | None:  # type: ignore[override]  # as above
@@ -75,7 +75,7 @@ class ManyMethods(ValueMethods):
     def iter_keys(
         self, search: str, itersize: int | None = None, version: Any = None
     ) -> Iterator[str]:
-        """The keys that fit a pattern (`*`, `?`, `[…]`), page by page. SCAN.
+        """Iterate over the keys that fit a pattern (`*`, `?`, `[…]`), page by page. SCAN.
 
         Args:
             itersize: how many keys the server looks at for one page.
@@ -94,7 +94,7 @@ class ManyMethods(ValueMethods):
                 yield key
 
     def keys(self, search: str = "*", version: Any = None) -> list[str]:
-        """The keys that fit a pattern. SCAN, for KEYS holds the server up."""
+        """List the keys that fit a pattern. SCAN, for KEYS holds the server up."""
         return list(self.iter_keys(search, version=version))
 
     async def akeys(self, search: str = "*", version: Any = None) -> list[str]:
@@ -102,7 +102,7 @@ class ManyMethods(ValueMethods):
         return [key async for key in self.aiter_keys(search, version=version)]
 
     def delete_pattern(self, pattern: str, version: Any = None, itersize: int | None = None) -> int:
-        """Remove the keys that fit a pattern; how many. SCAN and UNLINK."""
+        """Remove the keys that fit a pattern; count them. SCAN and UNLINK."""
         scan = self._scan(pattern, itersize, version)
         return self._store.driver.run(scan.remove_all(self._store.operations))
 

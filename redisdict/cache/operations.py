@@ -36,7 +36,7 @@ INCR_EXISTING = Script("incr_existing", "redisdict.cache")
 
 
 def plain(command: Command) -> Step[Any]:
-    """One command whose reply is the result."""
+    """Make a step of one command whose reply is the result."""
     return Step(command, ask, command)
 
 
@@ -66,7 +66,7 @@ class CacheOperations:
     def set_if(
         self, key: bytes, value: bytes, timeout_ms: int | None, condition: bytes
     ) -> Step[bytes | None]:
-        """SET with NX (unless it is there) or XX (only if); None when it wasn't stored."""
+        """Store with NX (unless it is there) or XX (only if); None when it wasn't stored."""
         expiry = () if timeout_ms is None else (b"PX", timeout_ms)
         return plain(Once((b"SET", key, value, *expiry, condition)))
 
@@ -145,7 +145,7 @@ class CacheOperations:
         yield from _all(commands)
 
     def delete_many(self, keys: Sequence[bytes], name: bytes = b"DEL") -> Operation[int]:
-        """DEL or UNLINK them; how many there were."""
+        """Remove keys with DEL or UNLINK; count those that were there."""
         count = 0
         for some in _slices(keys, 8 * CHUNK):
             parts = [[key] for key in some] if self._is_cluster else _slices(some)

@@ -97,11 +97,11 @@ class CacheOptions:
 
     @property
     def where(self) -> str:
-        """How an error calls it."""
+        """Name the entry in an error."""
         return f'CACHES["{self.name}"]'
 
     def config_of(self, location: str) -> AliasConfig:
-        """The configuration of one of its servers.
+        """Make the configuration of one of its servers.
 
         Raises:
             ConfigurationError: one of its values can't be used.
@@ -163,7 +163,7 @@ def parse_options(name: str, location: Any, params: Mapping[str, Any]) -> CacheO
 
 
 def name_in_settings(location: Any, params: Mapping[str, Any]) -> str:
-    """The alias of the entry of `CACHES` with these values: Django doesn't tell a cache its own."""
+    """Find the alias of the `CACHES` entry with these values: Django doesn't tell it."""
     for name, entry in (getattr(settings, "CACHES", None) or {}).items():
         if entry.get("LOCATION", "") == location and all(
             entry.get(key) == value for key, value in params.items()
@@ -173,7 +173,7 @@ def name_in_settings(location: Any, params: Mapping[str, Any]) -> str:
 
 
 def reworded(error: ConfigurationError, name: str) -> ConfigurationError:
-    """The error of an alias's configuration, for one that stands in `CACHES`."""
+    """Reword the error of an alias's configuration for one that stands in `CACHES`."""
     names = "|".join(OF_THE_POOL)
     pattern = re.escape(f'CACHES["{name}"]') + rf'\["({names})"\]'
     return ConfigurationError(

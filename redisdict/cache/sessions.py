@@ -35,7 +35,7 @@ class SessionStore(SessionStoreOfDjango):
         return isinstance(self._cache, DictCache)
 
     def load(self) -> dict[str, Any]:
-        """The data; empty, and without a key, when there is no such session. GET."""
+        """Load the data; empty, and without a key, when there is no such session. GET."""
         if not self._is_ours:
             return super().load()
         try:

@@ -105,7 +105,7 @@ class Store:
 
 
 def store_of(location: Any, params: Mapping[str, Any]) -> Store:
-    """The store of an entry of `CACHES`; the same one for all cache objects made from it."""
+    """Get the store of an entry of `CACHES`; the same one for all cache objects made from it."""
     options = params.get("OPTIONS")
     key = (location if isinstance(location, str) else repr(location), id(options))
     found = _known.get(key)
@@ -120,7 +120,7 @@ def store_of(location: Any, params: Mapping[str, Any]) -> Store:
 
 
 def backend_of(options: CacheOptions, location: str) -> Backend:
-    """The backend of one of a cache's servers: the same one for all caches that reach it alike.
+    """Get the backend of one of a cache's servers: one for all caches that reach it alike.
 
     Raises:
         ConfigurationError: it can't be used.

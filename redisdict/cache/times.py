@@ -13,7 +13,7 @@ LONGEST_S: Final = 1000 * 365 * 86400
 
 
 def to_milliseconds(timeout: Any) -> int | None:
-    """Milliseconds above 0, None for ever, or 0 for a time that is over already.
+    """Convert to milliseconds above 0, None for ever, or 0 for a time that is over already.
 
     More than a thousand years are a thousand years.
 
@@ -36,7 +36,7 @@ def to_milliseconds(timeout: Any) -> int | None:
 
 
 def to_unix_ms(when: Any, *, in_ms: bool) -> int:
-    """The Unix time in milliseconds of a datetime, or of a number of seconds or milliseconds."""
+    """Convert a datetime, or seconds or milliseconds, to a Unix time in milliseconds."""
     if isinstance(when, datetime):
         return int(when.timestamp() * 1000)
     return int(when) if in_ms else int(when * 1000)

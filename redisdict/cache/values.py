@@ -33,7 +33,7 @@ class ValueMethods(CacheBase):
     """
 
     def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
-        """The value of `key`, or `default`. GET."""
+        """Get the value of `key`, or `default`. GET."""
         store = self._store
         reply = store.driver.do(store.operations.get(self._key(key, version)))
         return default if reply is None else store.codec.decode(reply)
@@ -56,7 +56,7 @@ class ValueMethods(CacheBase):
         nx: bool = False,
         xx: bool = False,
     ) -> bool:
-        """Store a value for `timeout` seconds, None for ever; whether it was stored. SET.
+        """Store a value for `timeout` seconds, None for ever; tell whether it was stored. SET.
 
         A time of 0 or less is over already: the key is deleted.
 
@@ -89,7 +89,7 @@ class ValueMethods(CacheBase):
     def add(
         self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None
     ) -> bool:
-        """Store a value unless there is one; whether it was stored. SET NX."""
+        """Store a value unless there is one; tell whether it was stored. SET NX."""
         return self.set(key, value, timeout, version, nx=True)
 
     async def aadd(
@@ -99,7 +99,7 @@ class ValueMethods(CacheBase):
         return await self.aset(key, value, timeout, version, nx=True)
 
     def delete(self, key: Any, version: Any = None) -> bool:
-        """Remove a key; whether it was there. DEL."""
+        """Remove a key; tell whether it was there. DEL."""
         store = self._store
         return bool(store.driver.do(store.operations.delete(self._key(key, version))))
 
@@ -108,7 +108,7 @@ class ValueMethods(CacheBase):
         return bool(await self._ask(self._store.operations.delete(self._key(key, version))))
 
     def has_key(self, key: Any, version: Any = None) -> bool:
-        """Whether there is such a key. EXISTS."""
+        """Tell whether there is such a key. EXISTS."""
         store = self._store
         return bool(store.driver.do(store.operations.exists(self._key(key, version))))
 
@@ -117,7 +117,7 @@ class ValueMethods(CacheBase):
         return bool(await self._ask(self._store.operations.exists(self._key(key, version))))
 
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
-        """Give a key another time to live; whether it is there. PEXPIRE, or PERSIST and EXISTS."""
+        """Set a key's time to live; tell whether it is there. PEXPIRE, or PERSIST and EXISTS."""
         store = self._store
         step = store.operations.expire(self._key(key, version), self._milliseconds(timeout))
         return bool(store.driver.do(step))
@@ -131,7 +131,7 @@ class ValueMethods(CacheBase):
     def incr(
         self, key: Any, delta: Any = 1, version: Any = None, ignore_key_check: bool = False
     ) -> Any:
-        """Add to a number, whose time to live stays; the new one. A script of INCRBY.
+        """Add to a number, whose time to live stays; return the sum. A script of INCRBY.
 
         The server counts integers of 64 bits; others, and floats, are changed by compare-and-set.
 
@@ -169,7 +169,7 @@ class ValueMethods(CacheBase):
         *,
         stale: float = 0,
     ) -> Any:
-        """The value of `key`; when there is none, that of `default`, which is stored.
+        """Get the value of `key`; when there is none, that of `default`, which is stored.
 
         Of several callers, in whichever process, one calls `default`; the others wait for its
         value and hold no connection meanwhile. When that one dies, another takes over after a
@@ -284,12 +284,12 @@ class ValueMethods(CacheBase):
 
 
 def encode(cache: CacheBase, value: Any) -> bytes:
-    """A value as that cache stores it."""
+    """Encode a value as that cache stores it."""
     return cache._store.codec.encode(value)
 
 
 def read(cache: CacheBase, key: Any) -> tuple[bytes | None, Any]:
-    """A value as it is stored, and itself; twice None when there is none."""
+    """Read a value as it is stored, and decoded; twice None when there is none."""
     store = cache._store
     stored = store.driver.do(store.operations.get(cache._key(key, None)))
     return stored, None if stored is None else store.codec.decode(stored)
