@@ -464,7 +464,7 @@ def test_no_more_scopes_are_remembered_than_there_is_use_for(
     database: str, tea: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("redisdict.modelcache.cached_models.MOST_SCOPES", 5)
-    monkeypatch.setattr("redisdict.modelcache.model_dict.MOST_SCOPES", 5)
+    monkeypatch.setattr("redisdict.modelcache.handle.MOST_SCOPES", 5)
     products = ModelDict(Product, scope=current_guest)
     for number in range(20):
         current.append(str(number))
