@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from redisdict.connections.backend import Backend
     from redisdict.wire.requests import Operation
 
-__all__ = ["SERVER_TAG", "register_all"]
-
 SERVER_TAG = "redisdict_server"
 
 

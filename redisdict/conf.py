@@ -18,17 +18,6 @@ from django.dispatch import receiver
 from redisdict.exceptions import ConfigurationError
 from redisdict.suggestions import nearest
 
-__all__ = [
-    "DEFAULT_ALIAS",
-    "AliasConfig",
-    "Options",
-    "aliases",
-    "check_durable",
-    "forget",
-    "get_alias",
-    "parse_alias",
-]
-
 #: Arguments of redis-py's pools and connections, by name.
 Options: TypeAlias = Mapping[str, Any]
 

@@ -2,19 +2,6 @@
 
 from django.core.exceptions import ImproperlyConfigured
 
-__all__ = [
-    "BackendUnavailable",
-    "ConcurrentUpdate",
-    "ConfigurationError",
-    "DeserializationError",
-    "NoReplica",
-    "NotANumberError",
-    "NotDurable",
-    "RedisDictError",
-    "SerializationError",
-    "ServerUnsupported",
-]
-
 
 class RedisDictError(Exception):
     """The base of all errors of this package."""

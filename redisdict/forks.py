@@ -26,8 +26,6 @@ from contextlib import suppress
 from types import MethodType, TracebackType
 from typing import Final
 
-__all__ = ["Lock", "abandon", "on_fork", "own", "take_over"]
-
 #: Linux 4.14 and later; Python has no name for it.
 MADV_WIPEONFORK: Final = 18
 

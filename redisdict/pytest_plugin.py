@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-__all__ = ["isolated_dicts"]
-
 
 @pytest.fixture
 def isolated_dicts() -> Iterator[str]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["nearest"]
-
 
 def nearest(name: object, known: Iterable[object], cutoff: float = 0.5) -> str | None:
     """Find the known name that is most like this one, whatever their case; None if none is.

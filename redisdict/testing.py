@@ -17,8 +17,6 @@ from redisdict import conf
 from redisdict.connections.registry import get_client, used_aliases
 from redisdict.wire.scan import SMALL_COUNT
 
-__all__ = ["isolated_dicts"]
-
 #: Keys that one UNLINK takes away.
 CHUNK = 1000
 

@@ -13,8 +13,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-__all__ = ["PagesAdmin"]
-
 
 class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
     """None of the pages edits an object; what else can be done has a view of its own."""

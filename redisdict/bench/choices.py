@@ -13,18 +13,6 @@ from typing import Protocol
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
-__all__ = [
-    "CELL_FIELDS",
-    "CellKey",
-    "CellStatus",
-    "Comparison",
-    "NamedCell",
-    "RunStatus",
-    "Table",
-    "cell_parts",
-    "load_parts",
-]
-
 #: What tells one cell of a run from all others.
 CELL_FIELDS = (
     "table", "service", "mode", "pool", "variant", "operation", "concurrency", "connections",

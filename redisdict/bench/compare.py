@@ -15,8 +15,6 @@ from redisdict.bench.operations import least_difference
 from redisdict.bench.records import speed_of
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
-__all__ = ["Change", "compare", "obstacles", "regressions"]
-
 #: What must be equal in two specifications, or their figures stand for different things.
 COMPARABLE_SPEC = (
     "event_loop", "batch_size", "is_transaction", "value_bytes", "key_count", "iteration_items",

@@ -31,8 +31,6 @@ from redisdict.bench.workloads.calls import Calls, Workload
 from redisdict.bench.workloads.cells import CellFactory, WorkloadCell
 from redisdict.bench.workloads.drivers import SyncDriver
 
-__all__ = ["Diagnosis", "Floor", "RawGet", "diagnose", "measure_floor"]
-
 #: A clock coarser than this shows in blocks of a few hundred microseconds.
 COARSE_CLOCK_NS = 1000
 

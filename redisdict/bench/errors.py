@@ -8,8 +8,6 @@ from redis.exceptions import RedisError
 
 from redisdict.exceptions import RedisDictError
 
-__all__ = ["CELL_ERRORS", "ExitStatus", "SameServer", "UsageError", "WrongReply", "describe"]
-
 #: What makes a cell or a service fail without ending the run.
 CELL_ERRORS = (RedisError, RedisDictError, OSError)
 

@@ -16,21 +16,6 @@ from redisdict.bench.spec import BenchmarkSpec
 from redisdict.bench.workloads import commands, dicts
 from redisdict.bench.workloads.calls import Workload
 
-__all__ = [
-    "DICT_OPERATIONS",
-    "ITERATIONS",
-    "OPERATIONS",
-    "OPERATION_NAMES",
-    "POOL_OPERATIONS",
-    "WORKLOADS",
-    "Kind",
-    "Operation",
-    "chosen",
-    "is_plain",
-    "least_difference",
-    "process_variance",
-]
-
 
 class Kind(Enum):
     """How much one call of an operation moves."""

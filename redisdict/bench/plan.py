@@ -34,8 +34,6 @@ from redisdict.bench.spec import (
     Table,
 )
 
-__all__ = ["Group", "PlannedService", "plan", "time_budget"]
-
 #: The reference row: redis-py's client over this pool, of the first service that is there.
 REFERENCE_MODE, REFERENCE_POOL = SYNC, "ConnectionPool"
 

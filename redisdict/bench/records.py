@@ -22,18 +22,6 @@ from redisdict.bench.selection import spec_to_dict
 from redisdict.bench.spec import BenchmarkSpec, Cell
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
-__all__ = [
-    "DatabaseRecorder",
-    "Recorder",
-    "check_database",
-    "find_run",
-    "mark_baseline",
-    "new_run",
-    "result_of",
-    "save_run",
-    "speed_of",
-]
-
 
 def new_run(spec: BenchmarkSpec, label: str) -> BenchmarkRun:
     """Note what is known before anything is measured: when, where, and of which commit."""

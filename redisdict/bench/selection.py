@@ -25,18 +25,6 @@ from redisdict.bench.spec import (
 )
 from redisdict.suggestions import nearest
 
-__all__ = [
-    "POOL_NAMES",
-    "check_spec",
-    "choose_services",
-    "match_name",
-    "read_spec",
-    "select",
-    "spec_from_dict",
-    "spec_to_dict",
-    "unknown_name",
-]
-
 
 def match_name(name: str, known: Sequence[str]) -> str | None:
     """Find the known name that is meant, whatever its case."""

@@ -31,8 +31,6 @@ from redisdict.bench.workloads.cells import CellFactory
 from redisdict.bench.workloads.drivers import SyncDriver, Timed
 from redisdict.servers.process import interpreter
 
-__all__ = ["DELAYS", "Finding", "SelfTest", "busy_neighbour", "is_trustworthy", "selftest"]
-
 #: How much longer the blocks of the second server are made.
 DELAYS = (0.0, 0.02, 0.05)
 

@@ -27,8 +27,6 @@ from django.db.models import Model
 from django.utils.functional import LazyObject
 from django.utils.safestring import SafeString
 
-__all__ = ["KeyMaker", "encode_value", "qualified_name"]
-
 #: A cache has 250 characters at most for the key and what it puts before it.
 LONGEST: Final = 200
 

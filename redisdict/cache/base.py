@@ -19,8 +19,6 @@ from redisdict.cache.keys import KeySpace, encode_key
 from redisdict.cache.store import Store, store_of
 from redisdict.cache.times import LONGEST_S, to_milliseconds
 
-__all__ = ["CacheBase"]
-
 #: What a subclass may do in its own way.
 MAKING_KEYS: Final = ("make_key", "validate_key", "make_and_validate_key")
 

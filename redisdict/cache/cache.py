@@ -8,8 +8,6 @@ from typing import Any, Self
 from redisdict.cache.ignoring import ignoring
 from redisdict.cache.lifetimes import LifetimeMethods
 
-__all__ = ["DictCache"]
-
 
 class DictCache(LifetimeMethods):
     """A cache of Django's on the servers, pools and drivers of this package.

@@ -18,8 +18,6 @@ from redisdict.conf import AliasConfig
 from redisdict.connections.factory import PoolFactory
 from redisdict.exceptions import ConfigurationError
 
-__all__ = ["check_caches"]
-
 
 def check_caches() -> Iterator[CheckMessage]:
     """Read each entry as its first use would."""

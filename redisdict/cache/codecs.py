@@ -21,8 +21,6 @@ from redisdict.codec.envelope import (
 )
 from redisdict.exceptions import ConfigurationError, DeserializationError, SerializationError
 
-__all__ = ["CacheCodec", "UnstorableError"]
-
 PLAIN_PICKLE: Final = format_byte(PICKLE, UNCOMPRESSED)
 
 

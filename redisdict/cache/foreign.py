@@ -20,8 +20,6 @@ import ormsgpack
 from redisdict.codec.compressors import Compressor, Lz4Compressor, ZstdCompressor
 from redisdict.exceptions import DeserializationError
 
-__all__ = ["ForeignReader", "ForeignWriter"]
-
 #: What compressed bytes begin with. No pickle and no JSON does, and no
 #: MessagePack of two bytes or more.
 MAGIC: Final[tuple[tuple[bytes, str], ...]] = (

@@ -18,8 +18,6 @@ from redisdict.cache.cache import DictCache
 from redisdict.cache.inside import PersistentDict
 from redisdict.exceptions import ConfigurationError
 
-__all__ = ["CachedCoroutine", "CachedFunction", "cached"]
-
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")

@@ -13,8 +13,6 @@ from redis.exceptions import RedisError
 from redisdict.cache.values import missing
 from redisdict.exceptions import BackendUnavailable, NotANumberError
 
-__all__ = ["ignoring"]
-
 logger = logging.getLogger("redisdict.cache")
 
 

@@ -10,8 +10,6 @@ from typing import Any
 from redisdict.cache.inside import Glob, escape_glob
 from redisdict.exceptions import ConfigurationError
 
-__all__ = ["KeySpace", "encode_key"]
-
 #: What a KEY_FUNCTION is tried with.
 PROBE = "redisdict-probe-7f3a"
 PROBE_VERSION = 982451653

@@ -11,8 +11,6 @@ from redisdict.cache.times import to_unix_ms
 from redisdict.cache.values import missing
 from redisdict.wire.requests import Operation
 
-__all__ = ["LifetimeMethods"]
-
 
 class LifetimeMethods(ManyMethods):
     """The methods for times to live, versions and locks, by the names that django-redis has."""

@@ -11,8 +11,6 @@ from redisdict.cache.operations import KeyScan
 from redisdict.cache.values import ValueMethods
 from redisdict.wire.requests import Operation
 
-__all__ = ["ManyMethods"]
-
 
 class ManyMethods(ValueMethods):
     """The methods for many keys."""

@@ -21,8 +21,6 @@ from redisdict.wire.requests import Batch, Command, Once, Operation, Step
 from redisdict.wire.scan import scan_keys
 from redisdict.wire.scripts import Script
 
-__all__ = ["CacheOperations", "KeyScan"]
-
 #: Keys in one command, and in one round trip.
 CHUNK = 2000
 

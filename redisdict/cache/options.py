@@ -14,8 +14,6 @@ from django.conf import settings
 from redisdict.conf import DEFAULTS, AliasConfig, check_durable, parse_alias
 from redisdict.exceptions import ConfigurationError
 
-__all__ = ["CacheOptions", "name_in_settings", "parse_options", "reworded"]
-
 #: What LOCATION begins with where an alias of REDISDICT is meant.
 ALIAS_SCHEME = "alias:"
 

@@ -16,8 +16,6 @@ from django.contrib.sessions.backends.cache import SessionStore as SessionStoreO
 from redisdict.cache.cache import DictCache
 from redisdict.cache.values import aread, encode, read
 
-__all__ = ["SessionStore"]
-
 
 class SessionStore(SessionStoreOfDjango):
     """A session in the cache of SESSION_CACHE_ALIAS.

@@ -28,8 +28,6 @@ from redisdict.connections.drivers import AsyncDriver, Driver, DriverPair
 from redisdict.connections.routing import AsyncRoutingDriver, ReplicaRouter, RoutingDriver
 from redisdict.exceptions import ConfigurationError
 
-__all__ = ["Store", "store_of"]
-
 #: By the text of LOCATION and OPTIONS, which may hold a password.
 _stores: dict[str, Store] = {}
 

@@ -6,8 +6,6 @@ import math
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-__all__ = ["to_milliseconds", "to_unix_ms"]
-
 #: The server keeps deadlines in 64 bits of milliseconds; a thousand years leave room for its clock.
 LONGEST_S: Final = 1000 * 365 * 86400
 

@@ -13,8 +13,6 @@ from redisdict.cache.inside import wait_in_task, wait_in_thread
 from redisdict.exceptions import NotANumberError
 from redisdict.wire.requests import Operation, Step
 
-__all__ = ["NotAnIntegerError", "ValueMethods"]
-
 
 class NotAnIntegerError(NotANumberError, ResponseError):
     """`incr()` of what isn't a number; it stays as it is. Also what other backends raise."""

@@ -22,8 +22,6 @@ from redisdict.codec.extensions import unpack_uuid
 from redisdict.codec.normalize import MADE_PLAIN
 from redisdict.exceptions import SerializationError
 
-__all__ = ["PLAINLY_EXACT", "FieldForm", "form_of"]
-
 #: How the bytes of a value begin that have no plain form: the codec's MessagePack, or the text
 #: that fixtures have for it.
 BY_CODEC = b"m"

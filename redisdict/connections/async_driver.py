@@ -31,8 +31,6 @@ from redisdict.wire.requests import (
 )
 from redisdict.wire.server_state import Known, known_of, named_at_once
 
-__all__ = ["AsyncPoolDriver"]
-
 T = TypeVar("T")
 
 

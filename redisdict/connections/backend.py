@@ -43,8 +43,6 @@ from redisdict.pools.shared_connection import SharedConnection
 from redisdict.wire.requests import Batch, Command, Reply
 from redisdict.wire.server_state import Capabilities, Incarnations
 
-__all__ = ["Backend"]
-
 #: RETRY_FOR where another server takes the place of a lost one by itself, which takes sentinels
 #: the time they are told to wait (often 5 s) and 1.3 s more.
 GROUP_RETRY_FOR_S = 10.0

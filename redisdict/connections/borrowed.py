@@ -12,8 +12,6 @@ from redisdict.conf import Options
 from redisdict.connections.locations import Location, parse_location
 from redisdict.exceptions import ConfigurationError
 
-__all__ = ["location_and_options", "pool"]
-
 #: Options of django-redis's OPTIONS that have an argument of redis-py's connection.
 CONNECTION_OPTIONS: Mapping[str, str] = {
     "USERNAME": "username",

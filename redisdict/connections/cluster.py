@@ -39,8 +39,6 @@ from redisdict.wire.requests import (
 )
 from redisdict.wire.scan import ClusterCursor
 
-__all__ = ["Cluster"]
-
 T = TypeVar("T")
 N = TypeVar("N", bound=Node)
 

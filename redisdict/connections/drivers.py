@@ -12,8 +12,6 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from redisdict.wire.requests import Operation, Step
 
-__all__ = ["AsyncDriver", "Driver", "DriverPair", "Endpoint"]
-
 T = TypeVar("T")
 
 

@@ -48,8 +48,6 @@ from redisdict.wire.server_info import (
     tells_offsets,
 )
 
-__all__ = ["Durability"]
-
 #: Seconds that a server has to make a write safe; with `appendfsync everysec` it takes up to two.
 WAIT_FOR_S = 2.5
 

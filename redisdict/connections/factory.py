@@ -17,8 +17,6 @@ from redisdict.connections.locations import parse_location
 from redisdict.connections.middleware import Tracer
 from redisdict.exceptions import ConfigurationError
 
-__all__ = ["PoolFactory"]
-
 # Connection classes by kind of location: for threads, for tasks.
 CONNECTION_CLASSES: Mapping[str, tuple[type[Any], type[Any]]] = {
     "tcp": (redis.Connection, redis.asyncio.Connection),

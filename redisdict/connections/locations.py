@@ -14,8 +14,6 @@ from redisdict.conf import Options
 from redisdict.exceptions import ConfigurationError
 from redisdict.suggestions import nearest
 
-__all__ = ["Address", "Location", "parse_location"]
-
 #: Host and port.
 Address: TypeAlias = tuple[str, int]
 

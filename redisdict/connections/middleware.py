@@ -24,15 +24,6 @@ from redisdict.wire.requests import (
     commands_of,
 )
 
-__all__ = [
-    "AsyncMiddlewareDriver",
-    "Interceptor",
-    "Middleware",
-    "MiddlewareDriver",
-    "Tracer",
-    "Tracing",
-]
-
 T = TypeVar("T")
 
 #: Called with the alias, the command's name ("HGET", or "GET PTTL" for different commands sent

@@ -14,17 +14,6 @@ from redisdict import conf, forks
 from redisdict.conf import AliasConfig
 from redisdict.connections.backend import Backend
 
-__all__ = [
-    "aclose_all",
-    "close_all",
-    "get_async_client",
-    "get_backend",
-    "get_backend_of",
-    "get_client",
-    "on_reset",
-    "used_aliases",
-]
-
 #: By alias; those of other settings than REDISDICT by a pair.
 _backends: dict[str | tuple[str, str], Backend] = {}
 _lock = forks.Lock()

@@ -26,8 +26,6 @@ from redisdict.exceptions import BackendUnavailable
 from redisdict.pools.fast_connection import NotSentError
 from redisdict.wire.requests import Batch, Once, Request
 
-__all__ = ["FAILED", "LOST", "Failure", "check_retry", "retries"]
-
 #: What redis-py and the operating system raise when a server can't be reached, hangs up, or sends
 #: what isn't a reply.
 LOST = (RedisConnectionError, RedisTimeoutError, InvalidResponse, OSError)

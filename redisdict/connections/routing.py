@@ -18,16 +18,6 @@ from redisdict.wire.combinators import ask, intercept
 from redisdict.wire.commands import is_replica_read
 from redisdict.wire.requests import Batch, Call, Operation, Reply, Request, Sleep, commands_of
 
-__all__ = [
-    "AsyncRoutingDriver",
-    "Node",
-    "ReplicaRouter",
-    "RoutedRequest",
-    "Router",
-    "Routing",
-    "RoutingDriver",
-]
-
 T = TypeVar("T")
 
 

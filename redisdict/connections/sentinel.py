@@ -29,8 +29,6 @@ from redisdict.pools.asynchronous import AsyncConnectionPool
 from redisdict.pools.multiplexed import OptimizedAsyncConnectionPool
 from redisdict.pools.sync import ConnectionPool
 
-__all__ = ["AsyncSentinelRoute", "SentinelRoute", "connection_class"]
-
 T = TypeVar("T")
 
 #: Seconds that a sentinel has to answer, unless the options give timeouts.

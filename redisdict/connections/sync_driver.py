@@ -31,8 +31,6 @@ from redisdict.wire.requests import (
 )
 from redisdict.wire.server_state import known_of, named_at_once
 
-__all__ = ["PendingBatch", "PoolDriver"]
-
 T = TypeVar("T")
 
 

@@ -16,8 +16,6 @@ from redisdict.mapping.layouts.base import Layout, Timeout, to_milliseconds
 from redisdict.mapping.locks import InFlight, LockOperations
 from redisdict.wire.requests import Operation
 
-__all__ = ["ABSENT", "Bound", "Topic", "noting_key"]
-
 K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")

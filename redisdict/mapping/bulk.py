@@ -11,8 +11,6 @@ from redisdict.mapping.iteration import IterationMethods
 from redisdict.mapping.layouts.base import BATCH, DEFAULT, Timeout
 from redisdict.wire.requests import Call, Operation
 
-__all__ = ["BulkMethods"]
-
 K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")

@@ -10,8 +10,6 @@ from redisdict.mapping.layouts.base import DEFAULT, FOREVER, MISSING, Timeout, t
 from redisdict.mapping.locks import wait_in_task, wait_in_thread
 from redisdict.wire.requests import Call, Operation, Sleep
 
-__all__ = ["CacheMethods"]
-
 K = TypeVar("K")
 V = TypeVar("V")
 

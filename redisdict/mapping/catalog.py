@@ -15,8 +15,6 @@ from redisdict.wire.requests import Batch, Command, Operation
 from redisdict.wire.scan import scan_keys
 from redisdict.wire.server_state import Capabilities
 
-__all__ = ["CatalogPage", "DictFacts", "FoundDict", "find_dicts", "hash_facts", "keys_facts"]
-
 #: Keys of the database looked at in one SCAN, and so the most dicts that a page can have.
 SCAN_COUNT = 200
 

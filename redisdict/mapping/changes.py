@@ -13,8 +13,6 @@ from redisdict.mapping.bound import ABSENT, Topic
 from redisdict.mapping.locks import Lock
 from redisdict.wire.requests import Call, Operation, Sleep
 
-__all__ = ["ChangeMethods"]
-
 K = TypeVar("K")
 V = TypeVar("V")
 N = TypeVar("N", int, float)

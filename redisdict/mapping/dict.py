@@ -22,8 +22,6 @@ from redisdict.mapping.locks import InFlight, LockOperations
 from redisdict.mapping.protocol import MappingMethods
 from redisdict.mapping.transfer import TransferMethods
 
-__all__ = ["DictOptions", "PersistentDict"]
-
 K = TypeVar("K")
 V = TypeVar("V")
 

@@ -35,8 +35,6 @@ from zlib import crc32
 from redisdict.exceptions import DeserializationError
 from redisdict.mapping.layouts.base import FOREVER, Record
 
-__all__ = ["DumpReader", "DumpWriter", "next_batch", "verified", "write_all"]
-
 MAGIC = b"\x89RDICT\r\n"
 VERSION = 1
 

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 
 from redisdict.mapping.keys import encode_text, escape_glob
 
-__all__ = ["Glob"]
-
 #: `\x`, a whole class, or any one character.
 _TOKEN = re.compile(
     r"\\(?P<escaped>.)|\[(?P<not>\^?)(?P<class>(?:\\.|[^\]\\])*)\]|(?P<one>.)", re.DOTALL

@@ -20,8 +20,6 @@ from redisdict.mapping.globs import Glob
 from redisdict.mapping.scanning import PageSize, Scan
 from redisdict.wire.requests import Operation
 
-__all__ = ["IterationMethods"]
-
 K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")

@@ -34,17 +34,6 @@ from zlib import crc32
 from redisdict.exceptions import ConfigurationError, DeserializationError
 from redisdict.wire.requests import Argument
 
-__all__ = [
-    "MOST_SHARDS",
-    "KeyCodec",
-    "Names",
-    "check_shards",
-    "encode_text",
-    "escape_glob",
-    "get_key_codec",
-    "shard_of",
-]
-
 K = TypeVar("K")
 
 #: A slot has room for a good many items, and whatever concerns all items visits every shard.

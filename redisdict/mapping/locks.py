@@ -23,8 +23,6 @@ from redisdict.mapping.layouts.base import to_milliseconds
 from redisdict.wire.requests import Once, Operation, Sleep
 from redisdict.wire.scripts import Script
 
-__all__ = ["InFlight", "Lock", "LockOperations", "wait_in_task", "wait_in_thread"]
-
 COMPARE_AND_DELETE = Script("compare_and_delete", "redisdict.mapping.layouts")
 COMPARE_AND_EXPIRE = Script("compare_and_expire", "redisdict.mapping.layouts")
 

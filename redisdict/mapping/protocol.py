@@ -10,8 +10,6 @@ from redisdict.mapping.bulk import BulkMethods
 from redisdict.mapping.layouts.base import DEFAULT, Timeout
 from redisdict.wire.requests import Operation, Step
 
-__all__ = ["MappingMethods"]
-
 K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")

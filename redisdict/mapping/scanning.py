@@ -12,8 +12,6 @@ from redisdict.mapping.layouts.base import SCAN_COUNT
 from redisdict.wire.requests import Operation
 from redisdict.wire.scan import table_bits
 
-__all__ = ["PageSize", "Pages", "Scan"]
-
 T = TypeVar("T")
 
 #: So many fields are remembered at most, or one page if that has more.

@@ -14,8 +14,6 @@ from redisdict.mapping.layouts.base import Record
 from redisdict.mapping.scanning import PageSize, Scan
 from redisdict.wire.requests import Call, Operation
 
-__all__ = ["TransferMethods"]
-
 K = TypeVar("K")
 V = TypeVar("V")
 

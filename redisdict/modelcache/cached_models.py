@@ -43,18 +43,6 @@ from redisdict.modelcache.search_paths import schemas_with
 from redisdict.modelcache.slots.store import RowStore
 from redisdict.modelcache.stats import Counters
 
-__all__ = [
-    "MOST_SCOPES",
-    "CachedModel",
-    "CachedTable",
-    "Rows",
-    "cached_models",
-    "calling_place",
-    "on_registration",
-    "register",
-]
-
-
 logger = logging.getLogger("redisdict")
 
 

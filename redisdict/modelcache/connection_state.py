@@ -9,8 +9,6 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["BEGUN", "ask", "is_in_transaction", "may_have_ended"]
-
 #: The attribute of a connection to MySQL that holds the driver's connection on which a statement
 #: has begun a transaction, and whether it certainly has: mysqlclient doesn't tell of it.
 BEGUN = "_redisdict_begun"

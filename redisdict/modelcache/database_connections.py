@@ -15,8 +15,6 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-__all__ = ["for_each", "keep_track"]
-
 UID = "redisdict.database_connections"
 
 _known: weakref.WeakSet[BaseDatabaseWrapper] = weakref.WeakSet()

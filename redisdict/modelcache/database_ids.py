@@ -25,16 +25,6 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = [
-    "Told",
-    "ask_database",
-    "id_of_connection",
-    "id_of_file",
-    "id_of_memory",
-    "is_memory",
-    "name_mysql",
-]
-
 logger = logging.getLogger("redisdict")
 
 

@@ -14,8 +14,6 @@ from redisdict.modelcache.invalidation.hooks import begin_if_ready
 from redisdict.modelcache.lookup import FieldLookup, PkLookup
 from redisdict.modelcache.options import Options, unique_field
 
-__all__ = ["Handle"]
-
 M = TypeVar("M", bound=models.Model)
 
 

@@ -35,17 +35,6 @@ from redisdict.modelcache.database_ids import (
     is_memory,
 )
 
-__all__ = [
-    "Place",
-    "forget_names",
-    "is_on_standby",
-    "known_place",
-    "leads_to",
-    "place_in",
-    "place_of",
-    "place_through",
-]
-
 #: Seconds that an answer is believed whatever happens; after that, until the next connection.
 ASK_EVERY_S = 60.0
 

@@ -29,9 +29,6 @@ from django.utils import timezone
 from redisdict.mapping.keys import encode_text
 from redisdict.modelcache.connection_state import ask
 
-__all__ = ["KeyForm", "compares_text_exactly"]
-
-
 KINDS: dict[type[models.Field[Any, Any]], type] = {
     models.IntegerField: int,  # the auto fields among them
     models.CharField: str,

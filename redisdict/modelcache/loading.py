@@ -19,9 +19,6 @@ from redisdict.modelcache.identity import is_on_standby, leads_to
 from redisdict.modelcache.keys import KeyForm
 from redisdict.modelcache.slots.lease import Loaded
 
-__all__ = ["Matched", "load_by_field", "load_rows", "match", "may_keep"]
-
-
 #: Whether this statement sees what others have committed and nothing of its own transaction's:
 #: without a transaction id nothing was written, and READ COMMITTED looks anew each time.
 IS_COMMITTED_STATE = (

@@ -33,8 +33,6 @@ from redisdict.modelcache.stats import MOST_HITS, Counters
 from redisdict.wire.requests import Call, Operation, Step
 from redisdict.wire.scan import scan_keys
 
-__all__ = ["TASK", "THREAD", "Caller", "FieldLookup", "PkLookup", "Plan", "Scan", "arun", "run"]
-
 
 class Scan:
     """One scan of the rows of a table that are on the server.

@@ -38,8 +38,6 @@ from redisdict.modelcache.options import Options, Scope, excluded_fields
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.stats import CacheStats
 
-__all__ = ["CachedManager", "CachedQuerySet", "ModelDict"]
-
 M = TypeVar("M", bound=models.Model)
 D = TypeVar("D")
 T = TypeVar("T")

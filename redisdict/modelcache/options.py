@@ -15,14 +15,6 @@ from redisdict.conf import AliasConfig
 from redisdict.exceptions import ConfigurationError
 from redisdict.mapping.layouts.base import to_milliseconds
 
-__all__ = [
-    "Options",
-    "Scope",
-    "excluded_fields",
-    "scope_of_alias",
-    "unique_field",
-]
-
 #: Gives, for a model and an alias of DATABASES, the name of what the current reader may see.
 Scope = Callable[[type[models.Model], str], str]
 

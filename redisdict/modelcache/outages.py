@@ -20,8 +20,6 @@ from redisdict.modelcache.slots.store import RowStore, new_token
 from redisdict.modelcache.stats import Counters
 from redisdict.wire.requests import Operation
 
-__all__ = ["UNREACHED", "Outages"]
-
 logger = logging.getLogger("redisdict")
 
 #: The server can't be reached, or refuses: it is out of memory, say, or the user lacks a right.

@@ -20,8 +20,6 @@ from redisdict.modelcache.cached_models import CachedModel, CachedTable, cached_
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.stats import CacheStats
 
-__all__ = ["TableOverview", "check_cached_models", "overview"]
-
 
 @dataclass(frozen=True)
 class TableOverview:

@@ -20,8 +20,6 @@ from redisdict.codec.instances import describe_field, fingerprint_of
 from redisdict.exceptions import SerializationError
 from redisdict.modelcache.sameness import differences, is_same
 
-__all__ = ["NotKept", "RowCodec"]
-
 M = TypeVar("M", bound=models.Model)
 
 #: Counts up when the bytes of a row get another form.

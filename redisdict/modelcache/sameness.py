@@ -23,8 +23,6 @@ from django.db.models.fields.files import FieldFile
 
 from redisdict.codec.extensions import OPTIONS
 
-__all__ = ["differences", "is_same"]
-
 #: Of these very types, equal values are the same.
 EXACT = frozenset({str, bytes, int, bool, type(None), date, timedelta})
 

@@ -17,19 +17,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from redisdict.modelcache.connection_state import ask, is_in_transaction
 
-__all__ = [
-    "are_several",
-    "follow",
-    "forget",
-    "may_differ",
-    "note_several",
-    "note_unseen",
-    "schemas_of",
-    "schemas_with",
-    "sets_by_itself",
-    "transaction_has_ended",
-]
-
 T = TypeVar("T")
 
 #: Whether two connections of one alias may see different tables.

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, fields
 from redisdict.forks import on_fork
 from redisdict.wire.requests import Batch, Operation
 
-__all__ = ["MOST_HITS", "CacheStats", "Counters"]
-
 #: Seconds between two times that a process adds its counts to those on the server.
 PUSH_EVERY_S = 1.0
 

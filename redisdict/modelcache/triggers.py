@@ -25,17 +25,6 @@ from redisdict.modelcache.invalidation.relations import affected_by, rows_of_tab
 from redisdict.modelcache.invalidation.transactions import MOST_ROWS
 from redisdict.modelcache.outages import UNREACHED
 
-__all__ = [
-    "CHANNEL",
-    "Changes",
-    "Listener",
-    "creating_sql",
-    "dropping_sql",
-    "parse",
-    "watched_models",
-]
-
-
 #: Of the notifications. One is a JSON list: a table, and the primary key of the row that has
 #: changed, a column each, as to_jsonb() writes it. Without a key it means all rows.
 CHANNEL = "redisdict"

@@ -29,17 +29,6 @@ from redisdict.pools.parser import NO_REPLY, READ_SIZE, Parser
 from redisdict.wire.requests import Command, Reply
 from redisdict.wire.server_state import Known
 
-__all__ = [
-    "FAST_CLASSES",
-    "FAST_PATH_UNAVAILABLE",
-    "Connection",
-    "FastConnection",
-    "NotSentError",
-    "SSLConnection",
-    "UnixDomainSocketConnection",
-    "no_fast_path",
-]
-
 #: What of a connection's description tells where the server is.
 PLACE: Final = frozenset({"host", "port", "path"})
 

@@ -19,8 +19,6 @@ from redis.utils import SENTINEL
 
 from redisdict.forks import own, take_over
 
-__all__ = ["NO_REPLY", "READ_SIZE", "Parser"]
-
 #: What a reader gives while no reply is complete: a reply can be anything else.
 NO_REPLY: Final = object()
 

@@ -21,8 +21,6 @@ from redisdict.forks import abandon
 from redisdict.pools.fast_connection import NotSentError
 from redisdict.wire.server_state import Known
 
-__all__ = ["SharedConnection"]
-
 #: So many commands may wait for their replies before further ones wait to be sent.
 MAX_IN_FLIGHT = 16_384
 

@@ -30,8 +30,6 @@ from redisdict.servers import supervisor
 from redisdict.servers.process import interpreter
 from redisdict.servers.programs import find_embeddable_program, program_at
 
-__all__ = ["ensure_server", "stop_server"]
-
 _START_LOCK = "start.lock"
 
 _SOCKET = "valkey.sock"

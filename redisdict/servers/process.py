@@ -29,8 +29,6 @@ from redisdict.exceptions import RedisDictError
 from redisdict.servers import supervisor
 from redisdict.servers.programs import LOOPBACK, Program, command_line
 
-__all__ = ["ServerProcess", "ServerStartError", "free_port", "interpreter", "is_free", "listens_on"]
-
 _LOOPBACK = "127.0.0.1"
 
 # Below the range from which systems give ports to outgoing connections; the port of the cluster

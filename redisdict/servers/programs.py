@@ -22,18 +22,6 @@ from typing import get_args
 from redisdict.exceptions import ConfigurationError
 from redisdict.wire.server_info import TITLES, Family
 
-__all__ = [
-    "LOOPBACK",
-    "Program",
-    "ProgramMissing",
-    "command_line",
-    "find_embeddable_program",
-    "find_program",
-    "find_sentinel_program",
-    "program_at",
-    "replica_of",
-]
-
 LOOPBACK = "127.0.0.1"
 
 FAMILIES: tuple[Family, ...] = get_args(Family)

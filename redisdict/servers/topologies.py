@@ -18,8 +18,6 @@ import redis
 from redisdict.servers.process import ServerProcess, ServerStartError
 from redisdict.servers.programs import LOOPBACK, Program, find_sentinel_program, replica_of
 
-__all__ = ["ClusterTopology", "SentinelTopology"]
-
 _SLOTS = 16384
 _AGREEMENT_TIMEOUT_S = 30.0
 

@@ -9,8 +9,6 @@ from redis.exceptions import ResponseError
 
 from redisdict.wire.requests import Batch, Call, Command, Once, Operation, Request, Sleep
 
-__all__ = ["ask", "intercept", "run_concurrently"]
-
 T = TypeVar("T")
 Asked = TypeVar("Asked")
 

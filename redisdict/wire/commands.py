@@ -12,16 +12,6 @@ from redis.crc import key_slot
 
 from redisdict.wire.requests import Batch, Command, commands_of
 
-__all__ = [
-    "COMMANDS",
-    "CommandInfo",
-    "is_read",
-    "is_replica_read",
-    "lookup",
-    "scans_all_nodes",
-    "slot_of",
-]
-
 
 class CommandInfo(NamedTuple):
     """What a command does, and what it needs.

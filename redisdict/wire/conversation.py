@@ -27,8 +27,6 @@ from redisdict.wire.server_state import (
     named,
 )
 
-__all__ = ["SENT", "Conversation", "Sent", "converse", "is_plain"]
-
 T = TypeVar("T")
 
 

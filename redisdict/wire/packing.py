@@ -7,8 +7,6 @@ from redis.exceptions import ReadOnlyError
 
 from redisdict.wire.requests import Batch, Command, Reply
 
-__all__ = ["pack", "reply_count", "unwrap"]
-
 MULTI = pack_command(("MULTI",))
 EXEC = pack_command(("EXEC",))
 

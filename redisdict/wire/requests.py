@@ -24,26 +24,6 @@ from typing import Any, Generic, TypeAlias, TypeVar, final
 
 from redis.exceptions import ResponseError
 
-__all__ = [
-    "Argument",
-    "Batch",
-    "Call",
-    "Command",
-    "GuaranteeRefused",
-    "Identified",
-    "IdentifiedAnew",
-    "Once",
-    "Operation",
-    "Reply",
-    "Request",
-    "Sleep",
-    "Step",
-    "Wait",
-    "Waits",
-    "as_batch",
-    "commands_of",
-]
-
 T = TypeVar("T")
 
 Argument: TypeAlias = bytes | str | int

@@ -9,8 +9,6 @@ from redis.exceptions import ResponseError
 
 from redisdict.wire.requests import Argument, Batch, Command, Operation
 
-__all__ = ["SLOTS", "SMALL_COUNT", "ClusterCursor", "ShardsCursor", "scan_keys", "table_bits"]
-
 #: The highest COUNT of a SCAN that every server carries out in its turn.
 SMALL_COUNT: Final = 99
 

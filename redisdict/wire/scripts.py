@@ -11,8 +11,6 @@ from redis.exceptions import NoScriptError
 
 from redisdict.wire.requests import Argument, Once, Operation
 
-__all__ = ["Script"]
-
 
 class Script:
     """One `.lua` file of a package.

@@ -15,27 +15,6 @@ from redis.exceptions import ResponseError
 
 from redisdict.wire.requests import Operation
 
-__all__ = [
-    "AT_SHUTDOWN",
-    "CACHE_MODE",
-    "PERSISTENCE_SETTINGS",
-    "TITLES",
-    "UNKNOWN",
-    "Family",
-    "ask_info",
-    "ask_settings",
-    "count_replicas",
-    "eviction",
-    "evicts_any_key",
-    "family_and_version",
-    "parse_info",
-    "parse_settings",
-    "persistence",
-    "server_name",
-    "takes_writes",
-    "tells_offsets",
-]
-
 Family = Literal["redis", "valkey", "keydb", "dragonfly"]
 
 TITLES: dict[Family, str] = {

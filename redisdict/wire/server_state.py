@@ -26,21 +26,6 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from redisdict.wire.requests import Batch, Identified, IdentifiedAnew
 
-__all__ = [
-    "LENGTH",
-    "QUESTIONS",
-    "UNKNOWN",
-    "Assurance",
-    "Capabilities",
-    "Incarnations",
-    "Known",
-    "is_asked_anew",
-    "is_identified",
-    "known_of",
-    "named",
-    "named_at_once",
-]
-
 logger = logging.getLogger("redisdict")
 
 #: Bytes of a name.

@@ -20,8 +20,6 @@ from redisdict.admin.pages import PagesAdmin
 from redisdict.connections.registry import get_backend
 from redisdict.models import StoredDict
 
-__all__ = ["StoredDictAdmin"]
-
 #: As servers give them, and as dicts in shards make them of several.
 _CURSOR = re.compile(r"[0-9]+(:[0-9=,]*)?")
 

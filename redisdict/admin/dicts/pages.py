@@ -19,8 +19,6 @@ from redisdict.mapping.layouts.sharded import make_layout
 from redisdict.models import StoredDict
 from redisdict.templatetags.redisdict_figures import NOTHING
 
-__all__ = ["DictPage", "Item", "ItemPage", "layout_of", "list_dicts", "list_items", "shown_name"]
-
 #: Dicts, and items, on one page.
 PAGE_SIZE = 50
 

@@ -35,16 +35,6 @@ from redisdict.wire.server_info import (
 if TYPE_CHECKING:
     from redisdict.modelcache.overview import TableOverview
 
-__all__ = [
-    "SERVER_ERRORS",
-    "ServerFacts",
-    "ShownCache",
-    "all_servers",
-    "model_caches",
-    "server_facts",
-    "warnings",
-]
-
 #: What asking a server may raise; the texts name no password.
 SERVER_ERRORS = (RedisDictError, redis.RedisError, OSError)
 

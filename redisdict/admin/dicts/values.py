@@ -11,8 +11,6 @@ from django.db.models import Model
 from redisdict.codec import Codec
 from redisdict.exceptions import RedisDictError
 
-__all__ = ["ShownKey", "ShownValue", "show_key", "show_value", "visible"]
-
 #: Characters of a value that are shown.
 LONGEST_TEXT = 2000
 

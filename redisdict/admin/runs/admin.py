@@ -35,8 +35,6 @@ from redisdict.bench.spec import PRESETS
 from redisdict.models import BenchmarkResult, BenchmarkRun
 from redisdict.templatetags.redisdict_figures import percent
 
-__all__ = ["BenchmarkRunAdmin"]
-
 
 class PresetFilter(SimpleListFilter):
     """Runs of one preset. The choices are known, so no query has to find them."""

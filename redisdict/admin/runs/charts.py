@@ -12,8 +12,6 @@ from typing import Any, Literal
 
 from django.utils.functional import Promise
 
-__all__ = ["Axis", "Chart", "Point", "Series"]
-
 Text = str | Promise
 
 

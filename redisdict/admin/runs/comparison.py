@@ -22,8 +22,6 @@ from redisdict.bench.measure.statistics import Verdict
 from redisdict.bench.spec import Table
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
-__all__ = ["MOST_RUNS", "VERDICT_TEXTS", "compare_context", "trend_context"]
-
 #: More don't fit beside one another; the trend of a cell shows any number of runs.
 MOST_RUNS = 6
 

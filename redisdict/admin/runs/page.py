@@ -31,17 +31,6 @@ from redisdict.bench.spec import MODES
 from redisdict.models import BenchmarkResult, BenchmarkRun
 from redisdict.templatetags.redisdict_figures import NOTHING, percent
 
-__all__ = [
-    "FORMATS",
-    "ExportFormat",
-    "Section",
-    "export",
-    "latency_charts",
-    "run_context",
-    "spread_charts",
-    "throughput_charts",
-]
-
 
 @dataclass(frozen=True)
 class Section:

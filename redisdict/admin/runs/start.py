@@ -27,16 +27,6 @@ from redisdict.bench.spec import PRESETS
 from redisdict.exceptions import ConfigurationError
 from redisdict.models import BenchmarkProgress, BenchmarkRun
 
-__all__ = [
-    "StartForm",
-    "cancel",
-    "check_setting",
-    "is_silent",
-    "may_run_benchmarks",
-    "progress_of",
-    "start",
-]
-
 
 def may_run_benchmarks() -> bool:
     """Tell whether runs can be started here: `REDISDICT_ADMIN = {"RUN_BENCHMARKS": True}`.

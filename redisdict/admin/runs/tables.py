@@ -18,17 +18,6 @@ from redisdict.bench.spec import MODES
 from redisdict.models import BenchmarkResult, BenchmarkRun
 from redisdict.templatetags.redisdict_figures import NOTHING
 
-__all__ = [
-    "TITLES",
-    "FactRow",
-    "ShownTable",
-    "cell_label",
-    "flatten",
-    "is_measured",
-    "result_tables",
-    "side_by_side",
-]
-
 TITLES: dict[Table, Promise] = {
     Table.POOLS: gettext_lazy("Services and pools"),
     Table.DICT: gettext_lazy("PersistentDict"),

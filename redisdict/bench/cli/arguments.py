@@ -20,8 +20,6 @@ from redisdict.bench.report import FORMATS
 from redisdict.bench.selection import POOL_NAMES
 from redisdict.bench.spec import EVENT_LOOPS, PRESETS, Table
 
-__all__ = ["add_arguments"]
-
 
 class _Help(RawDescriptionHelpFormatter, DjangoHelpFormatter):
     """Django's, which puts its general options last, with the lines of the examples kept."""

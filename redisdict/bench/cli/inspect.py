@@ -31,19 +31,6 @@ from redisdict.bench.report.terminal import Form, laid_out
 from redisdict.bench.selftest import Finding, SelfTest, busy_neighbour, is_trustworthy, selftest
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
-__all__ = [
-    "compare_runs",
-    "comparison_text",
-    "doctor",
-    "export_run",
-    "import_run",
-    "list_runs",
-    "prune_runs",
-    "run_selftest",
-    "show_run",
-    "show_services",
-]
-
 
 def list_runs(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
     """List the latest runs, one a line."""

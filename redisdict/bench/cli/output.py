@@ -26,21 +26,6 @@ from redisdict.bench.report.files import to_json
 from redisdict.bench.report.terminal import DEFAULT_WIDTH, terminal
 from redisdict.models import BenchmarkRun
 
-__all__ = [
-    "Options",
-    "check_writable",
-    "deliver",
-    "is_colored",
-    "report_text",
-    "rescue",
-    "rows_text",
-    "send",
-    "warnings_text",
-    "width_of",
-    "write_report",
-]
-
-
 #: What Django parsed of the command line.
 Options = Mapping[str, Any]
 

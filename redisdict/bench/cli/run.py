@@ -38,8 +38,6 @@ from redisdict.bench.selection import check_spec, choose_services, read_spec, se
 from redisdict.bench.spec import PRESETS, BenchmarkSpec
 from redisdict.models import BenchmarkRun
 
-__all__ = ["measure"]
-
 #: Warnings that mean that a difference could hide in the noise.
 NOISY = ("noise-floor", "wide-interval")
 

@@ -24,16 +24,6 @@ from redisdict.bench.errors import describe
 from redisdict.bench.measure.environment import machine_hash
 from redisdict.wire.scan import SMALL_COUNT
 
-__all__ = [
-    "LEDGER",
-    "Interrupted",
-    "Interruption",
-    "clear_ended_runs",
-    "keys_removed_after",
-    "new_token",
-    "remove_keys",
-]
-
 LEDGER = "redisbench:runs"
 
 #: A run of another machine, whose process can't be looked up here, is taken for over by then.

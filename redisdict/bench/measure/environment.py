@@ -14,17 +14,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = [
-    "HIGH_FOREIGN_SHARE",
-    "CpuTimes",
-    "collect",
-    "commit",
-    "cpu_model",
-    "foreign_cpu_share",
-    "machine",
-    "steal_share",
-]
-
 #: A machine of which others take more disturbs.
 HIGH_FOREIGN_SHARE = 0.1
 

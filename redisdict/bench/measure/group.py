@@ -32,8 +32,6 @@ from redisdict.bench.spec import (
 from redisdict.bench.workloads.cells import CellFactory, WorkloadCell
 from redisdict.models import BenchmarkResult
 
-__all__ = ["GroupOutcome", "cell_result", "comparisons", "group_noise_floor", "measure_group"]
-
 #: Calls of the latency pass that are batches or whole iterations, for each hundred plain ones.
 LONG_CALLS_PER_HUNDRED = 5
 LEAST_LONG_CALLS = 20

@@ -15,8 +15,6 @@ from redisdict.bench.measure.rounds import Clock, quiet_collector
 from redisdict.bench.measure.statistics import percentile
 from redisdict.bench.workloads.cells import WorkloadCell
 
-__all__ = ["Latencies", "Schedule", "measure_latencies"]
-
 #: Nanoseconds of CPU time that somebody had so far; None when it can't be known.
 CpuClock = Callable[[], int | None]
 

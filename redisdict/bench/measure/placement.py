@@ -15,19 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = [
-    "CHOICES",
-    "SAME",
-    "SPLIT",
-    "UNCONTROLLED",
-    "Cpus",
-    "PlacementProbe",
-    "can_pin",
-    "choose_cpus",
-    "pin_process",
-    "pinned_client",
-]
-
 SAME, SPLIT, UNCONTROLLED = "same", "split", "uncontrolled"
 
 #: What `--placement` accepts: "free" pins nothing.

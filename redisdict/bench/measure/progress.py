@@ -18,8 +18,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from redisdict.models import BenchmarkProgress
 
-__all__ = ["BarProgress", "LineProgress", "Reporter", "WatchedProgress", "reporter_for"]
-
 #: Seconds between two drawings of the bar.
 REFRESH_S = 0.5
 

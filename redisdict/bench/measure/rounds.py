@@ -19,18 +19,6 @@ from redisdict.bench.errors import CELL_ERRORS, WrongReply, describe
 from redisdict.bench.measure.statistics import LEAST_ROUNDS, Ratio, paired_ratio
 from redisdict.bench.spec import Cell, Precision
 
-__all__ = [
-    "MOVED",
-    "Block",
-    "Clock",
-    "Failure",
-    "OpenCell",
-    "Rounds",
-    "Series",
-    "quiet_collector",
-    "ratio_between",
-]
-
 #: Nanoseconds since any fixed moment, such as `time.perf_counter_ns`.
 Clock = Callable[[], int]
 

@@ -35,18 +35,6 @@ from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import find_embeddable_program
 from redisdict.wire.server_info import UNKNOWN, eviction
 
-__all__ = [
-    "RunningServer",
-    "ServerPool",
-    "cpu_clock",
-    "differing_settings",
-    "local_pid",
-    "server_facts",
-    "start_own_servers",
-    "wait_for_replicas",
-]
-
-
 #: How long replicas may take to acknowledge what they have.
 TIMEOUT_S = 10.0
 

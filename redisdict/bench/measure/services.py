@@ -39,17 +39,6 @@ from redisdict.wire.server_info import (
     persistence,
 )
 
-__all__ = [
-    "RunningService",
-    "ServerIdentity",
-    "Service",
-    "configured_services",
-    "discover",
-    "identify",
-    "read_settings",
-    "running",
-]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ServerIdentity:

@@ -32,8 +32,6 @@ from redisdict.bench.spec import BenchmarkSpec, Cell, Role, Table
 from redisdict.bench.workloads.cells import CellFactory
 from redisdict.models import BenchmarkRun
 
-__all__ = ["Session", "redis_benchmark"]
-
 #: Services that the report shows with one pool of their own.
 OWN_POOL = ("sentinel", "cluster")
 

@@ -13,21 +13,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-__all__ = [
-    "CONFIDENCE",
-    "LEAST_ROUNDS",
-    "SAME_WITHIN",
-    "Ratio",
-    "Verdict",
-    "drift",
-    "judge",
-    "median_interval",
-    "paired_ratio",
-    "percentile",
-    "quotient",
-    "relative_spread",
-]
-
 CONFIDENCE = 0.95
 
 #: Fewer rounds than this have no interval, and so they are no figure.

@@ -13,8 +13,6 @@ from redisdict.bench.spec import Table
 from redisdict.models import BenchmarkResult, BenchmarkRun
 from redisdict.wire.server_info import AT_SHUTDOWN, UNKNOWN
 
-__all__ = ["find_warnings", "warning_lines"]
-
 WIDE_INTERVAL = 0.05
 HIGH_SPREAD = 0.3
 HIGH_DRIFT = 0.1

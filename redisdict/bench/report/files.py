@@ -17,8 +17,6 @@ from redisdict.bench.errors import UsageError
 from redisdict.bench.spec import Table
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
-__all__ = ["SCHEMA", "VERSION", "from_json", "to_csv", "to_json"]
-
 SCHEMA = "redisdict-benchmark-run"
 
 #: Raised when a reader of the old form would misread the new one; fields may be added without.

@@ -23,8 +23,6 @@ from redisdict.bench.report.tables import (
 )
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
-__all__ = ["markdown"]
-
 
 def markdown(run: BenchmarkRun) -> str:
     """Write the whole report, ending with a line break."""

@@ -15,8 +15,6 @@ from redisdict.bench.operations import ITERATIONS, least_difference
 from redisdict.bench.spec import Table
 from redisdict.models import BenchmarkRun
 
-__all__ = ["conclusions", "method_notes", "reference_name"]
-
 Pair = Mapping[str, Any]
 
 

@@ -15,24 +15,6 @@ from redisdict.bench.records import speed_of
 from redisdict.bench.spec import DEFAULT_POOL
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
-__all__ = [
-    "LATENCY_COLUMNS",
-    "MISSING",
-    "REPORT",
-    "UNIT",
-    "Layout",
-    "ResultTable",
-    "Row",
-    "dict_service",
-    "labels_of",
-    "latency_figures",
-    "latency_label",
-    "ratio_text",
-    "report_table",
-    "speed_text",
-    "with_latencies",
-]
-
 MISSING = "-"
 
 UNIT = " (ops/s)"

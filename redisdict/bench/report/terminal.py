@@ -35,8 +35,6 @@ from redisdict.bench.report.tables import (
 from redisdict.bench.spec import Table
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
-__all__ = ["DEFAULT_WIDTH", "Form", "laid_out", "terminal"]
-
 #: Between two columns.
 GAP = "  "
 

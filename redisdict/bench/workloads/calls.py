@@ -13,17 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-__all__ = [
-    "BlockWorkload",
-    "Calls",
-    "Workload",
-    "blocks_of",
-    "key_names",
-    "texts",
-    "written_twice",
-    "zipf_choices",
-]
-
 T = TypeVar("T")
 V = TypeVar("V")
 

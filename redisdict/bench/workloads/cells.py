@@ -41,8 +41,6 @@ from redisdict.bench.workloads.drivers import (
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 
-__all__ = ["CellFactory", "WorkloadCell", "block_size"]
-
 
 class WorkloadCell:
     """A cell that is connected and ready: what the runner times."""

@@ -26,18 +26,6 @@ from redisdict.bench.workloads.calls import (
     zipf_choices,
 )
 
-__all__ = [
-    "Connect",
-    "Delete",
-    "Get",
-    "Mixed",
-    "Pipeline",
-    "Set",
-    "StringCommands",
-    "Transaction",
-    "ZipfGet",
-]
-
 #: Of five operations of the mix, four read.
 WRITE_SHARE = 0.2
 

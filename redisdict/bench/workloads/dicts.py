@@ -20,8 +20,6 @@ from redisdict.bench.workloads.calls import (
     written_twice,
 )
 
-__all__ = ["DictDelete", "DictGet", "DictItems", "DictIter", "DictSet"]
-
 
 class _DictItems(BlockWorkload):
     """A dict, and the items that it is to hold.

@@ -18,8 +18,6 @@ from typing import Any, Protocol
 from redisdict.bench.measure.rounds import Clock
 from redisdict.bench.workloads.calls import Calls
 
-__all__ = ["AsyncDriver", "Driver", "Starts", "SyncDriver", "TaskDriver", "ThreadDriver", "Timed"]
-
 #: Says when the next call begins, or was meant to begin: the clock, or a schedule's `next_start`.
 Starts = Callable[[], int]
 

@@ -11,27 +11,6 @@ from redis.exceptions import ResponseError
 
 from redisdict.wire.requests import Argument, Command, Operation, Step
 
-__all__ = [
-    "BATCH",
-    "CHUNK",
-    "DEFAULT",
-    "FOREVER",
-    "LEAST_BYTES",
-    "MISSING",
-    "SCAN_COUNT",
-    "Default",
-    "Layout",
-    "PageOfPairs",
-    "Pair",
-    "Record",
-    "Timeout",
-    "Values",
-    "ask",
-    "bytes_of",
-    "slices",
-    "to_milliseconds",
-]
-
 
 class Default:
     """The type of `DEFAULT`, which stands for the dict's own timeout."""

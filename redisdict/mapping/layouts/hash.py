@@ -26,8 +26,6 @@ from redisdict.wire.requests import Argument, Batch, Command, Once, Operation, S
 from redisdict.wire.scripts import Script
 from redisdict.wire.server_state import Capabilities
 
-__all__ = ["HashLayout"]
-
 SCRIPT = Script("hash", __package__)
 
 #: While the dict is relocated, after so many operations the plain command is tried again.

@@ -29,8 +29,6 @@ from redisdict.wire.requests import Argument, Batch, Command, Once, Operation, S
 from redisdict.wire.scan import scan_keys
 from redisdict.wire.scripts import Script
 
-__all__ = ["KeysLayout"]
-
 T = TypeVar("T")
 
 COMPARE_AND_SET = Script("compare_and_set", __package__)

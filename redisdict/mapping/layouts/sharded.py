@@ -27,8 +27,6 @@ from redisdict.wire.requests import Argument, Batch, Operation, Step
 from redisdict.wire.scan import ShardsCursor
 from redisdict.wire.server_state import Capabilities
 
-__all__ = ["ShardCount", "ShardedLayout", "make_layout"]
-
 T = TypeVar("T")
 Page = TypeVar("Page", bound=tuple[Any, ...])
 

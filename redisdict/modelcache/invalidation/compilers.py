@@ -45,8 +45,6 @@ from redisdict.modelcache.invalidation.relations import (
 from redisdict.modelcache.invalidation.statements import table_of
 from redisdict.modelcache.invalidation.transactions import MOST_ROWS, change, note_changes
 
-__all__ = ["watched_compiler"]
-
 Run = Callable[[], Any]
 
 

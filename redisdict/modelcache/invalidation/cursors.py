@@ -14,9 +14,6 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-__all__ = ["WATCH", "FetchedCursor", "run_to_its_end", "watched_cursors"]
-
-
 #: The attribute of a connection that holds its watch.
 WATCH = "_redisdict_watch"
 

@@ -22,8 +22,6 @@ from redisdict.modelcache.connection_state import ask
 from redisdict.modelcache.invalidation.statements import Statement, names_in, read_body
 from redisdict.modelcache.triggers import FUNCTION
 
-__all__ = ["Catalog", "catalog_of", "forget_catalog"]
-
 #: Seconds after which the catalog is read again: another process may have made a trigger.
 READ_EVERY_S = 300.0
 

@@ -29,9 +29,6 @@ from redisdict.modelcache.invalidation.relations import is_known
 from redisdict.modelcache.invalidation.statements import table_of
 from redisdict.modelcache.invalidation.transactions import note_or_remove, note_unseen_changes
 
-__all__ = ["begin", "begin_if_ready", "connect_all"]
-
-
 UID = "redisdict.modelcache"
 
 

@@ -47,9 +47,6 @@ from redisdict.modelcache.invalidation.transactions import (
     note_changes,
 )
 
-__all__ = ["Watch"]
-
-
 #: By vendor: texts of statements that only read, and call no function that isn't known to do the
 #: same.
 _harmless: dict[str, set[str]] = {}

@@ -13,8 +13,6 @@ from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.slots.barrier import change_behind_barriers
 from redisdict.modelcache.slots.store import new_token, put_barriers
 
-__all__ = ["close", "make_behind_barriers", "remove", "reopen"]
-
 T = TypeVar("T")
 
 

@@ -23,8 +23,6 @@ from redisdict.modelcache.invalidation.invalidate import close, remove, reopen
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.slots.store import new_token
 
-__all__ = ["connect_migrations"]
-
 UID = "redisdict.modelcache"
 
 

@@ -12,8 +12,6 @@ from django.db.models.lookups import Exact, In
 from django.db.models.sql import Query
 from django.db.models.sql.where import AND
 
-__all__ = ["changes_keys", "lock_rows", "lockable", "named_pks"]
-
 
 def named_pks(query: Query) -> Sequence[Any] | None:
     """Primary keys that a filter such as `pk=1` or `pk__in=[1, 2]` names: no other row is chosen.

@@ -19,17 +19,6 @@ from django.db.models import Model
 from redisdict.modelcache.cached_models import CachedModel, Rows, cached_models, on_registration
 from redisdict.modelcache.invalidation.statements import table_of
 
-__all__ = [
-    "affected_by",
-    "cached_by_table",
-    "dependents_of",
-    "forget",
-    "is_known",
-    "lineage",
-    "rows_of",
-    "rows_of_table",
-]
-
 #: So many foreign keys in a row, each of which cascades in the database, are followed.
 DEEPEST = 5
 

@@ -16,8 +16,6 @@ from typing import Any
 
 from django.db.models import Model
 
-__all__ = ["Control", "Statement", "names_in", "read_body", "read_statement", "table_of", "text_of"]
-
 
 class Control(Enum):
     """What a statement does to the transaction that it is sent in."""

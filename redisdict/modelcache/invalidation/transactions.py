@@ -25,19 +25,6 @@ from redisdict.modelcache.invalidation.invalidate import make_behind_barriers, r
 from redisdict.modelcache.invalidation.relations import affected_by, lineage, rows_of
 from redisdict.modelcache.outages import UNREACHED
 
-__all__ = [
-    "MOST_ROWS",
-    "change",
-    "commit_behind_barriers",
-    "forget_changes",
-    "has_changed",
-    "note_begin",
-    "note_changes",
-    "note_or_remove",
-    "note_or_remove_all",
-    "note_unseen_changes",
-]
-
 T = TypeVar("T")
 
 #: The attribute of a connection that holds its guard.

@@ -16,8 +16,6 @@ from django.db import DatabaseError, IntegrityError
 from redisdict.modelcache.slots.store import put_barriers
 from redisdict.wire.requests import Call, Operation
 
-__all__ = ["change_behind_barriers"]
-
 T = TypeVar("T")
 
 #: With these classes of SQLSTATE the outcome isn't known: the connection was lost, the server is

@@ -16,8 +16,6 @@ from redisdict.modelcache.slots.store import BUSY, LEASED, Answer, RowStore
 from redisdict.modelcache.stats import Counters
 from redisdict.wire.requests import Call, Operation, Sleep
 
-__all__ = ["ABSENT", "SHORTEST", "UNKEPT", "UNSURE", "Load", "Loaded", "Reader"]
-
 T = TypeVar("T")
 
 #: The body that stands for a row the database doesn't have.

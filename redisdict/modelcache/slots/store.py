@@ -40,8 +40,6 @@ from redisdict.wire.requests import (
 )
 from redisdict.wire.scripts import Script
 
-__all__ = ["BLOCKED", "BUSY", "CHUNK", "LEASED", "Answer", "RowStore", "new_token", "put_barriers"]
-
 #: What the server answers about a row that it has no value of.
 LEASED = 1  #: it is leased to who asks
 BUSY = 2  #: it is leased to somebody else
