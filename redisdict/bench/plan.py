@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from types import MappingProxyType
 
+from redisdict.bench.choices import Table
 from redisdict.bench.operations import (
     DICT_OPERATIONS,
     ITERATIONS,
@@ -31,7 +32,6 @@ from redisdict.bench.spec import (
     BenchmarkSpec,
     Cell,
     Role,
-    Table,
 )
 
 #: The reference row: redis-py's client over this pool, of the first service that is there.

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from redisdict.bench.choices import Table
 from redisdict.bench.errors import UsageError
 from redisdict.bench.measure.placement import CHOICES
 from redisdict.bench.measure.services import Service
@@ -21,7 +22,6 @@ from redisdict.bench.spec import (
     PRESETS,
     BenchmarkSpec,
     Precision,
-    Table,
 )
 from redisdict.suggestions import nearest
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from redisdict.bench.choices import Table
 from redisdict.bench.operations import WORKLOADS
 from redisdict.bench.plan import PlannedService, plan, time_budget
-from redisdict.bench.spec import PRESETS, VARIANTS, Role, Table
+from redisdict.bench.spec import PRESETS, VARIANTS, Role
 
 REDIS = PlannedService("Standard Redis")
 VALKEY = PlannedService("Valkey")

@@ -16,10 +16,9 @@ from django.utils.translation import gettext_lazy, pgettext
 
 from redisdict.admin.runs.charts import Axis, Chart, Point, Series
 from redisdict.admin.runs.tables import TITLES, cell_label, side_by_side
-from redisdict.bench.choices import CELL_FIELDS, CellKey, CellStatus
+from redisdict.bench.choices import CELL_FIELDS, CellKey, CellStatus, Table
 from redisdict.bench.compare import Change, compare, obstacles
 from redisdict.bench.measure.statistics import Verdict
-from redisdict.bench.spec import Table
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
 #: More don't fit beside one another; the trend of a cell shows any number of runs.

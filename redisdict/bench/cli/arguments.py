@@ -14,11 +14,12 @@ from typing import Any
 
 from django.core.management.base import DjangoHelpFormatter
 
+from redisdict.bench.choices import Table
 from redisdict.bench.measure.placement import CHOICES
 from redisdict.bench.operations import OPERATION_NAMES
 from redisdict.bench.report import FORMATS
 from redisdict.bench.selection import POOL_NAMES
-from redisdict.bench.spec import EVENT_LOOPS, PRESETS, Table
+from redisdict.bench.spec import EVENT_LOOPS, PRESETS
 
 
 class _Help(RawDescriptionHelpFormatter, DjangoHelpFormatter):

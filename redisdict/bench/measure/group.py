@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from redisdict.bench.choices import CellStatus, Comparison
+from redisdict.bench.choices import CellStatus, Comparison, Table
 from redisdict.bench.errors import CELL_ERRORS
 from redisdict.bench.measure.latency import Latencies, measure_latencies
 from redisdict.bench.measure.rounds import Clock, Failure, Rounds, Series, ratio_between
@@ -19,16 +19,7 @@ from redisdict.bench.measure.statistics import LEAST_ROUNDS, Ratio, drift, judge
 from redisdict.bench.operations import ITERATIONS, OPERATIONS, is_plain, least_difference
 from redisdict.bench.plan import Group
 from redisdict.bench.records import result_of
-from redisdict.bench.spec import (
-    ASYNC,
-    DEFAULT_POOL,
-    POOLS,
-    BenchmarkSpec,
-    Cell,
-    Precision,
-    Role,
-    Table,
-)
+from redisdict.bench.spec import ASYNC, DEFAULT_POOL, POOLS, BenchmarkSpec, Cell, Precision, Role
 from redisdict.bench.workloads.cells import CellFactory, WorkloadCell
 from redisdict.models import BenchmarkResult
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from redisdict.bench.choices import CellStatus, RunStatus
+from redisdict.bench.choices import CellStatus, RunStatus, Table
 from redisdict.bench.errors import CELL_ERRORS, SameServer, UsageError, describe
 from redisdict.bench.measure.cleanup import Interruption, new_token
 from redisdict.bench.measure.environment import CpuTimes, foreign_cpu_share, steal_share
@@ -28,7 +28,7 @@ from redisdict.bench.measure.services import Service
 from redisdict.bench.measure.warnings import find_warnings
 from redisdict.bench.plan import Group, PlannedService, plan, time_budget
 from redisdict.bench.records import Recorder, result_of
-from redisdict.bench.spec import BenchmarkSpec, Cell, Role, Table
+from redisdict.bench.spec import BenchmarkSpec, Cell, Role
 from redisdict.bench.workloads.cells import CellFactory
 from redisdict.models import BenchmarkRun
 

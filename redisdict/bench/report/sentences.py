@@ -9,10 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from redisdict.bench.choices import CellStatus, Comparison, load_parts
+from redisdict.bench.choices import CellStatus, Comparison, Table, load_parts
 from redisdict.bench.measure.placement import SAME, SPLIT, UNCONTROLLED
 from redisdict.bench.operations import ITERATIONS, least_difference
-from redisdict.bench.spec import Table
 from redisdict.models import BenchmarkRun
 
 Pair = Mapping[str, Any]

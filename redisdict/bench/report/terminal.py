@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from redisdict.bench.choices import CellStatus
+from redisdict.bench.choices import CellStatus, Table
 from redisdict.bench.measure.statistics import Verdict
 from redisdict.bench.report.sentences import conclusions, method_notes, reference_name
 from redisdict.bench.report.tables import (
@@ -32,7 +32,6 @@ from redisdict.bench.report.tables import (
     speed_text,
     with_latencies,
 )
-from redisdict.bench.spec import Table
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
 #: Between two columns.

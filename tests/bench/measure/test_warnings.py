@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import redis
 
+from redisdict.bench.choices import Table
 from redisdict.bench.measure.server_pool import differing_settings, server_facts
 from redisdict.bench.measure.services import RunningService, Service, identify
 from redisdict.bench.measure.warnings import find_warnings, warning_lines
-from redisdict.bench.spec import Table
 from redisdict.models import BenchmarkRun
 from redisdict.servers.process import ServerProcess
 from tests.bench.records import make_record, measured
