@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from django.core.management.base import OutputWrapper
 
@@ -23,11 +22,10 @@ from redisdict.bench.compare import Change, compare, regressions
 from redisdict.bench.errors import ExitStatus, UsageError
 from redisdict.bench.measure.cleanup import Interrupted, Interruption
 from redisdict.bench.measure.progress import WatchedProgress, reporter_for
-from redisdict.bench.measure.services import Service, discover
+from redisdict.bench.measure.services import discover
 from redisdict.bench.measure.session import Session
 from redisdict.bench.measure.statistics import Verdict
 from redisdict.bench.records import (
-    DatabaseRecorder,
     Recorder,
     check_database,
     find_run,
@@ -42,17 +40,6 @@ from redisdict.models import BenchmarkRun
 NOISY = ("noise-floor", "wide-interval")
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """Everything that can be wrong with a call has been looked at before the first measurement."""
-
-    spec: BenchmarkSpec
-    services: list[Service]
-    run: BenchmarkRun
-    recorder: Recorder
-    baseline: BenchmarkRun | None
-
-
 def measure(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
     """Measure, report and save one run; the exit status.
 
@@ -60,33 +47,22 @@ def measure(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> i
         UsageError, ConfigurationError: it can't be done; nothing was measured.
         Interrupted: after what was measured is saved and printed.
     """
-    prepared = _prepare(options)
-    run = prepared.run
-    reporter = reporter_for(stderr)
-    if options["watched"]:
-        reporter = WatchedProgress(reporter, run.identifier)
-    session = Session(
-        prepared.spec,
-        prepared.services,
-        record=run,
-        recorder=prepared.recorder,
-        reporter=reporter,
-        interruption=Interruption(),
-    )
+    session, baseline = _prepare(options, stderr)
+    run = session.record
     try:
-        with closing(reporter):
+        with closing(session.reporter):
             session.run()
     except Interrupted as error:
         stderr.write(f"{error}: what was finished is kept.\n")
         error.is_told = True
-        _deliver(options, prepared, stdout, stderr)
+        _deliver(options, session, stdout, stderr)
         raise
-    is_delivered = _deliver(options, prepared, stdout, stderr)
+    is_delivered = _deliver(options, session, stdout, stderr)
     if options["mark_baseline"] and not options["no_save"]:
         mark_baseline(run)
-    changes = compare(prepared.baseline, run) if prepared.baseline else []
-    if prepared.baseline:
-        stderr.write(comparison_text(prepared.baseline, run, changes, width_of(stderr)))
+    changes = compare(baseline, run) if baseline else []
+    if baseline:
+        stderr.write(comparison_text(baseline, run, changes, width_of(stderr)))
     stderr.write(warnings_text(run, options, stderr))
     if session.has_wrong_reply:
         return ExitStatus.WRONG_REPLY
@@ -99,7 +75,8 @@ def measure(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> i
     return ExitStatus.FINE
 
 
-def _prepare(options: Options) -> _Prepared:
+def _prepare(options: Options, stderr: OutputWrapper) -> tuple[Session, BenchmarkRun | None]:
+    """Look at everything that can be wrong with a call; give the session, and the baseline."""
     if options["output"]:
         check_writable(options["output"])
     if options["no_save"] and options["resume"]:
@@ -115,9 +92,20 @@ def _prepare(options: Options) -> _Prepared:
         check_database()
     baseline = find_run(options["baseline"]) if options["baseline"] else None
     run = new_run(spec, options["label"]) if resumed is None else _reopened(resumed)
-    run.services = [_described(service) for service in services]
-    recorder = Recorder() if options["no_save"] else DatabaseRecorder()
-    return _Prepared(spec, services, run, recorder, baseline)
+    told = ("title", "source", "address", "reason")
+    run.services = [{name: getattr(service, name) for name in told} for service in services]
+    reporter = reporter_for(stderr)
+    if options["watched"]:
+        reporter = WatchedProgress(reporter, run.identifier)
+    session = Session(
+        spec,
+        services,
+        record=run,
+        recorder=Recorder(is_saving=not options["no_save"]),
+        reporter=reporter,
+        interruption=Interruption(),
+    )
+    return session, baseline
 
 
 def _specification(options: Options, resumed: BenchmarkRun | None) -> BenchmarkSpec:
@@ -157,25 +145,15 @@ def _reopened(run: BenchmarkRun) -> BenchmarkRun:
     return run
 
 
-def _described(service: Service) -> dict[str, Any]:
-    return {
-        "title": service.title,
-        "source": service.source,
-        "address": service.address,
-        "reason": service.reason,
-    }
-
-
 def _deliver(
-    options: Options, prepared: _Prepared, stdout: OutputWrapper, stderr: OutputWrapper
+    options: Options, session: Session, stdout: OutputWrapper, stderr: OutputWrapper
 ) -> bool:
     """Print or write the report; tell whether it and the database have got everything."""
-    run = prepared.run
-    text = report_text(run, options, stdout)
+    text = report_text(session.record, options, stdout)
     is_delivered = deliver(text, options["output"], stdout, stderr)
-    if prepared.recorder.failure:
-        stderr.write(f"The database could not be written: {prepared.recorder.failure}\n")
-        rescue(run, stderr)
+    if session.recorder.failure:
+        stderr.write(f"The database could not be written: {session.recorder.failure}\n")
+        rescue(session.record, stderr)
         is_delivered = False
     return is_delivered
 

@@ -26,14 +26,11 @@ from redisdict.bench.measure.rounds import Clock
 from redisdict.bench.measure.server_pool import RunningServer, ServerPool
 from redisdict.bench.measure.services import Service
 from redisdict.bench.measure.warnings import find_warnings
-from redisdict.bench.plan import Group, PlannedService, plan, time_budget
+from redisdict.bench.plan import Group, plan, time_budget
 from redisdict.bench.records import Recorder, result_of
 from redisdict.bench.spec import BenchmarkSpec, Cell, Role
 from redisdict.bench.workloads.cells import CellFactory
 from redisdict.models import BenchmarkRun
-
-#: Services that the report shows with one pool of their own.
-OWN_POOL = ("sentinel", "cluster")
 
 NO_POOL_CLASS = (
     "redis-py's client of a Cluster has connections of its own for each node, and no pool class;"
@@ -95,11 +92,7 @@ class Session:
         stack.enter_context(pinned_client(cpus.client if cpus else None))
         loop = stack.enter_context(_event_loop(self.spec.event_loop)).get_loop()
         self.record.environment |= {"event_loop": type(loop).__module__, "retries": 0}
-        groups = [
-            group
-            for group in plan(self.spec, [_planned(service) for service in measurable])
-            if not self._is_done(group)
-        ]
+        groups = [group for group in plan(self.spec, measurable) if not self._is_done(group)]
         if not groups and not self.record.cells:
             raise UsageError("Nothing is left to measure: no --table has such an --operation.")
         self.recorder.save(self.record)
@@ -284,14 +277,6 @@ def _event_loop(name: str) -> asyncio.Runner:
 
         return asyncio.Runner(loop_factory=uvloop.new_event_loop)
     return asyncio.Runner()
-
-
-def _planned(service: Service) -> PlannedService:
-    return PlannedService(
-        service.title,
-        has_own_pool=service.key in OWN_POOL or service.is_cluster,
-        is_cluster=service.is_cluster,
-    )
 
 
 REQUESTS = 20_000
