@@ -16,7 +16,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self, cast
 from urllib.parse import quote
 
@@ -28,8 +27,6 @@ from redisdict import forks
 from redisdict.exceptions import RedisDictError
 from redisdict.servers import supervisor
 from redisdict.servers.programs import LOOPBACK, Program, command_line
-
-_LOOPBACK = "127.0.0.1"
 
 # Below the range from which systems give ports to outgoing connections; the port of the cluster
 # bus, 10000 above, is below it as well.
@@ -59,7 +56,7 @@ def is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((_LOOPBACK, port))
+            probe.bind((LOOPBACK, port))
         except OSError:
             return False
         return True
@@ -293,12 +290,7 @@ class ServerProcess:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.stop()
 
     @property

@@ -6,7 +6,6 @@ Conclusions are made from the run's intervals and nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 from redisdict.bench.choices import CellStatus, Comparison, Table, load_parts
@@ -59,17 +58,12 @@ def _interval(pair: Pair) -> str:
     return f"{pair['ratio']:.2f} [{pair['low']:.2f}, {pair['high']:.2f}]"
 
 
-def _grouped(found: Iterable[Pair], *keys: str) -> Iterator[tuple[tuple[Any, ...], list[Pair]]]:
+def _grouped(found: Iterable[Pair], *keys: str) -> Iterable[tuple[tuple[Any, ...], list[Pair]]]:
     """Group comparisons that share these values, in the order in which they first appear."""
-
-    def values(comparison: Pair) -> tuple[Any, ...]:
-        return tuple(comparison[key] for key in keys)
-
-    ordered = list(found)
-    first_seen = {values(one): place for place, one in reversed(list(enumerate(ordered)))}
-    ordered.sort(key=lambda one: first_seen[values(one)])
-    for shared, group in groupby(ordered, values):
-        yield shared, list(group)
+    groups: dict[tuple[Any, ...], list[Pair]] = {}
+    for one in found:
+        groups.setdefault(tuple(one[key] for key in keys), []).append(one)
+    return groups.items()
 
 
 def method_notes(run: BenchmarkRun) -> list[str]:
