@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from itertools import chain
+from typing import Generic, TypeVar
 
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
@@ -59,14 +60,6 @@ class ListedDict:
 
 
 @dataclass(frozen=True)
-class DictPage:
-    """Some of the dicts of an alias; `next_cursor` is empty on the last page."""
-
-    dicts: list[ListedDict]
-    next_cursor: str
-
-
-@dataclass(frozen=True)
 class Item:
     """One item of a dict, fit to be shown."""
 
@@ -75,15 +68,18 @@ class Item:
     lifetime: str
 
 
-@dataclass(frozen=True)
-class ItemPage:
-    """Some of the items of a dict; `next_cursor` is empty on the last page."""
+Row = TypeVar("Row")
 
-    items: list[Item]
+
+@dataclass(frozen=True)
+class Page(Generic[Row]):
+    """Some of the dicts of an alias, or items of a dict; the last has an empty `next_cursor`."""
+
+    rows: list[Row]
     next_cursor: str
 
 
-def list_dicts(backend: Backend, cursor: str) -> DictPage:
+def list_dicts(backend: Backend, cursor: str) -> Page[ListedDict]:
     """List dicts from `cursor` on, `PAGE_SIZE` or what `SECONDS` are enough for. SCAN."""
     prefix = backend.config.key_prefix
     found: dict[StoredDict, list[bytes]] = {}
@@ -105,10 +101,10 @@ def list_dicts(backend: Backend, cursor: str) -> DictPage:
         for stored, keys in found.items()
     ]
     listed.sort(key=lambda one: (one.stored.path, one.stored.is_hash, one.stored.shards or 0))
-    return DictPage(listed, "" if place == b"0" else place.decode())
+    return Page(listed, "" if place == b"0" else place.decode())
 
 
-def list_items(backend: Backend, stored: StoredDict, pattern: str, cursor: str) -> ItemPage:
+def list_items(backend: Backend, stored: StoredDict, pattern: str, cursor: str) -> Page[Item]:
     """List items from `cursor` on, `PAGE_SIZE` or what the server gives at once. HSCAN or SCAN.
 
     Args:
@@ -123,7 +119,7 @@ def list_items(backend: Backend, stored: StoredDict, pattern: str, cursor: str) 
         for field, value in zip(fields, values, strict=True)
         if value is not None
     ]
-    return ItemPage(items, next_cursor)
+    return Page(items, next_cursor)
 
 
 def _find_fields(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,32 +33,6 @@ VERDICT_TEXTS = {
 }
 
 
-@dataclass(frozen=True)
-class ComparedTable:
-    """The cells of one table of a run, each against the same cell of the other run."""
-
-    title: str
-    changes: list[Change]
-    forest: Chart | None
-
-    def lines(self) -> Iterator[tuple[str, Change, str]]:
-        """Each cell in words, its change, and the verdict in words."""
-        for change in self.changes:
-            yield cell_label(change.after), change, str(VERDICT_TEXTS[change.verdict])
-
-
-@dataclass(frozen=True)
-class ComparedRun:
-    """A run against the one that all of them are compared with."""
-
-    run: BenchmarkRun
-    counts: list[tuple[str, str, int]]
-    obstacles: list[str]
-    tables: list[ComparedTable]
-    only_before: list[str]
-    only_after: list[str]
-
-
 def compare_context(runs: Sequence[BenchmarkRun]) -> dict[str, Any]:
     """Compare all runs with the baseline, or with the oldest: the template's variables.
 
@@ -77,28 +51,26 @@ def compare_context(runs: Sequence[BenchmarkRun]) -> dict[str, Any]:
     }
 
 
-def _compared(number: int, run: BenchmarkRun, base: BenchmarkRun) -> ComparedRun:
+def _compared(number: int, run: BenchmarkRun, base: BenchmarkRun) -> dict[str, Any]:
     changes = compare(base, run)
     counts = Counter(change.verdict for change in changes)
     before, after = _measured(base), _measured(run)
-    return ComparedRun(
-        run=run,
-        counts=[
-            (verdict.value.replace(" ", "-"), str(text), counts[verdict])
+    tables = {table: [one for one in changes if one.after.table == table] for table in Table}
+    return {
+        "run": run,
+        "counts": [
+            (verdict.value.replace(" ", "-"), text, counts[verdict])
             for verdict, text in VERDICT_TEXTS.items()
         ],
-        obstacles=obstacles(base, run),
-        tables=[
-            _table(number, table, [change for change in changes if change.after.table == table])
-            for table in Table
-            if any(change.after.table == table for change in changes)
-        ],
-        only_before=[name for key, name in before.items() if key not in after],
-        only_after=[name for key, name in after.items() if key not in before],
-    )
+        "obstacles": obstacles(base, run),
+        "tables": [_table(number, table, own) for table, own in tables.items() if own],
+        "only_before": [name for key, name in before.items() if key not in after],
+        "only_after": [name for key, name in after.items() if key not in before],
+    }
 
 
-def _table(number: int, table: Table, changes: list[Change]) -> ComparedTable:
+def _table(number: int, table: Table, changes: list[Change]) -> dict[str, Any]:
+    """Set the cells of one table against the same cells of the other run."""
     comparable = [(change, change.ratio) for change in changes if change.ratio is not None]
     forest = Chart(
         id=f"forest-{number}-{table}",
@@ -115,7 +87,8 @@ def _table(number: int, table: Table, changes: list[Change]) -> ComparedTable:
         axis=Axis(label=_("ratio of speeds; right of the line is faster"), is_logarithmic=True),
         reference=1.0,
     )
-    return ComparedTable(str(TITLES[table]), changes, forest if comparable else None)
+    lines = [(cell_label(one.after), one, VERDICT_TEXTS[one.verdict]) for one in changes]
+    return {"title": TITLES[table], "lines": lines, "forest": forest if comparable else None}
 
 
 def _measured(run: BenchmarkRun) -> dict[CellKey, str]:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 #: A machine of which others take more disturbs.
 HIGH_FOREIGN_SHARE = 0.1
@@ -135,17 +135,30 @@ class CpuTimes:
     def now(cls, pids: tuple[int, ...]) -> CpuTimes | None:
         """Read the times so far; None where there is no /proc."""
         try:
-            words = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+            ticks = cpu_ticks()["cpu"]
         except OSError:
             return None
-        user, nice, system, idle, iowait, irq, softirq, steal = map(int, words[1:9])
-        busy = user + nice + system + irq + softirq
-        return cls(
-            total=busy + idle + iowait + steal,
-            busy=busy,
-            steal=steal,
-            processes={pid: _process_ticks(pid) for pid in pids},
-        )
+        return cls(*ticks, processes={pid: _process_ticks(pid) for pid in pids})
+
+
+class Ticks(NamedTuple):
+    """Clock ticks since boot of one CPU, or of all together."""
+
+    total: int
+    busy: int
+    steal: int
+
+
+def cpu_ticks() -> dict[str, Ticks]:
+    """Read /proc/stat, which has "cpu" for all and "cpu0" on; `OSError` where there is none."""
+    ticks = {}
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *values = line.split()
+        if name.startswith("cpu"):
+            user, nice, system, idle, iowait, irq, softirq, steal = map(int, values[:8])
+            busy = user + nice + system + irq + softirq
+            ticks[name] = Ticks(busy + idle + iowait + steal, busy, steal)
+    return ticks
 
 
 def foreign_cpu_share(before: CpuTimes | None, after: CpuTimes | None) -> float | None:
