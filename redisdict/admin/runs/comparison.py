@@ -129,7 +129,8 @@ def trend_context(query: Mapping[str, str]) -> dict[str, Any]:
     if query.get("machine") in machines:
         latest = latest.filter(machine=query["machine"])
     run = latest.prefetch_related("results").first()
-    cells = _cells(run) if run is not None else {}
+    measured = run.measured if run is not None else []
+    cells = {json.dumps(result.key): cell_label(result) for result in measured}
     chosen = query.get("cell", "")
     if chosen not in cells:
         chosen = next(iter(cells), "")
@@ -144,11 +145,6 @@ def trend_context(query: Mapping[str, str]) -> dict[str, Any]:
         "steps": [point for point in points if point.is_step],
         "trend": _chart(cells[chosen], points) if points else None,
     }
-
-
-def _cells(run: BenchmarkRun) -> dict[str, str]:
-    """List what can be chosen: the measured cells of the latest run, as (value, name)."""
-    return {json.dumps(result.key): cell_label(result) for result in run.measured}
 
 
 def _points(machine: str, key: CellKey) -> list[TrendPoint]:

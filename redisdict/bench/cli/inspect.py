@@ -29,7 +29,7 @@ from redisdict.bench.report.files import from_json
 from redisdict.bench.report.tables import MISSING
 from redisdict.bench.report.terminal import Form, laid_out
 from redisdict.bench.selftest import Finding, SelfTest, busy_neighbour, is_trustworthy, selftest
-from redisdict.models import BenchmarkResult, BenchmarkRun
+from redisdict.models import BenchmarkRun
 
 
 def list_runs(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
@@ -124,7 +124,7 @@ def comparison_text(
     form = Form(
         ("Service", "Row", "Operation"),
         ("before", "now", "now / before", "verdict"),
-        [(_labels(change.after), _figures(change)) for change in ordered],
+        [_row(change) for change in ordered],
     )
     reasons = dict.fromkeys(change.reason for change in ordered if change.reason)
     counts = {verdict: sum(one.verdict is verdict for one in changes) for verdict in Verdict}
@@ -138,26 +138,16 @@ def comparison_text(
     return "".join(f"{line}\n" for line in lines)
 
 
-def _labels(result: BenchmarkResult) -> tuple[str, str, str]:
-    service, *row, operation = cell_parts(result)
-    return service, ", ".join(row), operation
-
-
-def _figures(change: Change) -> list[Text]:
-    return [
-        Text(_speed(change.before.ops_per_second)),
-        Text(_speed(change.after.ops_per_second)),
-        Text(str(change.ratio) if change.ratio else MISSING),
-        Text(change.verdict),
-    ]
+def _row(change: Change) -> tuple[list[str], list[Text]]:
+    service, *row, operation = cell_parts(change.after)
+    speeds = (change.before.ops_per_second, change.after.ops_per_second)
+    figures = [MISSING if speed is None else f"{speed:,.0f}" for speed in speeds]
+    figures += [str(change.ratio) if change.ratio else MISSING, change.verdict]
+    return [service, ", ".join(row), operation], [*map(Text, figures)]
 
 
 def _name(run: BenchmarkRun) -> str:
     return f"{run.label or run.preset} ({run.started_at:%Y-%m-%d %H:%M})"
-
-
-def _speed(ops_per_second: float | None) -> str:
-    return MISSING if ops_per_second is None else f"{ops_per_second:,.0f}"
 
 
 def show_services(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:

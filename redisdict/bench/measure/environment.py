@@ -32,7 +32,7 @@ def collect() -> dict[str, Any]:
         "machine_hash": machine_hash(),
         "kernel": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "is_gil_enabled": is_gil_enabled(),
+        "is_gil_enabled": getattr(sys, "_is_gil_enabled", lambda: True)(),
         "packages": package_versions(),
         "load_average": load_average(),
     }
@@ -79,11 +79,6 @@ def machine_hash() -> str:
             if identity:
                 return hashlib.sha256(f"redisbench {identity}".encode()).hexdigest()[:12]
     return hashlib.sha256(f"redisbench {platform.node()}".encode()).hexdigest()[:12]
-
-
-def is_gil_enabled() -> bool:
-    asks = getattr(sys, "_is_gil_enabled", None)
-    return True if asks is None else bool(asks())
 
 
 def package_versions() -> dict[str, str | None]:

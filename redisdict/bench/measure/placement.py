@@ -87,10 +87,8 @@ def choose_cpus(placement: str, *, sample_s: float = 0.1) -> Cpus | None:
     after = cpu_ticks()
 
     def load(cpu: int) -> int:
-        name = f"cpu{cpu}"
-        if name not in before or name not in after:  # in a container that sees others' numbers
-            return 0
-        return sum(after[name][1:]) - sum(before[name][1:])
+        was, now = before.get(f"cpu{cpu}"), after.get(f"cpu{cpu}")
+        return now.busy + now.steal - was.busy - was.steal if was and now else 0
 
     client, *others = sorted(allowed, key=load)
     return Cpus(client, client if placement == SAME else others[0])

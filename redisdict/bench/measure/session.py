@@ -30,7 +30,7 @@ from redisdict.bench.plan import Group, plan, time_budget
 from redisdict.bench.records import Recorder, result_of
 from redisdict.bench.spec import BenchmarkSpec, Cell, Role
 from redisdict.bench.workloads.cells import CellFactory
-from redisdict.models import BenchmarkRun
+from redisdict.models import BenchmarkResult, BenchmarkRun
 
 NO_POOL_CLASS = (
     "redis-py's client of a Cluster has connections of its own for each node, and no pool class;"
@@ -234,8 +234,7 @@ class Session:
     def _keep(self, group: Group, outcome: GroupOutcome) -> None:
         record = self.record
         self.has_wrong_reply |= outcome.has_wrong_reply
-        record.put(outcome.results)
-        self._sort_rows()
+        self._put(outcome.results)
         record.put_comparisons(outcome.comparisons)
         if outcome.noise_floor is not None:
             record.noise_floor = max(record.noise_floor or 0.0, outcome.noise_floor)
@@ -244,19 +243,18 @@ class Session:
                 self.reporter.note(f"{group.name}, {result.operation}: {result.reason}")
 
     def _fail(self, group: Group, reason: str) -> None:
-        self.record.put(result_of(cell, CellStatus.FAILED, reason) for cell in group.rows)
-        self._sort_rows()
+        self._put(result_of(cell, CellStatus.FAILED, reason) for cell in group.rows)
         self.reporter.note(f"{group.name}: {reason}")
 
     def _put_row(self, title: str, status: CellStatus, reason: str) -> None:
         row = Cell(table=Table.POOLS, service=title, mode="", operation="")
-        self.record.put([result_of(row, status, reason)])
-        self._sort_rows()
+        self._put([result_of(row, status, reason)])
         if status == CellStatus.FAILED:
             self.reporter.note(f"{title}: {reason}")
 
-    def _sort_rows(self) -> None:
-        """Sort by tables, then by services as the report has them; else as they were planned."""
+    def _put(self, results: Iterable[BenchmarkResult]) -> None:
+        """Put results in order: by tables, then services as in the report; else as planned."""
+        self.record.put(results)
         tables = list(Table)
         titles = [service.title for service in self.services]
         self.record.cells.sort(
