@@ -18,14 +18,12 @@ from django.db.models.signals import post_init, pre_init
 from redisdict.codec.field_forms import PLAINLY_EXACT, form_of
 from redisdict.codec.instances import describe_field, fingerprint_of
 from redisdict.exceptions import SerializationError
-from redisdict.modelcache.sameness import differences, is_same
+from redisdict.modelcache.sameness import MISSING, differences, is_same
 
 M = TypeVar("M", bound=models.Model)
 
 #: Counts up when the bytes of a row get another form.
 FORMAT = 2
-
-MISSING = object()
 
 # A subclass of str would come back as str, so it isn't taken for one.
 OPTIONS = ormsgpack.OPT_PASSTHROUGH_SUBCLASS | ormsgpack.OPT_PASSTHROUGH_DATETIME

@@ -21,7 +21,7 @@ from django.db.models import Model
 from redisdict.exceptions import ConfigurationError
 from redisdict.modelcache.cached_models import Rows, cached_models
 from redisdict.modelcache.invalidation.invalidate import remove
-from redisdict.modelcache.invalidation.relations import affected_by, rows_of_table
+from redisdict.modelcache.invalidation.relations import affected_by, lineage, rows_of_table
 from redisdict.modelcache.invalidation.transactions import MOST_ROWS
 from redisdict.modelcache.outages import UNREACHED
 
@@ -69,10 +69,9 @@ def watched_models(database: str) -> list[type[Model]]:
     """The models whose tables hold cached rows or parts of them: parents of a cached model too."""
     found: dict[str, type[Model]] = {}
     for cached in cached_models():
-        for model in (cached.model, *cached.model._meta.all_parents):
-            concrete = model._meta.concrete_model
-            if concrete is not None and concrete._meta.can_migrate(connections[database]):
-                found[concrete._meta.db_table] = concrete
+        for model in lineage(cached.model):
+            if model._meta.can_migrate(connections[database]):
+                found[model._meta.db_table] = model
     return [found[table] for table in sorted(found)]
 
 
@@ -81,9 +80,9 @@ def creating_sql(models: list[type[Model]], database: str) -> Iterator[str]:
     yield CREATE_FUNCTION
     quote = connections[database].ops.quote_name
     for model in models:
-        table, key = quote(model._meta.db_table), model._meta.pk
-        columns = [str(part.column) for part in getattr(key, "fields", (key,))]
-        arguments = ", ".join("'" + column.replace("'", "''") + "'" for column in columns)
+        table = quote(model._meta.db_table)
+        columns = [str(part.column).replace("'", "''") for part in model._meta.pk_fields]
+        arguments = ", ".join(f"'{column}'" for column in columns)
         call = f"EXECUTE FUNCTION {FUNCTION}({arguments})"
         yield (
             f"CREATE OR REPLACE TRIGGER {ROW_TRIGGER} AFTER INSERT OR UPDATE OR DELETE ON {table}"
@@ -148,15 +147,12 @@ def parse(
 
 
 def _pk(model: type[models.Model], key: list[Any], database: str) -> Any:
-    pk: Any = model._meta.pk
-    parts = getattr(pk, "fields", None)
-    columns = parts or (pk,)
-    if len(key) != len(columns):
-        raise ValueError("this is no primary key")
+    columns = model._meta.pk_fields
+    # zip() raises ValueError when these are not as many as the key's columns.
     values = [_value(one, text, database) for one, text in zip(columns, key, strict=True)]
     if None in values:
         raise ValueError("this is no primary key")
-    return tuple(values) if parts else values[0]
+    return tuple(values) if len(columns) > 1 else values[0]
 
 
 def _value(field: models.Field[Any, Any], told: Any, database: str) -> Any:

@@ -54,14 +54,6 @@ _harmless: dict[str, set[str]] = {}
 #: So many of them are remembered.
 MOST_HARMLESS = 4096
 
-
-def _remember_as_harmless(harmless: set[str], sql: Any) -> None:
-    if type(sql) is str and len(sql) <= LONGEST_KEPT:
-        if len(harmless) >= MOST_HARMLESS:
-            harmless.clear()
-        harmless.add(sql)
-
-
 #: Looks at a statement and its cursor.
 Collect = Callable[[Any, Any], None]
 
@@ -126,7 +118,10 @@ class Watch:
             return self._run(Statement(writes=self._told), run, context["cursor"])
         statement = self._read(sql)
         if statement.only_reads and not statement.functions and not self._may_commit(statement):
-            _remember_as_harmless(self._harmless, sql)
+            if type(sql) is str and len(sql) <= LONGEST_KEPT:
+                if len(self._harmless) >= MOST_HARMLESS:
+                    self._harmless.clear()
+                self._harmless.add(sql)
             return execute(sql, params, many, context)
         return self._run(statement, run, context["cursor"])
 
