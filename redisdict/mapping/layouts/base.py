@@ -184,6 +184,10 @@ class Layout(ABC):
         """Get the milliseconds left, `FOREVER` or `MISSING`."""
 
     @abstractmethod
+    def get_with_ttl(self, field: bytes) -> Operation[tuple[bytes | None, int]]:
+        """Get a value, and what `ttl()` gives, in one round trip."""
+
+    @abstractmethod
     def clear(self) -> Operation[None]: ...
 
     @abstractmethod

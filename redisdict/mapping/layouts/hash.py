@@ -152,6 +152,16 @@ class HashLayout(Layout):
             self._meet_marker(is_there)
         return int((yield from self._script("ttl", field)))
 
+    def get_with_ttl(self, field: bytes) -> Operation[tuple[bytes | None, int]]:
+        if self._may_be_plain():
+            command = (b"HGET", self._key, field)
+            value, left_ms = yield Batch([command, self._left_of_dict])
+            if not isinstance(value, ResponseError):
+                return value, MISSING if value is None else int(left_ms)
+            self._meet_marker(value)
+        value, left_ms = yield from self._script("get_with_ttl", field)
+        return value, int(left_ms)
+
     def length(self) -> Step[int]:
         command = (b"HLEN", self._key)
         return Step(None if self._is_relocated else command, self._either, command, "len")

@@ -142,6 +142,11 @@ class KeysLayout(Layout):
         left_ms: int = yield (b"PTTL", self.prefix + field)
         return left_ms
 
+    def get_with_ttl(self, field: bytes) -> Operation[tuple[bytes | None, int]]:
+        key = self.prefix + field
+        value, left_ms = yield from _all([(b"GET", key), (b"PTTL", key)])
+        return value, left_ms
+
     def length(self) -> Step[int]:
         return Step(None, self._count)
 

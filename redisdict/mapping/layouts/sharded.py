@@ -35,7 +35,9 @@ Page = TypeVar("Page", bound=tuple[Any, ...])
 AT_ONCE = 8
 
 #: The operations on one item that store none where none was.
-NEVER_FIRST = frozenset({"get", "contains", "delete", "pop", "compare_and_set", "touch", "ttl"})
+NEVER_FIRST = frozenset(
+    {"get", "contains", "delete", "pop", "compare_and_set", "touch", "ttl", "get_with_ttl"}
+)
 
 
 class ShardCount:
