@@ -20,7 +20,7 @@ from django.utils.module_loading import import_string
 from redisdict.bench.choices import CellStatus, RunStatus, Table
 from redisdict.bench.errors import CELL_ERRORS, SameServer, UsageError, describe
 from redisdict.bench.measure.cleanup import Interruption, new_token
-from redisdict.bench.measure.environment import CpuTimes, foreign_cpu_share, steal_share
+from redisdict.bench.measure.environment import CpuTimes, cpu_shares
 from redisdict.bench.measure.group import GroupOutcome, measure_group
 from redisdict.bench.measure.placement import choose_cpus, pinned_client
 from redisdict.bench.measure.progress import Reporter
@@ -231,12 +231,8 @@ class Session:
         yield
         after = CpuTimes.now(own)
         facts = self.record.environment
-        for name, share in (
-            ("foreign_cpu_share", foreign_cpu_share(before, after)),
-            ("steal_share", steal_share(before, after)),
-        ):
-            if share is not None:
-                facts[name] = max(facts.get(name, 0.0), share)
+        for name, share in cpu_shares(before, after).items():
+            facts[name] = max(facts.get(name, 0.0), share)
 
     def _keep(self, group: Group, outcome: GroupOutcome) -> None:
         record = self.record
