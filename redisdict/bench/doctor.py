@@ -17,12 +17,7 @@ from redisdict.bench.choices import Table
 from redisdict.bench.errors import WrongReply
 from redisdict.bench.measure import environment
 from redisdict.bench.measure.cleanup import new_token
-from redisdict.bench.measure.environment import (
-    HIGH_FOREIGN_SHARE,
-    CpuTimes,
-    foreign_cpu_share,
-    steal_share,
-)
+from redisdict.bench.measure.environment import HIGH_FOREIGN_SHARE, CpuTimes, cpu_shares
 from redisdict.bench.measure.placement import can_pin
 from redisdict.bench.measure.rounds import Clock, Rounds, ratio_between
 from redisdict.bench.measure.server_pool import start_own_servers
@@ -98,13 +93,13 @@ def diagnose(clock: Clock = time.perf_counter_ns) -> Iterator[Diagnosis]:
 def _load() -> Iterator[Diagnosis]:
     before = CpuTimes.now(())
     time.sleep(1)
-    after = CpuTimes.now(())
-    share = foreign_cpu_share(before, after)
-    if share is not None:
+    shares = cpu_shares(before, CpuTimes.now(()))
+    if shares:
+        share = shares["foreign_cpu_share"]
         advice = "Stop what else runs here." if share > HIGH_FOREIGN_SHARE else ""
         yield Diagnosis("other processes", f"took {share:.0%} of the CPU time", advice)
-    steal = steal_share(before, after)
-    if steal is not None and steal > 0.01:
+    steal = shares.get("steal_share", 0.0)
+    if steal > 0.01:
         yield Diagnosis(
             "steal", f"the host withheld {steal:.0%}", "Measure at another time or place."
         )

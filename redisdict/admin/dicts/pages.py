@@ -56,7 +56,8 @@ class ListedDict:
 
     @property
     def lifetimes(self) -> str:
-        return _range(self.facts.shortest_ms, self.facts.longest_ms)
+        shortest, longest = _lifetime(self.facts.shortest_ms), _lifetime(self.facts.longest_ms)
+        return shortest if shortest == longest else f"{shortest} \N{EN DASH} {longest}"
 
 
 @dataclass(frozen=True)
@@ -173,21 +174,11 @@ def _glob(pattern: str) -> bytes | None:
     return b"*" + escape_glob(encode_text(pattern)) + b"*"
 
 
-def _range(shortest_ms: int | None, longest_ms: int | None) -> str:
-    if shortest_ms is None:
-        return _("for ever")
-    longest = _("for ever") if longest_ms is None else _duration(longest_ms)
-    shortest = _duration(shortest_ms)
-    return shortest if shortest == longest else f"{shortest} \N{EN DASH} {longest}"
-
-
-def _lifetime(left_ms: int) -> str:
-    return _("for ever") if left_ms == FOREVER else _duration(max(left_ms, 0))
-
-
-def _duration(milliseconds: int) -> str:
+def _lifetime(left_ms: int | None) -> str:
     """Write the two greatest units that aren't zero: `2 d 3 h`, `5 min 10 s`."""
-    seconds = milliseconds // 1000
+    if left_ms in (None, FOREVER):
+        return _("for ever")
+    seconds = max(left_ms, 0) // 1000
     days, seconds = divmod(seconds, 86_400)
     hours, seconds = divmod(seconds, 3_600)
     minutes, seconds = divmod(seconds, 60)

@@ -115,13 +115,21 @@ def send(text: str, output: Path | None, stdout: OutputWrapper) -> None:
     Raises:
         UsageError: it can't be written, or not all of it.
     """
-    if output is None:
-        _print(text, stdout)
-        return
     try:
-        write_report(output, text)
+        if output is None:
+            stdout.write(text)
+            stdout.flush()
+        else:
+            write_report(output, text)
     except OSError as error:
-        raise UsageError(f"--output {output} could not be written: {error}.") from error
+        if output is not None:
+            raise UsageError(f"--output {output} could not be written: {error}.") from error
+        # Python writes once more when it ends, and would tell of the same error in its own way.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise UsageError(
+            f"Standard output could not be written: {error}. `redisbench show RUN` prints a saved"
+            " run again."
+        ) from error
 
 
 def deliver(text: str, output: Path | None, stdout: OutputWrapper, stderr: OutputWrapper) -> bool:
@@ -146,16 +154,3 @@ def rescue(run: BenchmarkRun, stderr: OutputWrapper) -> None:
         stderr.write(f"The run is lost but for its report: {path} can't be written: {error}\n")
     else:
         stderr.write(f"The run is in {path}; `redisbench import {path}` saves it later.\n")
-
-
-def _print(text: str, stdout: OutputWrapper) -> None:
-    try:
-        stdout.write(text)
-        stdout.flush()
-    except OSError as error:
-        # Python writes once more when it ends, and would tell of the same error in its own way.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise UsageError(
-            f"Standard output could not be written: {error}. `redisbench show RUN` prints a saved"
-            " run again."
-        ) from error

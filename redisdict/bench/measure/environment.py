@@ -156,25 +156,21 @@ def cpu_ticks() -> dict[str, Ticks]:
     return ticks
 
 
-def foreign_cpu_share(before: CpuTimes | None, after: CpuTimes | None) -> float | None:
-    """Compute the share of the CPU time that others took, steal included: 0.1 is 10 %.
+def cpu_shares(before: CpuTimes | None, after: CpuTimes | None) -> dict[str, float]:
+    """Compute what shares of the CPU time others took, by the names that runs store; 0.1 is 10 %.
 
-    Others are all processes but those that both measurements name.
+    `foreign_cpu_share` is that of all processes but those that both measurements name, together
+    with `steal_share`, which the host gave to other machines. Empty where they can't be known.
     """
     if before is None or after is None or after.total <= before.total:
-        return None
+        return {}
     own = sum(
         max(ticks - before.processes.get(pid, 0), 0) for pid, ticks in after.processes.items()
     )
-    foreign = after.busy - before.busy - own + after.steal - before.steal
-    return max(foreign, 0) / (after.total - before.total)
-
-
-def steal_share(before: CpuTimes | None, after: CpuTimes | None) -> float | None:
-    """Compute the share of the machine's CPU time that its host gave to other machines."""
-    if before is None or after is None or after.total <= before.total:
-        return None
-    return (after.steal - before.steal) / (after.total - before.total)
+    steal = after.steal - before.steal
+    foreign = after.busy - before.busy - own + steal
+    total = after.total - before.total
+    return {"foreign_cpu_share": max(foreign, 0) / total, "steal_share": steal / total}
 
 
 def _process_ticks(pid: int) -> int:

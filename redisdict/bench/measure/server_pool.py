@@ -35,8 +35,6 @@ from redisdict.bench.measure.services import (
     read_settings,
     running,
 )
-from redisdict.conf import parse_alias
-from redisdict.connections.backend import Backend
 from redisdict.exceptions import BackendUnavailable
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import find_embeddable_program
@@ -111,14 +109,11 @@ class ServerPool:
             up = stack.enter_context(running(service))
             self._remember(up)
             self._pin(up)
-            backend = Backend(parse_alias(f"redisbench {service.title}", {"LOCATION": up.location}))
-            stack.callback(backend.close)
-            client = backend.client()
             if up.pids:
-                wait_for_replicas(client)
+                wait_for_replicas(up.client)
             else:
                 keys_left = partial(self._tell_of_keys, service.title)
-                stack.enter_context(keys_removed_after(client, self.token, keys_left))
+                stack.enter_context(keys_removed_after(up.client, self.token, keys_left))
             pid = local_pid(up)
             pids = (pid,) if pid else ()
             probe = PlacementProbe(pid)
@@ -128,7 +123,7 @@ class ServerPool:
                 probe=probe,
                 cpu_ns=cpu_clock(up.pids[: up.primary_count] or pids),
                 pids=up.pids or pids,
-                facts=server_facts(up.identity, client),
+                facts=server_facts(up.identity, up.client),
             )
 
     def _tell_of_keys(self, title: str, reason: str) -> None:

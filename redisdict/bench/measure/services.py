@@ -142,6 +142,7 @@ class RunningService:
 
     service: Service
     location: str = field(repr=False)
+    client: redis.Redis = field(repr=False)
     identity: ServerIdentity
     pids: tuple[int, ...] = ()
     primary_count: int = 1
@@ -215,7 +216,17 @@ def running(service: Service) -> Iterator[RunningService]:
         location = service.location
         if location is None:
             location, pids = _start(service, stack)
-        identity = _identity(service, location)
+        backend = Backend(parse_alias(f"redisbench {service.title}", {"LOCATION": location}))
+        stack.callback(backend.close)
+        client = backend.client()
+        try:
+            identity = identify(client)
+        except (redis.RedisError, OSError) as error:
+            where = service.address or "its own address"
+            raise BackendUnavailable(
+                f"{service.title} at {where} can't be measured: {error} "
+                "Check the address and the password, and that the server runs."
+            ) from error
         if service.family not in (None, identity.family):
             raise UsageError(
                 f"{service.title}: the server at {service.address or location} is "
@@ -225,6 +236,7 @@ def running(service: Service) -> Iterator[RunningService]:
         yield RunningService(
             service=service,
             location=location,
+            client=client,
             identity=identity,
             pids=pids,
             primary_count=len(pids) if service.is_cluster else 1,
@@ -288,20 +300,6 @@ def _start(service: Service, stack: ExitStack) -> tuple[str, tuple[int, ...]]:
         return topology.location, tuple(member.pid for member in topology.members)
     server = stack.enter_context(ServerProcess(service.program))
     return server.url, (server.pid,)
-
-
-def _identity(service: Service, location: str) -> ServerIdentity:
-    backend = Backend(parse_alias("redisbench", {"LOCATION": location}))
-    try:
-        return identify(backend.client())
-    except (redis.RedisError, OSError) as error:
-        where = service.address or "its own address"
-        raise BackendUnavailable(
-            f"{service.title} at {where} can't be measured: {error} "
-            "Check the address and the password, and that the server runs."
-        ) from error
-    finally:
-        backend.close()
 
 
 def _is_remote(location: Location) -> bool:

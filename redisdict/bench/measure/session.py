@@ -15,10 +15,12 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.utils.module_loading import import_string
+
 from redisdict.bench.choices import CellStatus, RunStatus, Table
 from redisdict.bench.errors import CELL_ERRORS, SameServer, UsageError, describe
 from redisdict.bench.measure.cleanup import Interruption, new_token
-from redisdict.bench.measure.environment import CpuTimes, foreign_cpu_share, steal_share
+from redisdict.bench.measure.environment import CpuTimes, cpu_shares
 from redisdict.bench.measure.group import GroupOutcome, measure_group
 from redisdict.bench.measure.placement import choose_cpus, pinned_client
 from redisdict.bench.measure.progress import Reporter
@@ -90,7 +92,10 @@ class Session:
         servers = ServerPool(self._token, cpus, self.reporter.note)
         measurable = self._from_first_that_starts(servers, self._look_at_services(servers))
         stack.enter_context(pinned_client(cpus.client if cpus else None))
-        loop = stack.enter_context(_event_loop(self.spec.event_loop)).get_loop()
+        # An optional package, whose absence has been told before.
+        is_uvloop = self.spec.event_loop == "uvloop"
+        factory = import_string("uvloop.new_event_loop") if is_uvloop else None
+        loop = stack.enter_context(asyncio.Runner(loop_factory=factory)).get_loop()
         self.record.environment |= {"event_loop": type(loop).__module__, "retries": 0}
         groups = [group for group in plan(self.spec, measurable) if not self._is_done(group)]
         if not groups and not self.record.cells:
@@ -151,7 +156,9 @@ class Session:
                 except SameServer:
                     raise
                 except CELL_ERRORS as error:
-                    self._fail(group, describe(error))
+                    reason = describe(error)
+                    self._put(result_of(cell, CellStatus.FAILED, reason) for cell in group.rows)
+                    self.reporter.note(f"{group.name}: {reason}")
                 self.recorder.save(self.record)
             seconds_left = max(seconds_left - (self.clock() - began_ns) / 1e9, 1.0)
         if any(cell.concurrency > 1 for group in groups for cell in group.measured):
@@ -224,12 +231,8 @@ class Session:
         yield
         after = CpuTimes.now(own)
         facts = self.record.environment
-        for name, share in (
-            ("foreign_cpu_share", foreign_cpu_share(before, after)),
-            ("steal_share", steal_share(before, after)),
-        ):
-            if share is not None:
-                facts[name] = max(facts.get(name, 0.0), share)
+        for name, share in cpu_shares(before, after).items():
+            facts[name] = max(facts.get(name, 0.0), share)
 
     def _keep(self, group: Group, outcome: GroupOutcome) -> None:
         record = self.record
@@ -241,10 +244,6 @@ class Session:
         for result in outcome.results:
             if result.status == CellStatus.FAILED:
                 self.reporter.note(f"{group.name}, {result.operation}: {result.reason}")
-
-    def _fail(self, group: Group, reason: str) -> None:
-        self._put(result_of(cell, CellStatus.FAILED, reason) for cell in group.rows)
-        self.reporter.note(f"{group.name}: {reason}")
 
     def _put_row(self, title: str, status: CellStatus, reason: str) -> None:
         row = Cell(table=Table.POOLS, service=title, mode="", operation="")
@@ -266,15 +265,6 @@ class Session:
         measured = {result.key for result in self.record.cells if result.is_measured}
         wanted = {cell.key for cell in group.measured}
         return wanted <= measured
-
-
-def _event_loop(name: str) -> asyncio.Runner:
-    if name == "uvloop":
-        # An optional package, whose absence has been told before.
-        import uvloop
-
-        return asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    return asyncio.Runner()
 
 
 REQUESTS = 20_000

@@ -223,13 +223,9 @@ def _environment(run: BenchmarkRun) -> str:
 
 def _servers(run: BenchmarkRun) -> str:
     servers = run.environment.get("servers", {})
-    described = [
-        f"{title} is {facts['name']} (persistence {facts['persistence']}{_protocol(facts)})"
-        for title, facts in servers.items()
-    ]
+    described = []
+    for title, facts in servers.items():
+        version = facts.get("resp_version")
+        protocol = f", RESP{version}" if version else ""
+        described += [f"{title} is {facts['name']} (persistence {facts['persistence']}{protocol})"]
     return f"Servers: {'; '.join(described)}." if described else ""
-
-
-def _protocol(facts: Mapping[str, Any]) -> str:
-    version = facts.get("resp_version")
-    return f", RESP{version}" if version else ""
