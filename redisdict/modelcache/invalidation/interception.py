@@ -34,6 +34,7 @@ from redisdict.modelcache.invalidation.effects import ANYTHING, catalog_of, forg
 from redisdict.modelcache.invalidation.statements import (
     ENDING,
     LONGEST_KEPT,
+    UNKNOWN,
     Control,
     Statement,
     read_statement,
@@ -127,7 +128,7 @@ class Watch:
 
     def run_procedure(self, call: Callable[[], Any]) -> Any:
         """Run what no statement is seen of: a procedure, say. It may change anything."""
-        return self._run(Statement(is_unknown=True, is_definition=True), call)
+        return self._run(UNKNOWN, call)
 
     def run_statement(self, sql: Any, run: Callable[[], Any]) -> Any:
         """Run a statement by another method of the driver's cursor."""
