@@ -205,12 +205,14 @@ class Listener:
 
     def run(self, should_end: Callable[[], bool] = lambda: False) -> None:
         """Remove what changes, until `should_end()` says so; it is asked every 5 seconds or so."""
+        import psycopg  # what it raises itself comes from where Django's cursor isn't between
+
         while not should_end():
             try:
                 with contextlib.closing(connections[self._database].copy()) as connection:
                     connection.set_autocommit(True)
                     self._listen(connection.connection, should_end)
-            except (OperationalError, _psycopg_error()) as error:
+            except (OperationalError, psycopg.OperationalError) as error:
                 logger.warning("Changes of %r are not listened to: %s", self._database, error)
                 time.sleep(PAUSE_S)
 
@@ -262,10 +264,3 @@ class Listener:
             # What can't be told now is repaired when the server is back; it is logged, too.
             with contextlib.suppress(*UNREACHED):
                 remove([one])
-
-
-def _psycopg_error() -> type[Exception]:
-    """What psycopg itself raises, here where Django's cursor isn't between."""
-    import psycopg
-
-    return psycopg.OperationalError
