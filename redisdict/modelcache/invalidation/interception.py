@@ -4,7 +4,7 @@ Each connection is given a `Watch` when it is made. The ORM's own writes come to
 `compilers`), from which the rows are known. Every other statement comes to it as text, by Django's
 hook for that (`execute_wrappers`): what it may write to (`statements`), or have the database write
 to (`effects`), counts as changed, as a whole table. Either way the change is announced before it
-becomes visible, as `committing` says.
+becomes visible, as `transactions` says.
 
 What isn't seen are other programs, and drivers that are used beneath Django's cursors.
 """
