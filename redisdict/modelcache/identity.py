@@ -5,8 +5,7 @@ tests put their own database in its place, two projects call different ones "def
 may lead to one, and a tenant's search path to another table.
 
 Who a database is, it is asked once (`database_ids`), and again when a connection is made later than
-a minute after. Which schema a name leads to is another question (`search_paths`). As long as
-nothing in the process sets a search path, a read looks at no connection.
+a minute after. Which schema a name leads to is another question (`search_paths`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Have PostgreSQL tell of changes made by raw SQL and by other programs: triggers, and a listener.
 
 A trigger sends a notification for each row that is changed, whoever changes it; the database
-delivers it at the commit. `redisdict.modelcache.triggers` receives it.
+delivers it at the commit, and a `Listener` receives it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,14 @@ from redisdict.modelcache.invalidation.invalidate import remove
 from redisdict.modelcache.invalidation.relations import affected_by, lineage, rows_of_table
 from redisdict.modelcache.invalidation.transactions import MOST_ROWS
 from redisdict.modelcache.outages import UNREACHED
+
+logger = logging.getLogger("redisdict")
+
+#: Seconds without a notification after which the connection is tried.
+IDLE_S = 5.0
+
+#: Seconds between attempts to connect again.
+PAUSE_S = 1.0
 
 #: Of the notifications. One is a JSON list: a table, and the primary key of the row that has
 #: changed, a column each, as to_jsonb() writes it. Without a key it means all rows.
@@ -121,7 +129,7 @@ class Changes:
 def parse(
     notices: Iterable[str], watched: Mapping[str, type[models.Model]], database: str
 ) -> Changes:
-    """Parse notifications: JSON lists of a table and the values of its primary key's columns.
+    """Parse notifications.
 
     Args:
         watched: the models of the tables that are of interest.
@@ -174,15 +182,6 @@ def _value(field: models.Field[Any, Any], told: Any, database: str) -> Any:
     return field.to_python(told)
 
 
-logger = logging.getLogger("redisdict")
-
-#: Seconds without a notification after which the connection is tried.
-IDLE_S = 5.0
-
-#: Seconds between attempts to connect again.
-PAUSE_S = 1.0
-
-
 class Listener:
     """Listens to one database, over a connection of its own.
 
@@ -205,12 +204,14 @@ class Listener:
 
     def run(self, should_end: Callable[[], bool] = lambda: False) -> None:
         """Remove what changes, until `should_end()` says so; it is asked every 5 seconds or so."""
+        import psycopg  # what it raises itself comes from where Django's cursor isn't between
+
         while not should_end():
             try:
                 with contextlib.closing(connections[self._database].copy()) as connection:
                     connection.set_autocommit(True)
                     self._listen(connection.connection, should_end)
-            except (OperationalError, _psycopg_error()) as error:
+            except (OperationalError, psycopg.OperationalError) as error:
                 logger.warning("Changes of %r are not listened to: %s", self._database, error)
                 time.sleep(PAUSE_S)
 
@@ -262,10 +263,3 @@ class Listener:
             # What can't be told now is repaired when the server is back; it is logged, too.
             with contextlib.suppress(*UNREACHED):
                 remove([one])
-
-
-def _psycopg_error() -> type[Exception]:
-    """What psycopg itself raises, here where Django's cursor isn't between."""
-    import psycopg
-
-    return psycopg.OperationalError
