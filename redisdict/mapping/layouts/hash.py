@@ -64,7 +64,7 @@ class HashLayout(Layout):
 
     def get(self, field: bytes) -> Step[bytes | None]:
         command = (b"HGET", self._key, field)
-        return Step(None if self._is_relocated else command, self._either, command, "get", field)
+        return Step(None if self._is_relocated else command, self._either, (command, "get", field))
 
     def get_many(self, fields: Sequence[Argument]) -> Operation[list[Values]]:
         return self._chunks(b"HMGET", "get_many", fields)
@@ -72,14 +72,14 @@ class HashLayout(Layout):
     def contains(self, field: bytes) -> Step[int]:
         command = (b"HEXISTS", self._key, field)
         plain = None if self._is_relocated else command
-        return Step(plain, self._either, command, "contains", field)
+        return Step(plain, self._either, (command, "contains", field))
 
     def set(self, field: bytes, value: Argument, timeout_ms: int | None) -> Step[Any]:
         if timeout_ms is not None:
-            return Step(None, self._script, "set", timeout_ms, field, value)
+            return Step(None, self._script, ("set", timeout_ms, field, value))
         command = (b"HSET", self._key, field, value)
         plain = None if self._is_relocated else command
-        return Step(plain, self._either, command, "set", b"", field, value)
+        return Step(plain, self._either, (command, "set", b"", field, value))
 
     def set_many(self, items: Sequence[Argument], timeout_ms: int | None) -> Operation[None]:
         if timeout_ms is None:
@@ -97,7 +97,7 @@ class HashLayout(Layout):
     def delete(self, field: bytes) -> Step[int]:
         command = Once((b"HDEL", self._key, field))
         plain = None if self._is_relocated else command
-        return Step(plain, self._either, command, "delete", field)
+        return Step(plain, self._either, (command, "delete", field))
 
     def delete_many(self, fields: Sequence[bytes]) -> Operation[int]:
         if len(fields) == 1:
@@ -164,7 +164,7 @@ class HashLayout(Layout):
 
     def length(self) -> Step[int]:
         command = (b"HLEN", self._key)
-        return Step(None if self._is_relocated else command, self._either, command, "len")
+        return Step(None if self._is_relocated else command, self._either, (command, "len"))
 
     def clear(self) -> Operation[None]:
         yield (b"UNLINK", *self._keys)

@@ -272,7 +272,7 @@ def _handed_on(name: str) -> Callable[..., Any]:
         if count.is_known:
             return asked
         check = count.before_reading if name in NEVER_FIRST else count.before_writing
-        return Step(None, _behind, check, asked) if type(asked) is Step else _behind(check, asked)
+        return Step(None, _behind, (check, asked)) if type(asked) is Step else _behind(check, asked)
 
     return operation
 
