@@ -151,6 +151,8 @@ class Background:
 
     def finish(self, timeout_s: float) -> bool:
         """Wait until nothing is left to do; tell whether it came to that."""
+        if not own[0]:
+            take_over()
         with self._changed:
             self._changed.wait_for(
                 lambda: not any(job.can_go_on() for job in self._jobs), timeout_s
@@ -173,13 +175,15 @@ class Background:
         self.finish(EXIT_S)
         with self._changed:
             self._is_over = True
-            left = list(self._jobs)
+            left, waiting = list(self._jobs), list(self._waiting)
             self._waiting.clear()
         if left:
             logger.warning("%d computations weren't done at the end of this process.", len(left))
         for job in left:
             with suppress(Exception):  # the time limit of its lease is what remains
                 job.driver.run(job.give_up())
+        for job in waiting:  # for a thread that it doesn't get any more
+            self._end(job, None)
 
     def _work(self) -> None:
         """Do one job after the other, in a thread of its own."""
@@ -222,6 +226,9 @@ class Background:
                 with suppress(Exception):  # as at exit
                     await job.async_driver.run(job.give_up())
                 self._end(job, None)
+            raise
+        except GeneratorExit:  # the loop was closed without ceremony, and nothing can be awaited
+            self._end(job, None)
             raise
         except BaseException as error:  # noqa: BLE001  # passed on, not swallowed
             with suppress(Exception):  # as at exit
