@@ -27,11 +27,16 @@ def functions_of(kind: type) -> Any:
     if not issubclass(kind, HttpResponse):
         return None
 
+    is_template = issubclass(kind, SimpleTemplateResponse)
+
     def put_together(parts: list[Any]) -> HttpResponse:
         state = pair_up(parts)
         content = state["_container"]
         if type(content) is not list or any(type(part) is not bytes for part in content):
             raise ValueError("the content of a response is bytes")
+        if is_template and state.get("_is_rendered") is not True:
+            # Django would render whichever template these bytes name.
+            raise ValueError("the response of a template isn't rendered")
         state["headers"] = _make_headers(state["headers"])
         state["cookies"] = _make_cookies(state["cookies"])
         response = object.__new__(kind)
