@@ -10,7 +10,8 @@ from typing import Self
 
 from redisdict.bench.measure.placement import SAME, SPLIT, UNCONTROLLED
 from redisdict.bench.measure.rounds import Block, Clock
-from redisdict.bench.spec import SYNC, Cell, Table
+from redisdict.bench.choices import Table
+from redisdict.bench.spec import SYNC, Cell
 from redisdict.exceptions import RedisDictError
 
 CHILD = Path(__file__).with_name("child.py")
