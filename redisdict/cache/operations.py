@@ -74,6 +74,10 @@ class CacheOperations:
     def exists(self, key: bytes) -> Step[int]:
         return plain((b"EXISTS", key))
 
+    def is_free(self, key: bytes) -> Step[bool]:
+        """Tell whether there is no such key."""
+        return Step(None, self._is_free, (key,))
+
     def pttl(self, key: bytes) -> Step[int]:
         return plain((b"PTTL", key))
 
@@ -93,6 +97,9 @@ class CacheOperations:
         """Add to an integer that is there: the sum as text, None when there is none."""
         command = Once((b"EVALSHA", INCR_EXISTING.digest, 1, key, delta))
         return Step(command, self._incr, (key, delta))
+
+    def _is_free(self, key: bytes) -> Operation[bool]:
+        return not (yield (b"EXISTS", key))
 
     def replace(self, key: bytes, expected: bytes, new: bytes) -> Operation[int]:
         """Set a key that still has that value, whose time to live stays; 1 when it had it."""

@@ -68,8 +68,8 @@ class ValueMethods(CacheBase):
         Raises:
             redisdict.SerializationError: the serializer can't store it.
         """
-        step, is_told = self._setting(key, value, timeout, version, nx, xx)
-        return is_told(self._store.driver.do(step))
+        step = self._setting(key, value, timeout, version, nx, xx)
+        return bool(self._store.driver.do(step))
 
     async def aset(  # type: ignore[override]  # as set()
         self,
@@ -81,11 +81,11 @@ class ValueMethods(CacheBase):
         xx: bool = False,
     ) -> bool:
         """As `set()`."""
-        step, is_told = self._setting(key, value, timeout, version, nx, xx)
+        step = self._setting(key, value, timeout, version, nx, xx)
         reply = await self._store.async_driver.send(step)
         if isinstance(reply, Exception):
             reply = await self._store.async_driver.recover(step, reply)
-        return is_told(reply)
+        return bool(reply)
 
     def add(
         self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None
@@ -243,22 +243,22 @@ class ValueMethods(CacheBase):
 
     def _setting(
         self, key: Any, value: Any, timeout: Any, version: Any, nx: bool, xx: bool
-    ) -> tuple[Step[Any], Callable[[Any], bool]]:
-        """What stores a value, and from its reply to whether it was stored."""
+    ) -> Step[Any]:
+        """What stores a value; the truth of its reply is whether it was stored."""
         raw = self._key(key, version)
         store = self._store
         stored = store.codec.encode(value)
         timeout_ms = self._milliseconds(timeout)
         if timeout_ms == 0:
             if nx:  # what isn't there could be stored, and would be over
-                return store.operations.exists(raw), _is_missing
-            return store.operations.delete(raw), bool
+                return store.operations.is_free(raw)
+            return store.operations.delete(raw)
         if nx or xx:
             if nx and xx:
                 raise ValueError("nx and xx exclude one another.")
             condition = b"NX" if nx else b"XX"
-            return store.operations.set_if(raw, stored, timeout_ms, condition), bool
-        return store.operations.set(raw, stored, timeout_ms), bool
+            return store.operations.set_if(raw, stored, timeout_ms, condition)
+        return store.operations.set(raw, stored, timeout_ms)
 
     def _counting(
         self, key: Any, delta: Any, version: Any, begins_as_0: bool = False
@@ -327,7 +327,3 @@ async def aread(cache: CacheBase, key: Any) -> tuple[bytes | None, Any]:
 
 def missing(key: Any) -> ValueError:
     return ValueError(f"Key {key!r} not found")
-
-
-def _is_missing(count: Any) -> bool:
-    return not count
