@@ -73,12 +73,11 @@ def is_virtual_machine() -> bool:
 
 def machine_hash() -> str:
     """Tell two machines apart without telling which machine it is."""
-    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+    identity = platform.node()
+    for path in ("/var/lib/dbus/machine-id", "/etc/machine-id"):  # the last one counts
         with suppress(OSError):
-            identity = Path(path).read_text().strip()
-            if identity:
-                return hashlib.sha256(f"redisbench {identity}".encode()).hexdigest()[:12]
-    return hashlib.sha256(f"redisbench {platform.node()}".encode()).hexdigest()[:12]
+            identity = Path(path).read_text().strip() or identity
+    return hashlib.sha256(f"redisbench {identity}".encode()).hexdigest()[:12]
 
 
 def package_versions() -> dict[str, str | None]:

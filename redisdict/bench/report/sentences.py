@@ -158,11 +158,9 @@ def _placement(run: BenchmarkRun) -> str:
         SPLIT: "on two CPUs",
         UNCONTROLLED: "where the system put them (uncontrolled)",
     }
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, None]] = {}
     for result in run.measured:
-        services = found.setdefault(result.placement, [])
-        if result.service not in services:
-            services.append(result.service)
+        found.setdefault(result.placement, {})[result.service] = None
     if not found:
         return ""
     described = "; ".join(
@@ -186,13 +184,11 @@ def _iteration(run: BenchmarkRun) -> str:
 
 def _left_out(run: BenchmarkRun) -> str:
     """List the pools that could not be measured with few connections."""
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[str, dict[str, None]] = {}
     for one in run.of_table(Table.CONCURRENCY):
         if one.status == CellStatus.UNAVAILABLE:
             row = f"{one.pool} ({', '.join(load_parts(one))})"
-            rows = reasons.setdefault(one.reason, [])
-            if row not in rows:
-                rows.append(row)
+            reasons.setdefault(one.reason, {})[row] = None
     described = [f"{', '.join(rows)}: {reason}" for reason, rows in reasons.items()]
     return f"Not measured: {'; '.join(described)}." if described else ""
 
