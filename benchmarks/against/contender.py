@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import Self
 
+from redisdict.bench.choices import Table
 from redisdict.bench.measure.placement import SAME, SPLIT, UNCONTROLLED
 from redisdict.bench.measure.rounds import Block, Clock
-from redisdict.bench.choices import Table
 from redisdict.bench.spec import SYNC, Cell
 from redisdict.exceptions import RedisDictError
 

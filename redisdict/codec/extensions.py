@@ -231,10 +231,17 @@ PUT_TOGETHER_OF_CODE: Final = {
 
 def container_of(kind: type) -> Container | None:
     """Return the container that values of this very type are, or None."""
+    if (container := own_container_of(kind)) is not None:
+        return container
+    return REGISTERED if registry.find_form(kind) is not None else None
+
+
+def own_container_of(kind: type) -> Container | None:
+    """Return the container of a type that isn't registered but has an extension of its own."""
     if (container := _CONTAINER_OF_TYPE.get(kind)) is not None:
         return container
     if issubclass(kind, Model):
         return _MODEL_INSTANCE
     if kind.__module__ == _RANGE_MODULE and kind.__qualname__ == "Range":
         return _RANGE
-    return REGISTERED if registry.find_form(kind) is not None else None
+    return None
