@@ -121,8 +121,20 @@ class Background:
             is_thread_needed = len(self._waiting) > self._idle and self._threads < MOST_THREADS
             self._threads += is_thread_needed
             self._changed.notify_all()
-        if is_thread_needed:
+        return not is_thread_needed or self._start_thread(job)
+
+    def _start_thread(self, job: Job) -> bool:
+        """Start another thread; false when none can be had for the job."""
+        try:
             threading.Thread(target=self._work, name="redisdict-background", daemon=True).start()
+        except RuntimeError:  # the system has no more
+            with self._changed:
+                self._threads -= 1
+                if self._threads or job not in self._waiting:
+                    return True  # another does it
+                self._waiting.remove(job)
+                self._jobs.discard(job)
+            return False
         return True
 
     def create_task(self, job: Job) -> bool:
