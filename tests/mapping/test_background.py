@@ -351,6 +351,16 @@ def test_a_cancelled_computation_frees_its_lease(
 # Its end: that of a process
 
 
+def test_a_fork_is_noticed_at_the_next_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next test forks; here is what the child does then."""
+    made = background.Background()
+    condition = made._changed
+    monkeypatch.setattr(background, "own", [0])
+    monkeypatch.setattr(background, "take_over", made._renew)
+    assert made.finish(0)
+    assert made._changed is not condition
+
+
 @pytest.mark.parametrize("fork", FORKS.values(), ids=FORKS)
 def test_a_forked_child_has_nothing_of_it(stale: PersistentDict[str, Any], fork: Fork) -> None:
     begun, may_end = threading.Event(), threading.Event()
