@@ -16,9 +16,9 @@ import contextvars
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import thread as _registers_its_own_end_first  # noqa: F401
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -110,9 +110,7 @@ class Background:
 
     def submit(self, job: Job) -> bool:
         """Have a thread do it; false when there is too much to do, or the interpreter ends."""
-        if not own[0]:
-            take_over()
-        with self._changed:
+        with self._lock():
             if self._is_over or len(self._waiting) >= MOST_WAITING or not self._register():
                 return False
             job.loop = job.task = None
@@ -121,19 +119,29 @@ class Background:
             is_thread_needed = len(self._waiting) > self._idle and self._threads < MOST_THREADS
             self._threads += is_thread_needed
             self._changed.notify_all()
-        if is_thread_needed:
+        return not is_thread_needed or self._start_thread(job)
+
+    def _start_thread(self, job: Job) -> bool:
+        """Start another thread; false when none can be had for the job."""
+        try:
             threading.Thread(target=self._work, name="redisdict-background", daemon=True).start()
+        except RuntimeError:  # the system has no more
+            with self._changed:
+                self._threads -= 1
+                if self._threads or job not in self._waiting:
+                    return True  # another does it
+                self._waiting.remove(job)
+                self._jobs.discard(job)
+            return False
         return True
 
     def create_task(self, job: Job) -> bool:
         """Have a task of the running loop do it, or a thread where the loop is about to end."""
-        if not own[0]:
-            take_over()
         job.is_async = True
         loop = asyncio.get_running_loop()
         if loop in AsyncToSync.loop_thread_executors:
             return self.submit(job)
-        with self._changed:
+        with self._lock():
             # Tasks of loops that were closed without ceremony will never end.
             self._jobs -= {each for each in self._jobs if each.loop and each.loop.is_closed()}
             tasks = sum(each.loop is not None for each in self._jobs)
@@ -151,13 +159,17 @@ class Background:
 
     def finish(self, timeout_s: float) -> bool:
         """Wait until nothing is left to do; tell whether it came to that."""
+        with self._lock() as changed:
+            changed.wait_for(lambda: not any(job.can_go_on() for job in self._jobs), timeout_s)
+            return not self._jobs
+
+    @contextmanager
+    def _lock(self) -> Iterator[threading.Condition]:
+        """Hold the lock of this process; its parent may have been forked while another held it."""
         if not own[0]:
             take_over()
         with self._changed:
-            self._changed.wait_for(
-                lambda: not any(job.can_go_on() for job in self._jobs), timeout_s
-            )
-            return not self._jobs
+            yield self._changed
 
     def _register(self) -> bool:
         """Have the end of the interpreter wait; false when that has begun."""

@@ -221,6 +221,10 @@ class Computation:
         return self._old()
 
     def _in_background(self) -> Operation[None]:
+        # It may have waited for a thread, and has the whole time from here on.
+        locks, limit_s = self._bound.locks, self._options.lock_timeout_s
+        if not (yield from locks.extend(self._field, self._token, limit_s)):
+            return  # it waited for too long, and another has taken over
         try:
             self._value = yield from self._compute()
         except (GeneratorExit, asyncio.CancelledError):

@@ -145,6 +145,79 @@ def test_an_idle_thread_takes_the_next(mapping: PersistentDict[str, Any]) -> Non
     assert BACKGROUND._threads <= background.MOST_THREADS
 
 
+def test_a_system_without_threads_serves_the_old_value(
+    stale: PersistentDict[str, Any], backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_until(lambda: BACKGROUND._idle == BACKGROUND._threads)
+    monkeypatch.setattr(BACKGROUND, "_threads", 0)
+    monkeypatch.setattr(BACKGROUND, "_idle", 0)
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert stale.get_or_set("k", lambda: "new", **SOFT) == "old"
+    assert lease_of(backend) is None
+    assert not BACKGROUND._threads
+    assert not BACKGROUND._waiting
+    monkeypatch.undo()
+    assert stale.get_or_set("k", lambda: "new", **TIMES) == "new"
+
+
+def test_a_thread_that_is_refused_is_not_missed_where_others_are(
+    mapping: PersistentDict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end, begun = threading.Event(), threading.Event()
+
+    def compute() -> str:
+        begun.set()
+        assert may_end.wait(LIMIT_S)
+        return "new"
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    for key in "kl":
+        mapping.set(key, "old", timeout=STALE_S)
+    try:
+        assert mapping.get_or_set("k", compute, **SOFT) == "old"
+        assert begun.wait(LIMIT_S)
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        assert mapping.get_or_set("l", compute, **SOFT) == "old"
+    finally:
+        monkeypatch.undo()
+        may_end.set()
+    assert finish_background(LIMIT_S)
+    assert dict(mapping) == {"k": "new", "l": "new"}
+
+
+def test_what_has_waited_for_too_long_is_anothers(
+    mapping: PersistentDict[str, Any], backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "MOST_THREADS", 1)
+    monkeypatch.setattr(background, "IDLE_S", 0.01)
+    wait_until(lambda: not BACKGROUND._threads)
+    may_end = threading.Event()
+    calls: list[str] = []
+
+    def compute(key: str) -> str:
+        calls.append(key)
+        assert may_end.wait(LIMIT_S)
+        return "new"
+
+    for key in "lk":
+        mapping.set(key, "old", timeout=STALE_S)
+        assert mapping.get_or_set(key, lambda key=key: compute(key), **SOFT) == "old"  # type: ignore[misc]
+    wait_until(lambda: calls)
+    name = Names(backend.config.key_prefix, ("d",)).lock_prefix + b"k"
+    backend.client().set(name, b"another's", px=60_000)
+    may_end.set()
+    assert finish_background(LIMIT_S)
+    assert calls == ["l"]
+    assert dict(mapping) == {"k": "old", "l": "new"}
+    assert lease_of(backend) == b"another's"
+
+
 # Its end: that of a loop
 
 
@@ -276,6 +349,16 @@ def test_a_cancelled_computation_frees_its_lease(
 
 
 # Its end: that of a process
+
+
+def test_a_fork_is_noticed_at_the_next_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next test forks; here is what the child does then."""
+    made = background.Background()
+    condition = made._changed
+    monkeypatch.setattr(background, "own", [0])
+    monkeypatch.setattr(background, "take_over", made._renew)
+    assert made.finish(0)
+    assert made._changed is not condition
 
 
 @pytest.mark.parametrize("fork", FORKS.values(), ids=FORKS)

@@ -239,12 +239,13 @@ def test_a_lease_that_another_process_has() -> None:
     assert feed(get_or_set(stale=60), [b"4", 30_000], None)[1] == 4
 
 
-def test_a_computation_whose_connection_is_lost_asks_for_nothing_more() -> None:
+@pytest.mark.parametrize("answers", [[None, None], [None, None, b"OK"]], ids=["before", "after"])
+def test_a_computation_whose_connection_is_lost_asks_for_nothing_more(answers: list[Any]) -> None:
     """Its lease goes with its time; others in this process needn't wait for that."""
     one = operations()
     options = parse_options(60_000)
     computing = one._get_or_set_operation("k", lambda: 9, options, IN_THREADS)
-    for answer in (None, None, b"OK"):
+    for answer in answers:
         computing.send(answer)
     computing.close()
     again = one._get_or_set_operation("k", lambda: 9, options, IN_THREADS)

@@ -376,6 +376,12 @@ def test_a_value_found_after_the_lease_was_got() -> None:
     assert b"6" in requests[4]
 
 
+def test_a_lease_that_is_lost_is_not_paused() -> None:
+    """Another has taken over, and computes under it."""
+    asked, _ = feed(operations()._bound.locks.pause(b"k", b"token", 5), 0)
+    assert len(asked) == 1
+
+
 # Too much to do, and nothing in the background
 
 
@@ -399,9 +405,7 @@ def test_with_too_much_to_do_the_old_value_is_served(
 
 
 def test_a_server_that_is_lost_meanwhile_is_told(
-    mapping: PersistentDict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    face: Face, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The caller hears of it; the log does when the caller has left."""
 
@@ -410,18 +414,18 @@ def test_a_server_that_is_lost_meanwhile_is_told(
         yield
 
     monkeypatch.setattr(Computation, "_in_background", lose)
-    mapping.set("k", "old", timeout=STALE_S)
+    face.set("k", "old", timeout=STALE_S)
     options: dict[str, Any] = {**TIMES, "soft_timeout": LIMIT_S}
     with pytest.raises(ConnectionError):
-        mapping.get_or_set("k", lambda: "new", **options)
-    assert finish_background(LIMIT_S)
+        face.get_or_set("k", lambda: "new", **options)
+    finish(face)
     assert not caplog.records
-    assert mapping.get_or_set("k", lambda: "new", **options, fail_safe=True) == "old"
-    assert finish_background(LIMIT_S)
+    assert face.get_or_set("k", lambda: "new", **options, fail_safe=True) == "old"
+    finish(face)
     assert len(caplog.records) == 1
-    mapping.set("k", "old", timeout=NEAR_ITS_END_S)
-    assert mapping.get_or_set("k", lambda: "new", **AHEAD) == "old"
-    assert finish_background(LIMIT_S)
+    face.set("k", "old", timeout=NEAR_ITS_END_S)
+    assert face.get_or_set("k", lambda: "new", **AHEAD) == "old"
+    finish(face)
     assert len(caplog.records) == 2
 
 
