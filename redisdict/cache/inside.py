@@ -8,7 +8,7 @@ from redisdict.connections.drivers import AsyncDriver, Driver
 from redisdict.mapping.background import IN_TASKS, IN_THREADS, Colour
 from redisdict.mapping.bound import Bound
 from redisdict.mapping.cache import CacheMethods
-from redisdict.mapping.computation import Unkept
+from redisdict.mapping.computation import NOTHING, Found, Unkept
 from redisdict.mapping.compute_options import ComputeOptions, parse_options
 from redisdict.mapping.dict import PersistentDict
 from redisdict.mapping.globs import Glob
@@ -22,6 +22,7 @@ __all__ = [
     "COMPARE_AND_SET",
     "IN_TASKS",
     "IN_THREADS",
+    "NOTHING",
     "Colour",
     "Computations",
     "ComputeOptions",
@@ -65,7 +66,12 @@ class Computations(CacheMethods[bytes, Any]):
         )
 
     def operation(
-        self, key: bytes, default: Any, options: ComputeOptions, colour: Colour
+        self,
+        key: bytes,
+        default: Any,
+        options: ComputeOptions,
+        colour: Colour,
+        found: Found | None,
     ) -> Operation[Any]:
-        """Get the value that is there, or that of `default`."""
-        return self._get_or_set_operation(key, default, options, colour)
+        """Get the value that is there, or that of `default`; `found` is what has been looked up."""
+        return self._get_or_set_operation(key, default, options, colour, found)
