@@ -1,0 +1,83 @@
+"""How a handle finds what may be served under its promise."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from redisdict.exceptions import ConfigurationError
+from redisdict.near.barrier import NO_REQUEST, start_of_request
+from redisdict.near.clock import clock
+from redisdict.near.eviction import Entry
+from redisdict.near.listener import Listener
+from redisdict.near.state import NearState
+
+REQUEST: Final = "request"
+STRICT: Final = "strict"
+
+
+class SecondsReader:
+    """Serves what was not replaced more than `bound` seconds before the read began."""
+
+    def __init__(self, state: NearState, listener: Listener, bound: float) -> None:
+        self.state = state
+        self.listener = listener
+        self._bound = bound
+
+    def find(self, key: object) -> Entry | None:
+        """Find what may be served now, without asking anybody."""
+        now = clock()
+        return self.state.lookup(key, now, now - self._bound)
+
+    def waits_for_ping(self, key: object) -> bool:
+        """Tell whether a PING could make something servable that is kept.
+
+        Under this promise a reader doesn't wait: it asks the server, and the PING is for the next.
+        """
+        if self.state.watermark < clock() - self._bound:
+            self.listener.nudge()
+        if not self.state.is_connected:
+            self.listener.ensure()
+        return False
+
+
+class RequestReader:
+    """Serves what was not replaced before the current request began; nothing outside of any."""
+
+    def __init__(self, state: NearState, listener: Listener) -> None:
+        self.state = state
+        self.listener = listener
+
+    def find(self, key: object) -> Entry | None:
+        """Find what may be served now, without asking anybody."""
+        return self.state.lookup(key, clock(), start_of_request())
+
+    def waits_for_ping(self, key: object) -> bool:
+        """Tell whether a PING could make something servable that is kept."""
+        state = self.state
+        if not state.is_connected:
+            self.listener.ensure()
+            return False
+        start = start_of_request()
+        return start != NO_REQUEST and state.watermark < start and state.has(key)
+
+
+def check_near(where: str, near: object) -> None:
+    """Refuse what is no promise that a dict or a cache can give.
+
+    Raises:
+        ConfigurationError: it is something else than None, a number of seconds or "request".
+    """
+    if near is None or near == REQUEST:
+        return
+    if near == STRICT:
+        raise ConfigurationError(
+            f'{where} is "strict", which only a ModelDict can promise: its writers wait for the'
+            ' readers. Give seconds, or "request".'
+        )
+    is_number = isinstance(near, int | float) and not isinstance(near, bool)
+    if not is_number or not 0 < near < math.inf:  # type: ignore[operator]  # it is one
+        raise ConfigurationError(
+            f'{where} is {near!r}; seconds above 0 that a read may be behind, "request" (as of the'
+            " start of the request) or None (every read asks the server) is expected."
+        )
