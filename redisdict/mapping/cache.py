@@ -87,7 +87,7 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
         bound = self._bound
         field = bound.field_of(key)
         timeout_ms = bound.milliseconds(timeout)
-        stale_ms = _stale_ms(stale, timeout_ms)
+        stale_ms = stale_milliseconds(stale, timeout_ms)
         lives_ms = None if timeout_ms is None else timeout_ms + stale_ms
         in_flight = bound.in_flight
         while True:
@@ -213,7 +213,12 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
         return (value, new) if stored is None else (bound.codec.decode(stored), stored)
 
 
-def _stale_ms(stale: float, timeout_ms: int | None) -> int:
+def stale_milliseconds(stale: float, timeout_ms: int | None) -> int:
+    """Convert the time for which a value is kept beyond its timeout.
+
+    Raises:
+        ValueError: there is no timeout.
+    """
     stale_ms = to_milliseconds(stale, None)
     if not stale_ms:
         return 0

@@ -132,22 +132,23 @@ class Listener:
 
     # For readers
 
-    def watch(
-        self, watches: Iterable[Watch], probe_prefix: bytes, bound: float | None = None
-    ) -> None:
+    def watch(self, watches: Iterable[Watch], probe_prefix: bytes) -> None:
         """Have further states told of the changes of their keys. Connects nothing.
 
         Args:
             watches: which keys, and which states.
             probe_prefix: a key that begins so may be written to provoke a push. No item may.
-            bound: seconds that a read may be behind, None where only barriers count. While near
-                reads happen, PINGs are sent so often that the shortest bound of all is kept.
         """
         with self._lock:
             self._watches = self._watches.plus(watches)
             self._probe_prefix = self._probe_prefix or probe_prefix
-            if bound is not None:
-                self._bound = min(bound, self._bound or bound)
+            if self._wake is not None:
+                self._wake.wake()
+
+    def keep_within(self, bound: float) -> None:
+        """Send PINGs so often, while near reads happen, that no read is more seconds behind."""
+        with self._lock:
+            self._bound = min(bound, self._bound or bound)
             if self._wake is not None:
                 self._wake.wake()
 

@@ -40,6 +40,14 @@ class SecondsReader:
             self.listener.ensure()
         return False
 
+    def ping(self) -> bool:
+        """Wait for nothing."""
+        return False
+
+    async def aping(self) -> bool:
+        """Wait for nothing."""
+        return False
+
 
 class RequestReader:
     """Serves what was not replaced before the current request began; nothing outside of any."""
@@ -60,6 +68,14 @@ class RequestReader:
             return False
         start = start_of_request()
         return start != NO_REQUEST and state.watermark < start and state.has(key)
+
+    def ping(self) -> bool:
+        """Wait for a PING that was sent after the start of the request; tell whether it came."""
+        return self.listener.ping_after(start_of_request())
+
+    async def aping(self) -> bool:
+        """As `ping()`."""
+        return await self.listener.aping_after(start_of_request())
 
 
 def check_near(where: str, near: object) -> None:

@@ -142,6 +142,9 @@ class KeysLayout(Layout):
         left_ms: int = yield (b"PTTL", self.prefix + field)
         return left_ms
 
+    def ttl_many(self, fields: Sequence[bytes]) -> Operation[list[int]]:
+        return _all([(b"PTTL", self.prefix + field) for field in fields])
+
     def length(self) -> Step[int]:
         return Step(None, self._count)
 
