@@ -22,7 +22,7 @@ from redisdict.mapping.protocol import MappingMethods
 from redisdict.near.clock import clock
 from redisdict.near.eviction import ENTRY_BYTES, Entry
 from redisdict.near.eviction import FOREVER as NO_END
-from redisdict.near.service import near_service
+from redisdict.near.service import teller_of
 from redisdict.near.space import NearSpace, Part, Reader
 from redisdict.near.state import MISSING, FillToken, NearState
 from redisdict.near.values import immutable_size
@@ -371,7 +371,6 @@ def _pairs(first: Sequence[K], second: Sequence[T]) -> Iterator[tuple[K, T]]:
 def make_space(backend: Backend, names: Sequence[Names], *, is_hash: bool) -> NearSpace:
     """Make what is kept of a dict whose items are under these names: one, or one for each shard."""
     config = backend.config
-    listener = near_service(backend).listener
     parts = []
     for each in names:
         state = NearState(
@@ -382,5 +381,5 @@ def make_space(backend: Backend, names: Sequence[Names], *, is_hash: bool) -> Ne
             watches = [Watch(key, state, is_exact=True) for key in keys]
         else:
             watches = [Watch(each.item_prefix, state)]
-        parts.append(Part(state, watches, each.probe_prefix, listener))
+        parts.append(Part(state, watches, teller_of(backend, watches, each.probe_prefix)))
     return NearSpace(parts)

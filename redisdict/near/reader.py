@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, Protocol
 
 from redisdict.exceptions import ConfigurationError
 from redisdict.near.barrier import NO_REQUEST, start_of_request
 from redisdict.near.clock import clock
 from redisdict.near.eviction import Entry
-from redisdict.near.listener import Listener
 from redisdict.near.state import NearState
 
 REQUEST: Final = "request"
 STRICT: Final = "strict"
 
 
+class Teller(Protocol):
+    """Tells a state of changes: a listener, or in a Cluster that of whichever node it is."""
+
+    @property
+    def is_up(self) -> bool: ...
+
+    @property
+    def reason(self) -> str: ...
+
+    def ensure(self) -> None: ...
+
+    def nudge(self) -> None: ...
+
+    def keep_within(self, bound: float) -> None: ...
+
+    def ping_after(self, start: float) -> bool: ...
+
+    async def aping_after(self, start: float) -> bool: ...
+
+
 class SecondsReader:
     """Serves what was not replaced more than `bound` seconds before the read began."""
 
-    def __init__(self, state: NearState, listener: Listener, bound: float) -> None:
+    def __init__(self, state: NearState, listener: Teller, bound: float) -> None:
         self.state = state
         self.listener = listener
         self._bound = bound
@@ -52,7 +71,7 @@ class SecondsReader:
 class RequestReader:
     """Serves what was not replaced before the current request began; nothing outside of any."""
 
-    def __init__(self, state: NearState, listener: Listener) -> None:
+    def __init__(self, state: NearState, listener: Teller) -> None:
         self.state = state
         self.listener = listener
 

@@ -9,8 +9,7 @@ from typing import Protocol
 from redisdict.near.access import Access
 from redisdict.near.clock import clock
 from redisdict.near.eviction import Entry
-from redisdict.near.listener import Listener
-from redisdict.near.reader import REQUEST, RequestReader, SecondsReader
+from redisdict.near.reader import REQUEST, RequestReader, SecondsReader, Teller
 from redisdict.near.state import NEVER, NearState
 from redisdict.near.watches import Watch
 
@@ -61,8 +60,7 @@ class Part:
 
     state: NearState
     watches: Sequence[Watch]
-    probe_prefix: bytes
-    listener: Listener
+    listener: Teller
 
     def reader(self, near: float | str) -> Reader:
         """Make the reader of a handle with this promise, and have the listener keep it."""
@@ -83,8 +81,6 @@ class NearSpace:
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = parts
         self.access = Access([watch for part in parts for watch in part.watches])
-        for part in parts:
-            part.listener.watch(part.watches, part.probe_prefix)
 
     def stats(self) -> NearStats:
         """Tell what is kept and what became of the reads. Asks the server nothing."""
