@@ -9,7 +9,7 @@ from typing import Any, Final
 from redis.crc import key_slot
 
 from redisdict.connections.backend import Backend
-from redisdict.forks import on_fork
+from redisdict.forks import on_fork, own, take_over
 from redisdict.near.listener import Listener
 from redisdict.near.reader import Teller
 from redisdict.near.watches import Watch
@@ -145,6 +145,8 @@ _lock = threading.Lock()
 
 def near_service(backend: Backend) -> NearService:
     """Get the service of a backend, made at the first call."""
+    if not own[0]:
+        take_over()
     found = backend.attachments.get(_NAME)
     if found is None:
         with _lock:

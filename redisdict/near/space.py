@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from redisdict.forks import own, take_over
 from redisdict.near.access import Access
 from redisdict.near.clock import clock
 from redisdict.near.eviction import Entry
@@ -84,6 +85,8 @@ class NearSpace:
 
     def stats(self) -> NearStats:
         """Tell what is kept and what became of the reads. Asks the server nothing."""
+        if not own[0]:
+            take_over()
         states = [part.state for part in self.parts]
         reasons = [part.listener.reason for part in self.parts if not part.listener.is_up]
         oldest = min(state.watermark for state in states)
