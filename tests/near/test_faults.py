@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -339,6 +341,22 @@ def test_tracking_is_refused(
             client.execute_command("ACL", "SETUSER", "app", "+@all")
         monkeypatch.setattr(listener_of(backend), "_retry_at", 0.0)
         wait_until_on(mapping)
+
+
+def test_the_rights_of_a_dict_are_enough(
+    own_server: ServerProcess, alias_for: Callable[..., dict[str, Any]], key_prefix: str
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "servers.md").read_text()
+    [rights] = re.findall(r"^ACL SETUSER shop on >PASSWORD ~redisdict:\* (.*)$", page, re.MULTILINE)
+    with own_server.client() as client:
+        client.execute_command(
+            "ACL", "SETUSER", "shop", "on", ">PASSWORD", f"~{key_prefix}:*", *rights.split()
+        )
+    values = alias_for(own_server.url, OPTIONS={"username": "shop", "password": "PASSWORD"})
+    with opened(values) as backend:
+        mapping = make(backend)
+        wait_until_on(mapping)
+        kept(mapping)
 
 
 def test_the_probe_cant_be_written(
