@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         SerializationError,
         ServerUnsupported,
     )
+    from redisdict.mapping.background import afinish_background, finish_background
     from redisdict.mapping.dict import PersistentDict
     from redisdict.modelcache.model_dict import CachedManager, CachedQuerySet, ModelDict
     from redisdict.near.barrier import near_barrier
@@ -49,7 +50,9 @@ __all__ = [
     "ServerUnsupported",
     "__version__",
     "aclose_all",
+    "afinish_background",
     "close_all",
+    "finish_background",
     "get_async_client",
     "get_client",
     "near_barrier",
@@ -61,7 +64,9 @@ _HOMES = {
     "ModelDict": "redisdict.modelcache.model_dict",
     "PersistentDict": "redisdict.mapping.dict",
     "aclose_all": "redisdict.connections.registry",
+    "afinish_background": "redisdict.mapping.background",
     "close_all": "redisdict.connections.registry",
+    "finish_background": "redisdict.mapping.background",
     "get_async_client": "redisdict.connections.registry",
     "get_client": "redisdict.connections.registry",
     "near_barrier": "redisdict.near.barrier",

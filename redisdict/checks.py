@@ -167,12 +167,13 @@ def _check_persistence(
     hint = "Start it with --appendonly yes, or with points to save at."
     if "snapshot_cron" in settings:  # Dragonfly, which has no append-only file
         hint = 'Start it with --dbfilename=dump and --snapshot_cron="*/5 * * * *", say.'
-    if kept == "off":
-        text = "writes nothing to disk: a restart loses every dict."
-        yield CheckWarning(f"{where} {text}", hint=hint, id="redisdict.W003")
-    elif kept == AT_SHUTDOWN:
-        text = "writes to disk only when it is shut down: a crash loses what was stored since then."
-        yield CheckWarning(f"{where} {text}", hint=hint, id="redisdict.W003")
+    dangers = {
+        "off": "writes nothing to disk: a restart loses every dict.",
+        AT_SHUTDOWN: "writes to disk only when it is shut down:"
+        " a crash loses what was stored since then.",
+    }
+    if kept in dangers:
+        yield CheckWarning(f"{where} {dangers[kept]}", hint=hint, id="redisdict.W003")
 
 
 def _check_eviction(where: str, info: Mapping[str, str]) -> Iterator[CheckMessage]:

@@ -18,7 +18,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from redisdict.bench.choices import CELL_FIELDS, CellKey, CellStatus, RunStatus, Table, cell_parts
+from redisdict.bench.choices import CELL_FIELDS, CellStatus, NamedCell, RunStatus, Table
 
 
 class BenchmarkRun(models.Model):
@@ -101,7 +101,7 @@ class BenchmarkRun(models.Model):
         self.comparisons = list(by_pair.values())
 
 
-class BenchmarkResult(models.Model):
+class BenchmarkResult(NamedCell, models.Model):  # noqa: DJ008 - named by NamedCell
     """One cell of a run: what the users of one service saw of one operation.
 
     What could not be measured is None, never 0. `ops_per_second` is that of the median block;
@@ -166,13 +166,6 @@ class BenchmarkResult(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["run", *CELL_FIELDS], name="redisdict_result_cell")
         ]
-
-    def __str__(self) -> str:
-        return " ".join(cell_parts(self))
-
-    @property
-    def key(self) -> CellKey:
-        return tuple(getattr(self, name) for name in CELL_FIELDS)
 
     @property
     def is_measured(self) -> bool:

@@ -15,6 +15,7 @@ from django.test import override_settings
 
 from redisdict import conf
 from redisdict.connections.registry import get_client, used_aliases
+from redisdict.mapping.background import BACKGROUND, finish_background
 from redisdict.wire.scan import SMALL_COUNT
 
 #: Keys that one UNLINK takes away.
@@ -44,6 +45,7 @@ def isolated_dicts() -> Iterator[str]:
         try:
             yield prefix
         finally:
+            finish_background()  # it would store values behind
             for alias in used_aliases():
                 _delete_below(alias, prefix)
 
@@ -53,3 +55,20 @@ def _delete_below(alias: str, prefix: str) -> None:
     keys: list[bytes] = list(client.scan_iter(match=f"{prefix}:*", count=SMALL_COUNT))
     for start in range(0, len(keys), CHUNK):
         client.unlink(*keys[start : start + CHUNK])
+
+
+@contextmanager
+def computing_in_foreground() -> Iterator[None]:
+    """Have `get_or_set()` and `@cached` compute before they return, never in the background.
+
+    For tests in a transaction, as Django's `TestCase` makes one: other threads have connections of
+    their own to the database and don't see what such a test has written. `soft_timeout` is waited
+    for without end, and `refresh_ahead` gives the value that was there, as ever.
+
+    `redisdict.finish_background()` waits for what other tests have in the background.
+    """
+    was_inline, BACKGROUND.is_inline = BACKGROUND.is_inline, True
+    try:
+        yield
+    finally:
+        BACKGROUND.is_inline = was_inline

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from redisdict.bench.choices import Table
 from redisdict.bench.errors import WrongReply
 from redisdict.bench.measure.rounds import Block, Clock, Rounds, ratio_between
 from redisdict.bench.measure.statistics import percentile
-from redisdict.bench.spec import SYNC, Cell, Precision, Table
+from redisdict.bench.spec import SYNC, Cell, Precision
 
 __all__ = ["measure", "table"]
 

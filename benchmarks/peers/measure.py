@@ -20,7 +20,7 @@ from benchmarks.peers.results import TWIN, Measured
 from benchmarks.peers.rotation import Scale, measure
 from benchmarks.peers.table import report
 from benchmarks.peers.target import Server, started_server
-from redisdict.bench.measure.environment import CpuTimes, foreign_cpu_share, machine
+from redisdict.bench.measure.environment import CpuTimes, cpu_shares, machine
 from redisdict.bench.measure.placement import SAME, choose_cpus, pinned_client
 
 __all__ = ["main"]
@@ -64,7 +64,8 @@ def main() -> int:
         results = [
             measure(table, server, scale, _say_progress) for table in tables(options.table or ())
         ]
-        others = foreign_cpu_share(before, CpuTimes.now((os.getpid(), server.pid)))
+        after = CpuTimes.now((os.getpid(), server.pid))
+    others = cpu_shares(before, after).get("foreign_cpu_share")
     facts = [
         *_where(server, results, others),
         f"{rounds} rounds, each with every client once in random order, 10 calls at a time",

@@ -16,11 +16,11 @@ from benchmarks.peers.results import TWIN, Measured
 from benchmarks.peers.roster import REFERENCE
 from benchmarks.peers.stores.store import Store
 from benchmarks.peers.target import Server
+from redisdict.bench.choices import Table as CellTable
 from redisdict.bench.errors import CELL_ERRORS, describe
 from redisdict.bench.measure.placement import PlacementProbe
 from redisdict.bench.measure.rounds import Block, Clock, Failure, Rounds, Series
 from redisdict.bench.spec import SYNC, Cell, Role
-from redisdict.bench.spec import Table as CellTable
 from redisdict.bench.workloads.calls import Calls
 from redisdict.bench.workloads.cells import WorkloadCell
 from redisdict.bench.workloads.drivers import AsyncDriver, Driver, SyncDriver, TaskDriver

@@ -26,6 +26,13 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """List what the confirmation of a deletion tells: the objects by name, and their number."""
+        names = [str(one) for one in objs]
+        return names, {str(self.opts.verbose_name_plural): len(names)}, set(), []
+
     def own_path(self, name: str, view: Callable[..., HttpResponse], place: str = "") -> URLPattern:
         """Route a page beside Django's own, of one object where `place` says so."""
         url = f"{place}{name.replace('_', '-')}/"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import Any
 
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
@@ -59,23 +59,23 @@ class RunStatus(TextChoices):
     FAILED = "failed", _("failed")
 
 
-class NamedCell(Protocol):
+class NamedCell:
     """What a cell is named by, before it is measured and afterwards."""
 
+    service: Any
+    mode: Any
+    pool: Any
+    variant: Any
+    operation: Any
+    concurrency: Any
+    connections: Any
+
     @property
-    def service(self) -> str: ...
-    @property
-    def mode(self) -> str: ...
-    @property
-    def pool(self) -> str: ...
-    @property
-    def variant(self) -> str: ...
-    @property
-    def operation(self) -> str: ...
-    @property
-    def concurrency(self) -> int: ...
-    @property
-    def connections(self) -> int: ...
+    def key(self) -> CellKey:
+        return tuple(getattr(self, name) for name in CELL_FIELDS)
+
+    def __str__(self) -> str:
+        return " ".join(cell_parts(self))
 
 
 def load_parts(cell: NamedCell) -> list[str]:

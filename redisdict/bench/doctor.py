@@ -7,26 +7,22 @@ import random
 import socket
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from redisdict.bench.choices import Table
 from redisdict.bench.errors import WrongReply
 from redisdict.bench.measure import environment
 from redisdict.bench.measure.cleanup import new_token
-from redisdict.bench.measure.environment import (
-    HIGH_FOREIGN_SHARE,
-    CpuTimes,
-    foreign_cpu_share,
-    steal_share,
-)
+from redisdict.bench.measure.environment import HIGH_FOREIGN_SHARE, CpuTimes, cpu_shares
 from redisdict.bench.measure.placement import can_pin
 from redisdict.bench.measure.rounds import Clock, Rounds, ratio_between
 from redisdict.bench.measure.server_pool import start_own_servers
 from redisdict.bench.measure.statistics import Ratio
-from redisdict.bench.spec import PRESETS, SYNC, Cell, Precision, Table
+from redisdict.bench.spec import PRESETS, SYNC, Cell, Precision
 from redisdict.bench.workloads.calls import Calls, Workload
 from redisdict.bench.workloads.cells import CellFactory, WorkloadCell
 from redisdict.bench.workloads.drivers import SyncDriver
@@ -58,9 +54,65 @@ class Floor:
     socket_against_client: Ratio
 
 
-def diagnose(clock: Clock = time.perf_counter_ns) -> list[Diagnosis]:
+def diagnose(clock: Clock = time.perf_counter_ns) -> Iterator[Diagnosis]:
     """Look at this machine for a second."""
-    return [diagnosis for check in CHECKS for diagnosis in check(clock)]
+    yield Diagnosis("machine", environment.machine())
+    if environment.is_virtual_machine():
+        yield Diagnosis(
+            "virtual machine", "its CPUs are shared with others", "Trust ratios, not ops/s."
+        )
+    if environment.cpus_allowed() == 1:
+        yield Diagnosis(
+            "CPUs",
+            "one for everything",
+            "Anything else that runs disturbs; --placement split isn't possible.",
+        )
+    if not can_pin():
+        yield Diagnosis(
+            "pinning",
+            "this system doesn't let a process choose its CPU",
+            "Expect jumps when the scheduler moves client or server; Linux can do better.",
+        )
+    governor = environment.cpu_governor()
+    if governor not in ("", "performance"):
+        yield Diagnosis(
+            "CPU clock rate",
+            f"governed by {governor!r}",
+            "For steady ops/s: cpupower frequency-set --governor performance",
+        )
+    yield from _load()
+    step = _clock_step(clock)
+    advice = (
+        "Use longer blocks (block_operations in a --spec file)." if step > COARSE_CLOCK_NS else ""
+    )
+    yield Diagnosis("clock", f"moves in steps of {step:.0f} ns", advice)
+    if environment.package_versions()["hiredis"] is None:
+        yield Diagnosis("hiredis", "isn't installed", "pip install hiredis")
+
+
+def _load() -> Iterator[Diagnosis]:
+    before = CpuTimes.now(())
+    time.sleep(1)
+    shares = cpu_shares(before, CpuTimes.now(()))
+    if shares:
+        share = shares["foreign_cpu_share"]
+        advice = "Stop what else runs here." if share > HIGH_FOREIGN_SHARE else ""
+        yield Diagnosis("other processes", f"took {share:.0%} of the CPU time", advice)
+    steal = shares.get("steal_share", 0.0)
+    if steal > 0.01:
+        yield Diagnosis(
+            "steal", f"the host withheld {steal:.0%}", "Measure at another time or place."
+        )
+
+
+def _clock_step(clock: Clock) -> float:
+    steps = []
+    for _ in range(100):
+        began = now = clock()
+        while now == began:
+            now = clock()
+        steps.append(now - began)
+    return statistics.median(steps)
 
 
 def measure_floor(clock: Clock = time.perf_counter_ns) -> Floor | None:
@@ -108,85 +160,6 @@ def measure_floor(clock: Clock = time.perf_counter_ns) -> Floor | None:
 
 def _cell(name: str) -> Cell:
     return Cell(table=Table.POOLS, service=name, mode=SYNC, pool="ConnectionPool", operation="GET")
-
-
-def _machine(clock: Clock) -> Iterator[Diagnosis]:
-    yield Diagnosis("machine", environment.machine())
-    if environment.is_virtual_machine():
-        yield Diagnosis(
-            "virtual machine", "its CPUs are shared with others", "Trust ratios, not ops/s."
-        )
-
-
-def _cpus(clock: Clock) -> Iterator[Diagnosis]:
-    allowed = environment.cpus_allowed()
-    if allowed == 1:
-        yield Diagnosis(
-            "CPUs",
-            "one for everything",
-            "Anything else that runs disturbs; --placement split isn't possible.",
-        )
-    if not can_pin():
-        yield Diagnosis(
-            "pinning",
-            "this system doesn't let a process choose its CPU",
-            "Expect jumps when the scheduler moves client or server; Linux can do better.",
-        )
-
-
-def _governor(clock: Clock) -> Iterator[Diagnosis]:
-    governor = environment.cpu_governor()
-    if governor not in ("", "performance"):
-        yield Diagnosis(
-            "CPU clock rate",
-            f"governed by {governor!r}",
-            "For steady ops/s: cpupower frequency-set --governor performance",
-        )
-
-
-def _load(clock: Clock) -> Iterator[Diagnosis]:
-    before = CpuTimes.now(())
-    time.sleep(1)
-    after = CpuTimes.now(())
-    share = foreign_cpu_share(before, after)
-    if share is None or before is None or after is None:
-        return
-    advice = "Stop what else runs here." if share > HIGH_FOREIGN_SHARE else ""
-    yield Diagnosis("other processes", f"took {share:.0%} of the CPU time", advice)
-    steal = steal_share(before, after)
-    if steal is not None and steal > 0.01:
-        yield Diagnosis(
-            "steal", f"the host withheld {steal:.0%}", "Measure at another time or place."
-        )
-
-
-def _clock(clock: Clock) -> Iterator[Diagnosis]:
-    steps = []
-    for _ in range(100):
-        began = now = clock()
-        while now == began:
-            now = clock()
-        steps.append(now - began)
-    step = statistics.median(steps)
-    advice = (
-        "Use longer blocks (block_operations in a --spec file)." if step > COARSE_CLOCK_NS else ""
-    )
-    yield Diagnosis("clock", f"moves in steps of {step:.0f} ns", advice)
-
-
-def _packages(clock: Clock) -> Iterator[Diagnosis]:
-    if environment.package_versions()["hiredis"] is None:
-        yield Diagnosis("hiredis", "isn't installed", "pip install hiredis")
-
-
-CHECKS: tuple[Callable[[Clock], Iterator[Diagnosis]], ...] = (
-    _machine,
-    _cpus,
-    _governor,
-    _load,
-    _clock,
-    _packages,
-)
 
 
 class RawGet(Workload):

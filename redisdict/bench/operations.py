@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 
 from redisdict.bench.choices import Table
@@ -30,7 +30,7 @@ class Kind(Enum):
     ITERATION = "iteration"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Operation:
     """One operation.
 
@@ -48,6 +48,7 @@ class Operation:
     table: Table
     workload: Callable[..., Workload]
     counterpart: str = ""
+    _: KW_ONLY
     kind: Kind = Kind.PLAIN
     is_open_loop: bool = False
     value_bytes: tuple[int, ...] = ()
@@ -65,68 +66,44 @@ SIZES = {"10 B": 10, "1 kB": 1000, "10 kB": 10_000, "100 kB": 100_000}
 def _sized(command: str, workload: type[commands.StringCommands]) -> Iterable[Operation]:
     sizes = {name: (size,) for name, size in SIZES.items()} | {"mixed": tuple(SIZES.values())}
     for name, value_bytes in sizes.items():
-        yield Operation(
-            name=f"{command} {name}",
-            table=Table.WORKLOADS,
-            workload=workload,
-            counterpart=command,
-            value_bytes=value_bytes,
-        )
+        row = f"{command} {name}"
+        yield Operation(row, Table.WORKLOADS, workload, command, value_bytes=value_bytes)
 
 
-def _batch(spec: BenchmarkSpec) -> float:
-    return 1 + spec.batch_size / 60
+def _batch(workload: type[commands.Pipeline], name: str, table: Table) -> Operation:
+    return Operation(
+        name, table, workload, "PIPE", kind=Kind.BULK, blocks=lambda spec: 1 + spec.batch_size / 60
+    )
+
+
+def _iteration(workload: type[dicts.DictIter], name: str, items_a_block: int) -> Operation:
+    return Operation(
+        name,
+        Table.DICT,
+        workload,
+        kind=Kind.ITERATION,
+        blocks=lambda spec: spec.iteration_items / items_a_block,
+    )
 
 
 #: In the order of the report's columns and rows.
 _ROWS = (
-    Operation(name="SET", table=Table.POOLS, workload=commands.Set, is_open_loop=True),
-    Operation(name="GET", table=Table.POOLS, workload=commands.Get, is_open_loop=True),
-    Operation(name="DEL", table=Table.POOLS, workload=commands.Delete),
-    Operation(
-        name="PIPE", table=Table.POOLS, workload=commands.Pipeline, kind=Kind.BULK, blocks=_batch
-    ),
-    Operation(
-        name="Set", table=Table.DICT, workload=dicts.DictSet, counterpart="SET", is_open_loop=True
-    ),
-    Operation(
-        name="Get", table=Table.DICT, workload=dicts.DictGet, counterpart="GET", is_open_loop=True
-    ),
-    Operation(name="Del", table=Table.DICT, workload=dicts.DictDelete, counterpart="DEL"),
+    Operation("SET", Table.POOLS, commands.Set, is_open_loop=True),
+    Operation("GET", Table.POOLS, commands.Get, is_open_loop=True),
+    Operation("DEL", Table.POOLS, commands.Delete),
+    _batch(commands.Pipeline, "PIPE", Table.POOLS),
+    Operation("Set", Table.DICT, dicts.DictSet, "SET", is_open_loop=True),
+    Operation("Get", Table.DICT, dicts.DictGet, "GET", is_open_loop=True),
+    Operation("Del", Table.DICT, dicts.DictDelete, "DEL"),
     # It counts keys, and the next one keys together with their decoded values.
-    Operation(
-        name="Iter",
-        table=Table.DICT,
-        workload=dicts.DictIter,
-        kind=Kind.ITERATION,
-        blocks=lambda spec: spec.iteration_items / 300,
-    ),
-    Operation(
-        name="Items",
-        table=Table.DICT,
-        workload=dicts.DictItems,
-        kind=Kind.ITERATION,
-        blocks=lambda spec: spec.iteration_items / 150,
-    ),
+    _iteration(dicts.DictIter, "Iter", 300),
+    _iteration(dicts.DictItems, "Items", 150),
     *_sized("SET", commands.Set),
     *_sized("GET", commands.Get),
-    Operation(name="GET zipf", table=Table.WORKLOADS, workload=commands.ZipfGet, counterpart="GET"),
-    Operation(name="MIX 80/20", table=Table.WORKLOADS, workload=commands.Mixed, counterpart="GET"),
-    Operation(
-        name="PIPE MULTI",
-        table=Table.WORKLOADS,
-        workload=commands.Transaction,
-        counterpart="PIPE",
-        kind=Kind.BULK,
-        blocks=_batch,
-    ),
-    Operation(
-        name="CONNECT",
-        table=Table.WORKLOADS,
-        workload=commands.Connect,
-        counterpart="GET",
-        blocks=lambda spec: 30.0,
-    ),
+    Operation("GET zipf", Table.WORKLOADS, commands.ZipfGet, "GET"),
+    Operation("MIX 80/20", Table.WORKLOADS, commands.Mixed, "GET"),
+    _batch(commands.Transaction, "PIPE MULTI", Table.WORKLOADS),
+    Operation("CONNECT", Table.WORKLOADS, commands.Connect, "GET", blocks=lambda spec: 30.0),
 )
 
 OPERATIONS = {row.name: row for row in _ROWS}
@@ -156,14 +133,6 @@ def is_plain(name: str) -> bool:
     return name not in OPERATIONS or OPERATIONS[name].kind is Kind.PLAIN
 
 
-#: Twice the standard deviation of the ratio of two processes, over 40 pairs of Valkey processes.
-CALL_VARIANCE = 0.01
-
-#: The same for iterations over 1000 items, which read the items in the order of memory's and the
-#: hash function's accidents, over 26 pairs of Redis and Valkey processes.
-ITERATION_VARIANCE = 0.15
-
-
 def process_variance(operation: str) -> float:
     """Bound by how much one process is faster than another at this: 0.01 is 1 %.
 
@@ -171,8 +140,12 @@ def process_variance(operation: str) -> float:
     memory and by the seed of its hash function. The rounds of one start can't tell that from a
     real difference, so it is averaged over several starts, and what may be left of it is never
     called a difference.
+
+    Twice the standard deviation of the ratio, over 40 pairs of Valkey processes; for iterations
+    over 1000 items, which read them in the order of memory's and the hash function's accidents,
+    over 26 pairs of Redis and Valkey processes.
     """
-    return ITERATION_VARIANCE if operation in ITERATIONS else CALL_VARIANCE
+    return 0.15 if operation in ITERATIONS else 0.01
 
 
 def least_difference(operation: str, floor: float, server_starts: int) -> float:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 from types import MappingProxyType
 
+from redisdict.bench.choices import Table
+from redisdict.bench.measure.services import Service
 from redisdict.bench.operations import (
     DICT_OPERATIONS,
     ITERATIONS,
@@ -31,7 +33,6 @@ from redisdict.bench.spec import (
     BenchmarkSpec,
     Cell,
     Role,
-    Table,
 )
 
 #: The reference row: redis-py's client over this pool, of the first service that is there.
@@ -43,20 +44,6 @@ REFUSES = "this pool raises when all its connections are in use; give it one for
 
 #: The dict that is measured under many workers.
 CROWDED_VARIANTS = {ASYNC: "Async (HSET)", SYNC: "Sync (HSET)"}
-
-
-@dataclass(frozen=True)
-class PlannedService:
-    """A service that can be measured.
-
-    Attributes:
-        has_own_pool: as Sentinel has, in the report "Default".
-        is_cluster: redis-py's client of it has a pool for each node, of redis-py's own class.
-    """
-
-    name: str
-    has_own_pool: bool = False
-    is_cluster: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +78,7 @@ class Group:
         return tuple(cell for cell in self.extra if cell.role is Role.TWIN)
 
 
-def plan(spec: BenchmarkSpec, services: Sequence[PlannedService]) -> tuple[Group, ...]:
+def plan(spec: BenchmarkSpec, services: Sequence[Service]) -> tuple[Group, ...]:
     """Plan the groups of a run, in the order in which they are measured.
 
     Args:
@@ -120,41 +107,41 @@ def _pools(spec: BenchmarkSpec, mode: str) -> list[str]:
     return [pool for pool in POOLS[mode] if not spec.pools or pool in spec.pools]
 
 
-def _own_pool(spec: BenchmarkSpec, service: PlannedService, usual: list[str]) -> list[str]:
+def _own_pool(spec: BenchmarkSpec, service: Service, usual: list[str]) -> list[str]:
     """Replace these pools by the one that the service brings, unless pools are selected."""
     has_own = service.has_own_pool and not spec.pools and usual
     return [DEFAULT_POOL] if has_own else usual
 
 
-def _dict_pool(spec: BenchmarkSpec, service: PlannedService, mode: str) -> list[str]:
+def _dict_pool(spec: BenchmarkSpec, service: Service, mode: str) -> list[str]:
     """Choose the pool under the dict in this mode, if the selection has one."""
     pools = _pools(spec, mode)
     usual = pools[:1] if spec.pools or not pools else [DICT_POOLS[mode]]
     return _own_pool(spec, service, usual)
 
 
-def _pool_group(spec: BenchmarkSpec, service: PlannedService, reference: PlannedService) -> Group:
+def _pool_group(spec: BenchmarkSpec, service: Service, reference: Service) -> Group:
     operations = chosen(POOL_OPERATIONS, spec)
     cells = [
-        Cell(table=Table.POOLS, service=service.name, mode=mode, pool=pool, operation=operation)
+        Cell(table=Table.POOLS, service=service.title, mode=mode, pool=pool, operation=operation)
         for mode in MODES
         for pool in _own_pool(spec, service, _pools(spec, mode))
         for operation in operations
     ]
     return _compared(
-        f"{service.name}: pools", cells, [_reference(reference, o) for o in operations]
+        f"{service.title}: pools", cells, [_reference(reference, o) for o in operations]
     )
 
 
-def _dict_group(spec: BenchmarkSpec, service: PlannedService) -> Group:
+def _dict_group(spec: BenchmarkSpec, service: Service) -> Group:
     operations = [name for name in DICT_OPERATIONS if name not in ITERATIONS]
     cells = _dict_cells(spec, service, operations)
     commands = [OPERATIONS[operation].reference for operation in chosen(operations, spec)]
     references = [_reference(service, command) for command in commands]
-    return _compared(f"{service.name}: dict", cells, references)
+    return _compared(f"{service.title}: dict", cells, references)
 
 
-def _iteration_group(spec: BenchmarkSpec, service: PlannedService) -> Group:
+def _iteration_group(spec: BenchmarkSpec, service: Service) -> Group:
     """Group iterations apart, since each fills the CPU's caches with other data.
 
     An iteration has no counterpart among the commands; its own first variant is the reference.
@@ -162,16 +149,14 @@ def _iteration_group(spec: BenchmarkSpec, service: PlannedService) -> Group:
     cells = _dict_cells(spec, service, ITERATIONS)
     firsts = {cell.operation: cell for cell in reversed(cells)}
     references = [replace(cell, role=Role.REFERENCE) for cell in reversed(firsts.values())]
-    return _compared(f"{service.name}: iterations", cells, references)
+    return _compared(f"{service.title}: iterations", cells, references)
 
 
-def _dict_cells(
-    spec: BenchmarkSpec, service: PlannedService, operations: Sequence[str]
-) -> list[Cell]:
+def _dict_cells(spec: BenchmarkSpec, service: Service, operations: Sequence[str]) -> list[Cell]:
     return [
         Cell(
             table=Table.DICT,
-            service=service.name,
+            service=service.title,
             mode=mode,
             pool=pool,
             variant=variant,
@@ -183,7 +168,7 @@ def _dict_cells(
     ]
 
 
-def _concurrency_groups(spec: BenchmarkSpec, service: PlannedService) -> list[Group]:
+def _concurrency_groups(spec: BenchmarkSpec, service: Service) -> list[Group]:
     """Group pools where they differ: many workers, few and many connections.
 
     Every pool has a row at every size, under redis-py's client and under a dict.
@@ -192,7 +177,7 @@ def _concurrency_groups(spec: BenchmarkSpec, service: PlannedService) -> list[Gr
     for workers, mode in product(spec.concurrency, MODES):
         blank = Cell(
             table=Table.CONCURRENCY,
-            service=service.name,
+            service=service.title,
             mode=mode,
             operation="",
             concurrency=workers,
@@ -214,39 +199,41 @@ def _concurrency_groups(spec: BenchmarkSpec, service: PlannedService) -> list[Gr
         )
         references = [replace(roomy, operation=name) for name in chosen(("SET", "GET"), spec)]
         kind = "task" if mode == ASYNC else "thread"
-        name = f"{service.name}: {workers} {kind}{'s' if workers > 1 else ''}"
-        left_out = {cell: REFUSES for cell in rows if _refuses(cell)}
+        name = f"{service.title}: {workers} {kind}{'s' if workers > 1 else ''}"
+        # Its workers would find the pool empty, and it doesn't let them wait.
+        left_out = {
+            cell: REFUSES
+            for cell in rows
+            if cell.pool in REFUSING_POOLS and cell.connections < workers
+        }
         groups.append(_compared(name, rows, references, left_out))
     return groups
 
 
-def _workload_group(spec: BenchmarkSpec, service: PlannedService) -> Group:
+def _workload_group(spec: BenchmarkSpec, service: Service) -> Group:
     cells = [
-        Cell(table=Table.WORKLOADS, service=service.name, mode=mode, pool=pool, operation=operation)
+        Cell(
+            table=Table.WORKLOADS, service=service.title, mode=mode, pool=pool, operation=operation
+        )
         for mode in MODES
         for pool in _pools(spec, mode)[:1]
         for operation in _chosen_workloads(spec)
     ]
     commands = dict.fromkeys(OPERATIONS[cell.operation].reference for cell in cells)
     return _compared(
-        f"{service.name}: workloads", cells, [_reference(service, o) for o in commands]
+        f"{service.title}: workloads", cells, [_reference(service, o) for o in commands]
     )
 
 
-def _reference(service: PlannedService, operation: str) -> Cell:
+def _reference(service: Service, operation: str) -> Cell:
     return Cell(
         table=Table.POOLS,
-        service=service.name,
+        service=service.title,
         mode=REFERENCE_MODE,
         pool=DEFAULT_POOL if service.has_own_pool else REFERENCE_POOL,
         operation=operation,
         role=Role.REFERENCE,
     )
-
-
-def _refuses(cell: Cell) -> bool:
-    """Tell whether workers would find the pool empty, and it doesn't let them wait."""
-    return cell.pool in REFUSING_POOLS and cell.connections < cell.concurrency
 
 
 def _compared(

@@ -6,6 +6,7 @@ the same whether it was just measured, read from the database or imported from a
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -49,27 +50,19 @@ def speed_of(result: BenchmarkResult) -> Ratio | None:
     return Ratio(result.ratio, result.ratio_low, result.ratio_high, result.rounds)
 
 
+@dataclass
 class Recorder:
-    """Where results go as they are finished; this one keeps nothing: `--no-save`.
-
-    `save` must not raise, but put down in `failure` what went wrong.
-    """
-
-    failure = ""
-
-    def save(self, run: BenchmarkRun) -> None:
-        """The run itself is all there is."""
-
-
-class DatabaseRecorder(Recorder):
-    """Saves the run whenever something is finished.
+    """Saves the run whenever something is finished, unless nothing is to be kept (`--no-save`).
 
     A database that can't be written (locked, gone) never ends a measurement: `failure` says what
     happened. Since finding that out may take long, the next try is at the end of the run.
     """
 
+    is_saving: bool = True
+    failure: str = ""
+
     def save(self, run: BenchmarkRun) -> None:
-        if self.failure and run.status == RunStatus.RUNNING:
+        if not self.is_saving or (self.failure and run.status == RunStatus.RUNNING):
             return
         try:
             save_run(run)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from redisdict.bench.choices import Table
 from redisdict.bench.errors import UsageError
 from redisdict.bench.measure.placement import CHOICES
 from redisdict.bench.measure.services import Service
@@ -21,27 +22,18 @@ from redisdict.bench.spec import (
     PRESETS,
     BenchmarkSpec,
     Precision,
-    Table,
 )
 from redisdict.suggestions import nearest
 
 
-def match_name(name: str, known: Sequence[str]) -> str | None:
-    """Find the known name that is meant, whatever its case."""
-    return next((one for one in known if one.lower() == name.lower()), None)
-
-
-def unknown_name(
-    where: str, name: str, known: Sequence[str], candidates: Sequence[str] | None = None
-) -> str:
+def unknown_name(where: str, name: str, known: Sequence[str], others: Sequence[str] = ()) -> str:
     """Tell somebody who typed an unknown name what is known, and what is nearest.
 
     Args:
         where: the option or key that it was given for.
-        known: the names to list.
-        candidates: those among which the nearest is looked for, when they are more.
+        others: names that are known too, and not listed.
     """
-    close = nearest(name, candidates or known, cutoff=0.4)
+    close = nearest(name, [*known, *others], cutoff=0.4)
     hint = f" Did you mean {close!r}?" if close else ""
     return f"{where} {name!r} is unknown.{hint} Known: {', '.join(known)}."
 
@@ -98,15 +90,9 @@ def choose_services(available: Sequence[Service], names: Sequence[str]) -> list[
     """
     if not names:
         return list(available)
-    titles = {service.title: service for service in available}
-    keys = {service.key: service for service in available}
-    wanted = []
-    for name in names:
-        match = match_name(name, [*keys, *titles])
-        if match is None:
-            raise UsageError(unknown_name("--service", name, list(keys), [*keys, *titles]))
-        wanted.append(keys.get(match) or titles[match])
-    return [service for service in available if service in wanted]
+    keys, titles = [[getattr(one, name) for one in available] for name in ("key", "title")]
+    wanted = _named("--service", names, keys, titles)
+    return [one for one in available if one.key in wanted or one.title in wanted]
 
 
 def _tables_for(
@@ -122,18 +108,18 @@ def _tables_for(
     return tuple(table for table in Table if table in wanted)
 
 
-def _named(option: str, names: Iterable[str], known: Sequence[str]) -> tuple[str, ...]:
+def _named(
+    option: str, names: Sequence[str], known: Sequence[str], others: Sequence[str] = ()
+) -> tuple[str, ...]:
     """Find the known names that were meant, whatever their case."""
-    found = []
+    by_folded = {name.lower(): name for name in (*others, *known)}
     for name in names:
-        match = match_name(name, known)
-        if match is None:
+        if name.lower() not in by_folded:
             hint = ""
             if option == "--pool" and name.lower() == DEFAULT_POOL.lower():
                 hint = " Leave --pool out to get Sentinel's own."
-            raise UsageError(unknown_name(option, name, known) + hint)
-        found.append(match)
-    return tuple(dict.fromkeys(found))
+            raise UsageError(unknown_name(option, name, known, others) + hint)
+    return tuple(dict.fromkeys(by_folded[name.lower()] for name in names))
 
 
 #: The keys with a number, or a list of them, that has to be positive.

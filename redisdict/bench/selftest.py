@@ -19,13 +19,14 @@ from dataclasses import dataclass, replace
 
 import redis
 
+from redisdict.bench.choices import Table
 from redisdict.bench.measure.cleanup import new_token
 from redisdict.bench.measure.placement import PlacementProbe
 from redisdict.bench.measure.rounds import Block, Clock, OpenCell, Rounds, Series, ratio_between
 from redisdict.bench.measure.server_pool import start_own_servers
 from redisdict.bench.measure.statistics import Ratio, Verdict, judge
 from redisdict.bench.operations import least_difference
-from redisdict.bench.spec import PRESETS, SYNC, Cell, Precision, Table
+from redisdict.bench.spec import PRESETS, SYNC, Cell, Precision
 from redisdict.bench.workloads.calls import Calls, blocks_of, key_names
 from redisdict.bench.workloads.cells import CellFactory
 from redisdict.bench.workloads.drivers import SyncDriver, Timed

@@ -6,24 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from redisdict.bench.choices import CELL_FIELDS, CellKey, Table, cell_parts
-
-__all__ = [
-    "ASYNC",
-    "DEFAULT_POOL",
-    "DICT_POOLS",
-    "EVENT_LOOPS",
-    "MODES",
-    "POOLS",
-    "PRESETS",
-    "SYNC",
-    "VARIANTS",
-    "BenchmarkSpec",
-    "Cell",
-    "Precision",
-    "Role",
-    "Table",
-]
+from redisdict.bench.choices import NamedCell, Table
 
 ASYNC, SYNC = "ASYNC", "SYNC"
 
@@ -62,8 +45,8 @@ class Role(StrEnum):
     TWIN = "twin"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cell:
+@dataclass(frozen=True, kw_only=True)
+class Cell(NamedCell):
     """One thing that is timed. Two cells that are equal are the same row and column."""
 
     table: Table
@@ -75,13 +58,6 @@ class Cell:
     concurrency: int = 1
     connections: int = 0
     role: Role = Role.MEASURED
-
-    @property
-    def key(self) -> CellKey:
-        return tuple(getattr(self, name) for name in CELL_FIELDS)
-
-    def __str__(self) -> str:
-        return " ".join(cell_parts(self))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

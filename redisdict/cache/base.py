@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -22,8 +21,8 @@ from redisdict.cache.times import LONGEST_S, to_milliseconds
 #: What a subclass may do in its own way.
 MAKING_KEYS: Final = ("make_key", "validate_key", "make_and_validate_key")
 
-#: Keys that Django has no warning for (`memcache_key_warnings()`).
-_is_portable: Final = re.compile(r"[^\x00-\x20\x7f]{0,250}").fullmatch
+#: How long a key may be without a warning of Django's.
+LONGEST_PORTABLE: Final = 250
 
 
 class _Client(redis.Redis):
@@ -92,7 +91,9 @@ class CacheBase(BaseCache):
             if version is None:
                 version = self.version
             made: str = self.key_func(key, self.key_prefix, version)
-            if _is_portable(made) is not None and made.isascii():
+            # Printable ASCII but for the space: what `memcache_key_warnings()` says nothing about.
+            is_portable = made.isascii() and made.isprintable() and " " not in made
+            if is_portable and len(made) <= LONGEST_PORTABLE:
                 return made.encode()
         return encode_key(self.make_and_validate_key(key, version))
 

@@ -43,6 +43,9 @@ class CacheCodec:
         ConfigurationError: there is no such serializer or compressor.
     """
 
+    #: Of a value; `UnstorableError` if it would not come back the same.
+    encode: Callable[[Any], bytes]
+
     #: Of an intact or a foreign value.
     decode: Callable[[bytes], Any]
 
@@ -63,19 +66,14 @@ class CacheCodec:
         if options.write_for is not None:
             min_length = self._codec.compress_min_length
             self._encode = ForeignWriter(self._codec.compressor, min_length).encode
-        self.decode = self._codec.decode
+        self.encode, self.decode = self._encode_checked, self._codec.decode
         if self._reads_foreign:
             self._reader = ForeignReader(self._reads_foreign, self._codec.max_decoded_length)
             self.decode = self._decode_any
         elif self._codec.serializer.code == PICKLE and self._codec.compressor is None:
-            self._encode, self.decode = self._encode_pickle, self._decode_pickle
+            self.encode, self.decode = self._encode_pickle, self._decode_pickle
 
-    def encode(self, value: Any) -> bytes:
-        """Make what is stored of a value.
-
-        Raises:
-            UnstorableError: it would not come back the same.
-        """
+    def _encode_checked(self, value: Any) -> bytes:
         try:
             return self._encode(value)
         except SerializationError as error:
@@ -93,11 +91,11 @@ class CacheCodec:
 
     def _encode_pickle(self, value: Any) -> bytes:
         if type(value) is int:
-            return self._codec.encode(value)
+            return self._encode_checked(value)
         try:
             message = PLAIN_PICKLE + pickle.dumps(value, PICKLE_PROTOCOL)
         except Exception:  # noqa: BLE001  # the codec tells of it
-            return self._codec.encode(value)
+            return self._encode_checked(value)
         return message + crc32(message).to_bytes(CHECKSUM_LENGTH, "little")
 
     def _decode_pickle(self, stored: bytes) -> Any:

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from types import MethodType
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, cast, overload
+from typing import (
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.core.cache import InvalidCacheBackendError, caches
@@ -15,7 +27,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 
 from redisdict.cache.argument_keys import KeyMaker
 from redisdict.cache.cache import DictCache
-from redisdict.cache.inside import PersistentDict
+from redisdict.cache.inside import PersistentDict, Unkept, parse_options
 from redisdict.exceptions import ConfigurationError
 
 P = ParamSpec("P")
@@ -26,9 +38,8 @@ C = TypeVar("C")
 
 _MISSING = object()
 
-
-class _NotKept(Exception):
-    """A computation gave None, which isn't to be kept."""
+#: The options that are those of `get_or_set()`, by its names.
+SERVING: Final = ("stale", "soft_timeout", "refresh_ahead", "fail_safe", "lock_timeout")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +50,10 @@ class Keeping:
     using: str | BaseCache | PersistentDict[Any, Any]
     timeout: Any
     stale: float
+    soft_timeout: float | None
+    refresh_ahead: float
+    fail_safe: bool | float
+    lock_timeout: float
     cache_none: bool
 
     def __post_init__(self) -> None:
@@ -50,14 +65,8 @@ class Keeping:
                     f"timeout of {where} is {timeout}, so nothing would be kept; seconds above 0"
                     " are expected, or None for ever."
                 )
-        _check_seconds(f"stale of {where}", self.stale)
-        if self.stale < 0:
-            raise ValueError(f"stale of {where} is {self.stale}; seconds are expected, or 0.")
-        if self.stale and (timeout is None or timeout is DEFAULT_TIMEOUT):
-            raise ValueError(
-                f"stale of {where} is {self.stale} s, but it is given no timeout after which an"
-                " entry could be stale; give a timeout above 0."
-            )
+        timeout_ms = math.ceil(timeout * 1000) if isinstance(timeout, int | float) else None
+        parse_options(timeout_ms, **self._serving, of=f" of {where}")
         using = self.using
         if not isinstance(using, str | BaseCache | PersistentDict):
             raise TypeError(
@@ -75,11 +84,9 @@ class Keeping:
         if _computes_once(store):
             try:
                 return store.get_or_set(
-                    key, functools.partial(self._compute, compute), stale=self.stale, **self._times
+                    key, functools.partial(self._compute, compute), **self._times, **self._serving
                 )
-            except _NotKept:
-                if self.stale:
-                    store.delete(key)  # the old value isn't right any longer
+            except Unkept:
                 return None
         value = store.get(key, _MISSING)
         return self.keep(key, compute()) if value is _MISSING else value
@@ -90,11 +97,9 @@ class Keeping:
         if _computes_once(store):
             try:
                 return await store.aget_or_set(
-                    key, functools.partial(self._acompute, compute), stale=self.stale, **self._times
+                    key, functools.partial(self._acompute, compute), **self._times, **self._serving
                 )
-            except _NotKept:
-                if self.stale:
-                    await store.adelete(key)
+            except Unkept:
                 return None
         value = await store.aget(key, _MISSING)
         return await self.akeep(key, await compute()) if value is _MISSING else value
@@ -142,6 +147,11 @@ class Keeping:
     def _times(self) -> dict[str, Any]:
         return {} if self.timeout is DEFAULT_TIMEOUT else {"timeout": self.timeout}
 
+    @property
+    def _serving(self) -> dict[str, Any]:
+        """What `get_or_set()` of this package takes beyond others'."""
+        return {name: getattr(self, name) for name in SERVING}
+
     def _lives(self, store: Any) -> dict[str, Any]:
         if self.stale and _computes_once(store):
             return {"timeout": self.timeout + self.stale}
@@ -153,13 +163,13 @@ class Keeping:
     def _compute(self, compute: Callable[[], Any]) -> Any:
         value = compute()
         if not self._is_kept(value):
-            raise _NotKept
+            raise Unkept
         return value
 
     async def _acompute(self, compute: Callable[[], Awaitable[Any]]) -> Any:
         value = await compute()
         if not self._is_kept(value):
-            raise _NotKept
+            raise Unkept
         return value
 
 
@@ -324,6 +334,10 @@ def cached(
     key: str | Callable[..., Any] | None = None,
     using: str | BaseCache | PersistentDict[str, Any] = "default",
     stale: float = 0,
+    soft_timeout: float | None = None,
+    refresh_ahead: float = 0,
+    fail_safe: bool | float = False,
+    lock_timeout: float = 60,
     version: str | int | None = None,
     cache_none: bool = True,
     name: str | None = None,
@@ -340,6 +354,13 @@ def cached(
         using: an alias of CACHES, a cache or a `PersistentDict`.
         stale: seconds for which a value is kept beyond `timeout`; in this time one caller computes
             it anew, and the others get the old one at once.
+        soft_timeout: seconds after which the caller that computes gets the old value, too; the
+            computation goes on in the background. 0 serves it at once.
+        refresh_ahead: in the last so many seconds of `timeout`, one of the reads has the value
+            computed anew in the background; all get the one that is still fresh.
+        fail_safe: whether the old value is served, and the error logged, when the function raises;
+            then nobody tries again for so many seconds, 5 of `True`.
+        lock_timeout: seconds after which another caller computes too.
         version: stands in the key; another one begins with no entries.
         cache_none: whether None is kept as other values are.
         name: stands for the function's qualified name in the key.
@@ -359,6 +380,10 @@ def cached(
             using=using,
             timeout=timeout,
             stale=stale,
+            soft_timeout=soft_timeout,
+            refresh_ahead=refresh_ahead,
+            fail_safe=fail_safe,
+            lock_timeout=lock_timeout,
             cache_none=cache_none,
         )
         kind: Any = CachedCoroutine if iscoroutinefunction(function) else CachedFunction

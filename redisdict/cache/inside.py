@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from redisdict.connections.drivers import AsyncDriver, Driver
+from redisdict.mapping.background import IN_TASKS, IN_THREADS, Colour
 from redisdict.mapping.bound import Bound
 from redisdict.mapping.cache import CacheMethods
+from redisdict.mapping.computation import Unkept
+from redisdict.mapping.compute_options import ComputeOptions, parse_options
 from redisdict.mapping.dict import PersistentDict
 from redisdict.mapping.globs import Glob
 from redisdict.mapping.keys import Names, escape_glob, get_key_codec
 from redisdict.mapping.layouts.keys import COMPARE_AND_SET, KeysLayout
-from redisdict.mapping.locks import InFlight, LockOperations, wait_in_task, wait_in_thread
+from redisdict.mapping.locks import InFlight, LockOperations
 from redisdict.mapping.scanning import Pages
 from redisdict.wire.requests import Operation
 
 __all__ = [
     "COMPARE_AND_SET",
+    "IN_TASKS",
+    "IN_THREADS",
+    "Colour",
     "Computations",
+    "ComputeOptions",
     "Glob",
     "Pages",
     "PersistentDict",
+    "Unkept",
     "escape_glob",
-    "wait_in_task",
-    "wait_in_thread",
+    "parse_options",
 ]
-
-#: Seconds after which another caller of `get_or_set()` takes over from one that has died.
-LONGEST_WAIT_S = 60
 
 
 class _WholeKeys(Names):
@@ -62,12 +65,7 @@ class Computations(CacheMethods[bytes, Any]):
         )
 
     def operation(
-        self,
-        key: bytes,
-        default: Any,
-        timeout: float | None,
-        stale: float,
-        wait: Callable[..., Any],
+        self, key: bytes, default: Any, options: ComputeOptions, colour: Colour
     ) -> Operation[Any]:
-        """Get the value that is there, or that of `default`; `wait` waits for one in flight."""
-        return self._get_or_set_operation(key, default, timeout, stale, LONGEST_WAIT_S, wait)
+        """Get the value that is there, or that of `default`."""
+        return self._get_or_set_operation(key, default, options, colour)

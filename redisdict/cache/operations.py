@@ -35,7 +35,7 @@ INCR_EXISTING = Script("incr_existing", "redisdict.cache")
 
 def plain(command: Command) -> Step[Any]:
     """Make a step of one command whose reply is the result."""
-    return Step(command, ask, command)
+    return Step(command, ask, (command,))
 
 
 class CacheOperations:
@@ -52,14 +52,14 @@ class CacheOperations:
 
     def get(self, key: bytes) -> Step[bytes | None]:
         command = (b"GET", key)
-        return Step(command, ask, command)
+        return Step(command, ask, (command,))
 
     def set(self, key: bytes, value: bytes, timeout_ms: int | None) -> Step[Any]:
         if timeout_ms is None:
             command: Command = (b"SET", key, value)
         else:
             command = (b"SET", key, value, b"PX", timeout_ms)
-        return Step(command, ask, command)
+        return Step(command, ask, (command,))
 
     def set_if(
         self, key: bytes, value: bytes, timeout_ms: int | None, condition: bytes
@@ -74,6 +74,10 @@ class CacheOperations:
     def exists(self, key: bytes) -> Step[int]:
         return plain((b"EXISTS", key))
 
+    def is_free(self, key: bytes) -> Step[bool]:
+        """Tell whether there is no such key."""
+        return Step(None, self._is_free, (key,))
+
     def pttl(self, key: bytes) -> Step[int]:
         return plain((b"PTTL", key))
 
@@ -84,7 +88,7 @@ class CacheOperations:
         """Give a key another time to live, 0 for none; 0 when there is no such key."""
         if timeout_ms is not None:
             return plain((b"PEXPIRE", key, timeout_ms))
-        return Step(None, self._make_permanent, key)
+        return Step(None, self._make_permanent, (key,))
 
     def expire_at(self, key: bytes, when_ms: int) -> Step[int]:
         return plain((b"PEXPIREAT", key, when_ms))
@@ -92,7 +96,10 @@ class CacheOperations:
     def incr(self, key: bytes, delta: int) -> Step[bytes | None]:
         """Add to an integer that is there: the sum as text, None when there is none."""
         command = Once((b"EVALSHA", INCR_EXISTING.digest, 1, key, delta))
-        return Step(command, self._incr, key, delta)
+        return Step(command, self._incr, (key, delta))
+
+    def _is_free(self, key: bytes) -> Operation[bool]:
+        return not (yield (b"EXISTS", key))
 
     def replace(self, key: bytes, expected: bytes, new: bytes) -> Operation[int]:
         """Set a key that still has that value, whose time to live stays; 1 when it had it."""

@@ -60,6 +60,19 @@ class Store:
         ConfigurationError: from the first use of an attribute, if the entry can't be used.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_location",
+        "_params",
+        "async_driver",
+        "backend",
+        "codec",
+        "computing",
+        "driver",
+        "operations",
+        "options",
+    )
+
     options: CacheOptions
     backend: Backend
     codec: CacheCodec
@@ -71,13 +84,7 @@ class Store:
     def __init__(self, location: Any, params: Mapping[str, Any]) -> None:
         self._location = location
         self._params = params
-
-    def __getattr__(self, name: str) -> Any:
-        # Only reached while it isn't bound: afterwards the attributes are there.
-        if name.startswith("__") or name not in Store.__annotations__:
-            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
-        self._bind()
-        return self.__dict__[name]
+        self.__class__ = _Unbound
 
     def _bind(self) -> None:
         name = name_in_settings(self._location, self._params)
@@ -94,12 +101,31 @@ class Store:
         self.driver, self.async_driver = _drivers(options, backend)
         self.computing = Computations(self.codec, self.driver, self.async_driver)
         self.options = options
+        self.__class__ = Store
         _bound.add(self)
 
     def unbind(self) -> None:
         """Find everything anew at the next use, for the settings have changed."""
+        self.__class__ = _Unbound
         for name in Store.__annotations__:
-            self.__dict__.pop(name, None)
+            delattr(self, name)
+        self.__class__ = _Unbound  # also when another thread has bound it meanwhile
+
+
+class _Unbound(Store):
+    """A store before its first use.
+
+    It is a class of its own, and has slots, because one with `__getattr__` takes six times as long
+    for attributes that are there, and every call of a cache asks for three.
+    """
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in Store.__annotations__:
+            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+        self._bind()
+        return getattr(self, name)
 
 
 def store_of(location: Any, params: Mapping[str, Any]) -> Store:

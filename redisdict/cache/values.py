@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from redis.exceptions import ResponseError
 
 from redisdict.cache.base import CacheBase
-from redisdict.cache.inside import wait_in_task, wait_in_thread
+from redisdict.cache.inside import IN_TASKS, IN_THREADS, Colour, parse_options
 from redisdict.exceptions import NotANumberError
 from redisdict.wire.requests import Operation, Step
+
+#: `stale`, `soft_timeout`, `refresh_ahead` and `fail_safe` where none is given.
+NO_TIMES: Final = (0, None, 0, False)
 
 
 class NotAnIntegerError(NotANumberError, ResponseError):
@@ -65,8 +67,8 @@ class ValueMethods(CacheBase):
         Raises:
             redisdict.SerializationError: the serializer can't store it.
         """
-        step, is_told = self._setting(key, value, timeout, version, nx, xx)
-        return is_told(self._store.driver.do(step))
+        step = self._setting(key, value, timeout, version, nx, xx)
+        return bool(self._store.driver.do(step))
 
     async def aset(  # type: ignore[override]  # as set()
         self,
@@ -78,11 +80,11 @@ class ValueMethods(CacheBase):
         xx: bool = False,
     ) -> bool:
         """As `set()`."""
-        step, is_told = self._setting(key, value, timeout, version, nx, xx)
+        step = self._setting(key, value, timeout, version, nx, xx)
         reply = await self._store.async_driver.send(step)
         if isinstance(reply, Exception):
             reply = await self._store.async_driver.recover(step, reply)
-        return is_told(reply)
+        return bool(reply)
 
     def add(
         self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None
@@ -166,29 +168,43 @@ class ValueMethods(CacheBase):
         version: Any = None,
         *,
         stale: float = 0,
+        soft_timeout: float | None = None,
+        refresh_ahead: float = 0,
+        fail_safe: bool | float = False,
+        lock_timeout: float = 60,
     ) -> Any:
         """Get the value of `key`; when there is none, that of `default`, which is stored.
 
         Of several callers, in whichever process, one calls `default`; the others wait for its
-        value and hold no connection meanwhile. When that one dies, another takes over after a
-        minute.
+        value and hold no connection meanwhile. When that one dies, another takes over after
+        `lock_timeout` seconds.
+
+        A hit costs one round trip, with the options too.
 
         Args:
             default: a value, or a function that gives it.
             stale: seconds for which the value is kept beyond `timeout`. In this time one caller
                 computes it anew, and the others get the old one at once.
+            soft_timeout: seconds after which the caller that computes gets the old value, too; the
+                computation goes on in the background, in another thread. 0 serves it at once.
+            refresh_ahead: in the last so many seconds of `timeout`, reads get the value, which is
+                still fresh, and one of them has it computed anew in the background.
+            fail_safe: whether the old value is served, and the error logged, when `default`
+                raises; then nobody tries again for so many seconds, 5 of `True`.
+            lock_timeout: seconds after which another caller computes too.
 
         Raises:
-            ValueError: `stale` is given, and no timeout.
+            ValueError: one of these needs another: `stale` and `refresh_ahead` a timeout,
+                `soft_timeout` and `fail_safe` an old value.
+            TypeError: one isn't a number.
         """
         store = self._store
-        if not stale:
+        times = stale, soft_timeout, refresh_ahead, fail_safe, lock_timeout
+        if times[:4] == NO_TIMES:
             reply = store.driver.do(store.operations.get(self._key(key, version)))
             if reply is not None:
                 return store.codec.decode(reply)
-        return store.driver.run(
-            self._computing(key, default, timeout, version, stale, wait_in_thread)
-        )
+        return store.driver.run(self._computing(key, default, timeout, version, times, IN_THREADS))
 
     async def aget_or_set(
         self,
@@ -198,14 +214,23 @@ class ValueMethods(CacheBase):
         version: Any = None,
         *,
         stale: float = 0,
+        soft_timeout: float | None = None,
+        refresh_ahead: float = 0,
+        fail_safe: bool | float = False,
+        lock_timeout: float = 60,
     ) -> Any:
-        """As `get_or_set()`; `default` may be a coroutine function."""
+        """As `get_or_set()`; `default` may be a coroutine function.
+
+        What goes on in the background is a task of this event loop; when the loop ends before it,
+        a thread computes from the beginning, in a loop of its own.
+        """
         store = self._store
-        if not stale:
+        times = stale, soft_timeout, refresh_ahead, fail_safe, lock_timeout
+        if times[:4] == NO_TIMES:
             reply = await self._ask(store.operations.get(self._key(key, version)))
             if reply is not None:
                 return store.codec.decode(reply)
-        computing = self._computing(key, default, timeout, version, stale, wait_in_task)
+        computing = self._computing(key, default, timeout, version, times, IN_TASKS)
         return await store.async_driver.run(computing)
 
     async def _ask(self, step: Step[Any]) -> Any:
@@ -217,22 +242,22 @@ class ValueMethods(CacheBase):
 
     def _setting(
         self, key: Any, value: Any, timeout: Any, version: Any, nx: bool, xx: bool
-    ) -> tuple[Step[Any], Callable[[Any], bool]]:
-        """What stores a value, and from its reply to whether it was stored."""
+    ) -> Step[Any]:
+        """What stores a value; the truth of its reply is whether it was stored."""
         raw = self._key(key, version)
         store = self._store
         stored = store.codec.encode(value)
         timeout_ms = self._milliseconds(timeout)
         if timeout_ms == 0:
             if nx:  # what isn't there could be stored, and would be over
-                return store.operations.exists(raw), _is_missing
-            return store.operations.delete(raw), bool
+                return store.operations.is_free(raw)
+            return store.operations.delete(raw)
         if nx or xx:
             if nx and xx:
                 raise ValueError("nx and xx exclude one another.")
             condition = b"NX" if nx else b"XX"
-            return store.operations.set_if(raw, stored, timeout_ms, condition), bool
-        return store.operations.set(raw, stored, timeout_ms), bool
+            return store.operations.set_if(raw, stored, timeout_ms, condition)
+        return store.operations.set(raw, stored, timeout_ms)
 
     def _counting(
         self, key: Any, delta: Any, version: Any, begins_as_0: bool = False
@@ -272,13 +297,12 @@ class ValueMethods(CacheBase):
         default: Any,
         timeout: Any,
         version: Any,
-        stale: float,
-        wait: Callable[..., Any],
+        times: tuple[Any, ...],
+        colour: Colour,
     ) -> Operation[Any]:
-        timeout_ms = self._milliseconds(timeout)
-        seconds = None if timeout_ms is None else timeout_ms / 1000
+        options = parse_options(self._milliseconds(timeout), *times)
         raw = self._key(key, version)
-        return self._store.computing.operation(raw, default, seconds, stale, wait)
+        return self._store.computing.operation(raw, default, options, colour)
 
 
 def encode(cache: CacheBase, value: Any) -> bytes:
@@ -302,7 +326,3 @@ async def aread(cache: CacheBase, key: Any) -> tuple[bytes | None, Any]:
 
 def missing(key: Any) -> ValueError:
     return ValueError(f"Key {key!r} not found")
-
-
-def _is_missing(count: Any) -> bool:
-    return not count

@@ -1,7 +1,8 @@
 """Give Django's responses their form: status, reason, headers, cookies, content and charset.
 
 They come back as they do from a pickle: of a template's response, which must be rendered, without
-its template and context. Imported only when the first one is written or read.
+its template and context. Those of Django REST framework, which are of this kind, keep their data,
+made plain. Imported only when the first one is written or read.
 """
 
 from __future__ import annotations
@@ -27,11 +28,16 @@ def functions_of(kind: type) -> Any:
     if not issubclass(kind, HttpResponse):
         return None
 
+    is_template = issubclass(kind, SimpleTemplateResponse)
+
     def put_together(parts: list[Any]) -> HttpResponse:
         state = pair_up(parts)
         content = state["_container"]
         if type(content) is not list or any(type(part) is not bytes for part in content):
             raise ValueError("the content of a response is bytes")
+        if is_template and state.get("_is_rendered") is not True:
+            # Django would render whichever template these bytes name.
+            raise ValueError("the response of a template isn't rendered")
         state["headers"] = _make_headers(state["headers"])
         state["cookies"] = _make_cookies(state["cookies"])
         response = object.__new__(kind)
@@ -42,8 +48,27 @@ def functions_of(kind: type) -> Any:
 
 
 def _state_of(response: HttpResponse) -> dict[str, Any]:
-    state: dict[str, Any] = response.__getstate__()  # type: ignore[assignment]
-    return {name: value for name, value in state.items() if name not in _LEFT_OUT}
+    stored: dict[str, Any] = response.__getstate__()  # type: ignore[assignment]
+    state = {name: value for name, value in stored.items() if name not in _LEFT_OUT}
+    if _is_rest_framework_s(type(response)):
+        state["data"] = _plain_data(state["data"])
+    return state
+
+
+def _is_rest_framework_s(kind: type) -> bool:
+    return any(base.__module__ == "rest_framework.response" for base in kind.__mro__)
+
+
+def _plain_data(data: Any) -> Any:
+    """Return equal data without the classes that Django REST framework's serializers have.
+
+    Its lists and dicts hold the serializer, and its links the object that they lead to.
+    """
+    if isinstance(data, dict):
+        return {_plain_data(key): _plain_data(item) for key, item in data.items()}
+    if isinstance(data, list):
+        return list(map(_plain_data, data))
+    return str(data) if isinstance(data, str) else data
 
 
 def _take_apart(response: HttpResponse) -> list[Any]:

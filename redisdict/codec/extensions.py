@@ -140,10 +140,6 @@ def _unpack_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogatepass")
 
 
-def _unpack_safe_text(data: bytes) -> SafeString:
-    return SafeString(_unpack_text(data))
-
-
 def unpack_uuid(
     data: bytes,
     new: Callable[..., UUID] = UUID.__new__,
@@ -211,7 +207,7 @@ SCALAR_OF_TYPE: Final[dict[type, Scalar]] = {
     IPv6Network: _by_text(17, IPv6Network),
     IPv4Interface: _by_text(18, IPv4Interface),
     IPv6Interface: _by_text(19, IPv6Interface),
-    SafeString: Scalar(21, _pack_text, _unpack_safe_text),
+    SafeString: Scalar(21, _pack_text, lambda data: SafeString(_unpack_text(data))),
 }
 _CONTAINER_OF_TYPE: Final[dict[type, Container]] = {
     tuple: Container(9, list, tuple, steps_by_number),
@@ -235,10 +231,17 @@ PUT_TOGETHER_OF_CODE: Final = {
 
 def container_of(kind: type) -> Container | None:
     """Return the container that values of this very type are, or None."""
+    if (container := own_container_of(kind)) is not None:
+        return container
+    return REGISTERED if registry.find_form(kind) is not None else None
+
+
+def own_container_of(kind: type) -> Container | None:
+    """Return the container of a type that isn't registered but has an extension of its own."""
     if (container := _CONTAINER_OF_TYPE.get(kind)) is not None:
         return container
     if issubclass(kind, Model):
         return _MODEL_INSTANCE
     if kind.__module__ == _RANGE_MODULE and kind.__qualname__ == "Range":
         return _RANGE
-    return REGISTERED if registry.find_form(kind) is not None else None
+    return None

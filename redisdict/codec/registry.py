@@ -1,8 +1,8 @@
 """Keep the forms of registered types: what the extension 22 of the codec's MessagePack holds.
 
 A value is stored as the name of its type and the parts it was taken apart into. Reading looks the
-name up here and nowhere else: no stored bytes have anything imported, or a class called that wasn't
-registered.
+name up here and nowhere else: no stored bytes have anything imported but the modules of the types
+named below, or a class called that wasn't registered.
 """
 
 from __future__ import annotations
@@ -20,6 +20,13 @@ from redisdict.exceptions import ConfigurationError, DeserializationError, Redis
 # What of Django's has a form; it is registered when the first such value is written or read.
 _DJANGO_FORMS: Final = "redisdict.codec.django_forms"
 _DJANGO_MODULES: Final = frozenset({"django.http.response", "django.template.response"})
+
+# What packages that many sites are made of put into the cache by themselves. The first such value
+# that is written or read registers its type, as a project would.
+_TYPE_FORMS: Final = "redisdict.codec.type_forms"
+_TYPES_OF_PACKAGES: Final = frozenset(
+    {"rest_framework.response.Response", "wagtail.models.sites.SiteRootPath"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +78,27 @@ def add_form(form: TypeForm) -> None:
 def find_form(kind: type) -> TypeForm | None:
     """Return the form of values of this very type, or None."""
     form = _form_of_type.get(kind)
-    if form is None and kind.__module__ in _DJANGO_MODULES:
-        import_module(_DJANGO_FORMS)
+    if form is None and _has_known_form(_full_name(kind)):
         form = _form_of_type.get(kind)
     return form
+
+
+def _has_known_form(name: str) -> bool:
+    """Register the type of this full name if this package knows its form; tell whether it does."""
+    module, _, kind = name.rpartition(".")
+    if module in _DJANGO_MODULES:
+        import_module(_DJANGO_FORMS)
+        return True
+    if name not in _TYPES_OF_PACKAGES:
+        return False
+    try:
+        add_form(
+            import_module(_TYPE_FORMS).form_by_itself(getattr(import_module(module), kind), name)
+        )
+    except (ImportError, AttributeError, ConfigurationError):
+        # The package isn't here or is of another version, or the project has its own form.
+        return False
+    return True
 
 
 def take_apart(value: Any) -> list[Any]:
@@ -96,8 +120,7 @@ def put_together(parts: list[Any]) -> Any:
     """Return the value again; raise `DeserializationError` where that isn't possible here."""
     name, *rest = parts
     form = _form_of_name.get(name)
-    if form is None and name.startswith("django."):
-        import_module(_DJANGO_FORMS)
+    if form is None and _has_known_form(name):
         form = _form_of_name.get(name)
     if form is None:
         raise DeserializationError(

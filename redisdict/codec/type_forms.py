@@ -19,10 +19,9 @@ from django.utils.functional import cached_property as django_cached_property
 
 from redisdict.codec.extensions import (
     LEAVES,
-    REGISTERED,
     SCALAR_OF_TYPE,
     alternate,
-    container_of,
+    own_container_of,
     pair_up,
     steps_by_alternate_keys,
     steps_by_number,
@@ -90,16 +89,23 @@ def register_type(
         )
     _refuse_builtin(kind)
     name = _stable_name(kind) if name is None else name
-    if name.startswith("django."):
+    if name.startswith("django.") or kind.__module__.startswith("django."):
         import_module(_DJANGO_FORMS)  # whose names are taken, whether or not they were needed yet
-    found = _functions_of(kind, name) if to is None or from_ is None else _by_functions(to, from_)
-    add_form(TypeForm(kind, name, *found, settings=(to, from_)))
+    if to is None or from_ is None:
+        add_form(form_by_itself(kind, name))
+    else:
+        add_form(TypeForm(kind, name, *_by_functions(to, from_), settings=(to, from_)))
     return kind
+
+
+def form_by_itself(kind: type, name: str) -> TypeForm:
+    """Return the form of a class that brings it; raise `ConfigurationError` for other classes."""
+    return TypeForm(kind, name, *_functions_of(kind, name))
 
 
 def _refuse_builtin(kind: type) -> None:
     has_scalar_form = kind in _NATIVE_TYPES or kind in SCALAR_OF_TYPE
-    if has_scalar_form or container_of(kind) not in (None, REGISTERED):
+    if has_scalar_form or own_container_of(kind) is not None:
         raise ConfigurationError(
             f"{kind.__qualname__} has a form of its own and can't be registered with another."
         )

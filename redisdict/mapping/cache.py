@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar, cast
 
+from redisdict.mapping.background import IN_TASKS, IN_THREADS, Colour
 from redisdict.mapping.bound import Topic
-from redisdict.mapping.layouts.base import DEFAULT, FOREVER, MISSING, Timeout, to_milliseconds
-from redisdict.mapping.locks import wait_in_task, wait_in_thread
-from redisdict.wire.requests import Call, Operation, Sleep
+from redisdict.mapping.computation import Computation, keep, look
+from redisdict.mapping.compute_options import ComputeOptions, parse_options
+from redisdict.mapping.layouts.base import DEFAULT, FOREVER, MISSING, Timeout
+from redisdict.mapping.locks import limit_ms
+from redisdict.wire.requests import Call, Operation
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -76,46 +79,32 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
     # and other processes for a lease, a lock under the item's key.
 
     def _get_or_set_operation(
-        self,
-        key: K,
-        default: Any,
-        timeout: Timeout,
-        stale: float,
-        lock_timeout: float,
-        wait: Callable[..., Any],
+        self, key: K, default: Any, options: ComputeOptions, colour: Colour
     ) -> Operation[Any]:
         bound = self._bound
         field = bound.field_of(key)
-        timeout_ms = bound.milliseconds(timeout)
-        stale_ms = stale_milliseconds(stale, timeout_ms)
-        lives_ms = None if timeout_ms is None else timeout_ms + stale_ms
-        in_flight = bound.in_flight
         while True:
-            old, is_fresh = yield from self._look(field, stale_ms)
-            if is_fresh:
-                return bound.codec.decode(old)
+            found = yield from look(bound, field, options)
+            if not found.is_due(options):
+                return bound.codec.decode(found.stored)
             if not callable(default):
-                return (yield from self._keep(field, old, default, lives_ms))[0]
-            value, is_ours = in_flight.join(field)
+                if found.is_fresh:
+                    return bound.codec.decode(found.stored)
+                return (yield from keep(bound, field, found, default, options))[0]
+            limit_ms(options.lock_timeout_s)
+            value, is_ours = bound.in_flight.join(field, options.lock_timeout_s)
             if is_ours:
                 break
-            if old is not None:
-                return bound.codec.decode(old)
+            if found.stored is not None:
+                return bound.codec.decode(found.stored)
             try:
-                stored = yield Call(wait, (value, lock_timeout))
+                stored = yield Call(colour.wait, (value, options.lock_timeout_s))
             except TimeoutError:
                 break  # it may be the computation itself that asks for its own value
             if stored is not None:
                 return bound.codec.decode(stored)
-        stored = None
-        try:
-            value, stored = yield from self._compute(
-                field, default, lives_ms, stale_ms, lock_timeout
-            )
-            return value
-        finally:
-            if is_ours:
-                in_flight.resolve(field, stored)
+        computation = Computation(bound, field, default, options, value if is_ours else None)
+        return (yield from computation.run(found, colour))
 
     def get_or_set(
         self,
@@ -124,6 +113,9 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
         timeout: Timeout = DEFAULT,
         *,
         stale: float = 0,
+        soft_timeout: float | None = None,
+        refresh_ahead: float = 0,
+        fail_safe: bool | float = False,
         lock_timeout: float = 60,
     ) -> V:
         """Get the value of `key`; when it isn't there, that of `default`, which is stored.
@@ -131,17 +123,33 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
         Of several callers one calls `default`; the others wait for its value and hold no
         connection meanwhile. When that one dies, another takes over after `lock_timeout` seconds.
 
+        A hit costs one round trip, with the options too.
+
         Args:
             stale: seconds for which the value is kept beyond `timeout`. In this time one caller
                 computes it anew, and the others get the old one at once.
+            soft_timeout: seconds after which the caller that computes gets the old value, too; the
+                computation goes on in the background, in another thread. 0 serves it at once.
+            refresh_ahead: in the last so many seconds of `timeout`, reads get the value, which is
+                still fresh, and one of them has it computed anew in the background.
+            fail_safe: whether the old value is served, and the error logged, when `default`
+                raises; then nobody tries again for so many seconds, 5 of `True`.
+            lock_timeout: seconds after which another caller computes too.
 
         Raises:
-            ValueError: `stale` is given, and no timeout.
+            ValueError: one of these needs another: `stale` and `refresh_ahead` a timeout,
+                `soft_timeout` and `fail_safe` an old value.
+            TypeError: one isn't a number.
         """
-        operation = self._get_or_set_operation(
-            key, default, timeout, stale, lock_timeout, wait_in_thread
+        options = parse_options(
+            self._bound.milliseconds(timeout),
+            stale,
+            soft_timeout,
+            refresh_ahead,
+            fail_safe,
+            lock_timeout,
         )
-        return cast(V, self._run(operation))
+        return cast(V, self._run(self._get_or_set_operation(key, default, options, IN_THREADS)))
 
     async def aget_or_set(
         self,
@@ -150,81 +158,23 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
         timeout: Timeout = DEFAULT,
         *,
         stale: float = 0,
+        soft_timeout: float | None = None,
+        refresh_ahead: float = 0,
+        fail_safe: bool | float = False,
         lock_timeout: float = 60,
     ) -> V:
-        """As `get_or_set()`; `default` may be a coroutine function."""
-        operation = self._get_or_set_operation(
-            key, default, timeout, stale, lock_timeout, wait_in_task
+        """As `get_or_set()`; `default` may be a coroutine function.
+
+        What goes on in the background is a task of this event loop; when the loop ends before it,
+        a thread computes from the beginning, in a loop of its own.
+        """
+        options = parse_options(
+            self._bound.milliseconds(timeout),
+            stale,
+            soft_timeout,
+            refresh_ahead,
+            fail_safe,
+            lock_timeout,
         )
-        return cast(V, await self._arun(operation))
-
-    def _compute(
-        self, field: bytes, default: Any, lives_ms: int | None, stale_ms: int, lock_timeout: float
-    ) -> Operation[tuple[Any, bytes]]:
-        """Get the value and its bytes, once the lease is ours or another has stored it."""
-        bound = self._bound
-        token = bound.locks.new_token()
-        attempt = 0
-        try:
-            while not (yield from bound.locks.try_acquire(field, token, lock_timeout)):
-                old, is_fresh = yield from self._look(field, stale_ms)
-                if old is not None:
-                    return bound.codec.decode(old), old
-                yield Sleep(bound.locks.pause_s(attempt))
-                attempt += 1
-            # The one who had the lease before may have stored it in between.
-            old, is_fresh = yield from self._look(field, stale_ms)
-            if is_fresh:
-                result = bound.codec.decode(old), old
-            else:
-                result = yield from self._keep(field, old, (yield Call(default)), lives_ms)
-        except GeneratorExit:
-            raise  # the connection is lost; the lease goes with its time limit
-        except BaseException:
-            yield from bound.locks.release(field, token)
-            raise
-        yield from bound.locks.release(field, token)
-        return result
-
-    def _look(self, field: bytes, stale_ms: int) -> Operation[tuple[Any, bool]]:
-        """Read what is stored, and whether it is fresh."""
-        bound = self._bound
-        stored = yield from bound.layout.get(field).begin()
-        if stored is None or not stale_ms:
-            return stored, stored is not None
-        left_ms = yield from bound.layout.ttl(field)
-        return stored, left_ms == FOREVER or left_ms > stale_ms
-
-    def _keep(
-        self, field: bytes, old: bytes | None, value: Any, lives_ms: int | None
-    ) -> Operation[tuple[Any, bytes]]:
-        """Store the value unless another is there by now; give the one there is, and its bytes."""
-        bound = self._bound
-        new = bound.codec.encode(value)
-        if lives_ms == 0:
-            return value, new
-        if old is None:
-            is_kept = yield from bound.layout.add(field, new, lives_ms)
-        else:
-            is_kept = yield from bound.layout.compare_and_set(field, old, new)
-            if is_kept:
-                yield from bound.layout.touch(field, lives_ms)
-        stored = None if is_kept else (yield from bound.layout.get(field).begin())
-        return (value, new) if stored is None else (bound.codec.decode(stored), stored)
-
-
-def stale_milliseconds(stale: float, timeout_ms: int | None) -> int:
-    """Convert the time for which a value is kept beyond its timeout.
-
-    Raises:
-        ValueError: there is no timeout.
-    """
-    stale_ms = to_milliseconds(stale, None)
-    if not stale_ms:
-        return 0
-    if not timeout_ms:
-        raise ValueError(
-            f"stale is {stale} s, but the item has no timeout after which it could be stale;"
-            " give get_or_set() a timeout above 0."
-        )
-    return stale_ms
+        computing = self._get_or_set_operation(key, default, options, IN_TASKS)
+        return cast(V, await self._arun(computing))

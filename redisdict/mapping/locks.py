@@ -11,7 +11,7 @@ import random
 import secrets
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -25,6 +25,10 @@ from redisdict.wire.scripts import Script
 
 COMPARE_AND_DELETE = Script("compare_and_delete", "redisdict.mapping.layouts")
 COMPARE_AND_EXPIRE = Script("compare_and_expire", "redisdict.mapping.layouts")
+COMPARE_AND_SET = Script("compare_and_set", "redisdict.mapping.layouts")
+
+#: The token of a lease under which nobody computes: after a failure others don't try at once.
+PAUSED = b"paused"
 
 #: The first pause between two attempts, and the longest.
 SHORTEST_PAUSE_S = 0.002
@@ -93,6 +97,15 @@ class LockOperations:
     def release(self, name: bytes, token: bytes) -> Operation[bool]:
         """Give the lock back; tell whether it was still ours."""
         return bool((yield from COMPARE_AND_DELETE.call((self._key(name),), token)))
+
+    def pause(self, name: bytes, token: bytes, timeout: float) -> Operation[None]:
+        """Keep others from the lock for `timeout` seconds, unless `end_pause()` is called."""
+        if (yield from self.extend(name, token, timeout)):
+            yield from COMPARE_AND_SET.call((self._key(name),), token, PAUSED)
+
+    def end_pause(self, name: bytes) -> Operation[bool]:
+        """Free the lock if it is held by a pause; tell whether it was."""
+        return self.release(name, PAUSED)
 
     def _key(self, name: bytes) -> bytes:
         return self._prefixes[shard_of(name, len(self._prefixes))] + name
@@ -244,29 +257,40 @@ def limit_ms(timeout: float) -> int:
 
 
 #: What the others wait for: the bytes of the value, or None when there will be none.
-Value: TypeAlias = "Future[bytes | None]"
+Value: TypeAlias = "Future[Any]"
 
 
 class InFlight:
     """The values of one dict that somebody in this process is about to get, by their fields."""
 
     def __init__(self) -> None:
-        self._values: dict[bytes, Value] = {}
+        #: Each with the time after which another takes over, as it does from another process.
+        self._values: dict[bytes, tuple[Value, float]] = {}
         on_fork(self._renew)
 
-    def join(self, field: bytes) -> tuple[Value, bool]:
-        """Get the future of a field's value, and whether it is the caller who has to resolve it."""
+    def join(self, field: bytes, limit_s: float) -> tuple[Value, bool]:
+        """Get the future of a field's value, and whether it is the caller who has to resolve it.
+
+        A caller who hasn't done so after the `limit_s` that it gave isn't waited for any longer.
+        """
         if not own[0]:
             take_over()
         new: Value = Future()
         new.set_running_or_notify_cancel()  # a waiter that is cancelled doesn't cancel the others
-        value = self._values.setdefault(field, new)
-        return value, value is new
+        now = time.monotonic()
+        ours = new, now + limit_s
+        found = self._values.setdefault(field, ours)
+        if found[1] <= now and found is not ours:
+            self.resolve(field, found[0], None)
+            found = self._values.setdefault(field, ours)
+        return found[0], found is ours
 
-    def resolve(self, field: bytes, stored: bytes | None) -> None:
+    def resolve(self, field: bytes, value: Value, stored: bytes | None) -> None:
         """Give all who wait the value, or tell them that there is none."""
-        value = self._values.pop(field, None)
-        if value is not None:  # else it began before a fork
+        found = self._values.get(field)
+        if found is not None and found[0] is value:  # else it began before a fork, or took too long
+            self._values.pop(field, None)
+        with suppress(InvalidStateError):  # of two who resolve it the first counts
             value.set_result(stored)
 
     def _renew(self) -> None:
@@ -274,7 +298,7 @@ class InFlight:
         self._values = {}
 
 
-def wait_in_thread(value: Value, timeout_s: float) -> bytes | None:
+def wait_in_thread(value: Value, timeout_s: float) -> Any:
     """Wait for a value in flight.
 
     Raises:
@@ -283,7 +307,7 @@ def wait_in_thread(value: Value, timeout_s: float) -> bytes | None:
     return value.result(timeout_s)
 
 
-async def wait_in_task(value: Value, timeout_s: float) -> bytes | None:
+async def wait_in_task(value: Value, timeout_s: float) -> Any:
     """Wait for a value in flight in a task of any event loop; as `wait_in_thread()`."""
     async with asyncio.timeout(timeout_s):
         return await asyncio.wrap_future(value)

@@ -14,7 +14,8 @@ from redisdict.connections.backend import Backend
 from redisdict.connections.drivers import DriverPair
 from redisdict.mapping.bound import ABSENT, Bound
 from redisdict.mapping.bulk import next_batch
-from redisdict.mapping.cache import CacheMethods, stale_milliseconds
+from redisdict.mapping.cache import CacheMethods
+from redisdict.mapping.compute_options import ComputeOptions, parse_options
 from redisdict.mapping.keys import Names, shard_of
 from redisdict.mapping.layouts.base import BATCH, DEFAULT, FOREVER, Timeout
 from redisdict.mapping.layouts.base import MISSING as NO_ITEM
@@ -324,44 +325,29 @@ class NearMethods(MappingMethods[K, V], CacheMethods[K, V], Generic[K, V]):
         value = await self._aread(key)
         return await super().asetdefault(key, default) if value is ABSENT else cast(V, value)
 
-    def _is_fresh(self, key: K, stale_ms: int) -> bool:
-        """Whether the value that was just read has more than that left to live."""
-        if not stale_ms:
+    def _serves(self, key: K, options: ComputeOptions) -> bool:
+        """Whether the value that was just read isn't due to be computed anew."""
+        if not options.needs_time:
             return True
         entry = self._near.find(self._near.field_of(key))
-        return entry is not None and entry.expires_at - clock() > stale_ms / 1000
+        due_ms = options.stale_ms + options.refresh_ms
+        return entry is not None and entry.expires_at - clock() > due_ms / 1000
 
-    def get_or_set(
-        self,
-        key: K,
-        default: Any,
-        timeout: Timeout = DEFAULT,
-        *,
-        stale: float = 0,
-        lock_timeout: float = 60,
-    ) -> V:
-        stale_ms = stale_milliseconds(stale, self._bound.milliseconds(timeout))
+    def get_or_set(self, key: K, default: Any, timeout: Timeout = DEFAULT, **times: Any) -> V:
+        options = parse_options(self._bound.milliseconds(timeout), **times)
         value = self._read(key)
-        if value is not ABSENT and self._is_fresh(key, stale_ms):
+        if value is not ABSENT and self._serves(key, options):
             return cast(V, value)
-        return super().get_or_set(key, default, timeout, stale=stale, lock_timeout=lock_timeout)
+        return super().get_or_set(key, default, timeout, **times)
 
     async def aget_or_set(
-        self,
-        key: K,
-        default: Any,
-        timeout: Timeout = DEFAULT,
-        *,
-        stale: float = 0,
-        lock_timeout: float = 60,
+        self, key: K, default: Any, timeout: Timeout = DEFAULT, **times: Any
     ) -> V:
-        stale_ms = stale_milliseconds(stale, self._bound.milliseconds(timeout))
+        options = parse_options(self._bound.milliseconds(timeout), **times)
         value = await self._aread(key)
-        if value is not ABSENT and self._is_fresh(key, stale_ms):
+        if value is not ABSENT and self._serves(key, options):
             return cast(V, value)
-        return await super().aget_or_set(
-            key, default, timeout, stale=stale, lock_timeout=lock_timeout
-        )
+        return await super().aget_or_set(key, default, timeout, **times)
 
 
 def _pairs(first: Sequence[K], second: Sequence[T]) -> Iterator[tuple[K, T]]:

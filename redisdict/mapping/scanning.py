@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
-from itertools import compress
+from itertools import chain, compress
 from typing import Any, Generic, TypeVar
 
 from redisdict.mapping.layouts.base import SCAN_COUNT
@@ -51,9 +51,10 @@ class Pages:
     one of n bits belongs to 2**n buckets or more. From the cursor that a page was asked for with
     and the one that came with it follows whether the table still has the bucket where the scan
     went on; if so, nothing is repeated. Otherwise what is repeated is in that bucket, whose fields
-    come first in the page, and the longest cursor there was tells by which factor the table can
-    have shrunk, and so how far back they have to be compared. A cursor that is short by chance
-    costs a comparison and nothing else. The last page, and the first `FEW`, are compared as a
+    come first in the page, or last from KeyDB, whose SCAN gives each page backwards. The longest
+    cursor there was tells by which factor the table can have shrunk, and so how far back they have
+    to be compared. A cursor that is short by chance costs a comparison and nothing else. The last
+    page, and the first `FEW`, are compared as a
     whole with all that is remembered: the last pages as they came, up to `WINDOW` fields, so memory
     stays flat at a million items.
     """
@@ -102,7 +103,7 @@ class Pages:
             return fields, len(tables) * REACH << (self._most_bits - bits)
         if bits >= bits_before:
             return (), 0
-        return fields[:BUCKET], REACH << (self._most_bits - bits)
+        return list(chain(*_both_ends(fields, BUCKET))), REACH << (self._most_bits - bits)
 
     def _repeats(self, fields: Sequence[bytes], reach: int) -> bool:
         """Tell whether one of the fields is there twice, or is in the last pages."""
@@ -110,9 +111,9 @@ class Pages:
         return len(own) < len(fields) or not all(map(own.isdisjoint, self._last(reach)))
 
     def _last(self, reach: int) -> Iterator[Sequence[bytes]]:
-        """Go back over the last fields, at least so many."""
+        """Go back over the last fields, at least so many, in whichever order each page came."""
         for page in reversed(self._pages):
-            yield page[-reach:]
+            yield from _both_ends(page, reach)
             reach -= len(page)
             if reach <= 0:
                 return
@@ -173,6 +174,15 @@ class Scan(Generic[T]):
         if chosen is not None:
             columns = [list(compress(column, chosen)) for column in columns]
         return self._decode(*columns)
+
+
+def _both_ends(fields: Sequence[bytes], count: int) -> Iterator[Sequence[bytes]]:
+    """Yield so many of the first fields and of the last, or all at once where these would meet."""
+    if len(fields) <= 2 * count:
+        yield fields
+    else:
+        yield fields[:count]
+        yield fields[-count:]
 
 
 def _first_of_each(fields: Sequence[bytes], seen: set[bytes]) -> list[bool]:

@@ -174,7 +174,7 @@ class PkLookup(Generic[M]):
         cells = (self._cell_of(key),)
         lease_ms = self.lease_ms if caller.may_keep(self.table) else 0
         command = self.store.read_command(cells, token, lease_ms)
-        return Step(command, self.store.read, cells, token, lease_ms)
+        return Step(command, self.store.read, (cells, token, lease_ms))
 
     def hit(self, answers: Sequence[Answer]) -> M | None:
         """Give the instance in the answer to `step()`; None when there is more to do."""

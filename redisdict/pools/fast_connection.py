@@ -9,11 +9,22 @@ by redis-py's own methods.
 The socket is known from `_connect()`, the method that redis-py leaves to its connection classes,
 and the reader from the parser of this package. Over another parser `execute()` does nothing and
 says so.
+
+With that parser the kernel ends what waits for longer than `socket_timeout`, where Python itself
+would ask it by poll() before each call whether there is something to wait for: a tenth of what a
+command costs. The time is that of each wait, so a long command may take longer as long as the
+server goes on taking it; and a signal whose handler returns begins a wait anew.
 """
 
 from __future__ import annotations
 
+import _socket
+import math
 import os
+import socket
+import ssl
+import struct
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -32,12 +43,35 @@ from redisdict.wire.server_state import Known
 #: What of a connection's description tells where the server is.
 PLACE: Final = frozenset({"host", "port", "path"})
 
+#: Linux's `struct timeval` of 64 bits: seconds and microseconds.
+TIMEVAL: Final = struct.Struct("@ll")
+
+#: Whether sockets here have timeouts of that form.
+HAS_KERNEL_TIMEOUTS: Final = sys.platform == "linux" and TIMEVAL.size == 16
+
 #: In place of a reply: nothing was sent, for that takes redis-py's own methods.
 FAST_PATH_UNAVAILABLE: Final = object()
 
 
 class NotSentError(RedisConnectionError):
     """The connection was lost before the whole command had left, so it can't be carried out."""
+
+
+def set_kernel_timeout(sock: Any) -> None:
+    """Have the kernel end what waits longer than a socket's timeout: BlockingIOError.
+
+    Left alone are sockets without a timeout, those that aren't Python's own, which are gevent's or
+    eventlet's and mustn't block, and TLS, which polls for itself.
+    """
+    seconds = sock.gettimeout()
+    is_plain = isinstance(sock, _socket.socket) and not isinstance(sock, ssl.SSLSocket)
+    if not (seconds and is_plain and HAS_KERNEL_TIMEOUTS):
+        return
+    parts, whole = math.modf(seconds)
+    timeval = TIMEVAL.pack(int(whole), max(1, int(parts * 1_000_000)))  # twice 0 were for ever
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+    sock.settimeout(None)
 
 
 def no_fast_path(_packed: bytes | Command) -> Reply:
@@ -65,6 +99,7 @@ class FastConnection(redis.connection.AbstractConnection):
     def on_parser(self, parser: Parser) -> None:
         """Take notice of the parser that reads from the new socket."""
         self._own_parser = parser
+        set_kernel_timeout(self.sock)
 
     def execute(self, packed: bytes | Command) -> Reply:
         """Send a packed command and read its reply, undecoded.
@@ -116,6 +151,15 @@ class FastConnection(redis.connection.AbstractConnection):
         if kind is bytes or kind is int or reply is None:
             return reply
         return self._checked(reply)
+
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        """Write bytes, as redis-py does, whose TimeoutError the kernel's timeout is, too."""
+        try:
+            super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]  # redis-py's
+        except RedisConnectionError as error:
+            if isinstance(error.__context__, BlockingIOError):
+                raise RedisTimeoutError("Timeout writing to socket") from error
+            raise
 
     def leave(self) -> None:
         """Leave the socket to the parent process; the next command here isn't sent.
@@ -173,7 +217,7 @@ class FastConnection(redis.connection.AbstractConnection):
         server = ":".join(str(value) for name, value in self.repr_pieces() if name in PLACE)  # type: ignore[no-untyped-call]  # redis-py's
         if not is_sent:
             return NotSentError(f"Error while writing to {server}: {error.args}")
-        if isinstance(error, TimeoutError):
+        if isinstance(error, (TimeoutError, BlockingIOError)):
             return RedisTimeoutError(f"Timeout reading from {server}")
         return RedisConnectionError(f"Error while reading from {server}: {error.args}")
 

@@ -136,7 +136,13 @@ def _receive(sock: Any, timeout: float | None) -> bytes:
     own_timeout = sock.gettimeout()
     sock.settimeout(timeout)
     try:
-        received: bytes = sock.recv(READ_SIZE)
-        return received
+        while True:
+            try:
+                received: bytes = sock.recv(READ_SIZE)
+                return received
+            except BlockingIOError:
+                if timeout is not None:
+                    raise
+                # It was the kernel's, which `set_kernel_timeout()` has set.
     finally:
         sock.settimeout(own_timeout)

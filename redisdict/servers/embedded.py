@@ -45,16 +45,14 @@ class _Attachment:
     """This process's share of `users.lock`, held until the process ends."""
 
     descriptor: int
-    device_and_inode: tuple[int, int]
+    status: os.stat_result
 
     def is_open(self) -> bool:
-        """Whether it is still ours: a daemon closes all descriptors, and numbers come again."""
-        return _device_and_inode(self.descriptor) == self.device_and_inode
+        return supervisor.is_same_file(self.descriptor, self.status)
 
     def is_of(self, home: Path) -> bool:
         """Whether the lock counts there: the directory may have been removed and made anew."""
-        at_path = _device_and_inode(home / supervisor.USERS_LOCK)
-        return self.is_open() and at_path == self.device_and_inode
+        return self.is_open() and supervisor.is_same_file(home / supervisor.USERS_LOCK, self.status)
 
 
 _attachments: dict[Path, _Attachment] = {}
@@ -158,14 +156,13 @@ def _attach(home: Path, deadline: float) -> None:
         return
     _detach(home)
     path = home / supervisor.USERS_LOCK
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = supervisor.open_lock(path)
     try:
         _flock(descriptor, fcntl.LOCK_SH, path, deadline)
     except BaseException:
         os.close(descriptor)
         raise
-    status = os.fstat(descriptor)
-    _attachments[home] = _Attachment(descriptor, (status.st_dev, status.st_ino))
+    _attachments[home] = _Attachment(descriptor, os.fstat(descriptor))
 
 
 def _detach(home: Path) -> None:
@@ -190,7 +187,7 @@ def _runs(home: Path, deadline: float) -> bool:
 @contextmanager
 def _start_lock(home: Path, deadline: float) -> Iterator[None]:
     path = home / _START_LOCK
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = supervisor.open_lock(path)
     try:
         _flock(descriptor, fcntl.LOCK_EX, path, deadline)
         yield
@@ -274,14 +271,6 @@ def _flock(descriptor: int, operation: int, path: Path, deadline: float) -> None
                 "longer than usual. Try again later."
             )
         time.sleep(_POLL_INTERVAL_S)
-
-
-def _device_and_inode(file: int | Path) -> tuple[int, int] | None:
-    try:
-        status = os.stat(file)  # noqa: PTH116 - a descriptor has no Path
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def socket_path(home: Path) -> Path:

@@ -16,7 +16,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self, cast
 from urllib.parse import quote
 
@@ -28,8 +27,6 @@ from redisdict import forks
 from redisdict.exceptions import RedisDictError
 from redisdict.servers import supervisor
 from redisdict.servers.programs import LOOPBACK, Program, command_line
-
-_LOOPBACK = "127.0.0.1"
 
 # Below the range from which systems give ports to outgoing connections; the port of the cluster
 # bus, 10000 above, is below it as well.
@@ -59,7 +56,7 @@ def is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((_LOOPBACK, port))
+            probe.bind((LOOPBACK, port))
         except OSError:
             return False
         return True
@@ -81,7 +78,6 @@ def listens_on(pid: int, port: int) -> bool:
 
 
 _PORT_ATTEMPTS = 5
-_QUOTED_LOG_LINES = 15
 _SUPERVISOR_END_TIMEOUT_S = 10.0
 
 # A unix socket's path has at most 103 bytes on macOS, and there are two names and "sock" below.
@@ -239,14 +235,7 @@ class _Supervisor:
         self.is_running = False
 
     def _is_connected(self) -> bool:
-        """Whether the number still is our socket's.
-
-        It isn't after the end; and who becomes a daemon closes all numbers, after which this one
-        may be in use for something else.
-        """
-        with suppress(OSError):
-            return os.path.samestat(os.fstat(self._connection), self._identity)
-        return False
+        return supervisor.is_same_file(self._connection, self._identity)
 
 
 class ServerProcess:
@@ -293,12 +282,7 @@ class ServerProcess:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.stop()
 
     @property
@@ -327,7 +311,7 @@ class ServerProcess:
     @property
     def log(self) -> str:
         """All that the server has written so far."""
-        return (self.directory / "server.log").read_text(errors="replace")
+        return (self.directory / supervisor.LOG).read_text(errors="replace")
 
     def client(self, *, timeout_s: float = 5.0) -> redis.Redis:
         """A new client that doesn't retry; the caller closes it."""
@@ -419,8 +403,8 @@ class ServerProcess:
         return self.socket_path is not None or listens_on(self.pid, self.port)
 
     def _complaint(self, what: str) -> str:
-        said = "\n".join(self.log.splitlines()[-_QUOTED_LOG_LINES:])
-        return f"{self.program} on {self.address} {what}. It said:\n{said or '(nothing)'}"
+        said = supervisor.end_of_log(self.directory) or "(nothing)"
+        return f"{self.program} on {self.address} {what}. It said:\n{said}"
 
 
 @atexit.register

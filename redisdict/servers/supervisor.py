@@ -77,6 +77,16 @@ def ping(socket_path: Path, timeout_s: float = 1.0) -> str:
     return BUSY if reply else NOBODY
 
 
+def is_same_file(file: int | Path, status: os.stat_result) -> bool:
+    """Whether that descriptor or path still leads there.
+
+    Who becomes a daemon closes all descriptors, and their numbers come again for something else.
+    """
+    with suppress(OSError):
+        return os.path.samestat(os.stat(file), status)  # noqa: PTH116 - a descriptor has no Path
+    return False
+
+
 def refuse_foreign(directory: Path) -> None:
     """Raise `PermissionError` unless only this user can open that directory."""
     status = directory.lstat()
@@ -124,7 +134,7 @@ class _PrivateServer:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._lock = _open_lock(directory / SERVER_LOCK)
+        self._lock = open_lock(directory / SERVER_LOCK)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._process: subprocess.Popen[bytes] | None = None
         # The end of a child makes this one readable.
@@ -271,7 +281,7 @@ def share(home: Path, socket_path: Path, linger_s: float, program: str) -> None:
     try:
         # Before there is a server: the directory may go with a starter that is killed now.
         users = os.open(home / USERS_LOCK, os.O_RDWR | os.O_CLOEXEC)
-        lock = _open_lock(home / SERVER_LOCK)
+        lock = open_lock(home / SERVER_LOCK)
     except FileNotFoundError as error:
         _tell_starter(f"the directory was removed meanwhile: {error}")
         return
@@ -288,14 +298,19 @@ def share(home: Path, socket_path: Path, linger_s: float, program: str) -> None:
     if _becomes_ready(server, socket_path):
         _tell_starter(READY)
     else:
-        lines = (home / LOG).read_text(errors="replace").splitlines()[-_QUOTED_LOG_LINES:]
-        _tell_starter("\n".join([f"{program} ended at once and said:", *lines]))
+        _tell_starter(f"{program} ended at once and said:\n{end_of_log(home)}")
     server.wait()
     with suppress(OSError):
         socket_path.unlink()
     if socket_path.parent != home:
         with suppress(OSError):
             socket_path.parent.rmdir()
+
+
+def end_of_log(directory: Path) -> str:
+    """The last lines that the server in that directory has written."""
+    lines = (directory / LOG).read_text(errors="replace").splitlines()
+    return "\n".join(lines[-_QUOTED_LOG_LINES:])
 
 
 def _becomes_ready(server: "subprocess.Popen[bytes]", socket_path: Path) -> bool:
@@ -380,7 +395,7 @@ def _stop_after_last_user(users: int, server: "subprocess.Popen[bytes]", linger_
     server.kill()
 
 
-def _open_lock(path: Path) -> int:
+def open_lock(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 

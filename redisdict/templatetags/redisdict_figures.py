@@ -1,6 +1,7 @@
 """Template filters that write measured figures the way people read them."""
 
 import math
+from typing import Any
 
 from django import template
 from django.utils.formats import number_format
@@ -33,6 +34,13 @@ def ratio(value: float | None) -> str:
 def percent(value: float | None) -> str:
     """`0.012` is `1.2 %`."""
     return NOTHING if value is None else f"{number_format(value * 100, decimal_pos=1)} %"
+
+
+@register.filter
+def hit_rate(stats: Any) -> str:
+    """What share of the lookups found a row in the cache."""
+    lookups = stats.hits + stats.misses
+    return percent(stats.hits / lookups if lookups else None)
 
 
 @register.filter

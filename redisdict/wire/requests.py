@@ -183,7 +183,7 @@ class Step(Generic[T]):
         self,
         command: Command | None,
         operation: Callable[..., Operation[T]],
-        *arguments: Any,
+        arguments: tuple[Any, ...] = (),
     ) -> None:
         self.command = command
         self.operation = operation

@@ -6,13 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from redisdict.bench.choices import Table
 from redisdict.bench.operations import DICT_OPERATIONS, POOL_OPERATIONS
-from redisdict.bench.spec import (
-    MODES,
-    POOLS,
-    VARIANTS,
-    Table,
-)
+from redisdict.bench.spec import MODES, POOLS, VARIANTS
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
 __all__ = ["FIRST_DAY", "make_result", "make_run", "make_runs", "measured_results"]

@@ -155,7 +155,7 @@ class Shop:
 
     def _request(self, token: bytes) -> Step[Any]:
         command = self._store.read_command(self._keys, token, LEASE_MS)
-        return Step(command, self._store.read, self._keys, token, LEASE_MS)
+        return Step(command, self._store.read, (self._keys, token, LEASE_MS))
 
     def _load(self, keys: Sequence[bytes]) -> Loaded[int]:
         self.queries += 1

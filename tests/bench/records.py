@@ -6,11 +6,11 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from redisdict.bench.choices import CellStatus, RunStatus
+from redisdict.bench.choices import CellStatus, RunStatus, Table
 from redisdict.bench.operations import DICT_OPERATIONS, POOL_OPERATIONS
 from redisdict.bench.report.files import RESULT_FIELDS, RUN_FIELDS
 from redisdict.bench.selection import spec_to_dict
-from redisdict.bench.spec import POOLS, PRESETS, VARIANTS, Table
+from redisdict.bench.spec import POOLS, PRESETS, VARIANTS
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
 __all__ = ["changed", "make_record", "measured", "values_of", "whole"]

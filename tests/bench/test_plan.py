@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from redisdict.bench.choices import Table
+from redisdict.bench.measure.services import KNOWN
 from redisdict.bench.operations import WORKLOADS
-from redisdict.bench.plan import PlannedService, plan, time_budget
-from redisdict.bench.spec import PRESETS, VARIANTS, Role, Table
+from redisdict.bench.plan import plan, time_budget
+from redisdict.bench.spec import PRESETS, VARIANTS, Role
 
-REDIS = PlannedService("Standard Redis")
-VALKEY = PlannedService("Valkey")
-SENTINEL = PlannedService("Redis Sentinel", has_own_pool=True)
+REDIS, _KEYDB, _DRAGONFLY, VALKEY, SENTINEL, CLUSTER = KNOWN
 
 QUICK = PRESETS["quick"]
 
@@ -166,9 +166,8 @@ def test_workloads_are_compared_with_the_plain_command() -> None:
 
 
 def test_a_cluster_is_measured_by_its_own_pools_and_never_where_pools_are_compared() -> None:
-    cluster = PlannedService("Redis Cluster", has_own_pool=True, is_cluster=True)
     everything = replace(PRESETS["standard"], tables=tuple(Table))
-    groups = plan(everything, [cluster])
+    groups = plan(everything, [CLUSTER])
     assert {cell.table for group in groups for cell in group.measured} == {Table.POOLS, Table.DICT}
     assert {(cell.mode, cell.pool) for cell in groups[0].measured} == {
         ("ASYNC", "Default"), ("SYNC", "Default"),
@@ -176,11 +175,11 @@ def test_a_cluster_is_measured_by_its_own_pools_and_never_where_pools_are_compar
     assert {cell.variant for cell in groups[1].measured} == set(VARIANTS)
     compared = [
         cell
-        for group in plan(everything, [cluster, REDIS])
+        for group in plan(everything, [CLUSTER, REDIS])
         for cell in group.measured
         if cell.table in (Table.CONCURRENCY, Table.WORKLOADS)
     ]
-    assert {cell.service for cell in compared} == {REDIS.name}
+    assert {cell.service for cell in compared} == {REDIS.title}
     assert {cell.table for cell in compared} == {Table.CONCURRENCY, Table.WORKLOADS}
 
 

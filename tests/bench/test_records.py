@@ -13,7 +13,7 @@ from redisdict.bench import records
 from redisdict.bench.choices import CellStatus, RunStatus, Table
 from redisdict.bench.errors import UsageError
 from redisdict.bench.records import (
-    DatabaseRecorder,
+    Recorder,
     check_database,
     find_run,
     mark_baseline,
@@ -122,7 +122,7 @@ def test_a_locked_database_ends_nothing_and_is_tried_again_at_the_end(monkeypatc
     def locked(record: object) -> None:
         raise OperationalError("database is locked")
 
-    recorder = DatabaseRecorder()
+    recorder = Recorder()
     running = make_record(status=RunStatus.RUNNING)
     with monkeypatch.context() as patch:
         patch.setattr(records, "save_run", locked)

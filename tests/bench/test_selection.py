@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from redisdict.bench.choices import Table
 from redisdict.bench.errors import UsageError
 from redisdict.bench.measure.services import Service
 from redisdict.bench.selection import (
@@ -17,7 +18,7 @@ from redisdict.bench.selection import (
     spec_from_dict,
     spec_to_dict,
 )
-from redisdict.bench.spec import ASYNC, PRESETS, Precision, Table
+from redisdict.bench.spec import ASYNC, PRESETS, Precision
 
 STANDARD = PRESETS["standard"]
 

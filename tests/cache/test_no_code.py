@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import json
+import os
 import pickle
+import subprocess
+import sys
 import zlib
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,3 +96,18 @@ def test_whatever_they_are_changed_to(
     with suppress(DeserializationError):
         codec_of(options).decode(seal(data) if is_sealed else data)
     assert ran == []
+
+
+def test_nothing_happens_while_forged_values_are_read() -> None:
+    """Python's audit hooks are told of nothing; `tests.cache.no_code` says of what it looks for."""
+    examples = "1000" if os.environ.get("CI") else "100"
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.cache.no_code", examples],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+    )
+    assert done.returncode == 0, done.stderr[-5000:]
+    # Some came through to where they could have done something.
+    seen = json.loads(done.stdout)
+    assert {"HttpResponse", "TemplateResponse", "Author", "Range", "dict", "bytes"} <= seen.keys()

@@ -243,6 +243,18 @@ def test_forged_responses_are_errors(state: dict[str, Any], message: str) -> Non
         codec.decode(seal(b"\x80" + packb(Ext(22, packb(parts)))))
 
 
+@pytest.mark.parametrize("kind", ["SimpleTemplateResponse", "TemplateResponse"])
+@pytest.mark.parametrize("is_rendered", [{}, {"_is_rendered": False}, {"_is_rendered": "yes"}])
+def test_no_template_is_rendered_that_stored_bytes_name(
+    kind: str, is_rendered: dict[str, Any]
+) -> None:
+    forged = {"template_name": "admin/login.html", "using": None, **is_rendered}
+    state = {"_container": [b""], "headers": [], "cookies": [], **forged}
+    parts = [f"django.template.response.{kind}", *(part for item in state.items() for part in item)]
+    with pytest.raises(DeserializationError, match="isn't rendered"):
+        codec.decode(seal(b"\x80" + packb(Ext(22, packb(parts)))))
+
+
 def test_responses_are_imported_only_where_there_is_one() -> None:
     program = """
 import sys

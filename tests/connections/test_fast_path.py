@@ -32,11 +32,11 @@ def operation(command: Any) -> Operation[Any]:
 def ask(request: pytest.FixtureRequest) -> Iterator[Ask]:
     """Asks over a connection that has been used before, as the fast path wants it."""
     if request.param == "sync":
-        yield lambda backend, command: backend.driver.do(Step(command, operation, command))
+        yield lambda backend, command: backend.driver.do(Step(command, operation, (command,)))
         return
     with asyncio.Runner() as runner:
         yield lambda backend, command: runner.run(
-            backend.async_driver.do(Step(command, operation, command))
+            backend.async_driver.do(Step(command, operation, (command,)))
         )
 
 
@@ -106,7 +106,7 @@ def test_what_has_not_left_is_sent_again(redis_url: str, key_prefix: str) -> Non
     [connection] = backend.pool()._available_connections
     connection._sock.shutdown(socket.SHUT_WR)
     incr = Once((b"INCR", key))
-    assert backend.driver.do(Step(incr, operation, incr)) == ("the long way", 2)
+    assert backend.driver.do(Step(incr, operation, (incr,))) == ("the long way", 2)
     backend.close()
 
 
@@ -114,12 +114,12 @@ def test_without_a_command_it_is_the_long_way(
     ask: Ask, connect: Callable[..., Backend], redis_url: str
 ) -> None:
     backend = connect(redis_url)
-    assert backend.driver.do(Step(None, operation, (b"PING",))) == ("the long way", b"PONG")
+    assert backend.driver.do(Step(None, operation, ((b"PING",),))) == ("the long way", b"PONG")
 
 
 def test_over_another_pool_it_is_the_long_way(redis_url: str) -> None:
     async def main() -> Any:
-        return await backend.async_driver.do(Step((b"PING",), operation, (b"PING",)))
+        return await backend.async_driver.do(Step((b"PING",), operation, ((b"PING",),)))
 
     options = {
         "POOL_CLASS": "redis.ConnectionPool",
@@ -127,7 +127,7 @@ def test_over_another_pool_it_is_the_long_way(redis_url: str) -> None:
     }
     backend = Backend(parse_alias("test", {"LOCATION": redis_url, **options}))
     for _ in range(2):
-        reply = backend.driver.do(Step((b"PING",), operation, (b"PING",)))
+        reply = backend.driver.do(Step((b"PING",), operation, ((b"PING",),)))
         assert reply == asyncio.run(main()) == ("the long way", b"PONG")
     backend.close()
 
@@ -162,7 +162,7 @@ async def test_a_lost_connection_comes_to_the_dicts_methods_for_tasks() -> None:
     with faulty_server(then(None, b"$1\r\n7\r\n", None)) as server:
         backend = Backend(parse_alias("test", {"LOCATION": server.url}))
         mapping: PersistentDict[str, int] = PersistentDict("d", using=backend, hset_enabled=False)
-        assert await backend.async_driver.do(Step((b"PING",), operation, (b"PING",)))
+        assert await backend.async_driver.do(Step((b"PING",), operation, ((b"PING",),)))
         assert await mapping.aget("a") == 7
         with pytest.raises(BackendUnavailable) as caught:
             await mapping.adelete("a")

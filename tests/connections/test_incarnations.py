@@ -79,11 +79,11 @@ def ask(request: pytest.FixtureRequest, backend: Backend) -> Iterator[Ask]:
             return await backend.async_driver.run(one(asked))
 
         async def async_ask(asked: Any) -> Any:
-            return await backend.async_driver.do(Step(asked, one, asked))
+            return await backend.async_driver.do(Step(asked, one, (asked,)))
 
         ways: dict[str, Ask] = {
             "run": lambda asked: backend.driver.run(one(asked)),
-            "ask": lambda asked: backend.driver.do(Step(asked, one, asked)),
+            "ask": lambda asked: backend.driver.do(Step(asked, one, (asked,))),
             "async run": lambda asked: runner.run(async_run(asked)),
             "async ask": lambda asked: runner.run(async_ask(asked)),
         }

@@ -120,6 +120,12 @@ CHANGES = [
     Cost("get_or_set", lambda d: d.get_or_set("a", int), ["HGET"], ["GET"]),
     Cost(
         "get_or_set",
+        lambda d: d.get_or_set("a", int, 60, stale=60, refresh_ahead=9),
+        ["HGET PTTL"],
+        ["GET PTTL"],
+    ),
+    Cost(
+        "get_or_set",
         lambda d: d.get_or_set("x", int),
         ["HGET", "SET", "HGET", "HSETNX", SCRIPT],
         ["GET", "SET", "GET", "SET", SCRIPT],

@@ -17,11 +17,12 @@ from redisdict import (
 )
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
+from redisdict.mapping.background import IN_THREADS
 from redisdict.mapping.bound import ABSENT
 from redisdict.mapping.changes import EAGER_ATTEMPTS
+from redisdict.mapping.compute_options import parse_options
 from redisdict.mapping.keys import Names
 from redisdict.mapping.layouts.base import DEFAULT, LEAST_BYTES
-from redisdict.mapping.locks import wait_in_thread
 from redisdict.wire.requests import Batch, Call, Sleep
 from redisdict.wire.scan import SMALL_COUNT
 from tests.mapping.conftest import Face
@@ -221,34 +222,34 @@ def test_a_page_of_items_that_end_while_it_is_read() -> None:
     assert list(feed(scan.next_page(), page, [[b"1", None, b"3"]])[1]) == [("a", 1), ("c", 3)]
 
 
+def get_or_set(stale: float = 0, **times: Any) -> Any:
+    one = operations()
+    return one._get_or_set_operation(
+        "k", lambda: 9, parse_options(60_000, stale, **times), IN_THREADS
+    )
+
+
 def test_a_lease_that_another_process_has() -> None:
     """Its value is taken when it comes, also between the last look and the lease."""
-    wait = object()
-
-    def get_or_set(stale: float = 0) -> Any:
-        return operations()._get_or_set_operation("k", lambda: 9, 60, stale, 60, wait)
-
-    asked, result = feed(get_or_set(), None, None, None, None, None, b"5")
+    asked, result = feed(get_or_set(), None, None, None, 0, None, None, b"5")
     assert result == 5
     assert [type(request) for request in asked].count(Sleep) == 1
     assert feed(get_or_set(), None, b"OK", b"6", 1)[1] == 6
     # A stale value is good enough while another has the lease.
-    assert feed(get_or_set(stale=60), b"4", [1, 30_000], None, b"4", [1, 30_000])[1] == 4
+    assert feed(get_or_set(stale=60), [b"4", 30_000], None)[1] == 4
 
 
-def test_a_computation_whose_connection_is_lost_asks_for_nothing_more() -> None:
+@pytest.mark.parametrize("answers", [[None, None], [None, None, b"OK"]], ids=["before", "after"])
+def test_a_computation_whose_connection_is_lost_asks_for_nothing_more(answers: list[Any]) -> None:
     """Its lease goes with its time; others in this process needn't wait for that."""
     one = operations()
-    computing = one._get_or_set_operation("k", lambda: 9, 60, 0, 60, wait_in_thread)
-    for answer in (None, None, b"OK"):
+    options = parse_options(60_000)
+    computing = one._get_or_set_operation("k", lambda: 9, options, IN_THREADS)
+    for answer in answers:
         computing.send(answer)
     computing.close()
-    assert (
-        feed(
-            one._get_or_set_operation("k", lambda: 9, 60, 0, 60, wait_in_thread), None, None, b"5"
-        )[1]
-        == 5
-    )
+    again = one._get_or_set_operation("k", lambda: 9, options, IN_THREADS)
+    assert feed(again, None, None, b"5")[1] == 5
 
 
 @pytest.mark.parametrize("answers", [[None], [None, None]], ids=["under way", "waiting"])

@@ -107,7 +107,11 @@ class Table:
                 return cursor, found
 
 
-def test_nothing_is_repeated_however_a_table_shrinks_and_grows() -> None:
+@pytest.mark.parametrize(("count", "chance", "step"), [(64, 0.1, 1), (300, 0.3, 1), (300, 0.3, -1)])
+def test_nothing_is_repeated_however_a_table_shrinks_and_grows(
+    count: int, chance: float, step: int
+) -> None:
+    """Pages come in the order of the walk, and backwards as from KeyDB's SCAN."""
     repeated = 0
     for seed in range(100):
         rng = random.Random(seed)
@@ -118,13 +122,14 @@ def test_nothing_is_repeated_however_a_table_shrinks_and_grows() -> None:
         pages, delivered, cursor = Pages(), Counter[bytes](), 0
         seen: set[bytes] = set()
         for number in itertools.count():
-            cursor, fields = table.page(cursor, count=64)
+            cursor, fields = table.page(cursor, count)
+            fields = fields[::step]
             repeated += len(seen.intersection(fields))
             seen.update(fields)
             delivered.update(pages.fresh(b"%d" % cursor, fields))
             if not cursor:
                 break
-            if rng.random() < 0.1:
+            if rng.random() < chance:
                 kept = rng.sample(sorted(table.fields), len(table.fields) >> rng.randrange(1, 8))
                 table.fields = {field: table.fields[field] for field in kept}
                 table.resize(max(2, len(kept).bit_length()))

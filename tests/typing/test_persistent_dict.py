@@ -31,6 +31,10 @@ def test_keys_and_values_have_the_types_of_the_dict() -> None:
         assert_type(products.copy(), dict[int, Product])
         assert_type(products | {1: Product()}, dict[int, Product])
         assert_type(products.get_or_set(42, Product), Product)
+        kept = products.get_or_set(
+            42, Product, 60, stale=60, soft_timeout=0.1, refresh_ahead=5, fail_safe=True
+        )
+        assert_type(kept, Product)
         assert_type(products.transform(42, lambda product: product), Product)
         assert_type(iter(products), Iterator[int])
         assert_type(products.keys_matching("4*"), Iterator[int])

@@ -131,18 +131,6 @@ class StoredDictAdmin(PagesAdmin):
         except SERVER_ERRORS as error:
             return self._failed(request, self.found_or_404(request, object_id), error)
 
-    def get_deleted_objects(
-        self, objs: Any, request: HttpRequest
-    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """List what the confirmation of a deletion tells."""
-        stored = list(objs)
-        return (
-            [str(one) for one in stored],
-            {str(self.opts.verbose_name_plural): len(stored)},
-            set(),
-            [],
-        )
-
     def delete_model(self, request: HttpRequest, obj: StoredDict) -> None:
         """Delete a whole dict: UNLINK, which frees the memory in the background."""
         backend = get_backend(obj.alias)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from itertools import chain
+from typing import Generic, TypeVar
 
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
@@ -55,15 +56,8 @@ class ListedDict:
 
     @property
     def lifetimes(self) -> str:
-        return _range(self.facts.shortest_ms, self.facts.longest_ms)
-
-
-@dataclass(frozen=True)
-class DictPage:
-    """Some of the dicts of an alias; `next_cursor` is empty on the last page."""
-
-    dicts: list[ListedDict]
-    next_cursor: str
+        shortest, longest = _lifetime(self.facts.shortest_ms), _lifetime(self.facts.longest_ms)
+        return shortest if shortest == longest else f"{shortest} \N{EN DASH} {longest}"
 
 
 @dataclass(frozen=True)
@@ -75,15 +69,18 @@ class Item:
     lifetime: str
 
 
-@dataclass(frozen=True)
-class ItemPage:
-    """Some of the items of a dict; `next_cursor` is empty on the last page."""
+Row = TypeVar("Row")
 
-    items: list[Item]
+
+@dataclass(frozen=True)
+class Page(Generic[Row]):
+    """Some of the dicts of an alias, or items of a dict; the last has an empty `next_cursor`."""
+
+    rows: list[Row]
     next_cursor: str
 
 
-def list_dicts(backend: Backend, cursor: str) -> DictPage:
+def list_dicts(backend: Backend, cursor: str) -> Page[ListedDict]:
     """List dicts from `cursor` on, `PAGE_SIZE` or what `SECONDS` are enough for. SCAN."""
     prefix = backend.config.key_prefix
     found: dict[StoredDict, list[bytes]] = {}
@@ -105,10 +102,10 @@ def list_dicts(backend: Backend, cursor: str) -> DictPage:
         for stored, keys in found.items()
     ]
     listed.sort(key=lambda one: (one.stored.path, one.stored.is_hash, one.stored.shards or 0))
-    return DictPage(listed, "" if place == b"0" else place.decode())
+    return Page(listed, "" if place == b"0" else place.decode())
 
 
-def list_items(backend: Backend, stored: StoredDict, pattern: str, cursor: str) -> ItemPage:
+def list_items(backend: Backend, stored: StoredDict, pattern: str, cursor: str) -> Page[Item]:
     """List items from `cursor` on, `PAGE_SIZE` or what the server gives at once. HSCAN or SCAN.
 
     Args:
@@ -123,7 +120,7 @@ def list_items(backend: Backend, stored: StoredDict, pattern: str, cursor: str) 
         for field, value in zip(fields, values, strict=True)
         if value is not None
     ]
-    return ItemPage(items, next_cursor)
+    return Page(items, next_cursor)
 
 
 def _find_fields(
@@ -177,21 +174,11 @@ def _glob(pattern: str) -> bytes | None:
     return b"*" + escape_glob(encode_text(pattern)) + b"*"
 
 
-def _range(shortest_ms: int | None, longest_ms: int | None) -> str:
-    if shortest_ms is None:
-        return _("for ever")
-    longest = _("for ever") if longest_ms is None else _duration(longest_ms)
-    shortest = _duration(shortest_ms)
-    return shortest if shortest == longest else f"{shortest} \N{EN DASH} {longest}"
-
-
-def _lifetime(left_ms: int) -> str:
-    return _("for ever") if left_ms == FOREVER else _duration(max(left_ms, 0))
-
-
-def _duration(milliseconds: int) -> str:
+def _lifetime(left_ms: int | None) -> str:
     """Write the two greatest units that aren't zero: `2 d 3 h`, `5 min 10 s`."""
-    seconds = milliseconds // 1000
+    if left_ms in (None, FOREVER):
+        return _("for ever")
+    seconds = max(left_ms, 0) // 1000
     days, seconds = divmod(seconds, 86_400)
     hours, seconds = divmod(seconds, 3_600)
     minutes, seconds = divmod(seconds, 60)

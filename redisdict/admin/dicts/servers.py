@@ -18,7 +18,7 @@ from redisdict import conf
 from redisdict.checks import check_servers_at_deployment, check_settings
 from redisdict.connections.registry import get_backend
 from redisdict.exceptions import RedisDictError
-from redisdict.templatetags.redisdict_figures import NOTHING, percent
+from redisdict.templatetags.redisdict_figures import NOTHING
 from redisdict.wire.requests import Operation
 from redisdict.wire.server_info import (
     PERSISTENCE_SETTINGS,
@@ -120,24 +120,10 @@ def _memory(info: Mapping[str, str]) -> str:
     return _("%(used)s of %(limit)s") % {"used": used, "limit": filesizeformat(limit)}
 
 
-@dataclass(frozen=True)
-class ShownCache:
-    """A cached table, fit to be shown."""
-
-    table: TableOverview
-
-    @property
-    def hit_rate(self) -> str:
-        stats = self.table.stats
-        if stats is None or not stats.hits + stats.misses:
-            return NOTHING
-        return percent(stats.hits / (stats.hits + stats.misses))
-
-
-def model_caches() -> list[ShownCache]:
+def model_caches() -> list[TableOverview]:
     """Describe the tables of all models with a `ModelDict`; a project without any pays nothing."""
     if "redisdict.modelcache.cached_models" not in sys.modules:
         return []
     from redisdict.modelcache.overview import overview
 
-    return [ShownCache(table) for table in overview()]
+    return list(overview())

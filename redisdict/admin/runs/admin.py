@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -181,16 +181,13 @@ class BenchmarkRunAdmin(PagesAdmin):
         return HttpResponseRedirect(f"{self.url(page)}?{query}")
 
     def get_deleted_objects(
-        self, objs: QuerySet[BenchmarkRun] | Sequence[BenchmarkRun], request: HttpRequest
+        self, objs: Any, request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Name the runs and count their results, instead of listing hundreds of results a run."""
-        runs = list(objs)
-        results = BenchmarkResult.objects.filter(run__in=runs).count()
-        counts = {
-            str(BenchmarkRun._meta.verbose_name_plural): len(runs),
-            str(BenchmarkResult._meta.verbose_name_plural): results,
-        }
-        return [str(run) for run in runs], counts, set(), []
+        """Count the results as well, instead of listing hundreds of them a run."""
+        names, counts, perms, protected = super().get_deleted_objects(objs, request)
+        results = BenchmarkResult.objects.filter(run__in=objs).count()
+        counts[str(BenchmarkResult._meta.verbose_name_plural)] = results
+        return names, counts, perms, protected
 
     def get_urls(self) -> list[URLPattern]:
         pages = {"compare": self.compare_view, "trend": self.trend_view, "export": self.export_view}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,9 @@ from django.utils.translation import gettext_lazy, pgettext
 
 from redisdict.admin.runs.charts import Axis, Chart, Point, Series
 from redisdict.admin.runs.tables import TITLES, cell_label, side_by_side
-from redisdict.bench.choices import CELL_FIELDS, CellKey, CellStatus
+from redisdict.bench.choices import CELL_FIELDS, CellKey, CellStatus, Table
 from redisdict.bench.compare import Change, compare, obstacles
 from redisdict.bench.measure.statistics import Verdict
-from redisdict.bench.spec import Table
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
 #: More don't fit beside one another; the trend of a cell shows any number of runs.
@@ -32,32 +31,6 @@ VERDICT_TEXTS = {
     Verdict.UNSURE: gettext_lazy("no evidence"),
     Verdict.NOT_COMPARABLE: gettext_lazy("not comparable"),
 }
-
-
-@dataclass(frozen=True)
-class ComparedTable:
-    """The cells of one table of a run, each against the same cell of the other run."""
-
-    title: str
-    changes: list[Change]
-    forest: Chart | None
-
-    def lines(self) -> Iterator[tuple[str, Change, str]]:
-        """Each cell in words, its change, and the verdict in words."""
-        for change in self.changes:
-            yield cell_label(change.after), change, str(VERDICT_TEXTS[change.verdict])
-
-
-@dataclass(frozen=True)
-class ComparedRun:
-    """A run against the one that all of them are compared with."""
-
-    run: BenchmarkRun
-    counts: list[tuple[str, str, int]]
-    obstacles: list[str]
-    tables: list[ComparedTable]
-    only_before: list[str]
-    only_after: list[str]
 
 
 def compare_context(runs: Sequence[BenchmarkRun]) -> dict[str, Any]:
@@ -78,28 +51,26 @@ def compare_context(runs: Sequence[BenchmarkRun]) -> dict[str, Any]:
     }
 
 
-def _compared(number: int, run: BenchmarkRun, base: BenchmarkRun) -> ComparedRun:
+def _compared(number: int, run: BenchmarkRun, base: BenchmarkRun) -> dict[str, Any]:
     changes = compare(base, run)
     counts = Counter(change.verdict for change in changes)
     before, after = _measured(base), _measured(run)
-    return ComparedRun(
-        run=run,
-        counts=[
-            (verdict.value.replace(" ", "-"), str(text), counts[verdict])
+    tables = {table: [one for one in changes if one.after.table == table] for table in Table}
+    return {
+        "run": run,
+        "counts": [
+            (verdict.value.replace(" ", "-"), text, counts[verdict])
             for verdict, text in VERDICT_TEXTS.items()
         ],
-        obstacles=obstacles(base, run),
-        tables=[
-            _table(number, table, [change for change in changes if change.after.table == table])
-            for table in Table
-            if any(change.after.table == table for change in changes)
-        ],
-        only_before=[name for key, name in before.items() if key not in after],
-        only_after=[name for key, name in after.items() if key not in before],
-    )
+        "obstacles": obstacles(base, run),
+        "tables": [_table(number, table, own) for table, own in tables.items() if own],
+        "only_before": [name for key, name in before.items() if key not in after],
+        "only_after": [name for key, name in after.items() if key not in before],
+    }
 
 
-def _table(number: int, table: Table, changes: list[Change]) -> ComparedTable:
+def _table(number: int, table: Table, changes: list[Change]) -> dict[str, Any]:
+    """Set the cells of one table against the same cells of the other run."""
     comparable = [(change, change.ratio) for change in changes if change.ratio is not None]
     forest = Chart(
         id=f"forest-{number}-{table}",
@@ -116,7 +87,8 @@ def _table(number: int, table: Table, changes: list[Change]) -> ComparedTable:
         axis=Axis(label=_("ratio of speeds; right of the line is faster"), is_logarithmic=True),
         reference=1.0,
     )
-    return ComparedTable(str(TITLES[table]), changes, forest if comparable else None)
+    lines = [(cell_label(one.after), one, VERDICT_TEXTS[one.verdict]) for one in changes]
+    return {"title": TITLES[table], "lines": lines, "forest": forest if comparable else None}
 
 
 def _measured(run: BenchmarkRun) -> dict[CellKey, str]:
@@ -157,7 +129,8 @@ def trend_context(query: Mapping[str, str]) -> dict[str, Any]:
     if query.get("machine") in machines:
         latest = latest.filter(machine=query["machine"])
     run = latest.prefetch_related("results").first()
-    cells = _cells(run) if run is not None else {}
+    measured = run.measured if run is not None else []
+    cells = {json.dumps(result.key): cell_label(result) for result in measured}
     chosen = query.get("cell", "")
     if chosen not in cells:
         chosen = next(iter(cells), "")
@@ -172,11 +145,6 @@ def trend_context(query: Mapping[str, str]) -> dict[str, Any]:
         "steps": [point for point in points if point.is_step],
         "trend": _chart(cells[chosen], points) if points else None,
     }
-
-
-def _cells(run: BenchmarkRun) -> dict[str, str]:
-    """List what can be chosen: the measured cells of the latest run, as (value, name)."""
-    return {json.dumps(result.key): cell_label(result) for result in run.measured}
 
 
 def _points(machine: str, key: CellKey) -> list[TrendPoint]:

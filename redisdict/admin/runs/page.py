@@ -32,28 +32,18 @@ from redisdict.models import BenchmarkResult, BenchmarkRun
 from redisdict.templatetags.redisdict_figures import NOTHING, percent
 
 
-@dataclass(frozen=True)
-class Section:
-    """One table of the run with the charts that belong to it."""
-
-    table: ShownTable
-    throughput: list[Chart]
-    details: list[Chart]
-
-
 def run_context(run: BenchmarkRun) -> dict[str, Any]:
     """Gather the template's variables. One query, for the results."""
-    run = run
     environment = dict(run.environment)
     servers: dict[str, dict[str, Any]] = environment.pop("servers", {})
     return {
         "summary": list(_summary(run)),
         "sections": [
-            Section(
-                table,
-                list(throughput_charts(table)),
-                [*latency_charts(table), *spread_charts(table)],
-            )
+            {
+                "table": table,
+                "throughput": list(throughput_charts(table)),
+                "details": [*latency_charts(table), *spread_charts(table)],
+            }
             for table in result_tables(run)
         ],
         "servers": list(servers),

@@ -20,7 +20,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from redisdict.bench.choices import RunStatus
-from redisdict.bench.measure.services import Service, discover
+from redisdict.bench.measure.services import discover
 from redisdict.bench.records import new_run, save_run
 from redisdict.bench.selection import select
 from redisdict.bench.spec import PRESETS
@@ -86,7 +86,8 @@ class StartForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         available = [service for service in discover() if service.is_available]
-        self.fields["services"].choices = [(one.key, _choice_text(one)) for one in available]  # type: ignore[attr-defined]  # of a MultipleChoiceField
+        choices = [(one.key, f"{one.title} ({one.address or one.source})") for one in available]
+        self.fields["services"].choices = choices  # type: ignore[attr-defined]  # of a MultipleChoiceField
         self.fields["services"].initial = [one.key for one in available]
 
     def clean(self) -> dict[str, Any]:
@@ -133,10 +134,6 @@ def _running() -> QuerySet[BenchmarkProgress]:
     return BenchmarkProgress.objects.filter(
         run__status=RunStatus.RUNNING, updated_at__gt=timezone.now() - SILENT_AFTER
     )
-
-
-def _choice_text(service: Service) -> str:
-    return f"{service.title} ({service.address or service.source})"
 
 
 def _launch(key: int) -> None:

@@ -9,16 +9,18 @@ from argparse import (
     _ActionsContainer,
 )
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.management.base import DjangoHelpFormatter
 
+from redisdict.bench.choices import Table
 from redisdict.bench.measure.placement import CHOICES
 from redisdict.bench.operations import OPERATION_NAMES
 from redisdict.bench.report import FORMATS
 from redisdict.bench.selection import POOL_NAMES
-from redisdict.bench.spec import EVENT_LOOPS, PRESETS, Table
+from redisdict.bench.spec import EVENT_LOOPS, PRESETS
 
 
 class _Help(RawDescriptionHelpFormatter, DjangoHelpFormatter):
@@ -39,6 +41,28 @@ exit status:
   0 fine, 1 slower than the baseline or an error of use, 2 wrong arguments, 3 something failed and
   the rest is saved, 4 too noisy, 5 a wrong reply or two names for one server, 130 interrupted
 """
+
+
+Number = TypeVar("Number", int, float)
+
+
+def _number(
+    kind: Callable[[str], Number], is_fit: Callable[[Number], bool], expected: str
+) -> Callable[[str], Number]:
+    """Make a parser of numbers that refuses what doesn't fit."""
+
+    def parse(text: str) -> Number:
+        with suppress(ValueError):
+            if is_fit(number := kind(text)):
+                return number
+        raise ArgumentTypeError(f"{text!r} isn't {expected}")
+
+    return parse
+
+
+_count = _number(int, lambda number: number >= 1, "a whole number of at least 1")
+_positive = _number(float, lambda number: 0 < number < float("inf"), "a number above 0")
+_percent = _number(float, lambda number: 0 <= number < 100, "a percentage from 0 to below 100")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -209,27 +233,3 @@ def _add_threshold(parser: _ActionsContainer) -> None:
         metavar="PERCENT",
         help="exit status 1 when a cell is slower by more (default: 10)",
     )
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} isn't a whole number of at least 1")
-    return int(text)
-
-
-def _positive(text: str) -> float:
-    return _number(text, lambda number: 0 < number < float("inf"), "a number above 0")
-
-
-def _percent(text: str) -> float:
-    return _number(text, lambda number: 0 <= number < 100, "a percentage from 0 to below 100")
-
-
-def _number(text: str, is_fit: Callable[[float], bool], expected: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = float("nan")
-    if not is_fit(number):
-        raise ArgumentTypeError(f"{text!r} isn't {expected}")
-    return number

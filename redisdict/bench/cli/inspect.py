@@ -10,15 +10,7 @@ from django.core.management.base import OutputWrapper
 from rich.text import Text
 
 from redisdict.bench.choices import cell_parts
-from redisdict.bench.cli.output import (
-    Options,
-    check_writable,
-    report_text,
-    rows_text,
-    send,
-    warnings_text,
-    width_of,
-)
+from redisdict.bench.cli import output
 from redisdict.bench.compare import Change, compare, regressions
 from redisdict.bench.doctor import diagnose, measure_floor
 from redisdict.bench.errors import ExitStatus, UsageError
@@ -29,16 +21,16 @@ from redisdict.bench.report.files import from_json
 from redisdict.bench.report.tables import MISSING
 from redisdict.bench.report.terminal import Form, laid_out
 from redisdict.bench.selftest import Finding, SelfTest, busy_neighbour, is_trustworthy, selftest
-from redisdict.models import BenchmarkResult, BenchmarkRun
+from redisdict.models import BenchmarkRun
 
 
-def list_runs(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
+def list_runs(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
     """List the latest runs, one a line."""
     check_database()
     runs = BenchmarkRun.objects.all()[: options["limit"]]
     if not runs:
         stderr.write("No run is saved yet; `redisbench --quick` makes the first.\n")
-    stdout.write(rows_text([_list_row(run) for run in runs], stdout))
+    stdout.write(output.rows_text([_list_row(run) for run in runs], stdout))
     return ExitStatus.FINE
 
 
@@ -54,16 +46,16 @@ def _list_row(run: BenchmarkRun) -> list[str]:
     ]
 
 
-def show_run(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
+def show_run(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
     """Show one run in any of the formats."""
     if options["output"]:
-        check_writable(options["output"])
+        output.check_writable(options["output"])
     check_database()
     run = find_run(options["run"])
-    text = report_text(run, options, stdout)
-    send(text, options["output"], stdout)
+    text = output.report_text(run, options, stdout)
+    output.send(text, options["output"], stdout)
     if options["format"] not in ("json", "markdown"):  # which have them in themselves
-        stderr.write(warnings_text(run, options, stderr))
+        stderr.write(output.warnings_text(run, options, stderr))
     return ExitStatus.FINE
 
 
@@ -71,18 +63,18 @@ def show_run(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> 
 export_run = show_run
 
 
-def compare_runs(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
+def compare_runs(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
     """Compare two runs; exit status 1 when something is slower by more than the threshold."""
     check_database()
     before = find_run(options["before"])
     after = find_run(options["after"])
     changes = compare(before, after)
-    stdout.write(comparison_text(before, after, changes, width_of(stdout)))
+    stdout.write(comparison_text(before, after, changes, output.width_of(stdout)))
     is_slower = regressions(changes, options["fail_threshold"])
     return ExitStatus.REGRESSION if is_slower else ExitStatus.FINE
 
 
-def import_run(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
+def import_run(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
     """Save a run from a file that `export` wrote; one that is there already is replaced.
 
     Raises:
@@ -99,7 +91,7 @@ def import_run(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -
     return ExitStatus.FINE
 
 
-def prune_runs(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
+def prune_runs(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
     """Delete all but the latest runs; baselines stay."""
     check_database()
     kept = list(BenchmarkRun.objects.values_list("pk", flat=True)[: options["keep"]])
@@ -124,7 +116,7 @@ def comparison_text(
     form = Form(
         ("Service", "Row", "Operation"),
         ("before", "now", "now / before", "verdict"),
-        [(_labels(change.after), _figures(change)) for change in ordered],
+        [_row(change) for change in ordered],
     )
     reasons = dict.fromkeys(change.reason for change in ordered if change.reason)
     counts = {verdict: sum(one.verdict is verdict for one in changes) for verdict in Verdict}
@@ -138,39 +130,29 @@ def comparison_text(
     return "".join(f"{line}\n" for line in lines)
 
 
-def _labels(result: BenchmarkResult) -> tuple[str, str, str]:
-    service, *row, operation = cell_parts(result)
-    return service, ", ".join(row), operation
-
-
-def _figures(change: Change) -> list[Text]:
-    return [
-        Text(_speed(change.before.ops_per_second)),
-        Text(_speed(change.after.ops_per_second)),
-        Text(str(change.ratio) if change.ratio else MISSING),
-        Text(change.verdict),
-    ]
+def _row(change: Change) -> tuple[list[str], list[Text]]:
+    service, *row, operation = cell_parts(change.after)
+    speeds = (change.before.ops_per_second, change.after.ops_per_second)
+    figures = [MISSING if speed is None else f"{speed:,.0f}" for speed in speeds]
+    figures += [str(change.ratio) if change.ratio else MISSING, change.verdict]
+    return [service, ", ".join(row), operation], [*map(Text, figures)]
 
 
 def _name(run: BenchmarkRun) -> str:
     return f"{run.label or run.preset} ({run.started_at:%Y-%m-%d %H:%M})"
 
 
-def _speed(ops_per_second: float | None) -> str:
-    return MISSING if ops_per_second is None else f"{ops_per_second:,.0f}"
-
-
-def show_services(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
+def show_services(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
     """List every service of the report: key, title, source, and address or what is missing."""
     services = discover(options["url"], allow_remote=options["allow_remote"])
     rows = [[one.key, one.title, one.source, one.reason or one.address] for one in services]
     if stdout.isatty():
         rows = [[key, title, ": ".join(filter(None, rest))] for key, title, *rest in rows]
-    stdout.write(rows_text(rows, stdout))
+    stdout.write(output.rows_text(rows, stdout))
     return ExitStatus.FINE
 
 
-def doctor(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
+def doctor(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
     """Tell what disturbs, what to do, and the floor that no client gets below."""
     for diagnosis in diagnose():
         mark = "!" if diagnosis.advice else "ok"
@@ -186,7 +168,7 @@ def doctor(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> in
     return ExitStatus.FINE
 
 
-def run_selftest(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
+def run_selftest(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
     """Run the self-test; exit status 4 when equal and delayed servers aren't told apart."""
     runs: list[SelfTest] = []
     with busy_neighbour() if options["busy_neighbour"] else nullcontext():

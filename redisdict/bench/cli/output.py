@@ -5,7 +5,6 @@ Whether a file can be written is found out before anything is measured.
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import sys
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import OutputWrapper
-from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -23,7 +21,7 @@ from redisdict.bench.errors import UsageError, describe
 from redisdict.bench.measure.warnings import warning_lines
 from redisdict.bench.report import render
 from redisdict.bench.report.files import to_json
-from redisdict.bench.report.terminal import DEFAULT_WIDTH, terminal
+from redisdict.bench.report.terminal import DEFAULT_WIDTH, item, printed, terminal
 from redisdict.models import BenchmarkRun
 
 #: What Django parsed of the command line.
@@ -84,29 +82,19 @@ def rows_text(rows: Sequence[Sequence[str]], stdout: OutputWrapper) -> str:
     """Align rows in columns on a terminal; for other programs, one line a row, with tabs."""
     if not stdout.isatty():
         return "".join("\t".join(row).rstrip() + "\n" for row in rows)
-    stream = io.StringIO()
     grid = Grid.grid(padding=(0, 2, 0, 0))
     for row in rows:
         grid.add_row(*map(Text, row))
-    Console(file=stream, width=width_of(stdout), no_color=True).print(grid)
-    return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
+    return printed([grid], width_of(stdout))
 
 
 def warnings_text(run: BenchmarkRun, options: Options, stderr: OutputWrapper) -> str:
     """Write what is wrong with the figures, and what to do about it."""
     if not stderr.isatty():
         return "".join(f"{line}\n" for line in warning_lines(run))
-    stream = io.StringIO()
-    colored = is_colored(options, stderr)
-    console = Console(
-        file=stream, width=width_of(stderr), force_terminal=colored, no_color=not colored
-    )
-    for line in warning_lines(run):
-        name, _, text = line.partition(": ")
-        grid = Grid.grid(padding=(0, 1, 0, 0))
-        grid.add_row("!", Text.assemble((f"{name}: ", "yellow"), text))
-        console.print(grid)
-    return stream.getvalue()
+    named = (line.partition(": ") for line in warning_lines(run))
+    items = [item("!", Text.assemble((f"{name}: ", "yellow"), text)) for name, _, text in named]
+    return printed(items, width_of(stderr), is_colored=is_colored(options, stderr))
 
 
 def width_of(stdout: OutputWrapper) -> int:
@@ -127,13 +115,21 @@ def send(text: str, output: Path | None, stdout: OutputWrapper) -> None:
     Raises:
         UsageError: it can't be written, or not all of it.
     """
-    if output is None:
-        _print(text, stdout)
-        return
     try:
-        write_report(output, text)
+        if output is None:
+            stdout.write(text)
+            stdout.flush()
+        else:
+            write_report(output, text)
     except OSError as error:
-        raise UsageError(f"--output {output} could not be written: {error}.") from error
+        if output is not None:
+            raise UsageError(f"--output {output} could not be written: {error}.") from error
+        # Python writes once more when it ends, and would tell of the same error in its own way.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise UsageError(
+            f"Standard output could not be written: {error}. `redisbench show RUN` prints a saved"
+            " run again."
+        ) from error
 
 
 def deliver(text: str, output: Path | None, stdout: OutputWrapper, stderr: OutputWrapper) -> bool:
@@ -158,16 +154,3 @@ def rescue(run: BenchmarkRun, stderr: OutputWrapper) -> None:
         stderr.write(f"The run is lost but for its report: {path} can't be written: {error}\n")
     else:
         stderr.write(f"The run is in {path}; `redisbench import {path}` saves it later.\n")
-
-
-def _print(text: str, stdout: OutputWrapper) -> None:
-    try:
-        stdout.write(text)
-        stdout.flush()
-    except OSError as error:
-        # Python writes once more when it ends, and would tell of the same error in its own way.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise UsageError(
-            f"Standard output could not be written: {error}. `redisbench show RUN` prints a saved"
-            " run again."
-        ) from error

@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from django.core.management.base import OutputWrapper
 
+from redisdict.bench import records
 from redisdict.bench.choices import RunStatus
+from redisdict.bench.cli import output
 from redisdict.bench.cli.inspect import comparison_text
-from redisdict.bench.cli.output import (
-    Options,
-    check_writable,
-    deliver,
-    report_text,
-    rescue,
-    warnings_text,
-    width_of,
-)
 from redisdict.bench.compare import Change, compare, regressions
 from redisdict.bench.errors import ExitStatus, UsageError
 from redisdict.bench.measure.cleanup import Interrupted, Interruption
 from redisdict.bench.measure.progress import WatchedProgress, reporter_for
-from redisdict.bench.measure.services import Service, discover
+from redisdict.bench.measure.services import discover
 from redisdict.bench.measure.session import Session
 from redisdict.bench.measure.statistics import Verdict
-from redisdict.bench.records import (
-    DatabaseRecorder,
-    Recorder,
-    check_database,
-    find_run,
-    mark_baseline,
-    new_run,
-)
 from redisdict.bench.selection import check_spec, choose_services, read_spec, select, spec_from_dict
 from redisdict.bench.spec import PRESETS, BenchmarkSpec
 from redisdict.models import BenchmarkRun
@@ -42,52 +26,30 @@ from redisdict.models import BenchmarkRun
 NOISY = ("noise-floor", "wide-interval")
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """Everything that can be wrong with a call has been looked at before the first measurement."""
-
-    spec: BenchmarkSpec
-    services: list[Service]
-    run: BenchmarkRun
-    recorder: Recorder
-    baseline: BenchmarkRun | None
-
-
-def measure(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
+def measure(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
     """Measure, report and save one run; the exit status.
 
     Raises:
         UsageError, ConfigurationError: it can't be done; nothing was measured.
         Interrupted: after what was measured is saved and printed.
     """
-    prepared = _prepare(options)
-    run = prepared.run
-    reporter = reporter_for(stderr)
-    if options["watched"]:
-        reporter = WatchedProgress(reporter, run.identifier)
-    session = Session(
-        prepared.spec,
-        prepared.services,
-        record=run,
-        recorder=prepared.recorder,
-        reporter=reporter,
-        interruption=Interruption(),
-    )
+    session, baseline = _prepare(options, stderr)
+    run = session.record
     try:
-        with closing(reporter):
+        with closing(session.reporter):
             session.run()
     except Interrupted as error:
         stderr.write(f"{error}: what was finished is kept.\n")
         error.is_told = True
-        _deliver(options, prepared, stdout, stderr)
+        _deliver(options, session, stdout, stderr)
         raise
-    is_delivered = _deliver(options, prepared, stdout, stderr)
+    is_delivered = _deliver(options, session, stdout, stderr)
     if options["mark_baseline"] and not options["no_save"]:
-        mark_baseline(run)
-    changes = compare(prepared.baseline, run) if prepared.baseline else []
-    if prepared.baseline:
-        stderr.write(comparison_text(prepared.baseline, run, changes, width_of(stderr)))
-    stderr.write(warnings_text(run, options, stderr))
+        records.mark_baseline(run)
+    changes = compare(baseline, run) if baseline else []
+    if baseline:
+        stderr.write(comparison_text(baseline, run, changes, output.width_of(stderr)))
+    stderr.write(output.warnings_text(run, options, stderr))
     if session.has_wrong_reply:
         return ExitStatus.WRONG_REPLY
     if not is_delivered or _has_failure(run, options):
@@ -99,28 +61,40 @@ def measure(options: Options, stdout: OutputWrapper, stderr: OutputWrapper) -> i
     return ExitStatus.FINE
 
 
-def _prepare(options: Options) -> _Prepared:
+def _prepare(options: output.Options, stderr: OutputWrapper) -> tuple[Session, BenchmarkRun | None]:
+    """Look at everything that can be wrong with a call; give the session, and the baseline."""
     if options["output"]:
-        check_writable(options["output"])
+        output.check_writable(options["output"])
     if options["no_save"] and options["resume"]:
         raise UsageError("--resume completes a saved run, so it can't go with --no-save.")
     needs_database = not options["no_save"] or options["baseline"]
     if options["resume"]:
-        check_database()
-    resumed = find_run(options["resume"]) if options["resume"] else None
+        records.check_database()
+    resumed = records.find_run(options["resume"]) if options["resume"] else None
     spec = _specification(options, resumed)
     available = discover(options["url"], allow_remote=options["allow_remote"])
     services = choose_services(available, options["service"] or spec.services)
     if needs_database:
-        check_database()
-    baseline = find_run(options["baseline"]) if options["baseline"] else None
-    run = new_run(spec, options["label"]) if resumed is None else _reopened(resumed)
-    run.services = [_described(service) for service in services]
-    recorder = Recorder() if options["no_save"] else DatabaseRecorder()
-    return _Prepared(spec, services, run, recorder, baseline)
+        records.check_database()
+    baseline = records.find_run(options["baseline"]) if options["baseline"] else None
+    run = records.new_run(spec, options["label"]) if resumed is None else _reopened(resumed)
+    told = ("title", "source", "address", "reason")
+    run.services = [{name: getattr(service, name) for name in told} for service in services]
+    reporter = reporter_for(stderr)
+    if options["watched"]:
+        reporter = WatchedProgress(reporter, run.identifier)
+    session = Session(
+        spec,
+        services,
+        record=run,
+        recorder=records.Recorder(is_saving=not options["no_save"]),
+        reporter=reporter,
+        interruption=Interruption(),
+    )
+    return session, baseline
 
 
-def _specification(options: Options, resumed: BenchmarkRun | None) -> BenchmarkSpec:
+def _specification(options: output.Options, resumed: BenchmarkRun | None) -> BenchmarkSpec:
     if resumed is not None:
         return spec_from_dict(resumed.spec, where=f"run {options['resume']}")
     if options["spec"]:
@@ -157,30 +131,20 @@ def _reopened(run: BenchmarkRun) -> BenchmarkRun:
     return run
 
 
-def _described(service: Service) -> dict[str, Any]:
-    return {
-        "title": service.title,
-        "source": service.source,
-        "address": service.address,
-        "reason": service.reason,
-    }
-
-
 def _deliver(
-    options: Options, prepared: _Prepared, stdout: OutputWrapper, stderr: OutputWrapper
+    options: output.Options, session: Session, stdout: OutputWrapper, stderr: OutputWrapper
 ) -> bool:
     """Print or write the report; tell whether it and the database have got everything."""
-    run = prepared.run
-    text = report_text(run, options, stdout)
-    is_delivered = deliver(text, options["output"], stdout, stderr)
-    if prepared.recorder.failure:
-        stderr.write(f"The database could not be written: {prepared.recorder.failure}\n")
-        rescue(run, stderr)
+    text = output.report_text(session.record, options, stdout)
+    is_delivered = output.deliver(text, options["output"], stdout, stderr)
+    if session.recorder.failure:
+        stderr.write(f"The database could not be written: {session.recorder.failure}\n")
+        output.rescue(session.record, stderr)
         is_delivered = False
     return is_delivered
 
 
-def _has_failure(run: BenchmarkRun, options: Options) -> bool:
+def _has_failure(run: BenchmarkRun, options: output.Options) -> bool:
     """Find a cell that failed, or a service that was asked for by name and isn't there."""
     return run.status == RunStatus.PARTIAL or (
         bool(options["service"]) and any(service["reason"] for service in run.services)

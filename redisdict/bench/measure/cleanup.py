@@ -7,6 +7,7 @@ outright is found by the next one, which removes it when that run's process is g
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import secrets
@@ -87,13 +88,10 @@ def clear_ended_runs(client: redis.Redis) -> int:
 def remove_keys(client: redis.Redis, token: str) -> int:
     """UNLINK every key that holds the token, a page of SCAN at a time."""
     removed = 0
-    page: list[Any] = []
-    for key in client.scan_iter(match=f"*{token}*", count=SMALL_COUNT):
-        page.append(key)
-        if len(page) >= CHUNK:
-            removed += int(client.unlink(*page))
-            page = []
-    return removed + (int(client.unlink(*page)) if page else 0)
+    keys = iter(client.scan_iter(match=f"*{token}*", count=SMALL_COUNT))
+    while page := list(itertools.islice(keys, CHUNK)):
+        removed += int(client.unlink(*page))
+    return removed
 
 
 def _is_over(entry: dict[str, Any]) -> bool:
@@ -112,9 +110,7 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):

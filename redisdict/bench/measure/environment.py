@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 #: A machine of which others take more disturbs.
 HIGH_FOREIGN_SHARE = 0.1
@@ -32,7 +32,7 @@ def collect() -> dict[str, Any]:
         "machine_hash": machine_hash(),
         "kernel": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "is_gil_enabled": is_gil_enabled(),
+        "is_gil_enabled": getattr(sys, "_is_gil_enabled", lambda: True)(),
         "packages": package_versions(),
         "load_average": load_average(),
     }
@@ -73,17 +73,11 @@ def is_virtual_machine() -> bool:
 
 def machine_hash() -> str:
     """Tell two machines apart without telling which machine it is."""
-    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+    identity = platform.node()
+    for path in ("/var/lib/dbus/machine-id", "/etc/machine-id"):  # the last one counts
         with suppress(OSError):
-            identity = Path(path).read_text().strip()
-            if identity:
-                return hashlib.sha256(f"redisbench {identity}".encode()).hexdigest()[:12]
-    return hashlib.sha256(f"redisbench {platform.node()}".encode()).hexdigest()[:12]
-
-
-def is_gil_enabled() -> bool:
-    asks = getattr(sys, "_is_gil_enabled", None)
-    return True if asks is None else bool(asks())
+            identity = Path(path).read_text().strip() or identity
+    return hashlib.sha256(f"redisbench {identity}".encode()).hexdigest()[:12]
 
 
 def package_versions() -> dict[str, str | None]:
@@ -135,38 +129,47 @@ class CpuTimes:
     def now(cls, pids: tuple[int, ...]) -> CpuTimes | None:
         """Read the times so far; None where there is no /proc."""
         try:
-            words = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+            ticks = cpu_ticks()["cpu"]
         except OSError:
             return None
-        user, nice, system, idle, iowait, irq, softirq, steal = map(int, words[1:9])
-        busy = user + nice + system + irq + softirq
-        return cls(
-            total=busy + idle + iowait + steal,
-            busy=busy,
-            steal=steal,
-            processes={pid: _process_ticks(pid) for pid in pids},
-        )
+        return cls(*ticks, processes={pid: _process_ticks(pid) for pid in pids})
 
 
-def foreign_cpu_share(before: CpuTimes | None, after: CpuTimes | None) -> float | None:
-    """Compute the share of the CPU time that others took, steal included: 0.1 is 10 %.
+class Ticks(NamedTuple):
+    """Clock ticks since boot of one CPU, or of all together."""
 
-    Others are all processes but those that both measurements name.
+    total: int
+    busy: int
+    steal: int
+
+
+def cpu_ticks() -> dict[str, Ticks]:
+    """Read /proc/stat, which has "cpu" for all and "cpu0" on; `OSError` where there is none."""
+    ticks = {}
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *values = line.split()
+        if name.startswith("cpu"):
+            user, nice, system, idle, iowait, irq, softirq, steal = map(int, values[:8])
+            busy = user + nice + system + irq + softirq
+            ticks[name] = Ticks(busy + idle + iowait + steal, busy, steal)
+    return ticks
+
+
+def cpu_shares(before: CpuTimes | None, after: CpuTimes | None) -> dict[str, float]:
+    """Compute what shares of the CPU time others took, by the names that runs store; 0.1 is 10 %.
+
+    `foreign_cpu_share` is that of all processes but those that both measurements name, together
+    with `steal_share`, which the host gave to other machines. Empty where they can't be known.
     """
     if before is None or after is None or after.total <= before.total:
-        return None
+        return {}
     own = sum(
         max(ticks - before.processes.get(pid, 0), 0) for pid, ticks in after.processes.items()
     )
-    foreign = after.busy - before.busy - own + after.steal - before.steal
-    return max(foreign, 0) / (after.total - before.total)
-
-
-def steal_share(before: CpuTimes | None, after: CpuTimes | None) -> float | None:
-    """Compute the share of the machine's CPU time that its host gave to other machines."""
-    if before is None or after is None or after.total <= before.total:
-        return None
-    return (after.steal - before.steal) / (after.total - before.total)
+    steal = after.steal - before.steal
+    foreign = after.busy - before.busy - own + steal
+    total = after.total - before.total
+    return {"foreign_cpu_share": max(foreign, 0) / total, "steal_share": steal / total}
 
 
 def _process_ticks(pid: int) -> int:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from redisdict.bench.choices import CellStatus, Comparison
+from redisdict.bench.choices import CellStatus, Comparison, Table
 from redisdict.bench.errors import CELL_ERRORS
 from redisdict.bench.measure.latency import Latencies, measure_latencies
 from redisdict.bench.measure.rounds import Clock, Failure, Rounds, Series, ratio_between
@@ -19,16 +19,7 @@ from redisdict.bench.measure.statistics import LEAST_ROUNDS, Ratio, drift, judge
 from redisdict.bench.operations import ITERATIONS, OPERATIONS, is_plain, least_difference
 from redisdict.bench.plan import Group
 from redisdict.bench.records import result_of
-from redisdict.bench.spec import (
-    ASYNC,
-    DEFAULT_POOL,
-    POOLS,
-    BenchmarkSpec,
-    Cell,
-    Precision,
-    Role,
-    Table,
-)
+from redisdict.bench.spec import ASYNC, DEFAULT_POOL, POOLS, BenchmarkSpec, Cell, Precision, Role
 from redisdict.bench.workloads.cells import CellFactory, WorkloadCell
 from redisdict.models import BenchmarkResult
 
@@ -240,7 +231,7 @@ def comparisons(
     """
     floors = _floors(group, series)
     found = []
-    for kind, left, right in [*_twins(group), *_pairs(group.measured, group.references)]:
+    for kind, left, right in _pairs(group):
         ratio = _ratio(series, left, right)
         if ratio is None or right is None or not math.isfinite(ratio.high):
             continue
@@ -288,13 +279,11 @@ def _ratio(series: Mapping[Cell, Series], cell: Cell, reference: Cell | None) ->
     return ratio_between(series[cell], series[reference])
 
 
-def _twins(group: Group) -> Iterator[_Pair]:
+def _pairs(group: Group) -> Iterator[_Pair]:
+    """Pair twins, then service with service, pool with the mode's plain pool, dict with dict."""
     for twin in group.twins:
         yield Comparison.TWIN, twin, group.references[twin]
-
-
-def _pairs(cells: Sequence[Cell], references: Mapping[Cell, Cell]) -> Iterator[_Pair]:
-    """Pair service with service, pool with the mode's plain pool, dict with dict."""
+    cells = group.measured
     by_variant = {(cell.variant, cell.operation): cell for cell in cells}
     for cell in cells:
         if cell.table is Table.DICT:
@@ -305,7 +294,7 @@ def _pairs(cells: Sequence[Cell], references: Mapping[Cell, Cell]) -> Iterator[_
                 blocking = cell.variant.replace("Async", "Sync")
                 yield Comparison.MODE, cell, by_variant.get((blocking, cell.operation))
             continue
-        reference = references[cell]
+        reference = group.references[cell]
         is_same_row = cell.mode == reference.mode and cell.pool in (reference.pool, DEFAULT_POOL)
         if is_same_row and cell.service != reference.service:
             yield Comparison.SERVICE, cell, reference

@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from redisdict.bench.measure.environment import cpu_ticks
 
 SAME, SPLIT, UNCONTROLLED = "same", "split", "uncontrolled"
 
@@ -80,12 +82,16 @@ def choose_cpus(placement: str, *, sample_s: float = 0.1) -> Cpus | None:
     allowed = os.sched_getaffinity(0)
     if placement == SPLIT and len(allowed) < 2:
         return None
-    before = _busy_ticks()
+    before = cpu_ticks()
     time.sleep(sample_s)
-    after = _busy_ticks()
-    by_load = sorted(allowed, key=lambda cpu: after.get(cpu, 0) - before.get(cpu, 0))
-    client, server = (by_load[0], by_load[0]) if placement == SAME else (by_load[0], by_load[1])
-    return Cpus(client, server)
+    after = cpu_ticks()
+
+    def load(cpu: int) -> int:
+        was, now = before.get(f"cpu{cpu}"), after.get(f"cpu{cpu}")
+        return now.busy + now.steal - was.busy - was.steal if was and now else 0
+
+    client, *others = sorted(allowed, key=load)
+    return Cpus(client, client if placement == SAME else others[0])
 
 
 @contextmanager
@@ -104,24 +110,9 @@ def pinned_client(cpu: int | None) -> Iterator[None]:
 
 def pin_process(pid: int, cpus: Collection[int]) -> None:
     """Keep a server that this run started on these CPUs, with all its threads."""
-    for task in _tasks(pid):
-        os.sched_setaffinity(task, cpus)
-
-
-def _tasks(pid: int) -> Sequence[int]:
-    return [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), cpus)
 
 
 def _last_cpu(file: int) -> bytes:
     return os.pread(file, 1024, 0).rpartition(b")")[2].split()[_PROCESSOR]
-
-
-def _busy_ticks() -> dict[int, int]:
-    """Read the clock ticks that each CPU has worked since boot (/proc/stat)."""
-    ticks = {}
-    for line in Path("/proc/stat").read_text().splitlines():
-        name, _, values = line.partition(" ")
-        if name.startswith("cpu") and name[3:].isdigit():
-            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, values.split()[:8])
-            ticks[int(name[3:])] = user + nice + system + irq + softirq + steal
-    return ticks

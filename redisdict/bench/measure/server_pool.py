@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,13 @@ from redisdict.bench.measure.placement import (
     pin_process,
     pinned_client,
 )
-from redisdict.bench.measure.services import RunningService, Service, read_settings, running
-from redisdict.conf import parse_alias
-from redisdict.connections.backend import Backend
+from redisdict.bench.measure.services import (
+    RunningService,
+    ServerIdentity,
+    Service,
+    read_settings,
+    running,
+)
 from redisdict.exceptions import BackendUnavailable
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import find_embeddable_program
@@ -104,13 +109,11 @@ class ServerPool:
             up = stack.enter_context(running(service))
             self._remember(up)
             self._pin(up)
-            backend = Backend(parse_alias(f"redisbench {service.title}", {"LOCATION": up.location}))
-            stack.callback(backend.close)
-            client = backend.client()
             if up.pids:
-                wait_for_replicas(client)
+                wait_for_replicas(up.client)
             else:
-                stack.enter_context(keys_removed_after(client, self.token, self._keys_left(up)))
+                keys_left = partial(self._tell_of_keys, service.title)
+                stack.enter_context(keys_removed_after(up.client, self.token, keys_left))
             pid = local_pid(up)
             pids = (pid,) if pid else ()
             probe = PlacementProbe(pid)
@@ -120,17 +123,14 @@ class ServerPool:
                 probe=probe,
                 cpu_ns=cpu_clock(up.pids[: up.primary_count] or pids),
                 pids=up.pids or pids,
-                facts=server_facts(up, client),
+                facts=server_facts(up.identity, up.client),
             )
 
-    def _keys_left(self, up: RunningService) -> Callable[[str], None]:
-        def tell(reason: str) -> None:
-            self.tell(
-                f"keys of this run may be left on {up.service.title} ({reason});"
-                " the next run on that server removes them."
-            )
-
-        return tell
+    def _tell_of_keys(self, title: str, reason: str) -> None:
+        self.tell(
+            f"keys of this run may be left on {title} ({reason});"
+            " the next run on that server removes them."
+        )
 
     def _remember(self, up: RunningService) -> None:
         title = up.service.title
@@ -169,7 +169,7 @@ CONFIG_FIELDS = (
 )  # fmt: skip
 
 
-def server_facts(running: RunningService, client: redis.Redis) -> dict[str, Any]:
+def server_facts(identity: ServerIdentity, client: redis.Redis) -> dict[str, Any]:
     """Ask INFO and CONFIG GET, reduced to the lists above, the number of keys, the protocol.
 
     Raises:
@@ -178,9 +178,9 @@ def server_facts(running: RunningService, client: redis.Redis) -> dict[str, Any]
     info: Any = client.info()
     config = read_settings(client, CONFIG_FIELDS)
     return {
-        "name": running.identity.name,
-        "executable": Path(running.identity.executable).name,
-        "persistence": running.identity.persistence,
+        "name": identity.name,
+        "executable": Path(identity.executable).name,
+        "persistence": identity.persistence,
         "info": {name: info[name] for name in INFO_FIELDS if name in info},
         "config": {name: config[name] for name in CONFIG_FIELDS if name in config},
         "keys": client.dbsize(),

@@ -10,7 +10,7 @@ import ipaddress
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import redis
@@ -88,40 +88,18 @@ def read_settings(client: redis.Redis, names: Iterable[str]) -> dict[str, str]:
     return settings
 
 
-NOT_AVAILABLE = "not available"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """One of the services that the report knows."""
-
-    key: str
-    title: str
-    family: Family | None  # what an address given under this name has to be; None: any
-
-
-#: In the order of the report.
-KINDS = (
-    Kind(key="redis", title="Standard Redis", family="redis"),
-    Kind(key="keydb", title="KeyDB", family="keydb"),
-    Kind(key="dragonfly", title="Dragonfly", family="dragonfly"),
-    Kind(key="valkey", title="Valkey", family="valkey"),
-    Kind(key="sentinel", title="Redis Sentinel", family=None),
-    Kind(key="cluster", title="Redis Cluster", family=None),
-)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Service:
     """Something to measure, or the reason why it can't be.
 
     `source` says in words where it comes from, `address` where it is (never with a password),
-    empty for a server that is started only when the run needs it.
+    empty for a server that is started only when the run needs it. `family` is what an address
+    that was given for it has to be; None is any.
     """
 
     key: str
     title: str
-    source: str
+    source: str = "not available"
     address: str = ""
     reason: str = ""
     family: Family | None = None
@@ -134,7 +112,24 @@ class Service:
 
     @property
     def is_cluster(self) -> bool:
+        """Whether redis-py's client of it has a pool for each node, of redis-py's own class."""
         return self.key == "cluster" or "+cluster://" in (self.location or "")
+
+    @property
+    def has_own_pool(self) -> bool:
+        """Whether the report shows it with one pool, its own ("Default")."""
+        return self.key == "sentinel" or self.is_cluster
+
+
+#: Those that the report knows, in its order, before it is known whether they are there.
+KNOWN = (
+    Service(key="redis", title="Standard Redis", family="redis"),
+    Service(key="keydb", title="KeyDB", family="keydb"),
+    Service(key="dragonfly", title="Dragonfly", family="dragonfly"),
+    Service(key="valkey", title="Valkey", family="valkey"),
+    Service(key="sentinel", title="Redis Sentinel"),
+    Service(key="cluster", title="Redis Cluster"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +142,7 @@ class RunningService:
 
     service: Service
     location: str = field(repr=False)
+    client: redis.Redis = field(repr=False)
     identity: ServerIdentity
     pids: tuple[int, ...] = ()
     primary_count: int = 1
@@ -164,7 +160,7 @@ def configured_services() -> Mapping[str, str]:
     configured = getattr(settings, "REDISDICT_BENCH", {})
     _refuse_unknown("REDISDICT_BENCH", configured, ["SERVICES"])
     services: Mapping[str, str] = configured.get("SERVICES", {})
-    _refuse_unknown('REDISDICT_BENCH["SERVICES"]', services, [kind.key for kind in KINDS])
+    _refuse_unknown('REDISDICT_BENCH["SERVICES"]', services, [kind.key for kind in KNOWN])
     return services
 
 
@@ -199,7 +195,7 @@ def discover(
         by_key.get(kind.key)
         or _from_settings(kind, configured.get(kind.key), allow_remote)
         or _from_program(kind)
-        for kind in KINDS
+        for kind in KNOWN
     ]
     return [*known, *(service for service in given if service not in known)]
 
@@ -220,7 +216,17 @@ def running(service: Service) -> Iterator[RunningService]:
         location = service.location
         if location is None:
             location, pids = _start(service, stack)
-        identity = _identity(service, location)
+        backend = Backend(parse_alias(f"redisbench {service.title}", {"LOCATION": location}))
+        stack.callback(backend.close)
+        client = backend.client()
+        try:
+            identity = identify(client)
+        except (redis.RedisError, OSError) as error:
+            where = service.address or "its own address"
+            raise BackendUnavailable(
+                f"{service.title} at {where} can't be measured: {error} "
+                "Check the address and the password, and that the server runs."
+            ) from error
         if service.family not in (None, identity.family):
             raise UsageError(
                 f"{service.title}: the server at {service.address or location} is "
@@ -230,6 +236,7 @@ def running(service: Service) -> Iterator[RunningService]:
         yield RunningService(
             service=service,
             location=location,
+            client=client,
             identity=identity,
             pids=pids,
             primary_count=len(pids) if service.is_cluster else 1,
@@ -250,14 +257,14 @@ def _from_url(text: str, allow_remote: bool) -> Service:
             f"--url {title!r} is {location.address}, on another machine. Benchmarks load a server "
             "heavily; if that is all right there, add --allow-remote."
         )
-    kind = next((kind for kind in KINDS if title.lower() in (kind.key, kind.title.lower())), None)
+    kind = next((kind for kind in KNOWN if title.lower() in (kind.key, kind.title.lower())), None)
     if kind is None:
         key = "-".join(title.lower().split())
-        kind = Kind(key=key, title=title, family=None)
-    return _service(kind, "--url", address=location.address, location=url)
+        kind = Service(key=key, title=title)
+    return replace(kind, source="--url", address=location.address, location=url)
 
 
-def _from_settings(kind: Kind, configured: str | None, allow_remote: bool) -> Service | None:
+def _from_settings(kind: Service, configured: str | None, allow_remote: bool) -> Service | None:
     if configured is None:
         return None
     setting = f'REDISDICT_BENCH["SERVICES"]["{kind.key}"]'
@@ -269,23 +276,20 @@ def _from_settings(kind: Kind, configured: str | None, allow_remote: bool) -> Se
             setting = f'REDISDICT["{configured}"]["LOCATION"]'
         location = parse_location(url, setting)
     except ConfigurationError as error:
-        return _service(kind, source, reason=str(error))
+        return replace(kind, source=source, reason=str(error))
     if not allow_remote and _is_remote(location):
         reason = f"{location.address} is on another machine; to measure it, add --allow-remote."
-        return _service(kind, source, address=location.address, reason=reason)
-    return _service(kind, source, address=location.address, location=url)
+        return replace(kind, source=source, address=location.address, reason=reason)
+    return replace(kind, source=source, address=location.address, location=url)
 
 
-def _from_program(kind: Kind) -> Service:
+def _from_program(kind: Service) -> Service:
     try:
         program = find_program(kind.family) if kind.family else find_sentinel_program()
     except ProgramMissing as error:
-        return _service(kind, NOT_AVAILABLE, reason=str(error))
-    return _service(kind, f"started for this run from {program}, persistence off", program=program)
-
-
-def _service(kind: Kind, source: str, **values: Any) -> Service:
-    return Service(key=kind.key, title=kind.title, family=kind.family, source=source, **values)
+        return replace(kind, reason=str(error))
+    source = f"started for this run from {program}, persistence off"
+    return replace(kind, source=source, program=program)
 
 
 def _start(service: Service, stack: ExitStack) -> tuple[str, tuple[int, ...]]:
@@ -296,20 +300,6 @@ def _start(service: Service, stack: ExitStack) -> tuple[str, tuple[int, ...]]:
         return topology.location, tuple(member.pid for member in topology.members)
     server = stack.enter_context(ServerProcess(service.program))
     return server.url, (server.pid,)
-
-
-def _identity(service: Service, location: str) -> ServerIdentity:
-    backend = Backend(parse_alias("redisbench", {"LOCATION": location}))
-    try:
-        return identify(backend.client())
-    except (redis.RedisError, OSError) as error:
-        where = service.address or "its own address"
-        raise BackendUnavailable(
-            f"{service.title} at {where} can't be measured: {error} "
-            "Check the address and the password, and that the server runs."
-        ) from error
-    finally:
-        backend.close()
 
 
 def _is_remote(location: Location) -> bool:

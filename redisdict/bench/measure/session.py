@@ -15,10 +15,12 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from redisdict.bench.choices import CellStatus, RunStatus
+from django.utils.module_loading import import_string
+
+from redisdict.bench.choices import CellStatus, RunStatus, Table
 from redisdict.bench.errors import CELL_ERRORS, SameServer, UsageError, describe
 from redisdict.bench.measure.cleanup import Interruption, new_token
-from redisdict.bench.measure.environment import CpuTimes, foreign_cpu_share, steal_share
+from redisdict.bench.measure.environment import CpuTimes, cpu_shares
 from redisdict.bench.measure.group import GroupOutcome, measure_group
 from redisdict.bench.measure.placement import choose_cpus, pinned_client
 from redisdict.bench.measure.progress import Reporter
@@ -26,14 +28,11 @@ from redisdict.bench.measure.rounds import Clock
 from redisdict.bench.measure.server_pool import RunningServer, ServerPool
 from redisdict.bench.measure.services import Service
 from redisdict.bench.measure.warnings import find_warnings
-from redisdict.bench.plan import Group, PlannedService, plan, time_budget
+from redisdict.bench.plan import Group, plan, time_budget
 from redisdict.bench.records import Recorder, result_of
-from redisdict.bench.spec import BenchmarkSpec, Cell, Role, Table
+from redisdict.bench.spec import BenchmarkSpec, Cell, Role
 from redisdict.bench.workloads.cells import CellFactory
-from redisdict.models import BenchmarkRun
-
-#: Services that the report shows with one pool of their own.
-OWN_POOL = ("sentinel", "cluster")
+from redisdict.models import BenchmarkResult, BenchmarkRun
 
 NO_POOL_CLASS = (
     "redis-py's client of a Cluster has connections of its own for each node, and no pool class;"
@@ -93,13 +92,12 @@ class Session:
         servers = ServerPool(self._token, cpus, self.reporter.note)
         measurable = self._from_first_that_starts(servers, self._look_at_services(servers))
         stack.enter_context(pinned_client(cpus.client if cpus else None))
-        loop = stack.enter_context(_event_loop(self.spec.event_loop)).get_loop()
+        # An optional package, whose absence has been told before.
+        is_uvloop = self.spec.event_loop == "uvloop"
+        factory = import_string("uvloop.new_event_loop") if is_uvloop else None
+        loop = stack.enter_context(asyncio.Runner(loop_factory=factory)).get_loop()
         self.record.environment |= {"event_loop": type(loop).__module__, "retries": 0}
-        groups = [
-            group
-            for group in plan(self.spec, [_planned(service) for service in measurable])
-            if not self._is_done(group)
-        ]
+        groups = [group for group in plan(self.spec, measurable) if not self._is_done(group)]
         if not groups and not self.record.cells:
             raise UsageError("Nothing is left to measure: no --table has such an --operation.")
         self.recorder.save(self.record)
@@ -158,7 +156,9 @@ class Session:
                 except SameServer:
                     raise
                 except CELL_ERRORS as error:
-                    self._fail(group, describe(error))
+                    reason = describe(error)
+                    self._put(result_of(cell, CellStatus.FAILED, reason) for cell in group.rows)
+                    self.reporter.note(f"{group.name}: {reason}")
                 self.recorder.save(self.record)
             seconds_left = max(seconds_left - (self.clock() - began_ns) / 1e9, 1.0)
         if any(cell.concurrency > 1 for group in groups for cell in group.measured):
@@ -231,18 +231,13 @@ class Session:
         yield
         after = CpuTimes.now(own)
         facts = self.record.environment
-        for name, share in (
-            ("foreign_cpu_share", foreign_cpu_share(before, after)),
-            ("steal_share", steal_share(before, after)),
-        ):
-            if share is not None:
-                facts[name] = max(facts.get(name, 0.0), share)
+        for name, share in cpu_shares(before, after).items():
+            facts[name] = max(facts.get(name, 0.0), share)
 
     def _keep(self, group: Group, outcome: GroupOutcome) -> None:
         record = self.record
         self.has_wrong_reply |= outcome.has_wrong_reply
-        record.put(outcome.results)
-        self._sort_rows()
+        self._put(outcome.results)
         record.put_comparisons(outcome.comparisons)
         if outcome.noise_floor is not None:
             record.noise_floor = max(record.noise_floor or 0.0, outcome.noise_floor)
@@ -250,20 +245,15 @@ class Session:
             if result.status == CellStatus.FAILED:
                 self.reporter.note(f"{group.name}, {result.operation}: {result.reason}")
 
-    def _fail(self, group: Group, reason: str) -> None:
-        self.record.put(result_of(cell, CellStatus.FAILED, reason) for cell in group.rows)
-        self._sort_rows()
-        self.reporter.note(f"{group.name}: {reason}")
-
     def _put_row(self, title: str, status: CellStatus, reason: str) -> None:
         row = Cell(table=Table.POOLS, service=title, mode="", operation="")
-        self.record.put([result_of(row, status, reason)])
-        self._sort_rows()
+        self._put([result_of(row, status, reason)])
         if status == CellStatus.FAILED:
             self.reporter.note(f"{title}: {reason}")
 
-    def _sort_rows(self) -> None:
-        """Sort by tables, then by services as the report has them; else as they were planned."""
+    def _put(self, results: Iterable[BenchmarkResult]) -> None:
+        """Put results in order: by tables, then services as in the report; else as planned."""
+        self.record.put(results)
         tables = list(Table)
         titles = [service.title for service in self.services]
         self.record.cells.sort(
@@ -275,23 +265,6 @@ class Session:
         measured = {result.key for result in self.record.cells if result.is_measured}
         wanted = {cell.key for cell in group.measured}
         return wanted <= measured
-
-
-def _event_loop(name: str) -> asyncio.Runner:
-    if name == "uvloop":
-        # An optional package, whose absence has been told before.
-        import uvloop
-
-        return asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    return asyncio.Runner()
-
-
-def _planned(service: Service) -> PlannedService:
-    return PlannedService(
-        service.title,
-        has_own_pool=service.key in OWN_POOL or service.is_cluster,
-        is_cluster=service.is_cluster,
-    )
 
 
 REQUESTS = 20_000

@@ -71,7 +71,7 @@ def paired_ratio(times: Sequence[float], reference_times: Sequence[float]) -> Ra
     if not logs:
         raise ValueError("A ratio needs at least one round.")
     low, high = median_interval(logs)
-    return Ratio(math.exp(statistics.median(logs)), _exp(low), _exp(high), len(logs))
+    return Ratio(math.exp(statistics.median(logs)), math.exp(low), math.exp(high), len(logs))
 
 
 def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -155,7 +155,3 @@ def drift(values: Sequence[float]) -> float:
 def percentile(ordered: Sequence[float], percent: float) -> float:
     """Find the smallest value that at least `percent` don't exceed (nearest rank)."""
     return ordered[max(math.ceil(len(ordered) * percent / 100), 1) - 1]
-
-
-def _exp(value: float) -> float:
-    return math.inf if value == math.inf else math.exp(value)

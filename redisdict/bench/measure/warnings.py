@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+from redisdict.bench.choices import Table
 from redisdict.bench.measure.environment import HIGH_FOREIGN_SHARE
 from redisdict.bench.measure.placement import UNCONTROLLED
 from redisdict.bench.measure.server_pool import differing_settings
 from redisdict.bench.records import speed_of
-from redisdict.bench.spec import Table
 from redisdict.models import BenchmarkResult, BenchmarkRun
 from redisdict.wire.server_info import AT_SHUTDOWN, UNKNOWN
 
@@ -24,11 +24,8 @@ Warnings = Iterator[tuple[str, str, str]]
 
 def find_warnings(run: BenchmarkRun) -> list[dict[str, Any]]:
     """Find all warnings of a run: each has a name, what was found, and what to do."""
-    return [
-        {"name": name, "text": text, "advice": advice}
-        for check in CHECKS
-        for name, text, advice in check(run)
-    ]
+    found = (*_of_figures(run), *_of_conditions(run), *_of_choice(run))
+    return [{"name": name, "text": text, "advice": advice} for name, text, advice in found]
 
 
 def warning_lines(run: BenchmarkRun) -> list[str]:
@@ -36,7 +33,8 @@ def warning_lines(run: BenchmarkRun) -> list[str]:
     return [f"warning {one['name']}: {one['text']} {one['advice']}" for one in run.warnings]
 
 
-def _noise_floor(run: BenchmarkRun) -> Warnings:
+def _of_figures(run: BenchmarkRun) -> Warnings:
+    """Look at how far the figures scatter."""
     floor = run.noise_floor
     if floor is not None and floor > HIGH_NOISE_FLOOR:
         yield (
@@ -45,36 +43,24 @@ def _noise_floor(run: BenchmarkRun) -> Warnings:
             "Differences below that mean nothing. Measure longer (--preset rigorous), on a machine"
             " with less else to do.",
         )
-
-
-def _wide_intervals(run: BenchmarkRun) -> Warnings:
-    wide = [
-        result
-        for result in run.measured
-        if (speed := speed_of(result)) is not None and speed.half_width > WIDE_INTERVAL
-    ]
-    if wide:
+    if wide := [
+        one
+        for one in run.measured
+        if (speed := speed_of(one)) is not None and speed.half_width > WIDE_INTERVAL
+    ]:
         yield (
             "wide-interval",
             f"Known to no better than ±{WIDE_INTERVAL:.0%}: {_names(wide)}.",
             "Measure longer (--preset standard or rigorous) or fewer cells at a time (--service,"
             " --operation).",
         )
-
-
-def _spread(run: BenchmarkRun) -> Warnings:
-    spread = [one for one in run.measured if one.details.get("spread", 0) > HIGH_SPREAD]
-    if spread:
+    if spread := [one for one in run.measured if one.details.get("spread", 0) > HIGH_SPREAD]:
         yield (
             "high-spread",
             f"The blocks of one and the same cell differ widely: {_names(spread)}.",
             "Trust their ratios, which compare within a round, not their ops/s.",
         )
-
-
-def _drift(run: BenchmarkRun) -> Warnings:
-    drifting = [one for one in run.measured if abs(one.details.get("drift", 0)) > HIGH_DRIFT]
-    if drifting:
+    if drifting := [one for one in run.measured if abs(one.details.get("drift", 0)) > HIGH_DRIFT]:
         yield (
             "drift",
             f"Became slower or faster over the rounds by more than {HIGH_DRIFT:.0%}:"
@@ -84,34 +70,29 @@ def _drift(run: BenchmarkRun) -> Warnings:
         )
 
 
-def _foreign_cpu(run: BenchmarkRun) -> Warnings:
-    share = run.environment.get("foreign_cpu_share")
+def _of_conditions(run: BenchmarkRun) -> Warnings:
+    """Look at where the run took place, and on what servers."""
+    facts = run.environment
+    servers = facts.get("servers", {})
+    share = facts.get("foreign_cpu_share")
     if share is not None and share > HIGH_FOREIGN_SHARE:
         yield (
             "foreign-cpu",
             f"Other processes took {share:.0%} of the CPU time.",
             "Stop what else runs here. Ratios suffer little, latencies and ops/s do.",
         )
-
-
-def _placement(run: BenchmarkRun) -> Warnings:
-    uncontrolled = [one for one in run.measured if one.placement == UNCONTROLLED]
+    uncontrolled = [one.service for one in run.measured if one.placement == UNCONTROLLED]
     if uncontrolled:
-        services = ", ".join(dict.fromkeys(one.service for one in uncontrolled))
         yield (
             "placement-uncontrolled",
-            f"On which CPU the server ran is unknown: {services}.",
+            f"On which CPU the server ran is unknown: {', '.join(dict.fromkeys(uncontrolled))}.",
             "On one machine this can make a factor of three. Compare these services only with one"
             " another, or let redisbench start the server.",
         )
-
-
-def _persistence(run: BenchmarkRun) -> Warnings:
-    servers = run.environment.get("servers", {})
     writing = [
-        f"{title} ({facts['persistence']})"
-        for title, facts in servers.items()
-        if facts["persistence"] not in ("off", AT_SHUTDOWN, UNKNOWN)
+        f"{title} ({one['persistence']})"
+        for title, one in servers.items()
+        if one["persistence"] not in ("off", AT_SHUTDOWN, UNKNOWN)
     ]
     if writing:
         yield (
@@ -119,20 +100,14 @@ def _persistence(run: BenchmarkRun) -> Warnings:
             f"Writes also went to disk: {', '.join(writing)}.",
             "That is fair only if all compared servers do so in the same way.",
         )
-
-
-def _settings(run: BenchmarkRun) -> Warnings:
-    for name, values in differing_settings(run.environment.get("servers", {})).items():
+    for name, values in differing_settings(servers).items():
         described = ", ".join(f"{title}: {value or 'none'}" for title, value in values.items())
         yield (
             "settings-differ",
             f"The servers' {name} differs ({described}).",
             "Give all of them the same, or say so when you show the figures.",
         )
-
-
-def _hiredis(run: BenchmarkRun) -> Warnings:
-    packages = run.environment.get("packages", {})
+    packages = facts.get("packages", {})
     if packages and packages.get("hiredis") is None:
         yield (
             "hiredis-missing",
@@ -141,7 +116,8 @@ def _hiredis(run: BenchmarkRun) -> Warnings:
         )
 
 
-def _client_bound(run: BenchmarkRun) -> Warnings:
+def _of_choice(run: BenchmarkRun) -> Warnings:
+    """Look at what the figures can't say, however exact they are."""
     bound = [
         one
         for one in run.measured
@@ -156,9 +132,6 @@ def _client_bound(run: BenchmarkRun) -> Warnings:
             f"In {len(bound)} cells the server was idle more than half of the time.",
             "These figures say what a Python client can do, not what the server can.",
         )
-
-
-def _few_cpus(run: BenchmarkRun) -> Warnings:
     cpus = run.environment.get("cpu_count") or FEW_CPUS
     many = [
         title
@@ -171,9 +144,6 @@ def _few_cpus(run: BenchmarkRun) -> Warnings:
             f"{' and '.join(many)} can use many CPUs, and this machine has {cpus}.",
             "Measure on a bigger machine to see their strength.",
         )
-
-
-def _concurrency(run: BenchmarkRun) -> Warnings:
     pools = {one.pool for one in run.of_table(Table.POOLS) if one.is_measured}
     if len(pools) > 1 and not run.of_table(Table.CONCURRENCY):
         yield (
@@ -181,22 +151,6 @@ def _concurrency(run: BenchmarkRun) -> Warnings:
             "Pools were compared with one caller only, where none of them ever waits.",
             "Compare them under load: --preset standard or --table concurrency.",
         )
-
-
-CHECKS: tuple[Callable[[BenchmarkRun], Warnings], ...] = (
-    _noise_floor,
-    _wide_intervals,
-    _spread,
-    _drift,
-    _foreign_cpu,
-    _placement,
-    _persistence,
-    _settings,
-    _hiredis,
-    _client_bound,
-    _few_cpus,
-    _concurrency,
-)
 
 
 def _names(results: list[BenchmarkResult], shown: int = 3) -> str:

@@ -12,9 +12,8 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from redisdict.bench.choices import CellStatus, RunStatus
+from redisdict.bench.choices import CellStatus, RunStatus, Table
 from redisdict.bench.errors import UsageError
-from redisdict.bench.spec import Table
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
 SCHEMA = "redisdict-benchmark-run"

@@ -34,13 +34,8 @@ def _lines(run: BenchmarkRun) -> Iterator[str]:
     yield f"# Benchmark Results (Median of up to {rounds} interleaved rounds)"
     yield ""
     yield from _table(report_table(run, Table.POOLS))
-    dicts = report_table(run, Table.DICT)
-    if dicts.rows:
-        yield ""
-        items = run.spec.get("iteration_items")
-        yield f"## PersistentDict Benchmarks ({dict_service(run)}, {items} items)"
-        yield ""
-        yield from _table(dicts)
+    items = f"{dict_service(run)}, {run.spec.get('iteration_items')} items"
+    yield from _section(f"PersistentDict Benchmarks ({items})", report_table(run, Table.DICT))
     yield from _section("Pools under concurrency", report_table(run, Table.CONCURRENCY))
     yield from _section("Further workloads", report_table(run, Table.WORKLOADS))
     reference = reference_name(run)

@@ -6,13 +6,11 @@ Conclusions are made from the run's intervals and nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
-from redisdict.bench.choices import CellStatus, Comparison, load_parts
+from redisdict.bench.choices import CellStatus, Comparison, Table, load_parts
 from redisdict.bench.measure.placement import SAME, SPLIT, UNCONTROLLED
 from redisdict.bench.operations import ITERATIONS, least_difference
-from redisdict.bench.spec import Table
 from redisdict.models import BenchmarkRun
 
 Pair = Mapping[str, Any]
@@ -60,17 +58,12 @@ def _interval(pair: Pair) -> str:
     return f"{pair['ratio']:.2f} [{pair['low']:.2f}, {pair['high']:.2f}]"
 
 
-def _grouped(found: Iterable[Pair], *keys: str) -> Iterator[tuple[tuple[Any, ...], list[Pair]]]:
+def _grouped(found: Iterable[Pair], *keys: str) -> Iterable[tuple[tuple[Any, ...], list[Pair]]]:
     """Group comparisons that share these values, in the order in which they first appear."""
-
-    def values(comparison: Pair) -> tuple[Any, ...]:
-        return tuple(comparison[key] for key in keys)
-
-    ordered = list(found)
-    first_seen = {values(one): place for place, one in reversed(list(enumerate(ordered)))}
-    ordered.sort(key=lambda one: first_seen[values(one)])
-    for shared, group in groupby(ordered, values):
-        yield shared, list(group)
+    groups: dict[tuple[Any, ...], list[Pair]] = {}
+    for one in found:
+        groups.setdefault(tuple(one[key] for key in keys), []).append(one)
+    return groups.items()
 
 
 def method_notes(run: BenchmarkRun) -> list[str]:
@@ -165,11 +158,9 @@ def _placement(run: BenchmarkRun) -> str:
         SPLIT: "on two CPUs",
         UNCONTROLLED: "where the system put them (uncontrolled)",
     }
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, None]] = {}
     for result in run.measured:
-        services = found.setdefault(result.placement, [])
-        if result.service not in services:
-            services.append(result.service)
+        found.setdefault(result.placement, {})[result.service] = None
     if not found:
         return ""
     described = "; ".join(
@@ -193,13 +184,11 @@ def _iteration(run: BenchmarkRun) -> str:
 
 def _left_out(run: BenchmarkRun) -> str:
     """List the pools that could not be measured with few connections."""
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[str, dict[str, None]] = {}
     for one in run.of_table(Table.CONCURRENCY):
         if one.status == CellStatus.UNAVAILABLE:
             row = f"{one.pool} ({', '.join(load_parts(one))})"
-            rows = reasons.setdefault(one.reason, [])
-            if row not in rows:
-                rows.append(row)
+            reasons.setdefault(one.reason, {})[row] = None
     described = [f"{', '.join(rows)}: {reason}" for reason, rows in reasons.items()]
     return f"Not measured: {'; '.join(described)}." if described else ""
 
@@ -230,13 +219,9 @@ def _environment(run: BenchmarkRun) -> str:
 
 def _servers(run: BenchmarkRun) -> str:
     servers = run.environment.get("servers", {})
-    described = [
-        f"{title} is {facts['name']} (persistence {facts['persistence']}{_protocol(facts)})"
-        for title, facts in servers.items()
-    ]
+    described = []
+    for title, facts in servers.items():
+        version = facts.get("resp_version")
+        protocol = f", RESP{version}" if version else ""
+        described += [f"{title} is {facts['name']} (persistence {facts['persistence']}{protocol})"]
     return f"Servers: {'; '.join(described)}." if described else ""
-
-
-def _protocol(facts: Mapping[str, Any]) -> str:
-    version = facts.get("resp_version")
-    return f", RESP{version}" if version else ""

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-from redisdict.bench.choices import CellStatus
+from redisdict.bench.choices import CellStatus, Table
 from redisdict.bench.measure.statistics import Verdict
 from redisdict.bench.report.sentences import conclusions, method_notes, reference_name
 from redisdict.bench.report.tables import (
@@ -32,7 +32,6 @@ from redisdict.bench.report.tables import (
     speed_text,
     with_latencies,
 )
-from redisdict.bench.spec import Table
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
 #: Between two columns.
@@ -56,6 +55,8 @@ def laid_out(forms: Iterable[Form], width: int) -> list[Text]:
             lines = list(_lines(form, sections))
             if max(line.cell_len for line in lines) <= width:
                 return lines
+    for line in lines:
+        line.no_wrap, line.overflow = True, "ignore"
     return lines
 
 
@@ -114,40 +115,58 @@ SINGLE_CALLS = (Table.POOLS, Table.DICT)
 #: Percentiles that a narrow terminal goes without.
 WIDE_ONLY = ("p90", "p99.9")
 
+HEADING = "bold italic"
+
 #: How the words of a verdict are shown.
 STYLES = {Verdict.FASTER: "green", Verdict.SLOWER: "red", Verdict.UNSURE: "yellow"}
 
 
 def terminal(run: BenchmarkRun, *, width: int = DEFAULT_WIDTH, is_colored: bool = False) -> str:
     """Write tables, conclusions and method as text, with colours only when asked for."""
-    stream = io.StringIO()
+    reference = reference_name(run)
+    beside = f" ({TIMES}: relative to {reference})" if reference else ""
+    plain = f" ({TIMES}: relative to the first pool with a connection for each worker)"
+    items = run.spec.get("iteration_items", 0)
+    titles = {
+        Table.POOLS: f"Benchmark results: operations per second{beside}",
+        Table.DICT: f"PersistentDict on {dict_service(run)}, {items:,} items",
+        Table.CONCURRENCY: f"Pools under concurrency{plain}",
+        Table.WORKLOADS: f"Further workloads{beside}",
+    }
+    parts: list[RenderableType] = []
+    for table, title in titles.items():
+        parts += _table(title, report_table(run, table), width)
+        if table is Table.DICT:
+            parts += _latencies(run, width)
+    parts += _list("Conclusions", conclusions(run))
+    parts += _list("Method", method_notes(run))
+    return printed(parts, width, is_colored=is_colored)
+
+
+def printed(parts: Iterable[RenderableType], width: int, *, is_colored: bool = False) -> str:
+    """Write what rich renders, one below the other."""
     console = Console(
-        file=stream,
+        file=io.StringIO(),
         width=width,
         force_terminal=is_colored,
         no_color=not is_colored,
         highlight=False,
     )
-    reference = reference_name(run)
-    beside = f" ({TIMES}: relative to {reference})" if reference else ""
-    _print_table(
-        console, f"Benchmark results: operations per second{beside}", report_table(run, Table.POOLS)
-    )
-    dicts = report_table(run, Table.DICT)
-    if dicts.rows:
-        items = run.spec.get("iteration_items", 0)
-        _print_table(console, f"PersistentDict on {dict_service(run)}, {items:,} items", dicts)
-    _print_latencies(console, run)
-    plain = f" ({TIMES}: relative to the first pool with a connection for each worker)"
-    _print_table(console, f"Pools under concurrency{plain}", report_table(run, Table.CONCURRENCY))
-    _print_table(console, f"Further workloads{beside}", report_table(run, Table.WORKLOADS))
-    _print_list(console, "Conclusions", conclusions(run))
-    _print_list(console, "Method", method_notes(run))
+    with console.capture() as capture:
+        for part in parts:
+            console.print(part, crop=False)
     # Items are padded to the terminal's width, which only shows when something is copied.
-    return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
-def _print_table(console: Console, title: str, table: ResultTable) -> None:
+def item(mark: str, text: Text) -> Grid:
+    """A list item, the lines of which begin below one another."""
+    grid = Grid.grid(padding=(0, 1, 0, 0))
+    grid.add_row(mark, text)
+    return grid
+
+
+def _table(title: str, table: ResultTable, width: int) -> Iterator[RenderableType]:
     if not table.rows:
         return
     # Only the operations that somebody wanted to know.
@@ -161,17 +180,17 @@ def _print_table(console: Console, title: str, table: ResultTable) -> None:
         headings = [f"{name}{unit}" for name in columns]
         return Form([LABELS[name] for name in table.keys], headings, rows)
 
-    lines = laid_out([form(UNIT, _full), form("", _short)], console.width)
-    _print_lines(console, title, lines)
+    yield Text(title, style=HEADING)
+    yield Group(*laid_out([form(UNIT, _full), form("", _short)], width))
     for row in table.rows:
         if row.whole is not None and row.whole.reason:
             service, *_, state = labels_of(row)
-            console.print(_item(Text(f"{service}: {state}: {row.whole.reason}")))
-    console.print()
+            yield item("-", Text(f"{service}: {state}: {row.whole.reason}"))
+    yield ""
 
 
-def _print_latencies(console: Console, run: BenchmarkRun) -> None:
-    """Print one operation only, or there would be no end; the other formats have all."""
+def _latencies(run: BenchmarkRun, width: int) -> Iterator[RenderableType]:
+    """Show one operation only, or there would be no end; the other formats have all."""
     results = [one for one in with_latencies(run) if one.table in SINGLE_CALLS]
     operations = [one.operation.upper() for one in results]
     operation = "GET" if "GET" in operations else next(iter(operations), "")
@@ -187,31 +206,16 @@ def _print_latencies(console: Console, run: BenchmarkRun) -> None:
         return Form(("Service", "Pool or variant"), columns, rows)
 
     narrow = [column for column in LATENCY_COLUMNS if column not in WIDE_ONLY]
-    lines = laid_out([form(tuple(LATENCY_COLUMNS)), form(narrow)], console.width)
-    _print_lines(console, f"A single {operation}, in microseconds", lines)
-    console.print()
+    yield Text(f"A single {operation}, in microseconds", style=HEADING)
+    yield Group(*laid_out([form(tuple(LATENCY_COLUMNS)), form(narrow)], width))
+    yield ""
 
 
-def _print_lines(console: Console, title: str, lines: Iterable[Text]) -> None:
-    console.print(Text(title, style="bold italic"))
-    for line in lines:
-        console.print(line, no_wrap=True, overflow="ignore", crop=False)
-
-
-def _print_list(console: Console, title: str, sentences: Iterable[str]) -> None:
-    items = [_item(_with_verdicts(sentence)) for sentence in sentences]
-    if items:
-        console.print(Text(title, style="bold italic"))
-        for item in items:
-            console.print(item)
-        console.print()
-
-
-def _item(text: Text) -> Grid:
-    """A list item, the lines of which begin below one another."""
-    grid = Grid.grid(padding=(0, 1, 0, 0))
-    grid.add_row("-", text)
-    return grid
+def _list(title: str, sentences: Sequence[str]) -> Iterator[RenderableType]:
+    if sentences:
+        yield Text(title, style=HEADING)
+        yield from (item("-", _with_verdicts(sentence)) for sentence in sentences)
+        yield ""
 
 
 def _with_verdicts(sentence: str) -> Text:

@@ -51,7 +51,8 @@ class WorkloadCell:
         self.cell = cell
         self._workload = workload
         self._driver = driver
-        self._probe = probe
+        self.placement = probe
+        self.facts = workload.facts
         self._calls = Calls(len, ())
         self._replies: list[Any] = []
 
@@ -80,12 +81,6 @@ class WorkloadCell:
         self._workload.check(self._replies)
         # So that the next block's replies find their memory free, and in the CPU's cache.
         self._replies = []
-
-    def placement(self) -> str:
-        return self._probe()
-
-    def facts(self) -> dict[str, Any]:
-        return self._workload.facts()
 
     def _count(self) -> int:
         return self._workload.count(self._replies[self._workload.lead_in :])

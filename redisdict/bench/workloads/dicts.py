@@ -6,7 +6,7 @@ the methods that it times; everything untimed goes through the blocking ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from redisdict import PersistentDict
@@ -132,15 +132,21 @@ class DictIter(_DictItems):
         if set(self.mapping) != self.items.keys():
             raise WrongReply("An iteration delivered other keys than the dict has.")
 
+    def iterate(self) -> Iterable[Any]:
+        return self.mapping
+
+    def aiterate(self) -> AsyncIterable[Any]:
+        return self.mapping
+
     def _count(self) -> int:
         count = 0
-        for _ in self.mapping:
+        for _ in self.iterate():
             count += 1
         return count
 
     async def _acount(self) -> int:
         count = 0
-        async for _ in self.mapping:
+        async for _ in self.aiterate():
             count += 1
         return count
 
@@ -155,14 +161,8 @@ class DictItems(DictIter):
         if dict(self.mapping.items()) != self.items:
             raise WrongReply("An iteration over items delivered others than the dict has.")
 
-    def _count(self) -> int:
-        count = 0
-        for _ in self.mapping.items():
-            count += 1
-        return count
+    def iterate(self) -> Iterable[Any]:
+        return self.mapping.items()
 
-    async def _acount(self) -> int:
-        count = 0
-        async for _ in self.mapping.aitems():
-            count += 1
-        return count
+    def aiterate(self) -> AsyncIterable[Any]:
+        return self.mapping.aitems()

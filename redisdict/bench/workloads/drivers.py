@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import starmap
-from typing import Any, Protocol
+from typing import Any
 
 from redisdict.bench.measure.rounds import Clock
 from redisdict.bench.workloads.calls import Calls
@@ -30,21 +31,24 @@ class Timed:
     replies: list[Any]
 
 
-class Driver(Protocol):
+class Driver(ABC):
     """Makes the calls of a block; the first `lead_in` of them outside the timer."""
 
+    @abstractmethod
     def run(self, clock: Clock, calls: Calls, lead_in: int = 0) -> Timed:
         """Time the rest of the block as a whole."""
 
+    @abstractmethod
     def latencies(
         self, starts: Starts, clock: Clock, calls: Calls, out: array[int], lead_in: int = 0
     ) -> list[Any]:
         """Time every other call by itself, from its start, and append its nanoseconds to `out`."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:  # noqa: B027 - most hold nothing
+        """Let go of what the driver holds; the loop belongs to the session."""
 
 
-class SyncDriver:
+class SyncDriver(Driver):
     """One call after the other in this thread."""
 
     def run(self, clock: Clock, calls: Calls, lead_in: int = 0) -> Timed:
@@ -67,11 +71,8 @@ class SyncDriver:
             replies.append(reply)
         return replies
 
-    def close(self) -> None:
-        """Nothing is held."""
 
-
-class ThreadDriver:
+class ThreadDriver(Driver):
     """The calls shared out to threads that live as long as the cell and start together.
 
     A block lasts from the first thread's first call to the last thread's last reply. The lead-in is
@@ -116,7 +117,7 @@ class ThreadDriver:
         self._threads.shutdown()
 
 
-class AsyncDriver:
+class AsyncDriver(Driver):
     """One call after the other in one task of `loop`, which runs only during the blocks."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -130,9 +131,6 @@ class AsyncDriver:
     ) -> list[Any]:
         timed = self._each(starts, clock, out, *calls.split(lead_in))
         return self._loop.run_until_complete(timed)
-
-    def close(self) -> None:
-        """The loop belongs to the session."""
 
     async def _timed(self, clock: Clock, before: Calls, timed: Calls) -> Timed:
         replies = await _replies(before)

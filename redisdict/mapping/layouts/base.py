@@ -189,6 +189,10 @@ class Layout(ABC):
         return run_concurrently(map(self.ttl, fields))
 
     @abstractmethod
+    def get_with_ttl(self, field: bytes) -> Operation[tuple[bytes | None, int]]:
+        """Get a value, and what `ttl()` gives, in one round trip."""
+
+    @abstractmethod
     def clear(self) -> Operation[None]: ...
 
     @abstractmethod

@@ -65,7 +65,7 @@ class HashLayout(Layout):
 
     def get(self, field: bytes) -> Step[bytes | None]:
         command = (b"HGET", self._key, field)
-        return Step(None if self._is_relocated else command, self._either, command, "get", field)
+        return Step(None if self._is_relocated else command, self._either, (command, "get", field))
 
     def get_many(self, fields: Sequence[Argument]) -> Operation[list[Values]]:
         return self._chunks(b"HMGET", "get_many", fields)
@@ -73,14 +73,14 @@ class HashLayout(Layout):
     def contains(self, field: bytes) -> Step[int]:
         command = (b"HEXISTS", self._key, field)
         plain = None if self._is_relocated else command
-        return Step(plain, self._either, command, "contains", field)
+        return Step(plain, self._either, (command, "contains", field))
 
     def set(self, field: bytes, value: Argument, timeout_ms: int | None) -> Step[Any]:
         if timeout_ms is not None:
-            return Step(None, self._script, "set", timeout_ms, field, value)
+            return Step(None, self._script, ("set", timeout_ms, field, value))
         command = (b"HSET", self._key, field, value)
         plain = None if self._is_relocated else command
-        return Step(plain, self._either, command, "set", b"", field, value)
+        return Step(plain, self._either, (command, "set", b"", field, value))
 
     def set_many(self, items: Sequence[Argument], timeout_ms: int | None) -> Operation[None]:
         if timeout_ms is None:
@@ -98,7 +98,7 @@ class HashLayout(Layout):
     def delete(self, field: bytes) -> Step[int]:
         command = Once((b"HDEL", self._key, field))
         plain = None if self._is_relocated else command
-        return Step(plain, self._either, command, "delete", field)
+        return Step(plain, self._either, (command, "delete", field))
 
     def delete_many(self, fields: Sequence[bytes]) -> Operation[int]:
         if len(fields) == 1:
@@ -162,9 +162,19 @@ class HashLayout(Layout):
             self._note_marker()
         return (yield from run_concurrently(self._script("ttl", field) for field in fields))
 
+    def get_with_ttl(self, field: bytes) -> Operation[tuple[bytes | None, int]]:
+        if self._may_be_plain():
+            command = (b"HGET", self._key, field)
+            value, left_ms = yield Batch([command, self._left_of_dict])
+            if not isinstance(value, ResponseError):
+                return value, MISSING if value is None else int(left_ms)
+            self._meet_marker(value)
+        value, left_ms = yield from self._script("get_with_ttl", field)
+        return value, int(left_ms)
+
     def length(self) -> Step[int]:
         command = (b"HLEN", self._key)
-        return Step(None if self._is_relocated else command, self._either, command, "len")
+        return Step(None if self._is_relocated else command, self._either, (command, "len"))
 
     def clear(self) -> Operation[None]:
         yield (b"UNLINK", *self._keys)

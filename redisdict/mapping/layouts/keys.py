@@ -59,18 +59,18 @@ class KeysLayout(Layout):
 
     def get(self, field: bytes) -> Step[bytes | None]:
         command = (b"GET", self.prefix + field)
-        return Step(command, ask, command)
+        return Step(command, ask, (command,))
 
     def get_many(self, fields: Sequence[Argument]) -> Operation[list[Values]]:
         return _all([(b"MGET", *self._keys(some)) for some in slices(fields, CHUNK)])
 
     def contains(self, field: bytes) -> Step[int]:
         command = (b"EXISTS", self.prefix + field)
-        return Step(command, ask, command)
+        return Step(command, ask, (command,))
 
     def set(self, field: bytes, value: Argument, timeout_ms: int | None) -> Step[Any]:
         command = self._set_command(field, value, timeout_ms)
-        return Step(command, ask, command)
+        return Step(command, ask, (command,))
 
     def set_many(self, items: Sequence[Argument], timeout_ms: int | None) -> Operation[None]:
         if timeout_ms is None:
@@ -85,7 +85,7 @@ class KeysLayout(Layout):
 
     def delete(self, field: bytes) -> Step[int]:
         command = Once((b"DEL", self.prefix + field))
-        return Step(command, ask, command)
+        return Step(command, ask, (command,))
 
     def delete_many(self, fields: Sequence[bytes]) -> Operation[int]:
         if len(fields) == 1:
@@ -144,6 +144,11 @@ class KeysLayout(Layout):
 
     def ttl_many(self, fields: Sequence[bytes]) -> Operation[list[int]]:
         return _all([(b"PTTL", self.prefix + field) for field in fields])
+
+    def get_with_ttl(self, field: bytes) -> Operation[tuple[bytes | None, int]]:
+        key = self.prefix + field
+        value, left_ms = yield from _all([(b"GET", key), (b"PTTL", key)])
+        return value, left_ms
 
     def length(self) -> Step[int]:
         return Step(None, self._count)

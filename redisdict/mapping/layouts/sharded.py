@@ -36,7 +36,9 @@ Page = TypeVar("Page", bound=tuple[Any, ...])
 AT_ONCE = 8
 
 #: The operations on one item that store none where none was.
-NEVER_FIRST = frozenset({"get", "contains", "delete", "pop", "compare_and_set", "touch", "ttl"})
+NEVER_FIRST = frozenset(
+    {"get", "contains", "delete", "pop", "compare_and_set", "touch", "ttl", "get_with_ttl"}
+)
 
 
 class ShardCount:
@@ -284,7 +286,7 @@ def _handed_on(name: str) -> Callable[..., Any]:
         if count.is_known:
             return asked
         check = count.before_reading if name in NEVER_FIRST else count.before_writing
-        return Step(None, _behind, check, asked) if type(asked) is Step else _behind(check, asked)
+        return Step(None, _behind, (check, asked)) if type(asked) is Step else _behind(check, asked)
 
     return operation
 

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from redisdict.bench.spec import Table
+from redisdict.bench.choices import Table
 from redisdict.models import BenchmarkResult, BenchmarkRun
 from tests.admin.factories import FIRST_DAY, make_result, make_run
 from tests.admin.pages import Page

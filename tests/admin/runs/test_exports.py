@@ -10,8 +10,8 @@ import zipfile
 import pytest
 from django.test import Client
 
+from redisdict.bench.choices import Table
 from redisdict.bench.report.files import from_json
-from redisdict.bench.spec import Table
 from tests.admin.factories import make_result, make_run
 from tests.bench.records import whole
 

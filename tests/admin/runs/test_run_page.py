@@ -10,7 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
-from redisdict.bench.spec import Table
+from redisdict.bench.choices import Table
 from redisdict.models import BenchmarkRun
 from tests.admin.factories import make_result, make_run, server
 from tests.admin.pages import Page

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from redisdict.bench.measure import environment
-from redisdict.bench.measure.environment import CpuTimes, foreign_cpu_share, steal_share
+from redisdict.bench.measure.environment import CpuTimes, cpu_shares
 
 
 def test_facts_can_be_stored_and_name_no_host_and_no_user() -> None:
@@ -57,11 +57,12 @@ def test_the_commit_of_a_project(tmp_path: Path) -> None:
 def test_foreign_share_is_what_neither_we_nor_our_servers_used() -> None:
     before = CpuTimes(total=1000, busy=500, steal=10, processes={1: 100, 2: 50})
     after = CpuTimes(total=1200, busy=600, steal=20, processes={1: 140, 2: 60})
-    assert foreign_cpu_share(before, after) == (100 - 50 + 10) / 200
-    assert foreign_cpu_share(None, after) is None
-    assert foreign_cpu_share(before, before) is None
-    assert steal_share(before, after) == 10 / 200
-    assert steal_share(None, after) is None
+    assert cpu_shares(before, after) == {
+        "foreign_cpu_share": (100 - 50 + 10) / 200,
+        "steal_share": 10 / 200,
+    }
+    assert cpu_shares(None, after) == {}
+    assert cpu_shares(before, before) == {}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")

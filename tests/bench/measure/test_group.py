@@ -8,15 +8,16 @@ from dataclasses import replace
 
 import pytest
 
-from redisdict.bench.choices import CellStatus
+from redisdict.bench.choices import CellStatus, Table
 from redisdict.bench.measure.group import cell_result, comparisons, group_noise_floor
 from redisdict.bench.measure.latency import Latencies
 from redisdict.bench.measure.rounds import MOVED, Block, Failure, Series
-from redisdict.bench.plan import Group, PlannedService, plan
-from redisdict.bench.spec import PRESETS, Cell, Role, Table
+from redisdict.bench.measure.services import KNOWN
+from redisdict.bench.plan import Group, plan
+from redisdict.bench.spec import PRESETS, Cell, Role
 
 SPEC = replace(PRESETS["quick"], operations=("GET",))
-REDIS, VALKEY = PlannedService("Standard Redis"), PlannedService("Valkey")
+REDIS, VALKEY = (service for service in KNOWN if service.key in ("redis", "valkey"))
 
 #: Microseconds of an operation in the rounds; the median is 20.
 ROUNDS = [18, 19, 20, 21, 22] * 20

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from redisdict.bench.choices import Table
 from redisdict.bench.errors import WrongReply
 from redisdict.bench.measure.rounds import (
     MOVED,
@@ -20,7 +21,7 @@ from redisdict.bench.measure.rounds import (
     ratio_between,
 )
 from redisdict.bench.measure.statistics import LEAST_ROUNDS
-from redisdict.bench.spec import Cell, Precision, Table
+from redisdict.bench.spec import Cell, Precision
 from redisdict.exceptions import BackendUnavailable
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import redis
 
+from redisdict.bench.choices import Table
 from redisdict.bench.measure.server_pool import differing_settings, server_facts
-from redisdict.bench.measure.services import RunningService, Service, identify
+from redisdict.bench.measure.services import identify
 from redisdict.bench.measure.warnings import find_warnings, warning_lines
-from redisdict.bench.spec import Table
 from redisdict.models import BenchmarkRun
 from redisdict.servers.process import ServerProcess
 from tests.bench.records import make_record, measured
@@ -135,9 +135,7 @@ def test_real_servers_that_were_started_alike_do_not_differ() -> None:
         }
         for title, url in urls.items():
             client = stack.enter_context(redis.Redis.from_url(url))
-            service = Service(key=title.lower(), title=title, source="", location=url)
-            up = RunningService(service=service, location=url, identity=identify(client))
-            facts[title] = server_facts(up, client)
+            facts[title] = server_facts(identify(client), client)
     assert {one["persistence"] for one in facts.values()} == {"off"}
     assert set(differing_settings(facts)) <= {"maxmemory", "lazyfree-lazy-user-del"}
 

@@ -9,12 +9,11 @@ import re
 
 import pytest
 
-from redisdict.bench.choices import CellStatus
+from redisdict.bench.choices import CellStatus, Table
 from redisdict.bench.errors import UsageError
 from redisdict.bench.report import FORMATS, render
 from redisdict.bench.report.files import from_json, to_json
 from redisdict.bench.report.terminal import TIMES
-from redisdict.bench.spec import Table
 from tests.bench.records import changed, make_record, measured, whole
 
 #: Rows of the original report, as they were printed.

@@ -6,9 +6,8 @@ import re
 
 import pytest
 
-from redisdict.bench.choices import CellStatus
+from redisdict.bench.choices import CellStatus, Table
 from redisdict.bench.report.terminal import TIMES, terminal
-from redisdict.bench.spec import Table
 from tests.bench.records import changed, make_record, measured
 
 

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 import redis
 
+from redisdict.bench.choices import Table
 from redisdict.bench.errors import WrongReply
 from redisdict.bench.measure.cleanup import new_token
 from redisdict.bench.measure.placement import PlacementProbe
 from redisdict.bench.operations import DICT_OPERATIONS, OPERATIONS
-from redisdict.bench.spec import ASYNC, DICT_POOLS, POOLS, PRESETS, SYNC, VARIANTS, Cell, Table
+from redisdict.bench.spec import ASYNC, DICT_POOLS, POOLS, PRESETS, SYNC, VARIANTS, Cell
 from redisdict.bench.workloads.calls import blocks_of, key_names, texts, zipf_choices
 from redisdict.bench.workloads.cells import CellFactory, WorkloadCell
 from redisdict.bench.workloads.commands import Delete, Get, Pipeline, Set

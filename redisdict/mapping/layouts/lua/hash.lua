@@ -300,6 +300,14 @@ elseif name == 'ttl' then
     if redis.call('HEXISTS', items, field) == 0 then return -2 end
     return left_of_item(is_relocated and deadlines_of({field})[1], left_of_dict())
   end
+elseif name == 'get_with_ttl' then
+  -- get_with_ttl FIELD -> {its value, milliseconds}, -1 for ever, -2 not there
+  operation = function(field)
+    drop_dead(field)
+    local value = redis.call('HGET', items, field)
+    if not value then return {false, -2} end
+    return {value, left_of_item(is_relocated and deadlines_of({field})[1], left_of_dict())}
+  end
 elseif name == 'len' then
   -- len -> number of living items
   operation = function()

@@ -1,0 +1,630 @@
+"""What goes on in the background: bounded, in its caller's context, and not lost at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.utils import timezone, translation
+
+from redisdict import PersistentDict, afinish_background, finish_background
+from redisdict.connections.backend import Backend
+from redisdict.mapping import background
+from redisdict.mapping.background import BACKGROUND
+from redisdict.mapping.keys import Names
+from redisdict.testing import computing_in_foreground
+from tests.forks.forking import FORKS, Child, Fork
+from tests.mapping.test_old_values import AHEAD, NEAR_ITS_END_S, STALE_S, TIMES, lease_of
+from tests.waiting import LIMIT_S, await_until, wait_until
+
+SOFT: dict[str, Any] = {**TIMES, "soft_timeout": 0}
+HERE = contextvars.ContextVar("HERE", default="")
+
+
+@pytest.fixture(autouse=True)
+def finished() -> Iterator[None]:
+    yield
+    assert finish_background(LIMIT_S)
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
+    """The threads whose database connections were closed."""
+    threads: list[threading.Thread] = []
+
+    class Connections:
+        def close_all(self) -> None:
+            threads.append(threading.current_thread())
+
+    monkeypatch.setattr(background, "connections", Connections())
+    return threads
+
+
+@pytest.fixture
+def stale(mapping: PersistentDict[str, Any]) -> PersistentDict[str, Any]:
+    mapping.set("k", "old", timeout=STALE_S)
+    return mapping
+
+
+# Its context
+
+
+def test_a_thread_has_the_callers_context_and_its_own_database_connections(
+    stale: PersistentDict[str, Any], closed: list[threading.Thread]
+) -> None:
+    seen: list[Any] = []
+
+    def compute() -> str:
+        seen.append((HERE.get(), translation.get_language(), timezone.get_current_timezone_name()))
+        seen.append(threading.current_thread())
+        return "new"
+
+    HERE.set("here")
+    with translation.override("de"), timezone.override("Asia/Tokyo"):
+        stale.get_or_set("k", compute, **SOFT)
+        assert finish_background(LIMIT_S)
+    assert seen[0] == ("here", "de", "Asia/Tokyo")
+    assert seen[1] is not threading.current_thread()
+    assert closed == [seen[1]]
+
+
+def test_a_task_has_a_thread_of_its_own_for_the_database(
+    stale: PersistentDict[str, Any], closed: list[threading.Thread], backend: Backend
+) -> None:
+    threads: list[threading.Thread] = []
+
+    async def compute() -> str:
+        threads.append(await sync_to_async(threading.current_thread)())
+        return HERE.get()
+
+    async def use() -> None:
+        HERE.set("here")
+        threads.append(await sync_to_async(threading.current_thread)())
+        await stale.aget_or_set("k", compute, **SOFT)
+        assert await afinish_background(LIMIT_S)
+        await await_until(lambda: closed)
+        assert await stale.agetitem("k") == "here"
+        await backend.aclose()
+
+    asyncio.run(use())
+    assert threads[0] is not threads[1]
+    assert closed == [threads[1]]
+
+
+# Its bounds
+
+
+def test_few_threads_work_at_once_and_end_when_idle(
+    mapping: PersistentDict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "MOST_THREADS", 2)
+    monkeypatch.setattr(background, "MOST_WAITING", 3)
+    monkeypatch.setattr(background, "IDLE_S", 0.01)
+    wait_until(lambda: not BACKGROUND._threads)
+    may_end = threading.Event()
+    begun: list[int] = []
+
+    def compute() -> str:
+        begun.append(1)
+        assert may_end.wait(LIMIT_S)
+        return "new"
+
+    for number in range(2):
+        mapping.set(f"{number}", "old", timeout=STALE_S)
+        assert mapping.get_or_set(f"{number}", compute, **SOFT) == "old"
+        wait_until(lambda: len(begun) == number + 1)  # noqa: B023  # at once
+    for number in range(2, 9):
+        mapping.set(f"{number}", "old", timeout=STALE_S)
+        assert mapping.get_or_set(f"{number}", compute, **SOFT) == "old"
+    assert len(begun) == BACKGROUND._threads == 2
+    assert not finish_background(0)
+    may_end.set()
+    assert finish_background(LIMIT_S)
+    assert sorted(dict(mapping).values()) == ["new"] * 5 + ["old"] * 4
+    wait_until(lambda: not BACKGROUND._threads)
+
+
+def test_an_idle_thread_takes_the_next(mapping: PersistentDict[str, Any]) -> None:
+    threads = []
+    for _ in range(3):
+        mapping.set("k", "old", timeout=NEAR_ITS_END_S)
+        mapping.get_or_set("k", lambda: threads.append(threading.get_ident()), **AHEAD)
+        assert finish_background(LIMIT_S)
+        wait_until(lambda: BACKGROUND._idle == BACKGROUND._threads)
+    assert len(threads) == 3
+    assert BACKGROUND._threads <= background.MOST_THREADS
+
+
+def test_a_system_without_threads_serves_the_old_value(
+    stale: PersistentDict[str, Any], backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_until(lambda: BACKGROUND._idle == BACKGROUND._threads)
+    monkeypatch.setattr(BACKGROUND, "_threads", 0)
+    monkeypatch.setattr(BACKGROUND, "_idle", 0)
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert stale.get_or_set("k", lambda: "new", **SOFT) == "old"
+    assert lease_of(backend) is None
+    assert not BACKGROUND._threads
+    assert not BACKGROUND._waiting
+    monkeypatch.undo()
+    assert stale.get_or_set("k", lambda: "new", **TIMES) == "new"
+
+
+def test_a_thread_that_is_refused_is_not_missed_where_others_are(
+    mapping: PersistentDict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end, begun = threading.Event(), threading.Event()
+
+    def compute() -> str:
+        begun.set()
+        assert may_end.wait(LIMIT_S)
+        return "new"
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    for key in "kl":
+        mapping.set(key, "old", timeout=STALE_S)
+    try:
+        assert mapping.get_or_set("k", compute, **SOFT) == "old"
+        assert begun.wait(LIMIT_S)
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        assert mapping.get_or_set("l", compute, **SOFT) == "old"
+    finally:
+        monkeypatch.undo()
+        may_end.set()
+    assert finish_background(LIMIT_S)
+    assert dict(mapping) == {"k": "new", "l": "new"}
+
+
+def test_what_has_waited_for_too_long_is_anothers(
+    mapping: PersistentDict[str, Any], backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "MOST_THREADS", 1)
+    monkeypatch.setattr(background, "IDLE_S", 0.01)
+    wait_until(lambda: not BACKGROUND._threads)
+    may_end = threading.Event()
+    calls: list[str] = []
+
+    def compute(key: str) -> str:
+        calls.append(key)
+        assert may_end.wait(LIMIT_S)
+        return "new"
+
+    for key in "lk":
+        mapping.set(key, "old", timeout=STALE_S)
+        assert mapping.get_or_set(key, lambda key=key: compute(key), **SOFT) == "old"  # type: ignore[misc]
+    wait_until(lambda: calls)
+    name = Names(backend.config.key_prefix, ("d",)).lock_prefix + b"k"
+    backend.client().set(name, b"another's", px=60_000)
+    may_end.set()
+    assert finish_background(LIMIT_S)
+    assert calls == ["l"]
+    assert dict(mapping) == {"k": "old", "l": "new"}
+    assert lease_of(backend) == b"another's"
+
+
+# Its end: that of a loop
+
+
+async def compute_slowly(calls: list[threading.Thread], begun: asyncio.Event) -> str:
+    calls.append(threading.current_thread())
+    begun.set()
+    if len(calls) == 1:
+        await asyncio.Event().wait()
+    return "new"
+
+
+def test_a_loop_that_ends_hands_over_to_a_thread(
+    stale: PersistentDict[str, Any], backend: Backend
+) -> None:
+    calls: list[threading.Thread] = []
+
+    async def use() -> None:
+        begun = asyncio.Event()
+        value = await stale.aget_or_set("k", lambda: compute_slowly(calls, begun), **SOFT)
+        assert value == "old"
+        await begun.wait()
+
+    asyncio.run(use())
+    assert finish_background(LIMIT_S)
+    assert stale["k"] == "new"
+    assert calls[0] is threading.current_thread()
+    assert calls[1] is not calls[0]
+    assert lease_of(backend) is None
+
+
+def test_a_loop_that_ends_gives_up_what_no_thread_takes(
+    stale: PersistentDict[str, Any], backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "MOST_WAITING", 0)
+    calls: list[threading.Thread] = []
+
+    async def use() -> None:
+        begun = asyncio.Event()
+        await stale.aget_or_set("k", lambda: compute_slowly(calls, begun), **SOFT)
+        await begun.wait()
+
+    asyncio.run(use())
+    assert finish_background(0)
+    assert len(calls) == 1
+    assert lease_of(backend) is None
+    assert stale.get_or_set("k", lambda: "next", **TIMES) == "next"
+
+
+def test_a_view_for_threads_leaves_it_to_a_thread_at_once(
+    stale: PersistentDict[str, Any], backend: Backend
+) -> None:
+    """The loop of `async_to_sync()` ends with the call."""
+    may_end = threading.Event()
+    calls: list[int] = []
+
+    async def compute() -> str:
+        calls.append(1)
+        await await_until(may_end.is_set)
+        return "new"
+
+    @async_to_sync
+    async def view() -> Any:
+        return await stale.aget_or_set("k", compute, **SOFT)
+
+    assert view() == "old"
+    assert view() == "old"
+    may_end.set()
+    assert finish_background(LIMIT_S)
+    assert stale["k"] == "new"
+    assert len(calls) == 1
+
+
+def test_a_loop_that_is_closed_without_ceremony_is_forgotten(
+    stale: PersistentDict[str, Any], backend: Backend
+) -> None:
+    """What it was computing can be computed by others when the lease ends."""
+    loop = asyncio.new_event_loop()
+    begun = asyncio.Event()
+
+    async def compute() -> str:
+        begun.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    asking = stale.aget_or_set("k", compute, **SOFT, lock_timeout=0.2)
+    assert loop.run_until_complete(asking) == "old"
+    loop.run_until_complete(begun.wait())
+    [task] = asyncio.all_tasks(loop)
+    loop.run_until_complete(backend.aclose())
+    loop.close()
+    wait_until(lambda: lease_of(backend) is None)
+    wait_until(lambda: stale.get_or_set("k", lambda: "new", **TIMES) == "new")
+
+    async def use() -> None:
+        await stale.aset("k", "old", timeout=STALE_S)
+        await stale.aget_or_set("k", lambda: "newer", **SOFT)
+        assert await afinish_background(LIMIT_S)
+        assert await stale.agetitem("k") == "newer"
+        await backend.aclose()
+
+    asyncio.run(use())
+    assert finish_background(0)
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # it is known here
+    task.get_coro().close()  # type: ignore[union-attr]  # as the collector does
+
+
+def test_a_cancelled_computation_frees_its_lease(
+    stale: PersistentDict[str, Any], backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when a task that it waits for is cancelled, which says nothing of the loop."""
+
+    has_left = threading.Event()
+
+    async def compute() -> str:
+        await await_until(has_left.is_set)
+        raise asyncio.CancelledError
+
+    @async_to_sync
+    async def view() -> Any:
+        return await stale.aget_or_set("k", compute, **SOFT)
+
+    assert view() == "old"
+    has_left.set()
+    assert finish_background(LIMIT_S)
+    assert lease_of(backend) is None
+    [record] = caplog.records
+    assert record.exc_info
+    assert record.exc_info[0] is asyncio.CancelledError
+
+
+# Its end: that of a process
+
+
+def test_a_fork_is_noticed_at_the_next_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next test forks; here is what the child does then."""
+    made = background.Background()
+    condition = made._changed
+    monkeypatch.setattr(background, "own", [0])
+    monkeypatch.setattr(background, "take_over", made._renew)
+    assert made.finish(0)
+    assert made._changed is not condition
+
+
+@pytest.mark.parametrize("fork", FORKS.values(), ids=FORKS)
+def test_a_forked_child_has_nothing_of_it(stale: PersistentDict[str, Any], fork: Fork) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def compute() -> str:
+        begun.set()
+        assert may_end.wait(LIMIT_S)
+        return "parent's"
+
+    def use() -> Any:
+        is_free = finish_background(0)
+        before = stale.get_or_set("k", lambda: "child's", **SOFT)
+        stale.set("l", "old", timeout=STALE_S)
+        stale.get_or_set("l", lambda: "child's", **SOFT)
+        return is_free, before, finish_background(30), stale["l"]
+
+    assert stale.get_or_set("k", compute, **SOFT) == "old"
+    assert begun.wait(LIMIT_S)
+    try:
+        assert Child(use, fork).result() == (True, "old", True, "child's")
+    finally:
+        may_end.set()
+    assert finish_background(LIMIT_S)
+    assert stale["k"] == "parent's"
+
+
+one_layout = pytest.mark.parametrize("hset_enabled", [True])
+
+Run = Callable[[str], subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run_program(alias_for: Callable[..., dict[str, Any]], server_url: str) -> Run:
+    """Runs a program with a dict `d` until its end."""
+    return lambda program: run_with({"default": alias_for(server_url)}, program)
+
+
+def run_with(aliases: dict[str, Any], program: str) -> subprocess.CompletedProcess[str]:
+    head = f"""
+        import asyncio, os, threading, time
+        import django
+        from django.conf import settings
+        settings.configure(REDISDICT={aliases!r})
+        django.setup()
+        from redisdict import PersistentDict
+        from redisdict.mapping import background
+        d = PersistentDict("d")
+        SOFT = {SOFT!r}
+    """
+    text = textwrap.dedent(head) + textwrap.dedent(program)
+    return subprocess.run(
+        [sys.executable, "-c", text],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=True,
+    )
+
+
+@pytest.fixture
+def hash_d(make: Any) -> PersistentDict[str, Any]:
+    made: PersistentDict[str, Any] = make()
+    made.set("k", "old", timeout=STALE_S)
+    return made
+
+
+@one_layout
+def test_the_end_of_the_interpreter_waits(
+    hash_d: PersistentDict[str, Any], backend: Backend, run_program: Run
+) -> None:
+    """Also for what then needs another thread."""
+    program = """
+        from concurrent.futures import ThreadPoolExecutor
+        is_ending = threading.Event()
+
+        def compute():
+            is_ending.wait()
+            with ThreadPoolExecutor(1) as executor:
+                return executor.submit(lambda: "new").result()
+
+        assert d.get_or_set("k", compute, **SOFT) == "old"
+        threading._register_atexit(is_ending.set)
+    """
+    run_program(program)
+    assert hash_d["k"] == "new"
+    assert lease_of(backend) is None
+
+
+@one_layout
+def test_the_end_of_a_program_of_tasks_waits(
+    hash_d: PersistentDict[str, Any], backend: Backend, run_program: Run
+) -> None:
+    program = """
+        begun = []
+
+        async def compute():
+            begun.append(1)
+            await asyncio.sleep(0.01)
+            return "new"
+
+        async def main():
+            assert await d.aget_or_set("k", compute, **SOFT) == "old"
+
+        asyncio.run(main())
+    """
+    run_program(program)
+    assert hash_d["k"] == "new"
+
+
+@one_layout
+def test_the_end_of_the_interpreter_gives_up_in_the_end(
+    hash_d: PersistentDict[str, Any], backend: Backend, run_program: Run
+) -> None:
+    hash_d.set("l", "old", timeout=STALE_S)
+    program = """
+        background.EXIT_S = 0.05
+        background.MOST_THREADS = 1
+        for key in "kl":
+            assert d.get_or_set(key, lambda: time.sleep(3600), **SOFT) == "old"
+    """
+    ended = run_program(program)
+    assert "2 computations weren't done at the end of this process" in ended.stderr
+    assert lease_of(backend) is None
+    names = Names(backend.config.key_prefix, ("d",))
+    assert backend.client().get(names.lock_prefix + b"l") is None
+    assert hash_d.get_or_set("k", lambda: "next", **TIMES) == "next"
+
+
+@one_layout
+def test_a_killed_process_keeps_its_lease_for_its_time(
+    hash_d: PersistentDict[str, Any], backend: Backend, run_program: Run
+) -> None:
+    program = """
+        def compute():
+            os._exit(0)
+
+        d.get_or_set("k", compute, **SOFT, lock_timeout=1)
+        time.sleep(3600)
+    """
+    run_program(program)
+    wait_until(lambda: hash_d.get_or_set("k", lambda: "next", **TIMES) == "next")
+    assert lease_of(backend) is None
+
+
+def test_nothing_begins_after_the_end(
+    stale: PersistentDict[str, Any], backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old value is served, and another process computes."""
+
+    def refuse(function: Any) -> None:
+        raise RuntimeError("can't register atexit after shutdown")
+
+    monkeypatch.setattr(threading, "_register_atexit", refuse)
+    monkeypatch.setattr(BACKGROUND, "_is_registered", False)
+    assert stale.get_or_set("k", lambda: "new", **SOFT) == "old"
+    assert lease_of(backend) is None
+    monkeypatch.setattr(BACKGROUND, "_is_over", True)
+    assert stale.get_or_set("k", lambda: "new", **SOFT) == "old"
+
+    async def use() -> None:
+        assert await stale.aget_or_set("k", lambda: "new", **SOFT) == "old"
+        await backend.aclose()
+
+    asyncio.run(use())
+    assert lease_of(backend) is None
+    assert stale["k"] == "old"
+
+
+def test_the_end_waits_for_what_is_done_in_time(
+    stale: PersistentDict[str, Any], backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the programs above show it, in a process whose lines are counted."""
+    monkeypatch.setattr(BACKGROUND, "_is_over", False)
+    monkeypatch.setattr(background, "EXIT_S", LIMIT_S)
+    assert stale.get_or_set("k", lambda: "new", **SOFT) in ("old", "new")
+    BACKGROUND._finish_at_exit()
+    assert stale["k"] == "new"
+
+
+def test_the_end_gives_up_what_takes_longer(
+    mapping: PersistentDict[str, Any], backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a thread has begun, and what waits for one."""
+    monkeypatch.setattr(BACKGROUND, "_is_over", False)
+    monkeypatch.setattr(background, "EXIT_S", 0)
+    monkeypatch.setattr(background, "MOST_THREADS", 1)
+    monkeypatch.setattr(background, "IDLE_S", 0.01)
+    wait_until(lambda: not BACKGROUND._threads)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def compute() -> str:
+        begun.set()
+        assert may_end.wait(LIMIT_S)
+        return "new"
+
+    try:
+        for key in "lk":
+            mapping.set(key, "old", timeout=STALE_S)
+            assert mapping.get_or_set(key, compute, **SOFT) == "old"
+        assert begun.wait(LIMIT_S)
+        BACKGROUND._finish_at_exit()
+        assert lease_of(backend) is None
+        assert mapping._bound.driver.run(mapping._bound.locks.try_acquire(b"l", b"next", 60))
+    finally:
+        may_end.set()
+    assert finish_background(LIMIT_S)
+    assert mapping["k"] == "old"
+
+
+# In tests of projects
+
+
+def test_a_test_has_all_computed_in_the_foreground(
+    mapping: PersistentDict[str, Any], backend: Backend
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def compute() -> str:
+        threads.append(threading.current_thread())
+        return "new"
+
+    async def acompute() -> str:
+        return compute()
+
+    async def use(options: dict[str, Any]) -> Any:
+        value = await mapping.aget_or_set("k", acompute, **options)
+        await backend.aclose()
+        return value
+
+    with computing_in_foreground():
+        for left_s, options, expected in (
+            (STALE_S, SOFT, "new"),
+            (NEAR_ITS_END_S, AHEAD, "old"),
+        ):
+            mapping.set("k", "old", timeout=left_s)
+            assert mapping.get_or_set("k", compute, **options) == expected
+            assert mapping["k"] == "new"
+            mapping.set("k", "old", timeout=left_s)
+            assert asyncio.run(use(options)) == expected
+            assert mapping["k"] == "new"
+    assert threads == [threading.current_thread()] * 4
+    assert lease_of(backend) is None
+    assert not BACKGROUND.is_inline
+
+
+def test_in_a_running_loop_only_the_twin_can_wait(
+    stale: PersistentDict[str, Any], backend: Backend
+) -> None:
+    async def use() -> None:
+        begun, may_end = asyncio.Event(), asyncio.Event()
+
+        async def compute() -> str:
+            begun.set()
+            await may_end.wait()
+            return "new"
+
+        await stale.aget_or_set("k", compute, **SOFT)
+        await begun.wait()
+        assert not finish_background(LIMIT_S)  # and it doesn't block
+        assert not await afinish_background(0.01)
+        may_end.set()
+        assert await afinish_background(LIMIT_S)
+        await backend.aclose()
+
+    asyncio.run(use())
