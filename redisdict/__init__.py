@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from redisdict.mapping.background import afinish_background, finish_background
     from redisdict.mapping.dict import PersistentDict
     from redisdict.modelcache.model_dict import CachedManager, CachedQuerySet, ModelDict
+    from redisdict.near.barrier import near_barrier
 
 __version__ = "0.1.0"
 
@@ -54,6 +55,7 @@ __all__ = [
     "finish_background",
     "get_async_client",
     "get_client",
+    "near_barrier",
 ]
 
 _HOMES = {
@@ -67,6 +69,7 @@ _HOMES = {
     "finish_background": "redisdict.mapping.background",
     "get_async_client": "redisdict.connections.registry",
     "get_client": "redisdict.connections.registry",
+    "near_barrier": "redisdict.near.barrier",
 }
 
 

@@ -50,6 +50,8 @@ class AliasConfig:
     durable: str | None = None
     tracer: str | None = None
     scope: str | None = None
+    near_max_bytes: int = 64 * 1024 * 1024
+    near_max_items: int = 100_000
 
     @property
     def where(self) -> str:
@@ -92,6 +94,8 @@ def parse_alias(alias: str, values: Mapping[str, Any], setting: str = "REDISDICT
     _check_timeout(where, given["TIMEOUT"])
     _check_retry_for(where, given["RETRY_FOR"])
     check_durable(f'{where}["DURABLE"]', given["DURABLE"])
+    for key in ("NEAR_MAX_BYTES", "NEAR_MAX_ITEMS"):
+        check_limit(f'{where}["{key}"]', given[key])
     _check_source(where, values)
     given["OPTIONS"] = MappingProxyType(dict(given["OPTIONS"]))
     return AliasConfig(
@@ -135,6 +139,19 @@ def check_durable(where: str, durable: object) -> None:
         raise ConfigurationError(
             f'{where} is {durable!r}; "aof" (a write returns when it is on the server\'s disk),'
             ' "replicas" (when a replica has it) or None is expected.'
+        )
+
+
+def check_limit(where: str, limit: object) -> None:
+    """Refuse what can't be the limit of what a process keeps.
+
+    Raises:
+        ConfigurationError: it isn't an int above 0.
+    """
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise ConfigurationError(
+            f"{where} is {limit!r}; an int above 0 is expected: how much of one dict a process"
+            " keeps in its memory at most."
         )
 
 

@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 from asyncio import get_running_loop
 from collections.abc import AsyncGenerator, Callable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import redis
 import redis.asyncio
@@ -48,6 +48,13 @@ from redisdict.wire.server_state import Capabilities, Incarnations
 GROUP_RETRY_FOR_S = 10.0
 
 
+class Attachment(Protocol):
+    """What a layer above keeps for one backend."""
+
+    def close(self) -> None:
+        """Close what it has open; its next use may open it again."""
+
+
 class Backend:
     """The server, or group of servers, behind one alias. Nothing is connected before first use.
 
@@ -78,6 +85,8 @@ class Backend:
             None,
         )
         self._cluster_client: redis.RedisCluster | None = None
+        #: What layers above keep with it, by a name of theirs; `close()` closes it.
+        self.attachments: dict[str, Attachment] = {}
         self.capabilities = Capabilities()
         self.incarnations = Incarnations(self.factory.address)
         self.driver: Driver = PoolDriver(self)
@@ -251,6 +260,8 @@ class Backend:
 
         A pool borrowed from django-redis is left alone: it isn't ours.
         """
+        for attachment in list(self.attachments.values()):
+            attachment.close()
         for node in self._others:
             node.close()
         client, self._cluster_client = self._cluster_client, None

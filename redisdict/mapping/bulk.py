@@ -44,7 +44,7 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
                     values = list(compress(values, is_there))
                 with noting_key(there, values, decode):
                     found.update(zip(there, decode_many(values), strict=True))
-            some = yield from _next_batch(iterator, some)
+            some = yield from next_batch(iterator, some)
         return found
 
     def get_many(self, keys: Iterable[K]) -> dict[K, V]:
@@ -126,7 +126,7 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
         some = list(islice(iterator, BATCH))
         while some:
             count += yield from bound.layout.delete_many(bound.key_codec.encode_many(some))
-            some = yield from _next_batch(iterator, some)
+            some = yield from next_batch(iterator, some)
         return count
 
     def delete_many(self, keys: Iterable[K]) -> int:
@@ -267,7 +267,7 @@ def _columns(items: Mapping[K, V]) -> tuple[Iterator[K], Iterator[V]]:
     return (key for key, _ in pairs), (value for _, value in same_pairs)
 
 
-def _next_batch(iterator: Iterator[T], batch: list[T]) -> Operation[list[T]]:
+def next_batch(iterator: Iterator[T], batch: list[T]) -> Operation[list[T]]:
     """Take the next batch of a user's iterator, which may ask this server in turn."""
     if len(batch) < BATCH:
         return []

@@ -6,12 +6,14 @@ import copy
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, Self, TypeVar, overload
 
 from redisdict.codec import get_codec
 from redisdict.conf import DEFAULT_ALIAS, check_durable
 from redisdict.connections import registry
 from redisdict.connections.backend import Backend
+from redisdict.exceptions import ConfigurationError
 from redisdict.mapping.bound import Bound
 from redisdict.mapping.cache import CacheMethods
 from redisdict.mapping.changes import ChangeMethods
@@ -19,8 +21,13 @@ from redisdict.mapping.keys import Names, check_shards, get_key_codec
 from redisdict.mapping.layouts.base import to_milliseconds
 from redisdict.mapping.layouts.sharded import make_layout
 from redisdict.mapping.locks import InFlight, LockOperations
+from redisdict.mapping.near import NearBound, NearMethods, make_space
 from redisdict.mapping.protocol import MappingMethods
 from redisdict.mapping.transfer import TransferMethods
+from redisdict.near.access import drivers_that_drop
+from redisdict.near.reader import check_near
+from redisdict.near.service import near_service, service_in_use
+from redisdict.near.space import NearSpace, NearStats
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -42,8 +49,10 @@ class DictOptions:
     key_type: Any
     durable: str | None
     shards: int | None
+    near: float | str | None = None
 
     def __post_init__(self) -> None:
+        check_near("near", self.near)
         check_durable("durable", self.durable)
         check_shards(self.shards)
         get_key_codec(self.key_type)
@@ -101,6 +110,10 @@ class PersistentDict(
             keys. What concerns many items goes to all nodes at once, and isn't atomic. With another
             number than the dict has, its first use raises `ConfigurationError`. None keeps all
             items in one slot, which is another dict than one of the same name in shards.
+        near: answers reads from this process's memory, kept right by what the server pushes.
+            Seconds: no read gives what was replaced more than these before it began. "request":
+            none gives what was replaced before the current request or `near_barrier()` began.
+            None: every read asks the server. docs/near.md has the promises, costs and limits.
 
     Nothing is connected before the first use. Threads and tasks can share one. Pickling or copying
     gives another handle of the same dict; `copy()` gives its items.
@@ -122,6 +135,7 @@ class PersistentDict(
         key_type: type[str] = ...,
         durable: str | None = ...,
         shards: int | None = ...,
+        near: float | str | None = ...,
     ) -> None: ...
     @overload
     def __init__(
@@ -136,6 +150,7 @@ class PersistentDict(
         key_type: type[K] | tuple[Callable[[K], bytes], Callable[[bytes], K]],
         durable: str | None = ...,
         shards: int | None = ...,
+        near: float | str | None = ...,
     ) -> None: ...
     def __init__(
         self,
@@ -148,6 +163,7 @@ class PersistentDict(
         key_type: Any = str,
         durable: str | None = None,
         shards: int | None = None,
+        near: float | str | None = None,
     ) -> None:
         if not isinstance(name, str):
             raise TypeError(f"name is {type(name).__name__}; a string is expected.")
@@ -161,7 +177,14 @@ class PersistentDict(
             key_type=key_type,
             durable=durable,
             shards=shards,
+            near=near,
         )
+        self._choose_class()
+
+    def _choose_class(self) -> None:
+        """Have the reads of a dict with `near` looked up in another class than those of others."""
+        if self._options.near is not None:
+            self.__class__ = _near_class(type(self))
 
     @property
     def name(self) -> str:
@@ -192,7 +215,9 @@ class PersistentDict(
     # Pickles and copies are other handles of the same dict: what it was asked to be, no item.
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_bound"}
+        return {
+            name: value for name, value in self.__dict__.items() if name not in ("_bound", "_near")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "_options" not in state:  # an older release has pickled it
@@ -200,7 +225,16 @@ class PersistentDict(
             state["_hset_enabled"] = state.pop("_is_hash")
             options = {name: state.pop(f"_{name}", None) for name in DictOptions.__slots__}
             state["_options"] = DictOptions(**options)
+        elif not hasattr(state["_options"], "near"):  # so has the one before `near`
+            old = state["_options"]
+            options = {name: getattr(old, name, None) for name in DictOptions.__slots__}
+            state = {**state, "_options": DictOptions(**options)}
         self.__dict__.update(state)
+        self._choose_class()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By the class that a name leads to, also where `near` has made another of it.
+        return _new_handle, (_plain_class(type(self)),), self.__getstate__()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return copy.copy(self)
@@ -212,9 +246,13 @@ class PersistentDict(
         backend = using if isinstance(using, Backend) else registry.get_backend(using)
         config = backend.config
         names = Names(config.key_prefix, self._path)
-        driver, async_driver = backend.drivers_of_dicts(options.durable or config.durable)
+        drivers = backend.drivers_of_dicts(options.durable or config.durable)
+        space = self._find_space(backend, names)
+        driver, async_driver = (
+            drivers if space is None else drivers_that_drop(drivers, space.access)
+        )
         timeout = config.timeout if options.timeout is None else options.timeout
-        self._bound = bound = Bound(
+        bound: Bound[K] = Bound(
             layout=make_layout(
                 names,
                 backend.capabilities,
@@ -232,13 +270,79 @@ class PersistentDict(
             driver=driver,
             async_driver=async_driver,
         )
+        if space is not None and options.near is not None:
+            self.__dict__["_near"] = NearBound(bound, space, options.near, drivers)
+        self._bound = bound
         _bound[id(self)] = self
         return bound
+
+    def _find_space(self, backend: Backend, names: Names) -> NearSpace | None:
+        """Find what this process keeps of the dict, for whichever handle; None if nothing."""
+        options = self._options
+        identity = (names.path, options.hset_enabled, options.shards)
+        if options.near is None:
+            service = service_in_use(backend)
+            found: NearSpace | None = None if service is None else service.find(identity)
+            return found
+        if backend.factory.reads_replicas:
+            raise ConfigurationError(
+                f"{self!r} has near={options.near!r}, and {backend.config.where} has"
+                ' "read_from_replicas": a replica may not have yet what the primary has told of.'
+                " Use near with an alias that reads from the primary."
+            )
+        every = names.of_shards(options.shards) or [names]
+        found = near_service(backend).find(identity)
+        if found is None:
+            found = near_service(backend).space(
+                identity, lambda: make_space(backend, every, is_hash=options.hset_enabled)
+            )
+            # Handles that were bound before have to drop what they change from now on.
+            for other in list(_bound.values()):
+                if other is not self and other._path == self._path:
+                    _unbind(other)
+        return found
+
+    def near_stats(self) -> NearStats:
+        """Tell what this process keeps of the dict, whichever handle has read it.
+
+        Asks the server nothing.
+        """
+        _ = self._bound
+        using = self._options.using
+        backend = using if isinstance(using, Backend) else registry.get_backend(using)
+        space = self._find_space(backend, Names(backend.config.key_prefix, self._path))
+        if space is None:
+            return NearStats(is_on=False, reason="no handle of this dict has near")
+        return space.stats()
+
+
+@cache
+def _near_class(plain: type[PersistentDict[Any, Any]]) -> type[PersistentDict[Any, Any]]:
+    """Make the class of the handles with `near`, of a class or a subclass of it."""
+    if issubclass(plain, NearMethods):
+        return plain
+    names = {"__module__": plain.__module__, "__qualname__": plain.__qualname__}
+    return type(plain.__name__, (NearMethods, plain), {**names, "_plain_class": plain})
+
+
+def _new_handle(kind: type[PersistentDict[Any, Any]]) -> PersistentDict[Any, Any]:
+    """Make a handle that gets its state next: the first half of unpickling and of copying."""
+    return kind.__new__(kind)
+
+
+def _plain_class(kind: type[PersistentDict[Any, Any]]) -> type[PersistentDict[Any, Any]]:
+    plain: type[PersistentDict[Any, Any]] = getattr(kind, "_plain_class", kind)
+    return plain
+
+
+def _unbind(mapping: PersistentDict[Any, Any]) -> None:
+    mapping.__dict__.pop("_bound", None)
+    mapping.__dict__.pop("_near", None)
 
 
 def _unbind_all() -> None:
     for mapping in list(_bound.values()):
-        mapping.__dict__.pop("_bound", None)
+        _unbind(mapping)
     _bound.clear()
 
 

@@ -10,6 +10,7 @@ server there are
     PREFIX:l:{NAME}:ITEM     a lock or a lease
     PREFIX:m:{NAME}          the generation of a cached table of the database
     PREFIX:m:{NAME}:ROW      one row of it
+    PREFIX:p:{NAME}:RANDOM   written by a near cache, to see that it is told of it
     PREFIX:c:{NAME}          what is counted of it
     PREFIX:nh:{NAME}         how many shards a dict in the hash layout has, where it has any
     PREFIX:nk:{NAME}         the same of a dict in the keys layout
@@ -73,6 +74,10 @@ class Names:
     @property
     def lock_prefix(self) -> bytes:
         return self._key("l") + b":"
+
+    @property
+    def probe_prefix(self) -> bytes:
+        return self._key("p") + b":"
 
     @property
     def cached_table(self) -> bytes:

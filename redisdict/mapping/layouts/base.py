@@ -184,6 +184,10 @@ class Layout(ABC):
         """Get the milliseconds left, `FOREVER` or `MISSING`."""
 
     @abstractmethod
+    def ttl_many(self, fields: Sequence[bytes]) -> Operation[list[int]]:
+        """Get for each field what `ttl()` gives; of one that is missing it may be anything."""
+
+    @abstractmethod
     def get_with_ttl(self, field: bytes) -> Operation[tuple[bytes | None, int]]:
         """Get a value, and what `ttl()` gives, in one round trip."""
 

@@ -22,6 +22,7 @@ from redisdict.mapping.layouts.base import (
     bytes_of,
     slices,
 )
+from redisdict.wire.combinators import run_concurrently
 from redisdict.wire.requests import Argument, Batch, Command, Once, Operation, Step
 from redisdict.wire.scripts import Script
 from redisdict.wire.server_state import Capabilities
@@ -151,6 +152,15 @@ class HashLayout(Layout):
                 return int(left_ms) if is_there else MISSING
             self._meet_marker(is_there)
         return int((yield from self._script("ttl", field)))
+
+    def ttl_many(self, fields: Sequence[bytes]) -> Operation[list[int]]:
+        if self._may_be_plain():
+            # A hash without a marker has one end for all its fields.
+            kind, left_ms = yield Batch([(b"TYPE", self._key), self._left_of_dict])
+            if kind != b"string":
+                return [int(left_ms)] * len(fields)
+            self._note_marker()
+        return (yield from run_concurrently(self._script("ttl", field) for field in fields))
 
     def get_with_ttl(self, field: bytes) -> Operation[tuple[bytes | None, int]]:
         if self._may_be_plain():
@@ -289,6 +299,9 @@ class HashLayout(Layout):
         """
         if not str(error).startswith("WRONGTYPE"):
             raise error
+        self._note_marker()
+
+    def _note_marker(self) -> None:
         self._is_relocated = True
         self._operations_left = SCRIPT_OPERATIONS
 

@@ -142,6 +142,9 @@ class KeysLayout(Layout):
         left_ms: int = yield (b"PTTL", self.prefix + field)
         return left_ms
 
+    def ttl_many(self, fields: Sequence[bytes]) -> Operation[list[int]]:
+        return _all([(b"PTTL", self.prefix + field) for field in fields])
+
     def get_with_ttl(self, field: bytes) -> Operation[tuple[bytes | None, int]]:
         key = self.prefix + field
         value, left_ms = yield from _all([(b"GET", key), (b"PTTL", key)])

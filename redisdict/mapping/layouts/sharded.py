@@ -12,6 +12,7 @@ from redis.exceptions import ResponseError
 from redisdict.exceptions import ConfigurationError
 from redisdict.mapping.keys import Names, shard_of
 from redisdict.mapping.layouts.base import (
+    FOREVER,
     SCAN_COUNT,
     Layout,
     PageOfPairs,
@@ -141,6 +142,19 @@ class ShardedLayout(Layout):
             for place, value in zip(own, chain.from_iterable(pieces), strict=True):
                 values[place] = value
         return [values]
+
+    def ttl_many(self, fields: Sequence[bytes]) -> Operation[list[int]]:
+        yield from self._count.before_reading()
+        places = self._divided(range(len(fields)), fields)
+        found = yield from run_concurrently(
+            self._shards[number].ttl_many([fields[place] for place in own])
+            for number, own in places.items()
+        )
+        left_ms = [FOREVER] * len(fields)
+        for own, times in zip(places.values(), found, strict=True):
+            for place, time_ms in zip(own, times, strict=True):
+                left_ms[place] = time_ms
+        return left_ms
 
     def set_many(self, items: Sequence[Argument], timeout_ms: int | None) -> Operation[None]:
         yield from self._count.before_writing()

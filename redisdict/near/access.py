@@ -1,0 +1,148 @@
+"""Drop what is kept of every key that a command names, before it is sent and after its reply.
+
+So it is for all that reads or writes the keys of a dict and keeps nothing: whichever method of
+whichever handle it is, the command tells. A middleware does it, before the drivers of all handles
+of a dict in whose process one reads near; other dicts have nothing of it in their way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import Final, TypeVar
+
+from redisdict.connections.drivers import AsyncDriver, Driver, DriverPair
+from redisdict.connections.middleware import AsyncMiddlewareDriver, MiddlewareDriver
+from redisdict.near.state import NearState
+from redisdict.near.watches import Watch, Watches
+from redisdict.wire.requests import (
+    Argument,
+    Call,
+    Command,
+    Operation,
+    Reply,
+    Request,
+    Sleep,
+    Step,
+    commands_of,
+)
+
+T = TypeVar("T")
+
+#: What tells of fields of a hash, which stand behind its key.
+_OF_FIELDS: Final = frozenset({b"HGET", b"HMGET", b"HEXISTS"})
+
+#: What tells nothing of the items.
+_OF_NO_ITEM: Final = frozenset({b"HLEN", b"PTTL", b"MEMORY"})
+
+
+class Access:
+    """Which entries a command may have the reader see anew, by the keys that the command names.
+
+    A value that looks like a key is taken for one: more is dropped then, and nothing is wrong.
+    """
+
+    def __init__(self, watches: Sequence[Watch]) -> None:
+        self._watches = Watches(watches)
+        self._states = self._watches.states
+
+    def drop(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            name = command[0]
+            if name == b"SCAN":
+                # It shows which items there are, so none of them may be missing afterwards.
+                for state in self._states:
+                    state.drop_missing()
+                continue
+            for at, argument in enumerate(command):
+                if isinstance(argument, int):
+                    continue
+                key = argument.encode() if isinstance(argument, str) else argument
+                for state in self._watches.of_key(key):
+                    _drop_of_hash(state, name, command[at + 1 :])
+                for state, rest in self._watches.of_prefix(key):
+                    state.drop((rest,))
+
+    def intercept(self) -> _Accessing:
+        """Make the interceptor of one operation."""
+        return _Accessing(self)
+
+    def concerns(self, command: Command) -> bool:
+        """Say that no command has the fast path of a driver that doesn't know of this."""
+        return True
+
+
+class _Accessing:
+    """One operation, of which one request at most is under way."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._commands: Sequence[Command] = ()
+
+    def answer(self, request: Request) -> Operation[Reply]:
+        if isinstance(request, (Sleep, Call)):
+            return (yield request)
+        self._commands = commands = commands_of(request)
+        self._access.drop(commands)
+        try:
+            return (yield request)
+        finally:
+            self._access.drop(commands)
+
+    def fail(self, error: BaseException) -> None:
+        # The operation is left where it is, maybe for as long as somebody has the traceback.
+        self._access.drop(self._commands)
+
+
+class _AccessDriver(MiddlewareDriver):
+    """A blocking driver that drops; a step has its fast path."""
+
+    def __init__(self, driver: Driver, access: Access) -> None:
+        super().__init__(driver, access)
+        self._access = access
+
+    def do(self, step: Step[T]) -> T:
+        if step.command is None:
+            return self.run(step.begin())
+        # What the step's operation does in place of the command concerns the same items.
+        commands = (step.command,)
+        self._access.drop(commands)
+        try:
+            return self._driver.do(step)
+        finally:
+            self._access.drop(commands)
+
+
+class _AsyncAccessDriver(AsyncMiddlewareDriver):
+    """An async driver that drops; a step has its fast path."""
+
+    def __init__(self, driver: AsyncDriver, access: Access) -> None:
+        super().__init__(driver, access)
+        self._access = access
+
+    def send(self, step: Step[T]) -> Awaitable[T | Exception]:
+        if step.command is None:
+            return self.run(step.begin())
+        return self._do(step)
+
+    async def _do(self, step: Step[T]) -> T:
+        assert step.command is not None  # `send()` has looked
+        commands = (step.command,)
+        self._access.drop(commands)
+        try:
+            return await self._driver.do(step)
+        finally:
+            self._access.drop(commands)
+
+
+def drivers_that_drop(drivers: DriverPair, access: Access) -> DriverPair:
+    """Put the dropping before the drivers of a handle."""
+    return DriverPair(
+        _AccessDriver(drivers.driver, access), _AsyncAccessDriver(drivers.async_driver, access)
+    )
+
+
+def _drop_of_hash(state: NearState, name: Argument, arguments: Sequence[Argument]) -> None:
+    if name in _OF_FIELDS:
+        state.drop(each.encode() if isinstance(each, str) else each for each in arguments)
+    elif name not in _OF_NO_ITEM:
+        state.drop_all()

@@ -1,0 +1,111 @@
+"""How a handle finds what may be served under its promise."""
+
+from __future__ import annotations
+
+import math
+from typing import Final, Protocol
+
+from redisdict.exceptions import ConfigurationError
+from redisdict.near.barrier import NO_REQUEST, start_of_request
+from redisdict.near.clock import clock
+from redisdict.near.eviction import Entry
+from redisdict.near.state import NearState
+
+REQUEST: Final = "request"
+STRICT: Final = "strict"
+
+
+class Teller(Protocol):
+    """Tells a state of changes: a listener, or in a Cluster that of whichever node it is."""
+
+    @property
+    def is_up(self) -> bool: ...
+
+    @property
+    def reason(self) -> str: ...
+
+    def ensure(self) -> None: ...
+
+    def nudge(self) -> None: ...
+
+    def keep_within(self, bound: float) -> None: ...
+
+    def ping_after(self, start: float) -> bool: ...
+
+    async def aping_after(self, start: float) -> bool: ...
+
+
+class SecondsReader:
+    """Serves what was not replaced more than `bound` seconds before the read began."""
+
+    def __init__(self, state: NearState, listener: Teller, bound: float) -> None:
+        self.state = state
+        self.listener = listener
+        self._bound = bound
+
+    def find(self, key: object) -> Entry | None:
+        """Find what may be served now, without asking anybody."""
+        now = clock()
+        return self.state.lookup(key, now, now - self._bound)
+
+    def who_pings(self, key: object) -> RequestReader | None:
+        """Tell who could wait for a PING that makes something servable: nobody.
+
+        Under this promise the server is asked at once, and the PING is for the next reader.
+        """
+        if self.state.watermark < clock() - self._bound:
+            self.listener.nudge()
+        if not self.state.is_connected:
+            self.listener.ensure()
+        return None
+
+
+class RequestReader:
+    """Serves what was not replaced before the current request began; nothing outside of any."""
+
+    def __init__(self, state: NearState, listener: Teller) -> None:
+        self.state = state
+        self.listener = listener
+
+    def find(self, key: object) -> Entry | None:
+        """Find what may be served now, without asking anybody."""
+        return self.state.lookup(key, clock(), start_of_request())
+
+    def who_pings(self, key: object) -> RequestReader | None:
+        """Tell who could wait for a PING that makes something servable; None if none would."""
+        state = self.state
+        if not state.is_connected:
+            self.listener.ensure()
+            return None
+        start = start_of_request()
+        would_help = start != NO_REQUEST and state.watermark < start and state.has(key)
+        return self if would_help else None
+
+    def ping(self) -> bool:
+        """Wait for a PING that was sent after the start of the request; tell whether it came."""
+        return self.listener.ping_after(start_of_request())
+
+    async def aping(self) -> bool:
+        """As `ping()`."""
+        return await self.listener.aping_after(start_of_request())
+
+
+def check_near(where: str, near: object) -> None:
+    """Refuse what is no promise that a dict or a cache can give.
+
+    Raises:
+        ConfigurationError: it is something else than None, a number of seconds or "request".
+    """
+    if near is None or near == REQUEST:
+        return
+    if near == STRICT:
+        raise ConfigurationError(
+            f'{where} is "strict", which only a ModelDict can promise: its writers wait for the'
+            ' readers. Give seconds, or "request".'
+        )
+    is_number = isinstance(near, int | float) and not isinstance(near, bool)
+    if not is_number or not 0 < near < math.inf:  # type: ignore[operator]  # it is one
+        raise ConfigurationError(
+            f'{where} is {near!r}; seconds above 0 that a read may be behind, "request" (as of the'
+            " start of the request) or None (every read asks the server) is expected."
+        )

@@ -1,0 +1,103 @@
+"""Which pushed key concerns which state, and which prefixes the server has to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from redisdict.near.state import NearState
+
+#: Prefixes that one connection has at most: the server compares every changed key with each of
+#: them. With more, one takes the place of all, the longest that they have in common.
+MOST_PREFIXES: Final = 64
+
+
+class Watch(NamedTuple):
+    """Keys of the server that a state depends on.
+
+    Attributes:
+        key: the keys that begin with it, of which an entry has the rest as its key; or, if
+            `is_exact`, the one key whose every change means that all entries have to go.
+        state: where the entries are.
+        slot_key: in a Cluster, any key of the slot that all of these lie in: a node that doesn't
+            refuse it has the slot. None elsewhere.
+    """
+
+    key: bytes
+    state: NearState
+    is_exact: bool = False
+    slot_key: bytes | None = None
+
+
+class Watches:
+    """All watches of one connection. Not thread-safe: additions make a new one."""
+
+    def __init__(self, watches: Sequence[Watch] = ()) -> None:
+        self.all = tuple(watches)
+        self.states = tuple(dict.fromkeys(watch.state for watch in watches))
+        self.by_slot_key: dict[bytes, list[NearState]] = {}
+        for watch in watches:
+            if watch.slot_key is not None:
+                self.by_slot_key.setdefault(watch.slot_key, []).append(watch.state)
+        self._exact: dict[bytes, list[NearState]] = {}
+        self._by_prefix: dict[bytes, list[NearState]] = {}
+        for watch in watches:
+            of_kind = self._exact if watch.is_exact else self._by_prefix
+            of_kind.setdefault(watch.key, []).append(watch.state)
+        self._lengths = sorted(set(map(len, self._by_prefix)))
+
+    def plus(self, added: Iterable[Watch]) -> Watches:
+        """Make one that has these as well."""
+        return Watches([*self.all, *added])
+
+    def without(self, states: Iterable[NearState]) -> Watches:
+        """Make one that lacks those of these states."""
+        gone = set(states)
+        return Watches([watch for watch in self.all if watch.state not in gone])
+
+    def prefixes(self) -> list[bytes]:
+        """List what the server is to be told: prefixes of which none covers another.
+
+        BCAST takes no prefixes that overlap.
+        """
+        return covering(watch.key for watch in self.all)
+
+    def of_key(self, key: bytes) -> Iterable[NearState]:
+        """Find the states of which a change of this key concerns everything."""
+        return self._exact.get(key, ())
+
+    def of_prefix(self, key: bytes) -> Iterator[tuple[NearState, bytes]]:
+        """Find the states that have this key, and how each calls it."""
+        for length in self._lengths:
+            for state in self._by_prefix.get(key[:length], ()):
+                yield state, key[length:]
+
+    def invalidate(self, keys: Iterable[bytes]) -> None:
+        """Apply a push to all states that it concerns."""
+        for key in keys:
+            for state in self.of_key(key):
+                state.flush()
+            for state, rest in self.of_prefix(key):
+                state.invalidate((rest,))
+
+
+def covering(keys: Iterable[bytes]) -> list[bytes]:
+    """Choose the prefixes that cover all of these: no more than `MOST_PREFIXES`, none of another's.
+
+    A key that has another one as its prefix is left out.
+    """
+    chosen: list[bytes] = []
+    for key in sorted(set(keys)):
+        if not chosen or not key.startswith(chosen[-1]):
+            chosen.append(key)
+    if len(chosen) > MOST_PREFIXES:
+        return [_common_prefix(chosen[0], chosen[-1])]
+    return chosen
+
+
+def _common_prefix(first: bytes, last: bytes) -> bytes:
+    """Find what the first and the last of sorted texts begin with, and so all in between."""
+    length = 0
+    while first[length : length + 1] == last[length : length + 1]:
+        length += 1
+    return first[:length]
