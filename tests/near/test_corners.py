@@ -293,6 +293,13 @@ def test_two_begin_at_once(backend: Backend, monkeypatch: pytest.MonkeyPatch) ->
     backend.attachments = {"near": service}
 
 
+def test_two_handles_make_one_space(backend: Backend) -> None:
+    service = service_module.near_service(backend)
+    made = [service.space("identity", lambda: [number]) for number in range(2)]  # noqa: B023
+    assert made == [[0], [0]]
+    assert service.find("identity") is made[0]
+
+
 def test_a_barrier_whose_connection_is_lost(backend: Backend) -> None:
     mapping = make(backend, near="request")
     wait_until_on(mapping)
