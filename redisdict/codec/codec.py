@@ -109,7 +109,7 @@ class Codec:
 
         Raises `SerializationError` for a value that would not come back the same.
         """
-        if type(value) is int and self._writes_as_text(value):
+        if type(value) is int and not self._is_raw and value.bit_length() <= MAX_BITS_OF_TEXT:
             return b"%d" % value
         body = self._dumps(value)
         if self.compressor is not None and len(body) >= self.compress_min_length:
@@ -166,9 +166,6 @@ class Codec:
         elif first == _PLAIN_MSGPACK and _begin_alike(stored) and are_whole(stored):
             return messagepack.loads_many(list(map(_BODY, stored)))
         return list(map(self.decode, stored))
-
-    def _writes_as_text(self, value: int) -> bool:
-        return not self._is_raw and value.bit_length() <= MAX_BITS_OF_TEXT
 
     def _dumps_guarded(self, value: Any) -> bytes:
         try:

@@ -9,7 +9,7 @@ import zlib
 from importlib import import_module
 from threading import local
 from types import ModuleType
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from redisdict.codec import envelope
 from redisdict.exceptions import ConfigurationError
@@ -98,20 +98,10 @@ class Lz4Compressor:
         return _decompress_all(self._frame.LZ4FrameDecompressor(), data, length)
 
 
-class _Decompressor(Protocol):
-    """What the decompressor objects of zlib, zstd and LZ4 have in common."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes | None: ...
-    def decompress(self, data: bytes, /, max_length: int) -> bytes: ...
-
-
-def _decompress_all(decompressor: _Decompressor, data: bytes, max_length: int) -> bytes:
-    """Return what one whole compressed stream holds."""
+def _decompress_all(decompressor: Any, data: bytes, max_length: int) -> bytes:
+    """Return what one whole compressed stream holds; zlib, zstd and LZ4 read it in one way."""
     # One byte more than is allowed tells a value of just that length from a longer one.
-    plain = decompressor.decompress(data, max_length=max_length + 1)
+    plain: bytes = decompressor.decompress(data, max_length=max_length + 1)
     if len(plain) > max_length:
         raise _too_long(max_length)
     if not decompressor.eof:

@@ -140,10 +140,6 @@ def _unpack_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogatepass")
 
 
-def _unpack_safe_text(data: bytes) -> SafeString:
-    return SafeString(_unpack_text(data))
-
-
 def unpack_uuid(
     data: bytes,
     new: Callable[..., UUID] = UUID.__new__,
@@ -211,7 +207,7 @@ SCALAR_OF_TYPE: Final[dict[type, Scalar]] = {
     IPv6Network: _by_text(17, IPv6Network),
     IPv4Interface: _by_text(18, IPv4Interface),
     IPv6Interface: _by_text(19, IPv6Interface),
-    SafeString: Scalar(21, _pack_text, _unpack_safe_text),
+    SafeString: Scalar(21, _pack_text, lambda data: SafeString(_unpack_text(data))),
 }
 _CONTAINER_OF_TYPE: Final[dict[type, Container]] = {
     tuple: Container(9, list, tuple, steps_by_number),

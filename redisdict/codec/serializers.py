@@ -15,12 +15,7 @@ from typing import Any, Final, Protocol
 from django.utils.module_loading import import_string
 
 from redisdict.codec import envelope, messagepack
-from redisdict.codec.compressors import (
-    Compressor,
-    Lz4Compressor,
-    ZlibCompressor,
-    ZstdCompressor,
-)
+from redisdict.codec.compressors import Compressor, Lz4Compressor, ZlibCompressor, ZstdCompressor
 from redisdict.codec.normalize import type_name
 from redisdict.exceptions import ConfigurationError, SerializationError
 from redisdict.suggestions import nearest

@@ -27,13 +27,7 @@ from redisdict import forks
 from redisdict.connections import registry
 from redisdict.connections.backend import Backend
 from redisdict.mapping.keys import Names
-from redisdict.modelcache.identity import (
-    Place,
-    known_place,
-    place_in,
-    place_of,
-    place_through,
-)
+from redisdict.modelcache.identity import Place, known_place, place_in, place_of, place_through
 from redisdict.modelcache.invalidation.statements import Statement, table_of
 from redisdict.modelcache.keys import KeyForm
 from redisdict.modelcache.options import Options, scope_of_alias
@@ -106,9 +100,7 @@ class CachedTable:
         """Whether what one reader was shown of it may be given to another."""
         if self.is_scoped or not self.place.hides_rows:
             return True
-        if HIDES_ROWS not in self._told:
-            self._told.add(HIDES_ROWS)
-            logger.warning(HIDES_ROWS, self)
+        self._warn_once(HIDES_ROWS, HIDES_ROWS)
         return False
 
     def in_scope(self, scope: str) -> CachedTable:
@@ -156,24 +148,27 @@ class CachedTable:
         try:
             return self.codec.encode(instance)
         except NotKept as error:
-            if error.place not in self._told:
-                self._told.add(error.place)
-                logger.warning(
-                    "A row of %s is not cached, and others may not be for the same reason, which"
-                    " isn't told again: %s",
-                    self,
-                    error,
-                )
+            self._warn_once(error.place, NOT_KEPT, error)
             return None
 
     def _complain(self, error: Exception) -> None:
-        if type(error) not in self._told:
-            self._told.add(type(error))
-            logger.warning("A cached row of %s can't be read and is removed: %s", self, error)
+        self._warn_once(type(error), UNREADABLE, error)
+
+    def _warn_once(self, reason: str | type, message: str, *arguments: object) -> None:
+        if reason not in self._told:
+            self._told.add(reason)
+            logger.warning(message, self, *arguments)
 
 
 #: Rows of a table, by key. The table's own key stands for all of them.
 Rows = tuple[CachedTable, Sequence[bytes]]
+
+#: Of a table, and of an error.
+NOT_KEPT = (
+    "A row of %s is not cached, and others may not be for the same reason, which isn't told again:"
+    " %s"
+)
+UNREADABLE = "A cached row of %s can't be read and is removed: %s"
 
 #: Of a table.
 HIDES_ROWS = (
@@ -235,10 +230,7 @@ class CachedModel:
             django.db.Error: the database has to be asked who it is, and can't be reached.
         """
         place = known_place(database, self.model) or place_of(database, self.model)
-        try:
-            return self._tables[database, place]
-        except KeyError:
-            return self._add_table(database, place)
+        return self._tables.get((database, place)) or self._add_table(database, place)
 
     def known_table(self, database: str) -> CachedTable | None:
         """The same, if that is known without a look at the thread's connection."""
@@ -272,8 +264,7 @@ class CachedModel:
         return [self._table(connection.alias, place) for place in by_digest.values()]
 
     def _table(self, database: str, place: Place) -> CachedTable:
-        table = self._tables.get((database, place))
-        return self._add_table(database, place) if table is None else table
+        return self._tables.get((database, place)) or self._add_table(database, place)
 
     def _add_table(self, database: str, place: Place) -> CachedTable:
         with _lock:
@@ -298,11 +289,7 @@ _lock = forks.Lock()
 _listeners: list[Callable[[], None]] = []
 
 
-def register(
-    model: type[models.Model],
-    using: str | Backend,
-    options: Options,
-) -> CachedModel:
+def register(model: type[models.Model], using: str | Backend, options: Options) -> CachedModel:
     """Have changes of the model noticed from now on, for ever.
 
     Of several registrations with the same `exclude` the strictest and the longest barrier count.

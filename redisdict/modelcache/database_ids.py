@@ -16,9 +16,10 @@ import os
 import platform
 import secrets
 import socket
+import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,17 +29,20 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 logger = logging.getLogger("redisdict")
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What a database says of itself.
+@dataclass(slots=True)
+class Database:
+    """What was learned of the database that some settings lead to.
 
     Attributes:
         id: equal for one database, whatever it is called, and different for two.
         is_standby: whether it follows another one, and may lag behind it.
+        file: where SQLite has it.
     """
 
     id: str
     is_standby: bool = False
+    file: str = ""
+    asked_at: float = field(default_factory=time.monotonic)
 
 
 #: Whether the cluster may be asked for its own number, which is drawn when it is made, and is the
@@ -58,7 +62,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 LOCAL_HOSTS = ("", "localhost", "127.0.0.1", "::1")
 
 
-def ask_database(connection: BaseDatabaseWrapper) -> Told:
+def ask_database(connection: BaseDatabaseWrapper) -> Database:
     """Ask the database that an open connection leads to: two queries of PostgreSQL, three of MySQL.
 
     Raises:
@@ -67,18 +71,18 @@ def ask_database(connection: BaseDatabaseWrapper) -> Told:
     if connection.vendor in ASKED:
         with closing(connection.connection.cursor()) as cursor:
             return ASKED[connection.vendor](cursor, connection)
-    return Told(_id_of_settings(connection))
+    return Database(_id_of_settings(connection))
 
 
-def _ask_postgresql(cursor: Any, connection: BaseDatabaseWrapper) -> Told:
+def _ask_postgresql(cursor: Any, connection: BaseDatabaseWrapper) -> Database:
     cursor.execute(ABOUT_POSTGRESQL)
     may_ask, oid, is_standby = cursor.fetchone()
     if not may_ask:
         logger.warning(NOT_TOLD, connection.alias)
-        return Told(_id_of_settings(connection), is_standby)
+        return Database(_id_of_settings(connection), is_standby)
     cursor.execute(CLUSTER_OF_POSTGRESQL)
     (cluster,) = cursor.fetchone()
-    return Told(f"postgresql {cluster} {oid}", is_standby)
+    return Database(f"postgresql {cluster} {oid}", is_standby)
 
 
 #: Of an alias.
@@ -89,7 +93,7 @@ NOT_TOLD = (
 )
 
 
-def _ask_mysql(cursor: Any, connection: BaseDatabaseWrapper) -> Told:
+def _ask_mysql(cursor: Any, connection: BaseDatabaseWrapper) -> Database:
     cursor.execute(SERVER_OF_MYSQL)
     known = {str(name).lower(): str(value) for name, value in cursor.fetchall()}
     cursor.execute("SHOW GLOBAL STATUS LIKE 'wsrep_cluster_state_uuid'")
@@ -98,7 +102,7 @@ def _ask_mysql(cursor: Any, connection: BaseDatabaseWrapper) -> Told:
     return name_mysql(known, str(cluster[1]) if cluster else "")
 
 
-def name_mysql(variables: Mapping[str, str], galera: str) -> Told:
+def name_mysql(variables: Mapping[str, str], galera: str) -> Database:
     """A name of the server whose variables these are, and whether it may lag behind another one.
 
     Those that replicate one another's changes as one database have one name: a client may be led to
@@ -112,16 +116,16 @@ def name_mysql(variables: Mapping[str, str], galera: str) -> Told:
     if galera and variables.get("wsrep_on", "OFF").upper() in ("ON", "1"):
         # Bit 1: a SELECT waits until the node has what the others have committed.
         waits = int(variables.get("wsrep_sync_wait") or 0) & 1
-        return Told(f"mysql {galera}", lags or not waits)
+        return Database(f"mysql {galera}", lags or not waits)
     if group:
         consistency = variables.get("group_replication_consistency", "")
         waits = consistency.upper() in ("BEFORE", "BEFORE_AND_AFTER", "AFTER")
         is_alone = variables.get("group_replication_single_primary_mode", "").upper() == "ON"
-        return Told(f"mysql {group}", lags or not (waits or is_alone))
+        return Database(f"mysql {group}", lags or not (waits or is_alone))
     if "server_uuid" in variables:
-        return Told(f"mysql {variables['server_uuid']}", lags)
+        return Database(f"mysql {variables['server_uuid']}", lags)
     own = (variables.get(name, "") for name in NAMES_OF_MARIADB)
-    return Told(f"mariadb {' '.join(own)}", lags)
+    return Database(f"mariadb {' '.join(own)}", lags)
 
 
 #: What one MariaDB has in common with no other one.
@@ -134,7 +138,7 @@ SERVER_OF_MYSQL = (
 )
 
 
-ASKED: dict[str, Callable[[Any, BaseDatabaseWrapper], Told]] = {
+ASKED: dict[str, Callable[[Any, BaseDatabaseWrapper], Database]] = {
     "postgresql": _ask_postgresql,
     "mysql": _ask_mysql,
 }

@@ -48,9 +48,7 @@ class Handle(Generic[M]):
         return copy.copy(self)
 
     def _lookup(self) -> PkLookup[M]:
-        database = self._options.database
-        if database is None:
-            database = router.db_for_write(self.model)
+        database = self._options.database or router.db_for_write(self.model)
         return self._lookup_in(self._cached.table(database))
 
     async def _alookup(self) -> PkLookup[M]:
@@ -65,10 +63,8 @@ class Handle(Generic[M]):
             table = table.in_scope(self._checked(scope(self.model, table.database)))
         lookup = self._lookups.get(table)
         if lookup is None:
-            if self._field is None:
-                lookup = PkLookup(table, self._options)
-            else:
-                lookup = FieldLookup(table, self._options, self._field)
+            field, options = self._field, self._options
+            lookup = FieldLookup(table, options, field) if field else PkLookup(table, options)
             # Those of former settings have done their part.
             backend = table.backend
             kept = {one: each for one, each in self._lookups.items() if one.backend is backend}

@@ -5,8 +5,7 @@ tests put their own database in its place, two projects call different ones "def
 may lead to one, and a tenant's search path to another table.
 
 Who a database is, it is asked once (`database_ids`), and again when a connection is made later than
-a minute after. Which schema a name leads to is another question (`search_paths`). As long as
-nothing in the process sets a search path, a read looks at no connection.
+a minute after. Which schema a name leads to is another question (`search_paths`).
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from redisdict.modelcache import search_paths
 from redisdict.modelcache.connection_state import ask, is_in_transaction
 from redisdict.modelcache.database_connections import for_each
 from redisdict.modelcache.database_ids import (
+    Database,
     ask_database,
     id_of_connection,
     id_of_file,
@@ -65,28 +65,18 @@ class Place(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Database:
-    """What was learned of the database that some settings lead to."""
-
-    id: str
-    is_standby: bool = False
-    asked_at: float = 0.0
-    file: str = ""
-
-
-@dataclass(slots=True)
 class _Known:
     """A place that is the same by any connection of an alias."""
 
     settings: dict[str, Any]
     values: tuple[Any, ...]
     place: Place
-    database: _Database
+    database: Database
     looked_at: float
 
 
 #: By what the settings say.
-_databases: dict[Any, _Database] = {}
+_databases: dict[Any, Database] = {}
 
 #: By alias and model.
 _places: dict[tuple[str, type[models.Model]], _Known] = {}
@@ -189,7 +179,7 @@ def is_on_standby(connection: BaseDatabaseWrapper) -> bool:
 
 
 def _look(
-    connection: BaseDatabaseWrapper, database: _Database, model: type[models.Model]
+    connection: BaseDatabaseWrapper, database: Database, model: type[models.Model]
 ) -> tuple[Place, bool]:
     """The place of a model's table, and whether there is such a table by now."""
     key = (database.id, _key_of(connection))
@@ -200,7 +190,7 @@ def _look(
 
 
 def _place(
-    database: _Database, model: type[models.Model], schemas: Sequence[str], hides_rows: bool
+    database: Database, model: type[models.Model], schemas: Sequence[str], hides_rows: bool
 ) -> Place:
     text = "\n".join((database.id, *schemas, *_names_of(model)))
     digest = blake2b(text.encode(), digest_size=DIGEST_BYTES).hexdigest()
@@ -215,11 +205,11 @@ def _names_of(model: type[models.Model]) -> list[str]:
 # The database.
 
 
-def _database_of(connection: BaseDatabaseWrapper) -> _Database:
+def _database_of(connection: BaseDatabaseWrapper) -> Database:
     if connection.vendor == "sqlite":
         return _database_of_sqlite(connection)
     connection.ensure_connection()
-    learned: tuple[Any, _Database] | None = connection.__dict__.get(LEARNED)
+    learned: tuple[Any, Database] | None = connection.__dict__.get(LEARNED)
     if learned is None or learned[0] is not connection.connection:
         # A database may have been made anew under the same settings since the last connection.
         learned = connection.__dict__[LEARNED] = (connection.connection, _learn(connection))
@@ -231,26 +221,25 @@ def _key_of(connection: BaseDatabaseWrapper) -> Any:
     return tuple(map(str, VALUES(settings))), repr(settings.get("OPTIONS"))
 
 
-def _learn(connection: BaseDatabaseWrapper) -> _Database:
+def _learn(connection: BaseDatabaseWrapper) -> Database:
     with connection.wrap_database_errors:
-        told = ask_database(connection)
-    learned = _Database(told.id, told.is_standby, time.monotonic())
-    before = _databases.get(_key_of(connection))
+        learned = ask_database(connection)
+    before = _databases.get(_key_of(connection), learned)
     _databases[_key_of(connection)] = learned
-    if before is not None and (before.id, before.is_standby) != (told.id, told.is_standby):
+    if (before.id, before.is_standby) != (learned.id, learned.is_standby):
         forget_names()
     return learned
 
 
-def _database_of_sqlite(connection: BaseDatabaseWrapper) -> _Database:
-    opened: tuple[Any, int, _Database] | None = connection.__dict__.get(OPENED)
+def _database_of_sqlite(connection: BaseDatabaseWrapper) -> Database:
+    opened: tuple[Any, int, Database] | None = connection.__dict__.get(OPENED)
     is_open = connection.connection is not None
     if opened is not None and is_open and opened[:2] == (connection.connection, os.getpid()):
         return opened[2]
     name = connection.settings_dict["NAME"]
     if not is_open and not is_memory(name):
         with contextlib.suppress(OSError):
-            return _Database(id_of_file(str(name)), file=str(name))
+            return Database(id_of_file(str(name)), file=str(name))
     if not is_open:
         connection.ensure_connection()
     found = _look_at_sqlite(connection)
@@ -258,21 +247,21 @@ def _database_of_sqlite(connection: BaseDatabaseWrapper) -> _Database:
     return found
 
 
-def _look_at_sqlite(connection: BaseDatabaseWrapper) -> _Database:
+def _look_at_sqlite(connection: BaseDatabaseWrapper) -> Database:
     name = str(connection.settings_dict["NAME"])
     if is_memory(name):
         if "cache=shared" in name or "vfs=memdb" in name:
-            return _Database(id_of_memory(name))
-        return _Database(id_of_connection())
+            return Database(id_of_memory(name))
+        return Database(id_of_connection())
     if name.startswith("file:"):
         name = next(
             (file for _, of, file in ask(connection, "PRAGMA database_list") if of == "main"),
             "",
         )
     try:
-        return _Database(id_of_file(name), file=name)
+        return Database(id_of_file(name), file=name)
     except OSError:
-        return _Database(id_of_connection())  # it was removed: nobody else comes to it any more
+        return Database(id_of_connection())  # it was removed: nobody else comes to it any more
 
 
 def _is_still_there(known: _Known) -> bool:
@@ -281,11 +270,18 @@ def _is_still_there(known: _Known) -> bool:
     if now - known.looked_at < LOOK_EVERY_S:
         return True
     known.looked_at = now
-    with contextlib.suppress(OSError):
-        if id_of_file(known.database.file) == known.database.id:
-            return True
-    forget_names()
-    return False
+    is_there = _leads_to_its_file(known.database)
+    if not is_there:
+        forget_names()
+    return is_there
+
+
+def _leads_to_its_file(database: Database) -> bool:
+    """Whether the path of a file leads to that file, and not to another one or to none."""
+    try:
+        return id_of_file(database.file) == database.id
+    except OSError:
+        return False
 
 
 def _on_connection(connection: BaseDatabaseWrapper) -> None:
@@ -320,17 +316,9 @@ def _may_differ(connection: BaseDatabaseWrapper) -> bool:
     """Whether another connection of the alias may see another table."""
     if connection.vendor == "sqlite":
         name = str(connection.settings_dict["NAME"])
-        return is_memory(name) or _look_if_replaced(connection)
+        # A connection may have a file open that its path doesn't lead to any more.
+        return is_memory(name) or not _leads_to_its_file(_database_of_sqlite(connection))
     return search_paths.may_differ(connection)
-
-
-def _look_if_replaced(connection: BaseDatabaseWrapper) -> bool:
-    """Whether a connection still has a file open that its path doesn't lead to any more."""
-    database = _database_of_sqlite(connection)
-    try:
-        return id_of_file(database.file) != database.id
-    except OSError:
-        return True
 
 
 for_each(_on_connection)

@@ -45,7 +45,10 @@ def load_rows(table: CachedTable, pks: Iterable[Any]) -> Loaded[models.Model]:
     marks = [_without_annotations(row, rows).get(MARK) for row in found.values()]
     is_told_to_keep = bool(marks) and all(marks)
     may_be_kept = is_told_to_keep if is_marked else _sees_committed_state(connection)
-    may_be_kept = may_be_kept and _comes_from(table, connection)
+    # A standby may lag behind. And since the table was looked up, the connection may have been
+    # made, and lead elsewhere, or its search path may have been set.
+    may_be_kept = may_be_kept and not is_on_standby(connection)
+    may_be_kept = may_be_kept and leads_to(connection, table.place, table.model)
     by_key = {table.key(row.pk): row for row in found.values()}
     matched = match(asked, by_key, table.key_form, _whole_rows(table), "pk")
     return Loaded(matched.rows(), may_be_kept, matched.unsure)
@@ -80,17 +83,6 @@ def may_keep(table: CachedTable) -> bool:
         return False
     # This is asked at every hit, and to find the thread's connection takes a while.
     return table.is_on_postgresql or not is_in_transaction(connections[table.database])
-
-
-def _comes_from(table: CachedTable, connection: BaseDatabaseWrapper) -> bool:
-    """Whether what the connection gave is the table's, as it is now.
-
-    A standby may lag behind; and since the table was looked up, the connection may have been made,
-    and lead elsewhere, or its search path may have been set.
-    """
-    if is_on_standby(connection):
-        return False
-    return leads_to(connection, table.place, table.model)
 
 
 def _whole_rows(table: CachedTable) -> models.QuerySet[models.Model]:

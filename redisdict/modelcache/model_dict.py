@@ -237,11 +237,15 @@ class ModelDict(Handle[M], Generic[M]):
         One EVALSHA, or from 50 rows on MGET in a transaction with it, for 1,000 rows. On a miss
         another, one `in_bulk()`, and one to store what it gave.
         """
-        return self._run("get_many()", "await d.aget_many(…)", find_distinct(keys))
+        return self._run(
+            "get_many()",
+            "await d.aget_many(…)",
+            lambda lookup, by: lookup.find(distinct_keys(keys), by),
+        )
 
     async def aget_many(self, keys: Iterable[Any]) -> dict[Any, M]:
         """As `get_many()`."""
-        return await self._arun(find_distinct(keys))
+        return await self._arun(lambda lookup, by: lookup.find(distinct_keys(keys), by))
 
     def warm(self, rows: models.QuerySet[M] | Iterable[Any]) -> int:
         """Have rows on the server; how many there are.
@@ -387,10 +391,6 @@ class ModelDict(Handle[M], Generic[M]):
     async def _arun(self, make: MakePlan[M, T]) -> T:
         lookup = await self._alookup()
         return await arun(lookup.table, make(lookup, TASK))
-
-
-def find_distinct(keys: Iterable[Any]) -> MakePlan[M, dict[Any, M]]:
-    return lambda lookup, caller: lookup.find(distinct_keys(keys), caller)
 
 
 def refuse_to_block(called: str, twin: str) -> None:

@@ -20,6 +20,8 @@ from redisdict.modelcache.cached_models import CachedModel, CachedTable, cached_
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.stats import CacheStats
 
+PROBLEMS = (ConfigurationError, DatabaseError, *UNREACHED)
+
 
 @dataclass(frozen=True)
 class TableOverview:
@@ -54,7 +56,7 @@ def _of_model(cached: CachedModel) -> Iterator[TableOverview]:
     chosen = router.db_for_write(cached.model)
     try:
         tables = [cached.table(chosen), *cached.tables()]
-    except (ConfigurationError, DatabaseError, *UNREACHED) as error:
+    except PROBLEMS as error:
         yield TableOverview(str(cached), chosen, cached.alias, problem=str(error))
         return
     by_names: dict[Names, list[CachedTable]] = {}
@@ -62,27 +64,20 @@ def _of_model(cached: CachedModel) -> Iterator[TableOverview]:
         by_names.setdefault(table.names, []).append(table)
     for same in by_names.values():
         aliases = ", ".join(dict.fromkeys(table.database for table in same))
-        yield _look_at(same[0], aliases)
-
-
-def _look_at(table: CachedTable, aliases: str) -> TableOverview:
-    names = (str(table.cached), aliases, table.cached.alias)
-    try:
-        return TableOverview(*names, table.backend.driver.run(table.counters.total()))
-    except (ConfigurationError, DatabaseError, *UNREACHED) as error:
-        return TableOverview(*names, problem=str(error))
+        stats, problem = None, ""
+        try:
+            stats = same[0].backend.driver.run(same[0].counters.total())
+        except PROBLEMS as error:
+            problem = str(error)
+        yield TableOverview(str(cached), aliases, cached.alias, stats, problem)
 
 
 def check_cached_models(app_configs: Any, **_: Any) -> list[CheckMessage]:
     """Look at every model that has a `ModelDict`."""
-    _import_views()
-    return [message for cached in cached_models() for message in _check_registration(cached)]
-
-
-def _import_views() -> None:
-    """A dict may be made where the URLs lead to. What fails there Django's own check reports."""
+    # A dict may be made where the URLs lead to. What fails there Django's own check reports.
     with contextlib.suppress(Exception):
         import_module(settings.ROOT_URLCONF)
+    return [message for cached in cached_models() for message in _check_registration(cached)]
 
 
 def _check_registration(cached: CachedModel) -> Iterator[CheckMessage]:

@@ -18,14 +18,12 @@ from django.db.models.signals import post_init, pre_init
 from redisdict.codec.field_forms import PLAINLY_EXACT, form_of
 from redisdict.codec.instances import describe_field, fingerprint_of
 from redisdict.exceptions import SerializationError
-from redisdict.modelcache.sameness import differences, is_same
+from redisdict.modelcache.sameness import MISSING, differences, is_same
 
 M = TypeVar("M", bound=models.Model)
 
 #: Counts up when the bytes of a row get another form.
 FORMAT = 2
-
-MISSING = object()
 
 # A subclass of str would come back as str, so it isn't taken for one.
 OPTIONS = ormsgpack.OPT_PASSTHROUGH_SUBCLASS | ormsgpack.OPT_PASSTHROUGH_DATETIME
@@ -97,7 +95,9 @@ class RowCodec(Generic[M]):
         position = 0
         try:
             values = [held[name] for name in self._attnames]
-            loaded = None if self._is_exact(values) else list(values)
+            # Whether the types of the values tell that they come back the same.
+            is_exact = all(map(contains, self._exact_types, map(type, values)))
+            loaded = None if is_exact else list(values)
             for position, pack in self._packers:
                 value = values[position]
                 if value is not None:
@@ -125,10 +125,6 @@ class RowCodec(Generic[M]):
             and self._is_made_plainly
             and not ((pre_init.receivers or post_init.receivers) and _is_heard(self._model))
         )
-
-    def _is_exact(self, values: list[Any]) -> bool:
-        """Whether the types of the values tell that they come back the same."""
-        return all(map(contains, self._exact_types, map(type, values)))
 
     def _come_back(self, loaded: list[Any], packed: list[Any]) -> bool:
         """Whether values are certain to come back the same, of which some aren't by their types."""

@@ -73,8 +73,6 @@ class _Comparison:
             return False
         if kind in EXACT:
             return bool(one == other)
-        if (take_apart := LEAVES.get(kind)) is not None:
-            return bool(take_apart(one) == take_apart(other))
         verdict = self._verdicts.get((id(one), id(other)))
         if verdict is None:
             self.assume(one, other)
@@ -170,12 +168,6 @@ def _parts_of_function(function: FunctionType) -> tuple[Any, ...]:
     defaults = function.__defaults__, function.__kwdefaults__
     return function.__code__, *defaults, *(cell.cell_contents for cell in cells)
 
-
-#: Of these very types, values are the same that have equal parts.
-LEAVES: Mapping[type, Callable[[Any], Any]] = {
-    float: struct.Struct("<d").pack,
-    Decimal: Decimal.as_tuple,
-}
 
 #: What decides about values of these types and of types derived from them; the first that fits.
 PARTS: tuple[tuple[type, Callable[[Any], Iterable[Any]]], ...] = (

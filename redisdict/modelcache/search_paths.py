@@ -185,7 +185,7 @@ def _session_of(connection: BaseDatabaseWrapper) -> Any:
     if session is None:
         connection.ensure_connection()
         _send_path(connection)
-        session = _read_session(connection)
+        [session] = ask(connection, SESSIONS[connection.vendor])
         if _has_own_path(connection) and not is_in_transaction(connection):
             connection.__dict__[PATH] = (connection.connection, session)
     return session
@@ -197,15 +197,10 @@ def _has_own_path(connection: BaseDatabaseWrapper) -> bool:
     return noted is not None and noted[0] is connection.connection
 
 
-def _read_session(connection: BaseDatabaseWrapper) -> Any:
-    [session] = ask(connection, SESSIONS[connection.vendor])
-    return session
-
-
 def _ask_session(connection: BaseDatabaseWrapper) -> Any:
-    """The same; None when the transaction has failed, so that nothing can be asked."""
+    """Its search path and role; None when its transaction has failed: nothing can be asked then."""
     with contextlib.suppress(DatabaseError):
-        return _read_session(connection)
+        return ask(connection, SESSIONS[connection.vendor])[0]
     return None
 
 

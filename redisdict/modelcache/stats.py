@@ -107,10 +107,7 @@ class Counters(CacheStats):
             return CacheStats()
         values = yield (b"HMGET", self._key, *names)
         found = {name: int(value or 0) for name, value in zip(names, values, strict=True)}
-        stats = CacheStats()
-        for name in NAMES:
-            setattr(stats, name, found.get(name.encode(), 0))
-        places = [(name, count) for name, count in found.items() if name.startswith(BY)]
-        for place, count in sorted(places, key=lambda one: -one[1]):
-            stats.dropped_by[place[len(BY) :].decode()] = count
-        return stats
+        places = {name[len(BY) :].decode(): found[name] for name in names if name.startswith(BY)}
+        dropped_by = dict(sorted(places.items(), key=lambda one: -one[1]))
+        counts = {name: found.get(name.encode(), 0) for name in NAMES}
+        return CacheStats(**counts, dropped_by=dropped_by)

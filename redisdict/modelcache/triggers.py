@@ -1,7 +1,7 @@
 """Have PostgreSQL tell of changes made by raw SQL and by other programs: triggers, and a listener.
 
 A trigger sends a notification for each row that is changed, whoever changes it; the database
-delivers it at the commit. `redisdict.modelcache.triggers` receives it.
+delivers it at the commit, and a `Listener` receives it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,17 @@ from django.db.models import Model
 from redisdict.exceptions import ConfigurationError
 from redisdict.modelcache.cached_models import Rows, cached_models
 from redisdict.modelcache.invalidation.invalidate import remove
-from redisdict.modelcache.invalidation.relations import affected_by, rows_of_table
+from redisdict.modelcache.invalidation.relations import affected_by, lineage, rows_of_table
 from redisdict.modelcache.invalidation.transactions import MOST_ROWS
 from redisdict.modelcache.outages import UNREACHED
+
+logger = logging.getLogger("redisdict")
+
+#: Seconds without a notification after which the connection is tried.
+IDLE_S = 5.0
+
+#: Seconds between attempts to connect again.
+PAUSE_S = 1.0
 
 #: Of the notifications. One is a JSON list: a table, and the primary key of the row that has
 #: changed, a column each, as to_jsonb() writes it. Without a key it means all rows.
@@ -69,10 +77,9 @@ def watched_models(database: str) -> list[type[Model]]:
     """The models whose tables hold cached rows or parts of them: parents of a cached model too."""
     found: dict[str, type[Model]] = {}
     for cached in cached_models():
-        for model in (cached.model, *cached.model._meta.all_parents):
-            concrete = model._meta.concrete_model
-            if concrete is not None and concrete._meta.can_migrate(connections[database]):
-                found[concrete._meta.db_table] = concrete
+        for model in lineage(cached.model):
+            if model._meta.can_migrate(connections[database]):
+                found[model._meta.db_table] = model
     return [found[table] for table in sorted(found)]
 
 
@@ -81,9 +88,9 @@ def creating_sql(models: list[type[Model]], database: str) -> Iterator[str]:
     yield CREATE_FUNCTION
     quote = connections[database].ops.quote_name
     for model in models:
-        table, key = quote(model._meta.db_table), model._meta.pk
-        columns = [str(part.column) for part in getattr(key, "fields", (key,))]
-        arguments = ", ".join("'" + column.replace("'", "''") + "'" for column in columns)
+        table = quote(model._meta.db_table)
+        columns = [str(part.column).replace("'", "''") for part in model._meta.pk_fields]
+        arguments = ", ".join(f"'{column}'" for column in columns)
         call = f"EXECUTE FUNCTION {FUNCTION}({arguments})"
         yield (
             f"CREATE OR REPLACE TRIGGER {ROW_TRIGGER} AFTER INSERT OR UPDATE OR DELETE ON {table}"
@@ -122,7 +129,7 @@ class Changes:
 def parse(
     notices: Iterable[str], watched: Mapping[str, type[models.Model]], database: str
 ) -> Changes:
-    """Parse notifications: JSON lists of a table and the values of its primary key's columns.
+    """Parse notifications.
 
     Args:
         watched: the models of the tables that are of interest.
@@ -148,15 +155,12 @@ def parse(
 
 
 def _pk(model: type[models.Model], key: list[Any], database: str) -> Any:
-    pk: Any = model._meta.pk
-    parts = getattr(pk, "fields", None)
-    columns = parts or (pk,)
-    if len(key) != len(columns):
-        raise ValueError("this is no primary key")
+    columns = model._meta.pk_fields
+    # zip() raises ValueError when these are not as many as the key's columns.
     values = [_value(one, text, database) for one, text in zip(columns, key, strict=True)]
     if None in values:
         raise ValueError("this is no primary key")
-    return tuple(values) if parts else values[0]
+    return tuple(values) if len(columns) > 1 else values[0]
 
 
 def _value(field: models.Field[Any, Any], told: Any, database: str) -> Any:
@@ -176,15 +180,6 @@ def _value(field: models.Field[Any, Any], told: Any, database: str) -> Any:
     if hasattr(field, "from_db_value"):
         return field.from_db_value(told, None, connections[database])
     return field.to_python(told)
-
-
-logger = logging.getLogger("redisdict")
-
-#: Seconds without a notification after which the connection is tried.
-IDLE_S = 5.0
-
-#: Seconds between attempts to connect again.
-PAUSE_S = 1.0
 
 
 class Listener:
@@ -209,12 +204,14 @@ class Listener:
 
     def run(self, should_end: Callable[[], bool] = lambda: False) -> None:
         """Remove what changes, until `should_end()` says so; it is asked every 5 seconds or so."""
+        import psycopg  # what it raises itself comes from where Django's cursor isn't between
+
         while not should_end():
             try:
                 with contextlib.closing(connections[self._database].copy()) as connection:
                     connection.set_autocommit(True)
                     self._listen(connection.connection, should_end)
-            except (OperationalError, _psycopg_error()) as error:
+            except (OperationalError, psycopg.OperationalError) as error:
                 logger.warning("Changes of %r are not listened to: %s", self._database, error)
                 time.sleep(PAUSE_S)
 
@@ -266,10 +263,3 @@ class Listener:
             # What can't be told now is repaired when the server is back; it is logged, too.
             with contextlib.suppress(*UNREACHED):
                 remove([one])
-
-
-def _psycopg_error() -> type[Exception]:
-    """What psycopg itself raises, here where Django's cursor isn't between."""
-    import psycopg
-
-    return psycopg.OperationalError

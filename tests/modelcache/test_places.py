@@ -199,7 +199,10 @@ def test_a_path_that_is_set_when_a_connection_is_made(
         connection_created.disconnect(enter)
 
 
-def test_a_path_that_a_function_sets(postgres_alias: str, tenants: ModelDict[Stamp]) -> None:
+@pytest.mark.parametrize("is_called", [False, True], ids=["by a statement", "by callproc()"])
+def test_a_path_that_a_function_sets(
+    is_called: bool, postgres_alias: str, tenants: ModelDict[Stamp]
+) -> None:
     change_unseen(
         postgres_alias,
         "CREATE FUNCTION public.enter_tenant(name text) RETURNS void LANGUAGE plpgsql AS"
@@ -208,8 +211,12 @@ def test_a_path_that_a_function_sets(postgres_alias: str, tenants: ModelDict[Sta
     try:
         for name, worth in (("north", 5), ("south", 9), ("north", 5)):
             with connections[postgres_alias].cursor() as cursor:
-                cursor.execute("SELECT enter_tenant(%s)", [name])
+                if is_called:
+                    cursor.callproc("enter_tenant", [name])
+                else:
+                    cursor.execute("SELECT enter_tenant(%s)", [name])
             assert tenants["both"].worth == worth
+            assert elsewhere(lambda: tenants.get("both")) is None, "that is this connection's"
     finally:
         change_unseen(postgres_alias, "DROP FUNCTION public.enter_tenant(text)")
 

@@ -143,7 +143,7 @@ class Write:
     def run_returning_keys(self, run: Run) -> tuple[list[Any], Any]:
         """Run it; the primary keys of the rows that it has changed, and its result."""
         quote = self.connection.ops.quote_name
-        fields = getattr(self.model._meta.pk, "fields", (self.model._meta.pk,))
+        fields = self.model._meta.pk_fields
         columns = ", ".join(quote(str(field.column)) for field in fields)
         returning = f"RETURNING {columns}"
         self.compiler.returning_keys = returning
@@ -193,7 +193,7 @@ def _insert(write: Write, run: Run) -> Any:
         query = write.query
         pks = [_pk_of(write.model, instance) for instance in query.objs]
         if query.on_conflict is not None and query.on_conflict.name == "UPDATE":
-            fields = {_name(field) for field in query.unique_fields}
+            fields = {getattr(field, "name", field) for field in query.unique_fields}
             key = {"pk", write.model._meta.pk.name, write.model._meta.pk.attname}
             if not fields or not fields <= key or None in pks:
                 # A conflict in another field updates a row of another primary key. On MySQL it can
@@ -201,21 +201,16 @@ def _insert(write: Write, run: Run) -> Any:
                 return write.change(write.whole_table(), run)
         if None not in pks:
             return write.change(write.rows(pks), run)
-        if is_in_transaction(write.connection):
-            made = run()
-            return _noting(write, pks, made)
-        if any(cached.believes_absence for cached in affected_by(write.model)):
+        believes_absence = any(cached.believes_absence for cached in affected_by(write.model))
+        if believes_absence or is_in_transaction(write.connection):
             # Only a transaction lets the new primary keys be known before the rows are visible.
             with write.transaction():
-                return _noting(write, pks, run())
+                made = run()
+                note_changes(write.connection, _made_rows(write, pks, made))
+                return made
         made = run()
         remove(write.rows(_made_pks(write, pks, made)))
         return made
-
-
-def _noting(write: Write, pks: Sequence[Any], made: Any) -> Any:
-    note_changes(write.connection, _made_rows(write, pks, made))
-    return made
 
 
 def _made_rows(write: Write, pks: Sequence[Any], made: Any) -> list[Rows]:
@@ -243,22 +238,15 @@ def _pk_of(model: type[Model], instance: Any) -> Any:
     return key if is_known(key) else None
 
 
-def _name(field: Any) -> str:
-    return getattr(field, "name", None) or str(field)
-
-
 def _update(write: Write, run: Run) -> Any:
     fields = [field for field, _, _ in write.query.values]
     with write.telling(changes_keys=changes_keys(fields)):
         if not write.is_cached or not fields:
             return run()
-        if any(field.primary_key or _is_in_key(write.model, field) for field in fields):
+        key = write.model._meta.pk_fields
+        if any(field.primary_key or field in key for field in fields):
             return write.change(write.whole_table(), run)
         return _change_chosen(write, run, write.rows)
-
-
-def _is_in_key(model: type[Model], field: Any) -> bool:
-    return field in getattr(model._meta.pk, "fields", ())
 
 
 def _delete(write: Write, run: Run) -> Any:

@@ -52,7 +52,7 @@ class Catalog:
     on_update: Graph = field(default_factory=dict)
     functions: Graph = field(default_factory=dict)
     path_setters: set[str] = field(default_factory=set)
-    read_at: float = 0.0
+    read_at: float = field(default_factory=time.monotonic)
 
     def changed_by(self, statement: Statement, changes_keys: bool = True) -> set[str]:
         """The names that a statement changes beside those that it names itself.
@@ -100,7 +100,10 @@ def catalog_of(connection: BaseDatabaseWrapper) -> Catalog:
     known = _catalogs.get(name)
     if known is None or time.monotonic() - known.read_at > READ_EVERY_S:
         with _lock:
-            known = _catalogs[name] = _read(connection)
+            known = Catalog()
+            if (read := READERS.get(connection.vendor)) is not None:
+                read(known, partial(ask, connection))
+            _catalogs[name] = known
     return known
 
 
@@ -116,14 +119,6 @@ on_registration(_catalogs.clear)
 def _name_of(connection: BaseDatabaseWrapper) -> Any:
     settings = connection.settings_dict
     return connection.vendor, settings["HOST"], settings["PORT"], str(settings["NAME"])
-
-
-def _read(connection: BaseDatabaseWrapper) -> Catalog:
-    catalog = Catalog(read_at=time.monotonic())
-    read = READERS.get(connection.vendor)
-    if read is not None:
-        read(catalog, partial(ask, connection))
-    return catalog
 
 
 Rows = Callable[[str], list[tuple[Any, ...]]]

@@ -93,7 +93,9 @@ def begin() -> None:
     _has_begun = True
     connect_all()
     connect_migrations()
-    watch_connections()
+    # All of the process: those that there are, and each when it is made.
+    keep_track()
+    for_each(_watch_late)
 
 
 def begin_if_ready() -> None:
@@ -114,12 +116,6 @@ def watch_of(connection: BaseDatabaseWrapper) -> Watch:
     elif watch.execute not in connection.execute_wrappers:  # somebody has replaced the list
         connection.execute_wrappers.insert(0, watch.execute)
     return watch
-
-
-def watch_connections() -> None:
-    """Watch all connections of the process: those that there are, and each when it is made."""
-    keep_track()
-    for_each(_watch_late)
 
 
 def _watch_late(connection: BaseDatabaseWrapper) -> None:

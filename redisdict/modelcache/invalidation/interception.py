@@ -4,7 +4,7 @@ Each connection is given a `Watch` when it is made. The ORM's own writes come to
 `compilers`), from which the rows are known. Every other statement comes to it as text, by Django's
 hook for that (`execute_wrappers`): what it may write to (`statements`), or have the database write
 to (`effects`), counts as changed, as a whole table. Either way the change is announced before it
-becomes visible, as `committing` says.
+becomes visible, as `transactions` says.
 
 What isn't seen are other programs, and drivers that are used beneath Django's cursors.
 """
@@ -34,6 +34,7 @@ from redisdict.modelcache.invalidation.effects import ANYTHING, catalog_of, forg
 from redisdict.modelcache.invalidation.statements import (
     ENDING,
     LONGEST_KEPT,
+    UNKNOWN,
     Control,
     Statement,
     read_statement,
@@ -53,14 +54,6 @@ _harmless: dict[str, set[str]] = {}
 
 #: So many of them are remembered.
 MOST_HARMLESS = 4096
-
-
-def _remember_as_harmless(harmless: set[str], sql: Any) -> None:
-    if type(sql) is str and len(sql) <= LONGEST_KEPT:
-        if len(harmless) >= MOST_HARMLESS:
-            harmless.clear()
-        harmless.add(sql)
-
 
 #: Looks at a statement and its cursor.
 Collect = Callable[[Any, Any], None]
@@ -126,13 +119,16 @@ class Watch:
             return self._run(Statement(writes=self._told), run, context["cursor"])
         statement = self._read(sql)
         if statement.only_reads and not statement.functions and not self._may_commit(statement):
-            _remember_as_harmless(self._harmless, sql)
+            if type(sql) is str and len(sql) <= LONGEST_KEPT:
+                if len(self._harmless) >= MOST_HARMLESS:
+                    self._harmless.clear()
+                self._harmless.add(sql)
             return execute(sql, params, many, context)
         return self._run(statement, run, context["cursor"])
 
     def run_procedure(self, call: Callable[[], Any]) -> Any:
         """Run what no statement is seen of: a procedure, say. It may change anything."""
-        return self._run(Statement(is_unknown=True, is_definition=True), call)
+        return self._run(UNKNOWN, call)
 
     def run_statement(self, sql: Any, run: Callable[[], Any]) -> Any:
         """Run a statement by another method of the driver's cursor."""

@@ -61,10 +61,8 @@ def lock_rows(rows: QuerySet[Any], limit: int | None = None) -> list[Any]:
     else:
         _take_write_lock(rows)
     # Django can't lock by a composite key, but by its parts.
-    parts = getattr(rows.model._meta.pk, "fields", None)
-    if parts is None:
-        return list(rows.values_list("pk", flat=True)[:limit])
-    return list(rows.values_list(*[part.attname for part in parts])[:limit])
+    parts = [part.attname for part in rows.model._meta.pk_fields]
+    return list(rows.values_list(*parts, flat=len(parts) == 1)[:limit])
 
 
 def _take_write_lock(rows: QuerySet[Any]) -> None:

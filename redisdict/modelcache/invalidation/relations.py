@@ -152,7 +152,9 @@ def _database_paths(model: type[Model], depth: int) -> Iterator[tuple[str, type[
     Behind the first key only those that cascade: what they point at takes the rows with it.
     """
     actions = IN_DATABASE if depth == 1 else ("DB_CASCADE",)
-    for key in _foreign_keys(model):
+    for key in model._meta.concrete_fields:
+        if not isinstance(key, models.ForeignKey):
+            continue
         if getattr(key.remote_field.on_delete, "__name__", "") not in actions:
             continue
         target = _concrete(key.remote_field.model)
@@ -160,9 +162,3 @@ def _database_paths(model: type[Model], depth: int) -> Iterator[tuple[str, type[
         if depth < DEEPEST:
             for lookup, further in _database_paths(target, depth + 1):
                 yield f"{key.name}__{lookup}", further
-
-
-def _foreign_keys(model: type[Model]) -> Iterator[models.ForeignKey[Any, Any]]:
-    for field in model._meta.concrete_fields:
-        if isinstance(field, models.ForeignKey):
-            yield field

@@ -66,6 +66,9 @@ class Statement:
         )
 
 
+#: A statement of which nothing is known: it may do whatever there is to do.
+UNKNOWN = Statement(is_unknown=True, is_definition=True, changes_session=True)
+
 #: Longer texts are mostly lists of values; they aren't worth their memory.
 LONGEST_KEPT = 20_000
 
@@ -225,10 +228,7 @@ def _read(sql: str) -> Statement:
         return _setting(sql, verb)
     if verb in DEFINING:
         return replace(_mentioning(sql, verb), is_definition=True)
-    begins = verb == "xa" and BEGIN.search(sql) is not None
-    return Statement(
-        is_unknown=True, is_definition=True, begins=begins, changes_session=True, verb=verb
-    )
+    return replace(UNKNOWN, begins=verb == "xa" and BEGIN.search(sql) is not None, verb=verb)
 
 
 _remembered = lru_cache(maxsize=2048)(_read)
@@ -274,23 +274,14 @@ def _several(sql: str, verb: str) -> Statement:
     last_begin = max((found.end() for found in BEGIN.finditer(sql)), default=None)
     begins = last_begin is not None and not names_in(sql[last_begin:]) & ENDING
     if words & {"call", "do", "execute"}:
-        return Statement(
-            is_unknown=True,
-            is_definition=True,
-            begins=begins,
-            is_several=True,
-            changes_session=True,
-            verb=verb,
-        )
-    control = Control.NONE
-    if words & (ENDING | COMMITTING_SETTINGS):
-        # Whatever it is, to commit what there is to commit is never wrong.
-        control = Control.COMMIT
+        return replace(UNKNOWN, begins=begins, is_several=True, verb=verb)
+    # Whatever it is, to commit what there is to commit is never wrong.
+    may_end = bool(words & (ENDING | COMMITTING_SETTINGS))
     is_writing = WRITING.search(HARMLESS.sub(" ", sql))
     return replace(
         _mentioning(sql, verb) if is_writing else Statement(functions=_functions(sql), verb=verb),
         is_definition=bool(words & DEFINING),
-        control=control,
+        control=Control.COMMIT if may_end else Control.NONE,
         begins=begins,
         is_several=True,
         changes_session=bool(words & SESSION) or _calls_setting_function(sql),

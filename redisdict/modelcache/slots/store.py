@@ -30,14 +30,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from redisdict.forks import on_fork, own, take_over
 from redisdict.mapping.keys import Names
 from redisdict.mapping.layouts.base import slices
-from redisdict.wire.requests import (
-    Batch,
-    Command,
-    Identified,
-    IdentifiedAnew,
-    Operation,
-    Sleep,
-)
+from redisdict.wire.requests import Batch, Command, Identified, IdentifiedAnew, Operation, Sleep
 from redisdict.wire.scripts import Script
 
 #: What the server answers about a row that it has no value of.
