@@ -30,12 +30,15 @@ from redisdict.mapping.keys import Names
 from redisdict.modelcache.identity import Place, known_place, place_in, place_of, place_through
 from redisdict.modelcache.invalidation.statements import Statement, table_of
 from redisdict.modelcache.keys import KeyForm
+from redisdict.modelcache.near import Kept, NearRows, kept_values
 from redisdict.modelcache.options import Options, scope_of_alias
 from redisdict.modelcache.outages import Outages
 from redisdict.modelcache.rows import NotKept, RowCodec
 from redisdict.modelcache.search_paths import schemas_with
+from redisdict.modelcache.slots.lease import ABSENT, SHORTEST
 from redisdict.modelcache.slots.store import RowStore
 from redisdict.modelcache.stats import Counters
+from redisdict.near.state import MISSING
 
 logger = logging.getLogger("redisdict")
 
@@ -67,8 +70,9 @@ class CachedTable:
         self.announcer: Any = self.backend.drivers(self.backend.config.durable)[0]
         self.names = Names(self.backend.config.key_prefix, (str(cached), place.digest))
         self.codec = cached.codec(database)
-        self.store = RowStore(self.names, self.codec.fingerprint)
-        # What is known of the server, and counted, is so whatever alias leads there.
+        # What is known of the server, kept of it and counted, is so whatever alias leads there.
+        self.near: NearRows = others[0].near if others else NearRows(self.backend, self.names)
+        self.store = RowStore(self.names, self.codec.fingerprint, self.near, self._keep)
         self.counters: Counters = others[0].counters if others else Counters(self.names.counts)
         self.outages: Outages = (
             others[0].outages
@@ -88,6 +92,7 @@ class CachedTable:
         self._scopes: dict[str, CachedTable] = {}
         #: The instance of a body; None when it can't be read.
         self.decode: Callable[[bytes], Any] = self.codec.decoder(self._complain)
+        self._make: Callable[[dict[str, Any]], Any] = self.codec.maker(self._complain)
 
     def __repr__(self) -> str:
         return f"<CachedTable {self} on {self.cached.alias!r}>"
@@ -113,7 +118,7 @@ class CachedTable:
             scoped = copy.copy(self)
             own = self.codec.fingerprint
             fingerprint = blake2b(scope.encode(), digest_size=len(own), key=own).digest()
-            scoped.store = RowStore(self.names, fingerprint)
+            scoped.store = RowStore(self.names, fingerprint, self.near, self._keep)
             scoped.is_scoped = True
             if len(self._scopes) >= MOST_SCOPES:
                 self._scopes.clear()
@@ -150,6 +155,15 @@ class CachedTable:
         except NotKept as error:
             self._warn_once(error.place, NOT_KEPT, error)
             return None
+
+    def _keep(self, body: bytes) -> Kept | None:
+        """Say what the process keeps of a body that the server has given."""
+        if len(body) < SHORTEST:
+            return Kept(MISSING, 0) if body == ABSENT else None
+        values = self.codec.keep(body)
+        if values is None:
+            return Kept(body, len(body), self.decode)
+        return kept_values(values, self._make)
 
     def _complain(self, error: Exception) -> None:
         self._warn_once(type(error), UNREADABLE, error)

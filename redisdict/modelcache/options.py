@@ -14,6 +14,7 @@ from django.utils.module_loading import import_string
 from redisdict.conf import AliasConfig
 from redisdict.exceptions import ConfigurationError
 from redisdict.mapping.layouts.base import to_milliseconds
+from redisdict.near.reader import check_near
 
 #: Gives, for a model and an alias of DATABASES, the name of what the current reader may see.
 Scope = Callable[[type[models.Model], str], str]
@@ -39,8 +40,10 @@ class Options:
     serve_when_down: bool = True
     strict: bool = False
     scope: Scope | None = None
+    near: float | str | None = None
 
     def __post_init__(self) -> None:
+        check_near("ModelDict(): near", self.near)
         to_milliseconds(self.absent_timeout, None)
         for name in ("lease_timeout", "barrier_timeout"):
             seconds = getattr(self, name)

@@ -68,6 +68,8 @@ def _tell(
     except UNREACHED as error:
         _leave_in_doubt(table, token, error)
         return error
+    finally:
+        table.near.drop(keys)
     return None
 
 
@@ -89,6 +91,7 @@ def _change_on_one(rows: Sequence[Rows], change: Callable[[], T]) -> T:
     def make() -> None:
         nonlocal is_begun
         is_begun = True
+        _drop_near(rows)
         results.append(change())
 
     try:
@@ -101,7 +104,18 @@ def _change_on_one(rows: Sequence[Rows], change: Callable[[], T]) -> T:
             raise  # of another server, whose barriers come inside these
         else:
             return _make_untold(rows, token, barrier_ms, change, error)
+    finally:
+        _drop_near(rows)
     return results[0]
+
+
+def _drop_near(rows: Sequence[Rows]) -> None:
+    """Drop what this process keeps of rows: behind the barriers, where no reply brings them back.
+
+    And once more after the change, for readers that have asked in between.
+    """
+    for table, keys in rows:
+        table.near.drop(keys)
 
 
 def _make_untold(

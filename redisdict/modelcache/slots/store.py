@@ -30,6 +30,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from redisdict.forks import on_fork, own, take_over
 from redisdict.mapping.keys import Names
 from redisdict.mapping.layouts.base import slices
+from redisdict.modelcache.near import Keep, NearRows
 from redisdict.wire.requests import Batch, Command, Identified, IdentifiedAnew, Operation, Sleep
 from redisdict.wire.scripts import Script
 
@@ -92,9 +93,19 @@ class RowStore:
     Args:
         names: under which its keys are.
         fingerprint: 8 bytes that stand for the fields and the form of a body.
+        near: what the process keeps of the table, where that is more than nothing.
+        keep: what to keep of a body there.
     """
 
-    def __init__(self, names: Names, fingerprint: bytes) -> None:
+    def __init__(
+        self,
+        names: Names,
+        fingerprint: bytes,
+        near: NearRows | None = None,
+        keep: Keep | None = None,
+    ) -> None:
+        self.near = near
+        self._keep = keep
         self.table_key = names.cached_table
         self.prefix = names.cached_row_prefix
         self.fingerprint = fingerprint
@@ -113,6 +124,13 @@ class RowStore:
 
     def read(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Operation[list[Answer]]:
         """Read rows. Each that isn't there is leased to `token`, unless `lease_ms` is 0."""
+        near = self.near
+        if near is not None and near.is_on:
+            asking = self._read(keys, token, lease_ms)
+            return (yield from near.read(keys, asking, self._keep, self))
+        return (yield from self._read(keys, token, lease_ms))
+
+    def _read(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Operation[list[Answer]]:
         answers: list[Answer] = []
         for chunk in slices(keys, CHUNK):
             answers += yield from self._read_chunk(chunk, token, lease_ms)
