@@ -23,6 +23,7 @@ COLOURLESS = {
     "child": "makes a dict, and asks the server nothing",
     "lock": "makes a lock, for `with` and `async with`",
     "name": "a property",
+    "near_stats": "tells of this process, and asks the server nothing",
 }
 
 #: Twins that differ on purpose.
