@@ -202,6 +202,7 @@ class CachedModel:
         exclude: names of fields whose values are never kept, sorted.
         is_strict: whether a change fails when the server can't be told of it.
         barrier_ms: how long a barrier stands whose writer has died.
+        is_near_strict: whether a change waits until no process can serve what it makes old.
         believes_absence: whether a row that wasn't there is taken for absent for a while.
         made_at: the file and line of a dict that was made after the project's start, so that other
             processes may not have made it.
@@ -213,6 +214,7 @@ class CachedModel:
     is_strict: bool = False
     barrier_ms: int = 0
     believes_absence: bool = False
+    is_near_strict: bool = False
     made_at: str = ""
     _tables: dict[tuple[str, Place], CachedTable] = field(default_factory=dict)
     _codecs: dict[tuple[str, str], RowCodec[Any]] = field(default_factory=dict)
@@ -318,6 +320,7 @@ def register(model: type[models.Model], using: str | Backend, options: Options) 
                 logger.warning(LATE, model._meta.label, cached.made_at)
         cached.is_strict |= options.strict
         cached.barrier_ms = max(cached.barrier_ms, options.barrier_ms)
+        cached.is_near_strict |= options.is_near_strict
         cached.believes_absence |= options.absent_timeout is not None
     for listener in _listeners:
         listener()

@@ -93,7 +93,9 @@ class ModelDict(Handle[M], Generic[M]):
         near: answers lookups by key from this process's memory, kept right by what the server
             pushes. Seconds: no read gives a row that was changed more than these before it began.
             "request": none gives what was changed before the current request or `near_barrier()`
-            began. None: every read asks the server. See docs/modeldict.md.
+            began. "strict": none gives what was changed, for others to see, before it began; a
+            writer waits before its COMMIT for the processes that read so, for the alias's
+            NEAR_LEASE at most. None: every read asks the server. See docs/near-strict.md.
 
     Raises:
         ConfigurationError: the model can't be cached, the field isn't unique or can't be excluded,

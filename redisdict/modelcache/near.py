@@ -17,15 +17,33 @@ from redisdict.exceptions import ConfigurationError
 from redisdict.mapping.keys import Names
 from redisdict.mapping.layouts.base import FOREVER
 from redisdict.mapping.layouts.base import MISSING as NO_ITEM
+from redisdict.modelcache.slots.near_leases import NearLeases
+from redisdict.modelcache.strict import (
+    LeaseKeeper,
+    NearLease,
+    StrictReader,
+    lease_keeper,
+    signal_of,
+)
 from redisdict.near.clock import clock
 from redisdict.near.eviction import ENTRY_BYTES
 from redisdict.near.eviction import FOREVER as NO_END
+from redisdict.near.reader import STRICT
 from redisdict.near.service import near_service
 from redisdict.near.space import NearSpace, NearStats, Part, Reader
 from redisdict.near.state import FillToken, NearState
 from redisdict.near.values import immutable_size
 from redisdict.near.watches import Watch
-from redisdict.wire.requests import Batch, Command, Operation, Sleep, commands_of
+from redisdict.wire.combinators import intercept
+from redisdict.wire.requests import (
+    Batch,
+    Call,
+    Command,
+    Operation,
+    Request,
+    Sleep,
+    commands_of,
+)
 
 #: Says that the server has to be asked.
 NOT_NEAR: Final = object()
@@ -61,6 +79,7 @@ class NearRows:
         self._cut = len(names.cached_row_prefix)
         self._space: NearSpace | None = None
         self._state: NearState
+        self._lease: NearLease | None = None
         self.is_on = False
 
     def begin(self, near: float | str) -> Reader:
@@ -80,7 +99,25 @@ class NearRows:
         part = space.parts[0]
         self._space, self._state = space, part.state
         self.is_on = True
+        if near == STRICT:
+            keeper = lease_keeper(self._backend)
+            lease = self._lease = service.space(
+                ("near lease", self._names), lambda: self._make_lease(part, keeper)
+            )
+            return StrictReader(part.state, part.listener, lease, keeper)
         return part.reader(near)
+
+    def _make_lease(self, part: Part, keeper: LeaseKeeper) -> NearLease:
+        bound_ms = round(self._backend.config.near_lease * 1000)
+        lease = NearLease(NearLeases.of(self._names), part.state, bound_ms)
+        part.listener.watch([signal_of(lease, keeper)], part.probe_prefix)
+        return lease
+
+    @property
+    def writers_lease(self) -> tuple[NearLeases, bytes]:
+        """The leases that writers ask about, and what this process is called there."""
+        lease = self._lease
+        return NearLeases.of(self._names), b"" if lease is None else lease.process
 
     def _make_space(self) -> NearSpace:
         config, names = self._backend.config, self._names
@@ -116,7 +153,7 @@ class NearRows:
         self,
         cells: Sequence[bytes],
         operation: Operation[list[Any]],
-        keep: Keep | None,
+        keep: Keep,
         owner: object,
     ) -> Operation[list[Any]]:
         """Run the operation that reads cells, and keep the values that it gives.
@@ -124,7 +161,6 @@ class NearRows:
         The times to live come in the same round trips: a PTTL for each row.
 
         Args:
-            keep: None keeps nothing.
             owner: who alone may be given what is kept.
         """
         state = self._state
@@ -132,9 +168,9 @@ class NearRows:
         open_tokens = dict.fromkeys(tokens)
         try:
             left = _TimesLeft(cells)
-            answers = yield from left.ask_with(operation)
+            answers: list[Any] = yield from intercept(operation, left.answer)
             for cell, token, answer in zip(cells, tokens, answers, strict=True):
-                if keep is not None and isinstance(answer, bytes):
+                if isinstance(answer, bytes):
                     expires_at = left.ends_at.get(cell)
                     if expires_at is not None and self._keep(
                         token, answer, expires_at, keep, owner
@@ -178,29 +214,10 @@ class _TimesLeft:
         self._cells = frozenset(cells)
         self.ends_at: dict[bytes, float] = {}
 
-    def ask_with(self, operation: Operation[list[Any]]) -> Operation[list[Any]]:
-        """Run an operation that reads cells, and put PTTLs behind its commands."""
-        try:
-            request = operation.send(None)
-            while True:
-                if isinstance(request, Sleep):
-                    answer = yield request
-                    request = operation.send(answer)
-                    continue
-                replies = yield from self._ask(request)
-                if isinstance(request, Batch):
-                    request = operation.send(replies)
-                elif isinstance(replies[0], Exception):
-                    request = operation.throw(replies[0])
-                else:
-                    request = operation.send(replies[0])
-        except StopIteration as stop:
-            answers: list[Any] = stop.value
-            return answers
-        finally:
-            operation.close()
-
-    def _ask(self, request: Any) -> Operation[list[Any]]:
+    def answer(self, request: Request) -> Operation[Any]:
+        """Put a PTTL for each cell behind the commands of a request, and give their replies."""
+        if isinstance(request, (Sleep, Call)):
+            return (yield request)
         commands = commands_of(request)
         asked = [each for command in commands for each in command if each in self._cells]
         ttls: list[Command] = [(b"PTTL", cell) for cell in asked]
@@ -213,7 +230,11 @@ class _TimesLeft:
                 self.ends_at[cell] = NO_END
             elif isinstance(left_ms, int) and left_ms != NO_ITEM:
                 self.ends_at[cell] = sent_at + left_ms / 1000
-        return list(replies[:count])
+        if isinstance(request, Batch):
+            return replies[:count]
+        if isinstance(replies[0], Exception):
+            raise replies[0]
+        return replies[0]
 
 
 def kept_values(values: dict[str, Any], make: Callable[[Any], Any]) -> Kept:

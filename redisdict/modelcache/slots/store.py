@@ -23,14 +23,14 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from redis.exceptions import NoScriptError, ResponseError
 
 from redisdict.forks import on_fork, own, take_over
 from redisdict.mapping.keys import Names
 from redisdict.mapping.layouts.base import slices
-from redisdict.modelcache.near import Keep, NearRows
 from redisdict.wire.requests import Batch, Command, Identified, IdentifiedAnew, Operation, Sleep
 from redisdict.wire.scripts import Script
 
@@ -87,22 +87,37 @@ def _take_another_identity() -> None:
 on_fork(_take_another_identity)
 
 
+class Memory(Protocol):
+    """Keeps what a process reads of a table: `redisdict.modelcache.near.NearRows`."""
+
+    @property
+    def is_on(self) -> bool: ...
+
+    def read(
+        self,
+        cells: Sequence[bytes],
+        operation: Operation[list[Any]],
+        keep: Callable[[bytes], Any],
+        owner: object,
+    ) -> Operation[list[Any]]: ...
+
+
 class RowStore:
     """Reads, fills, bars and clears the cells of one table.
 
     Args:
         names: under which its keys are.
         fingerprint: 8 bytes that stand for the fields and the form of a body.
-        near: what the process keeps of the table, where that is more than nothing.
-        keep: what to keep of a body there.
+        near: what the process keeps of the table.
+        keep: gives what is to be kept of a body, None for nothing.
     """
 
     def __init__(
         self,
         names: Names,
         fingerprint: bytes,
-        near: NearRows | None = None,
-        keep: Keep | None = None,
+        near: Memory | None = None,
+        keep: Callable[[bytes], Any] = lambda _body: None,
     ) -> None:
         self.near = near
         self._keep = keep
