@@ -6,8 +6,10 @@ It runs while there are such reads, and gives the leases back when there have be
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -22,6 +24,7 @@ from redisdict.near.listener import Listener
 from redisdict.near.service import near_service
 from redisdict.near.state import NEVER, NearState
 from redisdict.near.watches import Watch
+from redisdict.wire.requests import Call, Operation
 
 logger = logging.getLogger("redisdict")
 
@@ -72,8 +75,37 @@ class NearLease:
         """
         if not was_held or sent_at >= self.until:
             self.until = NEVER
-            self.since = clock()
+            self.since = _after_now()
         self.until = sent_at + OWN_MS / 1000
+
+    def renew(self, ping_after: Callable[[float], bool]) -> Operation[None]:
+        """Renew the lease; confirm what writers have announced, if that is new.
+
+        One script, or with what is new two and a PING.
+
+        Args:
+            ping_after: waits for a PING sent after the time that it is given; tells if it came.
+        """
+        self.is_told = False
+        announced = yield from self._ask(LEASE_MS)
+        # Its changes were made before; the server has pushed them before it answers this PING.
+        if announced != self.confirmed and (yield Call(ping_after, (_after_now(),))):
+            self.confirmed = announced
+            yield from self._ask(LEASE_MS)
+
+    def give_back(self) -> Operation[None]:
+        """Have writers wait no more for this process, which serves nothing more. One script."""
+        self.lose()
+        yield from self._ask(0)
+
+    def _ask(self, lease_ms: int) -> Operation[Progress]:
+        sent_at = clock()
+        announced, was_held = yield from self.leases.renew(
+            self.process, lease_ms, self.confirmed, self.bound_ms
+        )
+        if lease_ms:
+            self.take(sent_at, was_held=was_held)
+        return announced
 
     def lose(self) -> None:
         """Serve no more; a lease that is taken later is another one."""
@@ -171,7 +203,7 @@ class LeaseKeeper:
             elif lease.is_told or now >= lease.renew_at:
                 lease.renew_at = now + RENEW_EVERY_S
                 with suppress(*UNREACHED, RedisDictError):  # it ends by itself
-                    self._renew(lease)
+                    self._backend.driver.run(lease.renew(self._listener.ping_after))
         with self._lock:
             if not self._held:
                 self._end()
@@ -184,28 +216,15 @@ class LeaseKeeper:
         self._held.clear()
         self._thread = None
 
-    def _renew(self, lease: NearLease) -> None:
-        lease.is_told = False
-        announced = self._ask(lease, LEASE_MS)
-        # All that was announced was pushed before this PING is sent.
-        if announced != lease.confirmed and self._listener.ping_after(clock()):
-            lease.confirmed = announced
-            self._ask(lease, LEASE_MS)
-
-    def _ask(self, lease: NearLease, lease_ms: int) -> Progress:
-        sent_at = clock()
-        announced, was_held = self._backend.driver.run(
-            lease.leases.renew(lease.process, lease_ms, lease.confirmed, lease.bound_ms)
-        )
-        if lease_ms:
-            lease.take(sent_at, was_held=was_held)
-        return announced
-
     def _give_back(self, lease: NearLease) -> None:
-        lease.lose()
         self._held.discard(lease)
         with suppress(*UNREACHED, RedisDictError):  # it ends by itself
-            self._ask(lease, 0)
+            self._backend.driver.run(lease.give_back())
+
+
+def _after_now() -> float:
+    """Tell a time after all that was done before, also where the clock gives it the same time."""
+    return math.nextafter(clock(), math.inf)
 
 
 class StrictReader:
