@@ -76,6 +76,7 @@ class NearRows:
     def __init__(self, backend: Backend, names: Names) -> None:
         self._backend = backend
         self._names = names
+        self._table_key = names.cached_table
         self._cut = len(names.cached_row_prefix)
         self._space: NearSpace | None = None
         self._state: NearState
@@ -144,7 +145,7 @@ class NearRows:
         """
         if not self.is_on:
             return
-        if self._names.cached_table in cells:
+        if self._table_key in cells:
             self._state.drop_all()
         else:
             self._state.drop([cell[self._cut :] for cell in cells])

@@ -15,7 +15,7 @@ The search is that of `tests.modelcache.schedules`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ from redisdict.modelcache.near import Kept, NearRows
 from redisdict.modelcache.slots import near_leases
 from redisdict.modelcache.slots.lease import Loaded, Reader
 from redisdict.modelcache.slots.near_leases import NearLeases, wait_for_readers
-from redisdict.modelcache.slots.store import RowStore, put_barriers
+from redisdict.modelcache.slots.store import put_barriers
 from redisdict.modelcache.strict import NearLease, StrictReader
 from redisdict.near.reader import SecondsReader
 from redisdict.near.state import NearState
@@ -62,6 +62,15 @@ LEASES = NearLeases(b"leases", b"signal")
 
 #: The clock of all processes.
 NOW = [0.0]
+
+
+#: Whose copies are of a world each.
+NEAR = NearRows(None, NAMES)  # type: ignore[arg-type]  # nothing is begun
+NEAR.is_on = True
+
+
+def _keep(body: bytes) -> Kept:
+    return Kept(int(body), len(body))
 
 
 class Silent:
@@ -183,11 +192,10 @@ class World:
         self.state = NearState(10**6, 10)
         self.state.connect()
         self.state.pong(0.0)
-        near = self.near = NearRows(None, NAMES)  # type: ignore[arg-type]  # nothing is begun
-        near._state, near.is_on = self.state, True
-        self.store = RowStore(
-            NAMES, STORE.fingerprint, near, lambda body: Kept(int(body), len(body))
-        )
+        near = self.near = copy(NEAR)
+        near._state = self.state
+        self.store = copy(STORE)
+        self.store.near, self.store._keep = near, _keep
         if plan.is_warm:
             token = self.state.begin_fill(REST)
             assert self.state.complete_fill(token, 0, hash(b"0"), owner=self.store)
@@ -392,10 +400,6 @@ class World:
         process = self.lease.process if is_own else name.encode()
         plan, database = self.plan, self.database
 
-        def commit() -> None:
-            database.commit()
-            self.committed_at[NOW[0]] = database.committed
-
         def write() -> Operation[None]:
             yield Call(database.update, (name,))
             yield from put_barriers([keys], name.encode(), 60_000)
@@ -403,7 +407,7 @@ class World:
                 self.near.drop(keys)
             if plan.near == "strict" and plan.waits:
                 yield from wait_for_readers([(LEASES, process)], 1000 * WAIT)
-            yield Call(commit)
+            yield Call(database.commit)
             yield from put_barriers([keys], name.encode(), 0)
             if is_own:
                 if "after" in plan.drops:
@@ -451,7 +455,9 @@ class World:
     def _step(self, process: Process, *, at_once: bool = False) -> None:
         request = process.request
         if isinstance(request, Sleep):
-            process.history = ["slept"]
+            if process in self.readers:  # it is where it was before, however often
+                process.history = []
+            process.history.append("slept")
             self._send(process, None)
         elif isinstance(request, Call):
             answer = request.function(*request.arguments)
@@ -569,7 +575,7 @@ def _in_ticks(plan: Plan) -> Iterator[None]:
         yield
 
 
-def explore(plan: Plan, make_world: Callable[[Plan], World] = World) -> int:
+def explore(plan: Plan) -> int:
     """Try every schedule; how many states there are.
 
     Raises:
@@ -580,18 +586,20 @@ def explore(plan: Plan, make_world: Callable[[Plan], World] = World) -> int:
     with _in_ticks(plan):
         while paths:
             path = paths.pop()
-            world = make_world(plan)
+            world = World(plan)
             try:
                 for move in path:
                     world.make(move)
+                while (state := world.state_now()) not in seen:
+                    seen.add(state)
+                    if all(reader.is_over for reader in world.readers):
+                        break
+                    # On with the first in this very world, and later with the others anew.
+                    first, *others = world.moves()
+                    paths += [(*path, move) for move in others]
+                    path = (*path, first)
+                    world.make(first)
             except StaleRead as error:
                 error.add_note("after " + ", ".join(" ".join(map(str, move)) for move in path))
                 raise
-            state = world.state_now()
-            if state in seen:
-                continue
-            seen.add(state)
-            if all(reader.is_over for reader in world.readers):
-                continue
-            paths += [(*path, move) for move in world.moves()]
     return len(seen)
