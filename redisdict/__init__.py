@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from redisdict.mapping.dict import PersistentDict
     from redisdict.modelcache.model_dict import CachedManager, CachedQuerySet, ModelDict
+    from redisdict.near.barrier import near_barrier
 
 __version__ = "0.1.0"
 
@@ -51,6 +52,7 @@ __all__ = [
     "close_all",
     "get_async_client",
     "get_client",
+    "near_barrier",
 ]
 
 _HOMES = {
@@ -62,6 +64,7 @@ _HOMES = {
     "close_all": "redisdict.connections.registry",
     "get_async_client": "redisdict.connections.registry",
     "get_client": "redisdict.connections.registry",
+    "near_barrier": "redisdict.near.barrier",
 }
 
 

@@ -92,7 +92,11 @@ def table(title: str, measured: Iterable[tuple[str, Any]], reference: str) -> It
         ratio = ratio_between(own, series[reference])
         assert ratio is not None  # everything is placed alike
         yield (
-            f"| {name} | {percentile(times, 50):.1f} | {percentile(times, 99):.1f}"
+            f"| {name} | {_shown(percentile(times, 50))} | {_shown(percentile(times, 99))}"
             f" | {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f}) |"
         )
     yield ""
+
+
+def _shown(time_us: float) -> str:
+    return f"{time_us:.2f}" if time_us < 10 else f"{time_us:.1f}"

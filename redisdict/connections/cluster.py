@@ -68,6 +68,11 @@ class Cluster(Generic[N]):
         """The nodes that were needed so far."""
         return list(self._nodes.values())
 
+    def owner(self, slot: int) -> N | None:
+        """Find the node that has a slot, as far as is known; None until it is asked for again."""
+        address = self._by_slot.get(slot)
+        return None if address is None else self._node(address)
+
     def route(self, operation: Operation[T]) -> Routing[T]:
         """Run an operation, request by request, each on the node that it is for."""
         return intercept(operation, self._answer)

@@ -16,15 +16,16 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AskError, RedisError, ResponseError
 
 from redisdict.connections.drivers import Driver
 from redisdict.exceptions import RedisDictError
 from redisdict.forks import on_fork, own, take_over
 from redisdict.near.clock import clock
+from redisdict.near.state import NearState
 from redisdict.near.tracking import NotTracked, TrackingConnection, Wake, wait
 from redisdict.near.watches import Watch, Watches, covering
 from redisdict.wire.combinators import ask
@@ -47,6 +48,10 @@ PROBE_MS: Final = 10_000
 
 #: Seconds between two questions to the sentinels while near reads happen.
 SENTINELS_EVERY_S: Final = 1.0
+
+#: In a Cluster, seconds after which a slot may have been given to another node and come back: what
+#: was kept before is forgotten.
+LONGEST_GAP_S: Final = 5.0
 
 #: Seconds to wait for a reply where the settings say for ever.
 DEFAULT_TIMEOUT_S: Final = 5.0
@@ -144,6 +149,18 @@ class Listener:
             self._probe_prefix = self._probe_prefix or probe_prefix
             if self._wake is not None:
                 self._wake.wake()
+
+    def unwatch(self, states: Iterable[NearState]) -> None:
+        """Have states told of nothing any more, and forget what they have."""
+        states = tuple(states)
+        with self._lock:
+            self._watches = self._watches.without(states)
+        for state in states:
+            state.disconnect()
+
+    def watches(self, state: NearState) -> bool:
+        """Whether a state is told of changes, or will be."""
+        return state in self._watches.states
 
     def keep_within(self, bound: float) -> None:
         """Send PINGs so often, while near reads happen, that no read is more seconds behind."""
@@ -281,9 +298,12 @@ class _Session:
         self._connection = connection
         self._wake = wake
         self._prefixes: list[bytes] = []
-        self._adopted: set[Any] = set()
+        self._asked: list[bytes] = []
+        self._replies: list[Reply] = []
         self._sent_at = 0.0
         self._is_awaiting = False
+        #: The states that the PING under way counts for: those that were kept by then.
+        self._told: set[NearState] = set()
         self._activity = -1
         self._active_at = clock()
         self._sentinels_at = clock()
@@ -328,6 +348,8 @@ class _Session:
         try:
             self._listener._server.driver.run(ask((b"SET", probe, b"", b"PX", PROBE_MS)))
         except ResponseError as error:
+            if isinstance(error, AskError):  # MOVED is one, too
+                raise ConnectionResetError("the slot is another node's by now") from None
             raise NotTracked(f"the key that was to provoke a push can't be set ({error})") from None
         if not self._connection.receive_until(lambda: bool(seen)):
             raise NotTracked("it sent no push for a key that was changed")
@@ -346,14 +368,13 @@ class _Session:
     def _adopt(self, watches: Watches) -> None:
         """Let the states keep: the server tells of all their keys from now on."""
         for state in watches.states:
-            if state not in self._adopted:
-                self._adopted.add(state)
+            if not state.is_connected:
                 state.connect()
 
     def _look_for_more(self) -> None:
         """Take over what `watch()` was given meanwhile; a PING under way is awaited first."""
         watches = self._listener._watches
-        if self._is_awaiting or len(watches.states) == len(self._adopted):
+        if self._is_awaiting or all(state.is_connected for state in watches.states):
             return
         known = tuple(self._prefixes)
         more = [key for key in watches.prefixes() if not key.startswith(known)]
@@ -401,19 +422,46 @@ class _Session:
     def _ping(self) -> None:
         self._ask_sentinels()
         self._listener._is_nudged = False
+        self._told = {state for state in self._listener._watches.states if state.is_connected}
         self._sent_at = clock()
         self._is_awaiting = True
-        is_watched = self._listener._primary_address is not None
-        self._connection.send([(b"ROLE",) if is_watched else (b"PING",)])
+        self._asked = list(self._listener._watches.by_slot_key)
+        self._connection.send(self._questions())
+
+    def _questions(self) -> list[Command]:
+        """Choose what is sent as a PING: what also tells whether the server is still the one.
+
+        A node of a Cluster refuses keys of slots that it doesn't have (MOVED), or is about to give
+        away (ASK), and all of them while it is cut off from most others (CLUSTERDOWN). A server
+        behind sentinels may have become a replica.
+        """
+        if self._asked:
+            return [(b"EXISTS", key) for key in self._asked]
+        return [(b"PING",) if self._listener._primary_address is None else (b"ROLE",)]
 
     def _take(self, reply: Reply) -> None:
-        """Take notice of an answered PING."""
+        """Take notice of an answered PING.
+
+        Raises:
+            ConnectionResetError: the server isn't the primary any more.
+        """
+        listener = self._listener
         if isinstance(reply, list) and reply and reply[0] != b"master":
             raise ConnectionResetError("the server is a replica")
+        self._replies.append(reply)
+        if len(self._replies) < len(self._asked):
+            return
+        replies, self._replies = self._replies, []
         self._is_awaiting = False
-        listener = self._listener
+        for key, answer in zip(self._asked, replies, strict=False):
+            if isinstance(answer, ResponseError):
+                listener.unwatch(listener._watches.by_slot_key.get(key, ()))
+            else:
+                for state in listener._watches.by_slot_key.get(key, ()):
+                    if self._sent_at - state.watermark > LONGEST_GAP_S:
+                        state.flush()  # the slot may have been away meanwhile
         for state in listener._watches.states:
-            if state in self._adopted:
+            if state in self._told:
                 state.pong(self._sent_at)
         listener.is_up, listener.reason, listener._losses = True, "", 0
 

@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, Protocol
 
 from redisdict.exceptions import ConfigurationError
 from redisdict.near.barrier import NO_REQUEST, start_of_request
 from redisdict.near.clock import clock
 from redisdict.near.eviction import Entry
-from redisdict.near.listener import Listener
 from redisdict.near.state import NearState
 
 REQUEST: Final = "request"
 STRICT: Final = "strict"
 
 
+class Teller(Protocol):
+    """Tells a state of changes: a listener, or in a Cluster that of whichever node it is."""
+
+    @property
+    def is_up(self) -> bool: ...
+
+    @property
+    def reason(self) -> str: ...
+
+    def ensure(self) -> None: ...
+
+    def nudge(self) -> None: ...
+
+    def keep_within(self, bound: float) -> None: ...
+
+    def ping_after(self, start: float) -> bool: ...
+
+    async def aping_after(self, start: float) -> bool: ...
+
+
 class SecondsReader:
     """Serves what was not replaced more than `bound` seconds before the read began."""
 
-    def __init__(self, state: NearState, listener: Listener, bound: float) -> None:
+    def __init__(self, state: NearState, listener: Teller, bound: float) -> None:
         self.state = state
         self.listener = listener
         self._bound = bound
@@ -29,30 +48,22 @@ class SecondsReader:
         now = clock()
         return self.state.lookup(key, now, now - self._bound)
 
-    def waits_for_ping(self, key: object) -> bool:
-        """Tell whether a PING could make something servable that is kept.
+    def who_pings(self, key: object) -> RequestReader | None:
+        """Tell who could wait for a PING that makes something servable: nobody.
 
-        Under this promise a reader doesn't wait: it asks the server, and the PING is for the next.
+        Under this promise the server is asked at once, and the PING is for the next reader.
         """
         if self.state.watermark < clock() - self._bound:
             self.listener.nudge()
         if not self.state.is_connected:
             self.listener.ensure()
-        return False
-
-    def ping(self) -> bool:
-        """Wait for nothing."""
-        return False
-
-    async def aping(self) -> bool:
-        """Wait for nothing."""
-        return False
+        return None
 
 
 class RequestReader:
     """Serves what was not replaced before the current request began; nothing outside of any."""
 
-    def __init__(self, state: NearState, listener: Listener) -> None:
+    def __init__(self, state: NearState, listener: Teller) -> None:
         self.state = state
         self.listener = listener
 
@@ -60,14 +71,15 @@ class RequestReader:
         """Find what may be served now, without asking anybody."""
         return self.state.lookup(key, clock(), start_of_request())
 
-    def waits_for_ping(self, key: object) -> bool:
-        """Tell whether a PING could make something servable that is kept."""
+    def who_pings(self, key: object) -> RequestReader | None:
+        """Tell who could wait for a PING that makes something servable; None if none would."""
         state = self.state
         if not state.is_connected:
             self.listener.ensure()
-            return False
+            return None
         start = start_of_request()
-        return start != NO_REQUEST and state.watermark < start and state.has(key)
+        would_help = start != NO_REQUEST and state.watermark < start and state.has(key)
+        return self if would_help else None
 
     def ping(self) -> bool:
         """Wait for a PING that was sent after the start of the request; tell whether it came."""

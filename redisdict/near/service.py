@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final
 
+from redis.crc import key_slot
+
 from redisdict.connections.backend import Backend
-from redisdict.forks import on_fork
+from redisdict.forks import on_fork, own, take_over
 from redisdict.near.listener import Listener
+from redisdict.near.reader import Teller
+from redisdict.near.watches import Watch
 
 _NAME: Final = "near"
 
@@ -53,11 +57,96 @@ class NearService:
         self.listener.close()
 
 
+class SlotListener:
+    """Tells of the changes in one slot of a Cluster, by the listener of the node that has it.
+
+    Which node that is the commands of readers find out; a read that finds nothing to serve makes
+    this follow.
+    """
+
+    def __init__(
+        self, backend: Backend, slot: int, watches: Sequence[Watch], probe_prefix: bytes
+    ) -> None:
+        self._backend = backend
+        self._slot = slot
+        self._watches = watches
+        self._probe_prefix = probe_prefix
+        self._states = tuple(dict.fromkeys(watch.state for watch in watches))
+        self._bound: float | None = None
+        self._listener: Listener | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the node tells of changes now."""
+        listener = self._listener
+        return listener is not None and listener.is_up and listener.watches(self._states[0])
+
+    @property
+    def reason(self) -> str:
+        """Why not."""
+        listener = self._listener
+        if listener is None or not listener.watches(self._states[0]):
+            return "the node that has the slot isn't known yet"
+        return listener.reason
+
+    def ensure(self) -> None:
+        """Have the node's listener started that has the slot, as far as is known."""
+        cluster = self._backend.cluster
+        node = None if cluster is None else cluster.owner(self._slot)
+        if node is None:
+            return
+        listener, old = near_service(node).listener, self._listener
+        if old is not None and old is not listener:
+            old.unwatch(self._states)
+        self._listener = listener
+        if not listener.watches(self._states[0]):
+            listener.watch(self._watches, self._probe_prefix)
+            if self._bound is not None:
+                listener.keep_within(self._bound)
+        listener.ensure()
+
+    def nudge(self) -> None:
+        """As `Listener.nudge()`."""
+        if self._listener is not None:
+            self._listener.nudge()
+
+    def keep_within(self, bound: float) -> None:
+        """As `Listener.keep_within()`, for whichever node it will be."""
+        self._bound = min(bound, self._bound or bound)
+        if self._listener is not None:
+            self._listener.keep_within(self._bound)
+
+    def ping_after(self, start: float) -> bool:
+        """As `Listener.ping_after()`."""
+        return self._listener is not None and self._listener.ping_after(start)
+
+    async def aping_after(self, start: float) -> bool:
+        """As `Listener.aping_after()`."""
+        return self._listener is not None and await self._listener.aping_after(start)
+
+
+def teller_of(backend: Backend, watches: Sequence[Watch], probe_prefix: bytes) -> Teller:
+    """Get what will tell the states of changes; connects nothing.
+
+    Args:
+        watches: of keys that lie in one slot.
+        probe_prefix: as `Listener.watch()` takes it, of the same slot.
+    """
+    if backend.cluster is None:
+        listener = near_service(backend).listener
+        listener.watch(watches, probe_prefix)
+        return listener
+    with_slot = [watch._replace(slot_key=probe_prefix) for watch in watches]
+    return SlotListener(backend, key_slot(probe_prefix), with_slot, probe_prefix)
+
+
 _lock = threading.Lock()
 
 
 def near_service(backend: Backend) -> NearService:
     """Get the service of a backend, made at the first call."""
+    if not own[0]:
+        take_over()
     found = backend.attachments.get(_NAME)
     if found is None:
         with _lock:

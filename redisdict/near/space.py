@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from redisdict.forks import own, take_over
 from redisdict.near.access import Access
 from redisdict.near.clock import clock
 from redisdict.near.eviction import Entry
-from redisdict.near.listener import Listener
-from redisdict.near.reader import REQUEST, RequestReader, SecondsReader
+from redisdict.near.reader import REQUEST, RequestReader, SecondsReader, Teller
 from redisdict.near.state import NEVER, NearState
 from redisdict.near.watches import Watch
 
@@ -48,11 +48,7 @@ class Reader(Protocol):
 
     def find(self, key: object) -> Entry | None: ...
 
-    def waits_for_ping(self, key: object) -> bool: ...
-
-    def ping(self) -> bool: ...
-
-    async def aping(self) -> bool: ...
+    def who_pings(self, key: object) -> RequestReader | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +57,7 @@ class Part:
 
     state: NearState
     watches: Sequence[Watch]
-    probe_prefix: bytes
-    listener: Listener
+    listener: Teller
 
     def reader(self, near: float | str) -> Reader:
         """Make the reader of a handle with this promise, and have the listener keep it."""
@@ -83,11 +78,11 @@ class NearSpace:
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = parts
         self.access = Access([watch for part in parts for watch in part.watches])
-        for part in parts:
-            part.listener.watch(part.watches, part.probe_prefix)
 
     def stats(self) -> NearStats:
         """Tell what is kept and what became of the reads. Asks the server nothing."""
+        if not own[0]:
+            take_over()
         states = [part.state for part in self.parts]
         reasons = [part.listener.reason for part in self.parts if not part.listener.is_up]
         oldest = min(state.watermark for state in states)

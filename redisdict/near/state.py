@@ -28,7 +28,7 @@ import threading
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Final
 
-from redisdict.forks import on_fork
+from redisdict.forks import on_fork, own, take_over
 from redisdict.near.eviction import ENTRY_BYTES, FOREVER, Entry, Sieve
 
 #: The watermark while nothing may be served.
@@ -131,6 +131,8 @@ class NearState:
 
     def begin_fill(self, key: Hashable) -> FillToken:
         """Announce that the server is about to be asked for a key, and drop what is kept of it."""
+        if not own[0]:
+            take_over()  # a thread of the parent may have the lock
         with self._lock:
             self.misses += 1
             self._remove(key)
@@ -200,17 +202,23 @@ class NearState:
 
     def drop(self, keys: Iterable[Hashable]) -> None:
         """Drop what is kept of keys, and keep none of the fills that are under way."""
+        if not own[0]:
+            take_over()
         with self._lock:
             for key in keys:
                 self._drop(key)
 
     def drop_all(self) -> None:
         """Do the same for all keys, of which the server tells as before."""
+        if not own[0]:
+            take_over()
         with self._lock:
             self._clear()
 
     def drop_missing(self) -> None:
         """Drop what is kept of items that were missing: they are about to be looked for."""
+        if not own[0]:
+            take_over()
         with self._lock:
             for key in self._missing.copy():
                 self._remove(key)

@@ -19,11 +19,14 @@ class Watch(NamedTuple):
         key: the keys that begin with it, of which an entry has the rest as its key; or, if
             `is_exact`, the one key whose every change means that all entries have to go.
         state: where the entries are.
+        slot_key: in a Cluster, any key of the slot that all of these lie in: a node that doesn't
+            refuse it has the slot. None elsewhere.
     """
 
     key: bytes
     state: NearState
     is_exact: bool = False
+    slot_key: bytes | None = None
 
 
 class Watches:
@@ -32,6 +35,10 @@ class Watches:
     def __init__(self, watches: Sequence[Watch] = ()) -> None:
         self.all = tuple(watches)
         self.states = tuple(dict.fromkeys(watch.state for watch in watches))
+        self.by_slot_key: dict[bytes, list[NearState]] = {}
+        for watch in watches:
+            if watch.slot_key is not None:
+                self.by_slot_key.setdefault(watch.slot_key, []).append(watch.state)
         self._exact: dict[bytes, list[NearState]] = {}
         self._by_prefix: dict[bytes, list[NearState]] = {}
         for watch in watches:
@@ -42,6 +49,11 @@ class Watches:
     def plus(self, added: Iterable[Watch]) -> Watches:
         """Make one that has these as well."""
         return Watches([*self.all, *added])
+
+    def without(self, states: Iterable[NearState]) -> Watches:
+        """Make one that lacks those of these states."""
+        gone = set(states)
+        return Watches([watch for watch in self.all if watch.state not in gone])
 
     def prefixes(self) -> list[bytes]:
         """List what the server is to be told: prefixes of which none covers another.

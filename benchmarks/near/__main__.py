@@ -1,0 +1,187 @@
+"""Measures reads from memory beside reads from the server and other caches in a process.
+
+Starts a Redis. cachetools takes part where it is installed. The second dict that asks the server is
+the A/A twin of the first: what lies between the two is noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.caches.__main__ import versions
+from redisdict.bench.measure.placement import SAME, UNCONTROLLED
+from redisdict.servers.process import ServerProcess
+from redisdict.servers.programs import find_program, program_at
+
+REFERENCE = "PersistentDict"
+TWIN = "PersistentDict, again"
+KEYS = [f"product:{number}" for number in range(100)]
+VALUES: dict[str, Any] = {
+    "a text of 100 characters": "x" * 100,
+    "a small dict": {"name": "A product", "price": 12.5, "tags": ["a", "b"], "stock": 7},
+}
+
+#: Calls in a block, by whether they ask the server.
+SERVER_BLOCK = 20
+MEMORY_BLOCK = 500
+
+#: `aget()` calls that one run of a task makes.
+CALLS_A_TASK = 200
+
+#: How long the near caches are given to hear of the server.
+PATIENCE_S = 10.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.near", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--program", type=Path, help="the server; redis-server by default")
+    parser.add_argument("--cpu", type=int, help="keep client and server on this CPU")
+    arguments = parser.parse_args()
+    if arguments.cpu is not None:
+        os.sched_setaffinity(0, {arguments.cpu})  # the server inherits it
+    program = program_at(arguments.program) if arguments.program else find_program("redis")
+    with ServerProcess(program, listen="tcp") as server:
+        from django.conf import settings
+
+        settings.configure(
+            REDISDICT={"default": {"LOCATION": server.url}},
+            CACHES={
+                "default": {
+                    "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+                    "OPTIONS": {"MAX_ENTRIES": 10_000},
+                }
+            },
+        )
+        import django
+
+        django.setup()
+        placement = UNCONTROLLED if arguments.cpu is None else SAME
+        for line in report(server.url, arguments.rounds, placement):
+            print(line, flush=True)
+    return 0
+
+
+def report(url: str, rounds: int, placement: str) -> Iterator[str]:
+    from benchmarks.modeldict.rounds import Turn, measure, table
+    from redisdict import close_all, near_barrier
+
+    yield f"{platform.machine()}, Python {platform.python_version()}, {', '.join(versions())};"
+    yield f"client and server on CPUs: {placement}."
+    yield ""
+    with near_barrier(), asyncio.Runner() as runner:
+        for kind, value in VALUES.items():
+
+            def is_right(_key: str, found: Any, value: Any = value) -> bool:
+                return bool(found in (value, CALLS_A_TASK))
+
+            def turns(title: str, calls: dict[str, Any], in_task: bool) -> list[Turn]:
+                return [
+                    Turn(title, name, call, KEYS, _block(name, in_task), is_right, placement)
+                    for name, call in calls.items()
+                ]
+
+            title = f"get, one thread, {kind}"
+            yield from table(
+                title, measure(turns(title, threads(url, value), False), rounds), REFERENCE
+            )
+            title = f"aget, one task, {CALLS_A_TASK} calls, {kind}"
+            calls = tasks(runner, value)
+            yield from table(title, measure(turns(title, calls, True), rounds), REFERENCE)
+        close_all()
+
+
+def _block(name: str, in_task: bool) -> int:
+    if in_task:
+        return 1
+    return SERVER_BLOCK if name in (REFERENCE, TWIN) else MEMORY_BLOCK
+
+
+def dicts(value: Any) -> dict[str, Any]:
+    """The dicts under comparison, whose values are known to those that read near."""
+    from redisdict import PersistentDict
+
+    made: dict[str, Any] = {
+        REFERENCE: PersistentDict("server", hset_enabled=False),
+        TWIN: PersistentDict("again", hset_enabled=False),
+        "near=1.0": PersistentDict("seconds", hset_enabled=False, near=1.0),
+        'near="request"': PersistentDict("request", hset_enabled=False, near="request"),
+    }
+    for mapping in made.values():
+        mapping.update(dict.fromkeys(KEYS, value))
+    deadline = time.monotonic() + PATIENCE_S
+    for name, mapping in made.items():
+        if name in (REFERENCE, TWIN):
+            continue
+        while not mapping.near_stats().is_on or mapping.near_stats().items < len(KEYS):
+            mapping.get_many(KEYS)
+            if time.monotonic() > deadline:
+                sys.exit(f"{name} isn't on: {mapping.near_stats()}")
+    return made
+
+
+def threads(url: str, value: Any) -> dict[str, Callable[[str], Any]]:
+    from django.core.cache import cache
+
+    calls: dict[str, Callable[[str], Any]] = {
+        name: mapping.__getitem__ for name, mapping in dicts(value).items()
+    }
+    for key in KEYS:
+        cache.set(key, value, None)
+    calls["Django's LocMemCache"] = cache.get
+    if importlib.util.find_spec("cachetools"):
+        import cachetools  # type: ignore[import-untyped, unused-ignore]
+
+        kept: Any = cachetools.TTLCache(10_000, 3600)
+        kept.update(dict.fromkeys(KEYS, value))
+        calls["cachetools TTLCache"] = kept.__getitem__
+    of_redis_py = redis_py(url, value) if isinstance(value, str) else None
+    if of_redis_py is not None:
+        calls["redis-py's client-side cache"] = of_redis_py
+    return calls
+
+
+def redis_py(url: str, value: str) -> Callable[[str], Any] | None:
+    """Open redis-py's own client, which keeps replies and has no serializer; from Redis 7.4 on."""
+    import redis
+    from redis.cache import CacheConfig
+
+    client = redis.Redis.from_url(
+        url, protocol=3, decode_responses=True, cache_config=CacheConfig(max_size=10_000)
+    )
+    try:
+        for key in KEYS:
+            client.set(f"plain:{key}", value)
+    except redis.ConnectionError as refusal:
+        print(f"redis-py's client-side cache doesn't take part: {refusal}", end="\n\n")
+        return None
+    return lambda key: client.get(f"plain:{key}")
+
+
+def tasks(runner: asyncio.Runner, value: Any) -> dict[str, Callable[[str], Any]]:
+    from contextvars import copy_context
+
+    context = copy_context()  # with the barrier
+
+    def in_task(mapping: Any) -> Callable[[str], int]:
+        async def read(key: str) -> int:
+            for _ in range(CALLS_A_TASK):
+                await mapping.aget(key)
+            return CALLS_A_TASK
+
+        return lambda key: runner.run(read(key), context=context)
+
+    return {name: in_task(mapping) for name, mapping in dicts(value).items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

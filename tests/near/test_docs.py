@@ -1,0 +1,53 @@
+"""docs/near.md: its examples, its settings, its statistics."""
+
+from __future__ import annotations
+
+import dataclasses
+import doctest
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from redisdict import PersistentDict
+from redisdict.conf import DEFAULTS
+from redisdict.near.space import NearStats
+
+PAGE = (Path(__file__).parents[2] / "docs" / "near.md").read_text()
+
+
+@pytest.mark.parametrize("server", ["redis", "valkey"])
+def test_the_examples_do_what_they_show(
+    request: pytest.FixtureRequest, settings: Any, alias_for: Callable[..., Any], server: str
+) -> None:
+    settings.REDISDICT = {"default": alias_for(request.getfixturevalue(f"{server}_url"))}
+    test = doctest.DocTestParser().get_doctest(PAGE, {}, "near.md", "near.md", 0)
+    assert len(test.examples) > 5
+    failures: list[str] = []
+    doctest.DocTestRunner(verbose=False).run(test, out=failures.append, clear_globs=False)
+    assert not failures, "".join(failures)
+    for value in test.globs.values():
+        if isinstance(value, PersistentDict):
+            value.clear()
+
+
+def test_the_settings_are_those_there_are() -> None:
+    documented = dict(re.findall(r"^\| `(NEAR_\w+)` \| `(\d+)` \|", PAGE, re.MULTILINE))
+    own = {name: str(value) for name, value in DEFAULTS.items() if name.startswith("NEAR_")}
+    assert documented == own
+
+
+def test_the_statistics_are_described() -> None:
+    described = NearStats.__doc__ or ""
+    for field in dataclasses.fields(NearStats):
+        assert field.name in described
+
+
+def test_links_lead_to_headings() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    for file, anchor in re.findall(r"\]\(([\w.]+\.md)(?:#([\w-]+))?\)", PAGE):
+        titles = re.findall(r"^#+ (.*)$", (docs / file).read_text(), re.MULTILINE)
+        anchors = {title.lower().replace(" ", "-") for title in titles}
+        assert not anchor or anchor in anchors
