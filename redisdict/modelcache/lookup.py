@@ -251,9 +251,9 @@ class PkLookup(Generic[M]):
             return (yield from self.find(keys, caller))
         found: dict[Any, Any] = {}
         missing = self._take_near(keys, found, caller)
-        if any(self._waits_for_ping(near, key) for key in missing):
-            with contextlib.suppress(*UNREACHED):
-                yield _wait_for_ping(near, caller)
+        pinging = {self._who_pings(near, key) for key in missing} - {None}
+        if pinging:
+            yield _wait_for_ping(pinging.pop(), caller)
             missing = self._take_near(missing, found, caller)
         if missing:
             found.update((yield from self.find(missing, caller)))
@@ -270,9 +270,9 @@ class PkLookup(Generic[M]):
                 found[key] = row
         return missing
 
-    def _waits_for_ping(self, near: NearReader, key: Any) -> bool:
-        """Tell whether a PING could make something servable that is kept of a key."""
-        return near.waits_for_ping(self._encode_key(key))
+    def _who_pings(self, near: NearReader, key: Any) -> Any:
+        """Tell who could wait for a PING that makes something servable of a key, or None."""
+        return near.who_pings(self._encode_key(key))
 
     def _note_seen(self, cells: Iterable[bytes], rows: Iterable[models.Model]) -> None:
         """Rows were read from the database: what is kept of them may be older."""
@@ -428,10 +428,10 @@ class FieldLookup(PkLookup[M]):
         entry = self._near_hints.lookup(value, NEVER, NEVER)
         return None if entry is None else entry.value
 
-    def _waits_for_ping(self, near: NearReader, key: Any) -> bool:
+    def _who_pings(self, near: NearReader, key: Any) -> Any:
         pk = self._near_pk(self._encode_key(key))
         # Without a hint nothing can be served; the reader is told that somebody reads.
-        return near.waits_for_ping(b"" if pk is None else self.table.key_form.encode(pk))
+        return near.who_pings(b"" if pk is None else self.table.key_form.encode(pk))
 
     def _find(
         self,
@@ -511,7 +511,7 @@ def distinct_keys(keys: Iterable[Any]) -> list[Any]:
     return [key for key in dict.fromkeys(keys) if key is not None]
 
 
-def _wait_for_ping(near: NearReader, caller: Caller) -> Operation[None]:
+def _wait_for_ping(near: Any, caller: Caller) -> Operation[None]:
     yield Call(caller.ping, (near,))
 
 

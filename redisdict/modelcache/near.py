@@ -18,18 +18,12 @@ from redisdict.mapping.keys import Names
 from redisdict.mapping.layouts.base import FOREVER
 from redisdict.mapping.layouts.base import MISSING as NO_ITEM
 from redisdict.modelcache.slots.near_leases import NearLeases
-from redisdict.modelcache.strict import (
-    LeaseKeeper,
-    NearLease,
-    StrictReader,
-    lease_keeper,
-    signal_of,
-)
+from redisdict.modelcache.strict import LeaseSignal, NearLease, StrictReader, lease_keeper
 from redisdict.near.clock import clock
 from redisdict.near.eviction import ENTRY_BYTES
 from redisdict.near.eviction import FOREVER as NO_END
 from redisdict.near.reader import STRICT
-from redisdict.near.service import near_service
+from redisdict.near.service import near_service, teller_of
 from redisdict.near.space import NearSpace, NearStats, Part, Reader
 from redisdict.near.state import FillToken, NearState
 from redisdict.near.values import immutable_size
@@ -96,39 +90,34 @@ class NearRows:
                 " Use near with an alias that reads from the primary."
             )
         service = near_service(self._backend)
-        space: NearSpace = service.space(("modelcache", self._names), self._make_space)
-        part = space.parts[0]
-        self._space, self._state = space, part.state
+        self._space, self._lease = service.space(("modelcache", self._names), self._make_space)
+        part = self._space.parts[0]
+        self._state = part.state
         self.is_on = True
         if near == STRICT:
-            keeper = lease_keeper(self._backend)
-            lease = self._lease = service.space(
-                ("near lease", self._names), lambda: self._make_lease(part, keeper)
-            )
-            return StrictReader(part.state, part.listener, lease, keeper)
+            return StrictReader(self._lease, lease_keeper(self._backend))
         return part.reader(near)
 
-    def _make_lease(self, part: Part, keeper: LeaseKeeper) -> NearLease:
-        bound_ms = round(self._backend.config.near_lease * 1000)
-        lease = NearLease(NearLeases.of(self._names), part.state, bound_ms)
-        part.listener.watch([signal_of(lease, keeper)], part.probe_prefix)
-        return lease
+    def _make_space(self) -> tuple[NearSpace, NearLease]:
+        config, names = self._backend.config, self._names
+        state = NearState(config.near_max_bytes, config.near_max_items)
+        signal = LeaseSignal()
+        watches = [
+            Watch(names.cached_row_prefix, state),
+            Watch(names.cached_table, state, is_exact=True),
+            Watch(names.near_signal, signal, is_exact=True),
+        ]
+        teller = teller_of(self._backend, watches, names.probe_prefix)
+        lease = NearLease(
+            NearLeases.of(names), state, teller, signal, round(config.near_lease * 1000)
+        )
+        return NearSpace([Part(state, watches[:2], teller)]), lease
 
     @property
     def writers_lease(self) -> tuple[NearLeases, bytes]:
         """The leases that writers ask about, and what this process is called there."""
         lease = self._lease
         return NearLeases.of(self._names), b"" if lease is None else lease.process
-
-    def _make_space(self) -> NearSpace:
-        config, names = self._backend.config, self._names
-        state = NearState(config.near_max_bytes, config.near_max_items)
-        watches = [
-            Watch(names.cached_row_prefix, state),
-            Watch(names.cached_table, state, is_exact=True),
-        ]
-        listener = near_service(self._backend).listener
-        return NearSpace([Part(state, watches, names.probe_prefix, listener)])
 
     def stats(self) -> NearStats:
         """Tell what is kept. Asks the server nothing."""

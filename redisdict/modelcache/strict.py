@@ -9,7 +9,6 @@ import logging
 import math
 import secrets
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -20,10 +19,9 @@ from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.slots.near_leases import LEASE_MS, OWN_MS, NearLeases, Progress
 from redisdict.near.clock import clock
 from redisdict.near.eviction import Entry
-from redisdict.near.listener import Listener
+from redisdict.near.reader import Teller
 from redisdict.near.service import near_service
 from redisdict.near.state import NEVER, NearState
-from redisdict.near.watches import Watch
 from redisdict.wire.requests import Call, Operation
 
 logger = logging.getLogger("redisdict")
@@ -39,6 +37,21 @@ RENEW_EVERY_S: Final = 0.25
 IDLE_S: Final = 1.0
 
 
+class LeaseSignal(NearState):
+    """In place of a state: a push of the key that it watches tells of a writer's announcement."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 1)
+        self.is_told = False
+        self.keeper: LeaseKeeper | None = None
+
+    def flush(self) -> None:
+        """Have the lease's thread confirm: the server has pushed the key, or forgotten all."""
+        self.is_told = True
+        if self.keeper is not None:
+            self.keeper.wake()
+
+
 class NearLease:
     """The near lease of this process on one table.
 
@@ -48,11 +61,19 @@ class NearLease:
             be as of then at least, for writers before that didn't know of it.
     """
 
-    def __init__(self, leases: NearLeases, state: NearState, bound_ms: int) -> None:
+    def __init__(
+        self,
+        leases: NearLeases,
+        state: NearState,
+        teller: Teller,
+        signal: LeaseSignal,
+        bound_ms: int,
+    ) -> None:
         self.leases = leases
         self.state = state
+        self.teller = teller
+        self.signal = signal
         self.bound_ms = bound_ms
-        self.signal = _Signal(self)
         self._begin_anew()
         on_fork(self._begin_anew)
 
@@ -60,7 +81,6 @@ class NearLease:
         self.until = NEVER
         self.since = NEVER
         self.process = secrets.token_hex(8).encode()
-        self.is_told = False
         self.confirmed = Progress()
         self.renew_at = NEVER
         self.reads = -1
@@ -78,18 +98,14 @@ class NearLease:
             self.since = _after_now()
         self.until = sent_at + OWN_MS / 1000
 
-    def renew(self, ping_after: Callable[[float], bool]) -> Operation[None]:
+    def renew(self) -> Operation[None]:
         """Renew the lease; confirm what writers have announced, if that is new.
 
         One script, or with what is new two and a PING.
-
-        Args:
-            ping_after: waits for a PING sent after the time that it is given; tells if it came.
         """
-        self.is_told = False
         announced = yield from self._ask(LEASE_MS)
         # Its changes were made before; the server has pushed them before it answers this PING.
-        if announced != self.confirmed and (yield Call(ping_after, (_after_now(),))):
+        if announced != self.confirmed and (yield Call(self.teller.ping_after, (_after_now(),))):
             self.confirmed = announced
             yield from self._ask(LEASE_MS)
 
@@ -119,27 +135,11 @@ class NearLease:
         return now - self.read_at > IDLE_S
 
 
-class _Signal(NearState):
-    """In place of a state: a push of the key that it watches tells of a writer's announcement."""
-
-    def __init__(self, lease: NearLease) -> None:
-        super().__init__(1, 1)
-        self._lease = lease
-        self.keeper: LeaseKeeper | None = None
-
-    def flush(self) -> None:
-        """Have the lease's thread confirm: the server has pushed the key, or forgotten all."""
-        self._lease.is_told = True
-        if self.keeper is not None:
-            self.keeper.wake()
-
-
 class LeaseKeeper:
     """The thread that renews the near leases of one backend's tables."""
 
-    def __init__(self, backend: Backend, listener: Listener) -> None:
+    def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._listener = listener
         self._held: set[NearLease] = set()
         self._begin_anew()
         on_fork(self._begin_anew)
@@ -200,10 +200,11 @@ class LeaseKeeper:
             now = clock()
             if self._is_closing or lease.is_idle(now):
                 self._give_back(lease)
-            elif lease.is_told or now >= lease.renew_at:
+            elif lease.signal.is_told or now >= lease.renew_at:
+                lease.signal.is_told = False
                 lease.renew_at = now + RENEW_EVERY_S
                 with suppress(*UNREACHED, RedisDictError):  # it ends by itself
-                    self._backend.driver.run(lease.renew(self._listener.ping_after))
+                    self._backend.driver.run(lease.renew())
         with self._lock:
             if not self._held:
                 self._end()
@@ -230,15 +231,13 @@ def _after_now() -> float:
 class StrictReader:
     """Serves no row that was changed, for others to see, before the read began."""
 
-    def __init__(
-        self, state: NearState, listener: Listener, lease: NearLease, keeper: LeaseKeeper
-    ) -> None:
-        self.state = state
-        self.listener = listener
+    def __init__(self, lease: NearLease, keeper: LeaseKeeper) -> None:
+        self.state = lease.state
+        self.listener = lease.teller
         self._lease = lease
-        self._keeper = keeper
+        self._keeper = lease.signal.keeper = keeper
         self._bound = PART * lease.bound_ms / 1000
-        listener.keep_within(self._bound)
+        self.listener.keep_within(self._bound)
 
     def find(self, key: object) -> Entry | None:
         """Find what may be served now, without asking anybody."""
@@ -252,39 +251,23 @@ class StrictReader:
         since, not_before = lease.since, now - self._bound
         return self.state.lookup(key, now, max(not_before, since))
 
-    def waits_for_ping(self, key: object) -> bool:
+    def who_pings(self, key: object) -> None:
         """Have the lease held and a PING sent, for the next reader: this one asks the server."""
         if not self.state.is_connected:
             self.listener.ensure()
         elif self.state.watermark < clock() - self._bound:
             self.listener.nudge()
         self._keeper.hold(self._lease)
-        return False
-
-    def ping(self) -> bool:
-        """Wait for nothing."""
-        return False
-
-    async def aping(self) -> bool:
-        """Wait for nothing."""
-        return False
 
 
 def lease_keeper(backend: Backend) -> LeaseKeeper:
     """Get the keeper of a backend, made at the first call; `Backend.close()` closes it."""
-    service = near_service(backend)
 
     def make() -> LeaseKeeper:
-        keeper = LeaseKeeper(backend, service.listener)
+        keeper = LeaseKeeper(backend)
         # In front of the service, whose listener it uses.
         backend.attachments = {"near leases": keeper, **backend.attachments}
         return keeper
 
-    keeper: LeaseKeeper = service.space("near leases", make)
+    keeper: LeaseKeeper = near_service(backend).space("near leases", make)
     return keeper
-
-
-def signal_of(lease: NearLease, keeper: LeaseKeeper) -> Watch:
-    """Make the watch by which the keeper is told of announcements."""
-    lease.signal.keeper = keeper
-    return Watch(lease.leases.signal, lease.signal, is_exact=True)

@@ -199,15 +199,16 @@ class World:
         if plan.is_warm:
             token = self.state.begin_fill(REST)
             assert self.state.complete_fill(token, 0, hash(b"0"), owner=self.store)
-        self.lease = NearLease(LEASES, self.state, 1000 * BOUND)
-        self.lease.process = b"reading process"
         silent: Any = Silent()
+        silent.ping_after = self._ping_after
+        self.lease = NearLease(LEASES, self.state, silent, silent, 1000 * BOUND)
+        self.lease.process = b"reading process"
         self.reader: Any
         if plan.near == "strict":
             self.lease.since, self.lease.until = -1.0, float(plan.own_ticks)
             if not plan.lapses:
                 self.leases.held[self.lease.process] = (1000 * LEASE, 0, 1000 * WAIT)
-            self.reader = StrictReader(self.state, silent, self.lease, silent)
+            self.reader = StrictReader(self.lease, silent)
             self.reader._bound = BOUND
         else:
             self.reader = SecondsReader(self.state, silent, BOUND)
@@ -267,7 +268,7 @@ class World:
                 self.renewal = None
         elif kind == "renew":
             self.left["renew"] -= 1
-            self.renewal = Process("renewal", self.lease.renew(self._ping_after))
+            self.renewal = Process("renewal", self.lease.renew())
             self._send(self.renewal, None)
         elif kind == "receive":
             self._receive()

@@ -138,8 +138,8 @@ def test_who_does_not_confirm_is_waited_for_no_longer_than_it_may_be_behind(
     monkeypatch: pytest.MonkeyPatch,
     sleeps: list[float],
 ) -> None:
-    keeper = products._lookup().near._keeper  # type: ignore[union-attr]
-    monkeypatch.setattr(keeper._listener, "ping_after", lambda _start: False)
+    teller = products._lookup().near._lease.teller  # type: ignore[union-attr]
+    monkeypatch.setattr(teller, "ping_after", lambda _start: False)
     leases = leases_of(products)
     wait = near_leases.wait_for_readers([(leases, b"writer")], 1)
     elsewhere.backend.driver.run(wait)
