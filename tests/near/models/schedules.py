@@ -87,23 +87,28 @@ class Plan:
     Attributes:
         near: the promise of the readers: "strict" or "seconds".
         readers: near reads, one after the other or at the same time.
+        database_readers: how many of these ask the database alone, as in a transaction.
         writers: "other" writes in another process, "own" in that of the readers, "all rows" in
             another one, of the whole table.
         ticks, pings, renewals: how many there may be.
         restarts: how often the server may start again, with the cells that it has; the leases may
             be lost.
         flushes: how often the server may forget everything.
-        lapses: whether the lease has run out at the beginning, for the server.
+        lapses: whether the process holds no lease at the beginning.
+        remembers_gaps: whether it knows that it wasn't waited for while it held none.
         is_warm: whether the row is in memory at the beginning; else it is on the server.
         waits: whether writers wait.
         confirms_at_once: whether the process confirms without waiting for a PING.
         applies: whether pushes are applied.
-        own_ticks: for how long the process believes in its lease.
+        drops: when what is kept is dropped: by an own writer behind its barriers ("before") and at
+            its end ("after"), by who has seen a row in the database ("seen").
+        own_ticks, leases_last: for how long the process believes in its lease, and the server.
         unknown_ticks: for how long a server that has begun may not know of leases.
     """
 
     near: str = "strict"
     readers: int = 1
+    database_readers: int = 0
     writers: tuple[str, ...] = ("other",)
     ticks: int = 3
     pings: int = 1
@@ -111,11 +116,13 @@ class Plan:
     restarts: int = 0
     flushes: int = 0
     lapses: bool = False
+    remembers_gaps: bool = True
     is_warm: bool = True
     waits: bool = True
     confirms_at_once: bool = False
     applies: bool = True
     own_ticks: int = OWN
+    leases_last: int = LEASE
     unknown_ticks: int = LEASE
     drops: tuple[str, ...] = ("before", "after", "seen")
 
@@ -203,15 +210,20 @@ class World:
         silent.ping_after = self._ping_after
         self.lease = NearLease(LEASES, self.state, silent, silent, 1000 * BOUND)
         self.lease.process = b"reading process"
+        if not plan.remembers_gaps:
+            self.lease.take = self._take  # type: ignore[method-assign]
         self.reader: Any
         if plan.near == "strict":
-            self.lease.since, self.lease.until = -1.0, float(plan.own_ticks)
             if not plan.lapses:
-                self.leases.held[self.lease.process] = (1000 * LEASE, 0, 1000 * WAIT)
+                self.lease.since, self.lease.until = -1.0, float(plan.own_ticks)
+                self.leases.held[self.lease.process] = (1000 * plan.leases_last, 0, 1000 * WAIT)
             self.reader = StrictReader(self.lease, silent)
             self.reader._bound = BOUND
         else:
             self.reader = SecondsReader(self.state, silent, BOUND)
+
+    def _take(self, sent_at: float, *, was_held: bool) -> None:
+        self.lease.until = sent_at + OWN
 
     # Moves
 
@@ -247,8 +259,8 @@ class World:
 
     def _may_go_on(self, process: Process) -> bool:
         request = process.request
-        if isinstance(request, Sleep):
-            return NOW[0] >= process.wake_at
+        if isinstance(request, Sleep):  # those of readers are shorter than a tick
+            return process in self.readers or NOW[0] >= process.wake_at
         if process.ping_from is not None:
             return self.answered > process.ping_from or not self.is_connected
         if process in self.writers and isinstance(request, Call):
@@ -342,6 +354,9 @@ class World:
             reader.committed_at_begin = self.database.committed
             reader.least = max(self.newest_read, self.own_written)
             return
+        if reader in self.readers[: self.plan.database_readers]:
+            self._end(reader, self._load([ROW]).found[ROW])
+            return
         if reader.operation is None:
             entry = self._find(reader.began_at)
             if entry is not None and entry.owner is self.store:
@@ -363,12 +378,6 @@ class World:
             NOW[0] = now
 
     def _read(self, name: str) -> Operation[Any]:
-        def load(keys: Any) -> Loaded[int]:
-            loaded = self.database.select(keys)
-            if "seen" in self.plan.drops:
-                self.near.drop(keys)
-            return loaded
-
         reader: Reader[int] = Reader(
             copy(self.store),
             NeverDue(NAMES.counts),
@@ -378,7 +387,13 @@ class World:
             timeout_ms=None,
             absent_ms=None,
         )
-        return reader.read([ROW], load, name.encode())
+        return reader.read([ROW], self._load, name.encode())
+
+    def _load(self, keys: Any) -> Loaded[int]:
+        loaded = self.database.select(keys)
+        if "seen" in self.plan.drops:
+            self.near.drop(keys)
+        return loaded
 
     def _end(self, reader: Process, version: int) -> None:
         reader.is_over, reader.result = True, version
@@ -567,7 +582,7 @@ def _in_ticks(plan: Plan) -> Iterator[None]:
         mock.patch("redisdict.modelcache.strict.clock", now),
         mock.patch("redisdict.modelcache.near.clock", now),
         mock.patch("redisdict.near.reader.clock", now),
-        mock.patch("redisdict.modelcache.strict.LEASE_MS", 1000 * LEASE),
+        mock.patch("redisdict.modelcache.strict.LEASE_MS", 1000 * plan.leases_last),
         mock.patch("redisdict.modelcache.strict.OWN_MS", 1000 * plan.own_ticks),
         mock.patch.object(near_leases, "UNKNOWN_MS", 1000 * plan.unknown_ticks),
         mock.patch.object(near_leases, "SHORTEST_PAUSE_S", 1.0),
@@ -596,8 +611,10 @@ def explore(plan: Plan) -> int:
                     if all(reader.is_over for reader in world.readers):
                         break
                     # On with the first in this very world, and later with the others anew.
-                    first, *others = world.moves()
-                    paths += [(*path, move) for move in others]
+                    first, *others = [*world.moves(), None]
+                    if first is None:
+                        break
+                    paths += [(*path, move) for move in others if move is not None]
                     path = (*path, first)
                     world.make(first)
             except StaleRead as error:

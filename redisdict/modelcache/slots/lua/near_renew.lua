@@ -1,9 +1,9 @@
 -- Renews the near lease of a process on a table: until its end writers of the table wait for it.
 --
--- The leases are a hash: `i` the server's incarnation in which it was begun, `t` the time of that,
--- `n` how many changes writers have announced, and by the name of each process "end confirmed bound".
--- Leases that a server has brought from an earlier incarnation are gone, and `t` tells writers for
--- how long a process may hold one that the server knows nothing of.
+-- The leases are a hash: `i` the server's incarnation in which it was begun, `t` the time of that in
+-- microseconds, `n` how many changes writers have announced, and by the name of each process
+-- "end confirmed bound". Leases that a server has brought from an earlier incarnation are gone, and
+-- `t` tells writers for how long a process may hold one that the server knows nothing of.
 --
 -- KEYS[1] the leases
 -- ARGV[1] the process; ARGV[2] milliseconds of the lease, 0 gives it back
@@ -15,14 +15,15 @@
 
 local incarnation = ARGV[7]
 local clock = redis.call('TIME')
-local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+local micros = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
+local now = math.floor(micros / 1000)
 local began = redis.call('HMGET', KEYS[1], 'i', 't', 'n', ARGV[1])
 if began[1] ~= incarnation then
   if began[1] and ARGV[6] == '' then
     return redis.error_reply('INCARNATION the leases are of another one')
   end
   redis.call('DEL', KEYS[1])
-  began = {incarnation, string.format('%.0f', now), '0', false}
+  began = {incarnation, string.format('%.0f', micros), '0', false}
   redis.call('HSET', KEYS[1], 'i', began[1], 't', began[2], 'n', began[3])
 end
 local ends, held, confirmed = 0, 0, '0'

@@ -12,17 +12,18 @@
 
 local incarnation = ARGV[6]
 local clock = redis.call('TIME')
-local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+local micros = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
+local now = math.floor(micros / 1000)
 local began = redis.call('HMGET', KEYS[1], 'i', 't', 'n')
 if began[1] ~= incarnation then
   if began[1] and ARGV[5] == '' then
     return redis.error_reply('INCARNATION the leases are of another one')
   end
   redis.call('DEL', KEYS[1])
-  began = {incarnation, string.format('%.0f', now), '0'}
+  began = {incarnation, string.format('%.0f', micros), '0'}
   redis.call('HSET', KEYS[1], 'i', began[1], 't', began[2], 'n', began[3])
 end
-local age = now - tonumber(began[2])
+local age = (micros - tonumber(began[2])) / 1000
 if incarnation == '' or age < tonumber(ARGV[4]) then return {began[2], began[3], -1} end
 local number, is_new = ARGV[3], ARGV[2] == '0'
 if not is_new and ARGV[2] ~= began[2] then return {began[2], began[3], -1} end
