@@ -73,6 +73,9 @@ class Scan:
 M = TypeVar("M", bound=models.Model)
 T = TypeVar("T")
 
+#: Seconds within which hints that are kept are told of changes, which are none that matter.
+HINTS_BOUND_S = 3600.0
+
 #: Rows that are warmed at a time.
 WARM_CHUNK = 1000
 
@@ -393,7 +396,7 @@ class FieldLookup(PkLookup[M]):
         names = Names(table.backend.config.key_prefix, (*table.names.path, field.attname))
         near = NearRows(table.backend, names)
         self._hints_kept = near
-        self._near_hints = None if options.near is None else near.begin(options.near).state
+        self._near_hints = None if options.near is None else near.begin(HINTS_BOUND_S)
         self._hints: Reader[Any] = Reader(
             RowStore(names, table.store.fingerprint, near, _keep_hint),
             Counters(names.counts),
@@ -425,11 +428,14 @@ class FieldLookup(PkLookup[M]):
     def _near_pk(self, value: bytes) -> Any:
         """Give the primary key in the hint that is in memory, however old; None without one."""
         assert self._near_hints is not None  # it is asked of lookups with near
-        entry = self._near_hints.lookup(value, NEVER, NEVER)
+        entry = self._near_hints.state.lookup(value, NEVER, NEVER)
         return None if entry is None else entry.value
 
     def _who_pings(self, near: NearReader, key: Any) -> Any:
-        pk = self._near_pk(self._encode_key(key))
+        value = self._encode_key(key)
+        pk = self._near_pk(value)
+        if pk is None and self._near_hints is not None:
+            self._near_hints.who_pings(value)  # in a Cluster another node may have them
         # Without a hint nothing can be served; the reader is told that somebody reads.
         return near.who_pings(b"" if pk is None else self.table.key_form.encode(pk))
 

@@ -14,7 +14,6 @@ from redisdict.modelcache.cached_models import CachedTable
 from redisdict.modelcache.slots.barrier import change_behind_barriers
 from redisdict.modelcache.slots.store import new_token
 from redisdict.near.clock import clock
-from redisdict.near.service import near_service
 from tests.modelcache.beneath import change_unseen
 from tests.modelcache.conftest import cache_url as cache_url
 from tests.modelcache.conftest import database as database
@@ -34,7 +33,9 @@ def near_table(rows: ModelDict[Any]) -> CachedTable:
 
 def settle(rows: ModelDict[Any]) -> None:
     """Let the pushes of all changes before this arrive."""
-    assert near_service(near_table(rows).backend).listener.ping_after(clock())
+    space = near_table(rows).near._space
+    assert space is not None
+    assert space.parts[0].listener.ping_after(clock())
 
 
 def is_served(rows: ModelDict[Any], key: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.test import override_settings
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from redisdict import ModelDict
 from redisdict.conf import parse_alias
@@ -20,6 +20,8 @@ from redisdict.modelcache.invalidation import invalidate
 from redisdict.modelcache.slots import near_leases
 from redisdict.modelcache.slots.near_leases import UNKNOWN, NearLeases, Progress
 from redisdict.wire.combinators import ask
+from redisdict.wire.requests import Sleep
+from tests.forks.forking import Child
 from tests.modelcache.conftest import forget_registrations
 from tests.near.models.conftest import Elsewhere, is_served, keep, near_table
 from tests.shop.models import Product
@@ -323,3 +325,109 @@ def test_a_change_that_cannot_ask_waits_the_whole_time(
 def test_what_is_no_time_is_refused(lease: Any) -> None:
     with pytest.raises(ConfigurationError, match="NEAR_LEASE"):
         parse_alias("default", {"LOCATION": "redis://x", "NEAR_LEASE": lease})
+
+
+class TestKeeper:
+    """The thread that renews leases."""
+
+    @pytest.fixture
+    def keeper(self, products: ModelDict[Product], tea: Product) -> Any:
+        return products._lookup().near._keeper  # type: ignore[union-attr]
+
+    def test_it_is_the_same_for_all_readers(
+        self, keeper: Any, products: ModelDict[Product], tea: Product
+    ) -> None:
+        other = ModelDict(Product, near="strict")
+        keep(other, tea.pk)
+        reader: Any = other._lookup().near
+        assert reader._keeper is keeper
+        assert reader._lease is products._lookup().near._lease  # type: ignore[union-attr]
+
+    def test_an_error_ends_it_until_the_next_read(
+        self,
+        keeper: Any,
+        products: ModelDict[Product],
+        tea: Product,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(strict_module.NearLease, "renew", lambda _self: 1 / 0)
+            keeper._held.copy().pop().signal.flush()
+            wait_until(lambda: keeper._thread is None)
+            assert not products._lookup().near.find(b"%d" % tea.pk)  # type: ignore[union-attr]
+        assert 'near="strict" is off' in caplog.text
+        keep(products, tea.pk)
+
+    def test_a_server_that_cannot_be_reached(
+        self,
+        keeper: Any,
+        products: ModelDict[Product],
+        tea: Product,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        failed: list[bool] = []
+
+        def fail(_self: Any) -> Any:
+            failed.append(True)
+            raise invalidate.UNREACHED[0]("it is gone")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(strict_module.NearLease, "renew", fail)
+            wait_until(lambda: len(failed) > 1)
+        lease = keeper._held.copy().pop()
+        lease.lose()
+        keep(products, tea.pk)
+
+    def test_nothing_is_held_while_it_closes(
+        self, keeper: Any, products: ModelDict[Product], tea: Product
+    ) -> None:
+        near_table(products).backend.close()
+        keeper._is_closing = True
+        keeper.hold(products._lookup().near._lease)  # type: ignore[union-attr]
+        assert keeper._thread is None
+        keeper._is_closing = False
+        keep(products, tea.pk)
+
+    def test_a_child_has_nothing_to_close(self, keeper: Any, products: ModelDict[Product]) -> None:
+        def close() -> tuple[Any, float]:
+            keeper.close()
+            lease: Any = products._lookup().near._lease  # type: ignore[union-attr]
+            return keeper._thread, lease.until
+
+        assert Child(close).result() == (None, float("-inf"))
+        assert keeper._thread is not None
+
+    def test_a_signal_before_there_is_a_keeper(self) -> None:
+        signal = strict_module.LeaseSignal()
+        signal.flush()
+        assert signal.is_told
+
+
+def test_a_reader_nudges_the_listener_when_its_watermark_is_old(
+    products: ModelDict[Product], tea: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader: Any = products._lookup().near
+    nudged = []
+    monkeypatch.setattr(reader.listener, "nudge", lambda: nudged.append(True))
+    monkeypatch.setattr(reader.state, "watermark", float("-inf"))
+    assert reader.who_pings(b"1") is None
+    assert nudged
+
+
+def test_a_read_that_waits_for_another_one_to_teach_the_server(
+    products: ModelDict[Product], tea: Product
+) -> None:
+    """It sleeps, and asks for the times in each of its round trips."""
+    table = near_table(products)
+    cell = table.key(tea.pk)
+    table.store._is_teaching = True
+    operation = table.store.read([cell], b"0" * 16, 0)
+    first: Any = operation.send(None)
+    assert isinstance(operation.send([NoScriptError(""), -2]), Sleep)
+    table.store._is_teaching = False
+    again: Any = operation.send(None)
+    assert again.commands == first.commands
+    with pytest.raises(StopIteration) as stop:
+        operation.send([[3], -2])
+    assert stop.value.value == [3]
