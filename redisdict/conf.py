@@ -26,6 +26,10 @@ DEFAULT_ALIAS = "default"
 #: What DURABLE can be.
 GUARANTEES = ("aof", "replicas")
 
+#: What NEAR_LEASE can be, in seconds.
+SHORTEST_NEAR_LEASE_S = 0.01
+LONGEST_NEAR_LEASE_S = 1.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class AliasConfig:
@@ -52,6 +56,7 @@ class AliasConfig:
     scope: str | None = None
     near_max_bytes: int = 64 * 1024 * 1024
     near_max_items: int = 100_000
+    near_lease: float = 0.05
 
     @property
     def where(self) -> str:
@@ -96,6 +101,7 @@ def parse_alias(alias: str, values: Mapping[str, Any], setting: str = "REDISDICT
     check_durable(f'{where}["DURABLE"]', given["DURABLE"])
     for key in ("NEAR_MAX_BYTES", "NEAR_MAX_ITEMS"):
         check_limit(f'{where}["{key}"]', given[key])
+    _check_near_lease(where, given["NEAR_LEASE"])
     _check_source(where, values)
     given["OPTIONS"] = MappingProxyType(dict(given["OPTIONS"]))
     return AliasConfig(
@@ -152,6 +158,16 @@ def check_limit(where: str, limit: object) -> None:
         raise ConfigurationError(
             f"{where} is {limit!r}; an int above 0 is expected: how much of one dict a process"
             " keeps in its memory at most."
+        )
+
+
+def _check_near_lease(where: str, lease: object) -> None:
+    is_number = isinstance(lease, int | float) and not isinstance(lease, bool)
+    if not is_number or not SHORTEST_NEAR_LEASE_S <= lease <= LONGEST_NEAR_LEASE_S:  # type: ignore[operator]  # it is one
+        raise ConfigurationError(
+            f'{where}["NEAR_LEASE"] is {lease!r}; seconds from {SHORTEST_NEAR_LEASE_S} to'
+            f" {LONGEST_NEAR_LEASE_S:.0f} are expected: how long a writer of a ModelDict with"
+            ' near="strict" waits at most for a process that may serve the row.'
         )
 
 

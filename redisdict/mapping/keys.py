@@ -88,6 +88,14 @@ class Names:
         return self._key("m") + b":"
 
     @property
+    def near_leases(self) -> bytes:
+        return self._key("n")
+
+    @property
+    def near_signal(self) -> bytes:
+        return self._key("ns")
+
+    @property
     def counts(self) -> bytes:
         return self._key("c")
 

@@ -30,12 +30,15 @@ from redisdict.mapping.keys import Names
 from redisdict.modelcache.identity import Place, known_place, place_in, place_of, place_through
 from redisdict.modelcache.invalidation.statements import Statement, table_of
 from redisdict.modelcache.keys import KeyForm
+from redisdict.modelcache.near import Kept, NearRows, kept_values
 from redisdict.modelcache.options import Options, scope_of_alias
 from redisdict.modelcache.outages import Outages
 from redisdict.modelcache.rows import NotKept, RowCodec
 from redisdict.modelcache.search_paths import schemas_with
+from redisdict.modelcache.slots.lease import ABSENT, SHORTEST
 from redisdict.modelcache.slots.store import RowStore
 from redisdict.modelcache.stats import Counters
+from redisdict.near.state import MISSING
 
 logger = logging.getLogger("redisdict")
 
@@ -67,8 +70,9 @@ class CachedTable:
         self.announcer: Any = self.backend.drivers(self.backend.config.durable)[0]
         self.names = Names(self.backend.config.key_prefix, (str(cached), place.digest))
         self.codec = cached.codec(database)
-        self.store = RowStore(self.names, self.codec.fingerprint)
-        # What is known of the server, and counted, is so whatever alias leads there.
+        # What is known of the server, kept of it and counted, is so whatever alias leads there.
+        self.near: NearRows = others[0].near if others else NearRows(self.backend, self.names)
+        self.store = RowStore(self.names, self.codec.fingerprint, self.near, self._keep)
         self.counters: Counters = others[0].counters if others else Counters(self.names.counts)
         self.outages: Outages = (
             others[0].outages
@@ -88,6 +92,7 @@ class CachedTable:
         self._scopes: dict[str, CachedTable] = {}
         #: The instance of a body; None when it can't be read.
         self.decode: Callable[[bytes], Any] = self.codec.decoder(self._complain)
+        self._make: Callable[[dict[str, Any]], Any] = self.codec.maker(self._complain)
 
     def __repr__(self) -> str:
         return f"<CachedTable {self} on {self.cached.alias!r}>"
@@ -113,7 +118,7 @@ class CachedTable:
             scoped = copy.copy(self)
             own = self.codec.fingerprint
             fingerprint = blake2b(scope.encode(), digest_size=len(own), key=own).digest()
-            scoped.store = RowStore(self.names, fingerprint)
+            scoped.store = RowStore(self.names, fingerprint, self.near, self._keep)
             scoped.is_scoped = True
             if len(self._scopes) >= MOST_SCOPES:
                 self._scopes.clear()
@@ -150,6 +155,15 @@ class CachedTable:
         except NotKept as error:
             self._warn_once(error.place, NOT_KEPT, error)
             return None
+
+    def _keep(self, body: bytes) -> Kept | None:
+        """Say what the process keeps of a body that the server has given."""
+        if len(body) < SHORTEST:
+            return Kept(MISSING, 0) if body == ABSENT else None
+        values = self.codec.keep(body)
+        if values is None:
+            return Kept(body, len(body), self.decode)
+        return kept_values(values, self._make)
 
     def _complain(self, error: Exception) -> None:
         self._warn_once(type(error), UNREADABLE, error)
@@ -188,6 +202,7 @@ class CachedModel:
         exclude: names of fields whose values are never kept, sorted.
         is_strict: whether a change fails when the server can't be told of it.
         barrier_ms: how long a barrier stands whose writer has died.
+        is_near_strict: whether a change waits until no process can serve what it makes old.
         believes_absence: whether a row that wasn't there is taken for absent for a while.
         made_at: the file and line of a dict that was made after the project's start, so that other
             processes may not have made it.
@@ -199,6 +214,7 @@ class CachedModel:
     is_strict: bool = False
     barrier_ms: int = 0
     believes_absence: bool = False
+    is_near_strict: bool = False
     made_at: str = ""
     _tables: dict[tuple[str, Place], CachedTable] = field(default_factory=dict)
     _codecs: dict[tuple[str, str], RowCodec[Any]] = field(default_factory=dict)
@@ -304,6 +320,7 @@ def register(model: type[models.Model], using: str | Backend, options: Options) 
                 logger.warning(LATE, model._meta.label, cached.made_at)
         cached.is_strict |= options.strict
         cached.barrier_ms = max(cached.barrier_ms, options.barrier_ms)
+        cached.is_near_strict |= options.is_near_strict
         cached.believes_absence |= options.absent_timeout is not None
     for listener in _listeners:
         listener()

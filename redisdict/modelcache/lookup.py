@@ -20,16 +20,20 @@ from redisdict.codec import messagepack
 from redisdict.exceptions import DeserializationError, SerializationError
 from redisdict.mapping.keys import Names, escape_glob
 from redisdict.mapping.layouts.base import SCAN_COUNT, slices, to_milliseconds
+from redisdict.mapping.near import Ping, ping_in_task, ping_in_thread
 from redisdict.mapping.scanning import Pages
 from redisdict.modelcache.cached_models import CachedTable
 from redisdict.modelcache.invalidation.transactions import has_changed
 from redisdict.modelcache.keys import KeyForm
 from redisdict.modelcache.loading import Matched, load_by_field, load_rows, may_keep
+from redisdict.modelcache.near import NOT_NEAR, Kept, NearRows
 from redisdict.modelcache.options import Options
 from redisdict.modelcache.outages import UNREACHED
-from redisdict.modelcache.slots.lease import SHORTEST, Loaded, Reader
+from redisdict.modelcache.slots.lease import NOT_ROWS, SHORTEST, Loaded, Reader
 from redisdict.modelcache.slots.store import Answer, RowStore, new_token
 from redisdict.modelcache.stats import MOST_HITS, Counters
+from redisdict.near.space import Reader as NearReader
+from redisdict.near.state import NEVER
 from redisdict.wire.requests import Call, Operation, Step
 from redisdict.wire.scan import scan_keys
 
@@ -69,6 +73,9 @@ class Scan:
 M = TypeVar("M", bound=models.Model)
 T = TypeVar("T")
 
+#: Seconds within which hints that are kept are told of changes, which are none that matter.
+HINTS_BOUND_S = 3600.0
+
 #: Rows that are warmed at a time.
 WARM_CHUNK = 1000
 
@@ -89,16 +96,21 @@ class Caller:
             itself, or one that gives an awaitable.
         has_changed: whether the caller's transaction may have changed the table.
         may_keep: whether a row that is loaded now could be kept, as far as is known.
+        ping: waits for a PING, where `near="request"` needs one.
     """
 
     adapt: Callable[[Callable[..., Any]], Callable[..., Any]]
     has_changed: Callable[[CachedTable], bool]
     may_keep: Callable[[CachedTable], bool]
+    ping: Ping
 
 
-THREAD = Caller(lambda function: function, has_changed, may_keep)
+THREAD = Caller(lambda function: function, has_changed, may_keep, ping_in_thread)
 TASK = Caller(
-    sync_to_async, lambda table: bool(table.changed_by), lambda table: not table.place.is_standby
+    sync_to_async,
+    lambda table: bool(table.changed_by),
+    lambda table: not table.place.is_standby,
+    ping_in_task,
 )
 
 
@@ -150,6 +162,11 @@ class PkLookup(Generic[M]):
         self.by_pk: PkLookup[M] = self
         self.store = table.store
         self._cell_of: Callable[[Any], bytes] = table.key
+        self._encode_key = table.key_form.encode
+        self.near: NearReader | None = (
+            None if options.near is None else table.near.begin(options.near)
+        )
+        self._believes_absence = options.absent_ms is not None
         self.lease_ms = options.lease_ms
         self._serves_when_down = options.serve_when_down
         timeout = table.backend.config.timeout if options.timeout is None else options.timeout
@@ -168,7 +185,7 @@ class PkLookup(Generic[M]):
 
     def step(self, key: Any, caller: Caller) -> Step[Sequence[Answer]] | None:
         """Make the step that reads one cell; None where more than that has to be looked at."""
-        if not self._may_use_server(caller):
+        if self.table.near.is_on or not self._may_use_server(caller):
             return None
         token = new_token()
         cells = (self._cell_of(key),)
@@ -208,6 +225,63 @@ class PkLookup(Generic[M]):
         if self.table.counters.hits >= MOST_HITS:
             yield from self.table.counters.push()
         return found.get(key)
+
+    # What this process keeps.
+
+    def near_hit(self, key: Any, caller: Caller) -> Any:
+        """Give the row that is in memory, None for one that is absent; `NOT_NEAR` for neither."""
+        table, near = self.table, self.near
+        if (
+            near is None
+            or (table.changed_by and caller.has_changed(table))
+            or not table.outages.is_calm
+            or not table.shows_all_alike
+        ):
+            return NOT_NEAR
+        entry = near.find(self._encode_key(key))
+        if entry is None or entry.owner is not self.store:
+            return NOT_NEAR
+        make = entry.make
+        if make is None:
+            return None if self._believes_absence else NOT_NEAR
+        row: M | None = make(entry.value)
+        return NOT_NEAR if row is None else row
+
+    def find_near(self, keys: Sequence[Any], caller: Caller) -> Plan[dict[Any, M]]:
+        """Get those of the rows that are there, by key, as far as may be from memory."""
+        near = self.near
+        if near is None:
+            return (yield from self.find(keys, caller))
+        found: dict[Any, Any] = {}
+        missing = self._take_near(keys, found, caller)
+        pinging = {self._who_pings(near, key) for key in missing} - {None}
+        if pinging:
+            yield _wait_for_ping(pinging.pop(), caller)
+            missing = self._take_near(missing, found, caller)
+        if missing:
+            found.update((yield from self.find(missing, caller)))
+        return {key: row for key in keys if (row := found.get(key)) is not None}
+
+    def _take_near(self, keys: Sequence[Any], found: dict[Any, Any], caller: Caller) -> list[Any]:
+        """Put what is in memory into `found`; give the keys of the others."""
+        missing = []
+        for key in keys:
+            row = self.near_hit(key, caller)
+            if row is NOT_NEAR:
+                missing.append(key)
+            else:
+                found[key] = row
+        return missing
+
+    def _who_pings(self, near: NearReader, key: Any) -> Any:
+        """Tell who could wait for a PING that makes something servable of a key, or None."""
+        return near.who_pings(self._encode_key(key))
+
+    def _note_seen(self, cells: Iterable[bytes], rows: Iterable[models.Model]) -> None:
+        """Rows were read from the database: what is kept of them may be older."""
+        table = self.table
+        if table.near.is_on:
+            table.near.drop({*cells, *(table.key(row.pk) for row in rows)})
 
     # Plans.
 
@@ -301,7 +375,9 @@ class PkLookup(Generic[M]):
 
     def _load(self, asked: Mapping[bytes, Any], cells: Sequence[bytes]) -> Loaded[models.Model]:
         """Ask the database for the rows of these cells."""
-        return load_rows(self.table, [asked[cell] for cell in cells])
+        loaded = load_rows(self.table, [asked[cell] for cell in cells])
+        self._note_seen(cells, loaded.found.values())
+        return loaded
 
 
 class FieldLookup(PkLookup[M]):
@@ -318,8 +394,11 @@ class FieldLookup(PkLookup[M]):
         self._field = field
         self._form = KeyForm(field, table.database)
         names = Names(table.backend.config.key_prefix, (*table.names.path, field.attname))
+        near = NearRows(table.backend, names)
+        self._hints_kept = near
+        self._near_hints = None if options.near is None else near.begin(HINTS_BOUND_S)
         self._hints: Reader[Any] = Reader(
-            RowStore(names, table.store.fingerprint),
+            RowStore(names, table.store.fingerprint, near, _keep_hint),
             Counters(names.counts),
             _write_hint,
             _read_hint,
@@ -329,9 +408,36 @@ class FieldLookup(PkLookup[M]):
         )
         self.store = self._hints.store
         self._cell_of = self._hint_for
+        self._encode_key = self._form.encode
 
     def hit(self, answers: Sequence[Answer]) -> None:
         """None: the step reads a hint, and the row is another request."""
+
+    def near_hit(self, key: Any, caller: Caller) -> Any:
+        """Give the row that is in memory and has this value; `NOT_NEAR` if there is none."""
+        value = self._encode_key(key)
+        pk = self._near_pk(value)
+        if pk is None:
+            return NOT_NEAR
+        row = self.by_pk.near_hit(pk, caller)
+        if row is NOT_NEAR or row is None:
+            return NOT_NEAR
+        has = getattr(row, self._field.attname)
+        return row if has is not None and self._encode_key(has) == value else NOT_NEAR
+
+    def _near_pk(self, value: bytes) -> Any:
+        """Give the primary key in the hint that is in memory, however old; None without one."""
+        assert self._near_hints is not None  # it is asked of lookups with near
+        entry = self._near_hints.state.lookup(value, NEVER, NEVER)
+        return None if entry is None else entry.value
+
+    def _who_pings(self, near: NearReader, key: Any) -> Any:
+        value = self._encode_key(key)
+        pk = self._near_pk(value)
+        if pk is None and self._near_hints is not None:
+            self._near_hints.who_pings(value)  # in a Cluster another node may have them
+        # Without a hint nothing can be served; the reader is told that somebody reads.
+        return near.who_pings(b"" if pk is None else self.table.key_form.encode(pk))
 
     def _find(
         self,
@@ -357,6 +463,7 @@ class FieldLookup(PkLookup[M]):
                 misled.append(hint)
         if misled:
             yield from self.store.lift(misled, new_token())
+            self._hints_kept.drop(misled)
             self.table.counters.misses += len(misled)
             loaded = yield Call(caller.adapt(partial(self._load, asked)), (misled,))
             found.update(loaded.found)
@@ -384,7 +491,9 @@ class FieldLookup(PkLookup[M]):
         return load_by_field(self.table, self._field.attname, self._form, wanted, self._hint_of)
 
     def _load(self, asked: Mapping[bytes, Any], cells: Sequence[bytes]) -> Loaded[models.Model]:
-        return Loaded(self._match(asked, cells).rows(), may_be_kept=False)
+        rows = self._match(asked, cells).rows()
+        self._note_seen((), rows.values())
+        return Loaded(rows, may_be_kept=False)
 
     def _load_hints(
         self, asked: Mapping[bytes, Any], others: dict[bytes, Any], hints: Sequence[bytes]
@@ -392,6 +501,7 @@ class FieldLookup(PkLookup[M]):
         """Ask the database for hints. Rows that it spells otherwise have none: see `others`."""
         matched = self._match(asked, hints)
         others.update(matched.other)
+        self._note_seen((), matched.other.values())
         self.table.counters.misses += len(matched.other)
         pks = {hint: row.pk for hint, row in matched.own.items()}
         return Loaded(pks, may_be_kept=True, unsure=matched.unsure)
@@ -405,6 +515,16 @@ class FieldLookup(PkLookup[M]):
 def distinct_keys(keys: Iterable[Any]) -> list[Any]:
     """Each key once; without None, as a foreign key may be."""
     return [key for key in dict.fromkeys(keys) if key is not None]
+
+
+def _wait_for_ping(near: Any, caller: Caller) -> Operation[None]:
+    yield Call(caller.ping, (near,))
+
+
+def _keep_hint(body: bytes) -> Kept | None:
+    """Say what the process keeps of a hint."""
+    pk = _read_hint(body) if len(body) >= SHORTEST or body not in NOT_ROWS else None
+    return None if pk is None else Kept(pk, len(body))
 
 
 def _write_hint(pk: Any) -> bytes | None:

@@ -34,9 +34,11 @@ from redisdict.modelcache.lookup import (
     distinct_keys,
     run,
 )
+from redisdict.modelcache.near import NOT_NEAR
 from redisdict.modelcache.options import Options, Scope, excluded_fields
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.stats import CacheStats
+from redisdict.near.space import NearStats
 
 M = TypeVar("M", bound=models.Model)
 D = TypeVar("D")
@@ -88,6 +90,12 @@ class ModelDict(Handle[M], Generic[M]):
             current reader may see, where the database shows different readers different rows
             (row-level security). It is called at each read, in the reader's thread or task. A row
             that was stored for another scope is a miss. None means the alias's SCOPE.
+        near: answers lookups by key from this process's memory, kept right by what the server
+            pushes. Seconds: no read gives a row that was changed more than these before it began.
+            "request": none gives what was changed before the current request or `near_barrier()`
+            began. "strict": none gives what was changed, for others to see, before it began; a
+            writer waits before its COMMIT for the processes that read so, for the alias's
+            NEAR_LEASE at most. None: every read asks the server. See docs/near-strict.md.
 
     Raises:
         ConfigurationError: the model can't be cached, the field isn't unique or can't be excluded,
@@ -114,6 +122,7 @@ class ModelDict(Handle[M], Generic[M]):
         serve_when_down: bool = True,
         strict: bool = False,
         scope: Scope | None = None,
+        near: float | str | None = None,
     ) -> None:
         super().__init__(
             model,
@@ -129,6 +138,7 @@ class ModelDict(Handle[M], Generic[M]):
                 serve_when_down=serve_when_down,
                 strict=strict,
                 scope=scope,
+                near=near,
             ),
         )
 
@@ -199,9 +209,11 @@ class ModelDict(Handle[M], Generic[M]):
         if key is None:
             return None
         lookup = self._lookup()
+        if lookup.near is not None and (kept := lookup.near_hit(key, THREAD)) is not NOT_NEAR:
+            return kept  # type: ignore[no-any-return]  # a row, or None
         step = lookup.step(key, THREAD)
         if step is None:
-            return run(lookup.table, lookup.find([key], THREAD)).get(key)
+            return run(lookup.table, lookup.find_near([key], THREAD)).get(key)
         answers: Any
         try:
             answers = lookup.table.backend.driver.do(step)
@@ -216,9 +228,11 @@ class ModelDict(Handle[M], Generic[M]):
         if key is None:
             return None
         lookup = await self._alookup()
+        if lookup.near is not None and (kept := lookup.near_hit(key, TASK)) is not NOT_NEAR:
+            return kept  # type: ignore[no-any-return]  # a row, or None
         step = lookup.step(key, TASK)
         if step is None:
-            return (await arun(lookup.table, lookup.find([key], TASK))).get(key)
+            return (await arun(lookup.table, lookup.find_near([key], TASK))).get(key)
         answers: Any
         try:
             answers = await lookup.table.backend.async_driver.do(step)
@@ -235,17 +249,18 @@ class ModelDict(Handle[M], Generic[M]):
         """Those of the rows that are there.
 
         One EVALSHA, or from 50 rows on MGET in a transaction with it, for 1,000 rows. On a miss
-        another, one `in_bulk()`, and one to store what it gave.
+        another, one `in_bulk()`, and one to store what it gave. With `near` only for those that are
+        not in memory, and a PTTL for each of these.
         """
         return self._run(
             "get_many()",
             "await d.aget_many(…)",
-            lambda lookup, by: lookup.find(distinct_keys(keys), by),
+            lambda lookup, by: lookup.find_near(distinct_keys(keys), by),
         )
 
     async def aget_many(self, keys: Iterable[Any]) -> dict[Any, M]:
         """As `get_many()`."""
-        return await self._arun(lambda lookup, by: lookup.find(distinct_keys(keys), by))
+        return await self._arun(lambda lookup, by: lookup.find_near(distinct_keys(keys), by))
 
     def warm(self, rows: models.QuerySet[M] | Iterable[Any]) -> int:
         """Have rows on the server; how many there are.
@@ -382,6 +397,19 @@ class ModelDict(Handle[M], Generic[M]):
         """As `stats()`."""
         table = (await self._alookup()).table
         return await table.backend.async_driver.run(table.counters.total())
+
+    def near_stats(self) -> NearStats:
+        """What this process keeps in memory of the table, whichever handle has read it.
+
+        By another field than the primary key, it says nothing of the fields' values that are kept
+        beside the rows. Asks the server nothing.
+        """
+        refuse_to_block("near_stats()", "await d.anear_stats()")
+        return self._lookup().table.near.stats()
+
+    async def anear_stats(self) -> NearStats:
+        """As `near_stats()`."""
+        return (await self._alookup()).table.near.stats()
 
     def _run(self, called: str, twin: str, make: MakePlan[M, T]) -> T:
         refuse_to_block(called, twin)

@@ -14,6 +14,7 @@ from django.utils.module_loading import import_string
 from redisdict.conf import AliasConfig
 from redisdict.exceptions import ConfigurationError
 from redisdict.mapping.layouts.base import to_milliseconds
+from redisdict.near.reader import STRICT, check_near
 
 #: Gives, for a model and an alias of DATABASES, the name of what the current reader may see.
 Scope = Callable[[type[models.Model], str], str]
@@ -39,8 +40,11 @@ class Options:
     serve_when_down: bool = True
     strict: bool = False
     scope: Scope | None = None
+    near: float | str | None = None
 
     def __post_init__(self) -> None:
+        if self.near != STRICT:
+            check_near("ModelDict(): near", self.near)
         to_milliseconds(self.absent_timeout, None)
         for name in ("lease_timeout", "barrier_timeout"):
             seconds = getattr(self, name)
@@ -48,6 +52,11 @@ class Options:
                 raise ConfigurationError(
                     f"ModelDict(): {name} is {seconds!r}; seconds above 0 are expected."
                 )
+
+    @property
+    def is_near_strict(self) -> bool:
+        """Whether writers have to wait for those who read near."""
+        return self.near == STRICT
 
     @property
     def absent_ms(self) -> int | None:

@@ -19,6 +19,7 @@ from redisdict.codec.field_forms import PLAINLY_EXACT, form_of
 from redisdict.codec.instances import describe_field, fingerprint_of
 from redisdict.exceptions import SerializationError
 from redisdict.modelcache.sameness import MISSING, differences, is_same
+from redisdict.near.values import immutable_size
 
 M = TypeVar("M", bound=models.Model)
 
@@ -71,6 +72,7 @@ class RowCodec(Generic[M]):
         self._unpackers = [(at, form.unpack) for at, form in forms if form is not None]
         self._exact_types = [form.exact if form else PLAINLY_EXACT for _, form in forms]
         self._is_made_plainly = _is_made_plainly(model)
+        self._unpack = self._make_unpack()
         self._make_again = self.decoder(_raise)
         #: What is in the `_state` of an instance that was found to be what a hit gives.
         self._usual_state: dict[str, Any] | None = None
@@ -185,25 +187,12 @@ class RowCodec(Generic[M]):
         coroutines.
         """
         database, model, attnames = self._database, self._model, self._attnames
-        unpackers = self._unpackers
-        unpackb, count = ormsgpack.unpackb, len(self._attnames)
-        # unpackb allocates whatever length of a list or a map is announced; making a Fragment
-        # checks it first. Only after these bytes can it be more than some kilobytes.
-        long_list, long_map, refuse_malformed = b"\xdd", b"\xdf", ormsgpack.Fragment
-        is_plain, new = self._is_made_plainly, model.__new__
+        unpack, is_plain, new = self._unpack, self._is_made_plainly, model.__new__
         empty = dict.fromkeys(["_state", *attnames])  # a copy has its final size at once
 
         def decode(row: bytes) -> M | None:
             try:
-                if long_list in row or long_map in row:
-                    refuse_malformed(row)
-                values = unpackb(row)
-                if type(values) is not list or len(values) != count:
-                    raise ValueError("these bytes are no row")
-                for position, unpack in unpackers:
-                    value = values[position]
-                    if value is not None:
-                        values[position] = unpack(value)
+                values = unpack(row)
             except Exception as error:  # noqa: BLE001  # a field may raise anything
                 complain(error)
                 return None
@@ -225,6 +214,65 @@ class RowCodec(Generic[M]):
             return instance
 
         return decode
+
+    def keep(self, row: bytes) -> dict[str, Any] | None:
+        """Decode a row once, for `maker()`; None if one of its values could be changed.
+
+        Raises:
+            Exception: these bytes are no row, or a field can't read them.
+        """
+        values = self._unpack(row)
+        if any(immutable_size(value) is None for value in values):
+            return None
+        return {"_state": None, **dict(zip(self._attnames, values, strict=True))}
+
+    def maker(self, complain: Callable[[Exception], None]) -> Callable[[dict[str, Any]], M | None]:
+        """The function from what `keep()` gives to another instance each time, as `decoder()` has.
+
+        The fields' converters don't run again.
+        """
+        database, model, attnames = self._database, self._model, self._attnames
+        is_plain, new = self._is_made_plainly, model.__new__
+
+        def make(kept: dict[str, Any]) -> M | None:
+            if not is_plain or ((pre_init.receivers or post_init.receivers) and _is_heard(model)):
+                try:
+                    return model.from_db(database, attnames, [kept[name] for name in attnames])
+                except Exception as error:  # noqa: BLE001  # it asks the database
+                    complain(error)
+                    return None
+            state = ModelState()
+            state.adding = False
+            state.db = database
+            held = kept.copy()
+            held["_state"] = state
+            instance = new(model)
+            instance.__dict__ = held
+            return instance
+
+        return make
+
+    def _make_unpack(self) -> Callable[[bytes], list[Any]]:
+        """Make the function from a row to the values of its fields. It raises what they raise."""
+        unpackers = self._unpackers
+        unpackb, count = ormsgpack.unpackb, len(self._attnames)
+        # unpackb allocates whatever length of a list or a map is announced; making a Fragment
+        # checks it first. Only after these bytes can it be more than some kilobytes.
+        long_list, long_map, refuse_malformed = b"\xdd", b"\xdf", ormsgpack.Fragment
+
+        def unpack(row: bytes) -> list[Any]:
+            if long_list in row or long_map in row:
+                refuse_malformed(row)
+            values: list[Any] = unpackb(row)
+            if type(values) is not list or len(values) != count:
+                raise ValueError("these bytes are no row")
+            for position, unpack_one in unpackers:
+                value = values[position]
+                if value is not None:
+                    values[position] = unpack_one(value)
+            return values
+
+        return unpack
 
 
 def _is_made_plainly(model: type[models.Model]) -> bool:

@@ -69,6 +69,7 @@ SYNC: dict[str, Callable[[ModelDict[Product], Any], Any]] = {
     "invalidate": lambda d, key: d.invalidate(key),
     "clear": lambda d, key: d.clear(),
     "stats": lambda d, key: d.stats(),
+    "near_stats": lambda d, key: d.near_stats(),
 }
 
 

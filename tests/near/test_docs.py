@@ -15,7 +15,9 @@ from redisdict import PersistentDict
 from redisdict.conf import DEFAULTS
 from redisdict.near.space import NearStats
 
-PAGE = (Path(__file__).parents[2] / "docs" / "near.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "near.md").read_text()
+STRICT = (DOCS / "near-strict.md").read_text()
 
 
 @pytest.mark.parametrize("server", ["redis", "valkey"])
@@ -34,7 +36,7 @@ def test_the_examples_do_what_they_show(
 
 
 def test_the_settings_are_those_there_are() -> None:
-    documented = dict(re.findall(r"^\| `(NEAR_\w+)` \| `(\d+)` \|", PAGE, re.MULTILINE))
+    documented = dict(re.findall(r"^\| `(NEAR_\w+)` \| `([\d.]+)` \|", PAGE + STRICT, re.MULTILINE))
     own = {name: str(value) for name, value in DEFAULTS.items() if name.startswith("NEAR_")}
     assert documented == own
 
@@ -45,9 +47,9 @@ def test_the_statistics_are_described() -> None:
         assert field.name in described
 
 
-def test_links_lead_to_headings() -> None:
-    docs = Path(__file__).parents[2] / "docs"
-    for file, anchor in re.findall(r"\]\(([\w.]+\.md)(?:#([\w-]+))?\)", PAGE):
-        titles = re.findall(r"^#+ (.*)$", (docs / file).read_text(), re.MULTILINE)
-        anchors = {title.lower().replace(" ", "-") for title in titles}
+@pytest.mark.parametrize("page", [PAGE, STRICT])
+def test_links_lead_to_headings(page: str) -> None:
+    for file, anchor in re.findall(r"\]\(([\w.-]+\.md)(?:#([\w-]+))?\)", page):
+        titles = re.findall(r"^#+ (.*)$", (DOCS / file).read_text(), re.MULTILINE)
+        anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
         assert not anchor or anchor in anchors

@@ -58,6 +58,22 @@ def test_nobody_reads_an_old_row(where: tuple[str, ...]) -> None:
     assert result["killed_at_random"] > 3
 
 
+#: Few rows and changes, so that most are in the readers' memory.
+NEAR = ("--rows", "5", "--writes", "0.01", "--processes", "4", "--kill-every", "2")
+
+
+@pytest.mark.parametrize("database", ["postgres", "sqlite"])
+def test_nobody_reads_an_old_row_from_memory(database: str) -> None:
+    result = stress("--seconds", "6", "--cache", "strict", "--database", database, *NEAR)
+    assert result["stale_reads"] == result["own_changes_not_seen"] == 0, result
+    assert result["other_complaints"] == 0, result
+    assert result["near_hits"] > 100
+
+
+def test_writers_that_do_not_wait_would_be_found() -> None:
+    assert stress("--seconds", "8", "--cache", "strict_no_wait", *NEAR)["stale_reads"] > 0
+
+
 @pytest.mark.parametrize("cache", ["post_save", "no_net"])
 def test_the_same_run_finds_old_rows(cache: str) -> None:
     """In a cache written by hand, and in ours where it doesn't see statements."""

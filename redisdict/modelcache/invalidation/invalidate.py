@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
@@ -11,6 +13,7 @@ from redisdict.exceptions import NoReplica
 from redisdict.modelcache.cached_models import CachedTable, Rows
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.slots.barrier import change_behind_barriers
+from redisdict.modelcache.slots.near_leases import wait_for_readers
 from redisdict.modelcache.slots.store import new_token, put_barriers
 
 T = TypeVar("T")
@@ -50,7 +53,12 @@ def close(tables: Sequence[CachedTable], token: bytes) -> None:
     One script for each table. What can't be told is logged.
     """
     for table in tables:
-        _tell(table, [table.store.table_key], token, table.cached.barrier_ms)
+        error = _tell(table, [table.store.table_key], token, table.cached.barrier_ms)
+        if error is None:
+            try:
+                _wait_for_readers([table])
+            except UNREACHED:
+                _outwait_readers([table])
 
 
 def reopen(tables: Sequence[CachedTable], token: bytes) -> None:
@@ -68,6 +76,8 @@ def _tell(
     except UNREACHED as error:
         _leave_in_doubt(table, token, error)
         return error
+    finally:
+        table.near.drop(keys)
     return None
 
 
@@ -88,6 +98,8 @@ def _change_on_one(rows: Sequence[Rows], change: Callable[[], T]) -> T:
 
     def make() -> None:
         nonlocal is_begun
+        _drop_near(rows)
+        _wait_for_readers(tables)
         is_begun = True
         results.append(change())
 
@@ -101,7 +113,44 @@ def _change_on_one(rows: Sequence[Rows], change: Callable[[], T]) -> T:
             raise  # of another server, whose barriers come inside these
         else:
             return _make_untold(rows, token, barrier_ms, change, error)
+    finally:
+        _drop_near(rows)
     return results[0]
+
+
+def _wait_for_readers(tables: Sequence[CachedTable]) -> None:
+    """Wait behind the barriers until nobody can serve what they have removed, where it matters.
+
+    One script for each table that somebody reads with `near="strict"`, and while processes hold
+    near leases on it, NEAR_LEASE at most.
+
+    Raises:
+        BackendUnavailable, redis.exceptions.RedisError: the server can't be asked.
+    """
+    strict = [table for table in tables if table.cached.is_near_strict]
+    if strict:
+        longest_ms = max(_near_lease_ms(table) for table in strict)
+        leases = [table.near.writers_lease for table in strict]
+        strict[0].backend.driver.run(wait_for_readers(leases, longest_ms))
+
+
+def _outwait_readers(tables: Sequence[CachedTable]) -> None:
+    """Do the same without the server: some were told, and nobody knows how far they are."""
+    strict = [_near_lease_ms(table) for table in tables if table.cached.is_near_strict]
+    time.sleep(max(strict, default=0) / 1000)
+
+
+def _near_lease_ms(table: CachedTable) -> int:
+    return math.ceil(table.backend.config.near_lease * 1000)
+
+
+def _drop_near(rows: Sequence[Rows]) -> None:
+    """Drop what this process keeps of rows: behind the barriers, where no reply brings them back.
+
+    And once more after the change, for readers that have asked in between.
+    """
+    for table, keys in rows:
+        table.near.drop(keys)
 
 
 def _make_untold(
@@ -119,6 +168,7 @@ def _make_untold(
         raise error
     for table in tables:
         table.outages.begin_untold_change(token, barrier_ms / 1000)
+    _outwait_readers(tables)
     if isinstance(error, NoReplica):
         # Others reach that server, too. Barriers that it may lose are better than none.
         with suppress(*UNREACHED):

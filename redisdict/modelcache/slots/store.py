@@ -23,7 +23,8 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from redis.exceptions import NoScriptError, ResponseError
 
@@ -86,15 +87,40 @@ def _take_another_identity() -> None:
 on_fork(_take_another_identity)
 
 
+class Memory(Protocol):
+    """Keeps what a process reads of a table: `redisdict.modelcache.near.NearRows`."""
+
+    @property
+    def is_on(self) -> bool: ...
+
+    def read(
+        self,
+        cells: Sequence[bytes],
+        operation: Operation[list[Any]],
+        keep: Callable[[bytes], Any],
+        owner: object,
+    ) -> Operation[list[Any]]: ...
+
+
 class RowStore:
     """Reads, fills, bars and clears the cells of one table.
 
     Args:
         names: under which its keys are.
         fingerprint: 8 bytes that stand for the fields and the form of a body.
+        near: what the process keeps of the table.
+        keep: gives what is to be kept of a body, None for nothing.
     """
 
-    def __init__(self, names: Names, fingerprint: bytes) -> None:
+    def __init__(
+        self,
+        names: Names,
+        fingerprint: bytes,
+        near: Memory | None = None,
+        keep: Callable[[bytes], Any] = lambda _body: None,
+    ) -> None:
+        self.near = near
+        self._keep = keep
         self.table_key = names.cached_table
         self.prefix = names.cached_row_prefix
         self.fingerprint = fingerprint
@@ -113,6 +139,13 @@ class RowStore:
 
     def read(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Operation[list[Answer]]:
         """Read rows. Each that isn't there is leased to `token`, unless `lease_ms` is 0."""
+        near = self.near
+        if near is not None and near.is_on:
+            asking = self._read(keys, token, lease_ms)
+            return (yield from near.read(keys, asking, self._keep, self))
+        return (yield from self._read(keys, token, lease_ms))
+
+    def _read(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Operation[list[Answer]]:
         answers: list[Answer] = []
         for chunk in slices(keys, CHUNK):
             answers += yield from self._read_chunk(chunk, token, lease_ms)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
+import time
 from collections.abc import Callable, Iterable, Sequence
+from ctypes import c_long
 from functools import partial
+from multiprocessing.sharedctypes import RawArray
 from typing import Any
 
 from django.core.cache import cache
@@ -16,6 +20,7 @@ from redisdict.modelcache.invalidation import compilers, invalidate
 from redisdict.modelcache.invalidation.interception import Watch
 from redisdict.modelcache.slots import store
 from redisdict.modelcache.slots.barrier import change_behind_barriers
+from redisdict.near.listener import Listener
 from redisdict.wire.requests import Call, Operation
 from tests.stress.modelcache.models import (
     Leaf,
@@ -29,6 +34,13 @@ from tests.stress.modelcache.models import (
     code_of,
 )
 from tests.stress.modelcache.subjects import LEAVES, NODES, PARTS, PLACES, ROWS, Subject
+
+#: Seconds by which some messages are late, and the share of these.
+LATE_S = 0.02
+SHARE_LATE = 0.05
+
+#: Counts are kept by process, of which some may share a place.
+PLACES_OF_COUNTS = 64
 
 #: Seconds that the other caches keep a row.
 TIMEOUT_S = 900
@@ -66,11 +78,14 @@ class OurCache(Cache):
 
     is_for_all_ways = True
 
+    #: What its dicts promise of rows in memory.
+    near: str | None = None
+
     def __init__(self) -> None:
         store.MANY = 4  # rows of one read: so both ways to read many are tried
 
         def rows_of(model: Any, **options: Any) -> ModelDict[Any]:
-            return ModelDict(model, barrier_timeout=5, lease_timeout=1, **options)
+            return ModelDict(model, barrier_timeout=5, lease_timeout=1, near=self.near, **options)
 
         self.by_code: ModelDict[Any] = rows_of(Row, key="code")
         #: Each subject's rows can be read by any of these.
@@ -99,6 +114,46 @@ class OurCache(Cache):
             "misses": sum(one.misses for one in stats[:2] + stats[3:]),
             "refused_fills": sum(one.refused for one in stats[:2] + stats[3:]),
         }
+
+
+class OurStrictCache(OurCache):
+    """`ModelDict` that answers from memory, and for which writers wait.
+
+    Messages of changes are applied late, as in a process that is overloaded.
+    """
+
+    near = "strict"
+
+    def __init__(self) -> None:
+        super().__init__()
+        apply = Listener._apply
+
+        def apply_late(listener: Listener, keys: Sequence[bytes] | None) -> None:
+            if random.random() < SHARE_LATE:
+                time.sleep(LATE_S)
+            apply(listener, keys)
+
+        Listener._apply = apply_late  # type: ignore[method-assign]
+        self.near_hits = RawArray(c_long, PLACES_OF_COUNTS)
+
+    def read(self, subject: Subject, pks: Sequence[int]) -> dict[int, Any]:
+        rows = self.dicts[subject][0]
+        before = rows.near_stats().hits
+        found = super().read(subject, pks)
+        self.near_hits[os.getpid() % PLACES_OF_COUNTS] += max(0, rows.near_stats().hits - before)
+        return found
+
+    def counts(self) -> dict[str, int]:
+        """What the dicts have counted, and about how many rows came from memory."""
+        return {**super().counts(), "near_hits": sum(self.near_hits)}
+
+
+class OurStrictCacheWithoutWait(OurStrictCache):
+    """The same, but writers commit without waiting."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        invalidate._wait_for_readers = lambda _tables: None
 
 
 class OurCacheWithoutNet(OurCache):
@@ -194,6 +249,8 @@ class CacheopsCache(Cache):
 
 CACHES: dict[str, Callable[[], Cache]] = {
     "modeldict": OurCache,
+    "strict": OurStrictCache,
+    "strict_no_wait": OurStrictCacheWithoutWait,
     "no_barriers": OurCacheWithoutBarriers,
     "no_net": OurCacheWithoutNet,
     "no_compilers": OurCacheWithoutCompilers,

@@ -1,0 +1,233 @@
+"""Keep rows in this process's memory, for readers of a `ModelDict` with `near`.
+
+What is kept of a row stands under its cell's key, and a change of the cell, or of the table's, is
+told by the server (`redisdict.near`). Only what the server gave as a value is kept: its own cell is
+never old, so what is kept was the newest committed row when it was asked for. What a process has
+stored there itself it keeps when it reads it again, for the server also tells of that change.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final, NamedTuple
+
+from redisdict.connections.backend import Backend
+from redisdict.exceptions import ConfigurationError
+from redisdict.mapping.keys import Names
+from redisdict.mapping.layouts.base import FOREVER
+from redisdict.mapping.layouts.base import MISSING as NO_ITEM
+from redisdict.modelcache.slots.near_leases import NearLeases
+from redisdict.modelcache.strict import LeaseSignal, NearLease, StrictReader, lease_keeper
+from redisdict.near.clock import clock
+from redisdict.near.eviction import ENTRY_BYTES
+from redisdict.near.eviction import FOREVER as NO_END
+from redisdict.near.reader import STRICT
+from redisdict.near.service import near_service, teller_of
+from redisdict.near.space import NearSpace, NearStats, Part, Reader
+from redisdict.near.state import FillToken, NearState
+from redisdict.near.values import immutable_size
+from redisdict.near.watches import Watch
+from redisdict.wire.combinators import intercept
+from redisdict.wire.requests import (
+    Batch,
+    Call,
+    Command,
+    Operation,
+    Request,
+    Sleep,
+    commands_of,
+)
+
+#: Says that the server has to be asked.
+NOT_NEAR: Final = object()
+
+
+class Kept(NamedTuple):
+    """What an entry is to have; see `Entry`."""
+
+    value: Any
+    size: int
+    make: Callable[[Any], Any] | None = None
+
+
+#: Gives what to keep of a body; None when it says nothing of a row.
+Keep = Callable[[bytes], Kept | None]
+
+
+class NearRows:
+    """What this process keeps of the cells of one table, for all of its handles.
+
+    Nothing, and nothing is connected, before `begin()`.
+
+    Args:
+        names: under which the cells' keys are.
+
+    Attributes:
+        is_on: whether anybody reads near. Then all that reads or changes cells goes through here.
+    """
+
+    def __init__(self, backend: Backend, names: Names) -> None:
+        self._backend = backend
+        self._names = names
+        self._table_key = names.cached_table
+        self._cut = len(names.cached_row_prefix)
+        self._space: NearSpace | None = None
+        self._state: NearState
+        self._lease: NearLease | None = None
+        self.is_on = False
+
+    def begin(self, near: float | str) -> Reader:
+        """Begin to keep what is read, and make the reader of a handle with this promise.
+
+        Raises:
+            ConfigurationError: the alias reads from replicas.
+        """
+        if self._backend.factory.reads_replicas:
+            raise ConfigurationError(
+                f"A ModelDict with near={near!r} is on {self._backend.config.where}, which has"
+                ' "read_from_replicas": a replica may not have yet what the primary has told of.'
+                " Use near with an alias that reads from the primary."
+            )
+        service = near_service(self._backend)
+        self._space, self._lease = service.space(("modelcache", self._names), self._make_space)
+        part = self._space.parts[0]
+        self._state = part.state
+        self.is_on = True
+        if near == STRICT:
+            return StrictReader(self._lease, lease_keeper(self._backend))
+        return part.reader(near)
+
+    def _make_space(self) -> tuple[NearSpace, NearLease]:
+        config, names = self._backend.config, self._names
+        state = NearState(config.near_max_bytes, config.near_max_items)
+        signal = LeaseSignal()
+        watches = [
+            Watch(names.cached_row_prefix, state),
+            Watch(names.cached_table, state, is_exact=True),
+            Watch(names.near_signal, signal, is_exact=True),
+        ]
+        teller = teller_of(self._backend, watches, names.probe_prefix)
+        lease = NearLease(
+            NearLeases.of(names), state, teller, signal, round(config.near_lease * 1000)
+        )
+        return NearSpace([Part(state, watches[:2], teller)]), lease
+
+    @property
+    def writers_lease(self) -> tuple[NearLeases, bytes]:
+        """The leases that writers ask about, and what this process is called there."""
+        lease = self._lease
+        return NearLeases.of(self._names), b"" if lease is None else lease.process
+
+    def stats(self) -> NearStats:
+        """Tell what is kept. Asks the server nothing."""
+        if self._space is None:
+            return NearStats(is_on=False, reason="no ModelDict of this table has near")
+        return self._space.stats()
+
+    def drop(self, cells: Collection[bytes]) -> None:
+        """Drop rows, or all of them by the table's key, and keep no reply that is under way.
+
+        Whoever changes a row does so right before others can see the change, and after it. Whoever
+        has seen a row elsewhere, as in the database, does so too: it may be newer than what is
+        kept, and no later read may give an older one.
+        """
+        if not self.is_on:
+            return
+        if self._table_key in cells:
+            self._state.drop_all()
+        else:
+            self._state.drop([cell[self._cut :] for cell in cells])
+
+    def read(
+        self,
+        cells: Sequence[bytes],
+        operation: Operation[list[Any]],
+        keep: Keep,
+        owner: object,
+    ) -> Operation[list[Any]]:
+        """Run the operation that reads cells, and keep the values that it gives.
+
+        The times to live come in the same round trips: a PTTL for each row.
+
+        Args:
+            owner: who alone may be given what is kept.
+        """
+        state = self._state
+        tokens = [state.begin_fill(cell[self._cut :]) for cell in cells]
+        open_tokens = dict.fromkeys(tokens)
+        try:
+            left = _TimesLeft(cells)
+            answers: list[Any] = yield from intercept(operation, left.answer)
+            for cell, token, answer in zip(cells, tokens, answers, strict=True):
+                if isinstance(answer, bytes):
+                    expires_at = left.ends_at.get(cell)
+                    if expires_at is not None and self._keep(
+                        token, answer, expires_at, keep, owner
+                    ):
+                        del open_tokens[token]
+        finally:
+            for token in open_tokens:
+                state.abandon_fill(token)
+        return answers
+
+    def _keep(
+        self, token: FillToken, body: bytes, expires_at: float, keep: Keep, owner: object
+    ) -> bool:
+        """Keep a body; tell whether the fill is over."""
+        try:
+            kept = keep(body)
+        except Exception:  # noqa: BLE001  # a field may raise anything; the reader tells of it
+            return False
+        if kept is None:
+            return False
+        self._state.complete_fill(
+            token,
+            kept.value,
+            hash(body),
+            expires_at=expires_at,
+            size=ENTRY_BYTES + sys.getsizeof(token.key) + kept.size,
+            make=kept.make,
+            owner=owner,
+        )
+        return True
+
+
+class _TimesLeft:
+    """When cells end, asked for in the round trips that read them.
+
+    Attributes:
+        ends_at: by cell, in seconds of `clock()`; a cell that has ended meanwhile is left out.
+    """
+
+    def __init__(self, cells: Sequence[bytes]) -> None:
+        self._cells = frozenset(cells)
+        self.ends_at: dict[bytes, float] = {}
+
+    def answer(self, request: Request) -> Operation[Any]:
+        """Put a PTTL for each cell behind the commands of a request, and give their replies."""
+        if isinstance(request, (Sleep, Call)):
+            return (yield request)
+        commands = commands_of(request)
+        asked = [each for command in commands for each in command if each in self._cells]
+        ttls: list[Command] = [(b"PTTL", cell) for cell in asked]
+        is_atomic = isinstance(request, Batch) and request.is_atomic
+        sent_at = clock()
+        replies = yield Batch([*commands, *ttls], is_atomic=is_atomic, is_identified=True)
+        count = len(commands)
+        for cell, left_ms in zip(asked, replies[count:], strict=True):
+            if left_ms == FOREVER:
+                self.ends_at[cell] = NO_END
+            elif isinstance(left_ms, int) and left_ms != NO_ITEM:
+                self.ends_at[cell] = sent_at + left_ms / 1000
+        if isinstance(request, Batch):
+            return replies[:count]
+        if isinstance(replies[0], Exception):
+            raise replies[0]
+        return replies[0]
+
+
+def kept_values(values: dict[str, Any], make: Callable[[Any], Any]) -> Kept:
+    """Keep values of which none can be changed."""
+    sizes = map(immutable_size, values.values())
+    return Kept(values, sys.getsizeof(values) + sum(size or 0 for size in sizes), make)

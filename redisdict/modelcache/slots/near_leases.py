@@ -1,0 +1,141 @@
+"""Near leases: which processes may serve rows of a table from memory, for its writers to wait for.
+
+They are for `near="strict"`. A process renews its lease while it reads; a writer, whose barriers
+are up, tells those that hold one, and waits before its COMMIT until each has confirmed that it has
+applied the server's pushes up to there, or may no longer serve what it hasn't applied.
+docs/near-strict.md has the proof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from redis.exceptions import NoScriptError, ResponseError
+
+from redisdict.mapping.keys import Names
+from redisdict.modelcache.slots.store import BEGIN, REFUSAL
+from redisdict.wire.requests import Argument, Command, Identified, IdentifiedAnew, Operation, Sleep
+from redisdict.wire.scripts import Script
+
+RENEW: Final = Script("near_renew", __package__)
+WAIT: Final = Script("near_wait", __package__)
+
+#: Milliseconds of a lease on the server.
+LEASE_MS: Final = 2000
+
+#: Milliseconds for which a process believes in its own lease: by so much the server's clock may be
+#: set forward without harm, and the two clocks' rates may differ.
+OWN_MS: Final = 1000
+
+#: Milliseconds for which a server that has just begun may not know of leases.
+UNKNOWN_MS: Final = 2000
+
+#: Seconds between two questions whether all have confirmed, at first and at most.
+SHORTEST_PAUSE_S: Final = 0.0005
+LONGEST_PAUSE_S: Final = 0.008
+
+#: What the server answers where there may be leases that it doesn't know of.
+UNKNOWN: Final = -1
+
+
+class Progress(NamedTuple):
+    """How many changes of a table writers have announced since the leases were begun."""
+
+    begun: int = 0
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NearLeases:
+    """The near leases of one table.
+
+    Args:
+        key: of the leases.
+        signal: the key by whose change processes are told of an announcement.
+    """
+
+    key: bytes
+    signal: bytes
+
+    @classmethod
+    def of(cls, names: Names) -> NearLeases:
+        return cls(names.near_leases, names.near_signal)
+
+    def renew(
+        self, process: bytes, lease_ms: int, confirmed: Progress, bound_ms: int
+    ) -> Operation[tuple[Progress, bool]]:
+        """Renew a process's lease, and confirm; with 0 milliseconds give it back. One script.
+
+        Returns:
+            What was announced so far, and whether the lease has been held until now.
+        """
+        begun, number, held = yield from _ask(
+            RENEW, [self.key], process, lease_ms, *confirmed, bound_ms
+        )
+        return Progress(int(begun), int(number)), bool(held)
+
+    def announce(self, process: bytes, progress: Progress) -> Operation[tuple[Progress, int]]:
+        """Announce a change, or ask about one by its `Progress`. One script.
+
+        Returns:
+            The announcement, and for how many milliseconds somebody may be behind who hasn't
+            confirmed it: 0 if nobody, `UNKNOWN` if the server can't tell.
+        """
+        begun, number, slowest_ms = yield from _ask(
+            WAIT, [self.key, self.signal], process, *progress, UNKNOWN_MS
+        )
+        return Progress(int(begun), int(number)), int(slowest_ms)
+
+
+def wait_for_readers(
+    tables: Sequence[tuple[NearLeases, bytes]], longest_ms: int
+) -> Operation[None]:
+    """Wait until no process can serve what the writer's barriers have removed.
+
+    That takes nothing but a script for each table where nobody holds a lease, and `longest_ms` at
+    most, or what a process with a longer setting has told.
+
+    Args:
+        tables: the leases of each, and the writer's own process.
+        longest_ms: for how long a process may be behind, as far as the writer's settings know.
+    """
+    waiting: list[tuple[NearLeases, bytes, Progress]] = []
+    for leases, process in tables:
+        progress, slowest_ms = yield from leases.announce(process, Progress())
+        if slowest_ms:
+            longest_ms = max(longest_ms, slowest_ms)
+            waiting.append((leases, process, progress))
+            if slowest_ms == UNKNOWN:
+                yield Sleep(longest_ms / 1000)
+                return
+    left_s = longest_ms / 1000
+    pause_s = SHORTEST_PAUSE_S
+    while waiting and left_s > 0:
+        yield Sleep(min(pause_s, left_s))
+        left_s -= pause_s
+        pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+        still = []
+        for leases, process, progress in waiting:
+            _, slowest_ms = yield from leases.announce(process, progress)
+            if slowest_ms:
+                still.append((leases, process, progress))
+        waiting = still
+
+
+def _ask(script: Script, keys: Sequence[bytes], *arguments: Argument) -> Operation[Any]:
+    """Run a script that is told the server's incarnation; it begins anew in another one."""
+    how, code, begin = b"EVALSHA", script.digest, b""
+    kind: type[Identified] = Identified
+    while True:
+        command: Command = (how, code, len(keys), *keys, *arguments, begin)
+        try:
+            return (yield kind(command))
+        except NoScriptError:
+            how, code = b"EVAL", script.text
+        except ResponseError as error:
+            if not str(error).startswith(REFUSAL):
+                raise
+            # The connection's name may be of before, so the server is asked for it anew.
+            kind, begin = IdentifiedAnew, BEGIN
