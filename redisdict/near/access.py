@@ -31,6 +31,9 @@ T = TypeVar("T")
 #: What tells of fields of a hash, which stand behind its key.
 _OF_FIELDS: Final = frozenset({b"HGET", b"HMGET", b"HEXISTS"})
 
+#: What changes keys that it doesn't name.
+_OF_ALL: Final = frozenset({b"FLUSHDB", b"FLUSHALL"})
+
 #: What tells nothing of the items.
 _OF_NO_ITEM: Final = frozenset({b"HLEN", b"PTTL", b"MEMORY"})
 
@@ -43,15 +46,22 @@ class Access:
 
     def __init__(self, watches: Sequence[Watch]) -> None:
         self._watches = Watches(watches)
-        self._states = self._watches.states
+
+    def watch(self, watches: Sequence[Watch]) -> None:
+        """Watch these from now on, in the place of those before."""
+        self._watches = Watches(watches)
 
     def drop(self, commands: Sequence[Command]) -> None:
         for command in commands:
             name = command[0]
             if name == b"SCAN":
                 # It shows which items there are, so none of them may be missing afterwards.
-                for state in self._states:
+                for state in self._watches.states:
                     state.drop_missing()
+                continue
+            if name in _OF_ALL:
+                for state in self._watches.states:
+                    state.drop_all()
                 continue
             for at, argument in enumerate(command):
                 if isinstance(argument, int):
