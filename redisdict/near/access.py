@@ -52,25 +52,32 @@ class Access:
         self._watches = Watches(watches)
 
     def drop(self, commands: Sequence[Command]) -> None:
+        """Drop what these commands name."""
+        watches = self._watches
+        if all(state.is_empty for state in watches.states):
+            return
         for command in commands:
             name = command[0]
             if name == b"SCAN":
                 # It shows which items there are, so none of them may be missing afterwards.
-                for state in self._watches.states:
+                for state in watches.states:
                     state.drop_missing()
                 continue
             if name in _OF_ALL:
-                for state in self._watches.states:
+                for state in watches.states:
                     state.drop_all()
                 continue
-            for at, argument in enumerate(command):
-                if isinstance(argument, int):
-                    continue
-                key = argument.encode() if isinstance(argument, str) else argument
-                for state in self._watches.of_key(key):
-                    _drop_of_hash(state, name, command[at + 1 :])
-                for state, rest in self._watches.of_prefix(key):
-                    state.drop((rest,))
+            keys = [
+                each.encode() if isinstance(each, str) else each
+                for each in command
+                if not isinstance(each, int)
+            ]
+            if watches.has_exact:
+                for at, key in enumerate(keys):
+                    for state in watches.of_key(key):
+                        _drop_of_hash(state, name, keys[at + 1 :])
+            for state, own in watches.of_prefixes(keys).items():
+                state.drop(own)
 
     def intercept(self) -> _Accessing:
         """Make the interceptor of one operation."""
@@ -151,8 +158,8 @@ def drivers_that_drop(drivers: DriverPair, access: Access) -> DriverPair:
     )
 
 
-def _drop_of_hash(state: NearState, name: Argument, arguments: Sequence[Argument]) -> None:
+def _drop_of_hash(state: NearState, name: Argument, fields: Sequence[bytes]) -> None:
     if name in _OF_FIELDS:
-        state.drop(each.encode() if isinstance(each, str) else each for each in arguments)
+        state.drop(fields)
     elif name not in _OF_NO_ITEM:
         state.drop_all()

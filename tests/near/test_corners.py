@@ -293,6 +293,13 @@ def test_two_begin_at_once(backend: Backend, monkeypatch: pytest.MonkeyPatch) ->
     backend.attachments = {"near": service}
 
 
+def test_two_handles_make_one_space(backend: Backend) -> None:
+    service = service_module.near_service(backend)
+    made = [service.space("identity", lambda: [number]) for number in range(2)]  # noqa: B023
+    assert made == [[0], [0]]
+    assert service.find("identity") is made[0]
+
+
 def test_a_barrier_whose_connection_is_lost(backend: Backend) -> None:
     mapping = make(backend, near="request")
     wait_until_on(mapping)
@@ -422,15 +429,13 @@ class _ServerWith:
 
 
 def test_a_state_that_came_while_a_ping_was_under_way(backend: Backend) -> None:
-    mapping = make(backend)
-    wait_until_on(mapping)
-    listener = listener_of(mapping)
     late = NearState(10**6, 10)
+    listener = Listener(backend)
     session = listener_module._Session(listener, None, None)  # type: ignore[arg-type]  # not run
     listener.watch([Watch(b"late:", late)], b"probe:")
+    late.connect()
     session._take(b"PONG")
     assert late.watermark == state_module.NEVER
-    wait_until(lambda: late.watermark > 0)
 
 
 def test_a_promise_for_a_slot_that_is_listened_to(
