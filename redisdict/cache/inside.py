@@ -8,7 +8,7 @@ from redisdict.connections.drivers import AsyncDriver, Driver
 from redisdict.mapping.background import IN_TASKS, IN_THREADS, Colour
 from redisdict.mapping.bound import ABSENT, Bound
 from redisdict.mapping.cache import CacheMethods
-from redisdict.mapping.computation import Unkept
+from redisdict.mapping.computation import NOTHING, Found, Unkept
 from redisdict.mapping.compute_options import ComputeOptions, parse_options
 from redisdict.mapping.dict import PersistentDict
 from redisdict.mapping.globs import Glob
@@ -27,6 +27,7 @@ __all__ = [
     "IN_TASKS",
     "IN_THREADS",
     "LEASE_PREFIX",
+    "NOTHING",
     "UNKNOWN",
     "Colour",
     "Computations",
@@ -78,7 +79,12 @@ class Computations(CacheMethods[bytes, Any]):
         )
 
     def operation(
-        self, key: bytes, default: Any, options: ComputeOptions, colour: Colour
+        self,
+        key: bytes,
+        default: Any,
+        options: ComputeOptions,
+        colour: Colour,
+        found: Found | None,
     ) -> Operation[Any]:
-        """Get the value that is there, or that of `default`."""
-        return self._get_or_set_operation(key, default, options, colour)
+        """Get the value that is there, or that of `default`; `found` is what has been looked up."""
+        return self._get_or_set_operation(key, default, options, colour, found)

@@ -8,7 +8,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from redis.exceptions import ResponseError
 
 from redisdict.cache.base import CacheBase
-from redisdict.cache.inside import IN_TASKS, IN_THREADS, Colour, parse_options
+from redisdict.cache.inside import IN_TASKS, IN_THREADS, NOTHING, Colour, parse_options
 from redisdict.exceptions import NotANumberError
 from redisdict.wire.requests import Operation, Step
 
@@ -301,8 +301,9 @@ class ValueMethods(CacheBase):
         colour: Colour,
     ) -> Operation[Any]:
         options = parse_options(self._milliseconds(timeout), *times)
+        found = NOTHING if times[:4] == NO_TIMES else None  # it has been looked for
         raw = self._key(key, version)
-        return self._store.computing.operation(raw, default, options, colour)
+        return self._store.computing.operation(raw, default, options, colour, found)
 
 
 def encode(cache: CacheBase, value: Any) -> bytes:

@@ -98,7 +98,6 @@ class Background:
         self._is_registered = False
         self._is_over = False
         self._renew()
-        on_fork(self._renew)
 
     def _renew(self) -> None:
         """Forget what the parent was doing: a forked child has none of its threads."""
@@ -296,6 +295,7 @@ class InTasks(Colour):
 
 
 BACKGROUND: Final = Background()
+on_fork(lambda: BACKGROUND._renew())
 IN_THREADS: Final = InThreads()
 IN_TASKS: Final = InTasks()
 

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from redisdict.mapping.background import IN_TASKS, IN_THREADS, Colour
 from redisdict.mapping.bound import Topic
-from redisdict.mapping.computation import Computation, keep, look
+from redisdict.mapping.computation import NOTHING, Computation, Found, keep, look
 from redisdict.mapping.compute_options import ComputeOptions, parse_options
 from redisdict.mapping.layouts.base import DEFAULT, FOREVER, MISSING, Timeout
 from redisdict.mapping.locks import limit_ms
@@ -79,12 +79,18 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
     # and other processes for a lease, a lock under the item's key.
 
     def _get_or_set_operation(
-        self, key: K, default: Any, options: ComputeOptions, colour: Colour
+        self,
+        key: K,
+        default: Any,
+        options: ComputeOptions,
+        colour: Colour,
+        found: Found | None = None,
     ) -> Operation[Any]:
         bound = self._bound
         field = bound.field_of(key)
         while True:
-            found = yield from look(bound, field, options)
+            if found is None:
+                found = yield from look(bound, field, options)
             if not found.is_due(options):
                 return bound.codec.decode(found.stored)
             if not callable(default):
@@ -103,6 +109,7 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
                 break  # it may be the computation itself that asks for its own value
             if stored is not None:
                 return bound.codec.decode(stored)
+            found = None
         computation = Computation(bound, field, default, options, value if is_ours else None)
         return (yield from computation.run(found, colour))
 
@@ -149,7 +156,15 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
             fail_safe,
             lock_timeout,
         )
-        return cast(V, self._run(self._get_or_set_operation(key, default, options, IN_THREADS)))
+        found = None
+        if not options.needs_time:  # one plain command, and its fast path
+            bound = self._bound
+            stored = bound.driver.do(bound.layout.get(bound.field_of(key)))
+            if stored is not None:
+                return cast(V, bound.codec.decode(stored))
+            found = NOTHING
+        computing = self._get_or_set_operation(key, default, options, IN_THREADS, found)
+        return cast(V, self._run(computing))
 
     async def aget_or_set(
         self,
@@ -176,5 +191,12 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
             fail_safe,
             lock_timeout,
         )
-        computing = self._get_or_set_operation(key, default, options, IN_TASKS)
+        found = None
+        if not options.needs_time:
+            bound = self._bound
+            stored = await bound.async_driver.do(bound.layout.get(bound.field_of(key)))
+            if stored is not None:
+                return cast(V, bound.codec.decode(stored))
+            found = NOTHING
+        computing = self._get_or_set_operation(key, default, options, IN_TASKS, found)
         return cast(V, await self._arun(computing))

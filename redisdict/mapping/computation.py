@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from concurrent.futures import Future, InvalidStateError
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from redisdict.mapping.background import Colour, Job
 from redisdict.mapping.bound import Bound
@@ -47,6 +47,9 @@ class Found(NamedTuple):
     def is_due(self, options: ComputeOptions) -> bool:
         """Whether it is time to compute it anew."""
         return self.stored is None or self.fresh_ms <= options.refresh_ms
+
+
+NOTHING: Final = Found(None)
 
 
 def look(bound: Bound[Any], field: bytes, options: ComputeOptions) -> Operation[Found]:
@@ -107,7 +110,7 @@ class Computation:
         self._options = options
         self._in_flight = in_flight
         self._token = bound.locks.new_token()
-        self._found = Found(None)
+        self._found = NOTHING
         self._value: Any = None
         self._stored: bytes | None = None
         #: Of a computation in the background: its error or None, unless the caller has left.

@@ -557,6 +557,24 @@ def test_a_cache_without_it_drops_what_another_keeps(
     plain.clear()
 
 
+def test_a_cache_of_another_server_is_left_alone(
+    redis_url: str, valkey_url: str, key_prefix: str, configure: Callable[..., None]
+) -> None:
+    configure(
+        default=entry(redis_url, key_prefix, OPTIONS={"NEAR": AGES}),
+        plain=entry(valkey_url, key_prefix),
+    )
+    plain: Any = caches["plain"]
+    plain.set("k", 1)
+    driver = plain._store.driver
+    near = on("default")
+    near.set("k", 2)
+    assert plain._store.driver is driver
+    assert (plain.get("k"), near.get("k")) == (1, 2)
+    for cache in (plain, near):
+        cache.clear()
+
+
 def test_a_cache_that_begins_meanwhile(
     url: str, key_prefix: str, configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

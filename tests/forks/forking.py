@@ -4,10 +4,13 @@ import ctypes
 import os
 import pickle
 import signal
+import sys
 import threading
+import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 __all__ = ["FORKS", "Child", "Fork", "fork_in_c", "fork_in_python"]
@@ -17,13 +20,32 @@ Fork = Callable[[], int]
 #: A child that hangs is ended by then.
 LONGEST_S = 30
 
+#: Longer than a fork takes.
+SWITCH_S = 0.5
+
 
 def fork_in_c() -> int:
     """Fork without `os.register_at_fork`; the lock of the interpreter is kept meanwhile."""
     # Held by a thread that is just starting, it would stay so, and no child could start another.
-    with threading._active_limbo_lock:  # type: ignore[attr-defined]  # Python's own
+    with threading._active_limbo_lock, _no_switch():  # type: ignore[attr-defined]  # Python's own
         pid: int = ctypes.PyDLL(None).fork()
     return pid
+
+
+@contextmanager
+def _no_switch() -> Iterator[None]:
+    """Keep other threads from asking for the interpreter's lock.
+
+    A child that begins with such a request gives the lock away and waits for the thread that has
+    asked to take it, which isn't there.
+    """
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        time.sleep(interval_s * 2)  # those that wait already have their turn
+        yield
+    finally:
+        sys.setswitchinterval(interval_s)
 
 
 def fork_in_python() -> int:

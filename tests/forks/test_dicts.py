@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -113,9 +114,9 @@ def test_a_child_waits_for_no_thread_of_its_parent(
 
     def live() -> bool:
         in_flight = mapping._bound.in_flight
-        _, is_ours = in_flight.join(b"new")
-        in_flight.resolve(b"begun before the fork", None)
-        return is_ours
+        value, is_ours = in_flight.join(b"new", 60)
+        in_flight.resolve(b"new", Future(), None)  # of what was begun before the fork
+        return is_ours and in_flight.join(b"new", 60) == (value, False)
 
     try:
         assert Child(live, fork).result()
