@@ -156,8 +156,8 @@ def check_limit(where: str, limit: object) -> None:
     """
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise ConfigurationError(
-            f"{where} is {limit!r}; an int above 0 is expected: how much of one dict a process"
-            " keeps in its memory at most."
+            f"{where} is {limit!r}; an int above 0 is expected: how much of one dict or cache a"
+            " process keeps in its memory at most."
         )
 
 

@@ -17,6 +17,7 @@ from django.core.cache.backends.base import (
 from redisdict.cache.keys import KeySpace, encode_key
 from redisdict.cache.store import Store, store_of
 from redisdict.cache.times import LONGEST_S, to_milliseconds
+from redisdict.near.space import NearStats
 
 #: What a subclass may do in its own way.
 MAKING_KEYS: Final = ("make_key", "validate_key", "make_and_validate_key")
@@ -25,7 +26,7 @@ MAKING_KEYS: Final = ("make_key", "validate_key", "make_and_validate_key")
 LONGEST_PORTABLE: Final = 250
 
 
-class _Client(redis.Redis):
+class Client(redis.Redis):
     """redis-py's client, which can be got as django-redis's is, too."""
 
     def get_client(self, write: bool = True, tried: object = None) -> redis.Redis:
@@ -60,6 +61,10 @@ class CacheBase(BaseCache):
         timeout_ms = to_milliseconds(timeout)
         return None if timeout_ms is None else timeout_ms // 1000
 
+    def near_stats(self) -> NearStats:
+        """Tell what this process keeps of the cache: nothing, without NEAR."""
+        return NearStats(is_on=False, reason='the OPTIONS of this cache have no "NEAR"')
+
     def close(self, **kwargs: Any) -> None:
         """Do nothing: connections stay for the next request. `redisdict.close_all()` closes."""
 
@@ -75,7 +80,7 @@ class CacheBase(BaseCache):
         """
         backend = self._store.backend
         if backend.cluster is None:
-            return _Client(connection_pool=backend.pool())
+            return Client(connection_pool=backend.pool())
         client: Any = backend.client()
         client.get_client = lambda write=True, tried=None: client
         return client

@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 from redisdict import conf
 from redisdict.cache.cache import DictCache
 from redisdict.cache.codecs import CacheCodec
+from redisdict.cache.near_spaces import refuse_near
 from redisdict.cache.options import CacheOptions, parse_options, reworded
 from redisdict.conf import AliasConfig
 from redisdict.connections.factory import PoolFactory
@@ -42,6 +43,7 @@ def _check(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
         factories = [PoolFactory(config) for config in configs]
         for factory in factories:
             factory.verify()
+        refuse_near(options, factories[0])
         CacheCodec(options, configs[0].serializer, configs[0].compressor)
     except ConfigurationError as error:
         yield Error(str(reworded(error, name)), id="redisdict.E004")

@@ -52,7 +52,8 @@ INSTEAD: dict[str, Callable[..., Any]] = {
 @functools.cache
 def ignoring(cache_class: type[Any]) -> type[Any]:
     """Make a subclass that logs what fails because of the server, as a warning, and goes on."""
-    methods: dict[str, Any] = {"made_from": cache_class, "__module__": cache_class.__module__}
+    made_from = cache_class.made_from or cache_class
+    methods: dict[str, Any] = {"made_from": made_from, "__module__": cache_class.__module__}
     for name, instead in INSTEAD.items():
         for each in (name, f"a{name}"):
             methods[each] = _wrap(each, getattr(cache_class, each), instead)

@@ -98,6 +98,17 @@ class KeySpace:
             pattern = _without_tag(pattern)
         return pattern, lambda key: whole.fullmatch(key) is not None
 
+    def common_prefix(self) -> bytes:
+        """Find what all keys of all versions begin with: as far as is known, which may be nothing.
+
+        Of a KEY_FUNCTION it is KEY_PREFIX, if it begins a key with that. Others, as one that puts a
+        tenant before it, may begin each key with something else.
+        """
+        if self.is_default:
+            return encode_key(f"{self.prefix}:")
+        before, _, _ = self._probe(PROBE_VERSION)
+        return encode_key(self.prefix) if before.startswith(self.prefix) else b""
+
     def key_of(self, stored: bytes, version: Any) -> str:
         """Decode a stored key."""
         text = _text(stored)

@@ -11,8 +11,9 @@ from typing import Any
 
 from django.conf import settings
 
-from redisdict.conf import DEFAULTS, AliasConfig, check_durable, parse_alias
+from redisdict.conf import DEFAULTS, AliasConfig, check_durable, check_limit, parse_alias
 from redisdict.exceptions import ConfigurationError
+from redisdict.near.reader import check_near
 
 #: What LOCATION begins with where an alias of REDISDICT is meant.
 ALIAS_SCHEME = "alias:"
@@ -21,7 +22,8 @@ ALIAS_SCHEME = "alias:"
 OF_THE_POOL = ("POOL_CLASS", "ASYNC_POOL_CLASS", "RETRY_FOR", "TRACER")
 
 #: All capitals of OPTIONS, with the value each has when it isn't given. None of SERIALIZER,
-#: COMPRESSOR and DURABLE means that of the alias, where there is one.
+#: COMPRESSOR, DURABLE, NEAR_MAX_BYTES and NEAR_MAX_ITEMS means that of the alias, where there is
+#: one.
 CAPITALS: Mapping[str, Any] = MappingProxyType(
     {
         "SERIALIZER": None,
@@ -31,6 +33,9 @@ CAPITALS: Mapping[str, Any] = MappingProxyType(
         "CLEAR": "keys",
         "IGNORE_EXCEPTIONS": False,
         "DURABLE": None,
+        "NEAR": None,
+        "NEAR_MAX_BYTES": None,
+        "NEAR_MAX_ITEMS": None,
         **{name: DEFAULTS[name] for name in OF_THE_POOL},
         # Django's own, for caches that have to make room themselves; a server does that.
         "MAX_ENTRIES": None,
@@ -92,6 +97,9 @@ class CacheOptions:
     clear: str = "keys"
     ignore_exceptions: bool = False
     durable: str | None = None
+    near: float | str | None = None
+    near_max_bytes: int | None = None
+    near_max_items: int | None = None
 
     @property
     def where(self) -> str:
@@ -157,6 +165,9 @@ def parse_options(name: str, location: Any, params: Mapping[str, Any]) -> CacheO
         clear=values["CLEAR"],
         ignore_exceptions=values["IGNORE_EXCEPTIONS"],
         durable=values["DURABLE"],
+        near=values["NEAR"],
+        near_max_bytes=values["NEAR_MAX_BYTES"],
+        near_max_items=values["NEAR_MAX_ITEMS"],
     )
 
 
@@ -239,6 +250,10 @@ def _check(where: str, values: Mapping[str, Any]) -> None:
                 ' "READ_FROM": "django-redis" to read what that has written.'
             )
     check_durable(f'{where}["DURABLE"]', values["DURABLE"])
+    check_near(f'{where}["NEAR"]', values["NEAR"])
+    for key in ("NEAR_MAX_BYTES", "NEAR_MAX_ITEMS"):
+        if values[key] is not None:
+            check_limit(f'{where}["{key}"]', values[key])
     if values["WRITE_FOR"] is not None and values["SERIALIZER"] != "pickle":
         raise ConfigurationError(
             f'{where} has "WRITE_FOR": {values["WRITE_FOR"]!r}, which reads pickles, so it needs'

@@ -6,14 +6,21 @@ store, whose backend has one pool for threads and one for each event loop.
 
 from __future__ import annotations
 
+import functools
 import random
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from redisdict import forks
 from redisdict.cache.codecs import CacheCodec
 from redisdict.cache.inside import Computations
+from redisdict.cache.near_spaces import (
+    CacheNear,
+    refuse_near,
+    spaces_in_use,
+    spaces_of,
+)
 from redisdict.cache.operations import CacheOperations
 from redisdict.cache.options import (
     CacheOptions,
@@ -27,6 +34,7 @@ from redisdict.connections.backend import Backend
 from redisdict.connections.drivers import AsyncDriver, Driver, DriverPair
 from redisdict.connections.routing import AsyncRoutingDriver, ReplicaRouter, RoutingDriver
 from redisdict.exceptions import ConfigurationError
+from redisdict.near.access import drivers_that_drop
 
 #: By the text of LOCATION and OPTIONS, which may hold a password.
 _stores: dict[str, Store] = {}
@@ -54,7 +62,9 @@ class Store:
         codec: how values are written.
         operations: what it is asked.
         computing: `get_or_set()` of it.
-        driver, async_driver: have operations and steps done, in threads and in tasks.
+        driver, async_driver: have operations and steps done, in threads and in tasks. Where this
+            process keeps anything of caches of the same server, they drop what is concerned.
+        near: the reads that memory may answer, by what the keys begin with.
 
     Raises:
         ConfigurationError: from the first use of an attribute, if the entry can't be used.
@@ -69,6 +79,7 @@ class Store:
         "codec",
         "computing",
         "driver",
+        "near",
         "operations",
         "options",
     )
@@ -80,6 +91,7 @@ class Store:
     computing: Computations
     driver: Driver
     async_driver: AsyncDriver
+    near: _Nears
 
     def __init__(self, location: Any, params: Mapping[str, Any]) -> None:
         self._location = location
@@ -95,17 +107,41 @@ class Store:
         else:
             backend = backend_of(options, options.locations[0])
             serializer, compressor = DEFAULTS["SERIALIZER"], None
+        refuse_near(options, backend.factory)
+        drivers, is_first = _drivers(options, backend), spaces_in_use(backend) is None
+        spaces = spaces_in_use(backend) if options.near is None else spaces_of(backend)
         self.backend = backend
         self.codec = CacheCodec(options, serializer, compressor)
         self.operations = CacheOperations(is_cluster=backend.cluster is not None)
-        self.driver, self.async_driver = _drivers(options, backend)
+        self.driver, self.async_driver = (
+            drivers if spaces is None else drivers_that_drop(drivers, spaces.access)
+        )
         self.computing = Computations(self.codec, self.driver, self.async_driver)
+        self.near = _Nears(functools.partial(self._make_near, drivers))
         self.options = options
         self.__class__ = Store
         _bound.add(self)
+        if is_first and spaces is not None:
+            _find_near_anew(backend)
+        elif spaces is None and spaces_in_use(backend) is not None:
+            self.unbind()  # another cache has begun meanwhile to read near
+
+    def _make_near(self, drivers: DriverPair, prefix: bytes) -> CacheNear:
+        options, config, spaces = self.options, self.backend.config, spaces_of(self.backend)
+        assert options.near is not None  # a cache without it doesn't ask
+        space = spaces.find(prefix)
+        if space is None:
+            space = spaces.get(
+                prefix,
+                options.near_max_bytes or config.near_max_bytes,
+                options.near_max_items or config.near_max_items,
+            )
+            _find_near_anew(self.backend)
+        return CacheNear(self.computing, spaces, space, prefix, options.near, drivers)
 
     def unbind(self) -> None:
         """Find everything anew at the next use, for the settings have changed."""
+        _bound.discard(self)
         self.__class__ = _Unbound
         for name in Store.__annotations__:
             delattr(self, name)
@@ -126,6 +162,30 @@ class _Unbound(Store):
             raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
         self._bind()
         return getattr(self, name)
+
+
+class _Nears(dict[bytes, CacheNear]):
+    """What reads of a store work with, by what the keys begin with; made at the first read."""
+
+    def __init__(self, make: Callable[[bytes], CacheNear]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, prefix: bytes) -> CacheNear:
+        while True:
+            near = self[prefix] = self._make(prefix)
+            if near.is_current:
+                return near
+
+
+def _find_near_anew(backend: Backend) -> None:
+    """Have the caches of a backend know what is kept by now, and drop what they change of it."""
+    for store in list(_bound):
+        if store.backend is backend:
+            if store.options.near is None:
+                store.unbind()
+            else:
+                store.near.clear()
 
 
 def store_of(location: Any, params: Mapping[str, Any]) -> Store:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 from redisdict.connections.backend import Backend
 from redisdict.connections.drivers import DriverPair
@@ -35,6 +35,9 @@ from redisdict.wire.requests import Call, Operation
 K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
+
+#: In the place of a value that memory doesn't have: the server has to be asked.
+UNKNOWN: Final = object()
 
 
 class NearBound(Generic[K]):
@@ -73,6 +76,54 @@ class NearBound(Generic[K]):
         for reader in {self.reader_of(field).who_pings(field) for field in fields}:
             if reader is not None:
                 yield Call(ping, (reader,))
+
+    def value_of(self, entry: Entry) -> Any:
+        """Give the value of an entry, `ABSENT` for one that says that there is none."""
+        make = entry.make
+        if make is not None:
+            return make(entry.value)
+        return ABSENT if entry.value is MISSING else entry.value
+
+    def is_due(self, field: bytes, options: ComputeOptions) -> bool:
+        """Tell whether a value that was just read is to be computed anew, or may be."""
+        if not options.needs_time:
+            return False
+        entry = self.find(field)
+        due_s = (options.stale_ms + options.refresh_ms) / 1000
+        return entry is None or entry.expires_at - clock() <= due_s
+
+    def get(self, field: bytes, ping: Ping) -> Operation[Any]:
+        """Get the value that memory or the server has, or `ABSENT`."""
+        entry = self.find(field)
+        if entry is None:
+            yield from self.wait_for_pings([field], ping)
+            entry = self.find(field)
+        if entry is None or entry.owner is not self.codec:
+            return (yield from self.read(field))
+        return self.value_of(entry)
+
+    def get_many(self, fields: Sequence[bytes], ping: Ping) -> Operation[list[Any]]:
+        """Get the values that memory or the server has, `ABSENT` for those that there are none of.
+
+        Those that aren't in memory come in one round trip.
+        """
+        find, codec = self.find, self.codec
+        entries: list[Entry | None] = list(map(find, fields))
+        if not all(entries):
+            yield from self.wait_for_pings(
+                [field for field, entry in _pairs(fields, entries) if entry is None], ping
+            )
+            entries = [entry or find(field) for field, entry in _pairs(fields, entries)]
+        values = [
+            UNKNOWN if entry is None or entry.owner is not codec else self.value_of(entry)
+            for entry in entries
+        ]
+        unknown = [at for at, value in enumerate(values) if value is UNKNOWN]
+        if unknown:
+            read = yield from self.read_many([fields[at] for at in unknown])
+            for at, value in _pairs(unknown, read):
+                values[at] = value
+        return values
 
     def read(self, field: bytes) -> Operation[Any]:
         """Ask the server for a value, and keep it; `ABSENT` when there is none."""
@@ -169,24 +220,9 @@ class NearMethods(MappingMethods[K, V], CacheMethods[K, V], Generic[K, V]):
 
     _near = _FirstUse()
 
-    def _value_of(self, entry: Entry) -> Any:
-        """Give the value of an entry, `ABSENT` for one that says that there is none."""
-        make = entry.make
-        if make is not None:
-            return make(entry.value)
-        return ABSENT if entry.value is MISSING else entry.value
-
     def _read_operation(self, key: K, ping: Ping) -> Operation[Any]:
-        """Get the value that memory or the server has, or `ABSENT`."""
         near = self._near
-        field = near.field_of(key)
-        entry = near.find(field)
-        if entry is None:
-            yield from near.wait_for_pings([field], ping)
-            entry = near.find(field)
-        if entry is None or entry.owner is not near.codec:
-            return (yield from near.read(field))
-        return self._value_of(entry)
+        return near.get(near.field_of(key), ping)
 
     def _read(self, key: K) -> Any:
         return self._near.drivers.driver.run(self._read_operation(key, ping_in_thread))
@@ -280,30 +316,14 @@ class NearMethods(MappingMethods[K, V], CacheMethods[K, V], Generic[K, V]):
     # Many
 
     def _get_many_near(self, keys: Iterable[K], ping: Ping) -> Operation[dict[K, V]]:
-        near, find, codec = self._near, self._near.find, self._near.codec
+        near = self._near
         encode_many = self._bound.key_codec.encode_many
         found: dict[K, V] = {}
         iterator = iter(keys)
         some = list(islice(iterator, BATCH))
         while some:
-            fields = encode_many(some)
-            entries: list[Entry | None] = list(map(find, fields))
-            if not all(entries):
-                yield from near.wait_for_pings(
-                    [field for field, entry in _pairs(fields, entries) if entry is None], ping
-                )
-                entries = [entry or find(field) for field, entry in _pairs(fields, entries)]
-            unknown = [
-                at for at, entry in enumerate(entries) if entry is None or entry.owner is not codec
-            ]
-            read: list[Any] = []
-            if unknown:
-                read = yield from near.read_many([fields[at] for at in unknown])
-            read_at = dict(zip(unknown, read, strict=True))
-            for at, (key, entry) in enumerate(_pairs(some, entries)):
-                value = read_at[at] if at in read_at else self._value_of(cast(Entry, entry))
-                if value is not ABSENT:
-                    found[key] = value
+            values = yield from near.get_many(encode_many(some), ping)
+            found.update((key, value) for key, value in _pairs(some, values) if value is not ABSENT)
             some = yield from next_batch(iterator, some)
         return found
 
@@ -323,18 +343,10 @@ class NearMethods(MappingMethods[K, V], CacheMethods[K, V], Generic[K, V]):
         value = await self._aread(key)
         return await super().asetdefault(key, default) if value is ABSENT else cast(V, value)
 
-    def _serves(self, key: K, options: ComputeOptions) -> bool:
-        """Whether the value that was just read isn't due to be computed anew."""
-        if not options.needs_time:
-            return True
-        entry = self._near.find(self._near.field_of(key))
-        due_ms = options.stale_ms + options.refresh_ms
-        return entry is not None and entry.expires_at - clock() > due_ms / 1000
-
     def get_or_set(self, key: K, default: Any, timeout: Timeout = DEFAULT, **times: Any) -> V:
         options = parse_options(self._bound.milliseconds(timeout), **times)
         value = self._read(key)
-        if value is not ABSENT and self._serves(key, options):
+        if value is not ABSENT and not self._near.is_due(self._near.field_of(key), options):
             return cast(V, value)
         return super().get_or_set(key, default, timeout, **times)
 
@@ -343,7 +355,7 @@ class NearMethods(MappingMethods[K, V], CacheMethods[K, V], Generic[K, V]):
     ) -> V:
         options = parse_options(self._bound.milliseconds(timeout), **times)
         value = await self._aread(key)
-        if value is not ABSENT and self._serves(key, options):
+        if value is not ABSENT and not self._near.is_due(self._near.field_of(key), options):
             return cast(V, value)
         return await super().aget_or_set(key, default, timeout, **times)
 

@@ -31,6 +31,9 @@ T = TypeVar("T")
 #: What tells of fields of a hash, which stand behind its key.
 _OF_FIELDS: Final = frozenset({b"HGET", b"HMGET", b"HEXISTS"})
 
+#: What changes keys that it doesn't name.
+_OF_ALL: Final = frozenset({b"FLUSHDB", b"FLUSHALL"})
+
 #: What tells nothing of the items.
 _OF_NO_ITEM: Final = frozenset({b"HLEN", b"PTTL", b"MEMORY"})
 
@@ -43,29 +46,37 @@ class Access:
 
     def __init__(self, watches: Sequence[Watch]) -> None:
         self._watches = Watches(watches)
-        self._states = self._watches.states
+
+    def watch(self, watches: Sequence[Watch]) -> None:
+        """Watch these from now on, in the place of those before."""
+        self._watches = Watches(watches)
 
     def drop(self, commands: Sequence[Command]) -> None:
         """Drop what these commands name."""
-        if all(state.is_empty for state in self._states):
+        watches = self._watches
+        if all(state.is_empty for state in watches.states):
             return
         for command in commands:
             name = command[0]
             if name == b"SCAN":
                 # It shows which items there are, so none of them may be missing afterwards.
-                for state in self._states:
+                for state in watches.states:
                     state.drop_missing()
+                continue
+            if name in _OF_ALL:
+                for state in watches.states:
+                    state.drop_all()
                 continue
             keys = [
                 each.encode() if isinstance(each, str) else each
                 for each in command
                 if not isinstance(each, int)
             ]
-            if self._watches.has_exact:
+            if watches.has_exact:
                 for at, key in enumerate(keys):
-                    for state in self._watches.of_key(key):
+                    for state in watches.of_key(key):
                         _drop_of_hash(state, name, keys[at + 1 :])
-            for state, own in self._watches.of_prefixes(keys).items():
+            for state, own in watches.of_prefixes(keys).items():
                 state.drop(own)
 
     def intercept(self) -> _Accessing:

@@ -8,6 +8,8 @@ import sys
 import uuid
 from typing import Any, Final
 
+from django.utils.safestring import SafeString
+
 #: Types of which no value can be changed. A subclass may be.
 _IMMUTABLE: Final = frozenset(
     {
@@ -20,6 +22,7 @@ _IMMUTABLE: Final = frozenset(
         decimal.Decimal,
         float,
         int,
+        SafeString,
         str,
         type(None),
         uuid.UUID,

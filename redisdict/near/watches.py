@@ -21,12 +21,14 @@ class Watch(NamedTuple):
         state: where the entries are.
         slot_key: in a Cluster, any key of the slot that all of these lie in: a node that doesn't
             refuse it has the slot. None elsewhere.
+        has_whole_keys: whether an entry's key is the server's whole key.
     """
 
     key: bytes
     state: NearState
     is_exact: bool = False
     slot_key: bytes | None = None
+    has_whole_keys: bool = False
 
 
 class Watches:
@@ -40,10 +42,14 @@ class Watches:
             if watch.slot_key is not None:
                 self.by_slot_key.setdefault(watch.slot_key, []).append(watch.state)
         self._exact: dict[bytes, list[NearState]] = {}
-        self._by_prefix: dict[bytes, list[NearState]] = {}
+        #: With where an entry's key begins in the server's.
+        self._by_prefix: dict[bytes, list[tuple[NearState, int]]] = {}
         for watch in watches:
-            of_kind = self._exact if watch.is_exact else self._by_prefix
-            of_kind.setdefault(watch.key, []).append(watch.state)
+            if watch.is_exact:
+                self._exact.setdefault(watch.key, []).append(watch.state)
+            else:
+                start = 0 if watch.has_whole_keys else len(watch.key)
+                self._by_prefix.setdefault(watch.key, []).append((watch.state, start))
         self.has_exact = bool(self._exact)
         self._lengths = sorted(set(map(len, self._by_prefix)))
 
@@ -73,8 +79,8 @@ class Watches:
         by_prefix = self._by_prefix
         for length in self._lengths:
             for key in keys:
-                for state in by_prefix.get(key[:length], ()):
-                    found.setdefault(state, []).append(key[length:])
+                for state, start in by_prefix.get(key[:length], ()):
+                    found.setdefault(state, []).append(key[start:])
         return found
 
     def invalidate(self, keys: Sequence[bytes]) -> None:

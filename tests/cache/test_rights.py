@@ -14,6 +14,7 @@ from redisdict.servers.process import ServerProcess
 from tests.backends.test_acl import documented_rules
 from tests.cache.conftest import Face, entry
 from tests.conftest import program_for_tests
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module", params=["redis", "valkey"])
@@ -28,8 +29,12 @@ def limited_url(request: pytest.FixtureRequest) -> Iterator[str]:
         yield f"redis://limited:pass@{urlsplit(server.url).netloc}/0"
 
 
-def test_everything_is_allowed(limited_url: str, configure: Any, runner: Any) -> None:
-    configure(default=entry(limited_url, "shop"), other=entry(limited_url, "other"))
+@pytest.mark.parametrize("near", [None, 1000.0])
+def test_everything_is_allowed(limited_url: str, near: Any, configure: Any, runner: Any) -> None:
+    options = {"NEAR": near}
+    configure(
+        default=entry(limited_url, "shop", OPTIONS=options), other=entry(limited_url, "other")
+    )
     face = Face(caches["default"], runner)  # type: ignore[arg-type]
     assert face.set("k", 1) is True
     assert face.add("k", 1) is False
@@ -49,6 +54,9 @@ def test_everything_is_allowed(limited_url: str, configure: Any, runner: Any) ->
     if runner is None:
         with face.cache.lock("lock", timeout=5):
             pass
+    cache: Any = face.cache
+    if near is not None:
+        wait_until(lambda: (face.get("k"), cache.near_stats().is_on)[1])
     face.clear()
     with pytest.raises(NoPermissionError):
         Face(caches["other"], runner).set("k", 1)  # type: ignore[arg-type]

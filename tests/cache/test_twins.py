@@ -21,6 +21,7 @@ COLOURLESS = {
     "made_from",
     "make_and_validate_key",
     "make_key",
+    "near_stats",
     "validate_key",
 }
 

@@ -4,9 +4,13 @@ Nothing is overridden but the setting CACHES, and which error `incr()` raises, w
 Django's own backends says, too.
 """
 
+import time
+from unittest import skipUnless
+
 from cache import tests as django_tests
 from cache.closeable_cache import CloseHookMixin
 from django.conf import settings
+from django.core.cache import cache
 from django.test import TestCase, override_settings
 from redis.exceptions import ResponseError
 from sessions_tests import tests as session_tests
@@ -44,6 +48,15 @@ class DictCacheTests(django_tests.BaseCacheTests, TestCase):
 )
 class CacheClosingTests(django_tests.CacheClosingTests):
     pass
+
+
+class NearTests(TestCase):
+    @skipUnless(BASE["OPTIONS"]["NEAR"], "every read asks the server")
+    def test_memory_answers(self):
+        deadline = time.monotonic() + 60
+        while not cache.near_stats().hits:
+            assert time.monotonic() < deadline, cache.near_stats()
+            cache.get("key")
 
 
 @in_place_of(django_tests.CacheUtils)

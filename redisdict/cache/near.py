@@ -1,0 +1,171 @@
+"""Reads of a cache with NEAR, which this process's memory answers where its promise allows it.
+
+Everything else that a cache does goes through drivers that drop what is kept of the keys concerned
+(`redisdict.near.access`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
+
+from redisdict.cache.inside import (
+    ABSENT,
+    UNKNOWN,
+    ComputeOptions,
+    parse_options,
+    ping_in_task,
+    ping_in_thread,
+)
+from redisdict.cache.lifetimes import LifetimeMethods
+from redisdict.cache.near_clients import AsyncDroppingClient, DroppingClient
+from redisdict.cache.near_spaces import CacheNear
+from redisdict.exceptions import DeserializationError
+from redisdict.near.space import NearStats
+from redisdict.near.state import MISSING
+
+
+class NearMethods(LifetimeMethods):
+    """The reads of a cache with NEAR: of one key, of many, `in`, and `get_or_set()`."""
+
+    @functools.cached_property
+    def _near_prefix(self) -> bytes:
+        return self._key_space.common_prefix()
+
+    @property
+    def _near(self) -> CacheNear:
+        return self._store.near[self._near_prefix]
+
+    def near_stats(self) -> NearStats:
+        """Tell what this process keeps of the cache. Asks the server nothing."""
+        return self._near.stats()
+
+    def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
+        """Get the value of `key`, or `default`. GET and PTTL, or nothing."""
+        near, raw = self._near, self._key(key, version)
+        value = near.known(raw)
+        if value is UNKNOWN:
+            value = self._read(near, raw)
+        return default if value is ABSENT else value
+
+    async def aget(self, key: Any, default: Any = None, version: Any = None) -> Any:
+        """As `get()`."""
+        near, raw = self._near, self._key(key, version)
+        value = near.known(raw)
+        if value is UNKNOWN:
+            value = await self._aread(near, raw)
+        return default if value is ABSENT else value
+
+    def has_key(self, key: Any, version: Any = None) -> bool:
+        """Tell whether there is such a key. As `get()`, whose value is kept."""
+        near, raw = self._near, self._key(key, version)
+        entry = near.find(raw)
+        if entry is not None:
+            return entry.value is not MISSING
+        try:
+            return self._read(near, raw) is not ABSENT
+        except DeserializationError:
+            return True
+
+    async def ahas_key(self, key: Any, version: Any = None) -> bool:
+        """As `has_key()`."""
+        near, raw = self._near, self._key(key, version)
+        entry = near.find(raw)
+        if entry is not None:
+            return entry.value is not MISSING
+        try:
+            return await self._aread(near, raw) is not ABSENT
+        except DeserializationError:
+            return True
+
+    def get_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
+        """Get those of the values that are there. MGET and PTTLs of those that aren't known."""
+        near, by_raw = self._near, {self._key(key, version): key for key in keys}
+        if not all(raw.startswith(near.prefix) for raw in by_raw):
+            return super().get_many(by_raw.values(), version)
+        values = near.drivers.driver.run(near.get_all(list(by_raw), ping_in_thread))
+        return _those_there(by_raw.values(), values)
+
+    async def aget_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
+        """As `get_many()`."""
+        near, by_raw = self._near, {self._key(key, version): key for key in keys}
+        if not all(raw.startswith(near.prefix) for raw in by_raw):
+            return await super().aget_many(by_raw.values(), version)
+        values = await near.drivers.async_driver.run(near.get_all(list(by_raw), ping_in_task))
+        return _those_there(by_raw.values(), values)
+
+    def get_or_set(
+        self,
+        key: Any,
+        default: Any,
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: Any = None,
+        **times: Any,
+    ) -> Any:
+        """Get the value of `key`; when there is none, that of `default`, which is stored.
+
+        What is in memory is given while it isn't due to be computed anew. The arguments are those
+        of a cache without NEAR.
+        """
+        near, raw, options = self._due(key, timeout, version, times)
+        value = near.known(raw)
+        if value is UNKNOWN:
+            value = self._read(near, raw)
+        if value is not ABSENT and not near.is_due(raw, options):
+            return value
+        return super().get_or_set(key, default, timeout, version, **times)
+
+    async def aget_or_set(
+        self,
+        key: Any,
+        default: Any,
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: Any = None,
+        **times: Any,
+    ) -> Any:
+        """As `get_or_set()`; `default` may be a coroutine function."""
+        near, raw, options = self._due(key, timeout, version, times)
+        value = near.known(raw)
+        if value is UNKNOWN:
+            value = await self._aread(near, raw)
+        if value is not ABSENT and not near.is_due(raw, options):
+            return value
+        return await super().aget_or_set(key, default, timeout, version, **times)
+
+    @property
+    def client(self) -> Any:
+        """Return redis-py's client over the pool for threads, whose commands drop what is kept.
+
+        Those of its pipelines don't: to this process they are as another's.
+        """
+        return DroppingClient(self._near.access, self._store.backend.pool())
+
+    @property
+    def aclient(self) -> Any:
+        """As `client`, over the running event loop's pool."""
+        return AsyncDroppingClient(self._near.access, self._store.backend.async_pool())
+
+    def _due(
+        self, key: Any, timeout: Any, version: Any, times: dict[str, Any]
+    ) -> tuple[CacheNear, bytes, ComputeOptions]:
+        options = parse_options(self._milliseconds(timeout), **times)
+        return self._near, self._key(key, version), options
+
+    def _read(self, near: CacheNear, raw: bytes) -> Any:
+        """Get the value that memory or the server has, or `ABSENT`."""
+        if raw.startswith(near.prefix):
+            return near.drivers.driver.run(near.get(raw, ping_in_thread))
+        return self._store.driver.run(near.read_elsewhere(raw))
+
+    async def _aread(self, near: CacheNear, raw: bytes) -> Any:
+        """As `_read()`."""
+        if raw.startswith(near.prefix):
+            return await near.drivers.async_driver.run(near.get(raw, ping_in_task))
+        return await self._store.async_driver.run(near.read_elsewhere(raw))
+
+
+def _those_there(keys: Iterable[Any], values: list[Any]) -> dict[Any, Any]:
+    return {key: value for key, value in zip(keys, values, strict=True) if value is not ABSENT}
