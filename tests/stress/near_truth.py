@@ -26,7 +26,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +50,9 @@ class Outcome:
     """What a run has seen.
 
     `oldest_ms` has the greatest age by promise, `after_end_ms` how long after its end a value was
-    given at most, and `said` what processes have said that ended by themselves.
+    given at most, and `said` what processes have said that ended by themselves. `doubtful` are
+    breaches at a time in which a primary was lost that nobody had taken away, with what it had
+    answered.
     """
 
     reads: int = 0
@@ -62,7 +64,9 @@ class Outcome:
     oldest_ms: dict[str, float] = field(default_factory=dict)
     after_end_ms: float = 0.0
     disturbed: dict[str, int] = field(default_factory=dict)
+    log: list[tuple[str, float, float]] = field(default_factory=list)
     breaches: list[dict[str, Any]] = field(default_factory=list)
+    doubtful: list[dict[str, Any]] = field(default_factory=list)
     said: str = ""
 
     @property
@@ -124,6 +128,7 @@ def run(
     rest_ms: float = 1,
     pause_ms: float = 80,
     disturb_s: float = 0.7,
+    only: Collection[str] = (),
     arguments: tuple[str, ...] = (),
 ) -> Outcome:
     """Run it until it is enough, of reads, seconds or breaches.
@@ -134,6 +139,7 @@ def run(
         rest_ms: how long each thread and task rests after some 40 reads.
         pause_ms: how long each process pauses between two bursts of writes, on average.
         disturb_s: seconds between two disturbances, on average.
+        only: the names of the disturbances, of all there are.
         arguments: for the server.
     """
     from tests.stress.near.disturbing import BehindSentinels, Disturber, InACluster, Servers
@@ -153,7 +159,7 @@ def run(
         (directory / "given").write_text(json.dumps(given))
         board = Board.make(directory / "board")
         crowd = Crowd(directory)
-        disturber = Disturber(servers, board, crowd, prefix, disturb_s)
+        disturber = Disturber(servers, board, crowd, prefix, disturb_s, only)
 
         def look() -> bool:
             outcome = _outcome(directory, board, began)
@@ -172,7 +178,12 @@ def run(
             board.stop()
             is_well = crowd.end()
         outcome = _outcome(directory, board, began)
-        outcome.disturbed = disturber.done
+        outcome.disturbed, outcome.log = disturber.done, disturber.log
+        for began, ended in disturber.doubtful:
+            breaches, outcome.breaches = outcome.breaches, []
+            for each in breaches:
+                in_doubt = began <= each["at"] <= ended
+                (outcome.doubtful if in_doubt else outcome.breaches).append(each)
         if not is_well:
             outcome.said = (directory / "said").read_text()[-5000:] or "a process ended"
         return outcome
@@ -228,6 +239,7 @@ def main() -> int:
     parser.add_argument("--rest-ms", type=float, default=1)
     parser.add_argument("--pause-ms", type=float, default=80)
     parser.add_argument("--disturb-s", type=float, default=0.7)
+    parser.add_argument("--only", action="append", default=[], help="a disturbance")
     parser.add_argument("--argument", action="append", default=[], help="for the server")
     parser.add_argument("--process", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)
@@ -250,9 +262,15 @@ def main() -> int:
         rest_ms=given.rest_ms,
         pause_ms=given.pause_ms,
         disturb_s=given.disturb_s,
+        only=given.only,
         arguments=tuple(given.argument),
     )
-    shown = {**vars(outcome), "breaches": outcome.breaches[:10], "count": len(outcome.breaches)}
+    shown = {
+        **vars(outcome),
+        "breaches": outcome.breaches[:10],
+        "doubtful": len(outcome.doubtful),
+        "count": len(outcome.breaches),
+    }
     for name, value in shown.items():
         print(f"{name}: {value}")
     print(f"share of hits: {outcome.share_of_hits:.2f}")

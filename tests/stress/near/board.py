@@ -178,7 +178,12 @@ class Board:
         return version
 
     def answer(self, item: int, version: int) -> None:
-        """Note that a write was answered."""
+        """Note that a write was answered.
+
+        One that a server has answered while there may be two is never required of a read.
+        """
+        if self.cells[_PAUSED]:
+            return
         self.cells[self._place(item, version) + 2] = now()
         self.cells[_ANSWERED + item] = version
 

@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
@@ -18,11 +18,14 @@ from redisdict.servers.programs import Program
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
 from tests.backends.failover import fail_over, mend, switches_of
 from tests.backends.test_cluster import move_slot
-from tests.stress.near.board import PROCESSES, Board
+from tests.stress.near.board import PROCESSES, Board, now
 
 #: Behind Sentinel, seconds after the switch in which a process may still hear the old primary: it
 #: asks the sentinels every second, and a question takes a while.
 SETTLE_S = 2.0
+
+#: Seconds before a switch that nobody has brought about, in which an answered write may be lost.
+DOUBTFUL_S = 10.0
 
 
 class Processes(Protocol):
@@ -51,12 +54,17 @@ class Servers:
     def ways(self) -> list[Callable[[Disturber], None]]:
         return [stop_server]
 
+    @contextmanager
+    def watched(self) -> Iterator[Callable[[], int]]:
+        """Watch for switches to another primary; gives what tells how many there were."""
+        yield lambda: 0
+
 
 class BehindSentinels(Servers):
     """A primary and its replicas, with sentinels."""
 
     def __init__(self, program: Program) -> None:
-        self.topology = SentinelTopology(program, down_after_ms=1000)
+        self.topology = SentinelTopology(program, down_after_ms=2000)
 
     @property
     def location(self) -> str:
@@ -67,6 +75,11 @@ class BehindSentinels(Servers):
 
     def ways(self) -> list[Callable[[Disturber], None]]:
         return [fail_over_by_kill, fail_over_by_hanging]
+
+    @contextmanager
+    def watched(self) -> Iterator[Callable[[], int]]:
+        with switches_of(self.topology) as switches:
+            yield lambda: len(switches.times)
 
 
 class InACluster(Servers):
@@ -92,17 +105,31 @@ class Disturber:
     Args:
         prefix: of the keys.
         pause_s: seconds between two, on average.
+        only: the names of those that are done; all if there is none.
     """
 
     def __init__(
-        self, servers: Servers, board: Board, processes: Processes, prefix: str, pause_s: float
+        self,
+        servers: Servers,
+        board: Board,
+        processes: Processes,
+        prefix: str,
+        pause_s: float,
+        only: Collection[str] = (),
     ) -> None:
         self.servers = servers
         self.board = board
         self.processes = processes
         self.prefix = prefix
         self._pause_s = pause_s
+        self._only = only
         self.done: dict[str, int] = {}
+        #: From when till when a primary was lost that nobody had taken away.
+        self.doubtful: list[tuple[float, float]] = []
+        self._switches: Callable[[], int] = lambda: 0
+        self._known_switches = 0
+        #: When each began and ended, by the clock of the board.
+        self.log: list[tuple[str, float, float]] = []
 
     def run(self, is_enough: Callable[[], bool]) -> None:
         ways = [
@@ -114,14 +141,41 @@ class Disturber:
             forget_scripts,
             *self.servers.ways(),
         ]
-        while True:
-            random.shuffle(ways)  # each as often as the others, in a short run as well
-            for way in ways:
-                self._pause(is_enough)
-                if is_enough():
-                    return
-                way(self)
-                self.done[way.__name__] = self.done.get(way.__name__, 0) + 1
+        ways = [way for way in ways if not self._only or way.__name__ in self._only]
+        with self.servers.watched() as self._switches:
+            while True:
+                random.shuffle(ways)  # each as often as the others, in a short run as well
+                for way in ways:
+                    self._pause(is_enough)
+                    if is_enough():
+                        return
+                    self._do(way)
+
+    def _do(self, way: Callable[[Disturber], None]) -> None:
+        began = now()
+        way(self)
+        self.log.append((way.__name__, round(began / 1e9, 3), round(now() / 1e9, 3)))
+        self.done[way.__name__] = self.done.get(way.__name__, 0) + 1
+        self.look_for_switches()
+
+    def expect_switch(self) -> None:
+        """Say that a primary is about to be taken away."""
+        self._known_switches += 1
+
+    def look_for_switches(self) -> None:
+        """Find out whether sentinels have chosen another primary though nobody took one away.
+
+        On a busy machine they do, when one doesn't answer for so long. It isn't known since when.
+        """
+        if self._switches() <= self._known_switches:
+            return
+        self.board.pause()
+        time.sleep(SETTLE_S)
+        self._known_switches = self._switches()
+        began = self.log[-1][1] if self.log else 0.0
+        self.doubtful.append((began - DOUBTFUL_S, now() / 1e9))
+        self.board.forgive()
+        self.board.resume()
 
     def _pause(self, is_enough: Callable[[], bool]) -> None:
         until = time.monotonic() + random.expovariate(1 / self._pause_s)
@@ -202,6 +256,7 @@ def _fail_over(disturber: Disturber, fault: Any) -> None:
     """
     board, topology = disturber.board, disturber.servers.topology
     board.pause()
+    disturber.expect_switch()
     with switches_of(topology) as switches:
         lost = fail_over(topology, fault)
         switches.wait_for(1)

@@ -143,7 +143,7 @@ class Reading:
                 age = self._judge.judge(item.number, version, began, since, own_since, seen_before)
             except Breach as breach:
                 if self._board.is_judged(began):
-                    self._tell(item, str(breach))
+                    self._tell(item, f"lane {self._lane}: {breach}")
                 continue
             if age > self._oldest:
                 self._oldest = age
@@ -169,6 +169,7 @@ class Breaches:
 
     def tell(self, process: int, near: float | str, item: Item, what: str) -> None:
         line = {
+            "at": round(now() / 1e9, 3),
             "process": process,
             "near": near,
             "item": item.number,
