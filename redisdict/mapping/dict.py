@@ -183,8 +183,10 @@ class PersistentDict(
 
     def _choose_class(self) -> None:
         """Have the reads of a dict with `near` looked up in another class than those of others."""
-        if self._options.near is not None:
-            self.__class__ = _near_class(type(self))
+        plain = _plain_class(type(self))
+        kind = plain if self._options.near is None else _near_class(plain)
+        if kind is not type(self):
+            self.__class__ = kind
 
     @property
     def name(self) -> str:
@@ -319,8 +321,6 @@ class PersistentDict(
 @cache
 def _near_class(plain: type[PersistentDict[Any, Any]]) -> type[PersistentDict[Any, Any]]:
     """Make the class of the handles with `near`, of a class or a subclass of it."""
-    if issubclass(plain, NearMethods):
-        return plain
     names = {"__module__": plain.__module__, "__qualname__": plain.__qualname__}
     return type(plain.__name__, (NearMethods, plain), {**names, "_plain_class": plain})
 

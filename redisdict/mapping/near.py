@@ -22,6 +22,7 @@ from redisdict.mapping.protocol import MappingMethods
 from redisdict.near.clock import clock
 from redisdict.near.eviction import ENTRY_BYTES, Entry
 from redisdict.near.eviction import FOREVER as NO_END
+from redisdict.near.reader import RequestReader
 from redisdict.near.service import teller_of
 from redisdict.near.space import NearSpace, Part, Reader
 from redisdict.near.state import MISSING, FillToken, NearState
@@ -66,14 +67,11 @@ class NearBound(Generic[K]):
     def _find_in_shard(self, field: bytes) -> Entry | None:
         return self.reader_of(field).find(field)
 
-    def find_again(self, fields: Iterable[bytes], ping: Ping) -> Operation[None]:
-        """Before the server is asked: wait for a PING where that makes something servable."""
-        waiting = {self.reader_of(field) for field in fields if self._waits(field)}
-        for reader in waiting:
-            yield Call(ping, (reader,))
-
-    def _waits(self, field: bytes) -> bool:
-        return self.reader_of(field).waits_for_ping(field)
+    def wait_for_pings(self, fields: Iterable[bytes], ping: Ping) -> Operation[None]:
+        """Wait for a PING where that makes something servable, before the server is asked."""
+        for reader in {self.reader_of(field).who_pings(field) for field in fields}:
+            if reader is not None:
+                yield Call(ping, (reader,))
 
     def read(self, field: bytes) -> Operation[Any]:
         """Ask the server for a value, and keep it; `ABSENT` when there is none."""
@@ -139,15 +137,15 @@ class NearBound(Generic[K]):
         return value
 
 
-Ping = Callable[[Reader], Any]
+Ping = Callable[[RequestReader], Any]
 
 
-def ping_in_thread(reader: Reader) -> bool:
+def ping_in_thread(reader: RequestReader) -> bool:
     """Wait for a PING sent after the start of the request."""
     return reader.ping()
 
 
-def ping_in_task(reader: Reader) -> Awaitable[bool]:
+def ping_in_task(reader: RequestReader) -> Awaitable[bool]:
     """As `ping_in_thread()`."""
     return reader.aping()
 
@@ -183,7 +181,7 @@ class NearMethods(MappingMethods[K, V], CacheMethods[K, V], Generic[K, V]):
         field = near.field_of(key)
         entry = near.find(field)
         if entry is None:
-            yield from near.find_again([field], ping)
+            yield from near.wait_for_pings([field], ping)
             entry = near.find(field)
         if entry is None or entry.owner is not near.codec:
             return (yield from near.read(field))
@@ -290,7 +288,7 @@ class NearMethods(MappingMethods[K, V], CacheMethods[K, V], Generic[K, V]):
             fields = encode_many(some)
             entries: list[Entry | None] = list(map(find, fields))
             if not all(entries):
-                yield from near.find_again(
+                yield from near.wait_for_pings(
                     [field for field, entry in _pairs(fields, entries) if entry is None], ping
                 )
                 entries = [entry or find(field) for field, entry in _pairs(fields, entries)]

@@ -46,6 +46,9 @@ class Access:
         self._states = self._watches.states
 
     def drop(self, commands: Sequence[Command]) -> None:
+        """Drop what these commands name."""
+        if all(state.is_empty for state in self._states):
+            return
         for command in commands:
             name = command[0]
             if name == b"SCAN":
@@ -53,14 +56,17 @@ class Access:
                 for state in self._states:
                     state.drop_missing()
                 continue
-            for at, argument in enumerate(command):
-                if isinstance(argument, int):
-                    continue
-                key = argument.encode() if isinstance(argument, str) else argument
-                for state in self._watches.of_key(key):
-                    _drop_of_hash(state, name, command[at + 1 :])
-                for state, rest in self._watches.of_prefix(key):
-                    state.drop((rest,))
+            keys = [
+                each.encode() if isinstance(each, str) else each
+                for each in command
+                if not isinstance(each, int)
+            ]
+            if self._watches.has_exact:
+                for at, key in enumerate(keys):
+                    for state in self._watches.of_key(key):
+                        _drop_of_hash(state, name, keys[at + 1 :])
+            for state, own in self._watches.of_prefixes(keys).items():
+                state.drop(own)
 
     def intercept(self) -> _Accessing:
         """Make the interceptor of one operation."""
@@ -141,8 +147,8 @@ def drivers_that_drop(drivers: DriverPair, access: Access) -> DriverPair:
     )
 
 
-def _drop_of_hash(state: NearState, name: Argument, arguments: Sequence[Argument]) -> None:
+def _drop_of_hash(state: NearState, name: Argument, fields: Sequence[bytes]) -> None:
     if name in _OF_FIELDS:
-        state.drop(each.encode() if isinstance(each, str) else each for each in arguments)
+        state.drop(fields)
     elif name not in _OF_NO_ITEM:
         state.drop_all()

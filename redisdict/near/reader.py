@@ -48,24 +48,16 @@ class SecondsReader:
         now = clock()
         return self.state.lookup(key, now, now - self._bound)
 
-    def waits_for_ping(self, key: object) -> bool:
-        """Tell whether a PING could make something servable that is kept.
+    def who_pings(self, key: object) -> RequestReader | None:
+        """Tell who could wait for a PING that makes something servable: nobody.
 
-        Under this promise a reader doesn't wait: it asks the server, and the PING is for the next.
+        Under this promise the server is asked at once, and the PING is for the next reader.
         """
         if self.state.watermark < clock() - self._bound:
             self.listener.nudge()
         if not self.state.is_connected:
             self.listener.ensure()
-        return False
-
-    def ping(self) -> bool:
-        """Wait for nothing."""
-        return False
-
-    async def aping(self) -> bool:
-        """Wait for nothing."""
-        return False
+        return None
 
 
 class RequestReader:
@@ -79,14 +71,15 @@ class RequestReader:
         """Find what may be served now, without asking anybody."""
         return self.state.lookup(key, clock(), start_of_request())
 
-    def waits_for_ping(self, key: object) -> bool:
-        """Tell whether a PING could make something servable that is kept."""
+    def who_pings(self, key: object) -> RequestReader | None:
+        """Tell who could wait for a PING that makes something servable; None if none would."""
         state = self.state
         if not state.is_connected:
             self.listener.ensure()
-            return False
+            return None
         start = start_of_request()
-        return start != NO_REQUEST and state.watermark < start and state.has(key)
+        would_help = start != NO_REQUEST and state.watermark < start and state.has(key)
+        return self if would_help else None
 
     def ping(self) -> bool:
         """Wait for a PING that was sent after the start of the request; tell whether it came."""

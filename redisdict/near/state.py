@@ -104,6 +104,11 @@ class NearState:
         """Number of entries."""
         return self._sieve.items
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to drop: no entry, and no fill under way."""
+        return not self._entries and not self._fills
+
     # Readers
 
     def lookup(self, key: Hashable, now: float, not_before: float) -> Entry | None:

@@ -126,12 +126,8 @@ class TrackingConnection:
             left_s = deadline - clock()
             if left_s <= 0:
                 return False
-            wait([self], left_s)
-            if not is_so() and clock() < deadline:
-                try:
-                    self.receive()
-                except RedisTimeoutError:
-                    return is_so()
+            if wait([self], left_s):
+                self.receive()
         return True
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from redisdict.near.state import NearState
@@ -44,6 +44,7 @@ class Watches:
         for watch in watches:
             of_kind = self._exact if watch.is_exact else self._by_prefix
             of_kind.setdefault(watch.key, []).append(watch.state)
+        self.has_exact = bool(self._exact)
         self._lengths = sorted(set(map(len, self._by_prefix)))
 
     def plus(self, added: Iterable[Watch]) -> Watches:
@@ -66,19 +67,24 @@ class Watches:
         """Find the states of which a change of this key concerns everything."""
         return self._exact.get(key, ())
 
-    def of_prefix(self, key: bytes) -> Iterator[tuple[NearState, bytes]]:
-        """Find the states that have this key, and how each calls it."""
+    def of_prefixes(self, keys: Sequence[bytes]) -> dict[NearState, list[bytes]]:
+        """Find the states that have any of these keys, and how each calls its own."""
+        found: dict[NearState, list[bytes]] = {}
+        by_prefix = self._by_prefix
         for length in self._lengths:
-            for state in self._by_prefix.get(key[:length], ()):
-                yield state, key[length:]
+            for key in keys:
+                for state in by_prefix.get(key[:length], ()):
+                    found.setdefault(state, []).append(key[length:])
+        return found
 
-    def invalidate(self, keys: Iterable[bytes]) -> None:
+    def invalidate(self, keys: Sequence[bytes]) -> None:
         """Apply a push to all states that it concerns."""
-        for key in keys:
-            for state in self.of_key(key):
-                state.flush()
-            for state, rest in self.of_prefix(key):
-                state.invalidate((rest,))
+        if self.has_exact:
+            for key in keys:
+                for state in self.of_key(key):
+                    state.flush()
+        for state, own in self.of_prefixes(keys).items():
+            state.invalidate(own)
 
 
 def covering(keys: Iterable[bytes]) -> list[bytes]:

@@ -438,6 +438,18 @@ def test_pickles_and_copies_have_the_promise(backend: Backend) -> None:
         handle.clear()
 
 
+def test_a_handle_made_by_the_class_of_another(backend: Backend) -> None:
+    own = make(backend)
+    other = type(own)("e", backend, hset_enabled=False)
+    assert type(other) is PersistentDict
+    other["k"] = "v"
+    assert other["k"] == "v"
+    again = type(own)("e", backend, hset_enabled=False, near=AGES)
+    assert type(again) is type(own)
+    assert again["k"] == "v"
+    again.clear()
+
+
 def test_a_pickle_of_the_release_before(backend: Backend) -> None:
     mapping = PersistentDict("d")
     options = copy.copy(mapping._options)

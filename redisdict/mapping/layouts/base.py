@@ -9,7 +9,6 @@ from typing import Any, Final, TypeVar
 
 from redis.exceptions import ResponseError
 
-from redisdict.wire.combinators import run_concurrently
 from redisdict.wire.requests import Argument, Command, Operation, Step
 
 
@@ -184,9 +183,9 @@ class Layout(ABC):
     def ttl(self, field: bytes) -> Operation[int]:
         """Get the milliseconds left, `FOREVER` or `MISSING`."""
 
+    @abstractmethod
     def ttl_many(self, fields: Sequence[bytes]) -> Operation[list[int]]:
         """Get for each field what `ttl()` gives; of one that is missing it may be anything."""
-        return run_concurrently(map(self.ttl, fields))
 
     @abstractmethod
     def clear(self) -> Operation[None]: ...
