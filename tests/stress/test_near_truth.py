@@ -1,0 +1,76 @@
+"""A short run of `tests.stress.near_truth` for each server, and one without each of the rules."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from redisdict.servers.programs import Program
+from tests.conftest import UNPACKAGED, address_of, program_for_tests
+from tests.stress.near.without import RULES
+from tests.stress.near_truth import Outcome, run
+
+#: The least that a run may have seen to be worth anything, however busy the machine.
+READS = 20_000
+
+#: Seconds after which a run that finds nothing has failed, or has read too little.
+LONGEST_S = 200
+
+#: Disturbances that each run has to have seen.
+DISTURBANCES = 7
+
+
+def has_seen_enough(outcome: Outcome) -> bool:
+    is_long = outcome.seconds > 20 and outcome.judged > READS
+    is_disturbed = outcome.disturbances >= DISTURBANCES
+    return bool(outcome.breaches) or (is_long and is_disturbed) or outcome.seconds > LONGEST_S
+
+
+def check(outcome: Outcome) -> None:
+    assert outcome.breaches == []
+    assert outcome.said == ""
+    assert outcome.judged > READS
+    assert outcome.share_of_hits > 0.3
+    assert outcome.disturbances >= DISTURBANCES
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("family", ["redis", "valkey", *UNPACKAGED])
+def test_no_promise_is_broken(family: str) -> None:
+    if family == "dragonfly":
+        pytest.skip("near is off on Dragonfly, which has no BCAST")
+    if address_of(family):  # type: ignore[arg-type]  # it is a family
+        pytest.skip("the run stops and flushes the server, so it needs one of its own")
+    check(run(program_for_tests(family), has_seen_enough))  # type: ignore[arg-type]
+
+
+NEWER_REDIS = Path(__file__).parents[2] / "var" / "servers" / "redis-8.2"
+
+
+@pytest.mark.timeout(400)
+def test_no_promise_is_broken_on_a_newer_redis() -> None:
+    if not NEWER_REDIS.exists():
+        if os.environ.get("CI"):
+            pytest.fail("CI is set, and the servers of .ci/servers may not be missing there.")
+        pytest.skip("no Redis 8.2 is here; .ci/servers gets it")
+    check(run(Program(family="redis", path=NEWER_REDIS, origin="given"), has_seen_enough))
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("behind", ["sentinels", "cluster"])
+def test_no_promise_is_broken_by_several_servers(behind: str) -> None:
+    check(run(program_for_tests("valkey"), has_seen_enough, behind=behind))
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_left_out_is_found(rule: str) -> None:
+    outcome = run(
+        program_for_tests("valkey"),
+        lambda outcome: bool(outcome.breaches) or outcome.seconds > LONGEST_S,
+        without=rule,
+    )
+    assert outcome.said == ""
+    assert outcome.breaches != []
