@@ -43,20 +43,33 @@ class NearMethods(LifetimeMethods):
         """Tell what this process keeps of the cache. Asks the server nothing."""
         return self._near.stats()
 
+    # `get()` and `aget()` find what is in memory without a further call, which would be a tenth of
+    # what it costs.
+
     def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
         """Get the value of `key`, or `default`. GET and PTTL, or nothing."""
-        near, raw = self._near, self._key(key, version)
-        value = near.known(raw)
-        if value is UNKNOWN:
-            value = self._read(near, raw)
+        near, raw = self._store.near[self._near_prefix], self._key(key, version)
+        entry = near.find(raw)
+        if entry is not None and entry.owner is near.codec:
+            make = entry.make
+            value = entry.value
+            if make is not None:
+                return make(value)
+            return default if value is MISSING else value
+        value = self._read(near, raw)
         return default if value is ABSENT else value
 
     async def aget(self, key: Any, default: Any = None, version: Any = None) -> Any:
         """As `get()`."""
-        near, raw = self._near, self._key(key, version)
-        value = near.known(raw)
-        if value is UNKNOWN:
-            value = await self._aread(near, raw)
+        near, raw = self._store.near[self._near_prefix], self._key(key, version)
+        entry = near.find(raw)
+        if entry is not None and entry.owner is near.codec:
+            make = entry.make
+            value = entry.value
+            if make is not None:
+                return make(value)
+            return default if value is MISSING else value
+        value = await self._aread(near, raw)
         return default if value is ABSENT else value
 
     def has_key(self, key: Any, version: Any = None) -> bool:
