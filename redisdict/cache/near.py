@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
+from redis.exceptions import ResponseError
 
 from redisdict.cache.inside import (
     ABSENT,
@@ -80,8 +81,8 @@ class NearMethods(LifetimeMethods):
             return entry.value is not MISSING
         try:
             return self._read(near, raw) is not ABSENT
-        except DeserializationError:
-            return True
+        except (DeserializationError, ResponseError):  # it can't be read, and may be there
+            return super().has_key(key, version)
 
     async def ahas_key(self, key: Any, version: Any = None) -> bool:
         """As `has_key()`."""
@@ -91,15 +92,18 @@ class NearMethods(LifetimeMethods):
             return entry.value is not MISSING
         try:
             return await self._aread(near, raw) is not ABSENT
-        except DeserializationError:
-            return True
+        except (DeserializationError, ResponseError):  # it can't be read, and may be there
+            return await super().ahas_key(key, version)
 
     def get_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
         """Get those of the values that are there. MGET and PTTLs of those that aren't known."""
         near, by_raw = self._near, {self._key(key, version): key for key in keys}
         if not all(raw.startswith(near.prefix) for raw in by_raw):
             return super().get_many(by_raw.values(), version)
-        values = near.drivers.driver.run(near.get_all(list(by_raw), ping_in_thread))
+        try:
+            values = near.drivers.driver.run(near.get_all(list(by_raw), ping_in_thread))
+        except ResponseError:  # of GET, for a key of another type, of which MGET gives nothing
+            return super().get_many(by_raw.values(), version)
         return _those_there(by_raw.values(), values)
 
     async def aget_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
@@ -107,7 +111,10 @@ class NearMethods(LifetimeMethods):
         near, by_raw = self._near, {self._key(key, version): key for key in keys}
         if not all(raw.startswith(near.prefix) for raw in by_raw):
             return await super().aget_many(by_raw.values(), version)
-        values = await near.drivers.async_driver.run(near.get_all(list(by_raw), ping_in_task))
+        try:
+            values = await near.drivers.async_driver.run(near.get_all(list(by_raw), ping_in_task))
+        except ResponseError:  # of GET, for a key of another type, of which MGET gives nothing
+            return await super().aget_many(by_raw.values(), version)
         return _those_there(by_raw.values(), values)
 
     def get_or_set(
