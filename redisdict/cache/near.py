@@ -15,8 +15,9 @@ from redis.exceptions import ResponseError
 
 from redisdict.cache.inside import (
     ABSENT,
+    IN_TASKS,
+    IN_THREADS,
     UNKNOWN,
-    ComputeOptions,
     parse_options,
     ping_in_task,
     ping_in_thread,
@@ -123,20 +124,28 @@ class NearMethods(LifetimeMethods):
         default: Any,
         timeout: Any = DEFAULT_TIMEOUT,
         version: Any = None,
-        **times: Any,
+        *,
+        stale: float = 0,
+        soft_timeout: float | None = None,
+        refresh_ahead: float = 0,
+        fail_safe: bool | float = False,
+        lock_timeout: float = 60,
     ) -> Any:
         """Get the value of `key`; when there is none, that of `default`, which is stored.
 
         What is in memory is given while it isn't due to be computed anew. The arguments are those
         of a cache without NEAR.
         """
-        near, raw, options = self._due(key, timeout, version, times)
+        times = stale, soft_timeout, refresh_ahead, fail_safe, lock_timeout
+        options = parse_options(self._milliseconds(timeout), *times)
+        near, raw = self._near, self._key(key, version)
         value = near.known(raw)
         if value is UNKNOWN:
             value = self._read(near, raw)
         if value is not ABSENT and not near.is_due(raw, options):
             return value
-        return super().get_or_set(key, default, timeout, version, **times)
+        computing = self._computing(key, default, timeout, version, times, IN_THREADS)
+        return self._store.driver.run(computing)
 
     async def aget_or_set(
         self,
@@ -144,16 +153,24 @@ class NearMethods(LifetimeMethods):
         default: Any,
         timeout: Any = DEFAULT_TIMEOUT,
         version: Any = None,
-        **times: Any,
+        *,
+        stale: float = 0,
+        soft_timeout: float | None = None,
+        refresh_ahead: float = 0,
+        fail_safe: bool | float = False,
+        lock_timeout: float = 60,
     ) -> Any:
         """As `get_or_set()`; `default` may be a coroutine function."""
-        near, raw, options = self._due(key, timeout, version, times)
+        times = stale, soft_timeout, refresh_ahead, fail_safe, lock_timeout
+        options = parse_options(self._milliseconds(timeout), *times)
+        near, raw = self._near, self._key(key, version)
         value = near.known(raw)
         if value is UNKNOWN:
             value = await self._aread(near, raw)
         if value is not ABSENT and not near.is_due(raw, options):
             return value
-        return await super().aget_or_set(key, default, timeout, version, **times)
+        computing = self._computing(key, default, timeout, version, times, IN_TASKS)
+        return await self._store.async_driver.run(computing)
 
     @property
     def client(self) -> Any:
@@ -167,12 +184,6 @@ class NearMethods(LifetimeMethods):
     def aclient(self) -> Any:
         """As `client`, over the running event loop's pool."""
         return AsyncDroppingClient(self._near.access, self._store.backend.async_pool())
-
-    def _due(
-        self, key: Any, timeout: Any, version: Any, times: dict[str, Any]
-    ) -> tuple[CacheNear, bytes, ComputeOptions]:
-        options = parse_options(self._milliseconds(timeout), **times)
-        return self._near, self._key(key, version), options
 
     def _read(self, near: CacheNear, raw: bytes) -> Any:
         """Get the value that memory or the server has, or `ABSENT`."""
