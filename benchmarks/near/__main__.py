@@ -30,6 +30,16 @@ VALUES: dict[str, Any] = {
     "a small dict": {"name": "A product", "price": 12.5, "tags": ["a", "b"], "stock": 7},
 }
 
+#: Caches under comparison, with their NEAR.
+CACHES: dict[str, Any] = {
+    "DictCache": None,
+    "DictCache, again": None,
+    "DictCache, NEAR=1.0": 1.0,
+    'DictCache, NEAR="request"': "request",
+}
+CACHE_REFERENCE = "DictCache"
+LOCMEM = "Django's LocMemCache"
+
 #: Calls in a block, by whether they ask the server.
 SERVER_BLOCK = 20
 MEMORY_BLOCK = 500
@@ -59,8 +69,22 @@ def main() -> int:
                 "default": {
                     "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
                     "OPTIONS": {"MAX_ENTRIES": 10_000},
-                }
+                },
+                **{
+                    name: {
+                        "BACKEND": "redisdict.cache.DictCache",
+                        # Those without it in a database where none reads near: they drop nothing.
+                        "LOCATION": f"{server.url.removesuffix('/0')}/{1 if near is None else 2}",
+                        "KEY_PREFIX": f"cache-{number}",
+                        "OPTIONS": {"NEAR": near},
+                    }
+                    for number, (name, near) in enumerate(CACHES.items())
+                },
             },
+            SECRET_KEY="benchmark",  # noqa: S106  # of nothing
+            ALLOWED_HOSTS=["*"],
+            INSTALLED_APPS=["django.contrib.sessions", "redisdict"],
+            ROOT_URLCONF="benchmarks.caches.site",
         )
         import django
 
@@ -97,13 +121,17 @@ def report(url: str, rounds: int, placement: str) -> Iterator[str]:
             title = f"aget, one task, {CALLS_A_TASK} calls, {kind}"
             calls = tasks(runner, value)
             yield from table(title, measure(turns(title, calls, True), rounds), REFERENCE)
+        yield from table(
+            "a page from cache_page, 20 kB", measure(pages(placement), rounds), CACHE_REFERENCE
+        )
         close_all()
 
 
 def _block(name: str, in_task: bool) -> int:
     if in_task:
         return 1
-    return SERVER_BLOCK if name in (REFERENCE, TWIN) else MEMORY_BLOCK
+    asks = (REFERENCE, TWIN, *(name for name, near in CACHES.items() if near is None))
+    return SERVER_BLOCK if name in asks else MEMORY_BLOCK
 
 
 def dicts(value: Any) -> dict[str, Any]:
@@ -118,15 +146,50 @@ def dicts(value: Any) -> dict[str, Any]:
     }
     for mapping in made.values():
         mapping.update(dict.fromkeys(KEYS, value))
-    deadline = time.monotonic() + PATIENCE_S
     for name, mapping in made.items():
-        if name in (REFERENCE, TWIN):
-            continue
-        while not mapping.near_stats().is_on or mapping.near_stats().items < len(KEYS):
-            mapping.get_many(KEYS)
-            if time.monotonic() > deadline:
-                sys.exit(f"{name} isn't on: {mapping.near_stats()}")
+        if name not in (REFERENCE, TWIN):
+            wait_until_known(name, mapping)
     return made
+
+
+def known_caches(value: Any) -> dict[str, Any]:
+    """The caches under comparison, as `dicts()`."""
+    from django.core.cache import caches
+
+    made: dict[str, Any] = {name: caches[name] for name in CACHES}
+    for name, cache in made.items():
+        cache.set_many(dict.fromkeys(KEYS, value), None)
+        if CACHES[name] is not None:
+            wait_until_known(name, cache)
+    return made
+
+
+def wait_until_known(name: str, near: Any) -> None:
+    """Read until all values are in memory."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not near.near_stats().is_on or near.near_stats().items < len(KEYS):
+        near.get_many(KEYS)
+        if time.monotonic() > deadline:
+            sys.exit(f"{name} isn't on: {near.near_stats()}")
+
+
+def pages(placement: str) -> list[Any]:
+    """Turns of a page that the decorator `cache_page` has cached, as Django's test client gets."""
+    from django.test import Client
+
+    from benchmarks.caches.site import PAGE, slug
+    from benchmarks.modeldict.rounds import Turn
+
+    client = Client()
+
+    def is_right(_key: str, response: Any) -> bool:
+        return bool(response.content.decode() == PAGE)
+
+    def turn(name: str, alias: str) -> Turn:
+        where = f"/page/{slug(alias)}"
+        return Turn("page", name, lambda _: client.get(where), KEYS, 10, is_right, placement)
+
+    return [*(turn(name, name) for name in CACHES), turn(LOCMEM, "default")]
 
 
 def threads(url: str, value: Any) -> dict[str, Callable[[str], Any]]:
@@ -135,9 +198,10 @@ def threads(url: str, value: Any) -> dict[str, Callable[[str], Any]]:
     calls: dict[str, Callable[[str], Any]] = {
         name: mapping.__getitem__ for name, mapping in dicts(value).items()
     }
+    calls.update((name, each.get) for name, each in known_caches(value).items())
     for key in KEYS:
         cache.set(key, value, None)
-    calls["Django's LocMemCache"] = cache.get
+    calls[LOCMEM] = cache.get
     if importlib.util.find_spec("cachetools"):
         import cachetools  # type: ignore[import-untyped, unused-ignore]
 
@@ -180,7 +244,8 @@ def tasks(runner: asyncio.Runner, value: Any) -> dict[str, Callable[[str], Any]]
 
         return lambda key: runner.run(read(key), context=context)
 
-    return {name: in_task(mapping) for name, mapping in dicts(value).items()}
+    every = {**dicts(value), **known_caches(value)}
+    return {name: in_task(each) for name, each in every.items()}
 
 
 if __name__ == "__main__":

@@ -11,11 +11,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
+from redis.exceptions import ResponseError
 
 from redisdict.cache.inside import (
     ABSENT,
+    IN_TASKS,
+    IN_THREADS,
     UNKNOWN,
-    ComputeOptions,
     parse_options,
     ping_in_task,
     ping_in_thread,
@@ -43,20 +45,33 @@ class NearMethods(LifetimeMethods):
         """Tell what this process keeps of the cache. Asks the server nothing."""
         return self._near.stats()
 
+    # `get()` and `aget()` find what is in memory without a further call, which would be a tenth of
+    # what it costs.
+
     def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
         """Get the value of `key`, or `default`. GET and PTTL, or nothing."""
-        near, raw = self._near, self._key(key, version)
-        value = near.known(raw)
-        if value is UNKNOWN:
-            value = self._read(near, raw)
+        near, raw = self._store.near[self._near_prefix], self._key(key, version)
+        entry = near.find(raw)
+        if entry is not None and entry.owner is near.codec:
+            make = entry.make
+            value = entry.value
+            if make is not None:
+                return make(value)
+            return default if value is MISSING else value
+        value = self._read(near, raw)
         return default if value is ABSENT else value
 
     async def aget(self, key: Any, default: Any = None, version: Any = None) -> Any:
         """As `get()`."""
-        near, raw = self._near, self._key(key, version)
-        value = near.known(raw)
-        if value is UNKNOWN:
-            value = await self._aread(near, raw)
+        near, raw = self._store.near[self._near_prefix], self._key(key, version)
+        entry = near.find(raw)
+        if entry is not None and entry.owner is near.codec:
+            make = entry.make
+            value = entry.value
+            if make is not None:
+                return make(value)
+            return default if value is MISSING else value
+        value = await self._aread(near, raw)
         return default if value is ABSENT else value
 
     def has_key(self, key: Any, version: Any = None) -> bool:
@@ -67,8 +82,8 @@ class NearMethods(LifetimeMethods):
             return entry.value is not MISSING
         try:
             return self._read(near, raw) is not ABSENT
-        except DeserializationError:
-            return True
+        except (DeserializationError, ResponseError):  # it can't be read, and may be there
+            return super().has_key(key, version)
 
     async def ahas_key(self, key: Any, version: Any = None) -> bool:
         """As `has_key()`."""
@@ -78,15 +93,18 @@ class NearMethods(LifetimeMethods):
             return entry.value is not MISSING
         try:
             return await self._aread(near, raw) is not ABSENT
-        except DeserializationError:
-            return True
+        except (DeserializationError, ResponseError):  # it can't be read, and may be there
+            return await super().ahas_key(key, version)
 
     def get_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
         """Get those of the values that are there. MGET and PTTLs of those that aren't known."""
         near, by_raw = self._near, {self._key(key, version): key for key in keys}
         if not all(raw.startswith(near.prefix) for raw in by_raw):
             return super().get_many(by_raw.values(), version)
-        values = near.drivers.driver.run(near.get_all(list(by_raw), ping_in_thread))
+        try:
+            values = near.drivers.driver.run(near.get_all(list(by_raw), ping_in_thread))
+        except ResponseError:  # of GET, for a key of another type, of which MGET gives nothing
+            return super().get_many(by_raw.values(), version)
         return _those_there(by_raw.values(), values)
 
     async def aget_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
@@ -94,7 +112,10 @@ class NearMethods(LifetimeMethods):
         near, by_raw = self._near, {self._key(key, version): key for key in keys}
         if not all(raw.startswith(near.prefix) for raw in by_raw):
             return await super().aget_many(by_raw.values(), version)
-        values = await near.drivers.async_driver.run(near.get_all(list(by_raw), ping_in_task))
+        try:
+            values = await near.drivers.async_driver.run(near.get_all(list(by_raw), ping_in_task))
+        except ResponseError:  # of GET, for a key of another type, of which MGET gives nothing
+            return await super().aget_many(by_raw.values(), version)
         return _those_there(by_raw.values(), values)
 
     def get_or_set(
@@ -103,20 +124,28 @@ class NearMethods(LifetimeMethods):
         default: Any,
         timeout: Any = DEFAULT_TIMEOUT,
         version: Any = None,
-        **times: Any,
+        *,
+        stale: float = 0,
+        soft_timeout: float | None = None,
+        refresh_ahead: float = 0,
+        fail_safe: bool | float = False,
+        lock_timeout: float = 60,
     ) -> Any:
         """Get the value of `key`; when there is none, that of `default`, which is stored.
 
         What is in memory is given while it isn't due to be computed anew. The arguments are those
         of a cache without NEAR.
         """
-        near, raw, options = self._due(key, timeout, version, times)
+        times = stale, soft_timeout, refresh_ahead, fail_safe, lock_timeout
+        options = parse_options(self._milliseconds(timeout), *times)
+        near, raw = self._near, self._key(key, version)
         value = near.known(raw)
         if value is UNKNOWN:
             value = self._read(near, raw)
         if value is not ABSENT and not near.is_due(raw, options):
             return value
-        return super().get_or_set(key, default, timeout, version, **times)
+        computing = self._computing(key, default, timeout, version, times, IN_THREADS)
+        return self._store.driver.run(computing)
 
     async def aget_or_set(
         self,
@@ -124,16 +153,24 @@ class NearMethods(LifetimeMethods):
         default: Any,
         timeout: Any = DEFAULT_TIMEOUT,
         version: Any = None,
-        **times: Any,
+        *,
+        stale: float = 0,
+        soft_timeout: float | None = None,
+        refresh_ahead: float = 0,
+        fail_safe: bool | float = False,
+        lock_timeout: float = 60,
     ) -> Any:
         """As `get_or_set()`; `default` may be a coroutine function."""
-        near, raw, options = self._due(key, timeout, version, times)
+        times = stale, soft_timeout, refresh_ahead, fail_safe, lock_timeout
+        options = parse_options(self._milliseconds(timeout), *times)
+        near, raw = self._near, self._key(key, version)
         value = near.known(raw)
         if value is UNKNOWN:
             value = await self._aread(near, raw)
         if value is not ABSENT and not near.is_due(raw, options):
             return value
-        return await super().aget_or_set(key, default, timeout, version, **times)
+        computing = self._computing(key, default, timeout, version, times, IN_TASKS)
+        return await self._store.async_driver.run(computing)
 
     @property
     def client(self) -> Any:
@@ -147,12 +184,6 @@ class NearMethods(LifetimeMethods):
     def aclient(self) -> Any:
         """As `client`, over the running event loop's pool."""
         return AsyncDroppingClient(self._near.access, self._store.backend.async_pool())
-
-    def _due(
-        self, key: Any, timeout: Any, version: Any, times: dict[str, Any]
-    ) -> tuple[CacheNear, bytes, ComputeOptions]:
-        options = parse_options(self._milliseconds(timeout), **times)
-        return self._near, self._key(key, version), options
 
     def _read(self, near: CacheNear, raw: bytes) -> Any:
         """Get the value that memory or the server has, or `ABSENT`."""

@@ -19,11 +19,14 @@ from redisdict.forks import Lock
 from redisdict.near.access import Access
 from redisdict.near.service import near_service, service_in_use, teller_of
 from redisdict.near.space import NearSpace, Part
-from redisdict.near.state import NearState
+from redisdict.near.state import FillToken, NearState
 from redisdict.near.watches import Watch
 from redisdict.wire.requests import Operation
 
 _IDENTITY: Final = "caches"
+
+#: What PTTL says where there is none.
+NO_KEY: Final = -2
 
 #: A key that begins so is written to see that the server tells of it; a user with the rights of a
 #: cache may write it, and no cache has it.
@@ -75,6 +78,15 @@ class CacheNear(NearBound[bytes]):
         for start in range(0, len(keys), BATCH):
             values += yield from self.get_many(keys[start : start + BATCH], ping)
         return values
+
+    def _keep(
+        self, state: NearState, token: FillToken, stored: bytes | None, left_ms: int, sent_at: float
+    ) -> Any:
+        if stored is None and left_ms != NO_KEY:
+            # MGET gives nothing of a key of another type, as a list, which is there all the same.
+            state.abandon_fill(token)
+            return ABSENT
+        return super()._keep(state, token, stored, left_ms, sent_at)
 
     def read_elsewhere(self, key: bytes) -> Operation[Any]:
         """Get the value of a key that isn't kept here, or `ABSENT`."""

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 from redisdict.connections.backend import Backend
 from redisdict.connections.drivers import DriverPair
+from redisdict.mapping.background import IN_TASKS, IN_THREADS
 from redisdict.mapping.bound import ABSENT, Bound
 from redisdict.mapping.bulk import next_batch
 from redisdict.mapping.cache import CacheMethods
@@ -343,21 +344,43 @@ class NearMethods(MappingMethods[K, V], CacheMethods[K, V], Generic[K, V]):
         value = await self._aread(key)
         return await super().asetdefault(key, default) if value is ABSENT else cast(V, value)
 
-    def get_or_set(self, key: K, default: Any, timeout: Timeout = DEFAULT, **times: Any) -> V:
-        options = parse_options(self._bound.milliseconds(timeout), **times)
+    def get_or_set(
+        self,
+        key: K,
+        default: Any,
+        timeout: Timeout = DEFAULT,
+        *,
+        stale: float = 0,
+        soft_timeout: float | None = None,
+        refresh_ahead: float = 0,
+        fail_safe: bool | float = False,
+        lock_timeout: float = 60,
+    ) -> V:
+        times = stale, soft_timeout, refresh_ahead, fail_safe, lock_timeout
+        options = parse_options(self._bound.milliseconds(timeout), *times)
         value = self._read(key)
-        if value is not ABSENT and not self._near.is_due(self._near.field_of(key), options):
-            return cast(V, value)
-        return super().get_or_set(key, default, timeout, **times)
+        if value is ABSENT or self._near.is_due(self._near.field_of(key), options):
+            value = self._run(self._get_or_set_operation(key, default, options, IN_THREADS))
+        return cast(V, value)
 
     async def aget_or_set(
-        self, key: K, default: Any, timeout: Timeout = DEFAULT, **times: Any
+        self,
+        key: K,
+        default: Any,
+        timeout: Timeout = DEFAULT,
+        *,
+        stale: float = 0,
+        soft_timeout: float | None = None,
+        refresh_ahead: float = 0,
+        fail_safe: bool | float = False,
+        lock_timeout: float = 60,
     ) -> V:
-        options = parse_options(self._bound.milliseconds(timeout), **times)
+        times = stale, soft_timeout, refresh_ahead, fail_safe, lock_timeout
+        options = parse_options(self._bound.milliseconds(timeout), *times)
         value = await self._aread(key)
-        if value is not ABSENT and not self._near.is_due(self._near.field_of(key), options):
-            return cast(V, value)
-        return await super().aget_or_set(key, default, timeout, **times)
+        if value is ABSENT or self._near.is_due(self._near.field_of(key), options):
+            value = await self._arun(self._get_or_set_operation(key, default, options, IN_TASKS))
+        return cast(V, value)
 
 
 def _pairs(first: Sequence[K], second: Sequence[T]) -> Iterator[tuple[K, T]]:

@@ -15,5 +15,7 @@ def test_it_measures_all() -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     assert "failed" not in done.stdout
     assert done.stdout.count("| near=1.0 |") == done.stdout.count('| near="request" |') == 4
-    assert done.stdout.count("| Django's LocMemCache |") == 2
+    assert done.stdout.count("| Django's LocMemCache |") == 3
+    for name in ("DictCache", "DictCache, NEAR=1.0", 'DictCache, NEAR="request"'):
+        assert done.stdout.count(f"| {name} |") == 5  # the fifth is that of a page
     assert "redis-py's client-side cache" in done.stdout  # or why it isn't there

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 import redis
 from django.core.cache import caches
-from django.http import HttpResponse
-from django.test import override_settings
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory, override_settings
 from django.utils.safestring import SafeString, mark_safe
+from django.views.decorators.cache import cache_page
+from redis.exceptions import ResponseError
 
 from redisdict import PersistentDict, close_all
 from redisdict.cache import DictCache, cached
@@ -24,11 +26,16 @@ from redisdict.cache.near_spaces import CacheSpaces, spaces_of
 from redisdict.exceptions import BackendUnavailable, ConfigurationError, DeserializationError
 from redisdict.near.barrier import near_barrier
 from redisdict.near.clock import clock
+from redisdict.near.middleware import NearMiddleware
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.topologies import ClusterTopology
 from tests.cache.conftest import Face, entry
 from tests.conftest import program_for_tests
+from tests.forks.conftest import fork
+from tests.forks.forking import Child, Fork
 from tests.waiting import wait_until
+
+__all__ = ["fork"]
 
 #: A bound that no test can come near to.
 AGES = 10_000.0
@@ -195,6 +202,17 @@ def test_has_key_of_what_cannot_be_read(face: Face, cache: DictCache, elsewhere:
     assert face.has_key("k")
     with pytest.raises(DeserializationError):
         face.get("k")
+
+
+def test_a_key_of_another_type(face: Face, cache: DictCache, elsewhere: Any) -> None:
+    elsewhere.rpush(cache.make_key("k"), "item")
+    settle(cache)
+    for _ in range(2):
+        assert face.get_many(["k", "l"]) == {}
+        assert face.has_key("k")
+        assert not face.has_key("l")
+        with pytest.raises(ResponseError, match="WRONGTYPE"):
+            face.get("k")
 
 
 CHANGES: dict[str, tuple[Callable[[Any], object], Any]] = {
@@ -407,6 +425,57 @@ def test_a_request_is_served_what_was_right_when_it_began(
     with near_barrier():
         assert face.get("k") == "new"
     face.cache.clear()
+
+
+@pytest.mark.parametrize("near", [AGES, "request"])
+def test_a_page_is_answered_from_memory(
+    near: Any, url: str, key_prefix: str, configure: Callable[..., None]
+) -> None:
+    configure(default=entry(url, key_prefix, OPTIONS={"NEAR": near}))
+    with near_barrier():
+        cache = on("default")
+    made = []
+
+    @cache_page(100)
+    def view(request: HttpRequest) -> HttpResponse:
+        made.append(request.path)
+        return HttpResponse(f"page {len(made)}")
+
+    site = NearMiddleware(view)
+
+    def get() -> bytes:
+        response: Any = site(RequestFactory().get("/page"))
+        content: bytes = response.content
+        return content
+
+    assert get() == b"page 1"
+    settle(cache)
+    assert get() == b"page 1"
+    before = cache.near_stats()
+    assert get() == b"page 1"
+    after = cache.near_stats()
+    assert (after.hits - before.hits, after.misses - before.misses) == (2, 0)
+    cache.clear()
+    assert get() == b"page 2"
+    cache.clear()
+
+
+def test_a_forked_process_begins_anew(cache: DictCache, fork: Fork) -> None:
+    cache.set("k", 1)
+    assert (cache.get("k"), is_served(cache, "k")) == (1, True)
+
+    def work() -> Any:
+        own: Any = caches["default"]
+        begun = own.near_stats()
+        assert not begun.is_on
+        assert begun.items == 0
+        assert own.get("k") == 1
+        on("default").set("k", 2)
+        return own.get("k"), is_served(own, "k")
+
+    assert Child(work, fork).result() == (2, True)
+    wait_until(lambda: cache.get("k") == 2)
+    assert is_served(cache, "k")
 
 
 # Who shares what

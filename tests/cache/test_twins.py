@@ -44,13 +44,21 @@ def test_every_method_has_a_twin() -> None:
     assert [name for name in NAMES if name not in paired] == []
 
 
-@pytest.mark.parametrize("cache_class", [DictCache, ignoring(DictCache)])
+NEAR: Any = type(DictCache("", {"OPTIONS": {"NEAR": 1.0}}))
+
+
+@pytest.mark.parametrize("cache_class", [DictCache, ignoring(DictCache), NEAR])
 @pytest.mark.parametrize("name", [name for name in TWINS if name != "client"])
 def test_twins_take_the_same_arguments(name: str, cache_class: Any) -> None:
     one, twin = getattr(cache_class, name), getattr(cache_class, f"a{name}")
     assert shape(twin) == shape(one)
     is_async = inspect.iscoroutinefunction(twin) or inspect.isasyncgenfunction(twin)
     assert is_async or name == "lock"
+
+
+@pytest.mark.parametrize("name", [name for name in TWINS if name != "client"])
+def test_near_takes_the_same_arguments(name: str) -> None:
+    assert shape(getattr(NEAR, name)) == shape(getattr(DictCache, name))
 
 
 def test_all_of_djangos_methods_are_our_own() -> None:

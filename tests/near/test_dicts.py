@@ -533,6 +533,18 @@ def test_a_request_sees_all_that_was_before_it(
     mapping.clear()
 
 
+def test_a_value_that_is_due_is_computed_anew_in_the_background(face: Face, mapping: Any) -> None:
+    face.set("k", 1, timeout=1000)
+    settle(mapping)
+    assert face.getitem("k") == 1
+    assert face.get_or_set("k", lambda: pytest.fail("it is fresh"), 1000, refresh_ahead=1) == 1
+    assert face.get_or_set("k", lambda: 2, 2000, refresh_ahead=1500) == 1
+    wait_until(lambda: face.get("k") == 2)
+    with pytest.raises(ValueError, match="refresh_ahead"):
+        face.get_or_set("k", lambda: 3, 10, refresh_ahead=10)
+    mapping.clear()
+
+
 def test_outside_of_a_request_the_server_is_asked(backend: Backend, elsewhere: Backend) -> None:
     mapping = make(backend, near="request")
     other = make(elsewhere, near=None)
