@@ -398,6 +398,13 @@ class TestKeeper:
         assert Child(close).result() == (None, float("-inf"))
         assert keeper._thread is not None
 
+    def test_the_end_of_the_process_gives_it_back(
+        self, keeper: Any, products: ModelDict[Product]
+    ) -> None:
+        strict_module._close_all()
+        assert keeper._thread is None
+        assert not is_held(products)
+
     def test_a_signal_before_there_is_a_keeper(self) -> None:
         signal = strict_module.LeaseSignal()
         signal.flush()
