@@ -15,13 +15,6 @@ from redisdict.modelcache.slots.barrier import change_behind_barriers
 from redisdict.modelcache.slots.store import new_token
 from redisdict.near.clock import clock
 from tests.modelcache.beneath import change_unseen
-from tests.modelcache.conftest import cache_url as cache_url
-from tests.modelcache.conftest import database as database
-from tests.modelcache.conftest import patient_leases as patient_leases
-from tests.modelcache.conftest import postgres as postgres
-from tests.modelcache.conftest import postgres_alias as postgres_alias
-from tests.modelcache.conftest import server as server
-from tests.modelcache.conftest import sqlite_alias as sqlite_alias
 from tests.near.conftest import AGES, opened
 from tests.shop.models import Product
 from tests.waiting import wait_until

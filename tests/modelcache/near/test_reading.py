@@ -20,8 +20,8 @@ from redisdict.modelcache.lookup import THREAD
 from redisdict.modelcache.near import NOT_NEAR
 from redisdict.near.barrier import near_barrier
 from tests.modelcache.counting import queries
+from tests.modelcache.near.conftest import Elsewhere, is_served, keep, near_table, settle
 from tests.near.conftest import AGES
-from tests.near.models.conftest import Elsewhere, is_served, keep, near_table, settle
 from tests.shop.models import Announced, Event, Place, Product
 from tests.waiting import wait_until
 

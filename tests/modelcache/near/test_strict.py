@@ -23,7 +23,7 @@ from redisdict.wire.combinators import ask
 from redisdict.wire.requests import Sleep
 from tests.forks.forking import Child
 from tests.modelcache.conftest import forget_registrations
-from tests.near.models.conftest import Elsewhere, is_served, keep, near_table
+from tests.modelcache.near.conftest import Elsewhere, is_served, keep, near_table
 from tests.shop.models import Product
 from tests.waiting import wait_until
 
