@@ -411,11 +411,11 @@ class TestPerRequest:
             assert await rows.aget(tea.pk) == tea
             return (await rows.anear_stats()).hits > before
 
-        with near_barrier():
-            while not await is_served():
-                pass
-        with near_barrier():
-            assert await is_served()
+        # At last the first read of a request is answered from memory: a PING has made it so.
+        served = False
+        while not served:
+            with near_barrier():
+                served = await is_served()
 
 
 def test_scopes_are_kept_apart(database: str, server: str) -> None:
