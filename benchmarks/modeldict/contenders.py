@@ -36,6 +36,11 @@ def one_row() -> Iterator[tuple[str, Call]]:
     rows = ModelDict(ours)
     yield OURS, rows.__getitem__
     yield TWIN, rows.__getitem__
+    for near in (1.0, "strict"):
+        # Of a model of its own: beside them, a dict without near would keep what it reads.
+        in_memory = ModelDict(plain, near=near)
+        _keep_all(in_memory)
+        yield f"ModelDict, near={near!r}", in_memory.__getitem__
     yield ORM, lambda pk: plain.objects.get(pk=pk)
     for name, alias in (("django-redis, pickle", "default"), ("Django's RedisCache", "django")):
         cache = caches[alias]
@@ -58,6 +63,16 @@ def one_row() -> Iterator[tuple[str, Call]]:
             yield name, lambda pk: other.objects.get(pk=pk)
     if find_spec("cache_memoize"):
         yield "cache-memoize", _memoized()
+
+
+def _keep_all(rows: Any) -> None:
+    """Read until all rows are in memory."""
+    pks = list(plain.objects.values_list("pk", flat=True))
+    while True:
+        before = rows.near_stats().hits
+        rows.get_many(pks)
+        if rows.near_stats().hits - before == len(pks):
+            return
 
 
 def _memoized() -> Call:

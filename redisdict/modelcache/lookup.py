@@ -53,7 +53,7 @@ class Scan:
     def next_page(self) -> Operation[list[Any]]:
         """The instances of one page that readers would get, too."""
         keys = yield from self._next_keys()
-        answers = yield from self._table.store.read(keys, new_token(), 0)
+        answers = yield from self._table.store.read(keys, new_token(), 0, keeps=False)
         bodies = [body for body in answers if isinstance(body, bytes) and len(body) >= SHORTEST]
         rows = map(self._table.decode, bodies)
         return [row for row in rows if row is not None]

@@ -143,7 +143,7 @@ class NearRows:
         self,
         cells: Sequence[bytes],
         operation: Operation[list[Any]],
-        keep: Keep,
+        keep: Keep | None,
         owner: object,
     ) -> Operation[list[Any]]:
         """Run the operation that reads cells, and keep the values that it gives.
@@ -151,12 +151,15 @@ class NearRows:
         The times to live come in the same round trips: a PTTL for each row.
 
         Args:
+            keep: None keeps nothing, and asks for no times.
             owner: who alone may be given what is kept.
         """
         state = self._state
         tokens = [state.begin_fill(cell[self._cut :]) for cell in cells]
         open_tokens = dict.fromkeys(tokens)
         try:
+            if keep is None:
+                return (yield from operation)
             left = _TimesLeft(cells)
             answers: list[Any] = yield from intercept(operation, left.answer)
             for cell, token, answer in zip(cells, tokens, answers, strict=True):

@@ -5,10 +5,12 @@ It runs while there are such reads, and gives the leases back when there have be
 
 from __future__ import annotations
 
+import atexit
 import logging
 import math
 import secrets
 import threading
+import weakref
 from contextlib import suppress
 from typing import Final
 
@@ -35,6 +37,10 @@ RENEW_EVERY_S: Final = 0.25
 
 #: Seconds without a read after which a lease is given back.
 IDLE_S: Final = 1.0
+
+
+#: Seconds that the end of the process waits for a lease to be given back.
+LONGEST_END_S: Final = 1.0
 
 
 class LeaseSignal(NearState):
@@ -143,6 +149,7 @@ class LeaseKeeper:
         self._held: set[NearLease] = set()
         self._begin_anew()
         on_fork(self._begin_anew)
+        _keepers.add(self)
 
     def _begin_anew(self) -> None:
         self._lock = threading.Lock()
@@ -172,7 +179,7 @@ class LeaseKeeper:
                 self._thread.start()
         self.wake()
 
-    def close(self) -> None:
+    def close(self, timeout_s: float | None = None) -> None:
         """Give all leases back, and end the thread; the next read starts it again."""
         if not own[0]:
             take_over()
@@ -181,7 +188,7 @@ class LeaseKeeper:
             return
         self._is_closing = True
         self.wake()
-        thread.join()
+        thread.join(timeout_s)
         self._is_closing = False
 
     def _run(self) -> None:
@@ -221,6 +228,16 @@ class LeaseKeeper:
         self._held.discard(lease)
         with suppress(*UNREACHED, RedisDictError):  # it ends by itself
             self._backend.driver.run(lease.give_back())
+
+
+#: All of the process, so that no writer waits for one that has ended.
+_keepers: weakref.WeakSet[LeaseKeeper] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for keeper in list(_keepers):
+        keeper.close(LONGEST_END_S)
 
 
 def _after_now() -> float:

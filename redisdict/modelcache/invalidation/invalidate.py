@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
+from redisdict.conf import LONGEST_NEAR_LEASE_S
 from redisdict.connections.backend import Backend
 from redisdict.exceptions import NoReplica
 from redisdict.modelcache.cached_models import CachedTable, Rows
@@ -17,6 +18,9 @@ from redisdict.modelcache.slots.near_leases import wait_for_readers
 from redisdict.modelcache.slots.store import new_token, put_barriers
 
 T = TypeVar("T")
+
+#: Milliseconds that a change waits for readers at most, whatever their settings say.
+LONGEST_WAIT_MS = round(LONGEST_NEAR_LEASE_S * 1000)
 
 
 def make_behind_barriers(rows: Sequence[Rows], change: Callable[[], T]) -> T:
@@ -92,6 +96,8 @@ def _change_on_one(rows: Sequence[Rows], change: Callable[[], T]) -> T:
     tables = [table for table, _ in rows]
     token = new_token()
     barrier_ms = max(table.cached.barrier_ms for table in tables)
+    if any(table.cached.is_near_strict for table in tables):
+        barrier_ms += LONGEST_WAIT_MS  # they stand while readers are waited for, too
     changed = [keys for _, keys in rows]
     is_begun = False
     results: list[T] = []

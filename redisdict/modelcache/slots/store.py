@@ -97,7 +97,7 @@ class Memory(Protocol):
         self,
         cells: Sequence[bytes],
         operation: Operation[list[Any]],
-        keep: Callable[[bytes], Any],
+        keep: Callable[[bytes], Any] | None,
         owner: object,
     ) -> Operation[list[Any]]: ...
 
@@ -137,12 +137,18 @@ class RowStore:
             (b"EVALSHA", script, count, table, *keys, token, lease_ms, self.fingerprint)
         )
 
-    def read(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Operation[list[Answer]]:
-        """Read rows. Each that isn't there is leased to `token`, unless `lease_ms` is 0."""
+    def read(
+        self, keys: Sequence[bytes], token: bytes, lease_ms: int, *, keeps: bool = True
+    ) -> Operation[list[Answer]]:
+        """Read rows. Each that isn't there is leased to `token`, unless `lease_ms` is 0.
+
+        Args:
+            keeps: whether the process may keep them, where anybody reads near.
+        """
         near = self.near
         if near is not None and near.is_on:
             asking = self._read(keys, token, lease_ms)
-            return (yield from near.read(keys, asking, self._keep, self))
+            return (yield from near.read(keys, asking, self._keep if keeps else None, self))
         return (yield from self._read(keys, token, lease_ms))
 
     def _read(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Operation[list[Answer]]:

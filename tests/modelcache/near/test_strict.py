@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from django.test import override_settings
 from redis.exceptions import NoScriptError, ResponseError
 
 from redisdict import ModelDict
@@ -22,13 +21,9 @@ from redisdict.modelcache.slots.near_leases import UNKNOWN, NearLeases, Progress
 from redisdict.wire.combinators import ask
 from redisdict.wire.requests import Sleep
 from tests.forks.forking import Child
-from tests.modelcache.conftest import forget_registrations
-from tests.near.models.conftest import Elsewhere, is_served, keep, near_table
+from tests.modelcache.near.conftest import LONG_S, Elsewhere, is_served, keep, near_table
 from tests.shop.models import Product
 from tests.waiting import wait_until
-
-#: So long that no step of a test takes it.
-LONG_S = 1.0
 
 
 @pytest.fixture(autouse=True)
@@ -36,13 +31,6 @@ def grown_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers of the test have long begun, and a lease isn't given back before the test ends."""
     monkeypatch.setattr(near_leases, "UNKNOWN_MS", 0)
     monkeypatch.setattr(strict_module, "IDLE_S", 1000.0)
-
-
-@pytest.fixture
-def server(cache_url: str, alias_for: Callable[..., dict[str, Any]]) -> Iterator[str]:
-    with override_settings(REDISDICT={"default": alias_for(cache_url, NEAR_LEASE=LONG_S)}):
-        yield cache_url
-    forget_registrations()
 
 
 @pytest.fixture
@@ -397,6 +385,13 @@ class TestKeeper:
 
         assert Child(close).result() == (None, float("-inf"))
         assert keeper._thread is not None
+
+    def test_the_end_of_the_process_gives_it_back(
+        self, keeper: Any, products: ModelDict[Product]
+    ) -> None:
+        strict_module._close_all()
+        assert keeper._thread is None
+        assert not is_held(products)
 
     def test_a_signal_before_there_is_a_keeper(self) -> None:
         signal = strict_module.LeaseSignal()

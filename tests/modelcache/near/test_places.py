@@ -13,8 +13,8 @@ from redisdict.modelcache import strict as strict_module
 from redisdict.modelcache.slots import near_leases
 from tests.forks.forking import FORKS, Child
 from tests.modelcache.conftest import forget_registrations
+from tests.modelcache.near.conftest import Elsewhere, is_served, keep, near_table, settle
 from tests.near.conftest import AGES, opened
-from tests.near.models.conftest import Elsewhere, is_served, keep, near_table, settle
 from tests.shop.models import Product
 from tests.waiting import wait_until
 

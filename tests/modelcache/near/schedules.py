@@ -34,6 +34,7 @@ from redisdict.near.reader import SecondsReader
 from redisdict.near.state import NearState
 from redisdict.wire.requests import Batch, Call, Operation, Sleep, commands_of
 from redisdict.wire.server_state import is_asked_anew, is_identified, named
+from tests.modelcache.near.leases_model import LeasesModel
 from tests.modelcache.schedules import (
     FIRST_GENERATION,
     NAMES,
@@ -45,7 +46,6 @@ from tests.modelcache.schedules import (
     StaleRead,
 )
 from tests.modelcache.server_model import Barriers, Cell, Generation, ServerModel, Value
-from tests.near.models.leases_model import LeasesModel
 
 REST = ROW[len(STORE.prefix) :]
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.modelcache.near.schedules import Plan, explore
 from tests.modelcache.schedules import StaleRead
-from tests.near.models.schedules import Plan, explore
 
 
 @pytest.mark.parametrize(

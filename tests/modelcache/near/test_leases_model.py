@@ -12,9 +12,9 @@ from redisdict.connections.backend import Backend
 from redisdict.modelcache.slots.near_leases import RENEW, WAIT
 from redisdict.modelcache.slots.store import BEGIN
 from redisdict.wire.combinators import ask
+from tests.modelcache.near.leases_model import LeasesModel
 from tests.near.conftest import backend as backend
 from tests.near.conftest import url as url
-from tests.near.models.leases_model import LeasesModel
 
 KEYS = (b"n:{model}", b"ns:{model}")
 
