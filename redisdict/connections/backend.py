@@ -37,9 +37,11 @@ from redisdict.connections.routing import (
 )
 from redisdict.connections.sync_driver import PendingBatch, PoolDriver
 from redisdict.forks import own
+from redisdict.pools.asynchronous import AsyncConnectionPool
 from redisdict.pools.fast_connection import no_fast_path
 from redisdict.pools.multiplexed import OptimizedAsyncConnectionPool
 from redisdict.pools.shared_connection import SharedConnection
+from redisdict.pools.sync import ConnectionPool
 from redisdict.wire.requests import Batch, Command, Reply
 from redisdict.wire.server_state import Capabilities, Incarnations
 
@@ -147,9 +149,14 @@ class Backend:
         last_loop, pool = self._last_loop_pool
         if loop is last_loop and pool is not None:
             return pool
-        found: redis.asyncio.ConnectionPool = self._of_loop(loop, self.factory.make_async_pool).held
-        self._last_loop_pool = loop, found
-        return found
+        while True:
+            entry = self._of_loop(loop, self.factory.make_async_pool)
+            if entry.is_left:
+                entry.renew(self.factory.make_async_pool())
+            found: redis.asyncio.ConnectionPool = entry.held
+            self._last_loop_pool = loop, found
+            if not entry.is_left:  # nor has another thread just said so
+                return found
 
     def shared_connection(self) -> SharedConnection | None:
         """Find the connection that the loop's tasks share, if it takes a command at once."""
@@ -159,6 +166,25 @@ class Backend:
             shared = pool.shared if isinstance(pool, OptimizedAsyncConnectionPool) else None
             self._last_shared = get_running_loop(), shared
         return shared
+
+    def leave_connections(self) -> None:
+        """Have each command that begins from now on, in whichever thread or loop, sent over a
+        connection opened after this.
+
+        Commands under way end on those that they have. A pool borrowed from django-redis is left
+        as it is, and so is a Cluster: its nodes have backends of their own.
+        """
+        if self.factory.is_borrowed or self.cluster is not None:
+            return
+        with self._lock:
+            pool, self._pool, self.execute = self._pool, None, no_fast_path
+        for entry in list(self._loops.values()):
+            entry.leave()
+        self._last_loop_pool = self._last_shared = None, None
+        if isinstance(pool, ConnectionPool):
+            pool.retire()
+        elif pool is not None:
+            pool.disconnect(inuse_connections=False)
 
     def _of_loop(self, loop: asyncio.AbstractEventLoop, make: Callable[[], Any]) -> _OfLoop:
         entry = self._loops.get(loop)
@@ -285,7 +311,23 @@ class _OfLoop:
 
     def __init__(self, held: Any) -> None:
         self.held = held
+        #: Whether another pool has to take the place of the held one.
+        self.is_left = False
+        self._leaving: set[asyncio.Task[None]] = set()
         self._keeper: AsyncGenerator[None] | None = None
+
+    def leave(self) -> None:
+        """Have the held pool given no further command. Called by any thread."""
+        self.is_left = True
+        if isinstance(self.held, OptimizedAsyncConnectionPool):
+            self.held.refuse()
+
+    def renew(self, pool: redis.asyncio.ConnectionPool) -> None:
+        """Hold another pool; what the old one has is closed when it isn't in use any more."""
+        old, self.held, self.is_left = self.held, pool, False
+        task = asyncio.get_running_loop().create_task(_retire(old))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     async def aclose(self) -> None:
         if self._keeper is not None:
@@ -306,7 +348,20 @@ class _OfLoop:
             yield
         finally:
             forget()
+            await asyncio.gather(*self._leaving, return_exceptions=True)
             await self.held.aclose()
-            route = getattr(self.held, "connection_kwargs", {}).get("connection_pool")
-            if route is not None:  # to the primary, by way of sentinels
-                await route.aclose()
+            await _close_route(self.held)
+
+
+async def _retire(pool: redis.asyncio.ConnectionPool) -> None:
+    if isinstance(pool, AsyncConnectionPool):
+        await pool.retire()
+    else:
+        await pool.disconnect(inuse_connections=False)
+    await _close_route(pool)
+
+
+async def _close_route(held: Any) -> None:
+    route = getattr(held, "connection_kwargs", {}).get("connection_pool")
+    if route is not None:  # to the primary, by way of sentinels
+        await route.aclose()

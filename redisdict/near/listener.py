@@ -70,6 +70,8 @@ class Server(Protocol):
 
     def pool(self) -> redis.ConnectionPool: ...
 
+    def leave_connections(self) -> None: ...
+
 
 class Listener:
     """The tracking connection of one server, and the thread that reads from it.
@@ -242,6 +244,9 @@ class Listener:
             connection = self._connection = TrackingConnection(
                 self._server.pool(), self._timeout_s, self._apply
             )
+            # Those of before may lead to another server, which was the primary and is behind: what
+            # readers would get from there is never said to have changed.
+            self._server.leave_connections()
             _Session(self, connection, wake).run()
         except NotTracked as refusal:
             pause_s, reason = OFF_FOR_S, str(refusal)

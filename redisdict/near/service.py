@@ -25,9 +25,15 @@ class NearService:
     """
 
     def __init__(self, backend: Backend) -> None:
-        route = None
+        route: Callable[[], tuple[str, int]] | None = None
         if backend.factory.location.kind == "sentinel":
-            route = backend.pool().connection_kwargs["connection_pool"].get_master_address
+
+            def route() -> tuple[str, int]:
+                address: tuple[str, int] = (
+                    backend.pool().connection_kwargs["connection_pool"].get_master_address()
+                )
+                return address
+
         self.listener = Listener(backend, backend.factory.socket_timeout_s, route)
         self._spaces: dict[Hashable, Any] = {}
         self._begin_anew()

@@ -127,6 +127,14 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
         take_over()
         await super().disconnect(inuse_connections)
 
+    async def retire(self) -> None:
+        """Close the idle connections, and those in use when they are checked in."""
+        take_over()
+        in_use: set[Any] = self._in_use_connections
+        for connection in in_use:
+            connection.mark_for_reconnect()
+        await self.disconnect(inuse_connections=False)
+
     def _check_in(self, connection: Any) -> None:
         self._in_use_connections.discard(connection)
         connection.returned_at = time.monotonic()

@@ -116,6 +116,19 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
         if shared is not None:
             shared.retire()
 
+    def refuse(self) -> None:
+        """Have the shared connection take no further command. Called by any thread."""
+        shared = self._shared
+        if shared is not None:
+            shared.refuse()
+
+    async def retire(self) -> None:
+        """Close the idle connections, and the others when what is under way there has ended."""
+        if self._opening is not None:
+            self._opening.add_done_callback(lambda _: self.retire_shared())
+        self.retire_shared()
+        await super().retire()
+
     async def disconnect(self, inuse_connections: bool = True) -> None:
         """Close the idle connections, those in use unless told otherwise, and the shared one."""
         take_over()

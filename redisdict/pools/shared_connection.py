@@ -128,10 +128,14 @@ class SharedConnection(asyncio.Protocol):
             self.is_ready = False
         return future
 
-    def retire(self) -> None:
-        """Take no further commands; close when those under way have their replies."""
+    def refuse(self) -> None:
+        """Be ready for no further command. Called by any thread; `retire()` has to follow."""
         self._is_retired = True
         self.is_ready = False
+
+    def retire(self) -> None:
+        """Take no further commands; close when those under way have their replies."""
+        self.refuse()
         if not self._waiters:
             self._lose(RedisConnectionError(f"The connection to {self._address} was retired."))
 

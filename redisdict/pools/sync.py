@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -195,6 +196,19 @@ class ConnectionPool(redis.ConnectionPool):
             connections += list(self._in_use_connections)
         for connection in connections:
             connection.disconnect()
+
+    def retire(self) -> None:
+        """Close the idle connections, and those in use when they are checked in."""
+        take_over()
+        for connection in list(self._in_use_connections):
+            connection.mark_for_reconnect()
+        idle: list[Any] = []
+        with suppress(IndexError):
+            while True:  # one that is taken out is in nobody else's hands
+                idle.append(self._available_connections.pop())
+        for connection in idle:
+            connection.disconnect()
+            self._put_back(connection)
 
     def _put_back(self, connection: Any) -> None:
         self._available_connections.append(connection)

@@ -488,6 +488,49 @@ def test_a_failover_behind_sentinels(alias_for: Callable[..., dict[str, Any]]) -
             mapping.clear()
 
 
+@pytest.mark.parametrize(
+    "pool_class", ["OptimizedAsyncConnectionPool", "AsyncBlockingConnectionPool"]
+)
+def test_what_an_old_primary_says_is_not_kept(
+    alias_for: Callable[..., dict[str, Any]], pool_class: str
+) -> None:
+    # A loop that asked nothing meanwhile still has its connection to the old one, which goes on
+    # for a while when it comes back. What is read there, the new one never says to be replaced.
+    with SentinelTopology(program_for_tests("valkey"), down_after_ms=2000) as topology:
+        values = alias_for(
+            topology.location,
+            OPTIONS={"socket_timeout": 1},
+            RETRY_FOR=60,
+            ASYNC_POOL_CLASS=f"redisdict.pools.{pool_class}",
+        )
+        with opened(values) as backend, opened(values) as elsewhere, asyncio.Runner() as runner:
+            mapping = make(backend)
+            other = make(elsewhere, near=None)
+            other.update(dict.fromkeys("kl", "old"))
+            wait_until_on(mapping)
+            assert runner.run(mapping.aget("k")) == "old"
+            with switches_of(topology) as switches:
+                lost = fail_over(topology, "hung")
+                switches.wait_for(1)
+            other["k"] = other["l"] = "new"
+            # In the place of a near read in another thread, which would have to wait for the old
+            # one's time to run out.
+            listener_of(backend).close()
+            wait_until_on(mapping)
+            os.kill(lost.pid, signal.SIGCONT)
+            wait_until(lambda: _role(lost) == "master")
+            assert runner.run(mapping.aget("l")) == "new"
+            assert mapping["l"] == "new"
+            mend(topology, lost)
+            runner.run(backend.aclose())
+
+
+def _role(server: ServerProcess) -> str:
+    with server.client() as client:
+        role: str = client.info("replication")["role"]
+        return role
+
+
 def test_the_sentinels_know_another_primary(
     sentinel: SentinelTopology,
     alias_for: Callable[..., dict[str, Any]],
