@@ -320,9 +320,12 @@ class PersistentDict(
 
 @cache
 def _near_class(plain: type[PersistentDict[Any, Any]]) -> type[PersistentDict[Any, Any]]:
-    """Make the class of the handles with `near`, of a class or a subclass of it."""
+    """Make the class of the handles with `near`. What a subclass overrides comes before it."""
     names = {"__module__": plain.__module__, "__qualname__": plain.__qualname__}
-    return type(plain.__name__, (NearMethods, plain), {**names, "_plain_class": plain})
+    bases = (
+        (NearMethods, plain) if plain is PersistentDict else (plain, _near_class(PersistentDict))
+    )
+    return type(plain.__name__, bases, {**names, "_plain_class": plain})
 
 
 def _new_handle(kind: type[PersistentDict[Any, Any]]) -> PersistentDict[Any, Any]:

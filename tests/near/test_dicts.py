@@ -392,6 +392,20 @@ def test_shards(backend: Backend, elsewhere: Backend, is_hash: bool, runner: Any
     assert face.get("k1") is None
 
 
+def test_what_a_subclass_overrides_is_called(backend: Backend) -> None:
+    class Loud(PersistentDict[str, str]):
+        def __getitem__(self, key: str) -> str:
+            return super().__getitem__(key.lower()).upper()
+
+    loud = Loud("d", backend, hset_enabled=False, near=AGES)
+    wait_until_on(loud)
+    loud["k"] = "v"
+    settle(loud)
+    assert loud["K"] == "V"
+    assert is_served(loud, "k")
+    assert loud["K"] == "V"
+
+
 def test_children_and_other_dicts_have_nothing_of_it(backend: Backend) -> None:
     mapping = make(backend)
     child = mapping.child("c")
