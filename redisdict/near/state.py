@@ -106,7 +106,7 @@ class NearState:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to drop: no entry, and no fill under way."""
+        """Whether there is nothing to drop: no entry, and no fill under way. Takes no lock."""
         return not self._entries and not self._fills
 
     # Readers
@@ -169,33 +169,14 @@ class NearState:
                 only if it is the same.
             expires_at, size, make, owner: as `Entry` has them.
         """
-        key = token.key
         with self._lock:
-            fills = self._fills.get(key)
-            stands = fills is not None and fills is token.fills
-            self._end(token)
-            kept = self._entries.get(key)
-            if (kept is not None and kept.version != version) or (
-                fills is not None and fills.seen is not _UNSEEN and fills.seen != version
-            ):
-                self._drop(key)
-                return False
-            if fills is not None:
-                fills.seen = version
-            if not stands or kept is not None:
-                return stands
-            entry = Entry(key, value, version, expires_at, size, make, owner)
-            if not self._sieve.fits(entry):
-                return False
-            for evicted in self._sieve.room_for(entry):
-                self.evictions += 1
-                del self._entries[evicted.key]
-                self._missing.discard(evicted.key)
-            self._sieve.add(entry)
-            self._entries[key] = entry
-            if value is MISSING:
-                self._missing.add(key)
-            return True
+            try:
+                return self._complete(
+                    token, Entry(token.key, value, version, expires_at, size, make, owner)
+                )
+            finally:
+                # Only now: at no moment may `is_empty` see neither the fill nor the entry.
+                self._end(token)
 
     def abandon_fill(self, token: FillToken) -> None:
         """End a fill that has brought nothing to be kept: nobody knows what its reader has seen."""
@@ -272,6 +253,32 @@ class NearState:
                 self.watermark = sent_at
 
     # With the lock held
+
+    def _complete(self, token: FillToken, entry: Entry) -> bool:
+        key, version = entry.key, entry.version
+        fills = self._fills.get(key)
+        stands = fills is not None and fills is token.fills
+        kept = self._entries.get(key)
+        if (kept is not None and kept.version != version) or (
+            fills is not None and fills.seen is not _UNSEEN and fills.seen != version
+        ):
+            self._drop(key)
+            return False
+        if fills is not None:
+            fills.seen = version
+        if not stands or kept is not None:
+            return stands
+        if not self._sieve.fits(entry):
+            return False
+        for evicted in self._sieve.room_for(entry):
+            self.evictions += 1
+            del self._entries[evicted.key]
+            self._missing.discard(evicted.key)
+        self._sieve.add(entry)
+        self._entries[key] = entry
+        if entry.value is MISSING:
+            self._missing.add(key)
+        return True
 
     def _end(self, token: FillToken) -> None:
         """Take a fill out of those under way."""

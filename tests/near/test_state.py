@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from redisdict.near.eviction import ENTRY_BYTES
+from redisdict.near.eviction import ENTRY_BYTES, Entry
 from redisdict.near.state import MISSING, NEVER, NearState
 
 
@@ -223,3 +223,22 @@ def test_a_forked_child_begins_empty(state: NearState) -> None:
     os.close(read)
     os.close(write)
     assert served(state, "k") == "v"
+
+
+def test_it_is_never_taken_for_empty_while_a_reply_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A writer that finds it empty after its write drops nothing, and what it has replaced stays.
+    state = NearState(10**6, 1)
+    state.connect()
+    was_empty = []
+    add = state._sieve.add
+
+    def look(entry: Entry) -> None:
+        was_empty.append(state.is_empty)
+        add(entry)
+        was_empty.append(state.is_empty)
+
+    monkeypatch.setattr(state._sieve, "add", look)
+    for key in (b"a", b"b"):
+        assert state.complete_fill(state.begin_fill(key), "value", 1)
+    assert was_empty == [False] * 4
+    assert not state.is_empty
