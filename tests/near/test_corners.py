@@ -425,6 +425,7 @@ class _ServerWith:
     def __init__(self, backend: Backend, driver: Any) -> None:
         self.driver = driver
         self.pool = backend.pool
+        self.leave_connections = backend.leave_connections
         self.address = backend.address
 
 
