@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from redisdict.mapping.background import afinish_background, finish_background
     from redisdict.mapping.dict import PersistentDict
     from redisdict.modelcache.model_dict import CachedManager, CachedQuerySet, ModelDict
+    from redisdict.modelcache.results.computed_dict import ComputedDict
     from redisdict.near.barrier import near_barrier
 
 __version__ = "0.1.0"
@@ -37,6 +38,7 @@ __all__ = [
     "BackendUnavailable",
     "CachedManager",
     "CachedQuerySet",
+    "ComputedDict",
     "ConcurrentUpdate",
     "ConfigurationError",
     "DeserializationError",
@@ -61,6 +63,7 @@ __all__ = [
 _HOMES = {
     "CachedManager": "redisdict.modelcache.model_dict",
     "CachedQuerySet": "redisdict.modelcache.model_dict",
+    "ComputedDict": "redisdict.modelcache.results.computed_dict",
     "ModelDict": "redisdict.modelcache.model_dict",
     "PersistentDict": "redisdict.mapping.dict",
     "aclose_all": "redisdict.connections.registry",

@@ -393,7 +393,7 @@ class ModelDict(Handle[M], Generic[M]):
         return await arun(lookup.table, make(lookup, TASK))
 
 
-def refuse_to_block(called: str, twin: str) -> None:
+def refuse_to_block(called: str, twin: str, of: str = "a ModelDict") -> None:
     """Raise the error of a sync method that was called while the thread runs an event loop.
 
     Django's ORM has the same rule and the same way out, the variable DJANGO_ALLOW_ASYNC_UNSAFE.
@@ -403,11 +403,12 @@ def refuse_to_block(called: str, twin: str) -> None:
     Args:
         called: the call, for the message.
         twin: what to write instead.
+        of: whose method it is.
     """
     if running_loop() is None or os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
         return
     raise SynchronousOnlyOperation(
-        f"{called} of a ModelDict asks the server and the database, and can't do so in a"
+        f"{called} of {of} asks the server and the database, and can't do so in a"
         f" coroutine: it would block the event loop. Use `{twin}`, or sync_to_async()."
     )
 

@@ -8,7 +8,7 @@ tells of the rows before it does. So no model has to be prepared for it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,7 +23,7 @@ from django.db.models.sql.compiler import (
     SQLUpdateCompiler,
 )
 
-from redisdict.modelcache.cached_models import Rows
+from redisdict.modelcache.cached_models import CachedModel, Rows
 from redisdict.modelcache.connection_state import is_in_transaction
 from redisdict.modelcache.invalidation.cursors import WATCH
 from redisdict.modelcache.invalidation.effects import catalog_of
@@ -107,6 +107,8 @@ class Write:
         self.model: type[Model] = self.query.get_meta().concrete_model
         self.table = table_of(self.model)
         self.is_cached = bool(affected_by(self.model))
+        #: Whether nobody keeps rows of it, so that it doesn't matter which ones are changed.
+        self.is_whole = all(cached.is_whole for cached in affected_by(self.model))
 
     @contextmanager
     def telling(self, *, changes_keys: bool = True) -> Iterator[None]:
@@ -118,9 +120,10 @@ class Write:
         self.watch.last_written = (self.table, pks)
         return rows_of_table(self.model, pks, self.connection)
 
-    def whole_table(self) -> list[Rows]:
-        tables = [cached.table_of(self.connection) for cached in affected_by(self.model)]
-        return [table.all_rows for table in tables]
+    def whole_table(self, others: Iterable[CachedModel] = ()) -> list[Rows]:
+        """All rows of those who cache the table, and of others."""
+        cached = dict.fromkeys([*affected_by(self.model), *others])
+        return [one.table_of(self.connection).all_rows for one in cached]
 
     def change(self, rows: Sequence[Rows], run: Run) -> Any:
         return change(self.connection, rows, run)
@@ -190,6 +193,8 @@ def _insert(write: Write, run: Run) -> Any:
     with write.telling():
         if not write.is_cached:
             return run()
+        if write.is_whole:
+            return write.change(write.whole_table(), run)
         query = write.query
         pks = [_pk_of(write.model, instance) for instance in query.objs]
         if query.on_conflict is not None and query.on_conflict.name == "UPDATE":
@@ -243,6 +248,8 @@ def _update(write: Write, run: Run) -> Any:
     with write.telling(changes_keys=changes_keys(fields)):
         if not write.is_cached or not fields:
             return run()
+        if write.is_whole:
+            return write.change(write.whole_table(), run)
         key = write.model._meta.pk_fields
         if any(field.primary_key or field in key for field in fields):
             return write.change(write.whole_table(), run)
@@ -255,6 +262,8 @@ def _delete(write: Write, run: Run) -> Any:
     with write.watch.telling(tables):
         if not write.is_cached and not dependents:
             return run()
+        if write.is_whole and all(cached.is_whole for cached, _ in dependents):
+            return write.change(write.whole_table(cached for cached, _ in dependents), run)
         if dependents:
             # The rows that point at them must be known, and no more may come.
             with write.transaction():
@@ -276,6 +285,9 @@ def _dependent_rows(write: Write, pks: Sequence[Any]) -> list[Rows]:
     found: list[Rows] = []
     for cached, lookup in dependents_of(write.model):
         table = cached.table_of(write.connection)
+        if cached.is_whole:
+            found.append(table.all_rows)
+            continue
         rows = cached.model._base_manager.using(alias).filter(**{f"{lookup}__in": of_model})
         dependents = list(rows.values_list("pk", flat=True)[: MOST_ROWS + 1])
         is_whole = len(dependents) > MOST_ROWS

@@ -18,6 +18,8 @@ from tests.modelcache.postgres import PostgresCluster
 #: The caches under test; they can't be imported before Django is set up.
 NAMES = (
     "modeldict",
+    "results",
+    "results_without_versions",
     "no_barriers",
     "no_net",
     "no_compilers",
