@@ -16,6 +16,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import PurePath
 from types import FrameType
@@ -176,7 +177,7 @@ UNREADABLE = "A cached row of %s can't be read and is removed: %s"
 
 #: Of a table.
 HIDES_ROWS = (
-    "%s has row-level security, and its ModelDict no `scope` that says who may see what: readers"
+    "%s has row-level security, and no `scope` says who may see what: readers"
     " that a policy applies to are given its rows by the database each time."
 )
 
@@ -219,10 +220,19 @@ class CachedModel:
 
     def parts(self) -> list[type[models.Model]]:
         """The models whose tables hold parts of what is kept; known when all models are loaded."""
+        return [*self._lineage(), *self._find_relations()] if self.is_whole else self._lineage()
+
+    @cached_property
+    def relations(self) -> list[type[models.Model]]:
+        """Those of the parts that are relations."""
+        return self._find_relations()
+
+    def _lineage(self) -> list[type[models.Model]]:
         model = concrete_of(self.model)
-        lineage = [model, *map(concrete_of, model._meta.all_parents)]
-        relations = [each for one in lineage for each in _own_relations(one)]
-        return lineage + relations if self.is_whole else lineage
+        return [model, *map(concrete_of, model._meta.all_parents)]
+
+    def _find_relations(self) -> list[type[models.Model]]:
+        return [each for one in self._lineage() for each in _own_relations(one)]
 
     @property
     def kind(self) -> str:
@@ -252,11 +262,23 @@ class CachedModel:
             django.db.Error: the database has to be asked who it is, and can't be reached.
         """
         place = known_place(database, self.model) or place_of(database, self.model)
+        if self.is_whole and not place.hides_rows:
+            others = (
+                known_place(database, one) or place_of(database, one) for one in self.relations
+            )
+            place = place._replace(hides_rows=any(one.hides_rows for one in others))
         return self._tables.get((database, place)) or self._add_table(database, place)
 
     def known_table(self, database: str) -> CachedTable | None:
         """The same, if that is known without a look at the thread's connection."""
         place = known_place(database, self.model)
+        if place is not None and self.is_whole and not place.hides_rows:
+            others = [known_place(database, one) for one in self.relations]
+            if None in others:
+                return None
+            place = place._replace(
+                hides_rows=any(one is not None and one.hides_rows for one in others)
+            )
         return None if place is None else self._table(database, place)
 
     def table_of(self, connection: BaseDatabaseWrapper) -> CachedTable:

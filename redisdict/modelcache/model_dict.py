@@ -411,11 +411,3 @@ def refuse_to_block(called: str, twin: str, of: str = "a ModelDict") -> None:
         f"{called} of {of} asks the server and the database, and can't do so in a"
         f" coroutine: it would block the event loop. Use `{twin}`, or sync_to_async()."
     )
-
-
-class CachedQuerySet(models.QuerySet[M]):
-    """Django's queryset. What it changes is seen below it, like that of every other queryset."""
-
-
-class CachedManager(models.Manager.from_queryset(CachedQuerySet)[M]):  # type: ignore[misc]  # made at run time
-    """The manager of `CachedQuerySet`. No model needs it in order to be cached."""

@@ -163,7 +163,7 @@ def test_a_transaction_sees_its_own_changes_and_others_see_them_after_it(
     with transaction.atomic(using=Product.objects.db):
         way()
         assert menu["Drinks"] == compute("Drinks")
-        assert _elsewhere(lambda: _is_kept(menu, compute))
+        assert elsewhere(lambda: _is_kept(menu, compute))
     assert not _is_kept(menu, compute)
     assert menu["Drinks"] == compute("Drinks")
 
@@ -310,7 +310,7 @@ def test_a_change_while_it_is_computed_is_not_lost(server: str, database: str) -
     def compute() -> list[str]:
         names[:] = Product.objects.values_list("name", flat=True)
         if not names:
-            _elsewhere(lambda: Product.objects.create(name="Tea"))
+            elsewhere(lambda: Product.objects.create(name="Tea"))
         return list(names)
 
     computed = ComputedDict("names", depends_on=[Product], compute=compute)
@@ -400,7 +400,7 @@ def test_by_hand(menu: ComputedDict[list[str]], compute: Menu) -> None:
     assert not _is_kept(menu, compute)
     with transaction.atomic(using=Product.objects.db):
         menu.invalidate("Drinks")
-        _elsewhere(lambda: menu["Drinks"])
+        elsewhere(lambda: menu["Drinks"])
     assert not _is_kept(menu, compute)
     assert menu.stats().fills >= 3
 
@@ -435,7 +435,7 @@ def test_in_a_transaction_that_sees_what_was_committed_at_its_beginning(
         with connections[database].cursor() as cursor:
             cursor.execute(begin)
         assert Product.objects.get().name == "Tea"
-        _elsewhere(_update)
+        elsewhere(_update)
         assert menu["Drinks"] == ["Tea"]  # as every query of this transaction
     assert menu["Drinks"] == ["Coffee"]
 
@@ -533,7 +533,7 @@ def test_a_built_in_function_is_called_with_the_key(server: str, database: str) 
     assert lengths["four"] == 4
 
 
-def _elsewhere(function: Callable[[], Any]) -> Any:
+def elsewhere(function: Callable[[], Any]) -> Any:
     """What the function gives in another thread, over a connection of its own."""
     results: list[Any] = []
 

@@ -22,6 +22,7 @@ from django.db.models.sql.compiler import (
     SQLInsertCompiler,
     SQLUpdateCompiler,
 )
+from django.db.models.sql.constants import MULTI
 
 from redisdict.modelcache.cached_models import CachedModel, Rows
 from redisdict.modelcache.connection_state import is_in_transaction
@@ -35,6 +36,7 @@ from redisdict.modelcache.invalidation.query_analysis import (
     lockable,
     named_pks,
 )
+from redisdict.modelcache.invalidation.reads import executing
 from redisdict.modelcache.invalidation.relations import (
     affected_by,
     cached_by_table,
@@ -50,7 +52,7 @@ Run = Callable[[], Any]
 
 @functools.cache
 def watched_compiler(kind: type[SQLCompiler]) -> type[SQLCompiler]:
-    """The class of compilers that tells of what those of this class change."""
+    """The class of compilers that tells of what those of this class change, or read."""
     for base, tell in (
         (SQLInsertCompiler, _insert),
         (SQLUpdateCompiler, _update),
@@ -59,7 +61,24 @@ def watched_compiler(kind: type[SQLCompiler]) -> type[SQLCompiler]:
         if issubclass(kind, base):
             telling: type[SQLCompiler] = _telling(kind, tell)
             return telling
-    return kind
+    reading: type[SQLCompiler] = _reading(kind)
+    return reading
+
+
+def _reading(kind: Any) -> Any:
+    class Reading(kind):  # type: ignore[misc]  # made at run time
+        def execute_sql(
+            self, result_type: Any = MULTI, chunked_fetch: bool = False, *args: Any, **kwargs: Any
+        ) -> Any:
+            execute = super().execute_sql
+            through = executing.get()
+            if through is None or chunked_fetch:
+                return execute(result_type, chunked_fetch, *args, **kwargs)
+            return through(
+                self, lambda: execute(result_type, chunked_fetch, *args, **kwargs), result_type
+            )
+
+    return _named_as(Reading, kind)
 
 
 def _telling(kind: Any, tell: Callable[[Write, Run], Any]) -> Any:
@@ -91,9 +110,13 @@ def _telling(kind: Any, tell: Callable[[Write, Run], Any]) -> Any:
             finally:
                 self._is_telling = False
 
-    Telling.__name__, Telling.__qualname__ = kind.__name__, kind.__qualname__
-    Telling.__module__ = kind.__module__
-    return Telling
+    return _named_as(Telling, kind)
+
+
+def _named_as(made: Any, kind: Any) -> Any:
+    made.__name__, made.__qualname__ = kind.__name__, kind.__qualname__
+    made.__module__ = kind.__module__
+    return made
 
 
 class Write:

@@ -8,7 +8,7 @@ to. The statements come from `interception`; what is read beneath it isn't seen.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -26,6 +26,12 @@ from redisdict.modelcache.invalidation.statements import (
 
 #: Of the computation under way in this thread or task.
 recording: ContextVar[Reads | None] = ContextVar("redisdict_reads", default=None)
+
+#: Executes the queries of this thread or task, from which it may keep results: a function of the
+#: compiler, of how it would execute, and of which kind of result is asked for.
+executing: ContextVar[Callable[[Any, Callable[[], Any], Any], Any] | None] = ContextVar(
+    "redisdict_executing", default=None
+)
 
 READ = re.compile(r"\b(?:FROM|JOIN|TABLE)\b", re.IGNORECASE)
 TABLE = re.compile(
@@ -54,7 +60,7 @@ class Reads:
         """Note a statement, before it is executed."""
         text = text_of(sql, connection.connection)
         statement = read_statement(text)
-        tables = set(_tables_in(text))
+        tables = set(tables_in(text))
         if not statement.only_reads and not _is_about_transactions(statement.verb):
             self.has_written = True
         if tables:
@@ -72,15 +78,21 @@ class Reads:
         others = self.tables.difference(declared)
         if not others:
             return []
-        models = apps.get_models(include_auto_created=True)
-        return sorted({one._meta.label for one in models if table_of(one) in others})
+        return labels_of(others)
+
+
+def labels_of(tables: Collection[str]) -> list[str]:
+    """The models that have these tables."""
+    models = apps.get_models(include_auto_created=True)
+    having = (one for one in models if not one._meta.proxy and table_of(one) in tables)
+    return sorted(one._meta.label for one in having)
 
 
 def _is_about_transactions(verb: str) -> bool:
     return verb in ("savepoint", "release", "rollback", "begin", "start", "commit", "set")
 
 
-def _tables_in(text: str) -> Iterator[str]:
+def tables_in(text: str) -> Iterator[str]:
     """The names that stand behind FROM or JOIN, those of lists with commas too."""
     for word in READ.finditer(text):
         at = word.end()

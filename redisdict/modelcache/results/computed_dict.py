@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import connections, models, transaction
 
-from redisdict.codec import Codec, get_codec
 from redisdict.conf import DEFAULT_ALIAS
 from redisdict.connections.backend import Backend
-from redisdict.exceptions import ConfigurationError, RedisDictError
-from redisdict.mapping.keys import Names, get_key_codec
+from redisdict.exceptions import ConfigurationError
+from redisdict.mapping.keys import get_key_codec
 from redisdict.mapping.layouts.base import to_milliseconds
 from redisdict.modelcache.cached_models import CachedTable
 from redisdict.modelcache.connection_state import is_in_transaction
@@ -25,23 +23,14 @@ from redisdict.modelcache.model_dict import refuse_to_block
 from redisdict.modelcache.options import Options
 from redisdict.modelcache.results.computation import Computation, Refusals
 from redisdict.modelcache.results.dependencies import Dependencies
-from redisdict.modelcache.results.lookup import ResultLookup
-from redisdict.modelcache.sameness import is_same
-from redisdict.modelcache.slots.lease import Reader
-from redisdict.modelcache.slots.results import ResultStore
-from redisdict.modelcache.slots.store import RowStore, new_token
-from redisdict.modelcache.stats import CacheStats, Counters
+from redisdict.modelcache.results.space import ResultSpace
+from redisdict.modelcache.slots.store import new_token
+from redisdict.modelcache.stats import CacheStats
 
 V = TypeVar("V")
 
-#: Counts up when the bytes of a result get another form.
-FORMAT = 1
-
 #: Stands in the place of a key that there is none of.
 NO_KEY: Any = object()
-
-#: Before the body of a result, so that none is so short as what a cell may hold instead.
-MARK = b"R"
 
 
 class ComputedDict(Generic[V]):
@@ -133,7 +122,7 @@ class ComputedDict(Generic[V]):
         )
         to_milliseconds(timeout, None)
         self._dependencies = Dependencies(depends_on, using, database, self._options, where)
-        self._uses: dict[tuple[CachedTable, ...], _Use] = {}
+        self._uses: dict[tuple[CachedTable, ...], ResultSpace] = {}
 
     def __repr__(self) -> str:
         labels = ", ".join(one.model._meta.label for one in self._dependencies.models)
@@ -244,7 +233,7 @@ class ComputedDict(Generic[V]):
             return ""
         return "=" + self._key_codec.encode(key).decode("latin-1")
 
-    def _computation(self, use: _Use, key: Any) -> Computation:
+    def _computation(self, use: ResultSpace, key: Any) -> Computation:
         declared = self._dependencies.table_names()
         if (outer := recording.get()) is not None:
             outer.tables |= declared  # on a hit no statement tells of them
@@ -257,77 +246,17 @@ class ComputedDict(Generic[V]):
             is_async=self._is_async,
         )
 
-    def _use_of(self, tables: Sequence[CachedTable]) -> _Use:
+    def _use_of(self, tables: Sequence[CachedTable]) -> ResultSpace:
         use = self._uses.get(tuple(tables))
         if use is None:
-            use = _Use(self.name, self._version, tables, self._options, self._refusals)
+            use = ResultSpace(
+                ("computed", self.name), tables, self._options, self._refusals, self._version
+            )
             backend = use.table.backend
             # Those of former settings have done their part.
             kept = {one: each for one, each in self._uses.items() if one[0].backend is backend}
             self._uses = {**kept, tuple(tables): use}
         return use
-
-
-class _Use:
-    """A computed dict over the tables that it depends on in one place: of one tenant, say."""
-
-    def __init__(
-        self,
-        name: str,
-        version: str,
-        tables: Sequence[CachedTable],
-        options: Options,
-        refusals: Refusals,
-    ) -> None:
-        self.tables = tables
-        #: Any of them: they are all on one server.
-        self.table = tables[0]
-        config = self.table.backend.config
-        self._prefix = config.key_prefix
-        self._codec: Codec = get_codec(config.serializer, config.compressor)
-        self._refusals = refusals
-        of_tables = blake2b(digest_size=8)
-        form = blake2b(f"{FORMAT}/{len(version)}/{version}".encode(), digest_size=8)
-        for table in tables:
-            of_tables.update(b"%s\n" % table.store.table_key)
-            form.update(table.store.fingerprint)
-        self._path = ("computed", name, of_tables.hexdigest())
-        cells = RowStore(Names(self._prefix, self._path), form.digest())
-        self.store = ResultStore([table.store for table in tables], cells)
-        timeout = config.timeout if options.timeout is None else options.timeout
-        reader: Reader[list[Any]] = Reader(
-            self.store,  # type: ignore[arg-type]
-            Counters(Names(self._prefix, self._path).counts),
-            self._encode,
-            self._decode,
-            options.lease_ms,
-            to_milliseconds(timeout, None),
-            absent_ms=None,
-        )
-        self.lookup = ResultLookup(tables, reader, options.serve_when_down)
-
-    def cell(self, name: str) -> bytes:
-        """The key of a result: in a Cluster each is in a slot of its own."""
-        return Names(self._prefix, (*self._path, name)).cached_table
-
-    def _encode(self, outcome: list[Any]) -> bytes | None:
-        [value] = outcome
-        try:
-            body = self._codec.encode(value)
-            if is_same(value, self._codec.decode(body)):
-                return MARK + body
-            reason = "it would come back from the server as another one."
-        except Exception as error:  # noqa: BLE001  # a value's __eq__ may raise anything
-            reason = f"{type(error).__name__}: {error}"
-        self._refusals.tell(f"of {type(value).__qualname__}: {reason}")
-        return None
-
-    def _decode(self, body: bytes) -> list[Any] | None:
-        try:
-            return [self._codec.decode(body[len(MARK) :])]
-        except RedisDictError as error:
-            self._refusals.tell(str(error))
-            return None
 
 
 def _takes_key(compute: Callable[..., Any], where: str) -> bool:

@@ -11,7 +11,7 @@ from django.core.cache import cache
 from django.db import connection, transaction
 from django.db.models.signals import post_delete, post_save
 
-from redisdict import ComputedDict, ModelDict
+from redisdict import CachedQuerySet, ComputedDict, ModelDict, cache_results_of
 from redisdict.modelcache.invalidation import compilers, invalidate
 from redisdict.modelcache.invalidation.interception import Watch
 from redisdict.modelcache.slots import store
@@ -104,7 +104,7 @@ class OurCache(Cache):
 
 
 class ResultsCache(OurCache):
-    """`ComputedDict`, whose values are lists of rows: of one table, of a join, by raw SQL."""
+    """`ComputedDict` and `cached()`: lists of rows of one table, of a join, of SQL."""
 
     def __init__(self) -> None:
         def lists_of(name: str, model: Any, *depends_on: Any, **chosen: Any) -> ComputedDict[Any]:
@@ -136,7 +136,13 @@ class ResultsCache(OurCache):
             LEAVES: [(Leaf, lists_of("leaves", Leaf, Owner, owner__pk__gt=0))],
         }
 
+        cache_results_of(
+            Row, Shown, Place, Shop, Office, Node, Part, Leaf, Owner, barrier_timeout=5
+        )
+
     def read(self, subject: Subject, pks: Sequence[int]) -> dict[int, Any]:
+        if random.random() < QUERYSETS:
+            return _read_by_queryset(subject, pks)
         model, lists = random.choice(self.lists[subject])
         found = [model(**row) for part in {pk // PART for pk in pks} for row in lists[part]]
         return {row.pk: row for row in found if row.pk in pks}
@@ -149,6 +155,27 @@ class ResultsCache(OurCache):
             "fills": sum(one.fills for one in stats),
             "unkept": sum(one.unkept for one in stats),
         }
+
+
+#: How many of the reads are of querysets.
+QUERYSETS = 1 / 2
+
+
+def _read_by_queryset(subject: Subject, pks: Sequence[int]) -> dict[int, Any]:
+    """The rows, with what is joined to them; and of some subjects by another way."""
+    first = min(pks) // PART * PART
+    model = {ROWS: Row, PLACES: Shop, NODES: Node, PARTS: Part, LEAVES: Leaf}[subject]
+    rows = CachedQuerySet(model).cached(lease_timeout=1)
+    rows = rows.filter(pk__gte=first, pk__lt=max(max(pks) + 1, first + PART))
+    if model in (Part, Leaf):
+        rows = rows.select_related("owner")
+    if model is Row and random.random() < 1 / 2:
+        rows = (
+            CachedQuerySet(Row)
+            .cached(lease_timeout=1)
+            .filter(pk__in=CachedQuerySet(Shown).filter(pk__in=list(pks)).values("pk"))
+        )
+    return {row.pk: row for row in rows if row.pk in pks}
 
 
 #: So many primary keys make one list.
