@@ -42,7 +42,7 @@ from django.test import override_settings
 
 from redisdict import CachedQuerySet, ComputedDict, NotCacheable, cache_results_of
 from redisdict.exceptions import BackendUnavailable
-from redisdict.modelcache.results.queries import _name_of
+from redisdict.modelcache.results.queries import name_of
 from tests.codec.models import EveryField
 from tests.modelcache.counting import queries
 from tests.modelcache.test_computed_dict import CHANGES, elsewhere
@@ -274,7 +274,7 @@ def test_a_table_of_which_nobody_tells_is_refused(server: str, database: str) ->
 
 def test_a_parameter_that_cannot_be_written_is_refused() -> None:
     with pytest.raises(NotCacheable, match="a parameter can't be written: "):
-        _name_of("SELECT %s", [object()], "multi", "UTC")
+        name_of("SELECT %s", [object()], "multi", "UTC")
 
 
 def test_a_queryset_can_be_pickled(shop: str) -> None:

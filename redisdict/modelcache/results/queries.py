@@ -65,8 +65,8 @@ class Queries:
             sql, params = compiler.as_sql()
         except EmptyResultSet:
             return execute()
-        name = _name_of(sql, params, result_type, compiler.connection.timezone_name)
-        declared = _pure.get(sql) or _look_at(compiler.query, sql)
+        name = name_of(sql, params, result_type, compiler.connection.timezone_name)
+        declared = _pure.get(sql) or look_at(compiler.query, sql)
         space = self._space_of(_dependencies(declared, self.using, sql), compiler.connection.alias)
         if (outer := reads.recording.get()) is not None:
             outer.tables |= declared  # on a hit no statement tells of them
@@ -80,16 +80,11 @@ class Queries:
             finally:
                 reads.executing.reset(token)
                 del compiler.__dict__["as_sql"]
-            if result_type == SINGLE:
-                return [] if got is None else [list(got)]
-            return [list(row) for chunk in got for row in chunk]
+            return rows_of(got, result_type)
 
         computation = Computation(read, space.tables, declared, self._refusals)
         plan = space.lookup.find(space.cell(name), computation, computation.load, THREAD)
-        rows = [tuple(row) for row in run(space.table, plan)]
-        if result_type == SINGLE:
-            return rows[0] if rows else None
-        return [rows]
+        return result_of(run(space.table, plan), result_type)
 
     def _space_of(self, models: Sequence[CachedModel], database: str) -> ResultSpace:
         tables = tuple(one.table(database) for one in models)
@@ -103,6 +98,21 @@ class Queries:
         return space
 
 
+def rows_of(got: Any, result_type: str) -> list[list[Any]]:
+    """The rows of what a compiler's `execute_sql()` gives, to be kept."""
+    if result_type == SINGLE:
+        return [] if got is None else [list(got)]
+    return [list(row) for chunk in got for row in chunk]
+
+
+def result_of(kept: list[list[Any]], result_type: str) -> Any:
+    """What a compiler's `execute_sql()` gives, of rows that were kept."""
+    rows = [tuple(row) for row in kept]
+    if result_type == SINGLE:
+        return rows[0] if rows else None
+    return [rows]
+
+
 @lru_cache(maxsize=1024)
 def queries_of(
     using: str, timeout: float | None, lease_timeout: float, serve_when_down: bool
@@ -111,7 +121,7 @@ def queries_of(
     return Queries(using, timeout, lease_timeout, serve_when_down)
 
 
-def _name_of(sql: str, params: Sequence[Any], result_type: str, zone: str) -> str:
+def name_of(sql: str, params: Sequence[Any], result_type: str, zone: str) -> str:
     """What stands for a query on the server: another for each text and parameters."""
     try:
         packed = messagepack.dumps([sql, [_plain(one) for one in params], result_type, zone])
@@ -141,7 +151,7 @@ MOST_PURE = 4096
 LONGEST_PURE = 20_000
 
 
-def _look_at(query: Any, sql: str) -> frozenset[str]:
+def look_at(query: Any, sql: str) -> frozenset[str]:
     """The tables of models that a compiled query reads.
 
     Raises:
