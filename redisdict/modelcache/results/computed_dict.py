@@ -234,7 +234,7 @@ class ComputedDict(Generic[V]):
         return "=" + self._key_codec.encode(key).decode("latin-1")
 
     def _computation(self, use: ResultSpace, key: Any) -> Computation:
-        declared = self._dependencies.table_names()
+        declared = self._dependencies.table_names
         if (outer := recording.get()) is not None:
             outer.tables |= declared  # on a hit no statement tells of them
         compute: Callable[..., Any] = self._compute

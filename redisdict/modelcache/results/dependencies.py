@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 from asgiref.sync import sync_to_async
 from django.db import models, router
@@ -58,9 +59,10 @@ class Dependencies:
         tables = [one for one in known if one is not None]
         return tables if len(tables) == len(known) else await sync_to_async(self.tables)()
 
-    def table_names(self) -> set[str]:
-        """The names of all tables that are parts of them."""
-        return {table_of(part) for one in self.models for part in one.parts()}
+    @cached_property
+    def table_names(self) -> frozenset[str]:
+        """The names of all tables that are parts of them; to be asked when models are loaded."""
+        return frozenset(table_of(part) for one in self.models for part in one.parts())
 
     def _alias_of(self, cached: CachedModel) -> str:
         return self._database or router.db_for_write(cached.model)
