@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 
 from asgiref.sync import sync_to_async
 from django.db import models, router
 
 from redisdict.connections.backend import Backend
-from redisdict.exceptions import ConfigurationError
+from redisdict.exceptions import ConfigurationError, NotCacheable
 from redisdict.modelcache.cached_models import CachedModel, CachedTable, concrete_of, register
 from redisdict.modelcache.invalidation.hooks import begin_if_ready
+from redisdict.modelcache.invalidation.reads import labels_of
+from redisdict.modelcache.invalidation.relations import cached_by_table
 from redisdict.modelcache.invalidation.statements import table_of
 from redisdict.modelcache.options import Options
 
@@ -80,3 +82,33 @@ def _concrete(model: object, where: str) -> type[models.Model]:
             " that has."
         )
     return concrete_of(model)
+
+
+def known_models(tables: Collection[str], using: str, what: str) -> list[CachedModel]:
+    """What is registered for these tables, in an order that is the same in all processes.
+
+    Args:
+        what: reads them, for the error.
+
+    Raises:
+        NotCacheable: nothing is, for one of them.
+    """
+    found: dict[str, CachedModel] = {}
+    unknown = []
+    for name in sorted(tables):
+        candidates = [
+            one for one in cached_by_table().get(name, ()) if one.is_whole and one.using == using
+        ]
+        # The one whose own table it is, rather than one of which it is a part.
+        candidates.sort(key=lambda one: (table_of(one.model) != name, one.model._meta.label))
+        if candidates:
+            found[candidates[0].model._meta.label] = candidates[0]
+        else:
+            unknown.append(name)
+    if unknown:
+        labels = ", ".join(labels_of(unknown))
+        raise NotCacheable(
+            f"{what} can't be kept, for it reads {labels}, of whose changes nobody tells: call"
+            f" cache_results_of({labels}) in models.py, or in dicts.py of an installed app."
+        )
+    return [found[label] for label in sorted(found)]

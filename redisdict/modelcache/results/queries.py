@@ -7,7 +7,7 @@ as of a miss's, by the same code: so nobody can tell one from the other.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -20,11 +20,11 @@ from redisdict.codec import messagepack
 from redisdict.exceptions import NotCacheable, SerializationError
 from redisdict.modelcache.cached_models import CachedModel, CachedTable
 from redisdict.modelcache.invalidation import reads
-from redisdict.modelcache.invalidation.relations import cached_by_table
 from redisdict.modelcache.invalidation.statements import table_of
 from redisdict.modelcache.lookup import THREAD, run
 from redisdict.modelcache.options import Options
 from redisdict.modelcache.results.computation import Computation, Refusals
+from redisdict.modelcache.results.dependencies import known_models
 from redisdict.modelcache.results.purity import impurity
 from redisdict.modelcache.results.space import ResultSpace
 
@@ -67,7 +67,12 @@ class Queries:
             return execute()
         name = name_of(sql, params, result_type, compiler.connection.timezone_name)
         declared = _pure.get(sql) or look_at(compiler.query, sql)
-        space = self._space_of(_dependencies(declared, self.using, sql), compiler.connection.alias)
+        if not declared:
+            raise NotCacheable(
+                f"The result of this query can't be kept: it has no table: {sql:.300}"
+            )
+        known = known_models(declared, self.using, "The result of this query")
+        space = self._space_of(known, compiler.connection.alias)
         if (outer := reads.recording.get()) is not None:
             outer.tables |= declared  # on a hit no statement tells of them
 
@@ -167,31 +172,3 @@ def look_at(query: Any, sql: str) -> frozenset[str]:
             _pure.clear()
         _pure[sql] = tables
     return tables
-
-
-def _dependencies(names: Collection[str], using: str, sql: str) -> list[CachedModel]:
-    """What is registered for these tables, in an order that is the same in all processes."""
-    if not names:
-        raise NotCacheable(
-            f"The result of this query can't be kept, for it has no table: {sql:.300}"
-        )
-    found: dict[str, CachedModel] = {}
-    unknown = []
-    for name in sorted(names):
-        candidates = [
-            one for one in cached_by_table().get(name, ()) if one.is_whole and one.using == using
-        ]
-        # The one whose own table it is, rather than one of which it is a part.
-        candidates.sort(key=lambda one: (table_of(one.model) != name, one.model._meta.label))
-        if candidates:
-            found[candidates[0].model._meta.label] = candidates[0]
-        else:
-            unknown.append(name)
-    if unknown:
-        labels = ", ".join(reads.labels_of(unknown))
-        raise NotCacheable(
-            f"The result of this query can't be kept, for it reads {labels}, of whose"
-            f" changes nobody tells: call cache_results_of({labels}) in models.py, or in"
-            " dicts.py of an installed app."
-        )
-    return [found[label] for label in sorted(found)]

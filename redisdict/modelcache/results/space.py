@@ -50,7 +50,7 @@ class ResultSpace:
         config = self.table.backend.config
         self._prefix = config.key_prefix
         self._codec: Codec = get_codec(config.serializer, config.compressor)
-        self._refusals = refusals
+        self.refusals = refusals
         of_tables = blake2b(digest_size=8)
         form = blake2b(f"{FORMAT}/{len(version)}/{version}".encode(), digest_size=8)
         for table in tables:
@@ -84,12 +84,12 @@ class ResultSpace:
             reason = "it would come back from the server as another one."
         except Exception as error:  # noqa: BLE001  # a value's __eq__ may raise anything
             reason = f"{type(error).__name__}: {error}"
-        self._refusals.tell(f"of {type(value).__qualname__}: {reason}")
+        self.refusals.tell(f"of {type(value).__qualname__}: {reason}")
         return None
 
     def _decode(self, body: bytes) -> list[Any] | None:
         try:
             return [self._codec.decode(body[len(MARK) :])]
         except RedisDictError as error:
-            self._refusals.tell(str(error))
+            self.refusals.tell(str(error))
             return None
