@@ -10,7 +10,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.template import Context, Template, TemplateSyntaxError
 from django.utils import translation
 
-from redisdict import NotCacheable, cache_results_of
+from redisdict import ComputedDict, NotCacheable, cache_results_of
 from tests.modelcache.counting import queries
 from tests.shop.models import Product, Tag
 
@@ -68,6 +68,13 @@ def test_what_reads_another_table_is_not_kept(shop: str, caplog: Any) -> None:
     Tag.objects.create(name="hot")
     assert _render(Tag.objects, text) == "&lt;Tea&gt; 1"
     assert "A result of the fragment 'names' is not kept: it reads shop.Tag too" in caplog.text
+
+
+def test_within_a_computed_dict_its_tables_count(shop: str, caplog: Any) -> None:
+    page = ComputedDict("page", depends_on=[Tag], compute=lambda: str(_render()))
+    assert _render() == "&lt;Tea&gt; 1"
+    assert page.get() == "&lt;Tea&gt; 1"  # of a hit no statement tells
+    assert "it reads shop.Product, shop.Product_tags too" in caplog.text
 
 
 def test_what_it_refuses(shop: str) -> None:
