@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         DeserializationError,
         NoReplica,
         NotANumberError,
+        NotCacheable,
         NotDurable,
         RedisDictError,
         SerializationError,
@@ -28,7 +29,13 @@ if TYPE_CHECKING:
     )
     from redisdict.mapping.background import afinish_background, finish_background
     from redisdict.mapping.dict import PersistentDict
-    from redisdict.modelcache.model_dict import CachedManager, CachedQuerySet, ModelDict
+    from redisdict.modelcache.model_dict import ModelDict
+    from redisdict.modelcache.results.computed_dict import ComputedDict
+    from redisdict.modelcache.results.querysets import (
+        CachedManager,
+        CachedQuerySet,
+        cache_results_of,
+    )
     from redisdict.near.barrier import near_barrier
 
 __version__ = "0.1.0"
@@ -37,12 +44,14 @@ __all__ = [
     "BackendUnavailable",
     "CachedManager",
     "CachedQuerySet",
+    "ComputedDict",
     "ConcurrentUpdate",
     "ConfigurationError",
     "DeserializationError",
     "ModelDict",
     "NoReplica",
     "NotANumberError",
+    "NotCacheable",
     "NotDurable",
     "PersistentDict",
     "RedisDictError",
@@ -51,6 +60,7 @@ __all__ = [
     "__version__",
     "aclose_all",
     "afinish_background",
+    "cache_results_of",
     "close_all",
     "finish_background",
     "get_async_client",
@@ -59,12 +69,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CachedManager": "redisdict.modelcache.model_dict",
-    "CachedQuerySet": "redisdict.modelcache.model_dict",
+    "CachedManager": "redisdict.modelcache.results.querysets",
+    "CachedQuerySet": "redisdict.modelcache.results.querysets",
+    "ComputedDict": "redisdict.modelcache.results.computed_dict",
     "ModelDict": "redisdict.modelcache.model_dict",
     "PersistentDict": "redisdict.mapping.dict",
     "aclose_all": "redisdict.connections.registry",
     "afinish_background": "redisdict.mapping.background",
+    "cache_results_of": "redisdict.modelcache.results.querysets",
     "close_all": "redisdict.connections.registry",
     "finish_background": "redisdict.mapping.background",
     "get_async_client": "redisdict.connections.registry",

@@ -18,7 +18,7 @@ class RedisDictConfig(AppConfig):
         database_connections.keep_track()
         # As admin.py is: in every process, so that each tells of what it changes.
         autodiscover_modules("dicts")
-        if "redisdict.modelcache.model_dict" in sys.modules:  # the project has made a ModelDict
+        if "redisdict.modelcache.invalidation.hooks" in sys.modules:  # the project caches a model
             from redisdict.modelcache.invalidation import hooks
 
             hooks.begin()

@@ -11,6 +11,10 @@ class ConfigurationError(RedisDictError, ImproperlyConfigured):
     """A setting can't be used; the message names the setting, what was got and what to do."""
 
 
+class NotCacheable(RedisDictError):
+    """The result of the query can't be kept; the message says why, and what to do."""
+
+
 class SerializationError(RedisDictError, TypeError):
     """The value can't be stored by the chosen serializer; nothing was written."""
 

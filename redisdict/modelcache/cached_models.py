@@ -1,9 +1,11 @@
 """Register the models that are cached, and find their tables on the server.
 
 A model is registered once for each alias of REDISDICT whose server keeps its rows, and for each
-choice of fields that aren't kept; any number of `ModelDict`s share the registration. Writers find
-it by the model they change. A registered model has one `CachedTable` for each table of each
-database that it is read from or written to.
+choice of fields that aren't kept; any number of `ModelDict`s share the registration. It is
+registered once more, as a whole, when results are computed of its table: then there are no rows on
+the server, and any change is one of the table. Writers find it by the model they change. A
+registered model has one `CachedTable` for each table of each database that it is read from or
+written to.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import PurePath
 from types import FrameType
@@ -143,6 +146,8 @@ class CachedTable:
         Where the database may spell one of them otherwise it is the table's own, which stands for
         all rows. That may cost a query, once; see `KeyForm.is_exact()`.
         """
+        if self.cached.is_whole:
+            return [self.store.table_key]
         pks = list(pks)
         if not all(map(self.key_form.is_exact, pks)):
             return [self.store.table_key]
@@ -186,7 +191,7 @@ UNREADABLE = "A cached row of %s can't be read and is removed: %s"
 
 #: Of a table.
 HIDES_ROWS = (
-    "%s has row-level security, and its ModelDict no `scope` that says who may see what: readers"
+    "%s has row-level security, and no `scope` says who may see what: readers"
     " that a policy applies to are given its rows by the database each time."
 )
 
@@ -200,6 +205,8 @@ class CachedModel:
 
     Attributes:
         exclude: names of fields whose values are never kept, sorted.
+        is_whole: whether any change counts as one of the whole table, of which results are kept and
+            no rows; the table of each many-to-many relation that Django makes for it is a part.
         is_strict: whether a change fails when the server can't be told of it.
         barrier_ms: how long a barrier stands whose writer has died.
         is_near_strict: whether a change waits until no process can serve what it makes old.
@@ -211,6 +218,7 @@ class CachedModel:
     model: type[models.Model]
     using: str | Backend
     exclude: tuple[str, ...] = ()
+    is_whole: bool = False
     is_strict: bool = False
     barrier_ms: int = 0
     believes_absence: bool = False
@@ -222,7 +230,31 @@ class CachedModel:
     def __str__(self) -> str:
         """What is kept; its keys are named by that, so that rows with other fields are others."""
         label = self.model._meta.label
+        if self.is_whole:
+            return f"{label} as a whole"
         return f"{label} without {', '.join(self.exclude)}" if self.exclude else label
+
+    def parts(self) -> list[type[models.Model]]:
+        """The models whose tables hold parts of what is kept; known when all models are loaded."""
+        return [*self._lineage(), *self._find_relations()] if self.is_whole else self._lineage()
+
+    @cached_property
+    def relations(self) -> list[type[models.Model]]:
+        """Those of the parts that are relations."""
+        return self._find_relations()
+
+    def _lineage(self) -> list[type[models.Model]]:
+        model = concrete_of(self.model)
+        return [model, *map(concrete_of, model._meta.all_parents)]
+
+    def _find_relations(self) -> list[type[models.Model]]:
+        return [each for one in self._lineage() for each in _own_relations(one)]
+
+    @property
+    def kind(self) -> str:
+        """What it is, at the beginning of a sentence for users."""
+        what = "What is computed of" if self.is_whole else "The ModelDict of"
+        return f"{what} {self.model._meta.label}"
 
     @property
     def alias(self) -> str:
@@ -246,11 +278,23 @@ class CachedModel:
             django.db.Error: the database has to be asked who it is, and can't be reached.
         """
         place = known_place(database, self.model) or place_of(database, self.model)
+        if self.is_whole and not place.hides_rows:
+            others = (
+                known_place(database, one) or place_of(database, one) for one in self.relations
+            )
+            place = place._replace(hides_rows=any(one.hides_rows for one in others))
         return self._tables.get((database, place)) or self._add_table(database, place)
 
     def known_table(self, database: str) -> CachedTable | None:
         """The same, if that is known without a look at the thread's connection."""
         place = known_place(database, self.model)
+        if place is not None and self.is_whole and not place.hides_rows:
+            others = [known_place(database, one) for one in self.relations]
+            if None in others:
+                return None
+            place = place._replace(
+                hides_rows=any(one is not None and one.hides_rows for one in others)
+            )
         return None if place is None else self._table(database, place)
 
     def table_of(self, connection: BaseDatabaseWrapper) -> CachedTable:
@@ -264,7 +308,7 @@ class CachedModel:
 
         One query of PostgreSQL more if the statement names a schema, or may change anything.
         """
-        names = {table_of(one) for one in (self.model, *self.model._meta.all_parents)}
+        names = {table_of(one) for one in self.parts()}
         schemas = {schema for schema, name in statement.qualified if name in names}
         places = []
         if not schemas or len(statement.writes) > 1:
@@ -300,38 +344,54 @@ class CachedModel:
         self._codecs.clear()
 
 
-_registered: dict[tuple[type[models.Model], str | Backend, tuple[str, ...]], CachedModel] = {}
+def concrete_of(model: type[models.Model]) -> type[models.Model]:
+    """The model that has the table: of a proxy the one that it stands for."""
+    concrete = model._meta.concrete_model
+    assert concrete is not None  # only an abstract model has none
+    return concrete
+
+
+def _own_relations(model: type[models.Model]) -> list[type[models.Model]]:
+    """The models that Django has made for a model's many-to-many relations."""
+    found: list[Any] = [field.remote_field.through for field in model._meta.local_many_to_many]
+    return [one for one in found if not isinstance(one, str) and one._meta.auto_created]
+
+
+_registered: dict[tuple[type[models.Model], str | Backend, tuple[str, ...], bool], CachedModel] = {}
 _lock = forks.Lock()
 _listeners: list[Callable[[], None]] = []
 
 
-def register(model: type[models.Model], using: str | Backend, options: Options) -> CachedModel:
+def register(
+    model: type[models.Model], using: str | Backend, options: Options, *, is_whole: bool = False
+) -> CachedModel:
     """Have changes of the model noticed from now on, for ever.
 
     Of several registrations with the same `exclude` the strictest and the longest barrier count.
     """
     with _lock:
-        key = (model, using, options.exclude)
+        key = (model, using, options.exclude, is_whole)
         cached = _registered.get(key)
         if cached is None:
-            cached = _registered[key] = CachedModel(model, using, options.exclude)
+            cached = _registered[key] = CachedModel(model, using, options.exclude, is_whole)
             if apps.ready:
                 cached.made_at = calling_place(("redisdict.",))
-                logger.warning(LATE, model._meta.label, cached.made_at)
+                logger.warning(LATE, cached.kind, cached.made_at)
         cached.is_strict |= options.strict
         cached.barrier_ms = max(cached.barrier_ms, options.barrier_ms)
         cached.is_near_strict |= options.is_near_strict
-        cached.believes_absence |= options.absent_timeout is not None
+        # A row that is new changes results: its insertion is announced before it is visible.
+        cached.believes_absence |= options.absent_timeout is not None or is_whole
     for listener in _listeners:
         listener()
     return cached
 
 
-#: Of a model and a place.
+#: Of `CachedModel.kind` and a place.
 LATE = (
-    "The ModelDict of %s is made in %s, after the project's start. A process that doesn't run that"
-    " line changes rows without telling the others: make the dict in models.py, or in dicts.py of"
-    " an installed app."
+    "%s is made in %s, after the project's start. A process that doesn't run that"
+    " line changes rows without telling the others: make it in models.py, or in dicts.py of an"
+    " installed app."
 )
 
 

@@ -44,7 +44,7 @@ def load_rows(table: CachedTable, pks: Iterable[Any]) -> Loaded[models.Model]:
     found = rows.in_bulk(list(asked.values()))
     marks = [_without_annotations(row, rows).get(MARK) for row in found.values()]
     is_told_to_keep = bool(marks) and all(marks)
-    may_be_kept = is_told_to_keep if is_marked else _sees_committed_state(connection)
+    may_be_kept = is_told_to_keep if is_marked else sees_committed_state(connection)
     # A standby may lag behind. And since the table was looked up, the connection may have been
     # made, and lead elsewhere, or its search path may have been set.
     may_be_kept = may_be_kept and not is_on_standby(connection)
@@ -100,7 +100,7 @@ def _without_annotations(row: models.Model, rows: models.QuerySet[models.Model])
     return {name: row.__dict__.pop(name, None) for name in added}
 
 
-def _sees_committed_state(connection: BaseDatabaseWrapper) -> bool:
+def sees_committed_state(connection: BaseDatabaseWrapper) -> bool:
     """Whether a statement, outside PostgreSQL's transactions, sees all that is committed."""
     if is_in_transaction(connection):
         return False

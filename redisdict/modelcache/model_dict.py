@@ -421,7 +421,7 @@ class ModelDict(Handle[M], Generic[M]):
         return await arun(lookup.table, make(lookup, TASK))
 
 
-def refuse_to_block(called: str, twin: str) -> None:
+def refuse_to_block(called: str, twin: str, of: str = "a ModelDict") -> None:
     """Raise the error of a sync method that was called while the thread runs an event loop.
 
     Django's ORM has the same rule and the same way out, the variable DJANGO_ALLOW_ASYNC_UNSAFE.
@@ -431,18 +431,11 @@ def refuse_to_block(called: str, twin: str) -> None:
     Args:
         called: the call, for the message.
         twin: what to write instead.
+        of: whose method it is.
     """
     if running_loop() is None or os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
         return
     raise SynchronousOnlyOperation(
-        f"{called} of a ModelDict asks the server and the database, and can't do so in a"
+        f"{called} of {of} asks the server and the database, and can't do so in a"
         f" coroutine: it would block the event loop. Use `{twin}`, or sync_to_async()."
     )
-
-
-class CachedQuerySet(models.QuerySet[M]):
-    """Django's queryset. What it changes is seen below it, like that of every other queryset."""
-
-
-class CachedManager(models.Manager.from_queryset(CachedQuerySet)[M]):  # type: ignore[misc]  # made at run time
-    """The manager of `CachedQuerySet`. No model needs it in order to be cached."""

@@ -49,9 +49,7 @@ class Options:
         for name in ("lease_timeout", "barrier_timeout"):
             seconds = getattr(self, name)
             if not to_milliseconds(seconds, None):
-                raise ConfigurationError(
-                    f"ModelDict(): {name} is {seconds!r}; seconds above 0 are expected."
-                )
+                raise ConfigurationError(f"{name} is {seconds!r}; seconds above 0 are expected.")
 
     @property
     def is_near_strict(self) -> bool:

@@ -86,7 +86,7 @@ def _check_registration(cached: CachedModel) -> Iterator[CheckMessage]:
     try:
         cached.backend()
     except ConfigurationError as error:
-        yield Error(f"The ModelDict of {label}: {error}", id="redisdict.E101", obj=model)
+        yield Error(f"{cached.kind}: {error}", id="redisdict.E101", obj=model)
     if not model._meta.managed:
         yield Info(
             f"{label} has a ModelDict, and its table isn't managed by Django. What another program"
@@ -98,7 +98,7 @@ def _check_registration(cached: CachedModel) -> Iterator[CheckMessage]:
         )
     if cached.made_at:
         yield CheckWarning(
-            f"The ModelDict of {label} is made in {cached.made_at}. A process that doesn't import"
+            f"{cached.kind} is made in {cached.made_at}. A process that doesn't import"
             " that module changes rows without telling the others.",
             hint="Make it in models.py, or in dicts.py of an installed app: both are imported in"
             " every process, at its start.",

@@ -21,7 +21,7 @@ from django.db.models import Model
 from redisdict.exceptions import ConfigurationError
 from redisdict.modelcache.cached_models import Rows, cached_models
 from redisdict.modelcache.invalidation.invalidate import remove
-from redisdict.modelcache.invalidation.relations import affected_by, lineage, rows_of_table
+from redisdict.modelcache.invalidation.relations import affected_by, rows_of_table
 from redisdict.modelcache.invalidation.transactions import MOST_ROWS
 from redisdict.modelcache.outages import UNREACHED
 
@@ -77,7 +77,7 @@ def watched_models(database: str) -> list[type[Model]]:
     """The models whose tables hold cached rows or parts of them: parents of a cached model too."""
     found: dict[str, type[Model]] = {}
     for cached in cached_models():
-        for model in lineage(cached.model):
+        for model in cached.parts():
             if model._meta.can_migrate(connections[database]):
                 found[model._meta.db_table] = model
     return [found[table] for table in sorted(found)]

@@ -1,4 +1,4 @@
-"""A model of the server: what the three scripts do, in Python, to explore every schedule with.
+"""A model of the server: what the four scripts do, in Python, to explore every schedule with.
 
 `test_row_store.py` holds it against real servers, reply by reply and cell by cell.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
+from redisdict.modelcache.slots.results import RESULT
 from redisdict.modelcache.slots.store import (
     BARRIER,
     BLOCKED,
@@ -80,6 +81,8 @@ class ServerModel:
         if isinstance(command, Batch):
             assert command.is_atomic
             return [self.try_to_execute(one) for one in command.commands]
+        if command[0] == b"GET":
+            return as_stored(self.cells.get(command[1]))
         if command[0] == b"MGET":
             return [as_stored(self.cells.get(key)) for key in command[1:]]
         name, script, count = command[0], command[1], int(command[2])
@@ -89,6 +92,8 @@ class ServerModel:
             return self.fill(keys, *arguments)
         if script in (BARRIER.digest, BARRIER.text):
             return self.barrier(keys, *arguments)
+        if script in (RESULT.digest, RESULT.text):
+            return self.result(keys[0], *arguments)
         if name == b"EVALSHA" and not self.knows_read_script:
             raise NoScriptError("NOSCRIPT")
         self.knows_read_script = True
@@ -112,7 +117,7 @@ class ServerModel:
         table, *rows = keys
         cell = self.cells.get(table)
         if isinstance(cell, Barriers):
-            return [BLOCKED] * len(rows)
+            return [BLOCKED] * len(rows)  # and nothing, when it is asked for the version
         is_new = not isinstance(cell, Generation)
         is_of_another = not is_new and bool(incarnation) and cell.name[8:] != incarnation
         if is_of_another and not task:
@@ -121,6 +126,8 @@ class ServerModel:
             self.generations += 1
             name = b"gen%05d" % self.generations + (incarnation or NAMELESS)
             cell = self.cells[table] = Generation(name)
+        if not rows:
+            return [b"G" + cell.name]
         return [self.answer(key, cell.name, token, lease_ms, fingerprint) for key in rows]
 
     def answer(
@@ -141,6 +148,11 @@ class ServerModel:
             return BLOCKED
         self.cells[key] = Lease(generation, token)
         return LEASED
+
+    def result(
+        self, key: bytes, token: bytes, lease_ms: int, versions: bytes, fingerprint: bytes
+    ) -> Any:
+        return self.answer(key, versions, token, lease_ms, fingerprint)
 
     def fill(self, keys: list[bytes], token: bytes, timeout_ms: int, *values: bytes) -> int:
         count = 0

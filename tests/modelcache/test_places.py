@@ -14,7 +14,7 @@ from django.db.backends.signals import connection_created
 from django.test import override_settings
 from pytest_django.plugin import DjangoDbBlocker
 
-from redisdict import ModelDict
+from redisdict import ComputedDict, ModelDict
 from redisdict.exceptions import ConfigurationError
 from redisdict.modelcache import identity, search_paths
 from redisdict.modelcache.database_ids import ask_database, id_of_file
@@ -389,6 +389,38 @@ def guests(postgres_alias: str, server: str) -> Iterator[Callable[[str], None]]:
         "DELETE FROM shop_stamp",
     ):
         change_unseen(postgres_alias, sql)
+
+
+def test_results_of_tables_with_hidden_rows(
+    postgres_alias: str, guests: Callable[[str], None]
+) -> None:
+    worth = ComputedDict(
+        "worth",
+        depends_on=[Stamp],
+        compute=lambda: sorted(Stamp.objects.using(postgres_alias).values_list("worth", flat=True)),
+        database=postgres_alias,
+    )
+    assert worth.get() == [1, 2], "the owner sees all"
+    for name, seen in (("bob", [2]), ("ann", [1])):
+        guests(name)
+        assert worth.get() == seen
+
+
+def test_a_relation_with_hidden_rows(postgres_alias: str, guests: Callable[[str], None]) -> None:
+    table = "shop_product_tags"
+    change_unseen(postgres_alias, f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    identity.forget_names()
+    computed = ComputedDict(
+        "tags", depends_on=[Product], compute=lambda: 3, database=postgres_alias
+    )
+    try:
+        guests("ann")
+        assert [computed.get(), computed.get()] == [3, 3]
+        assert (computed.stats().hits, computed.stats().fills) == (0, 0)
+    finally:
+        connections[postgres_alias].close()  # which is a guest's
+        change_unseen(postgres_alias, f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
+        identity.forget_names()
 
 
 def test_hidden_rows_without_a_scope(postgres_alias: str, guests: Callable[[str], None]) -> None:

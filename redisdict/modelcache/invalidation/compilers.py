@@ -8,7 +8,7 @@ tells of the rows before it does. So no model has to be prepared for it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,8 +22,9 @@ from django.db.models.sql.compiler import (
     SQLInsertCompiler,
     SQLUpdateCompiler,
 )
+from django.db.models.sql.constants import MULTI
 
-from redisdict.modelcache.cached_models import Rows
+from redisdict.modelcache.cached_models import CachedModel, Rows
 from redisdict.modelcache.connection_state import is_in_transaction
 from redisdict.modelcache.invalidation.cursors import WATCH
 from redisdict.modelcache.invalidation.effects import catalog_of
@@ -35,6 +36,7 @@ from redisdict.modelcache.invalidation.query_analysis import (
     lockable,
     named_pks,
 )
+from redisdict.modelcache.invalidation.reads import executing
 from redisdict.modelcache.invalidation.relations import (
     affected_by,
     cached_by_table,
@@ -50,7 +52,7 @@ Run = Callable[[], Any]
 
 @functools.cache
 def watched_compiler(kind: type[SQLCompiler]) -> type[SQLCompiler]:
-    """The class of compilers that tells of what those of this class change."""
+    """The class of compilers that tells of what those of this class change, or read."""
     for base, tell in (
         (SQLInsertCompiler, _insert),
         (SQLUpdateCompiler, _update),
@@ -59,7 +61,24 @@ def watched_compiler(kind: type[SQLCompiler]) -> type[SQLCompiler]:
         if issubclass(kind, base):
             telling: type[SQLCompiler] = _telling(kind, tell)
             return telling
-    return kind
+    reading: type[SQLCompiler] = _reading(kind)
+    return reading
+
+
+def _reading(kind: Any) -> Any:
+    class Reading(kind):  # type: ignore[misc]  # made at run time
+        def execute_sql(
+            self, result_type: Any = MULTI, chunked_fetch: bool = False, *args: Any, **kwargs: Any
+        ) -> Any:
+            execute = super().execute_sql
+            through = executing.get()
+            if through is None or chunked_fetch:
+                return execute(result_type, chunked_fetch, *args, **kwargs)
+            return through(
+                self, lambda: execute(result_type, chunked_fetch, *args, **kwargs), result_type
+            )
+
+    return _named_as(Reading, kind)
 
 
 def _telling(kind: Any, tell: Callable[[Write, Run], Any]) -> Any:
@@ -91,9 +110,13 @@ def _telling(kind: Any, tell: Callable[[Write, Run], Any]) -> Any:
             finally:
                 self._is_telling = False
 
-    Telling.__name__, Telling.__qualname__ = kind.__name__, kind.__qualname__
-    Telling.__module__ = kind.__module__
-    return Telling
+    return _named_as(Telling, kind)
+
+
+def _named_as(made: Any, kind: Any) -> Any:
+    made.__name__, made.__qualname__ = kind.__name__, kind.__qualname__
+    made.__module__ = kind.__module__
+    return made
 
 
 class Write:
@@ -107,6 +130,8 @@ class Write:
         self.model: type[Model] = self.query.get_meta().concrete_model
         self.table = table_of(self.model)
         self.is_cached = bool(affected_by(self.model))
+        #: Whether nobody keeps rows of it, so that it doesn't matter which ones are changed.
+        self.is_whole = all(cached.is_whole for cached in affected_by(self.model))
 
     @contextmanager
     def telling(self, *, changes_keys: bool = True) -> Iterator[None]:
@@ -118,9 +143,10 @@ class Write:
         self.watch.last_written = (self.table, pks)
         return rows_of_table(self.model, pks, self.connection)
 
-    def whole_table(self) -> list[Rows]:
-        tables = [cached.table_of(self.connection) for cached in affected_by(self.model)]
-        return [table.all_rows for table in tables]
+    def whole_table(self, others: Iterable[CachedModel] = ()) -> list[Rows]:
+        """All rows of those who cache the table, and of others."""
+        cached = dict.fromkeys([*affected_by(self.model), *others])
+        return [one.table_of(self.connection).all_rows for one in cached]
 
     def change(self, rows: Sequence[Rows], run: Run) -> Any:
         return change(self.connection, rows, run)
@@ -190,6 +216,8 @@ def _insert(write: Write, run: Run) -> Any:
     with write.telling():
         if not write.is_cached:
             return run()
+        if write.is_whole:
+            return write.change(write.whole_table(), run)
         query = write.query
         pks = [_pk_of(write.model, instance) for instance in query.objs]
         if query.on_conflict is not None and query.on_conflict.name == "UPDATE":
@@ -243,6 +271,8 @@ def _update(write: Write, run: Run) -> Any:
     with write.telling(changes_keys=changes_keys(fields)):
         if not write.is_cached or not fields:
             return run()
+        if write.is_whole:
+            return write.change(write.whole_table(), run)
         key = write.model._meta.pk_fields
         if any(field.primary_key or field in key for field in fields):
             return write.change(write.whole_table(), run)
@@ -255,6 +285,8 @@ def _delete(write: Write, run: Run) -> Any:
     with write.watch.telling(tables):
         if not write.is_cached and not dependents:
             return run()
+        if write.is_whole and all(cached.is_whole for cached, _ in dependents):
+            return write.change(write.whole_table(cached for cached, _ in dependents), run)
         if dependents:
             # The rows that point at them must be known, and no more may come.
             with write.transaction():
@@ -276,6 +308,9 @@ def _dependent_rows(write: Write, pks: Sequence[Any]) -> list[Rows]:
     found: list[Rows] = []
     for cached, lookup in dependents_of(write.model):
         table = cached.table_of(write.connection)
+        if cached.is_whole:
+            found.append(table.all_rows)
+            continue
         rows = cached.model._base_manager.using(alias).filter(**{f"{lookup}__in": of_model})
         dependents = list(rows.values_list("pk", flat=True)[: MOST_ROWS + 1])
         is_whole = len(dependents) > MOST_ROWS

@@ -31,6 +31,7 @@ from redisdict.modelcache.connection_state import is_in_transaction
 from redisdict.modelcache.invalidation import relations
 from redisdict.modelcache.invalidation.cursors import run_to_its_end
 from redisdict.modelcache.invalidation.effects import ANYTHING, catalog_of, forget_catalog
+from redisdict.modelcache.invalidation.reads import recording
 from redisdict.modelcache.invalidation.statements import (
     ENDING,
     LONGEST_KEPT,
@@ -102,6 +103,8 @@ class Watch:
         context: dict[str, Any],
     ) -> Any:
         """Execute a statement as Django would: the wrapper in `execute_wrappers`."""
+        if (reads := recording.get()) is not None:
+            reads.note(self._connection, sql)
         if type(sql) is str and sql in self._harmless:  # the usual case, at the cost of a look
             return execute(sql, params, many, context)
         if not relations.cached_by_table():

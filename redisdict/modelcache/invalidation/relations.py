@@ -16,7 +16,13 @@ from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from redisdict.modelcache.cached_models import CachedModel, Rows, cached_models, on_registration
+from redisdict.modelcache.cached_models import (
+    CachedModel,
+    Rows,
+    cached_models,
+    concrete_of,
+    on_registration,
+)
 from redisdict.modelcache.invalidation.statements import table_of
 
 #: So many foreign keys in a row, each of which cascades in the database, are followed.
@@ -28,8 +34,8 @@ IN_DATABASE = ("DB_CASCADE", "DB_SET_NULL", "DB_SET_DEFAULT")
 
 def lineage(model: type[Model]) -> list[type[Model]]:
     """The models whose tables hold parts of a row: the model and its parents."""
-    concrete = _concrete(model)
-    return [concrete, *map(_concrete, concrete._meta.all_parents)]
+    concrete = concrete_of(model)
+    return [concrete, *map(concrete_of, concrete._meta.all_parents)]
 
 
 @cache
@@ -37,7 +43,7 @@ def cached_by_table() -> Mapping[str, Sequence[CachedModel]]:
     """Registered models by the tables that hold parts of their rows."""
     found: dict[str, list[CachedModel]] = {}
     for cached in cached_models():
-        for table in dict.fromkeys(map(table_of, lineage(cached.model))):
+        for table in dict.fromkeys(map(table_of, cached.parts())):
             found.setdefault(table, []).append(cached)
     return found
 
@@ -45,7 +51,7 @@ def cached_by_table() -> Mapping[str, Sequence[CachedModel]]:
 @cache
 def affected_by(model: type[Model]) -> Sequence[CachedModel]:
     """Registered models that have parts of their rows in the model's own table."""
-    return cached_by_table().get(table_of(_concrete(model)), ())
+    return cached_by_table().get(table_of(concrete_of(model)), ())
 
 
 @cache
@@ -58,7 +64,7 @@ def dependents_of(model: type[Model]) -> Sequence[tuple[CachedModel, str]]:
         (cached, lookup)
         for cached in cached_models()
         for lookup, target in _database_paths(cached.model, 1)
-        if target is _concrete(model)
+        if target is concrete_of(model)
     ]
 
 
@@ -93,6 +99,9 @@ def rows_of_table(
     found: list[Rows] = []
     for cached in affected_by(model):
         table = cached.table_of(connection)
+        if cached.is_whole:
+            found.append(table.all_rows)
+            continue
         own = related_pks(cached.model, model, pks, connection.alias)
         found.append((table, [table.store.table_key] if own is None else table.keys(own)))
     return found
@@ -132,15 +141,9 @@ def parent_pks(
     return rows.values_list(parent._meta.pk.name, flat=True)
 
 
-def _concrete(model: type[Model]) -> type[Model]:
-    concrete = model._meta.concrete_model
-    assert concrete is not None  # only an abstract model has none
-    return concrete
-
-
 def _pk_owner(model: type[Model]) -> type[Model]:
     """The ancestor that a model has its primary key from."""
-    pk = _concrete(model)._meta.pk
+    pk = concrete_of(model)._meta.pk
     while isinstance(pk, models.OneToOneField) and pk.remote_field.parent_link:
         pk = pk.target_field
     return pk.model
@@ -157,7 +160,7 @@ def _database_paths(model: type[Model], depth: int) -> Iterator[tuple[str, type[
             continue
         if getattr(key.remote_field.on_delete, "__name__", "") not in actions:
             continue
-        target = _concrete(key.remote_field.model)
+        target = concrete_of(key.remote_field.model)
         yield key.name, target
         if depth < DEEPEST:
             for lookup, further in _database_paths(target, depth + 1):

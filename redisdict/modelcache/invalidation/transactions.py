@@ -104,6 +104,12 @@ def note_or_remove_all(model: type[Model], database: str) -> None:
     _note_or_remove([table.all_rows for table in tables], database)
 
 
+def note_or_remove_tables(tables: Iterable[CachedTable]) -> None:
+    """All rows of these tables are changed."""
+    for table in tables:
+        _note_or_remove([table.all_rows], table.database)
+
+
 def _note_or_remove(rows: list[Rows], database: str) -> None:
     connection = connections[database]
     is_open = is_in_transaction(connection)

@@ -20,6 +20,8 @@ NAMES = (
     "modeldict",
     "strict",
     "strict_no_wait",
+    "results",
+    "results_without_versions",
     "no_barriers",
     "no_net",
     "no_compilers",

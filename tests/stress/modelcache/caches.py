@@ -12,20 +12,22 @@ from multiprocessing.sharedctypes import RawArray
 from typing import Any
 
 from django.core.cache import cache
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models.signals import post_delete, post_save
 
-from redisdict import ModelDict
+from redisdict import CachedQuerySet, ComputedDict, ModelDict, cache_results_of
 from redisdict.modelcache.invalidation import compilers, invalidate
 from redisdict.modelcache.invalidation.interception import Watch
 from redisdict.modelcache.slots import store
 from redisdict.modelcache.slots.barrier import change_behind_barriers
+from redisdict.modelcache.slots.results import ResultStore
 from redisdict.near.listener import Listener
 from redisdict.wire.requests import Call, Operation
 from tests.stress.modelcache.models import (
     Leaf,
     Node,
     Office,
+    Owner,
     Part,
     Place,
     Row,
@@ -156,6 +158,118 @@ class OurStrictCacheWithoutWait(OurStrictCache):
         invalidate._wait_for_readers = lambda _tables: None
 
 
+class ResultsCache(OurCache):
+    """`ComputedDict` and `cached()`: lists of rows of one table, of a join, of SQL."""
+
+    def __init__(self) -> None:
+        def lists_of(name: str, model: Any, *depends_on: Any, **chosen: Any) -> ComputedDict[Any]:
+            def compute(key: int) -> list[Any]:
+                rows = model.objects.filter(pk__gte=key * PART, pk__lt=(key + 1) * PART)
+                return list(rows.filter(**chosen).values(*FIELDS.get(model, ("pk", "version"))))
+
+            return make(name, compute, model, *depends_on)
+
+        def make(name: str, compute: Any, *depends_on: Any) -> ComputedDict[Any]:
+            return ComputedDict(
+                name,
+                depends_on=depends_on,
+                compute=compute,
+                key_type=int,
+                barrier_timeout=5,
+                lease_timeout=1,
+            )
+
+        self.lists: dict[Subject, list[tuple[Any, ComputedDict[Any]]]] = {
+            ROWS: [
+                (Row, lists_of("rows", Row)),
+                (Shown, lists_of("shown", Shown)),
+                (Row, make("raw", _rows_by_sql, Row)),
+            ],
+            PLACES: [(Shop, lists_of("shops", Shop)), (Office, lists_of("offices", Office))],
+            NODES: [(Node, lists_of("nodes", Node))],
+            PARTS: [(Part, lists_of("parts", Part, Owner))],
+            LEAVES: [(Leaf, lists_of("leaves", Leaf, Owner, owner__pk__gt=0))],
+        }
+
+        cache_results_of(
+            Row, Shown, Place, Shop, Office, Node, Part, Leaf, Owner, barrier_timeout=5
+        )
+
+    def read(self, subject: Subject, pks: Sequence[int]) -> dict[int, Any]:
+        if random.random() < QUERYSETS:
+            return _read_by_queryset(subject, pks)
+        model, lists = random.choice(self.lists[subject])
+        found = [model(**row) for part in {pk // PART for pk in pks} for row in lists[part]]
+        return {row.pk: row for row in found if row.pk in pks}
+
+    def counts(self) -> dict[str, int]:
+        stats = [lists.stats() for several in self.lists.values() for _, lists in several]
+        return {
+            "hits": sum(one.hits for one in stats),
+            "misses": sum(one.misses for one in stats),
+            "fills": sum(one.fills for one in stats),
+            "unkept": sum(one.unkept for one in stats),
+        }
+
+
+#: How many of the reads are of querysets.
+QUERYSETS = 1 / 2
+
+
+def _read_by_queryset(subject: Subject, pks: Sequence[int]) -> dict[int, Any]:
+    """The rows, with what is joined to them; and of some subjects by another way."""
+    first = min(pks) // PART * PART
+    model = {ROWS: Row, PLACES: Shop, NODES: Node, PARTS: Part, LEAVES: Leaf}[subject]
+    rows = CachedQuerySet(model).cached(lease_timeout=1)
+    rows = rows.filter(pk__gte=first, pk__lt=max(max(pks) + 1, first + PART))
+    if model in (Part, Leaf):
+        rows = rows.select_related("owner")
+    if model is Row and random.random() < 1 / 2:
+        rows = (
+            CachedQuerySet(Row)
+            .cached(lease_timeout=1)
+            .filter(pk__in=CachedQuerySet(Shown).filter(pk__in=list(pks)).values("pk"))
+        )
+    return {row.pk: row for row in rows if row.pk in pks}
+
+
+#: So many primary keys make one list.
+PART = 10
+
+#: What the lists have of rows of these models. The owner's is of another table.
+FIELDS: dict[Any, tuple[str, ...]] = {
+    Part: ("pk", "version", "owner_id"),
+    Leaf: ("pk", "version", "owner_id"),
+}
+
+
+def _rows_by_sql(key: int) -> list[dict[str, int]]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, version FROM modelcache_row WHERE id BETWEEN %s AND %s",
+            [key * PART, key * PART + PART - 1],
+        )
+        return [{"pk": pk, "version": version} for pk, version in cursor.fetchall()]
+
+
+class ResultsCacheWithoutVersions(ResultsCache):
+    """The same without half of its protocol: a result counts whatever has become of its tables."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+        def read(
+            self: ResultStore, keys: Sequence[bytes], token: bytes, lease_ms: int
+        ) -> Operation[list[store.Answer]]:
+            cell = yield (b"GET", keys[0])
+            if cell is not None and cell.startswith(b"V"):
+                return [cell[store.HEAD :]]
+            return (yield from read_all(self, keys, token, lease_ms))
+
+        read_all = ResultStore.read
+        ResultStore.read = read  # type: ignore[method-assign]
+
+
 class OurCacheWithoutNet(OurCache):
     """`ModelDict` that hears of what the ORM changes, and of no other statement."""
 
@@ -251,6 +365,8 @@ CACHES: dict[str, Callable[[], Cache]] = {
     "modeldict": OurCache,
     "strict": OurStrictCache,
     "strict_no_wait": OurStrictCacheWithoutWait,
+    "results": ResultsCache,
+    "results_without_versions": ResultsCacheWithoutVersions,
     "no_barriers": OurCacheWithoutBarriers,
     "no_net": OurCacheWithoutNet,
     "no_compilers": OurCacheWithoutCompilers,

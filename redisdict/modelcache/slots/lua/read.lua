@@ -18,7 +18,8 @@
 --         refuse then
 -- ARGV[last] the name of the server's incarnation; empty when it doesn't tell, and any will do
 -- -> for each row the stored body, or 1: leased to the reader; 2: somebody else has a lease;
---    3: read the database and store nothing
+--    3: read the database and store nothing. Asked for no row, the table's cell, which is its
+--    version; and nothing while a barrier stands on the table
 
 local LEASED, BUSY, BLOCKED = 1, 2, 3
 local LEASE, BARRIER = 76, 66 -- L, B
@@ -47,6 +48,7 @@ if not table_cell or is_of_another or task == 'TAUGHT' and incarnation == '' the
   table_cell = 'G' .. sub(name, 1, 16 - #incarnation) .. incarnation
   redis.call('SET', KEYS[1], table_cell)
 end
+if #KEYS == 1 then return {table_cell} end
 local generation = sub(table_cell, 2)
 local head = 'V' .. generation .. fingerprint
 

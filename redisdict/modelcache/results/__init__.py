@@ -1,0 +1,1 @@
+"""Results that are computed of whole tables: kept until one of these changes, never old."""

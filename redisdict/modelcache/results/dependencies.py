@@ -1,0 +1,114 @@
+"""Declare the models that results depend on, and find the tables that they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from functools import cached_property
+
+from asgiref.sync import sync_to_async
+from django.db import models, router
+
+from redisdict.connections.backend import Backend
+from redisdict.exceptions import ConfigurationError, NotCacheable
+from redisdict.modelcache.cached_models import CachedModel, CachedTable, concrete_of, register
+from redisdict.modelcache.invalidation.hooks import begin_if_ready
+from redisdict.modelcache.invalidation.reads import labels_of
+from redisdict.modelcache.invalidation.relations import cached_by_table
+from redisdict.modelcache.invalidation.statements import table_of
+from redisdict.modelcache.options import Options
+
+
+class Dependencies:
+    """Registers models as wholes: from now on each of their changes is announced.
+
+    Args:
+        names: models; each stands for its table, its parents' tables, and those of the many-to-many
+            relations that Django makes for it.
+        database: an alias of DATABASES; None means those that the routers choose for writing.
+        where: what declares them, for errors.
+
+    Raises:
+        ConfigurationError: there is none, or one has no table.
+    """
+
+    def __init__(
+        self,
+        names: Iterable[type[models.Model]],
+        using: str | Backend,
+        database: str | None,
+        options: Options,
+        where: str,
+    ) -> None:
+        self._database = database
+        chosen = [_concrete(one, where) for one in names]
+        if not chosen:
+            raise ConfigurationError(
+                f"{where}: depends_on is empty; the models that the results are computed of are"
+                " expected, such as [Product]."
+            )
+        self.models: Sequence[CachedModel] = [
+            register(one, using, options, is_whole=True) for one in dict.fromkeys(chosen)
+        ]
+        begin_if_ready()
+
+    def tables(self) -> list[CachedTable]:
+        """The tables that they lead to now, by the calling thread's connections."""
+        return [one.table(self._alias_of(one)) for one in self.models]
+
+    async def atables(self) -> list[CachedTable]:
+        """The same in a task: a look at a connection is for the thread that has it."""
+        known = [one.known_table(self._alias_of(one)) for one in self.models]
+        tables = [one for one in known if one is not None]
+        return tables if len(tables) == len(known) else await sync_to_async(self.tables)()
+
+    @cached_property
+    def table_names(self) -> frozenset[str]:
+        """The names of all tables that are parts of them; to be asked when models are loaded."""
+        return frozenset(table_of(part) for one in self.models for part in one.parts())
+
+    def _alias_of(self, cached: CachedModel) -> str:
+        return self._database or router.db_for_write(cached.model)
+
+
+def _concrete(model: object, where: str) -> type[models.Model]:
+    if not (isinstance(model, type) and issubclass(model, models.Model)):
+        raise ConfigurationError(
+            f"{where}: depends_on has {model!r:.80}; model classes are expected, such as [Product]."
+        )
+    if model._meta.abstract or model._meta.swapped:
+        raise ConfigurationError(
+            f"{where}: depends_on has {model._meta.label}, which is"
+            f" {'abstract' if model._meta.abstract else 'swapped'} and has no table; name the model"
+            " that has."
+        )
+    return concrete_of(model)
+
+
+def known_models(tables: Collection[str], using: str, what: str) -> list[CachedModel]:
+    """What is registered for these tables, in an order that is the same in all processes.
+
+    Args:
+        what: reads them, for the error.
+
+    Raises:
+        NotCacheable: nothing is, for one of them.
+    """
+    found: dict[str, CachedModel] = {}
+    unknown = []
+    for name in sorted(tables):
+        candidates = [
+            one for one in cached_by_table().get(name, ()) if one.is_whole and one.using == using
+        ]
+        # The one whose own table it is, rather than one of which it is a part.
+        candidates.sort(key=lambda one: (table_of(one.model) != name, one.model._meta.label))
+        if candidates:
+            found[candidates[0].model._meta.label] = candidates[0]
+        else:
+            unknown.append(name)
+    if unknown:
+        labels = ", ".join(labels_of(unknown))
+        raise NotCacheable(
+            f"{what} can't be kept, for it reads {labels}, of whose changes nobody tells: call"
+            f" cache_results_of({labels}) in models.py, or in dicts.py of an installed app."
+        )
+    return [found[label] for label in sorted(found)]

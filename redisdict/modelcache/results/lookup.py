@@ -1,0 +1,102 @@
+"""Look a result up, and have it computed where it isn't there: a plan for threads and tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redisdict.modelcache.cached_models import CachedTable
+from redisdict.modelcache.lookup import Caller, Plan
+from redisdict.modelcache.outages import UNREACHED
+from redisdict.modelcache.results.computation import Computation
+from redisdict.modelcache.slots.lease import Reader
+from redisdict.modelcache.slots.store import new_token
+from redisdict.wire.requests import Call, Operation
+
+
+@dataclass(frozen=True, slots=True)
+class ResultLookup:
+    """Looks up results of the same tables.
+
+    Args:
+        tables: of one server.
+        reader: reads cells of results; a value is in a list of its own, since it may be None.
+        serves_when_down: whether the function is called when the server can't be reached.
+    """
+
+    tables: Sequence[CachedTable]
+    reader: Reader[list[Any]]
+    serves_when_down: bool
+
+    def find(
+        self, cell: bytes, computation: Computation, load: Callable[..., Any], caller: Caller
+    ) -> Plan[Any]:
+        """Get the result that is kept in this cell, or the computation's.
+
+        Args:
+            load: the computation's method for the caller, a thread or a task.
+
+        Raises:
+            Exception: what the computation raises.
+        """
+        may_use = self._may_use_server(caller)
+        if may_use is None:
+            may_use = yield from self._recover()
+        if may_use:
+            is_peek = not all(map(caller.may_keep, self.tables))
+            try:
+                found = yield self._read(cell, load, is_peek)
+            except UNREACHED as error:
+                self._note_failure(error)
+            else:
+                if cell in found:
+                    return found[cell][0]
+        if not computation.is_over:
+            self.reader.counters.misses += 1
+            yield _call(load, cell)
+        return computation.result()
+
+    def _read(
+        self, cell: bytes, load: Callable[..., Any], is_peek: bool
+    ) -> Operation[dict[bytes, list[Any]]]:
+        counters = self.reader.counters
+        misses = counters.misses
+        found = yield from self.reader.read([cell], load, new_token(), is_peek=is_peek)
+        if counters.misses != misses:
+            for table in self.tables:
+                yield from table.counters.push_if_due()
+        return found
+
+    def _may_use_server(self, caller: Caller) -> bool | None:
+        """Tell whether the server's results count; None when it has failed and should be tried."""
+        if not all(table.shows_all_alike for table in self.tables):
+            return False
+        if any(table.changed_by and caller.has_changed(table) for table in self.tables):
+            return False
+        if all(table.outages.is_calm for table in self.tables):
+            return True
+        is_resting = any(table.outages.is_resting for table in self.tables)
+        return False if is_resting and self.serves_when_down else None
+
+    def _recover(self) -> Plan[bool]:
+        """Try the server that has failed: whether its results count again."""
+        try:
+            for table in self.tables:
+                if not (yield table.outages.recover()):
+                    return False
+        except UNREACHED as error:
+            self._note_failure(error)
+            return False
+        return True
+
+    def _note_failure(self, error: Exception) -> None:
+        """The server has failed at a read. Raises `error` unless the function is to be called."""
+        for table in self.tables:
+            table.outages.note(error)
+        if not self.serves_when_down:
+            raise error
+
+
+def _call(load: Callable[..., Any], cell: bytes) -> Operation[Any]:
+    return (yield Call(load, ([cell],)))

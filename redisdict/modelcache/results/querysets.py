@@ -1,0 +1,139 @@
+"""`CachedQuerySet`, whose `cached()` keeps results until one of their tables changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self, TypeVar
+
+from django.db import models
+
+from redisdict.conf import DEFAULT_ALIAS
+from redisdict.modelcache.invalidation.reads import executing
+from redisdict.modelcache.model_dict import refuse_to_block
+from redisdict.modelcache.options import Options
+from redisdict.modelcache.results.dependencies import Dependencies
+from redisdict.modelcache.results.queries import Queries, queries_of
+
+M = TypeVar("M", bound=models.Model)
+
+
+def cache_results_of(
+    *names: type[models.Model],
+    using: str = DEFAULT_ALIAS,
+    barrier_timeout: float = 60.0,
+    strict: bool = False,
+) -> None:
+    """Have changes of these models' tables announced, so that results of them can be kept.
+
+    Call it in models.py, or in dicts.py of an installed app: both are imported in every process,
+    and a process that doesn't call it tells nobody of what it changes.
+
+    Args:
+        names: models; each stands for its table, its parents' tables, and those of the many-to-many
+            relations that Django makes for it.
+        using: an alias of the setting REDISDICT, whose server keeps the results.
+        barrier_timeout: seconds that nothing is kept after a process died at its commit. It has to
+            be longer than any COMMIT takes, and any save() outside a transaction.
+        strict: whether a change fails when the server can't be told of it.
+
+    Raises:
+        ConfigurationError: there is no model, or one has no table.
+    """
+    options = Options(barrier_timeout=barrier_timeout, strict=strict)
+    Dependencies(names, using, None, options, "cache_results_of()")
+
+
+class CachedQuerySet(models.QuerySet[M]):
+    """Django's queryset, with `cached()`.
+
+    What it changes is seen below it, like that of every other queryset.
+    """
+
+    _queries: Queries | None = None
+
+    def cached(
+        self,
+        timeout: float | None = None,
+        *,
+        using: str = DEFAULT_ALIAS,
+        lease_timeout: float = 3.0,
+        serve_when_down: bool = True,
+    ) -> Self:
+        """The same rows, from the server until one of the query's tables changes.
+
+        It holds for what is made of it too, `filter()`, `values()`, `get()`, `first()`, `count()`,
+        `exists()`, `aggregate()`, `in_bulk()`, and for the queries of `prefetch_related()`.
+        `iterator()` asks the database. A result is never older than a change that was visible to
+        others before it was read: see docs/results.md.
+
+        Each query costs one round trip: EVALSHA for each table, and GET; on a miss an EVALSHA
+        before the query, and one after it.
+
+        Args:
+            timeout: seconds that a result is kept; None means the alias's TIMEOUT.
+            using: an alias of the setting REDISDICT.
+            lease_timeout: seconds that others wait for the one that asks the database.
+            serve_when_down: whether the database is asked when the server can't be reached, or
+                `BackendUnavailable` is raised.
+
+        Raises:
+            NotCacheable: at the query: the result isn't a function of its tables, or one of these
+                isn't among those of `cache_results_of()`.
+        """
+        clone = self._chain()  # type: ignore[attr-defined]  # the stubs lack it
+        clone._queries = queries_of(using, timeout, lease_timeout, serve_when_down)
+        # A replica may lag behind: what db_for_write() names isn't one.
+        clone._for_write = True
+        same: Self = clone
+        return same
+
+    def _clone(self) -> Self:
+        clone: Self = super()._clone()  # type: ignore[misc]  # the stubs lack it
+        clone._queries = self._queries
+        return clone
+
+    @contextmanager
+    def _cached(self, called: str, twin: str) -> Iterator[None]:
+        """Have queries executed from kept results meanwhile."""
+        if self._queries is None:
+            yield
+            return
+        refuse_to_block(called, twin, "a cached queryset")
+        token = executing.set(self._queries.execute)
+        try:
+            yield
+        finally:
+            executing.reset(token)
+
+    def _fetch_all(self) -> None:
+        if self._queries is None or self._is_fetched:
+            super()._fetch_all()
+            return
+        with self._cached("the rows", "async for"):
+            super()._fetch_all()
+
+    @property
+    def _is_fetched(self) -> bool:
+        queryset: Any = self
+        is_prefetched = queryset._prefetch_done or not queryset._prefetch_related_lookups
+        return queryset._result_cache is not None and is_prefetched
+
+    def count(self) -> int:
+        """As Django's."""
+        with self._cached("count()", "await rows.acount()"):
+            return super().count()
+
+    def exists(self) -> bool:
+        """As Django's."""
+        with self._cached("exists()", "await rows.aexists()"):
+            return super().exists()
+
+    def aggregate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """As Django's."""
+        with self._cached("aggregate()", "await rows.aaggregate()"):
+            return super().aggregate(*args, **kwargs)
+
+
+class CachedManager(models.Manager.from_queryset(CachedQuerySet)[M]):  # type: ignore[misc]  # made at run time
+    """The manager of `CachedQuerySet`. A `ModelDict` doesn't need it."""

@@ -1,0 +1,95 @@
+"""Name, write and read the results that are computed of the same tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+from redisdict.codec import Codec, get_codec
+from redisdict.exceptions import RedisDictError
+from redisdict.mapping.keys import Names
+from redisdict.mapping.layouts.base import to_milliseconds
+from redisdict.modelcache.cached_models import CachedTable
+from redisdict.modelcache.options import Options
+from redisdict.modelcache.results.computation import Refusals
+from redisdict.modelcache.results.lookup import ResultLookup
+from redisdict.modelcache.sameness import is_same
+from redisdict.modelcache.slots.lease import Reader
+from redisdict.modelcache.slots.results import ResultStore
+from redisdict.modelcache.slots.store import RowStore
+from redisdict.modelcache.stats import Counters
+
+#: Counts up when the bytes of a result get another form.
+FORMAT = 1
+
+#: Before the body of a result, so that none is so short as what a cell may hold instead.
+MARK = b"R"
+
+
+class ResultSpace:
+    """Results of the same tables, in one place: those of one tenant, say.
+
+    Args:
+        path: names the results, beside their tables.
+        tables: of one server.
+        version: any text; results of another one are misses.
+    """
+
+    def __init__(
+        self,
+        path: tuple[str, ...],
+        tables: Sequence[CachedTable],
+        options: Options,
+        refusals: Refusals,
+        version: str = "",
+    ) -> None:
+        self.tables = tables
+        #: Any of them: they are all on one server.
+        self.table = tables[0]
+        config = self.table.backend.config
+        self._prefix = config.key_prefix
+        self._codec: Codec = get_codec(config.serializer, config.compressor)
+        self.refusals = refusals
+        of_tables = blake2b(digest_size=8)
+        form = blake2b(f"{FORMAT}/{len(version)}/{version}".encode(), digest_size=8)
+        for table in tables:
+            of_tables.update(b"%s\n" % table.store.table_key)
+            form.update(table.store.fingerprint)
+        self._path = (*path, of_tables.hexdigest())
+        cells = RowStore(Names(self._prefix, self._path), form.digest())
+        self.store = ResultStore([table.store for table in tables], cells)
+        timeout = config.timeout if options.timeout is None else options.timeout
+        reader: Reader[list[Any]] = Reader(
+            self.store,  # type: ignore[arg-type]
+            Counters(Names(self._prefix, self._path).counts),
+            self._encode,
+            self._decode,
+            options.lease_ms,
+            to_milliseconds(timeout, None),
+            absent_ms=None,
+        )
+        self.lookup = ResultLookup(tables, reader, options.serve_when_down)
+
+    def cell(self, name: str) -> bytes:
+        """The key of a result: in a Cluster each is in a slot of its own."""
+        return Names(self._prefix, (*self._path, name)).cached_table
+
+    def _encode(self, outcome: list[Any]) -> bytes | None:
+        [value] = outcome
+        try:
+            body = self._codec.encode(value)
+            if is_same(value, self._codec.decode(body)):
+                return MARK + body
+            reason = "it would come back from the server as another one."
+        except Exception as error:  # noqa: BLE001  # a value's __eq__ may raise anything
+            reason = f"{type(error).__name__}: {error}"
+        self.refusals.tell(f"of {type(value).__qualname__}: {reason}")
+        return None
+
+    def _decode(self, body: bytes) -> list[Any] | None:
+        try:
+            return [self._codec.decode(body[len(MARK) :])]
+        except RedisDictError as error:
+            self.refusals.tell(str(error))
+            return None

@@ -1,0 +1,332 @@
+"""Every order in which readers and writers of a query over two tables can take their steps.
+
+As in `schedules`, a step is one request; of a batch, which no server carries out as a whole, each
+command is a step of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from redisdict.mapping.keys import Names
+from redisdict.modelcache.slots.barrier import change_behind_barriers
+from redisdict.modelcache.slots.lease import Loaded, Reader
+from redisdict.modelcache.slots.results import ResultStore
+from redisdict.modelcache.slots.store import Answer, RowStore
+from redisdict.wire.requests import Batch, Call, Identified, Operation, Sleep
+from redisdict.wire.server_state import is_asked_anew, named
+from tests.modelcache.schedules import Move, NeverDue, StaleRead
+from tests.modelcache.server_model import Barriers, Lease, ServerModel
+
+NAMES = Names("test", ("result",))
+TABLES = [RowStore(Names("test", (name, "default")), b"8 bytes!") for name in "AB"]
+RESULT = NAMES.cached_table
+
+#: What the query gives: of each table the number of its commits.
+Result = tuple[int, ...]
+
+
+@dataclass
+class Database:
+    """Two tables at READ COMMITTED, each locked by the writer who has changed it."""
+
+    committed: Result = (0, 0)
+    locks: list[str | None] = field(default_factory=lambda: [None, None])
+
+    def select(self, keys: Sequence[bytes]) -> Loaded[Result]:
+        return Loaded(dict.fromkeys(keys, self.committed), may_be_kept=True)
+
+    def update(self, tables: Sequence[int], writer: str) -> None:
+        for table in tables:
+            assert self.locks[table] is None
+            self.locks[table] = writer
+
+    def commit(self, tables: Sequence[int]) -> None:
+        self.committed = tuple(n + (at in tables) for at, n in enumerate(self.committed))
+        for table in tables:
+            self.locks[table] = None
+
+
+@dataclass
+class TablesServer(ServerModel):
+    """Numbers the generations of each table, so that it doesn't matter which one began first."""
+
+    numbers: dict[bytes, int] = field(default_factory=dict)
+
+    def read(self, keys: list[bytes], *arguments: Any) -> list[Any]:
+        self.generations = self.numbers.get(keys[0], 0)
+        answers = super().read(keys, *arguments)
+        self.numbers[keys[0]] = self.generations
+        return answers
+
+
+@dataclass
+class Process:
+    name: str
+    kind: Any
+    operation: Operation[Any]
+    tables: Sequence[int] = ()
+    committed_at_begin: Result | None = None
+    request: Any = None
+    #: The replies to the commands of the batch under way.
+    replies: list[Any] = field(default_factory=list)
+    history: list[Any] = field(default_factory=list)
+    result: Any = None
+    is_over: bool = False
+    is_dead: bool = False
+    incarnation: bytes | None = None
+
+    @property
+    def is_done(self) -> bool:
+        return self.is_over or self.is_dead
+
+
+class World:
+    """One schedule under way."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.server = plan.make_server()
+        self.database = Database()
+        if plan.is_warm:
+            operation = self._read(b"warm")
+            warm = Process("warm", None, operation, request=operation.send(None))
+            while not warm.is_over:
+                self._step(warm)
+        self.saved = [dict(self.server.cells)]
+        self.left = {"crash": plan.crashes, "expire": plan.expiries, "restart": plan.restarts}
+        self.processes = {
+            **{
+                name: Process(name, "reader", self._read(name.encode()))
+                for name in (f"reader {n}" for n in range(plan.readers))
+            },
+            **{
+                name: Process(name, tables, self._write(name, tables), tables)
+                for name, tables in ((f"writer {n}", of) for n, of in enumerate(plan.writers))
+            },
+        }
+        for process in self.processes.values():
+            process.request = process.operation.send(None)
+
+    def moves(self) -> Iterator[Move]:
+        waiting_kinds = []
+        for name, process in self.processes.items():
+            if process.is_done:
+                continue
+            if process.committed_at_begin is None:
+                if process.kind in waiting_kinds:  # see `schedules`
+                    continue
+                waiting_kinds.append(process.kind)
+            elif self.left["crash"] and process.kind != "reader":
+                # Nobody waits for a reader: to crash is to take no further step.
+                yield ("crash", name)
+            if not self._waits_for_lock(process):
+                yield ("step", name)
+        cell = self.server.cells.get(RESULT)
+        if isinstance(cell, Lease) and self.left["expire"]:
+            yield ("expire", RESULT, None)
+        for table in TABLES:
+            cell = self.server.cells.get(table.table_key)
+            if isinstance(cell, Barriers):
+                for token in cell.tokens:
+                    if self.processes[token.decode()].is_dead:
+                        yield ("expire", table.table_key, token)
+        if self.left["restart"] and not any(self.database.locks):
+            for number in range(len(self.saved)):
+                yield ("restart", number)
+
+    def make(self, move: Move) -> None:
+        if move[0] == "step":
+            self._step(self.processes[move[1]])
+        elif move[0] == "crash":
+            self.left["crash"] -= 1
+            self._crash(self.processes[move[1]])
+        elif move[0] == "expire":
+            self.left["expire"] -= move[2] is None
+            self.server.expire(move[1], move[2])
+        else:
+            self.left["restart"] -= 1
+            self.server.restart(self.saved[move[1]])
+            for process in self.processes.values():
+                process.incarnation = None
+        if self.plan.restarts and self.server.cells not in self.saved:
+            self.saved.append(dict(self.server.cells))
+        self._check()
+
+    def state(self) -> Any:
+        """Whatever decides how things can go on."""
+        return (
+            frozenset(self.server.cells.items()),
+            self.server.knows_read_script,
+            tuple(sorted(self.server.numbers.items())),
+            self.server.incarnations,
+            self.database.committed,
+            tuple(self.database.locks),
+            tuple(self.left.values()),
+            tuple(frozenset(cells.items()) for cells in self.saved) if self.left["restart"] else (),
+            tuple(
+                (one.is_over, one.is_dead)
+                if one.is_done
+                else (
+                    one.kind == "reader" and one.committed_at_begin,
+                    one.incarnation,
+                    *one.history,
+                )
+                for one in self.processes.values()
+            ),
+        )
+
+    def _read(self, token: bytes) -> Operation[Any]:
+        cells = RowStore(NAMES, b"the form")
+        reader: Reader[Result] = Reader(
+            self.plan.make_store([copy(table) for table in TABLES], cells),
+            NeverDue(NAMES.counts),
+            encode=lambda versions: b"%d %d" % versions,
+            decode=lambda body: tuple(map(int, body.split())),
+            lease_ms=10**9,
+            timeout_ms=None,
+            absent_ms=None,
+        )
+        return reader.read([RESULT], self.database.select, token)
+
+    def _write(self, name: str, tables: Sequence[int]) -> Operation[None]:
+        yield Call(self.database.update, (tables, name))
+        keys = [[TABLES[table].table_key] for table in tables]
+        yield from self.plan.change(
+            keys, name.encode(), 60_000, lambda: self.database.commit(tables)
+        )
+
+    def _waits_for_lock(self, process: Process) -> bool:
+        holders = {self.database.locks[table] for table in process.tables} - {None, process.name}
+        return bool(holders) and isinstance(process.request, Call)
+
+    def _step(self, process: Process) -> None:
+        if process.committed_at_begin is None:
+            process.committed_at_begin = self.database.committed
+        request = process.request
+        if isinstance(request, Batch):
+            command = request.commands[len(process.replies)]
+            try:
+                process.replies.append(self._execute(process, command))
+            except ResponseError as error:
+                process.replies.append(error)
+            process.history.append(repr(process.replies[-1]))
+            if len(process.replies) < len(request.commands):
+                return
+            answer, process.replies = process.replies, []
+            self._go_on(process, lambda: process.operation.send(answer))
+            return
+        try:
+            if isinstance(request, Call):
+                answer = request.function(*request.arguments)
+            else:
+                answer = None if isinstance(request, Sleep) else self._execute(process, request)
+        except ResponseError as error:
+            refusal = error
+            process.history.append(repr(error))
+            self._go_on(process, lambda: process.operation.throw(refusal))
+            return
+        if isinstance(request, Sleep):
+            process.history = ["waited"]
+        else:
+            process.history.append(repr(answer))
+        self._go_on(process, lambda: process.operation.send(answer))
+
+    def _go_on(self, process: Process, send: Callable[[], Any]) -> None:
+        try:
+            process.request = send()
+        except StopIteration as stop:
+            process.is_over = True
+            process.result = stop.value
+
+    def _execute(self, process: Process, command: Any) -> Any:
+        if isinstance(command, Identified):
+            if process.incarnation is None or is_asked_anew(command):
+                process.incarnation = self.server.incarnation
+            command = named(command, process.incarnation)
+        return self.server.execute(command)
+
+    def _crash(self, process: Process) -> None:
+        process.is_dead = True
+        process.operation.close()
+        locks = self.database.locks
+        self.database.locks = [None if one == process.name else one for one in locks]
+
+    def _check(self) -> None:
+        for process in self.processes.values():
+            if process.is_over and process.kind == "reader":
+                assert process.committed_at_begin is not None
+                got = process.result[RESULT]
+                if any(map(int.__lt__, got, process.committed_at_begin)):
+                    raise StaleRead(f"{process.name} got {got}, {process.committed_at_begin=}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who takes part.
+
+    Attributes:
+        writers: the tables, 0 or 1 or both, that each of them changes in a transaction.
+        is_warm: whether the result is on the server at the beginning.
+    """
+
+    readers: int
+    writers: tuple[tuple[int, ...], ...]
+    crashes: int = 0
+    expiries: int = 0
+    restarts: int = 0
+    is_warm: bool = True
+    make_server: Callable[[], TablesServer] = TablesServer
+    make_store: Callable[[Sequence[RowStore], RowStore], Any] = ResultStore
+    change: Callable[..., Operation[None]] = change_behind_barriers
+
+
+def explore(plan: Plan) -> int:
+    """Try every schedule; how many states there are.
+
+    Raises:
+        StaleRead: with the moves that lead to it.
+    """
+    seen = set()
+    paths: list[tuple[Move, ...]] = [()]
+    while paths:
+        path = paths.pop()
+        world = World(plan)
+        try:
+            for move in path:
+                world.make(move)
+            while (state := world.state()) not in seen:
+                seen.add(state)
+                moves = list(world.moves())
+                if not moves:
+                    break
+                # The last is tried at once: to come here again takes all steps from the beginning.
+                paths += [(*path, move) for move in moves[:-1]]
+                path = (*path, moves[-1])
+                world.make(moves[-1])
+        except StaleRead as error:
+            error.add_note("after " + ", ".join(" ".join(map(str, move)) for move in path))
+            raise
+    return len(seen)
+
+
+class BelievesAnyVersion(ResultStore):
+    """A result counts whatever has become of its tables."""
+
+    def read(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Operation[list[Answer]]:
+        cell = yield (b"GET", keys[0])
+        if isinstance(cell, bytes) and cell.startswith(b"V"):
+            return [cell[25:]]
+        return (yield from super().read(keys, token, lease_ms))
+
+
+class ReadsOneVersion(ResultStore):
+    """Of two tables it looks at the first."""
+
+    def __init__(self, tables: Sequence[RowStore], cells: RowStore) -> None:
+        super().__init__(tables[:1], cells)
