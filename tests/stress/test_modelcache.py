@@ -74,7 +74,6 @@ def test_writers_that_do_not_wait_would_be_found() -> None:
     assert stress("--seconds", "8", "--cache", "strict_no_wait", *NEAR)["stale_reads"] > 0
 
 
-@pytest.mark.parametrize("cache", ["post_save", "no_net"])
 @pytest.mark.parametrize(
     "where",
     [
