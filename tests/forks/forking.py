@@ -23,6 +23,9 @@ LONGEST_S = 30
 #: Longer than a fork takes.
 SWITCH_S = 0.5
 
+#: For other threads to do what they have to, and wait for something else than the interpreter.
+PAUSE_S = 0.05
+
 
 def fork_in_c() -> int:
     """Fork without `os.register_at_fork`; the lock of the interpreter is kept meanwhile."""
@@ -37,12 +40,14 @@ def _no_switch() -> Iterator[None]:
     """Keep other threads from asking for the interpreter's lock.
 
     A child that begins with such a request gives the lock away and waits for the thread that has
-    asked to take it, which isn't there.
+    asked to take it, which isn't there. Nor may a thread wait for the lock at the fork: in the
+    child the C library waits for it to leave. So C code that forks in Python's threads' midst is
+    nothing that could be tested.
     """
     interval_s = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_S)
     try:
-        time.sleep(interval_s * 2)  # those that wait already have their turn
+        time.sleep(PAUSE_S)  # those that wait already have their turn
         yield
     finally:
         sys.setswitchinterval(interval_s)

@@ -3,78 +3,43 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
-import resource
 import secrets
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from redisdict.connections.backend import Backend
 from redisdict.servers.process import ServerProcess
-from tests.forks.forking import FORKS, Child, Fork
-from tests.near.conftest import AGES, make, opened, wait_until_on
+from tests.near.conftest import AGES, make, opened
+from tests.near.workers import MB, MOST_BYTES, MOST_ITEMS, VALUES
 from tests.servers.conftest import ON_LINUX
-from tests.waiting import wait_until
-
-MB = 1 << 20
-
-#: What each of the workers may have in all, as a container's limit is.
-ADDRESSES = 1024 * MB
-
-
-def resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
-
-
-VALUES: dict[str, Callable[[int], Any]] = {
-    "texts": lambda number: str(number).zfill(1000),
-    "decoded anew": lambda number: {"number": number, "text": "x" * 900},
-    "integers": lambda number: number,
-}
+from tests.waiting import LIMIT_S, wait_until
 
 
 @pytest.mark.skipif(not ON_LINUX, reason="only Linux tells what is resident in this way")
-@pytest.mark.parametrize("value_of", VALUES.values(), ids=VALUES)
-@pytest.mark.parametrize("fork", FORKS.values(), ids=FORKS)
-def test_memory_of_forked_workers_is_bounded(
-    own_server: ServerProcess,
-    alias_for: Callable[..., dict[str, Any]],
-    fork: Fork,
-    value_of: Callable[[int], Any],
-) -> None:
-    limit, most_items, count = 4 * MB, 10_000, 24_000
-    values = alias_for(own_server.url, NEAR_MAX_BYTES=limit, NEAR_MAX_ITEMS=most_items)
-    with opened(values) as backend:
-        mapping = make(backend)
-        keys = [f"key {number}" for number in range(count)]
-        for start in range(0, count, 4000):
-            mapping.update({key: value_of(int(key[4:])) for key in keys[start : start + 4000]})
-        wait_until_on(mapping)  # as a master that has read before it forks
-        mapping.get_many(keys[:4000])
-
-        def work() -> tuple[int, int, int, int]:
-            resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
-            wait_until_on(mapping)
-            before = resident_bytes()
-            for start in range(0, count, 1000):
-                mapping.get_many(keys[start : start + 1000])
-                assert mapping.near_stats().bytes <= limit
-            stats = mapping.near_stats()
-            return stats.items, stats.bytes, stats.evictions, resident_bytes() - before
-
-        children = [Child(work, fork) for _ in range(4)]
-        for items, kept, evictions, grown in [child.result() for child in children]:
-            assert 0 < items <= most_items
-            assert limit / 4 < kept <= limit
-            assert evictions > 1000
-            # Without a limit it were 24 MB and more of texts. A process keeps freed memory, too.
-            assert grown < 16 * MB
+@pytest.mark.parametrize("kind", VALUES)
+def test_memory_of_forked_workers_is_bounded(own_server: ServerProcess, kind: str) -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "tests.near.workers", own_server.url, kind],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        timeout=LIMIT_S,
+    )
+    assert told.returncode == 0, told.stderr
+    workers = json.loads(told.stdout)
+    assert len(workers) == 4
+    for worker in workers:
+        assert 0 < worker["items"] <= MOST_ITEMS
+        assert MOST_BYTES / 4 < worker["bytes"] <= worker["most"] <= MOST_BYTES
+        assert worker["evictions"] > 1000
+        # Without a limit it were 24 MB and more of texts. A process keeps freed memory, too.
+        assert worker["grown"] < 16 * MB
 
 
 # Nothing is left
