@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from redisdict.exceptions import ConfigurationError, DeserializationError
-from redisdict.mapping.keys import get_key_codec
+from redisdict.mapping.keys import Names, get_key_codec
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,12 @@ def test_an_encode_function_that_gives_no_bytes_is_named() -> None:
     codec = get_key_codec((str.upper, bytes.decode))
     with pytest.raises(TypeError, match=r"encode function of key_type gave str for 'a'; bytes are"):
         codec.encode("a")
+
+
+def test_every_kind_of_key_of_one_name_is_another() -> None:
+    names = Names("site", ("d",))
+    kinds = [name for name, member in vars(Names).items() if isinstance(member, property)]
+    keys = [getattr(names, kind) for kind in kinds]
+    assert len(keys) > 10
+    assert len(set(keys)) == len(keys)
+    assert all(key.startswith(b"site:") for key in keys)

@@ -419,6 +419,21 @@ def test_a_slot_that_is_another_nodes(backend: Backend, monkeypatch: pytest.Monk
     assert refusals == []
 
 
+def test_a_change_while_it_is_tried_whether_the_server_tells(
+    backend: Backend, elsewhere: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapping, other = make(backend), make(elsewhere, near=None)
+
+    def run_after_a_change(operation: Any) -> Any:
+        other["k"] = 1  # the push of it comes before that of the probe
+        return backend.driver.run(operation)
+
+    driver = type("Driver", (), {"run": staticmethod(run_after_a_change)})()
+    monkeypatch.setattr(listener_of(mapping), "_server", _ServerWith(backend, driver))
+    wait_until_on(mapping)
+    assert mapping["k"] == 1
+
+
 class _ServerWith:
     """A backend with another driver."""
 

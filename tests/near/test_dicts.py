@@ -296,6 +296,20 @@ def test_many_values_are_served_no_longer_than_they_live(mapping: Any, other: An
     assert is_served(mapping, "k")
 
 
+def test_times_are_read_of_a_hash_whose_items_have_their_own(
+    backend: Backend, elsewhere: Backend
+) -> None:
+    mapping, other = make(backend, hset_enabled=True), make(elsewhere, near=None, hset_enabled=True)
+    wait_until_on(mapping)
+    for _ in range(2):  # the second time it is known that they have
+        other.set("k", "v", timeout=1000)
+        other["l"] = "v"
+        settle(mapping)
+        assert mapping.get_many(["k", "l", "m"]) == {"k": "v", "l": "v"}
+        assert mapping._near.find(b"k").expires_at < float("inf")
+        assert mapping._near.find(b"l").expires_at == float("inf")
+
+
 def test_an_item_that_ends_between_the_two_questions_is_not_kept(mapping: Any) -> None:
     operation = mapping._near.read(b"k")
     request = operation.send(None)
