@@ -38,6 +38,7 @@ from ormsgpack import OPT_NON_STR_KEYS, Ext, packb  # noqa: E402
 from psycopg.types.range import Range  # noqa: E402
 
 from redisdict.cache.codecs import CacheCodec  # noqa: E402
+from redisdict.cache.foreign import MAGIC  # noqa: E402
 from redisdict.cache.options import parse_options  # noqa: E402
 from redisdict.codec import extensions, get_codec, instances, register_type, registry  # noqa: E402
 from redisdict.codec.envelope import MSGPACK, PICKLE, format_byte, seal  # noqa: E402
@@ -320,8 +321,7 @@ def warm_up() -> None:
         pickle.dumps(1),
         zlib.compress(b"a"),
         gzip.compress(b"a"),
-        b"BZh",
-        b"\xfd7zXZ\x00",
+        *(magic for magic, _ in MAGIC),
     ):
         for reader in READERS:
             with suppress(DeserializationError):
