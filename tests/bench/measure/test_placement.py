@@ -26,8 +26,12 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def busy_process() -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    code = "print(flush=True)\nwhile True: pass"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()  # one that waits for its disk stays where it is, wherever it is told
     yield process
+    process.stdout.close()
     process.kill()
     process.wait()
 
