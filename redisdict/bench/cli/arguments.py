@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from django.core.management.base import DjangoHelpFormatter
 
+from redisdict.bench.calibration import LEAST_RUNS
 from redisdict.bench.choices import Table
 from redisdict.bench.measure.placement import CHOICES
 from redisdict.bench.operations import OPERATION_NAMES
@@ -61,6 +62,9 @@ def _number(
 
 
 _count = _number(int, lambda number: number >= 1, "a whole number of at least 1")
+_runs = _number(
+    int, lambda number: number >= LEAST_RUNS, f"a whole number of at least {LEAST_RUNS}"
+)
 _positive = _number(float, lambda number: 0 < number < float("inf"), "a number above 0")
 _percent = _number(float, lambda number: 0 <= number < 100, "a percentage from 0 to below 100")
 
@@ -94,12 +98,19 @@ def add_arguments(parser: ArgumentParser) -> None:
     _add_format(export, "json")
     importing = actions.add_parser("import", help="save a run from a file that `export` wrote")
     importing.add_argument("file", metavar="FILE", type=Path, help="JSON")
-    prune = actions.add_parser("prune", help="delete old runs; baselines are kept")
+    prune = actions.add_parser("prune", help="delete old runs; baselines and calibrations are kept")
     prune.add_argument(
         "--keep", type=_count, required=True, metavar="N", help="keep the latest N runs"
     )
-    actions.add_parser(
+    doctor = actions.add_parser(
         "doctor", help="what disturbs measurements on this machine, and how fast it is at best"
+    )
+    doctor.add_argument(
+        "--calibrate",
+        type=_runs,
+        metavar="RUNS",
+        help="find out with so many equal runs, 20 seconds each, what equal runs differ by here;"
+        " later runs take that into account when they are compared",
     )
     _add_selftest(
         actions.add_parser(

@@ -90,6 +90,9 @@ def _prepare(options: output.Options, stderr: OutputWrapper) -> tuple[Session, B
         recorder=records.Recorder(is_saving=not options["no_save"]),
         reporter=reporter,
         interruption=Interruption(),
+        calibration=None
+        if options["no_save"]
+        else records.latest_calibration(run.environment.get("machine_hash", "")),
     )
     return session, baseline
 
