@@ -37,6 +37,7 @@ examples:
   manage.py redisbench --table concurrency --concurrency 50 --connections 5
   manage.py redisbench --operation "MIX 80/20" --operation "GET zipf"
   manage.py redisbench --label before; …; manage.py redisbench --baseline before
+  manage.py redisbench ab HEAD~1 .
 
 exit status:
   0 fine, 1 slower than the baseline or an error of use, 2 wrong arguments, 3 something failed and
@@ -93,6 +94,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     compare.add_argument("before", metavar="BEFORE", help=RUN_HELP)
     compare.add_argument("after", metavar="AFTER", help="the later run")
     _add_threshold(compare)
+    _add_ab(actions.add_parser("ab", help="two things in turn in one run: did it become faster?"))
     export = actions.add_parser("export", help="a saved run as a file, for another project")
     export.add_argument("run", metavar="RUN", help=RUN_HELP)
     _add_format(export, "json")
@@ -117,6 +119,27 @@ def add_arguments(parser: ArgumentParser) -> None:
             "selftest", help="does it find a difference that is there, and none that isn't?"
         )
     )
+
+
+def _add_ab(parser: ArgumentParser) -> None:
+    text = (
+        "a commit, the directory of a checkout or a virtual environment, settings such as"
+        ' "SERIALIZER=json", a service, or an address'
+    )
+    parser.add_argument("a", metavar="A", help=text)
+    parser.add_argument("b", metavar="B", help="what is compared with it; likewise")
+    _repeatable(parser, "--call", "NAME", "only this call, repeatable; a wrong name lists all")
+    parser.add_argument(
+        "--seconds", type=_positive, metavar="S", help="time for the whole run (default: 55)"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="of the order of turns")
+    parser.add_argument(
+        "--allow-remote", action="store_true", help="servers on other machines, too"
+    )
+    _add_format(parser, "table")
+    parser.add_argument("--label", default="", metavar="TEXT", help="a name to find the run by")
+    parser.add_argument("--no-save", action="store_true", help="don't use the database")
+    _add_threshold(parser)
 
 
 def _add_selftest(parser: ArgumentParser) -> None:

@@ -76,7 +76,7 @@ def measure_group(
             )
             part = rounds.run()
             _extend(series, part)
-            _note_start(starts, group, part)
+            note_start(starts, group, part)
             if number == precision.server_starts - 1:
                 for cell, open_cell in opened.items():
                     if cell.role is not Role.MEASURED or series[cell].failure or should_stop():
@@ -133,7 +133,7 @@ def _extend(series: Mapping[Cell, Series], part: Mapping[Cell, Series]) -> None:
             own.extend(absent)
 
 
-def _note_start(starts: dict[Cell, list[float]], group: Group, part: Mapping[Cell, Series]) -> None:
+def note_start(starts: dict[Cell, list[float]], group: Group, part: Mapping[Cell, Series]) -> None:
     """Keep the ratio that each cell had with these processes of the servers."""
     for cell, reference in group.references.items():
         if cell in part and reference in part and cell != reference:

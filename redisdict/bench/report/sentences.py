@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from redisdict.bench import noise
-from redisdict.bench.choices import CellStatus, Comparison, Table, load_parts
+from redisdict.bench.choices import AB, CellStatus, Comparison, Table, load_parts
 from redisdict.bench.measure.placement import SAME, SPLIT, UNCONTROLLED
 from redisdict.bench.operations import ITERATIONS
 from redisdict.models import BenchmarkRun
@@ -78,6 +78,8 @@ def method_notes(run: BenchmarkRun) -> list[str]:
 
 def reference_name(run: BenchmarkRun) -> str:
     """Name the row that all ratios but those under concurrency refer to, without its operation."""
+    if run.preset == AB:
+        return next((one.service for one in run.cells), "")
     for result in run.cells:
         reference: str = result.details.get("reference") or ""
         is_row = result.table != Table.CONCURRENCY and result.operation not in ITERATIONS
@@ -104,6 +106,11 @@ def _rounds(run: BenchmarkRun) -> str:
 
 def _counts(run: BenchmarkRun) -> str:
     spec = run.spec
+    if run.preset == AB:
+        return (
+            "Each side was a process of its own, started anew for every generation, the first of"
+            " them twice. One operation is one call of the public API; every reply was checked."
+        )
     wrapped = "with" if spec.get("is_transaction") else "without"
     sizes = spec.get("value_bytes")
     if isinstance(sizes, list):
