@@ -9,6 +9,8 @@ from contextlib import nullcontext
 from django.core.management.base import OutputWrapper
 from rich.text import Text
 
+from redisdict.bench import noise
+from redisdict.bench.calibration import calibrate
 from redisdict.bench.choices import cell_parts
 from redisdict.bench.cli import output
 from redisdict.bench.compare import Change, compare, regressions
@@ -16,7 +18,7 @@ from redisdict.bench.doctor import diagnose, measure_floor
 from redisdict.bench.errors import ExitStatus, UsageError
 from redisdict.bench.measure.services import discover
 from redisdict.bench.measure.statistics import Ratio, Verdict
-from redisdict.bench.records import check_database, find_run, save_run
+from redisdict.bench.records import CALIBRATION, check_database, find_run, save_run
 from redisdict.bench.report.files import from_json
 from redisdict.bench.report.tables import MISSING
 from redisdict.bench.report.terminal import Form, laid_out
@@ -99,10 +101,11 @@ def import_run(options: output.Options, stdout: OutputWrapper, stderr: OutputWra
 
 
 def prune_runs(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
-    """Delete all but the latest runs; baselines stay."""
+    """Delete all but the latest runs; baselines and calibrations stay."""
     check_database()
     kept = list(BenchmarkRun.objects.values_list("pk", flat=True)[: options["keep"]])
     old = BenchmarkRun.objects.filter(is_baseline=False).exclude(pk__in=kept)
+    old = old.exclude(preset=CALIBRATION)
     count = old.count()
     old.delete()
     stdout.write(f"{count}\n")
@@ -160,7 +163,9 @@ def show_services(options: output.Options, stdout: OutputWrapper, stderr: Output
 
 
 def doctor(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
-    """Tell what disturbs, what to do, and the floor that no client gets below."""
+    """Tell what disturbs, what to do, and the floor that no client gets below; or calibrate."""
+    if options["calibrate"]:
+        return _calibrate(options["calibrate"], stdout, stderr)
     for diagnosis in diagnose():
         mark = "!" if diagnosis.advice else "ok"
         line = f"{mark:3}{diagnosis.name}: {diagnosis.finding}"
@@ -172,6 +177,14 @@ def doctor(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper
             f" {floor.client_us:.1f} µs through redis-py, on one CPU;"
             f" the socket is {floor.socket_against_client} times as fast.\n"
         )
+    return ExitStatus.FINE
+
+
+def _calibrate(count: int, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
+    check_database()
+    run = save_run(calibrate(count, lambda text: stderr.write(f"{text}\n")))
+    for name, deviation in run.environment[noise.KEY]["deviations"].items():
+        stdout.write(f"{name}: equal runs deviate by {deviation:.1%}\n")
     return ExitStatus.FINE
 
 

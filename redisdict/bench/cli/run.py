@@ -35,15 +35,7 @@ def measure(options: output.Options, stdout: OutputWrapper, stderr: OutputWrappe
     """
     session, baseline = _prepare(options, stderr)
     run = session.record
-    try:
-        with closing(session.reporter):
-            session.run()
-    except Interrupted as error:
-        stderr.write(f"{error}: what was finished is kept.\n")
-        error.is_told = True
-        _deliver(options, session, stdout, stderr)
-        raise
-    is_delivered = _deliver(options, session, stdout, stderr)
+    is_delivered = carry_out(session, options, stdout, stderr)
     if options["mark_baseline"] and not options["no_save"]:
         records.mark_baseline(run)
     changes = compare(baseline, run) if baseline else []
@@ -59,6 +51,26 @@ def measure(options: output.Options, stdout: OutputWrapper, stderr: OutputWrappe
     if options["strict"] and _is_noisy(run, changes):
         return ExitStatus.TOO_NOISY
     return ExitStatus.FINE
+
+
+def carry_out(
+    session: Session, options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper
+) -> bool:
+    """Measure, save and report; tell whether the report and the database have got everything.
+
+    Raises:
+        UsageError: nothing could be measured.
+        Interrupted: after what was measured is saved and printed.
+    """
+    try:
+        with closing(session.reporter):
+            session.run()
+    except Interrupted as error:
+        stderr.write(f"{error}: what was finished is kept.\n")
+        error.is_told = True
+        _deliver(options, session, stdout, stderr)
+        raise
+    return _deliver(options, session, stdout, stderr)
 
 
 def _prepare(options: output.Options, stderr: OutputWrapper) -> tuple[Session, BenchmarkRun | None]:
@@ -90,6 +102,9 @@ def _prepare(options: output.Options, stderr: OutputWrapper) -> tuple[Session, B
         recorder=records.Recorder(is_saving=not options["no_save"]),
         reporter=reporter,
         interruption=Interruption(),
+        calibration=None
+        if options["no_save"]
+        else records.latest_calibration(run.environment.get("machine_hash", "")),
     )
     return session, baseline
 

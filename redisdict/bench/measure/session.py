@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from django.utils.module_loading import import_string
 
+from redisdict.bench import noise
 from redisdict.bench.choices import CellStatus, RunStatus, Table
 from redisdict.bench.errors import CELL_ERRORS, SameServer, UsageError, describe
 from redisdict.bench.measure.cleanup import Interruption, new_token
@@ -47,6 +48,7 @@ class Session:
     Args:
         services: what was selected, in the order of the report, with those that aren't there.
         record: gets the results; one that has some already is completed.
+        calibration: the run that says what equal runs differ by on this machine.
     """
 
     spec: BenchmarkSpec
@@ -57,6 +59,7 @@ class Session:
     reporter: Reporter
     interruption: Interruption
     clock: Clock = time.perf_counter_ns
+    calibration: BenchmarkRun | None = None
     has_wrong_reply: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
@@ -84,6 +87,7 @@ class Session:
             raise
         finally:
             record.finished_at = datetime.now(UTC)
+            record.environment[noise.KEY] = noise.estimate(record, self.calibration)
             record.warnings = find_warnings(record)
             self.recorder.save(record)
 

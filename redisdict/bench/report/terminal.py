@@ -15,7 +15,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-from redisdict.bench.choices import CellStatus, Table
+from redisdict.bench.choices import AB, CellStatus, Table
 from redisdict.bench.measure.statistics import Verdict
 from redisdict.bench.report.sentences import conclusions, method_notes, reference_name
 from redisdict.bench.report.tables import (
@@ -133,6 +133,8 @@ def terminal(run: BenchmarkRun, *, width: int = DEFAULT_WIDTH, is_colored: bool 
         Table.CONCURRENCY: f"Pools under concurrency{plain}",
         Table.WORKLOADS: f"Further workloads{beside}",
     }
+    if run.preset == AB:
+        titles = {Table.WORKLOADS: f"Calls in turn: operations per second{beside}"}
     parts: list[RenderableType] = []
     for table, title in titles.items():
         parts += _table(title, report_table(run, table), width)

@@ -30,6 +30,21 @@ def servers(*names: str, persistence: str = "off", **config: str) -> dict[str, A
     return {**good().environment, "servers": facts}
 
 
+def twin(operation: str, ratio: float, low: float, high: float) -> dict[str, Any]:
+    own = {"kind": "A/A", "operation": operation, "ratio": ratio, "low": low, "high": high}
+    return {**own, "rounds": 50}
+
+
+def test_the_noise_floor_is_told_by_operation_as_it_was_used() -> None:
+    quiet, walk = twin("GET", 1.0, 0.96, 1.04), twin("Iter", 0.9, 0.8, 1.1)
+    assert find_warnings(good(comparisons=[quiet, walk])) == []
+    more = [twin("SET", 1.0, 0.9, 1.3), twin("SET", 1.0, 0.9, 1.2), twin("DEL", 1.0, 1.0, 1.09)]
+    [found] = find_warnings(good(comparisons=[quiet, walk, *more]))
+    assert (
+        found["text"] == "Two copies of the reference may differ by up to 30.0% (SET), 9.0% (DEL)."
+    )
+
+
 def test_a_good_run_has_no_warnings() -> None:
     assert find_warnings(good()) == []
 
@@ -40,7 +55,7 @@ DETAILS = measured().details
 @pytest.mark.parametrize(
     ("name", "record", "text"),
     [
-        ("noise-floor", good(noise_floor=0.031), "differ by 3.1%"),
+        ("noise-floor", good(comparisons=[twin("GET", 0.99, 0.93, 1.02)]), "up to 7.5% (GET)."),
         (
             "wide-interval",
             good(results=[measured(ratio_low=0.9, ratio_high=1.1)]),

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError
 
 from redisdict.bench.choices import RunStatus
 from redisdict.bench.cli import inspect
@@ -18,6 +19,8 @@ from tests.bench.cli.command.calling import ONE, Outcome
 from tests.bench.records import values_of
 
 pytestmark = pytest.mark.django_db
+
+SHORTEST = ("--quick", "--seconds", "1", "--no-save", "--format", "json")
 
 
 def test_the_life_of_a_saved_run(spec: str, tmp_path: Path) -> None:
@@ -86,6 +89,28 @@ def test_the_doctor_knows_the_machine_and_the_floor() -> None:
     assert "ok machine: " in outcome.out
     assert "other processes: took" in outcome.out
     assert "over a bare socket and" in outcome.out
+
+
+def test_a_calibration_is_a_run_that_later_runs_take_over(
+    spec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redisdict.bench.calibration.ARGUMENTS", (*SHORTEST, *ONE))
+    outcome = Outcome("doctor", "--calibrate", "3")
+    assert re.fullmatch(r"calls: equal runs deviate by \d+\.\d%\n", outcome.out), outcome.err
+    assert "run 3 of 3" in outcome.err
+    run = find_run("calibration over 3 runs")
+    assert (run.preset, run.status) == ("calibration", RunStatus.FINISHED)
+    Outcome("--spec", spec, *ONE, "--label", "later")
+    between = find_run("later").environment["between_runs"]
+    assert between["source"] == f"the calibration of {run.started_at:%Y-%m-%d %H:%M}"
+    assert between["deviations"]["calls"] == run.environment["between_runs"]["deviations"]["calls"]
+    assert Outcome("prune", "--keep", "1").out == "0\n"
+
+
+def test_a_calibration_whose_run_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("redisdict.bench.calibration.ARGUMENTS", (*SHORTEST, "--service", "none"))
+    with pytest.raises(CommandError, match=r"ended with 1: .*--service 'none' is unknown"):
+        Outcome("doctor", "--calibrate", "3")
 
 
 def test_the_self_test_says_what_it_found_and_ends_accordingly() -> None:
