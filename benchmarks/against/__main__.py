@@ -68,7 +68,9 @@ def _generation(
     server.empty()
     with ExitStack() as stack:
         contenders = {
-            name: stack.enter_context(Contender(name, checkout, server.new_target().url))
+            name: stack.enter_context(
+                Contender.of_checkout(name, checkout, server.new_target().url)
+            )
             for name, checkout in places
         }
         everywhere = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -22,26 +23,31 @@ class ChildError(RedisDictError):
 
 
 class Contender:
-    """A checkout in a process of its own, for as long as the `with` block lasts.
+    """A program in a process of its own, for as long as the `with` block lasts.
 
     Args:
         name: what it is called in the table.
-        checkout: its root.
-        url: its database.
+        program: a file of Python, and its arguments.
     """
 
-    def __init__(self, name: str, checkout: Path, url: str) -> None:
+    def __init__(self, name: str, program: Sequence[str], environ: Mapping[str, str]) -> None:
         self.name = name
         self._process = subprocess.Popen(  # noqa: S603  # our own program
-            [sys.executable, str(CHILD), str(checkout), url],
+            [sys.executable, *program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(checkout)},
+            env=environ,
         )
         self.pid = self._process.pid
         #: What it can be asked to do.
         self.calls = self._answer().split(",")
+
+    @classmethod
+    def of_checkout(cls, name: str, checkout: Path, url: str) -> Self:
+        """Start the process of a checkout, by its root, with a server's database."""
+        environ = {**os.environ, "PYTHONPATH": str(checkout)}
+        return cls(name, [str(CHILD), str(checkout), url], environ)
 
     def __enter__(self) -> Self:
         return self
