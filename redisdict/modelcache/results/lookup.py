@@ -40,7 +40,7 @@ class ResultLookup:
         Raises:
             Exception: what the computation raises.
         """
-        may_use = self._may_use_server(caller)
+        may_use = self.may_use_server(caller)
         if may_use is None:
             may_use = yield from self._recover()
         if may_use:
@@ -68,7 +68,7 @@ class ResultLookup:
                 yield from table.counters.push_if_due()
         return found
 
-    def _may_use_server(self, caller: Caller) -> bool | None:
+    def may_use_server(self, caller: Caller) -> bool | None:
         """Tell whether the server's results count; None when it has failed and should be tried."""
         if not all(table.shows_all_alike for table in self.tables):
             return False

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
 from django.db import models
+from django.db.models.query import ModelIterable
+from django.db.models.sql.constants import MULTI
 
 from redisdict.conf import DEFAULT_ALIAS
 from redisdict.modelcache.invalidation.reads import executing
@@ -94,13 +96,13 @@ class CachedQuerySet(models.QuerySet[M]):
         return clone
 
     @contextmanager
-    def _cached(self, called: str, twin: str) -> Iterator[None]:
+    def _cached(self, called: str, twin: str, execute: Any = None) -> Iterator[None]:
         """Have queries executed from kept results meanwhile."""
         if self._queries is None:
             yield
             return
         refuse_to_block(called, twin, "a cached queryset")
-        token = executing.set(self._queries.execute)
+        token = executing.set(execute or self._queries.execute)
         try:
             yield
         finally:
@@ -111,7 +113,22 @@ class CachedQuerySet(models.QuerySet[M]):
             super()._fetch_all()
             return
         with self._cached("the rows", "async for"):
+            self._take_rows()
             super()._fetch_all()
+
+    def _take_rows(self) -> None:
+        """Make instances of rows that are kept, where that takes no more than to read them."""
+        queryset: Any = self
+        if (
+            queryset._result_cache is None
+            and queryset._iterable_class is ModelIterable
+            and not queryset._known_related_objects
+        ):
+            found = queryset._queries.find(self.query, self.db, MULTI)
+            if found is not None:
+                plan, rows = found
+                if plan.maker is not None and plan.maker.can_make:
+                    queryset._result_cache = plan.maker.make(rows, self.db)
 
     @property
     def _is_fetched(self) -> bool:
@@ -121,13 +138,33 @@ class CachedQuerySet(models.QuerySet[M]):
 
     def count(self) -> int:
         """As Django's."""
-        with self._cached("count()", "await rows.acount()"):
+        if self._queries is None or self._is_read:
+            return super().count()
+        refuse_to_block("count()", "await rows.acount()", "a cached queryset")
+        found = self._queries.find(self.query, self.db, "count")
+        if found is not None:
+            number: int = found[1][0][0]
+            return number
+        asking = self._queries.asking(self.query, "count")
+        with self._cached("count()", "await rows.acount()", asking):
             return super().count()
 
     def exists(self) -> bool:
         """As Django's."""
-        with self._cached("exists()", "await rows.aexists()"):
+        if self._queries is None or self._is_read:
             return super().exists()
+        refuse_to_block("exists()", "await rows.aexists()", "a cached queryset")
+        found = self._queries.find(self.query, self.db, "exists")
+        if found is not None:
+            return bool(found[1])
+        asking = self._queries.asking(self.query, "exists")
+        with self._cached("exists()", "await rows.aexists()", asking):
+            return super().exists()
+
+    @property
+    def _is_read(self) -> bool:
+        queryset: Any = self
+        return queryset._result_cache is not None
 
     def aggregate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """As Django's."""

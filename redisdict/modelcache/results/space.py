@@ -11,17 +11,22 @@ from redisdict.exceptions import RedisDictError
 from redisdict.mapping.keys import Names
 from redisdict.mapping.layouts.base import to_milliseconds
 from redisdict.modelcache.cached_models import CachedTable
+from redisdict.modelcache.lookup import THREAD
 from redisdict.modelcache.options import Options
+from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.results.computation import Refusals
 from redisdict.modelcache.results.lookup import ResultLookup
 from redisdict.modelcache.sameness import is_same
-from redisdict.modelcache.slots.lease import Reader
+from redisdict.modelcache.slots.lease import SHORTEST, Reader
 from redisdict.modelcache.slots.results import ResultStore
 from redisdict.modelcache.slots.store import RowStore
-from redisdict.modelcache.stats import Counters
+from redisdict.modelcache.stats import MOST_HITS, Counters
 
 #: Counts up when the bytes of a result get another form.
 FORMAT = 1
+
+#: Stands for a name.
+ANY_NAME = "0" * 32
 
 #: Before the body of a result, so that none is so short as what a cell may hold instead.
 MARK = b"R"
@@ -70,10 +75,39 @@ class ResultSpace:
             absent_ms=None,
         )
         self.lookup = ResultLookup(tables, reader, options.serve_when_down)
+        self._counters = reader.counters
+        self._can_peek = self.table.backend.cluster is None
+        self._before, self._after = self.cell(ANY_NAME).split(ANY_NAME.encode())
 
     def cell(self, name: str) -> bytes:
         """The key of a result: in a Cluster each is in a slot of its own."""
         return Names(self._prefix, (*self._path, name)).cached_table
+
+    def peek(self, name: str) -> Any:
+        """Give the result of this name, where it takes no more than to read it; None otherwise.
+
+        Args:
+            name: of letters and digits alone.
+        """
+        counters = self._counters
+        if (
+            not self._can_peek
+            or counters.hits >= MOST_HITS - 1
+            or not self.lookup.may_use_server(THREAD)
+        ):
+            return None
+        step = self.store.peek(self._before + name.encode() + self._after)
+        try:
+            body = self.store.body(self.table.backend.driver.do(step))
+        except UNREACHED:
+            return None  # who asks again will note it
+        if body is None or len(body) < SHORTEST:
+            return None
+        found = self._decode(body)
+        if found is None:
+            return None
+        counters.hits += 1
+        return found[0]
 
     def _encode(self, outcome: list[Any]) -> bytes | None:
         [value] = outcome

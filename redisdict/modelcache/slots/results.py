@@ -22,10 +22,11 @@ from redisdict.modelcache.slots.store import (
     RowStore,
     put_barriers,
 )
-from redisdict.wire.requests import Batch, Command, Operation
+from redisdict.wire.requests import Batch, Command, Identified, Operation, Step
 from redisdict.wire.scripts import Script
 
 RESULT = Script("result", __package__)
+HIT = Script("hit", __package__)
 
 #: Bytes that stand for the versions of all tables, as many as a generation has.
 DIGEST_BYTES = 16
@@ -43,6 +44,34 @@ class ResultStore:
         self._tables = tables
         self._cells = cells
         self.fill = cells.fill
+        self._hit: Command = (
+            b"EVALSHA",
+            HIT.digest,
+            len(tables) + 1,
+            *(one.table_key for one in tables),
+        )
+
+    def peek(self, key: bytes) -> Step[Sequence[bytes | None] | None]:
+        """Make the step that reads a result which is there: one EVALSHA. Not for a Cluster.
+
+        What it gives is for `body()`. It takes no lease, and begins no version.
+        """
+        return Step(Identified((*self._hit, key)), self._peek, (key,))
+
+    def _peek(self, key: bytes) -> Operation[Sequence[bytes | None] | None]:
+        try:
+            found: Sequence[bytes | None] | None = yield Identified((*self._hit, key))
+        except NoScriptError:
+            found = yield Identified((b"EVAL", HIT.text, *self._hit[2:], key))
+        return found
+
+    def body(self, found: Sequence[bytes | None] | None) -> bytes | None:
+        """The body of the result that `peek()` has found; None when it has found none to be had."""
+        if not found or found[-1] is None:
+            return None
+        cell: bytes = found[-1]
+        digest = blake2b(b"".join(found[:-1]), digest_size=DIGEST_BYTES).digest()  # type: ignore[arg-type]  # the script gives no table without a cell
+        return cell[HEAD:] if cell.startswith(b"V" + digest + self._cells.fingerprint) else None
 
     def read(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Operation[list[Answer]]:
         """Read results. Each that doesn't count is leased to `token`, unless `lease_ms` is 0.
