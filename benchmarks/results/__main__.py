@@ -24,9 +24,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results.contender import Contender, Turn
 from benchmarks.peers.target import started_server
 from benchmarks.results.child import CATEGORIES, PRODUCTS
+from benchmarks.results.contender import Contender, Turn
 from redisdict.bench.measure.placement import SAME, choose_cpus, pinned_client
 from redisdict.bench.measure.rounds import Rounds, Series, ratio_between
 from redisdict.bench.measure.statistics import percentile

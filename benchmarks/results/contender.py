@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from redisdict.bench.measure.placement import SAME, SPLIT, UNCONTROLLED
 from redisdict.bench.measure.rounds import Block, Clock
 from redisdict.bench.spec import SYNC, Cell
 from redisdict.exceptions import RedisDictError
+
 
 class ChildError(RedisDictError):
     """The process of a contender has ended, or got a wrong reply."""

@@ -68,9 +68,10 @@ def _on_m2m_change(
 ) -> None:
     if isinstance(instance, Model):
         database = _database_of(instance, using)
-        note_or_remove(type(instance), [instance.pk], database)
+        # What is written lies in the relation's own table.
+        note_or_remove(type(instance), [instance.pk], database, has_moved=False)
         if model is not None:
-            note_or_remove(model, pk_set or (), database)
+            note_or_remove(model, pk_set or (), database, has_moved=False)
 
 
 def _database_of(instance: Model, using: str | None) -> str:
