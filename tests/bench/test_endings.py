@@ -193,7 +193,10 @@ def exported(database: Path) -> dict[str, Any]:
     return run
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.deep)],
+)
 def test_a_signal_keeps_what_was_finished_and_leaves_nothing(
     database: Path, tmp_path: Path, server: ServerProcess, number: int, status: int
 ) -> None:
@@ -220,6 +223,7 @@ def test_a_signal_keeps_what_was_finished_and_leaves_nothing(
     assert statuses(run) == {("Standard Redis", "measured"), ("Mine", "measured")}
 
 
+@pytest.mark.deep
 def test_a_second_signal_is_obeyed_at_once_and_cleans_up_too(
     database: Path, tmp_path: Path, server: ServerProcess
 ) -> None:
@@ -234,6 +238,7 @@ def test_a_second_signal_is_obeyed_at_once_and_cleans_up_too(
         assert own_keys(client) == 0
 
 
+@pytest.mark.deep
 def test_a_server_that_dies_in_the_middle_is_3_and_the_rest_is_kept_and_completed(
     database: Path, tmp_path: Path, server: ServerProcess
 ) -> None:
@@ -269,6 +274,7 @@ def resume(database: Path, server: ServerProcess) -> str:
     return err
 
 
+@pytest.mark.deep
 def test_what_a_killed_run_left_is_cleared_when_it_is_completed(
     database: Path, tmp_path: Path, server: ServerProcess
 ) -> None:
@@ -298,6 +304,7 @@ def first_results(run: dict[str, Any]) -> list[Any]:
     return [one for one in run["results"] if one["service"] == "Standard Redis"]
 
 
+@pytest.mark.deep
 def test_an_interrupted_run_is_completed(
     database: Path, tmp_path: Path, server: ServerProcess
 ) -> None:
@@ -346,6 +353,7 @@ def test_a_full_disk_under_standard_output_keeps_the_run(database: Path, tmp_pat
     assert statuses(exported(database)) == {("Valkey", "measured")}
 
 
+@pytest.mark.deep
 def test_a_locked_database_keeps_the_run_in_a_file(
     database: Path, tmp_path: Path, server: ServerProcess
 ) -> None:

@@ -18,6 +18,8 @@ import pytest
 
 from tests.cache.test_django_suite import sdist
 
+pytestmark = pytest.mark.deep
+
 HERE = Path(__file__).parent / "django_suite"
 ROOT = Path(__file__).parents[2]
 

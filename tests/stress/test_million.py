@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +14,9 @@ from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import Family
 from tests.conftest import program_for_tests
 
-#: A run of a million takes half a minute; that of a developer shows the same in a tenth.
-ITEMS = 1_000_000 if os.environ.get("CI") else 100_000
+pytestmark = pytest.mark.deep
+
+ITEMS = 1_000_000
 GROWN_MOST = 50 * 1024 * 1024
 
 

@@ -12,6 +12,8 @@ from tests.conftest import UNPACKAGED, address_of, program_for_tests
 from tests.stress.near.without import RULES
 from tests.stress.near_truth import Outcome, run
 
+pytestmark = pytest.mark.deep
+
 #: The least that a run may have seen to be worth anything, however busy the machine.
 READS = 20_000
 

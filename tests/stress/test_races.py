@@ -20,6 +20,8 @@ from redisdict.connections.backend import Backend
 from tests.stress import races
 from tests.stress.races import Place
 
+pytestmark = pytest.mark.deep
+
 PROCESSES = 8
 TASKS = 64
 

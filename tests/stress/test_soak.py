@@ -11,6 +11,8 @@ from tests.backends.test_durable import APPEND_ONLY
 from tests.conftest import program_for_tests
 from tests.stress.soak import soak
 
+pytestmark = pytest.mark.deep
+
 
 @pytest.mark.timeout(180)
 def test_a_minute_of_kills_loses_nothing(tmp_path: Path) -> None:
