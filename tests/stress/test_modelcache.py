@@ -115,7 +115,26 @@ def test_nobody_is_given_an_old_result(where: tuple[str, ...]) -> None:
     assert_nothing_is_old(stress_until(has_seen_enough, *few_writes, *where))
 
 
-@pytest.mark.parametrize("cache", ["post_save", "no_net", "results_without_versions"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        ("--database", "postgres"),
+        ("--database", "postgres", "--isolation", "repeatable read"),
+        ("--database", "sqlite"),
+    ],
+    ids=["read committed", "repeatable read", "sqlite"],
+)
+def test_nobody_is_given_an_old_list(where: tuple[str, ...]) -> None:
+    result = stress("--seconds", "5", "--cache", "lists", "--writes", "0.03", *where)
+    assert result["stale_reads"] == result["own_changes_not_seen"] == 0, result
+    assert result["other_complaints"] == 0, result
+    assert result["hits"] > 100
+    assert result["killed_at_random"] > 3
+
+
+@pytest.mark.parametrize(
+    "cache", ["post_save", "no_net", "results_without_versions", "lists_no_values"]
+)
 def test_the_same_run_finds_old_rows(cache: str) -> None:
     """In a cache written by hand, and in ours where it doesn't see statements."""
     assert stress_until(has_found, "--writes", "0.2", "--cache", cache)["stale_reads"] > 0
