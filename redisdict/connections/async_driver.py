@@ -253,7 +253,8 @@ async def _talk(channel: _Channel | _SharedChannel, conversation: Conversation[R
 
 async def _outside(request: Sleep | Call) -> Reply:
     if type(request) is Call:
-        result = request.function(*request.arguments)
+        function = request.in_task or request.function
+        result = function(*request.arguments)
         return await result if inspect.isawaitable(result) else result
     assert type(request) is Sleep  # there is no third
     await asyncio.sleep(request.seconds)

@@ -94,6 +94,16 @@ def test_nobody_reads_an_old_row_from_memory(database: str) -> None:
     assert_nothing_is_old(stress_until(lambda result: result["near_hits"] > 100, *where, *NEAR))
 
 
+@pytest.mark.parametrize("tracking", ["auto", "plain"])
+def test_nobody_reads_an_old_row_while_slots_move(tracking: str) -> None:
+    where = ("--behind", "cluster", "--tracking", tracking)
+    result = stress("--seconds", "8", "--cache", "strict", *where, *NEAR)
+    assert result["stale_reads"] == result["own_changes_not_seen"] == 0, result
+    assert result["other_complaints"] == 0, result
+    assert result["near_hits"] > 100
+    assert result["slots_moved"] > 2
+
+
 def test_writers_that_do_not_wait_would_be_found() -> None:
     assert stress_until(has_found, "--cache", "strict_no_wait", *NEAR)["stale_reads"] > 0
 
