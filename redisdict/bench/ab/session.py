@@ -18,7 +18,7 @@ from redisdict.bench.ab.sides import Side
 from redisdict.bench.choices import AB, Table
 from redisdict.bench.errors import UsageError
 from redisdict.bench.measure.group import cell_result, comparisons, group_noise_floor, note_start
-from redisdict.bench.measure.placement import choose_cpus, pinned_client
+from redisdict.bench.measure.placement import FREE, choose_cpus, pinned_client
 from redisdict.bench.measure.rounds import Rounds, Series
 from redisdict.bench.measure.server_pool import RunningServer, ServerPool
 from redisdict.bench.measure.services import Service
@@ -62,9 +62,15 @@ class AbSession(Session):
         self._starts: dict[Cell, list[float]] = {}
 
     def _run(self, stack: ExitStack) -> None:
-        cpus = choose_cpus(self.spec.placement)
-        servers = ServerPool(self._token, cpus, self.reporter.note)
+        self._cpus = choose_cpus(self.spec.placement)
+        servers = ServerPool(self._token, self.reporter.note)
         servers.look_at([side.service for side in self.sides if side.service is not None])
+        asked = list(dict.fromkeys(side.service or self.default for side in self.sides))
+        placed = self._place(servers, asked)
+        # One placement for all, under which each of them does what it can.
+        is_free = any(one.placement == FREE for one in placed)
+        self._cpus = None if is_free else self._cpus
+        cpus = self._cpus
         stack.enter_context(pinned_client(cpus.client if cpus else None))
         self.recorder.save(self.record)
         generations = self.spec.precision.server_starts
@@ -100,7 +106,7 @@ class AbSession(Session):
             service = side.service or self.default
             is_twin = has_two and role is Role.TWIN and service.location is None
             if (service.title, is_twin) not in running:
-                server = stack.enter_context(servers.server(service))
+                server = stack.enter_context(servers.server(service, self._cpus))
                 running[service.title, is_twin] = server
                 self._facts[service.title] = server.facts
             server = running[service.title, is_twin]

@@ -224,7 +224,8 @@ def _add_method(parser: ArgumentParser) -> None:
     group.add_argument(
         "--placement",
         choices=CHOICES,
-        help="client and server on one CPU (the default), on two, or where the system puts them",
+        help="client and server on one CPU (same), on two (split), where the system puts them"
+        " (free), or on one CPU except for servers that it would cripple (auto, the default)",
     )
     group.add_argument(
         "--event-loop", choices=EVENT_LOOPS, help="of the asynchronous cells (default: asyncio)"

@@ -94,7 +94,8 @@ class Service:
 
     `source` says in words where it comes from, `address` where it is (never with a password),
     empty for a server that is started only when the run needs it. `family` is what an address
-    that was given for it has to be; None is any.
+    that was given for it has to be; None is any. `placement` is that under which it is measured,
+    once that has been chosen.
     """
 
     key: str
@@ -105,6 +106,7 @@ class Service:
     family: Family | None = None
     location: str | None = field(default=None, repr=False)
     program: Program | None = field(default=None, repr=False)
+    placement: str = ""
 
     @property
     def is_available(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from redisdict.bench import noise
 from redisdict.bench.choices import AB, CellStatus, Comparison, Table, load_parts
-from redisdict.bench.measure.placement import SAME, SPLIT, UNCONTROLLED
+from redisdict.bench.measure.placement import FREE, SAME, SPLIT, UNCONTROLLED
 from redisdict.bench.operations import ITERATIONS
 from redisdict.models import BenchmarkRun
 
@@ -180,6 +180,7 @@ def _placement(run: BenchmarkRun) -> str:
     places = {
         SAME: "on the same CPU",
         SPLIT: "on two CPUs",
+        FREE: "on whatever CPUs the system gave them (unpinned)",
         UNCONTROLLED: "where the system put them (uncontrolled)",
     }
     found: dict[str, dict[str, None]] = {}
@@ -190,7 +191,8 @@ def _placement(run: BenchmarkRun) -> str:
     described = "; ".join(
         f"{places.get(place, place)}: {', '.join(services)}" for place, services in found.items()
     )
-    return f"Client and server ran {described}."
+    probed = "".join(f" {line}" for line in run.environment.get("placements", ()))
+    return f"Client and server ran {described}.{probed}"
 
 
 def _iteration(run: BenchmarkRun) -> str:
