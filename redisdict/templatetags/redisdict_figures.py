@@ -34,11 +34,11 @@ def ops_per_second(value: float | None) -> str:
 
 
 @register.filter
-def ratio(value: float | None) -> str:
+def ratio(value: float | None, decimals: int = 3) -> str:
     """`1.034`; an unbounded end of an interval is `∞`."""
     if value is None:
         return NOTHING
-    return _rounded(value, 3) if math.isfinite(value) else "∞"
+    return _rounded(value, decimals) if math.isfinite(value) else "∞"
 
 
 @register.filter
