@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import program_for_tests
 from tests.modelcache.availability import cluster_for_tests
 
-pytestmark = [pytest.mark.deep, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.deep
 
 HERE = Path(__file__).parents[2]
 

@@ -17,7 +17,6 @@ pytestmark = pytest.mark.deep
 LEAST_KILLS = 6
 
 
-@pytest.mark.timeout(500)
 def test_a_minute_of_kills_loses_nothing(tmp_path: Path) -> None:
     with ServerProcess(program_for_tests("valkey"), arguments=APPEND_ONLY) as server:
 
