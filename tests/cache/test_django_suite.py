@@ -89,7 +89,6 @@ RUNS: list[tuple[str, float | None, list[str], int]] = [
 ]
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("serializer", "near", "labels", "at_least"), RUNS)
 def test_django_itself(
     serializer: str,

@@ -46,7 +46,6 @@ REASONS = (
 )
 
 
-@pytest.mark.timeout(600)
 def test_django_itself(tmp_path: Path) -> None:
     with tarfile.open(sdist()) as archive:
         members = [each for each in archive if each.name.split("/")[1:2] == ["tests"]]

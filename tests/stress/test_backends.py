@@ -23,7 +23,6 @@ pytestmark = pytest.mark.deep
 FAULTS: list[Fault] = ["killed", "hung"]
 
 
-@pytest.mark.timeout(300)
 def test_ten_failovers_in_a_row_lose_nothing(alias_for: Callable[..., dict[str, Any]]) -> None:
     # A busy machine may hold a primary up for a second, and a failover from one that is alive can
     # lose what it acknowledges before it learns of that.
@@ -45,7 +44,6 @@ def test_ten_failovers_in_a_row_lose_nothing(alias_for: Callable[..., dict[str, 
         backend.close()
 
 
-@pytest.mark.timeout(300)
 def test_twenty_crashes_lose_nothing(alias_for: Callable[..., dict[str, Any]]) -> None:
     with ServerProcess(program_for_tests("valkey"), arguments=APPEND_ONLY) as server:
         crash_and_check(server, alias_for(server.url), times=20)

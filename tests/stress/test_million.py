@@ -20,7 +20,6 @@ ITEMS = 1_000_000
 GROWN_MOST = 50 * 1024 * 1024
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells")
 @pytest.mark.parametrize(
     ("family", "form"),
@@ -37,6 +36,6 @@ def test_a_large_dict_costs_little_at_a_time(family: Family, form: str) -> None:
 
 def measured(url: str, form: str) -> list[dict[str, Any]]:
     words = [sys.executable, "-m", "tests.stress.million", url, form, str(ITEMS)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=380)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=800)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
