@@ -29,6 +29,7 @@ from redisdict.modelcache.results.plans import QueryPlan, can_be_planned, plain_
 from redisdict.modelcache.results.purity import impurity
 from redisdict.modelcache.results.space import ResultSpace
 from redisdict.modelcache.results.structure import Structure, structure_of
+from redisdict.modelcache.stats import CacheStats
 
 #: So many sets of tables are remembered.
 MOST_SPACES = 1000
@@ -185,6 +186,16 @@ class Queries:
             self._plans.clear()
         self._plans[key] = plan
         return plan
+
+    def stats(self, compiler: Any) -> CacheStats:
+        """What happened to results of a query's tables."""
+        sql, _ = compiler.as_sql()
+        declared = _pure.get(sql) or look_at(compiler.query, sql)
+        models = known_models(declared, self.using, "The result of this query")
+        space = self._space_of(models, compiler.connection.alias)
+        total = space.lookup.reader.counters.total()
+        stats: CacheStats = space.table.backend.driver.run(total)
+        return stats
 
     def _space_of(self, models: Sequence[CachedModel], database: str) -> ResultSpace:
         tables = tuple(one.table(database) for one in models)

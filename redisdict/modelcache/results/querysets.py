@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.db import models
 from django.db.models.query import ModelIterable
 from django.db.models.sql.constants import MULTI
@@ -16,6 +17,7 @@ from redisdict.modelcache.model_dict import refuse_to_block
 from redisdict.modelcache.options import Options
 from redisdict.modelcache.results.dependencies import Dependencies
 from redisdict.modelcache.results.queries import Queries, queries_of
+from redisdict.modelcache.stats import CacheStats
 
 M = TypeVar("M", bound=models.Model)
 
@@ -160,6 +162,22 @@ class CachedQuerySet(models.QuerySet[M]):
         asking = self._queries.asking(self.query, "exists")
         with self._cached("exists()", "await rows.aexists()", asking):
             return super().exists()
+
+    def result_stats(self) -> CacheStats:
+        """What happened to kept results of this query's tables, in all processes.
+
+        HINCRBY, HKEYS and HMGET. The async twin is `aresult_stats()`.
+
+        Raises:
+            NotCacheable: the result of this query can't be kept.
+        """
+        refuse_to_block("result_stats()", "await rows.aresult_stats()", "a cached queryset")
+        queries = self._queries or queries_of(DEFAULT_ALIAS, None, 3.0, True)
+        return queries.stats(self.query.chain().get_compiler(using=self.db))
+
+    async def aresult_stats(self) -> CacheStats:
+        """As `result_stats()`."""
+        return await sync_to_async(self.result_stats)()
 
     @property
     def _is_read(self) -> bool:

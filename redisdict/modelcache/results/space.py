@@ -63,7 +63,8 @@ class ResultSpace:
             form.update(table.store.fingerprint)
         self._path = (*path, of_tables.hexdigest())
         cells = RowStore(Names(self._prefix, self._path), form.digest())
-        self.store = ResultStore([table.store for table in tables], cells)
+        heats = [table.heat for table in tables]
+        self.store = ResultStore([table.store for table in tables], cells, heats)
         timeout = config.timeout if options.timeout is None else options.timeout
         reader: Reader[list[Any]] = Reader(
             self.store,  # type: ignore[arg-type]
