@@ -25,10 +25,12 @@ from redisdict.modelcache.options import Options
 from redisdict.modelcache.results.columns import pack_rows, unpack_rows
 from redisdict.modelcache.results.computation import Computation, Refusals
 from redisdict.modelcache.results.dependencies import known_models
+from redisdict.modelcache.results.in_tasks import NeedsThread, answers, need_thread
 from redisdict.modelcache.results.plans import QueryPlan, can_be_planned, plain_of
 from redisdict.modelcache.results.purity import impurity
 from redisdict.modelcache.results.space import ResultSpace
 from redisdict.modelcache.results.structure import Structure, structure_of
+from redisdict.modelcache.stats import CacheStats
 
 #: So many sets of tables are remembered.
 MOST_SPACES = 1000
@@ -122,6 +124,7 @@ class Queries:
         structure: Structure | None,
     ) -> Any:
         """The same, when there was no hit by a plan."""
+        need_thread()
         compiled = None
         key = structure and (compiler.connection.alias, kind, structure.shape)
         plan = self._known_plan(key) if key else None
@@ -186,8 +189,18 @@ class Queries:
         self._plans[key] = plan
         return plan
 
+    def stats(self, compiler: Any) -> CacheStats:
+        """What happened to results of a query's tables."""
+        sql, _ = compiler.as_sql()
+        declared = _pure.get(sql) or look_at(compiler.query, sql)
+        models = known_models(declared, self.using, "The result of this query")
+        space = self._space_of(models, compiler.connection.alias)
+        total = space.lookup.reader.counters.total()
+        stats: CacheStats = space.table.backend.driver.run(total)
+        return stats
+
     def _space_of(self, models: Sequence[CachedModel], database: str) -> ResultSpace:
-        tables = tuple(one.table(database) for one in models)
+        tables = tuple(_table_of(one, database) for one in models)
         space = self._spaces.get(tables)
         if space is None:
             space = ResultSpace(PATH, tables, self._options, self._refusals, FORM)
@@ -196,6 +209,16 @@ class Queries:
             kept = {one: each for one, each in self._spaces.items() if one[0].backend is backend}
             self._spaces = {**(kept if len(kept) < MOST_SPACES else {}), tables: space}
         return space
+
+
+def _table_of(model: CachedModel, database: str) -> CachedTable:
+    """The table that a model's alias leads to; a task can't look at a connection."""
+    if answers.get() is None:
+        return model.table(database)
+    table = model.known_table(database)
+    if table is None:
+        raise NeedsThread
+    return table
 
 
 def rows_of(got: Any, result_type: str) -> list[list[Any]]:

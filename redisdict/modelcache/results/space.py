@@ -11,10 +11,11 @@ from redisdict.exceptions import RedisDictError
 from redisdict.mapping.keys import Names
 from redisdict.mapping.layouts.base import to_milliseconds
 from redisdict.modelcache.cached_models import CachedTable
-from redisdict.modelcache.lookup import THREAD
+from redisdict.modelcache.lookup import TASK, THREAD
 from redisdict.modelcache.options import Options
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.results.computation import Refusals
+from redisdict.modelcache.results.in_tasks import answers, ask
 from redisdict.modelcache.results.lookup import ResultLookup
 from redisdict.modelcache.sameness import is_same
 from redisdict.modelcache.slots.lease import SHORTEST, Reader
@@ -63,7 +64,8 @@ class ResultSpace:
             form.update(table.store.fingerprint)
         self._path = (*path, of_tables.hexdigest())
         cells = RowStore(Names(self._prefix, self._path), form.digest())
-        self.store = ResultStore([table.store for table in tables], cells)
+        heats = [table.heat for table in tables]
+        self.store = ResultStore([table.store for table in tables], cells, heats)
         timeout = config.timeout if options.timeout is None else options.timeout
         reader: Reader[list[Any]] = Reader(
             self.store,  # type: ignore[arg-type]
@@ -90,15 +92,16 @@ class ResultSpace:
             name: of letters and digits alone.
         """
         counters = self._counters
+        caller = THREAD if answers.get() is None else TASK
         if (
             not self._can_peek
             or counters.hits >= MOST_HITS - 1
-            or not self.lookup.may_use_server(THREAD)
+            or not self.lookup.may_use_server(caller)
         ):
             return None
-        step = self.store.peek(self._before + name.encode() + self._after)
+        key = self._before + name.encode() + self._after
         try:
-            body = self.store.body(self.table.backend.driver.do(step))
+            body = self.store.body(ask(self.table.backend, key, self.store.peek(key)))
         except UNREACHED:
             return None  # who asks again will note it
         if body is None or len(body) < SHORTEST:
