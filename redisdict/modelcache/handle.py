@@ -69,10 +69,10 @@ class Handle(Generic[M]):
 
     async def _alookup(self) -> PkLookup[M]:
         """The same in a task: a look at a connection is for the thread that has it."""
-        known = self.known_lookup()
+        known = self._known_lookup()
         return await sync_to_async(self._lookup)() if known is None else known
 
-    def known_lookup(self) -> PkLookup[M] | None:
+    def _known_lookup(self) -> PkLookup[M] | None:
         """The same, if that is known without a look at the thread's connection."""
         database = self._options.database or router.db_for_write(self.model)
         table = self._cached.known_table(database)

@@ -275,7 +275,7 @@ def _registered(
 
 def _lookup_of(handle: Handle[Any]) -> Plan[Any]:
     """The lookup of the table in use; in Django's thread where its connection has to tell."""
-    lookup = handle.known_lookup()
+    lookup = handle._known_lookup()
     if lookup is None:
         lookup = yield Call(handle._lookup, ())
     return lookup
