@@ -69,9 +69,14 @@ class Handle(Generic[M]):
 
     async def _alookup(self) -> PkLookup[M]:
         """The same in a task: a look at a connection is for the thread that has it."""
+        known = self._known_lookup()
+        return await sync_to_async(self._lookup)() if known is None else known
+
+    def _known_lookup(self) -> PkLookup[M] | None:
+        """The same, if that is known without a look at the thread's connection."""
         database = self._options.database or router.db_for_write(self.model)
         table = self._cached.known_table(database)
-        return await sync_to_async(self._lookup)() if table is None else self._lookup_in(table)
+        return None if table is None else self._lookup_in(table)
 
     def _lookup_in(self, table: CachedTable) -> PkLookup[M]:
         scope = self._options.scope or table.scope

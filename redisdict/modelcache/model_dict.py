@@ -16,7 +16,7 @@ from redisdict.conf import DEFAULT_ALIAS
 from redisdict.connections.backend import Backend
 from redisdict.exceptions import ConfigurationError
 from redisdict.modelcache.connection_state import is_in_transaction
-from redisdict.modelcache.handle import Handle, refuse_to_block, running_loop
+from redisdict.modelcache.handle import refuse_to_block, running_loop
 from redisdict.modelcache.invalidation.transactions import note_or_remove, note_or_remove_all
 from redisdict.modelcache.lookup import (
     TASK,
@@ -30,9 +30,10 @@ from redisdict.modelcache.lookup import (
     run,
 )
 from redisdict.modelcache.near import NOT_NEAR
-from redisdict.modelcache.options import Options, Scope, excluded_fields
+from redisdict.modelcache.options import Options, Scope, excluded_fields, related_lookups
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.related.list_methods import ListMethods
+from redisdict.modelcache.related.relation_methods import RelationMethods
 from redisdict.modelcache.stats import CacheStats
 from redisdict.near.space import NearStats
 
@@ -46,7 +47,7 @@ T = TypeVar("T")
 MakePlan = Callable[[PkLookup[M], Caller], Plan[T]]
 
 
-class ModelDict(Handle[M], Generic[M]):
+class ModelDict(RelationMethods[M], Generic[M]):
     """The rows of a model, by primary key, from the server; and from the database when missing.
 
     A row that others can see changed is never read from the server as it was before: see
@@ -54,6 +55,7 @@ class ModelDict(Handle[M], Generic[M]):
 
     - reading: `d[pk]`, `get`, `get_many`, `get_or_404`, `pk in d`
     - what is on the server: iteration, `keys`, `values`, `items`, `len(d)`
+    - what relations lead to: `get_related`, `prefetch`
     - by hand: `warm`, `invalidate`, `clear`
     - `stats`
 
@@ -90,6 +92,8 @@ class ModelDict(Handle[M], Generic[M]):
             current reader may see, where the database shows different readers different rows
             (row-level security). It is called at each read, in the reader's thread or task. A row
             that was stored for another scope is a miss. None means the alias's SCOPE.
+        related: relations that `prefetch()` and `get_related()` follow, as `prefetch_related()` has
+            them: what they lead to is kept from now on, rows and lists, as if it had dicts.
         near: answers lookups by key from this process's memory, kept right by what the server
             pushes. Seconds: no read gives a row that was changed more than these before it began.
             "request": none gives what was changed before the current request or `near_barrier()`
@@ -129,6 +133,7 @@ class ModelDict(Handle[M], Generic[M]):
         serve_when_down: bool = True,
         strict: bool = False,
         scope: Scope | None = None,
+        related: Iterable[str] = (),
     ) -> None: ...
     @overload
     def __init__(
@@ -147,6 +152,7 @@ class ModelDict(Handle[M], Generic[M]):
         serve_when_down: bool = True,
         strict: bool = False,
         scope: Scope | None = None,
+        related: Iterable[str] = (),
         near: float | str | None = None,
     ) -> None: ...
     def __init__(
@@ -165,6 +171,7 @@ class ModelDict(Handle[M], Generic[M]):
         serve_when_down: bool = True,
         strict: bool = False,
         scope: Scope | None = None,
+        related: Iterable[str] = (),
         near: float | str | None = None,
     ) -> None:
         super().__init__(
@@ -182,6 +189,7 @@ class ModelDict(Handle[M], Generic[M]):
                 strict=strict,
                 scope=scope,
                 near=near,
+                related=related_lookups(model, related),
             ),
         )
 

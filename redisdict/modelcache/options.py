@@ -26,6 +26,7 @@ class Options:
 
     Attributes:
         exclude: the names of fields, sorted.
+        related: lookups of relations, as `prefetch_related()` takes them.
 
     Raises:
         ConfigurationError: a time has to be longer than 0.
@@ -41,6 +42,7 @@ class Options:
     strict: bool = False
     scope: Scope | None = None
     near: float | str | None = None
+    related: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.near != STRICT:
@@ -163,6 +165,20 @@ def excluded_fields(
             )
         excluded.add(by_name[name].name)
     return tuple(sorted(excluded))
+
+
+def related_lookups(model: type[models.Model], names: Iterable[str]) -> tuple[str, ...]:
+    """Check `related`, as far as that can be done before all models are loaded."""
+    where = f"ModelDict({model._meta.label}, related={names!r})"
+    if isinstance(names, str):
+        raise ConfigurationError(f"{where}: a tuple of names is expected, as ({names!r},).")
+    found = tuple(names)
+    for name in found:
+        if not isinstance(name, str):
+            raise ConfigurationError(
+                f"{where}: {name!r} is {type(name).__name__}; names of relations are expected."
+            )
+    return found
 
 
 def scope_of_alias(config: AliasConfig) -> Scope | None:

@@ -47,7 +47,6 @@ def test_no_promise_is_broken(family: str) -> None:
     check(run(program_for_tests(family), has_seen_enough))  # type: ignore[arg-type]
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("family", "behind"), [("redis", "nothing"), ("valkey", "nothing"), ("valkey", "cluster")]
 )

@@ -14,7 +14,7 @@ from typing import Any
 from redisdict import ModelDict
 from redisdict.modelcache.invalidation.memberships import Lists
 from tests.stress.modelcache.caches import OurCache, OurCacheWithoutBarriers
-from tests.stress.modelcache.models import Leaf, Node, Office, Part, Place, Row, Shop, Shown
+from tests.stress.modelcache.models import Leaf, Node, Office, Owner, Part, Place, Row, Shop, Shown
 from tests.stress.modelcache.subjects import LEAVES, NODES, PARTS, PLACES, ROWS, Subject
 
 __all__ = ["ListsCache", "ListsCacheWithoutBarriers", "ListsCacheWithoutValues"]
@@ -24,6 +24,9 @@ NO_VERSION = -1
 
 #: How many of the reads go on to read lists; the others keep rows for them.
 READS_OF_LISTS = 3 / 4
+
+#: How many of the reads of what points at an owner are prefetches.
+PREFETCHES = 1 / 2
 
 
 class ListsCache(OurCache):
@@ -35,6 +38,9 @@ class ListsCache(OurCache):
         def lists_of(model: Any, key: str) -> Any:
             return ModelDict(model, key, many=True, barrier_timeout=5, lease_timeout=1)
 
+        self.owners: ModelDict[Any] = ModelDict(
+            Owner, related=("parts", "leaves"), barrier_timeout=5, lease_timeout=1
+        )
         #: Each subject's rows, by models that have lists, and the attribute by which.
         self.lists: dict[Subject, list[tuple[ModelDict[Any], Any, str]]] = {
             subject: [
@@ -56,6 +62,8 @@ class ListsCache(OurCache):
         by_pk, lists, key = random.choice(self.lists[subject])
         found: dict[int, Any] = by_pk.get_many(pks)
         wanted = {getattr(row, key) for row in found.values()} - {None}
+        if key == "owner_id" and random.random() < PREFETCHES:
+            return self._read_by_prefetch(by_pk, found, wanted)
         # Lists that rows are about to come to are kept before they do.
         coming = {value + 1 for value in wanted} if key == "version" else set()
         if len(wanted | coming) == 1:
@@ -63,6 +71,23 @@ class ListsCache(OurCache):
             listed = {value: lists[value]}
         else:
             listed = lists.get_many(wanted | coming)
+        return self._as_listed(by_pk, found, key, listed)
+
+    def _read_by_prefetch(
+        self, by_pk: ModelDict[Any], found: dict[int, Any], wanted: set[int]
+    ) -> dict[int, Any]:
+        owners = [Owner(pk=pk) for pk in sorted(wanted)]
+        for owner in owners:
+            owner._state.db = "default"
+        name = "parts" if by_pk.model is Part else "leaves"
+        self.owners.prefetch(owners, name)
+        listed = {owner.pk: list(getattr(owner, name).all()) for owner in owners}
+        return self._as_listed(by_pk, found, "owner_id", listed)
+
+    def _as_listed(
+        self, by_pk: ModelDict[Any], found: dict[int, Any], key: str, listed: dict[Any, list[Any]]
+    ) -> dict[int, Any]:
+        """The rows as their lists have them; what a list lacks is looked at again."""
         read = {}
         for pk, row in found.items():
             value = getattr(row, key)
