@@ -59,7 +59,6 @@ def compare_sides(options: output.Options, stdout: OutputWrapper, stderr: Output
             default=default,
         )
         is_delivered = carry_out(session, options, stdout, stderr)
-    stderr.write(output.warnings_text(run, options, stderr))
     if not is_delivered or run.status == RunStatus.PARTIAL:
         return ExitStatus.FAILED_CELL
     return ExitStatus.REGRESSION if _is_slower(run, options["fail_threshold"]) else ExitStatus.FINE

@@ -94,6 +94,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     compare.add_argument("before", metavar="BEFORE", help=RUN_HELP)
     compare.add_argument("after", metavar="AFTER", help="the later run")
     _add_threshold(compare)
+    _add_verbose(compare)
     _add_ab(actions.add_parser("ab", help="two things in turn in one run: did it become faster?"))
     export = actions.add_parser("export", help="a saved run as a file, for another project")
     export.add_argument("run", metavar="RUN", help=RUN_HELP)
@@ -257,6 +258,15 @@ def _add_format(parser: _ActionsContainer, default: str) -> None:
     )
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="a file instead of standard output"
+    )
+    _add_verbose(parser)
+
+
+def _add_verbose(parser: _ActionsContainer) -> None:
+    parser.add_argument(
+        "--verbose",
+        action="store_true",
+        help="all tables, verdicts, warnings and notes on the method",
     )
 
 

@@ -18,7 +18,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from redisdict.bench.errors import UsageError, describe
-from redisdict.bench.measure.warnings import warning_lines
+from redisdict.bench.measure.warnings import DECISIVE, NOISY, warning_lines
 from redisdict.bench.report import render
 from redisdict.bench.report.files import to_json
 from redisdict.bench.report.terminal import DEFAULT_WIDTH, item, printed, terminal
@@ -74,7 +74,12 @@ def write_report(path: Path, text: str) -> None:
 def report_text(run: BenchmarkRun, options: Options, stdout: OutputWrapper) -> str:
     """Write the run in the format that was asked for."""
     if options["format"] == "table" and options["output"] is None:
-        return terminal(run, width=width_of(stdout), is_colored=is_colored(options, stdout))
+        return terminal(
+            run,
+            width=width_of(stdout),
+            is_colored=is_colored(options, stdout),
+            is_verbose=bool(options.get("verbose")),
+        )
     return render(run, options["format"])
 
 
@@ -89,10 +94,17 @@ def rows_text(rows: Sequence[Sequence[str]], stdout: OutputWrapper) -> str:
 
 
 def warnings_text(run: BenchmarkRun, options: Options, stderr: OutputWrapper) -> str:
-    """Write what is wrong with the figures, and what to do about it."""
+    """Write what is wrong with the figures, and what to do about it.
+
+    Only what changes what may be concluded, unless all of it is asked for.
+    """
+    names = (
+        None if options.get("verbose") else DECISIVE | (NOISY if options.get("strict") else set())
+    )
+    lines = warning_lines(run, names)
     if not stderr.isatty():
-        return "".join(f"{line}\n" for line in warning_lines(run))
-    named = (line.partition(": ") for line in warning_lines(run))
+        return "".join(f"{line}\n" for line in lines)
+    named = (line.partition(": ") for line in lines)
     items = [item("!", Text.assemble((f"{name}: ", "yellow"), text)) for name, _, text in named]
     return printed(items, width_of(stderr), is_colored=is_colored(options, stderr))
 

@@ -18,12 +18,10 @@ from redisdict.bench.measure.progress import WatchedProgress, reporter_for
 from redisdict.bench.measure.services import discover
 from redisdict.bench.measure.session import Session
 from redisdict.bench.measure.statistics import Verdict
+from redisdict.bench.measure.warnings import NOISY
 from redisdict.bench.selection import check_spec, choose_services, read_spec, select, spec_from_dict
 from redisdict.bench.spec import PRESETS, BenchmarkSpec
 from redisdict.models import BenchmarkRun
-
-#: Warnings that mean that a difference could hide in the noise.
-NOISY = ("noise-floor", "wide-interval")
 
 
 def measure(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
@@ -40,8 +38,9 @@ def measure(options: output.Options, stdout: OutputWrapper, stderr: OutputWrappe
         records.mark_baseline(run)
     changes = compare(baseline, run) if baseline else []
     if baseline:
-        stderr.write(comparison_text(baseline, run, changes, output.width_of(stderr)))
-    stderr.write(output.warnings_text(run, options, stderr))
+        width = output.width_of(stderr)
+        text = comparison_text(baseline, run, changes, width, is_verbose=options["verbose"])
+        stderr.write(text)
     if session.has_wrong_reply:
         return ExitStatus.WRONG_REPLY
     if not is_delivered or _has_failure(run, options):
@@ -70,6 +69,7 @@ def carry_out(
         error.is_told = True
         _deliver(options, session, stdout, stderr)
         raise
+    stderr.write(output.warnings_text(session.record, options, stderr))
     return _deliver(options, session, stdout, stderr)
 
 

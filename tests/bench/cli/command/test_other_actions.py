@@ -27,7 +27,7 @@ def test_the_life_of_a_saved_run(spec: str, tmp_path: Path) -> None:
     listed = [line.split("\t") for line in Outcome("list").out.splitlines()]
     assert [row[-1] for row in listed] == ["second", "first (baseline)"]
     assert "BlockingConnectionPool" in Outcome("show", "first").out
-    compared = Outcome("compare", "baseline", "latest", "--fail-threshold", "99")
+    compared = Outcome("compare", "baseline", "latest", "--fail-threshold", "99", "--verbose")
     assert re.search(
         r"SYNC BlockingConnectionPool +GET .* (same|unsure|faster|slower)", compared.out
     )
