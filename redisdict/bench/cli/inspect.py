@@ -19,7 +19,7 @@ from redisdict.bench.doctor import diagnose, measure_floor
 from redisdict.bench.errors import ExitStatus, UsageError
 from redisdict.bench.measure.services import discover
 from redisdict.bench.measure.statistics import Ratio, Verdict
-from redisdict.bench.records import CALIBRATION, check_database, find_run, save_run
+from redisdict.bench.records import CALIBRATION, check_database, find_run, mark_baseline, save_run
 from redisdict.bench.report.files import from_json
 from redisdict.bench.report.summary import counts_text
 from redisdict.bench.report.tables import MISSING
@@ -34,7 +34,8 @@ def list_runs(options: output.Options, stdout: OutputWrapper, stderr: OutputWrap
     runs = BenchmarkRun.objects.all()[: options["limit"]]
     if not runs:
         stderr.write("No run is saved yet; `redisbench --quick` makes the first.\n")
-    stdout.write(output.rows_text([_list_row(run) for run in runs], stdout))
+    headings = ("RUN", "STARTED", "PRESET", "STATUS", "NOISE FLOOR", "LABEL")
+    stdout.write(output.rows_text([_list_row(run) for run in runs], stdout, headings))
     return ExitStatus.FINE
 
 
@@ -45,7 +46,7 @@ def _list_row(run: BenchmarkRun) -> list[str]:
         f"{run.started_at:%Y-%m-%d %H:%M}",
         run.preset,
         run.status,
-        f"noise floor {floor}",
+        floor,
         run.label + (" (baseline)" if run.is_baseline else ""),
     ]
 
@@ -77,7 +78,7 @@ def compare_runs(options: output.Options, stdout: OutputWrapper, stderr: OutputW
     width = output.width_of(stdout)
     stdout.write(comparison_text(before, after, changes, width, is_verbose=options["verbose"]))
     is_slower = regressions(changes, options["fail_threshold"])
-    return ExitStatus.REGRESSION if is_slower else ExitStatus.FINE
+    return output.regression_status(is_slower, options, stderr)
 
 
 def import_run(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
@@ -93,6 +94,15 @@ def import_run(options: output.Options, stdout: OutputWrapper, stderr: OutputWra
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} can't be read: {error}.") from error
     run = save_run(from_json(text))
+    stdout.write(f"{run.pk}\n")
+    return ExitStatus.FINE
+
+
+def make_baseline(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
+    """Make a saved run the one that 'baseline' names and that isn't pruned."""
+    check_database()
+    run = find_run(options["run"])
+    mark_baseline(run)
     stdout.write(f"{run.pk}\n")
     return ExitStatus.FINE
 
@@ -165,7 +175,7 @@ def show_services(options: output.Options, stdout: OutputWrapper, stderr: Output
     rows = [[one.key, one.title, one.source, one.reason or one.address] for one in services]
     if stdout.isatty():
         rows = [[key, title, ": ".join(filter(None, rest))] for key, title, *rest in rows]
-    stdout.write(output.rows_text(rows, stdout))
+    stdout.write(output.rows_text(rows, stdout, ("NAME", "SERVICE", "FROM")))
     return ExitStatus.FINE
 
 

@@ -17,7 +17,7 @@ from django.core.management.base import OutputWrapper
 from rich.table import Table as Grid
 from rich.text import Text
 
-from redisdict.bench.errors import UsageError, describe
+from redisdict.bench.errors import ExitStatus, UsageError, describe
 from redisdict.bench.measure.warnings import DECISIVE, NOISY, warning_lines
 from redisdict.bench.report import render
 from redisdict.bench.report.files import to_json
@@ -83,12 +83,16 @@ def report_text(run: BenchmarkRun, options: Options, stdout: OutputWrapper) -> s
     return render(run, options["format"])
 
 
-def rows_text(rows: Sequence[Sequence[str]], stdout: OutputWrapper) -> str:
-    """Align rows in columns on a terminal; for other programs, one line a row, with tabs."""
+def rows_text(
+    rows: Sequence[Sequence[str]], stdout: OutputWrapper, headings: Sequence[str] = ()
+) -> str:
+    """Align rows in columns on a terminal, below headings; for other programs, rows with tabs."""
     if not stdout.isatty():
         return "".join("\t".join(row).rstrip() + "\n" for row in rows)
+    if not rows:
+        return ""
     grid = Grid.grid(padding=(0, 2, 0, 0))
-    for row in rows:
+    for row in [headings, *rows] if headings else rows:
         grid.add_row(*map(Text, row))
     return printed([grid], width_of(stdout))
 
@@ -119,6 +123,14 @@ def is_colored(options: Options, stdout: OutputWrapper) -> bool:
     if options.get("force_color"):
         return True
     return stdout.isatty() and not options.get("no_color") and not os.environ.get("NO_COLOR")
+
+
+def regression_status(is_slower: object, options: Options, stderr: OutputWrapper) -> ExitStatus:
+    """Choose the exit status, and tell a regression from an error, which has the same one."""
+    if not is_slower:
+        return ExitStatus.FINE
+    stderr.write(f"Slower by more than {options['fail_threshold']:g} %: exit status 1.\n")
+    return ExitStatus.REGRESSION
 
 
 def send(text: str, output: Path | None, stdout: OutputWrapper) -> None:

@@ -58,6 +58,9 @@ def test_rows_have_tabs_for_programs_and_columns_for_people(
 ) -> None:
     rows = [["a", "first", ""], ["bcd", "second", "x " * 50]]
     assert rows_text(rows, pipe).splitlines()[0] == "a\tfirst"
+    assert rows_text(rows, pipe, ("A", "B", "C")) == rows_text(rows, pipe)
+    assert rows_text(rows, screen, ("A", "B", "C")).splitlines()[0] == "A    B       C"
+    assert rows_text([], screen, ("A", "B", "C")) == ""
     lines = rows_text(rows, screen).splitlines()
     assert lines[0] == "a    first"
     assert lines[1].startswith("bcd  second  x x")

@@ -108,6 +108,7 @@ def test_a_regression_against_the_baseline_is_1(spec: str) -> None:
     outcome = Outcome("--spec", spec, *ONE, *against)
     assert outcome.status == 1, outcome.err
     assert "1 slower" in outcome.err
+    assert outcome.err.endswith("Slower by more than 20 %: exit status 1.\n")
     assert Outcome("compare", "before", "now", "--fail-threshold", "20").status == 1
     assert Outcome("compare", "before", "now", "--fail-threshold", "99.9999999999").status == 0
 
