@@ -13,7 +13,7 @@ from redisdict.bench.selection import spec_to_dict
 from redisdict.bench.spec import POOLS, PRESETS, VARIANTS
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
-__all__ = ["changed", "make_record", "measured", "values_of", "whole"]
+__all__ = ["changed", "comparison", "make_record", "measured", "values_of", "whole"]
 
 REFERENCE = "Standard Redis SYNC ConnectionPool"
 

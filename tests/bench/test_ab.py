@@ -24,7 +24,7 @@ from tests.bench.cli.command.calling import Outcome
 
 pytestmark = pytest.mark.django_db
 
-FAST = ["--call", "hash get", "--call", "hash aget"]
+FAST = ["--call", "hash get", "--call", "hash aget", "--verbose"]
 
 
 @pytest.fixture(autouse=True)

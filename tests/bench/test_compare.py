@@ -125,6 +125,17 @@ def test_the_text_shows_every_cell_and_counts_the_verdicts() -> None:
     assert text.endswith("1 slower, 1 not comparable\n")
 
 
+def test_in_short_only_what_is_decided_is_shown() -> None:
+    before = make_record(results=[measured(), measured(operation="SET"), measured(operation="DEL")])
+    after = make_record(results=[measured(ratio=0.8), *before.cells[1:]])
+    text = comparison_text(before, after, compare(before, after), width=120, is_verbose=False)
+    assert len([line for line in text.splitlines() if "ConnectionPool" in line]) == 1
+    assert text.endswith("1 slower, 2 same (--verbose)\n")
+    elsewhere = make_record(results=before.cells, environment={"machine_hash": "beef"})
+    text = comparison_text(before, elsewhere, compare(before, elsewhere), 120, is_verbose=False)
+    assert text.endswith("not comparable: another machine\n3 not comparable (--verbose)\n")
+
+
 def test_nothing_in_common() -> None:
     text = comparison_text(make_record(), make_record(), [], width=80)
     assert text.endswith("The runs have no cell in common.\n")

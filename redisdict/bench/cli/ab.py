@@ -21,6 +21,9 @@ from redisdict.bench.measure.services import Service, discover
 from redisdict.bench.measure.statistics import Verdict
 from redisdict.models import BenchmarkRun
 
+#: A generation of processes gets so many seconds, or there are fewer generations.
+SECONDS_A_START = 8
+
 
 def compare_sides(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
     """Measure both sides in turn; exit status 1 when B is slower than A by more than the threshold.
@@ -39,7 +42,9 @@ def compare_sides(options: output.Options, stdout: OutputWrapper, stderr: Output
         second = find_side("B", options["b"], stack, allow_remote=remote)
         spec = replace(SPEC, seed=options["seed"] or SPEC.seed)
         if options["seconds"]:
-            precision = replace(spec.precision, seconds=options["seconds"])
+            seconds: float = options["seconds"]
+            starts = min(spec.precision.server_starts, max(round(seconds / SECONDS_A_START), 2))
+            precision = replace(spec.precision, seconds=seconds, server_starts=starts)
             spec = replace(spec, precision=precision)
         run = records.new_run(spec, options["label"])
         default = _default_service()
@@ -59,10 +64,9 @@ def compare_sides(options: output.Options, stdout: OutputWrapper, stderr: Output
             default=default,
         )
         is_delivered = carry_out(session, options, stdout, stderr)
-    stderr.write(output.warnings_text(run, options, stderr))
     if not is_delivered or run.status == RunStatus.PARTIAL:
         return ExitStatus.FAILED_CELL
-    return ExitStatus.REGRESSION if _is_slower(run, options["fail_threshold"]) else ExitStatus.FINE
+    return output.regression_status(_is_slower(run, options["fail_threshold"]), options, stderr)
 
 
 def _is_slower(run: BenchmarkRun, threshold_percent: float) -> bool:

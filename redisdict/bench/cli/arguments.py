@@ -11,12 +11,14 @@ from argparse import (
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from textwrap import fill
 from typing import Any, TypeVar
 
 from django.core.management.base import DjangoHelpFormatter
 
 from redisdict.bench.calibration import LEAST_RUNS
 from redisdict.bench.choices import Table
+from redisdict.bench.errors import EXIT_STATUSES
 from redisdict.bench.measure.placement import CHOICES
 from redisdict.bench.operations import OPERATION_NAMES
 from redisdict.bench.report import FORMATS
@@ -40,8 +42,6 @@ examples:
   manage.py redisbench ab HEAD~1 .
 
 exit status:
-  0 fine, 1 slower than the baseline or an error of use, 2 wrong arguments, 3 something failed and
-  the rest is saved, 4 too noisy, 5 a wrong reply or two names for one server, 130 interrupted
 """
 
 
@@ -74,7 +74,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the options of a run, and the subcommands."""
     parser.usage = "%(prog)s [OPTION ...]\n       %(prog)s ACTION [OPTION ...]"
     parser.formatter_class = _Help
-    parser.epilog = EXAMPLES
+    parser.epilog = EXAMPLES + "".join(
+        fill(
+            f"{status}: {meaning.replace('`', '')}",
+            width=100,
+            initial_indent="  ",
+            subsequent_indent="     ",
+        )
+        + "\n"
+        for status, meaning in EXIT_STATUSES.items()
+    )
     _add_choice(parser)
     _add_method(parser)
     _add_report(parser)
@@ -94,12 +103,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     compare.add_argument("before", metavar="BEFORE", help=RUN_HELP)
     compare.add_argument("after", metavar="AFTER", help="the later run")
     _add_threshold(compare)
+    _add_verbose(compare)
     _add_ab(actions.add_parser("ab", help="two things in turn in one run: did it become faster?"))
     export = actions.add_parser("export", help="a saved run as a file, for another project")
     export.add_argument("run", metavar="RUN", help=RUN_HELP)
     _add_format(export, "json")
     importing = actions.add_parser("import", help="save a run from a file that `export` wrote")
     importing.add_argument("file", metavar="FILE", type=Path, help="JSON")
+    baseline = actions.add_parser("baseline", help="make a saved run the one others compare with")
+    baseline.add_argument("run", metavar="RUN", help=RUN_HELP)
     prune = actions.add_parser("prune", help="delete old runs; baselines and calibrations are kept")
     prune.add_argument(
         "--keep", type=_count, required=True, metavar="N", help="keep the latest N runs"
@@ -164,8 +176,8 @@ def _add_choice(parser: ArgumentParser) -> None:
     preset.add_argument(
         "--preset",
         choices=list(PRESETS),
-        help="how long and how precisely; with three services about 15 seconds, 3 minutes (the"
-        " default) and 15 minutes",
+        help="how long and how precisely; with three services quick takes half a minute, standard"
+        " (the default) some minutes, rigorous half an hour",
     )
     preset.add_argument(
         "--quick", action="store_const", const="quick", dest="preset", help="--preset quick"
@@ -216,7 +228,11 @@ def _add_addresses(group: _ActionsContainer) -> None:
 def _add_method(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("how to measure")
     group.add_argument(
-        "--seconds", type=_positive, metavar="S", help="time for the rounds of all cells"
+        "--seconds",
+        type=_positive,
+        metavar="S",
+        help="time for the rounds of all cells; with less of it servers are started and single"
+        " calls are timed less often, too",
     )
     group.add_argument(
         "--seed", type=int, metavar="N", help="of the order of cells, and of keys and values"
@@ -257,6 +273,15 @@ def _add_format(parser: _ActionsContainer, default: str) -> None:
     )
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="a file instead of standard output"
+    )
+    _add_verbose(parser)
+
+
+def _add_verbose(parser: _ActionsContainer) -> None:
+    parser.add_argument(
+        "--verbose",
+        action="store_true",
+        help="all tables, verdicts, warnings and notes on the method",
     )
 
 

@@ -235,6 +235,8 @@ def running(service: Service) -> Iterator[RunningService]:
                 f"{identity.name}. Name it {TITLES[identity.family]}, or give it a title of its "
                 'own with --url "TITLE=…".'
             )
+        if pids:
+            _set_alike(client)
         yield RunningService(
             service=service,
             location=location,
@@ -302,6 +304,17 @@ def _start(service: Service, stack: ExitStack) -> tuple[str, tuple[int, ...]]:
         return topology.location, tuple(member.pid for member in topology.members)
     server = stack.enter_context(ServerProcess(service.program))
     return server.url, (server.pid,)
+
+
+#: Settings whose defaults differ between servers, and what those that a run starts have.
+ALIKE = {"lazyfree-lazy-user-del": "no"}
+
+
+def _set_alike(client: redis.Redis) -> None:
+    """Give a server the settings that all servers of a run have (CONFIG SET)."""
+    for name, value in ALIKE.items():
+        with suppress(redis.ResponseError):  # Dragonfly has no such setting
+            client.config_set(name, value)
 
 
 def _is_remote(location: Location) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from redisdict.bench import noise
@@ -22,6 +22,17 @@ HIGH_DRIFT = 0.1
 HIGH_NOISE_FLOOR = 0.05
 FEW_CPUS = 4
 
+#: Warnings that change what may be concluded.
+DECISIVE = frozenset(
+    {
+        "noise-floor", "placement-uncontrolled", "persistence-on", "settings-differ",
+        "hiredis-missing", "few-cpus",
+    }
+)  # fmt: skip
+
+#: Warnings that mean that a difference could hide in the noise.
+NOISY = frozenset({"noise-floor", "wide-interval"})
+
 Warnings = Iterator[tuple[str, str, str]]
 
 
@@ -31,9 +42,13 @@ def find_warnings(run: BenchmarkRun) -> list[dict[str, Any]]:
     return [{"name": name, "text": text, "advice": advice} for name, text, advice in found]
 
 
-def warning_lines(run: BenchmarkRun) -> list[str]:
-    """Write the warnings that were saved with a run, as lines for stderr."""
-    return [f"warning {one['name']}: {one['text']} {one['advice']}" for one in run.warnings]
+def warning_lines(run: BenchmarkRun, names: Collection[str] | None = None) -> list[str]:
+    """Write the warnings that were saved with a run, as lines for stderr; all without names."""
+    return [
+        f"warning {one['name']}: {one['text']} {one['advice']}"
+        for one in run.warnings
+        if names is None or one["name"] in names
+    ]
 
 
 def _of_figures(run: BenchmarkRun) -> Warnings:

@@ -8,12 +8,12 @@ from redisdict.bench.choices import AB, CellStatus, Table
 from redisdict.bench.report.sentences import conclusions, method_notes, reference_name
 from redisdict.bench.report.tables import (
     LABELS,
-    LATENCY_COLUMNS,
     MISSING,
     UNIT,
     ResultTable,
     dict_service,
     labels_of,
+    latency_columns,
     latency_figures,
     latency_label,
     ratio_text,
@@ -82,10 +82,11 @@ def _latencies(run: BenchmarkRun) -> Iterator[str]:
         yield ""
         yield "## Single calls, in microseconds"
         yield ""
+        columns = latency_columns(results)
         yield from _lines_of(
-            ("Service", "Operation", "Pool or variant", *LATENCY_COLUMNS),
+            ("Service", "Operation", "Pool or variant", *columns),
             [
-                [one.service, one.operation, latency_label(one), *latency_figures(one)]
+                [one.service, one.operation, latency_label(one), *latency_figures(one, columns)]
                 for one in results
             ],
         )

@@ -171,6 +171,15 @@ def with_latencies(run: BenchmarkRun) -> list[BenchmarkResult]:
     return [one for one in run.cells if one.is_measured and one.p50_us is not None]
 
 
+def latency_columns(results: Sequence[BenchmarkResult]) -> list[str]:
+    """List the headings that any of them has a figure for."""
+    return [
+        heading
+        for heading, name in LATENCY_COLUMNS.items()
+        if any(getattr(one, name) is not None for one in results)
+    ]
+
+
 def latency_label(result: BenchmarkResult) -> str:
     """Name the row of a cell: the dict's variant or the pool, and how many share it."""
     row = f"{result.mode} {result.pool}" if result.pool == DEFAULT_POOL else result.pool

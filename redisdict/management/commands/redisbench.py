@@ -27,6 +27,7 @@ ACTIONS: Mapping[str | None, Callable[[Options, OutputWrapper, OutputWrapper], i
     "ab": compare_sides,
     "export": inspect.export_run,
     "import": inspect.import_run,
+    "baseline": inspect.make_baseline,
     "prune": inspect.prune_runs,
     "doctor": inspect.doctor,
     "selftest": inspect.run_selftest,

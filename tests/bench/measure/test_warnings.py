@@ -10,7 +10,7 @@ import redis
 
 from redisdict.bench.choices import Table
 from redisdict.bench.measure.server_pool import differing_settings, server_facts
-from redisdict.bench.measure.services import identify
+from redisdict.bench.measure.services import discover, identify, running
 from redisdict.bench.measure.warnings import find_warnings, warning_lines
 from redisdict.models import BenchmarkRun
 from redisdict.servers.process import ServerProcess
@@ -153,6 +153,16 @@ def test_real_servers_that_were_started_alike_do_not_differ() -> None:
             facts[title] = server_facts(identify(client), client)
     assert {one["persistence"] for one in facts.values()} == {"off"}
     assert set(differing_settings(facts)) <= {"maxmemory", "lazyfree-lazy-user-del"}
+
+
+@pytest.mark.parametrize("key", ["redis", "valkey", "sentinel", "cluster"])
+def test_servers_that_a_run_starts_have_the_same_settings(key: str) -> None:
+    (service,) = [one for one in discover(configured={}) if one.key == key]
+    if not service.is_available:
+        pytest.skip(service.reason)
+    with running(service) as up:
+        facts = server_facts(up.identity, up.client)
+    assert facts["config"]["lazyfree-lazy-user-del"] == "no"
 
 
 def test_warnings_as_lines() -> None:

@@ -16,7 +16,7 @@ from redisdict.bench.selftest import Finding, SelfTest
 from redisdict.models import BenchmarkRun
 from redisdict.servers.process import ServerProcess
 from tests.bench.cli.command.calling import ONE, Outcome
-from tests.bench.records import values_of
+from tests.bench.records import values_of, whole
 
 pytestmark = pytest.mark.django_db
 
@@ -29,8 +29,11 @@ def test_the_life_of_a_saved_run(spec: str, tmp_path: Path) -> None:
     Outcome("--spec", spec, *ONE, "--label", "second")
     listed = [line.split("\t") for line in Outcome("list").out.splitlines()]
     assert [row[-1] for row in listed] == ["second", "first (baseline)"]
+    assert Outcome("baseline", "second").status == 0
+    assert find_run("baseline").label == "second"
+    Outcome("baseline", "first")
     assert "BlockingConnectionPool" in Outcome("show", "first").out
-    compared = Outcome("compare", "baseline", "latest", "--fail-threshold", "99")
+    compared = Outcome("compare", "baseline", "latest", "--fail-threshold", "99", "--verbose")
     assert re.search(
         r"SYNC BlockingConnectionPool +GET .* (same|unsure|faster|slower)", compared.out
     )
@@ -52,6 +55,17 @@ def test_pruning_keeps_the_latest_and_baselines(spec: str) -> None:
         )
     assert Outcome("prune", "--keep", "2").out == "1\n"
     assert list(BenchmarkRun.objects.values_list("label", flat=True)) == ["d", "c", "a"]
+
+
+def test_resuming_a_finished_run_leaves_it_as_it_is(spec: str) -> None:
+    Outcome("--spec", spec, *ONE, "--label", "mine")
+    before = whole(find_run("mine"))
+    outcome = Outcome("--resume", "mine", "--verbose")
+    assert outcome.status == 0
+    assert outcome.err.startswith("mine (")
+    assert "is finished; nothing is left to measure" in outcome.err
+    assert "BlockingConnectionPool" in outcome.out
+    assert whole(find_run("mine")) == before
 
 
 def test_resuming_measures_what_is_missing_and_nothing_else(spec: str) -> None:

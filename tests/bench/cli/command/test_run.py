@@ -55,7 +55,9 @@ def test_a_run_measures_prints_and_saves(spec: str) -> None:
 
 def test_many_workers_and_further_workloads(spec: str) -> None:
     tables = ["--table", "concurrency", "--table", "workloads"]
-    outcome = Outcome("--spec", spec, "--label", "mine", "--service", "valkey", *tables)
+    outcome = Outcome(
+        "--spec", spec, "--label", "mine", "--service", "valkey", *tables, "--verbose"
+    )
     assert outcome.status == 0, outcome.err
     record = find_run("mine")
     measured = [one for one in record.cells if one.is_measured]
@@ -84,7 +86,7 @@ def test_a_service_that_one_cpu_cripples_has_rows_under_both_placements(
         return [replace(valkey, placement=SAME), *beside]
 
     monkeypatch.setattr(Prober, "placed", placed)
-    outcome = Outcome("--spec", spec, "--label", "mine", *ONE)
+    outcome = Outcome("--spec", spec, "--label", "mine", *ONE, "--verbose")
     assert outcome.status == 0, outcome.err
     record = find_run("mine")
     found = {one.service: one.placement for one in record.measured}
