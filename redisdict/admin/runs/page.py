@@ -33,8 +33,9 @@ from redisdict.bench.spec import MODES
 from redisdict.models import BenchmarkResult, BenchmarkRun
 from redisdict.templatetags.redisdict_figures import NOTHING, percent
 
-#: Rows of results that stand open on the page of a run.
-MOST_OPEN_ROWS = 20
+#: Rows of results that stand open on the page of a run: those of all services with all pools, or
+#: of some with the dicts' below them.
+MOST_OPEN_ROWS = 24
 
 #: Warnings that change nothing about what a run proves: ratios hold in spite of them, or they say
 #: what the run wasn't made for.
@@ -70,11 +71,11 @@ def run_context(run: BenchmarkRun) -> dict[str, Any]:
 def _sections(run: BenchmarkRun) -> Iterator[dict[str, Any]]:
     """Give each table with its charts; those stand open that a page has room for."""
     rows = 0
-    for number, table in enumerate(result_tables(run)):
+    for table in result_tables(run):
         rows += len(table.rows)
         yield {
             "table": table,
-            "is_open": number == 0 or rows <= MOST_OPEN_ROWS,
+            "is_open": rows <= MOST_OPEN_ROWS,
             "charts": [*throughput_charts(table), *latency_charts(table), *spread_charts(table)],
         }
 
