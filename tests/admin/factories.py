@@ -188,7 +188,7 @@ def make_full_run(label: str, faster_by: float = 0.0) -> BenchmarkRun:
     for result in results:
         for name in ("ratio", "ratio_low", "ratio_high"):
             setattr(result, name, getattr(result, name) * (1 + faster_by))
-    names = ("noise-floor", "foreign-cpu", "settings-differ", "drift", "client-bound")
+    names = ("noise-floor", "few-cpus", "settings-differ", "drift", "client-bound")
     return make_run(
         results,
         label=label,

@@ -37,9 +37,11 @@ from redisdict.templatetags.redisdict_figures import NOTHING, percent
 #: of some with the dicts' below them.
 MOST_OPEN_ROWS = 24
 
-#: Warnings that change nothing about what a run proves: ratios hold in spite of them, or they say
-#: what the run wasn't made for.
-HARMLESS_WARNINGS = ("drift", "high-spread", "hiredis-missing", "client-bound", "concurrency-one")
+#: Warnings that change what may be concluded; in spite of the others all ratios hold.
+DECISIVE_WARNINGS = (
+    "noise-floor", "placement-uncontrolled", "persistence-on", "settings-differ",
+    "hiredis-missing", "few-cpus",
+)  # fmt: skip
 
 
 def run_context(run: BenchmarkRun) -> dict[str, Any]:
@@ -52,7 +54,7 @@ def run_context(run: BenchmarkRun) -> dict[str, Any]:
     if found is None and sections and sections[0]["charts"]:
         # Where nothing was compared, the figures themselves are what there is to be seen.
         picture = sections[0]["charts"].pop(0)
-    serious = [one for one in run.warnings if one["name"] not in HARMLESS_WARNINGS]
+    serious = [one for one in run.warnings if one["name"] in DECISIVE_WARNINGS]
     return {
         "summary": list(_summary(run)),
         "conclusions": found,
