@@ -22,7 +22,7 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
     missing: Any = ""
 
     class Media:
-        css = {"all": ("redisdict/admin.css",)}
+        css = {"all": ("redisdict/admin.css", "redisdict/forest.css", "redisdict/narrow.css")}
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Opener
+from tests.browser.site import Site
 
 pytestmark = pytest.mark.deep
 
@@ -103,6 +105,20 @@ def test_page_fits_a_narrow_screen(open_admin: Opener, name: str) -> None:
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= 390
     assert undrawn_charts(page) == [] if name in WITH_CHARTS else True
+
+
+def test_pages_of_full_runs_are_read_at_a_glance(open_admin: Opener, site: Site) -> None:
+    """Every service, every table, hundreds of cells, and all of them decided."""
+    code = (
+        "from tests.admin.factories import make_full_run as make\n"
+        "print('pks', make('full').pk, make('faster', faster_by=1.0).pk)"
+    )
+    first, second = re.findall(r"\d+", site.manage("shell", "-c", code).rpartition("pks")[2])
+    page = open_admin()
+    for address in (f"{RUNS}{first}/change/", f"{RUNS}compare/?run={first}&run={second}"):
+        page.goto(address)
+        assert page.locator(".redisdict-marks:visible").count() > 7
+        assert page.evaluate("document.documentElement.scrollHeight") <= GREATEST_HEIGHT
 
 
 @pytest.mark.parametrize("name", ["run", "compare"])

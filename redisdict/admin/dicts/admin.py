@@ -47,8 +47,9 @@ class StoredDictAdmin(PagesAdmin):
         return False
 
     def may_edit(self, request: HttpRequest) -> bool:
-        """Tell whether values may be edited. No form of Django's edits a dict, so for it nobody
-        has this permission.
+        """Tell whether values may be edited, on the pages of items.
+
+        Django's own forms edit no dict, so `has_change_permission()` denies it to everybody.
         """
         return request.user.has_perm("redisdict.change_storeddict")
 

@@ -26,13 +26,16 @@ from redisdict.codec.envelope import (
     split_format_byte,
 )
 from redisdict.conf import AliasConfig
-from redisdict.exceptions import RedisDictError
+from redisdict.exceptions import DeserializationError, RedisDictError
 
 TEXT, LITERAL = "text", "literal"
 
 #: The codes of what an edited value can be written by, and their names in settings.
 _SERIALIZERS = {MSGPACK: "msgpack", JSON: "json", RAW: "raw"}
 _COMPRESSORS = {UNCOMPRESSED: None, ZLIB: "zlib", ZSTD: "zstd", LZ4: "lz4"}
+
+
+_UNREADABLE = gettext_lazy("It can't be edited, because it can't be read.")
 
 
 class ItemForm(forms.Form):
@@ -98,7 +101,7 @@ def form_for(stored: bytes) -> ItemForm:
     try:
         value = decode_value(stored)
     except RedisDictError as error:
-        raise ValueError(_("It can't be edited, because it can't be read.")) from error
+        raise ValueError(_UNREADABLE) from error
     if _is_plain_text(value):
         kind, text = TEXT, value
     else:
@@ -118,12 +121,15 @@ def codec_for(stored: bytes, config: AliasConfig) -> Codec:
 
     Raises:
         ConfigurationError: the compressor's package isn't installed.
+        DeserializationError: it is of a serializer or compressor that isn't read here.
     """
     first = stored[:1]
     if first == UNSEALED_BYTES:
         return get_codec("raw")
     if first >= bytes([FIRST_FORMAT_BYTE]):
         serializer, compressor = split_format_byte(stored[0])
+        if serializer not in _SERIALIZERS or compressor not in _COMPRESSORS:
+            raise DeserializationError(_UNREADABLE)
         return get_codec(_SERIALIZERS[serializer], _COMPRESSORS[compressor])
     # Of the alias only what these pages can read again.
     chosen = config.serializer if config.serializer in ("msgpack", "json") else "msgpack"

@@ -21,7 +21,7 @@ from redisdict.mapping.keys import Names
 from redisdict.mapping.layouts.base import FOREVER, Layout
 from redisdict.mapping.layouts.sharded import make_layout
 from redisdict.models import StoredDict
-from redisdict.templatetags.redisdict_figures import NOTHING
+from redisdict.templatetags.redisdict_figures import NOTHING, whole
 
 #: Dicts, and items, on one page.
 PAGE_SIZE = 50
@@ -50,7 +50,7 @@ class ListedDict:
     @property
     def item_count(self) -> str:
         at_least = "" if self.is_complete else "≥ "
-        return f"{at_least}{self.facts.item_count}"
+        return f"{at_least}{whole(self.facts.item_count)}"
 
     @property
     def memory(self) -> str:

@@ -33,12 +33,15 @@ from redisdict.bench.spec import MODES
 from redisdict.models import BenchmarkResult, BenchmarkRun
 from redisdict.templatetags.redisdict_figures import NOTHING, percent
 
-#: Rows of results that stand open on the page of a run.
-MOST_OPEN_ROWS = 20
+#: Rows of results that stand open on the page of a run: those of all services with all pools, or
+#: of some with the dicts' below them.
+MOST_OPEN_ROWS = 24
 
-#: Warnings that change nothing about what a run proves: ratios hold in spite of them, or they say
-#: what the run wasn't made for.
-HARMLESS_WARNINGS = ("drift", "high-spread", "hiredis-missing", "client-bound", "concurrency-one")
+#: Warnings that change what may be concluded; in spite of the others all ratios hold.
+DECISIVE_WARNINGS = (
+    "noise-floor", "placement-uncontrolled", "persistence-on", "settings-differ",
+    "hiredis-missing", "few-cpus",
+)  # fmt: skip
 
 
 def run_context(run: BenchmarkRun) -> dict[str, Any]:
@@ -51,7 +54,7 @@ def run_context(run: BenchmarkRun) -> dict[str, Any]:
     if found is None and sections and sections[0]["charts"]:
         # Where nothing was compared, the figures themselves are what there is to be seen.
         picture = sections[0]["charts"].pop(0)
-    serious = [one for one in run.warnings if one["name"] not in HARMLESS_WARNINGS]
+    serious = [one for one in run.warnings if one["name"] in DECISIVE_WARNINGS]
     return {
         "summary": list(_summary(run)),
         "conclusions": found,
@@ -70,11 +73,11 @@ def run_context(run: BenchmarkRun) -> dict[str, Any]:
 def _sections(run: BenchmarkRun) -> Iterator[dict[str, Any]]:
     """Give each table with its charts; those stand open that a page has room for."""
     rows = 0
-    for number, table in enumerate(result_tables(run)):
+    for table in result_tables(run):
         rows += len(table.rows)
         yield {
             "table": table,
-            "is_open": number == 0 or rows <= MOST_OPEN_ROWS,
+            "is_open": rows <= MOST_OPEN_ROWS,
             "charts": [*throughput_charts(table), *latency_charts(table), *spread_charts(table)],
         }
 

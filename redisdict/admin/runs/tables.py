@@ -199,6 +199,8 @@ def _text(value: Any) -> str:
         return NOTHING
     if isinstance(value, bool):
         return _("yes") if value else _("no")
+    if isinstance(value, float):
+        value = float(f"{value:.4g}")
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {text}" for name, text in flatten(value))
     if isinstance(value, list | tuple):

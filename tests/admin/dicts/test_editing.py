@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -11,11 +10,14 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import User
 from django.test import Client, override_settings
+from django.urls import reverse
 from django.utils.safestring import mark_safe
 
-from redisdict import PersistentDict
+from redisdict import PersistentDict, get_client
+from redisdict.admin.dicts.editing import codec_for, version_of
 from redisdict.codec.envelope import JSON, ZLIB, split_format_byte
 from redisdict.connections.registry import get_backend
 from redisdict.models import StoredDict
@@ -97,12 +99,21 @@ def test_what_has_no_literal_is_shown_and_not_edited(editor: Client, value: Any)
     assert response.context["form"] is None
 
 
-def test_instances_and_pickles_are_not_edited(editor: Client) -> None:
+def test_instances_and_pickles_are_not_edited(editor: Client, key_prefix: str) -> None:
     make("shop")["x"] = User.objects.create(username="kept")
     assert editor.get(item_url("shop", "x")).context["form"] is None
     PersistentDict[str, Any]("shop", serializer="pickle")["y"] = [1]
     text = Page(editor.get(item_url("shop", "y")).content).text
-    assert "It can't be edited, because it can't be read." in text
+    refusal = "It can't be edited, because it can't be read."
+    assert refusal in text
+    # Nor by a form that this page didn't give.
+    name = f"{key_prefix}:h:{{shop}}"
+    stored = get_client().hget(name, "y")
+    assert isinstance(stored, bytes)
+    sent = {"value": "1", "kind": "literal", "version": version_of(stored)}
+    refused = editor.post(item_url("shop", "y"), sent)
+    assert refused.context["form"].errors["value"] == [refusal]
+    assert get_client().hget(name, "y") == stored
 
 
 def test_value_keeps_its_serializer_and_compressor(editor: Client) -> None:
@@ -159,8 +170,6 @@ def test_change_between_look_and_write_is_not_lost(
     def codec_after_a_change(stored: bytes, config: Any) -> Any:
         mapping["x"] = "theirs"
         return codec_for(stored, config)
-
-    from redisdict.admin.dicts.editing import codec_for
 
     monkeypatch.setattr("redisdict.admin.dicts.admin.codec_for", codec_after_a_change)
     assert "changed meanwhile" in Page(editor.post(url, sent).content).text
@@ -229,14 +238,7 @@ def test_dicts_in_shards_are_edited(editor: Client) -> None:
     mapping: PersistentDict[str, Any] = PersistentDict("shop", shards=3)
     mapping.update({str(number): number for number in range(30)})
     stored = StoredDict.of("default", ["shop"], is_hash=True, shards=3)
-    base = re.sub("change/$", "item/", reverse_of(stored))
+    base = reverse("admin:redisdict_storeddict_item", args=[quote(stored.pk)])
     save(editor, f"{base}?field={b'7'.hex()}", "'seven'")
     assert mapping["7"] == "seven"
     assert len(mapping) == 30
-
-
-def reverse_of(stored: StoredDict) -> str:
-    from django.contrib.admin.utils import quote
-    from django.urls import reverse
-
-    return reverse("admin:redisdict_storeddict_change", args=[quote(stored.pk)])

@@ -208,7 +208,7 @@ def test_warnings_that_change_conclusions_come_before_the_figures(viewer: Client
     run = make_run(
         warnings=[
             {"name": "drift", "text": "3 cells drift.", "advice": "Trust the ratios."},
-            {"name": "foreign-cpu", "text": "Others took 20%.", "advice": "Stop them."},
+            {"name": "settings-differ", "text": "Settings differ.", "advice": "Give all the same."},
         ],
         comparisons=[comparison()],
         error="the server went away",
@@ -220,7 +220,7 @@ def test_warnings_that_change_conclusions_come_before_the_figures(viewer: Client
             "the server went away",
             "Conclusions",
             "1 warning ",
-            "Others took 20%. Stop them.",
+            "Settings differ. Give all the same.",
             "Services and pools",
             "1 remark that changes no conclusion",
             "3 cells drift. Trust the ratios.",
