@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -22,6 +24,7 @@ def test_it_measures_every_call_of_both() -> None:
         assert f"| {call}" in done.stdout
 
 
+@pytest.mark.deep
 def test_calls_can_be_chosen() -> None:
     done = run(ROOT, "--rounds", "2", "--generations", "2", "--call", "hash set")
     assert done.returncode == 0, done.stderr[-3000:]
