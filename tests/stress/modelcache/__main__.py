@@ -22,6 +22,7 @@ NAMES = (
     "strict_no_wait",
     "results",
     "results_without_versions",
+    "results_without_barriers",
     "no_barriers",
     "no_net",
     "no_compilers",

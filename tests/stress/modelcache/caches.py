@@ -17,6 +17,7 @@ from django.db.models import Count, Max
 from django.db.models.signals import post_delete, post_save
 
 from redisdict import CachedQuerySet, ComputedDict, ModelDict, cache_results_of
+from redisdict.modelcache import heat
 from redisdict.modelcache.invalidation import compilers, invalidate
 from redisdict.modelcache.invalidation.interception import Watch
 from redisdict.modelcache.slots import store
@@ -163,6 +164,8 @@ class ResultsCache(OurCache):
     """`ComputedDict` and `cached()`: lists of rows of one table, of a join, of SQL."""
 
     def __init__(self) -> None:
+        heat.BOUND = 2  # never: here all tables change all the time
+
         def lists_of(name: str, model: Any, *depends_on: Any, **chosen: Any) -> ComputedDict[Any]:
             def compute(key: int) -> list[Any]:
                 rows = model.objects.filter(pk__gte=key * PART, pk__lt=(key + 1) * PART)
@@ -317,15 +320,26 @@ class OurCacheWithoutBarriers(OurCache):
 
     def __init__(self) -> None:
         super().__init__()
+        _leave_barriers_out()
 
-        def change_then_remove(
-            tables: Any, token: bytes, _: int, change: Callable[[], Any]
-        ) -> Operation[Any]:
-            yield Call(change)
-            yield from store.put_barriers(tables, token, 0)
 
-        assert invalidate.change_behind_barriers is change_behind_barriers
-        invalidate.change_behind_barriers = change_then_remove
+class ResultsCacheWithoutBarriers(ResultsCache):
+    """The same of results: the versions of tables are removed only after the commit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        _leave_barriers_out()
+
+
+def _leave_barriers_out() -> None:
+    def change_then_remove(
+        tables: Any, token: bytes, _: int, change: Callable[[], Any]
+    ) -> Operation[Any]:
+        yield Call(change)
+        yield from store.put_barriers(tables, token, 0)
+
+    assert invalidate.change_behind_barriers is change_behind_barriers
+    invalidate.change_behind_barriers = change_then_remove
 
 
 class HandWrittenCache(Cache):
@@ -393,6 +407,7 @@ CACHES: dict[str, Callable[[], Cache]] = {
     "strict_no_wait": OurStrictCacheWithoutWait,
     "results": ResultsCache,
     "results_without_versions": ResultsCacheWithoutVersions,
+    "results_without_barriers": ResultsCacheWithoutBarriers,
     "no_barriers": OurCacheWithoutBarriers,
     "no_net": OurCacheWithoutNet,
     "no_compilers": OurCacheWithoutCompilers,
