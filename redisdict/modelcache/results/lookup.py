@@ -10,6 +10,7 @@ from redisdict.modelcache.cached_models import CachedTable
 from redisdict.modelcache.lookup import Caller, Plan
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.results.computation import Computation
+from redisdict.modelcache.results.near import NearResults
 from redisdict.modelcache.slots.lease import Reader
 from redisdict.modelcache.slots.store import new_token
 from redisdict.modelcache.stats import MOST_HITS
@@ -24,11 +25,13 @@ class ResultLookup:
         tables: of one server.
         reader: reads cells of results; a value is in a list of its own, since it may be None.
         serves_when_down: whether the function is called when the server can't be reached.
+        near: what the process keeps of them, if it does.
     """
 
     tables: Sequence[CachedTable]
     reader: Reader[list[Any]]
     serves_when_down: bool
+    near: NearResults | None = None
 
     def find(
         self, cell: bytes, computation: Computation, load: Callable[..., Any], caller: Caller
@@ -41,6 +44,15 @@ class ResultLookup:
         Raises:
             Exception: what the computation raises.
         """
+        try:
+            return (yield from self._find(cell, computation, load, caller))
+        finally:
+            if self.near is not None:
+                self.near.drop([cell])
+
+    def _find(
+        self, cell: bytes, computation: Computation, load: Callable[..., Any], caller: Caller
+    ) -> Plan[Any]:
         may_use = self.may_use_server(caller)
         if may_use is None:
             may_use = yield from self._recover()

@@ -31,6 +31,7 @@ from redisdict.modelcache.results.purity import impurity
 from redisdict.modelcache.results.space import ResultSpace
 from redisdict.modelcache.results.structure import Structure, structure_of
 from redisdict.modelcache.stats import CacheStats
+from redisdict.near.reader import check_near
 
 #: So many sets of tables are remembered.
 MOST_SPACES = 1000
@@ -46,12 +47,21 @@ class Queries:
     """Executes queries by the options of `CachedQuerySet.cached()`."""
 
     def __init__(
-        self, using: str, timeout: float | None, lease_timeout: float, serve_when_down: bool
+        self,
+        using: str,
+        timeout: float | None,
+        lease_timeout: float,
+        serve_when_down: bool,
+        near: float | str | None = None,
     ) -> None:
+        check_near("cached(): near", near)
         self.using = using
-        self._arguments = (using, timeout, lease_timeout, serve_when_down)
+        self._arguments = (using, timeout, lease_timeout, serve_when_down, near)
         self._options = Options(
-            timeout=timeout, lease_timeout=lease_timeout, serve_when_down=serve_when_down
+            timeout=timeout,
+            lease_timeout=lease_timeout,
+            serve_when_down=serve_when_down,
+            near=near,
         )
         self._refusals = Refusals("a queryset")
         self._spaces: dict[tuple[CachedTable, ...], ResultSpace] = {}
@@ -81,8 +91,8 @@ class Queries:
         name = plan.name_of(structure)
         if name is None:
             return None
-        packed = self._space_of(plan.models, plan.database).peek(name)
-        rows = None if packed is None else unpack_rows(packed)
+        found = self._space_of(plan.models, plan.database).peek_at(name)
+        rows = None if found is None else unpack_rows(found[0])
         if rows is not None and (outer := reads.recording.get()) is not None:
             outer.tables |= plan.declared  # on a hit no statement tells of them
         return rows
@@ -237,10 +247,14 @@ def result_of(rows: list[list[Any]], result_type: str) -> Any:
 
 @lru_cache(maxsize=1024)
 def queries_of(
-    using: str, timeout: float | None, lease_timeout: float, serve_when_down: bool
+    using: str,
+    timeout: float | None,
+    lease_timeout: float,
+    serve_when_down: bool,
+    near: float | str | None = None,
 ) -> Queries:
     """What executes queries by these options: the same object each time."""
-    return Queries(using, timeout, lease_timeout, serve_when_down)
+    return Queries(using, timeout, lease_timeout, serve_when_down, near)
 
 
 def name_of(sql: str, params: Sequence[Any], result_type: str, zone: str) -> str:

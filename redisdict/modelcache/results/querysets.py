@@ -65,6 +65,7 @@ class CachedQuerySet(models.QuerySet[M]):
         using: str = DEFAULT_ALIAS,
         lease_timeout: float = 3.0,
         serve_when_down: bool = True,
+        near: float | str | None = None,
     ) -> Self:
         """The same rows, from the server until one of the query's tables changes.
 
@@ -82,13 +83,16 @@ class CachedQuerySet(models.QuerySet[M]):
             lease_timeout: seconds that others wait for the one that asks the database.
             serve_when_down: whether the database is asked when the server can't be reached, or
                 `BackendUnavailable` is raised.
+            near: whether reads are answered from this process's memory, within so many seconds, or
+                as of the start of the "request"; None asks the server each time. Not in a Cluster.
 
         Raises:
+            ConfigurationError: `near` is none of these.
             NotCacheable: at the query: the result isn't a function of its tables, or one of these
                 isn't among those of `cache_results_of()`.
         """
         clone = self._chain()  # type: ignore[attr-defined]  # the stubs lack it
-        clone._queries = queries_of(using, timeout, lease_timeout, serve_when_down)
+        clone._queries = queries_of(using, timeout, lease_timeout, serve_when_down, near)
         # A replica may lag behind: what db_for_write() names isn't one.
         clone._for_write = True
         same: Self = clone

@@ -17,6 +17,7 @@ from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.results.computation import Refusals
 from redisdict.modelcache.results.in_tasks import answers, ask
 from redisdict.modelcache.results.lookup import ResultLookup
+from redisdict.modelcache.results.near import NearResults
 from redisdict.modelcache.sameness import is_same
 from redisdict.modelcache.slots.lease import SHORTEST, Reader
 from redisdict.modelcache.slots.results import ResultStore
@@ -76,21 +77,25 @@ class ResultSpace:
             to_milliseconds(timeout, None),
             absent_ms=None,
         )
-        self.lookup = ResultLookup(tables, reader, options.serve_when_down)
         self._counters = reader.counters
         self._can_peek = self.table.backend.cluster is None
         self._before, self._after = self.cell(ANY_NAME).split(ANY_NAME.encode())
+        self.near: NearResults | None = None
+        if options.near is not None:
+            names = Names(self._prefix, self._path)
+            self.near = NearResults(names, self._before, tables, self.store, options.near)
+        self.lookup = ResultLookup(tables, reader, options.serve_when_down, self.near)
 
     def cell(self, name: str) -> bytes:
         """The key of a result: in a Cluster each is in a slot of its own."""
         return Names(self._prefix, (*self._path, name)).cached_table
 
-    def peek(self, name: str) -> Any:
-        """Give the result of this name, where it takes no more than to read it; None otherwise.
+    def peek_at(self, name: str) -> list[Any] | None:
+        """Do what `peek()` does, by a name of letters and digits alone."""
+        return self.peek(self._before + name.encode() + self._after)
 
-        Args:
-            name: of letters and digits alone.
-        """
+    def peek(self, key: bytes) -> list[Any] | None:
+        """Give the result in this cell, in a list, where it takes no more than to read it."""
         counters = self._counters
         caller = THREAD if answers.get() is None else TASK
         if (
@@ -99,9 +104,11 @@ class ResultSpace:
             or not self.lookup.may_use_server(caller)
         ):
             return None
-        key = self._before + name.encode() + self._after
         try:
-            body = self.store.body(ask(self.table.backend, key, self.store.peek(key)))
+            if self.near is not None:
+                body = self.near.body(key)
+            else:
+                body = self.store.body(ask(self.table.backend, key, self.store.peek(key)))
         except UNREACHED:
             return None  # who asks again will note it
         if body is None or len(body) < SHORTEST:
@@ -110,7 +117,7 @@ class ResultSpace:
         if found is None:
             return None
         counters.hits += 1
-        return found[0]
+        return found
 
     def _encode(self, outcome: list[Any]) -> bytes | None:
         [value] = outcome

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
@@ -58,19 +59,20 @@ class ResultStore:
             *(one.table_key for one in tables),
         )
 
-    def peek(self, key: bytes) -> Step[Sequence[bytes | None] | None]:
+    def peek(self, key: bytes, *, with_time_left: bool = False) -> Step[Any]:
         """Make the step that reads a result which is there: one EVALSHA. Not for a Cluster.
 
-        What it gives is for `body()`. It takes no lease, and begins no version.
+        What it gives is for `body()`, but for the milliseconds that it lives, which come last. It
+        takes no lease, and begins no version.
         """
-        return Step(Identified((*self._hit, key)), self._peek, (key,))
+        command = (*self._hit, key, b"TIME") if with_time_left else (*self._hit, key)
+        return Step(Identified(command), self._peek, (command,))
 
-    def _peek(self, key: bytes) -> Operation[Sequence[bytes | None] | None]:
+    def _peek(self, command: Command) -> Operation[Any]:
         try:
-            found: Sequence[bytes | None] | None = yield Identified((*self._hit, key))
+            return (yield Identified(command))
         except NoScriptError:
-            found = yield Identified((b"EVAL", HIT.text, *self._hit[2:], key))
-        return found
+            return (yield Identified((b"EVAL", HIT.text, *command[2:])))
 
     def body(self, found: Sequence[bytes | None] | None) -> bytes | None:
         """The body of the result that `peek()` has found; None when it has found none to be had."""

@@ -24,6 +24,7 @@ NAMES = (
     "strict_no_wait",
     "results",
     "results_without_versions",
+    "results_without_barriers",
     "lists",
     "lists_no_values",
     "lists_no_barriers",

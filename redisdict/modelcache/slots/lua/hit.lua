@@ -5,11 +5,12 @@
 -- by read.lua each time, of which each table has one of its own.
 --
 -- KEYS[1...] the tables, KEYS[last] the result
--- ARGV[1] the name of the server's incarnation
--- -> the tables' cells and the result's; nothing while a barrier stands on a table, or its version
---    is none of this incarnation
+-- ARGV[1] TIME: the time to live of the result is asked for, too; it may be left out
+-- ARGV[last] the name of the server's incarnation
+-- -> the tables' cells and the result's, and milliseconds that it lives, as PTTL tells; nothing
+--    while a barrier stands on a table, or its version is none of this incarnation
 
-local incarnation = ARGV[1]
+local incarnation = ARGV[#ARGV]
 if incarnation == '' then return false end
 local cells = redis.call('MGET', unpack(KEYS))
 for position = 1, #KEYS - 1 do
@@ -18,4 +19,5 @@ for position = 1, #KEYS - 1 do
     return false
   end
 end
+if ARGV[2] then cells[#KEYS + 1] = redis.call('PTTL', KEYS[#KEYS]) end
 return cells
