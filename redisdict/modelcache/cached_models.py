@@ -31,6 +31,7 @@ from redisdict import forks
 from redisdict.connections import registry
 from redisdict.connections.backend import Backend
 from redisdict.mapping.keys import Names
+from redisdict.modelcache.heat import Heat
 from redisdict.modelcache.identity import Place, known_place, place_in, place_of, place_through
 from redisdict.modelcache.invalidation.statements import Statement, table_of
 from redisdict.modelcache.keys import KeyForm
@@ -80,6 +81,8 @@ class CachedTable:
         self.near: NearRows = others[0].near if others else NearRows(self.backend, self.names)
         self.store = self._make_store(self.codec.fingerprint)
         self.counters: Counters = others[0].counters if others else Counters(self.names.counts)
+        #: How lookups of what is computed of it went.
+        self.heat: Heat = others[0].heat if others else Heat()
         self.outages: Outages = (
             others[0].outages
             if others

@@ -89,8 +89,8 @@ def postgres_alias(postgres: PostgresCluster, django_db_blocker: DjangoDbBlocker
         add_database("shop_postgres", postgres.settings())
         connections["shop_postgres"].close()
         postgres.copy_database("postgres", TEMPLATE)
-        yield "shop_postgres"
-        connections["shop_postgres"].close()
+    yield "shop_postgres"
+    connections["shop_postgres"].close()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -126,6 +126,15 @@ def _empty(alias: str) -> None:
         else:
             for name in quoted:
                 cursor.execute(f"DELETE FROM {name}")
+
+
+@pytest.fixture(autouse=True)
+def _alike_in_any_order(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Each test may use databases, which are made for tests, and leaves no model registered."""
+    with django_db_blocker.unblock():
+        yield
+    if cached_models._registered:
+        forget_registrations()
 
 
 @pytest.fixture(autouse=True)

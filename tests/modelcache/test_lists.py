@@ -277,9 +277,10 @@ def test_a_row_with_a_key_of_its_own(
     tea: Product, drinks: Category, food: Category, lists: Lists
 ) -> None:
     """`save()` looks for the row first, by an UPDATE that finds none."""
-    Product(pk=1000, name="Bread", category=food).save()
+    pk = tea.pk + 1000
+    Product(pk=pk, name="Bread", category=food).save()
     assert names(lists[food.pk]) == ["Bread"]
-    Product(pk=1000, name="Bread", category=drinks).save()
+    Product(pk=pk, name="Bread", category=drinks).save()
     assert names(lists[drinks.pk]) == ["Tea", "Coffee", "Bread"]
     assert lists[food.pk] == []
 

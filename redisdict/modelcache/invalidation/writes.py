@@ -24,6 +24,18 @@ from redisdict.modelcache.invalidation.transactions import change
 Run = Callable[[], Any]
 
 
+class _EveryKey(tuple[Any, ...]):
+    """Has any primary key in it."""
+
+    __slots__ = ()
+
+    def __contains__(self, _key: object) -> bool:
+        return True
+
+
+EVERY_KEY = _EveryKey()
+
+
 class Write:
     """One query that changes rows of one table."""
 
@@ -55,6 +67,7 @@ class Write:
 
     def whole_table(self, others: Iterable[CachedModel] = ()) -> list[Rows]:
         """All rows of those who cache the table, and of others."""
+        self.watch.last_written = (self.table, EVERY_KEY)
         cached = dict.fromkeys([*affected_by(self.model), *others])
         concerned = [one for one in cached if id(one) not in self.spared]
         return [one.table_of(self.connection).all_rows for one in concerned]
