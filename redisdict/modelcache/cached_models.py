@@ -42,6 +42,7 @@ from redisdict.modelcache.outages import Outages
 from redisdict.modelcache.rows import NotKept, RowCodec
 from redisdict.modelcache.search_paths import schemas_with
 from redisdict.modelcache.slots.lease import ABSENT, SHORTEST
+from redisdict.modelcache.slots.sharded import ShardedStore
 from redisdict.modelcache.slots.store import RowStore
 from redisdict.modelcache.stats import Counters
 from redisdict.near.state import MISSING
@@ -78,7 +79,7 @@ class CachedTable:
         self.codec = cached.codec(database)
         # What is known of the server, kept of it and counted, is so whatever alias leads there.
         self.near: NearRows = others[0].near if others else NearRows(self.backend, self.names)
-        self.store = RowStore(self.names, self.codec.fingerprint, self.near, self._keep)
+        self.store = self._make_store(self.codec.fingerprint)
         self.counters: Counters = others[0].counters if others else Counters(self.names.counts)
         #: How lookups of what is computed of it went.
         self.heat: Heat = others[0].heat if others else Heat()
@@ -130,7 +131,7 @@ class CachedTable:
             scoped = copy.copy(self)
             own = self.codec.fingerprint
             fingerprint = blake2b(scope.encode(), digest_size=len(own), key=own).digest()
-            scoped.store = RowStore(self.names, fingerprint, self.near, self._keep)
+            scoped.store = self._make_store(fingerprint)
             scoped.is_scoped = True
             scoped.scope_name = scope
             if len(self._scopes) >= MOST_SCOPES:
@@ -138,9 +139,14 @@ class CachedTable:
             self._scopes[scope] = scoped
         return scoped
 
+    def _make_store(self, fingerprint: bytes) -> RowStore:
+        if self.cached.shards is None:
+            return RowStore(self.names, fingerprint, self.near, self._keep)
+        return ShardedStore(self.names, fingerprint, count=self.cached.shards)
+
     @property
     def all_rows(self) -> Rows:
-        return self, [self.store.table_key]
+        return self, self.store.table_keys
 
     def key(self, pk: Any) -> bytes:
         """The key of a row whose primary key the database spells so.
@@ -148,7 +154,7 @@ class CachedTable:
         Raises:
             TypeError: no row could have this primary key.
         """
-        return self.store.prefix + self.key_form.encode(pk)
+        return self.store.cell(self.key_form.encode(pk))
 
     def keys(self, pks: Iterable[Any]) -> list[bytes]:
         """The keys of the rows that a change of these primary keys makes old, however spelled.
@@ -157,10 +163,10 @@ class CachedTable:
         all rows. That may cost a query, once; see `KeyForm.is_exact()`.
         """
         if self.cached.is_whole:
-            return [self.store.table_key]
+            return self.store.table_keys
         pks = list(pks)
         if not all(map(self.key_form.is_exact, pks)):
-            return [self.store.table_key]
+            return self.store.table_keys
         return [self.key(pk) for pk in pks]
 
     def encode(self, instance: Any) -> bytes | None:
@@ -215,6 +221,7 @@ class CachedModel:
 
     Attributes:
         exclude: names of fields whose values are never kept, sorted.
+        shards: over how many slots of a Cluster it is spread; None for one.
         members: of which rows lists are kept, and by which field; None when rows are kept.
         is_whole: whether any change counts as one of the whole table, of which results are kept and
             no rows; the table of each many-to-many relation that Django makes for it is a part.
@@ -231,6 +238,7 @@ class CachedModel:
     exclude: tuple[str, ...] = ()
     is_whole: bool = False
     members: Members | None = None
+    shards: int | None = None
     is_strict: bool = False
     barrier_ms: int = 0
     believes_absence: bool = False
@@ -245,8 +253,13 @@ class CachedModel:
         if self.is_whole:
             return f"{label} as a whole"
         if self.members is not None:
-            return f"{label} {self.members}"
-        return f"{label} without {', '.join(self.exclude)}" if self.exclude else label
+            return f"{label} {self.members}{self._in_shards}"
+        without = f" without {', '.join(self.exclude)}" if self.exclude else ""
+        return f"{label}{without}{self._in_shards}"
+
+    @property
+    def _in_shards(self) -> str:
+        return f" in {self.shards} shards" if self.shards else ""
 
     def parts(self) -> list[type[models.Model]]:
         """The models whose tables hold parts of what is kept; known when all models are loaded."""
@@ -386,8 +399,10 @@ def _own_relations(model: type[models.Model]) -> list[type[models.Model]]:
     return [one for one in found if not isinstance(one, str) and one._meta.auto_created]
 
 
-#: The model, the alias, what is excluded, whether it is a whole, and what is listed.
-Registration = tuple[type[models.Model], str | Backend, tuple[str, ...], bool, Members | None]
+#: The model, the alias, what is excluded, whether it is a whole, what is listed, and the shards.
+Registration = tuple[
+    type[models.Model], str | Backend, tuple[str, ...], bool, Members | None, int | None
+]
 
 _registered: dict[Registration, CachedModel] = {}
 _lock = forks.Lock()
@@ -408,10 +423,13 @@ def register(
     """
     with _lock:
         exclude = () if members else options.exclude
-        key = (model, using, exclude, is_whole, members)
+        shards = None if is_whole else options.shards
+        key = (model, using, exclude, is_whole, members, shards)
         cached = _registered.get(key)
         if cached is None:
-            cached = _registered[key] = CachedModel(model, using, exclude, is_whole, members)
+            cached = _registered[key] = CachedModel(
+                model, using, exclude, is_whole, members, shards
+            )
             if apps.ready:
                 cached.made_at = calling_place(("redisdict.",))
                 logger.warning(LATE, cached.kind, cached.made_at)

@@ -94,6 +94,9 @@ class ModelDict(RelationMethods[M], Generic[M]):
             that was stored for another scope is a miss. None means the alias's SCOPE.
         related: relations that `prefetch()` and `get_related()` follow, as `prefetch_related()` has
             them: what they lead to is kept from now on, rows and lists, as if it had dicts.
+        shards: spreads the rows over so many slots of a Cluster, 2 to 1024, by the CRC-32 of their
+            keys, so that one table isn't one node's. Rows in other shards are other ones: give all
+            dicts of the model the same number.
         near: answers lookups by key from this process's memory, kept right by what the server
             pushes. Seconds: no read gives a row that was changed more than these before it began.
             "request": none gives what was changed before the current request or `near_barrier()`
@@ -134,6 +137,7 @@ class ModelDict(RelationMethods[M], Generic[M]):
         strict: bool = False,
         scope: Scope | None = None,
         related: Iterable[str] = (),
+        shards: int | None = None,
     ) -> None: ...
     @overload
     def __init__(
@@ -153,6 +157,7 @@ class ModelDict(RelationMethods[M], Generic[M]):
         strict: bool = False,
         scope: Scope | None = None,
         related: Iterable[str] = (),
+        shards: int | None = None,
         near: float | str | None = None,
     ) -> None: ...
     def __init__(
@@ -172,6 +177,7 @@ class ModelDict(RelationMethods[M], Generic[M]):
         strict: bool = False,
         scope: Scope | None = None,
         related: Iterable[str] = (),
+        shards: int | None = None,
         near: float | str | None = None,
     ) -> None:
         super().__init__(
@@ -190,6 +196,7 @@ class ModelDict(RelationMethods[M], Generic[M]):
                 scope=scope,
                 near=near,
                 related=related_lookups(model, related),
+                shards=shards,
             ),
         )
 

@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 
 from redisdict.conf import AliasConfig
 from redisdict.exceptions import ConfigurationError
+from redisdict.mapping.keys import check_shards
 from redisdict.mapping.layouts.base import to_milliseconds
 from redisdict.near.reader import STRICT, check_near
 
@@ -43,10 +44,20 @@ class Options:
     scope: Scope | None = None
     near: float | str | None = None
     related: tuple[str, ...] = ()
+    shards: int | None = None
 
     def __post_init__(self) -> None:
         if self.near != STRICT:
             check_near("ModelDict(): near", self.near)
+        try:
+            check_shards(self.shards)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"ModelDict(): {error}") from error
+        if self.shards and self.near is not None:
+            raise ConfigurationError(
+                f"ModelDict(): near={self.near!r} and shards={self.shards} don't go together yet;"
+                " leave one of them out."
+            )
         to_milliseconds(self.absent_timeout, None)
         for name in ("lease_timeout", "barrier_timeout"):
             seconds = getattr(self, name)

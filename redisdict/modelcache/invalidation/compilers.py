@@ -225,7 +225,7 @@ def _dependent_rows(write: Write, pks: Sequence[Any]) -> list[Rows]:
         rows = cached.model._base_manager.using(alias).filter(**{f"{lookup}__in": of_model})
         dependents = list(rows.values_list("pk", flat=True)[: MOST_ROWS + 1])
         is_whole = len(dependents) > MOST_ROWS
-        found.append((table, [table.store.table_key] if is_whole else table.keys(dependents)))
+        found.append((table, table.store.table_keys if is_whole else table.keys(dependents)))
     return found
 
 

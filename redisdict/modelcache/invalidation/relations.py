@@ -117,7 +117,7 @@ def rows_of_table(
             found.append(table.all_rows)
             continue
         own = related_pks(cached.model, model, pks, connection.alias)
-        found.append((table, [table.store.table_key] if own is None else table.keys(own)))
+        found.append((table, table.store.table_keys if own is None else table.keys(own)))
     return found
 
 

@@ -152,11 +152,11 @@ class _Guard:
 
     def add(self, table: CachedTable, keys: Sequence[bytes]) -> None:
         changed = self._changed.setdefault(table, set())
-        whole = table.store.table_key
-        if whole not in changed:
+        whole = table.store.table_keys
+        if whole[0] not in changed:
             changed.update(keys)
-            if whole in changed or len(changed) > MOST_ROWS:
-                self._changed[table] = {whole}
+            if whole[0] in changed or len(changed) > MOST_ROWS:
+                self._changed[table] = {*whole}
         table.changed_by.add(self._connection)
 
     def commit(self) -> None:

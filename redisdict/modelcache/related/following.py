@@ -198,7 +198,9 @@ class Follower:
         return Followed(relation, handle, ListHandle(listed, members, self._using, options))
 
     def _options_of(self, cached: CachedModel) -> Options:
-        return replace(self._options, barrier_timeout=cached.barrier_ms / 1000)
+        return replace(
+            self._options, barrier_timeout=cached.barrier_ms / 1000, shards=cached.shards
+        )
 
     def _fetch(self, hop: Hop, caller: Caller) -> Plan[bool]:
         """Put what one relation leads to into caches; whether that was possible for all."""
