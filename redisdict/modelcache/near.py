@@ -22,7 +22,7 @@ from redisdict.modelcache.strict import LeaseSignal, NearLease, StrictReader, le
 from redisdict.near.clock import clock
 from redisdict.near.eviction import ENTRY_BYTES
 from redisdict.near.eviction import FOREVER as NO_END
-from redisdict.near.reader import STRICT, track
+from redisdict.near.reader import STRICT, Teller, track
 from redisdict.near.service import near_service, teller_of
 from redisdict.near.space import NearSpace, NearStats, Part, Reader
 from redisdict.near.state import FillToken, NearState
@@ -85,6 +85,7 @@ class NearRows:
         self._cut = len(names.cached_row_prefix)
         self._space: NearSpace | None = None
         self._state: NearState
+        self._teller: Teller
         self._lease: NearLease | None = None
         self.is_on = False
         #: What the process keeps of results of the table.
@@ -105,7 +106,7 @@ class NearRows:
         service = near_service(self._backend)
         self._space, self._lease = service.space(("modelcache", self._names), self._make_space)
         part = self._space.parts[0]
-        self._state = part.state
+        self._state, self._teller = part.state, part.listener
         self.is_on = True
         if near == STRICT:
             return StrictReader(self._lease, lease_keeper(self._backend))
@@ -176,7 +177,7 @@ class NearRows:
         try:
             if keep is None:
                 return (yield from operation)
-            yield from track(self._space.parts[0].listener, state, rows)  # type: ignore[union-attr]  # it is on
+            yield from track(self._teller, state, rows)
             left = _TimesLeft(cells)
             answers: list[Any] = yield from intercept(operation, left.answer)
             for at, (cell, token) in enumerate(zip(cells, tokens, strict=True)):

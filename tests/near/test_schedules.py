@@ -60,16 +60,16 @@ def test_within_a_request(plan: Plan) -> None:
 
 
 PLAIN = {
-    "another process changes it": Plan(other_writes=1, ticks=3, pings=2),
-    "another process changes it twice": Plan(other_writes=2, ticks=2, pings=1),
-    "it isn't kept yet": Plan(other_writes=2, ticks=2, pings=1, is_kept=False),
-    "two PINGs are under way": Plan(other_writes=1, ticks=3, pings=2, pings_at_once=2),
+    "another process changes it": Plan(other_writes=1, ticks=2, pings=1),
+    "another process changes it twice": Plan(other_writes=2, ticks=1, pings=1),
+    "it isn't kept yet": Plan(other_writes=1, ticks=2, pings=1, is_kept=False),
+    "two PINGs are under way": Plan(other_writes=1, ticks=2, pings=2, pings_at_once=2),
     "this process changes it": Plan(own_writes=1, ticks=1, pings=1),
     "both do": Plan(own_writes=1, other_writes=1, ticks=1),
     "the connection is lost": Plan(other_writes=1, losses=1, ticks=2),
     "the server forgets": Plan(flushes=1, other_writes=1, ticks=1, pings=1),
     "it ends or is changed": Plan(has_end=True, other_writes=1, ticks=2, pings=1),
-    "in a request": Plan(other_writes=1, ticks=2, pings=2, is_per_request=True, is_kept=False),
+    "in a request": Plan(other_writes=1, ticks=1, pings=1, is_per_request=True, is_kept=False),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from redis.crc import key_slot
 
 from redisdict.connections.backend import Backend
 from redisdict.near.service import LEFT_SPACES, SlotListener, near_service
+from redisdict.near.space import NearSpace
 from redisdict.near.state import NearState
 from redisdict.near.watches import Watch
 from redisdict.servers.topologies import ClusterTopology
@@ -84,4 +86,12 @@ def test_a_slot_that_no_node_is_known_of(
         teller = SlotListener(backend, key_slot(b"k"), [Watch(b"k", state)], b"k:p:")
         teller.forget(state)
         assert not teller.track(state, [b"k"])
+        assert not asyncio.run(teller.atrack(state, [b"k"]))
         assert not teller.is_plain
+
+
+def test_two_handles_at_once_make_one(backend: Backend) -> None:
+    service = near_service(backend)
+    first, second = (service.space_of_dict("one", lambda: NearSpace([])) for _ in range(2))
+    assert first is second
+    assert service.find_of_dict("one") is first

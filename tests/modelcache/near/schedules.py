@@ -210,6 +210,7 @@ class World:
             assert self.state.complete_fill(token, 0, hash(b"0"), owner=self.store)
         silent: Any = Silent()
         silent.ping_after = self._ping_after
+        near._teller = silent
         self.lease = NearLease(LEASES, self.state, silent, silent, 1000 * BOUND)
         self.lease.process = b"reading process"
         if not plan.remembers_gaps:
