@@ -133,13 +133,15 @@ class Prober:
         self, service: Service, reference: Service, own: Probed, other: Probed
     ) -> Iterator[Service]:
         chosen = placements(own, other)
-        ratios = " and ".join(
-            f"{ratio_under(place, own, other).value:.2f} {NAMES[place]}" for place in (SAME, FREE)
-        )
-        kept = "under both" if len(chosen) > 1 else NAMES[chosen[0]]
-        self.said.append(
-            f"{service.title}: GET is {ratios} of {reference.title}; it is measured {kept}."
-        )
+        if chosen != (SAME,):
+            ratios = " and ".join(
+                f"{ratio_under(place, own, other).value:.2f} {NAMES[place]}"
+                for place in (SAME, FREE)
+            )
+            kept = "under both" if len(chosen) > 1 else NAMES[chosen[0]]
+            self.said.append(
+                f"{service.title}: GET is {ratios} of {reference.title}; it is measured {kept}."
+            )
         for place in chosen:
             title = f"{service.title} ({NAMES[place]})" if len(chosen) > 1 else service.title
             yield replace(service, title=title, placement=place)
