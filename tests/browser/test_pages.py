@@ -159,7 +159,7 @@ def test_conclusions_stand_on_the_first_screen(open_admin: Opener) -> None:
             assert inner["x"] + inner["width"] <= box["x"] + box["width"] + 1
 
 
-@pytest.mark.parametrize("name", ["run", "dicts", "items"])
+@pytest.mark.parametrize("name", ["run", "trend", "dicts", "items"])
 def test_figures_are_on_a_narrow_screen(open_admin: Opener, name: str) -> None:
     """Not only names: nobody has to scroll sideways to a figure."""
     page = open_admin(viewport={"width": 390, "height": 800})
