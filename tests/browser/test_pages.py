@@ -12,6 +12,8 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import Opener
 from tests.browser.site import Site
 
+pytestmark = pytest.mark.deep
+
 AXE = (Path(__file__).parent / "axe-core" / "axe.min.js").read_text()
 
 RUNS = "/admin/redisdict/benchmarkrun/"
@@ -200,11 +202,11 @@ def test_charts_follow_the_theme(open_admin: Opener) -> None:
     assert colour() == light
     # With "auto" they follow the system, of whose change the page learns a moment later.
     page.emulate_media(color_scheme="dark")
-    for _ in range(100):
-        if colour() == dark:
-            return
-        page.wait_for_timeout(20)
-    pytest.fail("the charts didn't follow the system's theme")
+    page.wait_for_function(
+        "dark => Chart.getChart(document.querySelector('figure canvas'))"
+        ".data.datasets[0].borderColor === dark",
+        arg=dark,
+    )
 
 
 def test_keyboard_reaches_tables_and_details(open_admin: Opener) -> None:
