@@ -49,6 +49,7 @@ def take_all(browser: Browser, site: Site) -> None:
     light.goto(f"{RUNS}1/change/")
     take(light, "run")
     light.goto(f"{RUNS}compare/?run=1&run=2")
+    light.locator("#content-main summary").first.click()  # so that there are cells to be seen
     take(light, "compare")
     light.goto(DICTS)
     light.click("section >> text=notes")

