@@ -30,6 +30,9 @@ GUARANTEES = ("aof", "replicas")
 SHORTEST_NEAR_LEASE_S = 0.01
 LONGEST_NEAR_LEASE_S = 1.0
 
+#: What NEAR_TRACKING is where the server isn't to broadcast.
+PLAIN_TRACKING = "plain"
+
 
 @dataclass(frozen=True, kw_only=True)
 class AliasConfig:
@@ -57,6 +60,7 @@ class AliasConfig:
     near_max_bytes: int = 64 * 1024 * 1024
     near_max_items: int = 100_000
     near_lease: float = 0.05
+    near_tracking: str = "auto"
 
     @property
     def where(self) -> str:
@@ -102,6 +106,7 @@ def parse_alias(alias: str, values: Mapping[str, Any], setting: str = "REDISDICT
     for key in ("NEAR_MAX_BYTES", "NEAR_MAX_ITEMS"):
         check_limit(f'{where}["{key}"]', given[key])
     _check_near_lease(where, given["NEAR_LEASE"])
+    _check_near_tracking(where, given["NEAR_TRACKING"])
     _check_source(where, values)
     given["OPTIONS"] = MappingProxyType(dict(given["OPTIONS"]))
     return AliasConfig(
@@ -168,6 +173,15 @@ def _check_near_lease(where: str, lease: object) -> None:
             f'{where}["NEAR_LEASE"] is {lease!r}; seconds from {SHORTEST_NEAR_LEASE_S} to'
             f" {LONGEST_NEAR_LEASE_S:.0f} are expected: how long a writer of a ModelDict with"
             ' near="strict" waits at most for a process that may serve the row.'
+        )
+
+
+def _check_near_tracking(where: str, tracking: object) -> None:
+    if tracking not in ("auto", PLAIN_TRACKING):
+        raise ConfigurationError(
+            f'{where}["NEAR_TRACKING"] is {tracking!r}; "auto" (the server tells of all keys'
+            ' of what is read near, where it can) or "plain" (it tells of those that were read) is'
+            " expected."
         )
 
 

@@ -24,7 +24,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from types import MethodType, TracebackType
-from typing import Final
+from typing import Any, Final
 
 #: Linux 4.14 and later; Python has no name for it.
 MADV_WIPEONFORK: Final = 18
@@ -112,8 +112,13 @@ def _call(renewal: Callable[[], None] | weakref.WeakMethod[MethodType]) -> Excep
     return None
 
 
-def _forget(renewal: weakref.WeakMethod[MethodType]) -> None:
-    _renewals.pop(id(renewal), None)
+def _forget(
+    renewal: weakref.WeakMethod[MethodType],
+    # At the end of the process objects end when the names of this module are gone.
+    renewals: dict[int, Any] = _renewals,
+    id_of: Callable[[object], int] = id,
+) -> None:
+    renewals.pop(id_of(renewal), None)
 
 
 def abandon(transport: asyncio.BaseTransport | None) -> None:

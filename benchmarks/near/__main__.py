@@ -1,26 +1,31 @@
 """Measures reads from memory beside reads from the server and other caches in a process.
 
-Starts a Redis. cachetools takes part where it is installed. The second dict that asks the server is
-the A/A twin of the first: what lies between the two is noise.
+Starts a Redis. Peers (`benchmarks.near.peers`) take part where they are installed, as in the
+environment that `python -m benchmarks.peers` makes. The second dict that asks the server is the A/A
+twin of the first: what lies between the two is noise.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchmarks.caches.__main__ import versions
+from benchmarks.near import peers
 from redisdict.bench.measure.placement import SAME, UNCONTROLLED
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import find_program, program_at
+
+#: Whose versions are told.
+PACKAGES = ("Django", "redis", "hiredis", "cachetools", "cashews", "valkey-glide")
 
 REFERENCE = "PersistentDict"
 TWIN = "PersistentDict, again"
@@ -100,7 +105,7 @@ def report(url: str, rounds: int, placement: str) -> Iterator[str]:
     from redisdict import close_all, near_barrier
 
     yield f"{platform.machine()}, Python {platform.python_version()}, {', '.join(versions())};"
-    yield f"client and server on CPUs: {placement}."
+    yield f"client and server on CPUs: {placement}; load {os.getloadavg()[0]:.1f}."
     yield ""
     with near_barrier(), asyncio.Runner() as runner:
         for kind, value in VALUES.items():
@@ -119,7 +124,7 @@ def report(url: str, rounds: int, placement: str) -> Iterator[str]:
                 title, measure(turns(title, threads(url, value), False), rounds), REFERENCE
             )
             title = f"aget, one task, {CALLS_A_TASK} calls, {kind}"
-            calls = tasks(runner, value)
+            calls = tasks(runner, url, value)
             yield from table(title, measure(turns(title, calls, True), rounds), REFERENCE)
         yield from table(
             "a page from cache_page, 20 kB", measure(pages(placement), rounds), CACHE_REFERENCE
@@ -202,50 +207,36 @@ def threads(url: str, value: Any) -> dict[str, Callable[[str], Any]]:
     for key in KEYS:
         cache.set(key, value, None)
     calls[LOCMEM] = cache.get
-    if importlib.util.find_spec("cachetools"):
-        import cachetools  # type: ignore[import-untyped, unused-ignore]
-
-        kept: Any = cachetools.TTLCache(10_000, 3600)
-        kept.update(dict.fromkeys(KEYS, value))
-        calls["cachetools TTLCache"] = kept.__getitem__
-    of_redis_py = redis_py(url, value) if isinstance(value, str) else None
-    if of_redis_py is not None:
-        calls["redis-py's client-side cache"] = of_redis_py
+    calls.update(peers.in_threads(url, KEYS, value))
     return calls
 
 
-def redis_py(url: str, value: str) -> Callable[[str], Any] | None:
-    """Open redis-py's own client, which keeps replies and has no serializer; from Redis 7.4 on."""
-    import redis
-    from redis.cache import CacheConfig
-
-    client = redis.Redis.from_url(
-        url, protocol=3, decode_responses=True, cache_config=CacheConfig(max_size=10_000)
-    )
-    try:
-        for key in KEYS:
-            client.set(f"plain:{key}", value)
-    except redis.ConnectionError as refusal:
-        print(f"redis-py's client-side cache doesn't take part: {refusal}", end="\n\n")
-        return None
-    return lambda key: client.get(f"plain:{key}")
-
-
-def tasks(runner: asyncio.Runner, value: Any) -> dict[str, Callable[[str], Any]]:
+def tasks(runner: asyncio.Runner, url: str, value: Any) -> dict[str, Callable[[str], Any]]:
     from contextvars import copy_context
 
     context = copy_context()  # with the barrier
 
-    def in_task(mapping: Any) -> Callable[[str], int]:
+    def in_task(aget: Callable[[str], Awaitable[Any]]) -> Callable[[str], int]:
         async def read(key: str) -> int:
             for _ in range(CALLS_A_TASK):
-                await mapping.aget(key)
+                found = await aget(key)
+            assert found == value
             return CALLS_A_TASK
 
         return lambda key: runner.run(read(key), context=context)
 
-    every = {**dicts(value), **known_caches(value)}
+    own = {**dicts(value), **known_caches(value)}
+    every = {name: each.aget for name, each in own.items()}
+    every.update(runner.run(peers.in_tasks(url, KEYS, value)))
     return {name: in_task(each) for name, each in every.items()}
+
+
+def versions() -> list[str]:
+    found = []
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found.append(f"{name} {metadata.version(name)}")
+    return found
 
 
 if __name__ == "__main__":

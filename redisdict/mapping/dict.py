@@ -284,7 +284,7 @@ class PersistentDict(
         identity = (names.path, options.hset_enabled, options.shards)
         if options.near is None:
             service = service_in_use(backend)
-            found: NearSpace | None = None if service is None else service.find(identity)
+            found: NearSpace | None = None if service is None else service.find_of_dict(identity)
             return found
         if backend.factory.reads_replicas:
             raise ConfigurationError(
@@ -293,9 +293,9 @@ class PersistentDict(
                 " Use near with an alias that reads from the primary."
             )
         every = names.of_shards(options.shards) or [names]
-        found = near_service(backend).find(identity)
+        found = near_service(backend).find_of_dict(identity)
         if found is None:
-            found = near_service(backend).space(
+            found = near_service(backend).space_of_dict(
                 identity, lambda: make_space(backend, every, is_hash=options.hset_enabled)
             )
             # Handles that were bound before have to drop what they change from now on.

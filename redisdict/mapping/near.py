@@ -24,7 +24,7 @@ from redisdict.mapping.protocol import MappingMethods
 from redisdict.near.clock import clock
 from redisdict.near.eviction import ENTRY_BYTES, Entry
 from redisdict.near.eviction import FOREVER as NO_END
-from redisdict.near.reader import RequestReader
+from redisdict.near.reader import RequestReader, track
 from redisdict.near.service import teller_of
 from redisdict.near.space import NearSpace, Part, Reader
 from redisdict.near.state import MISSING, FillToken, NearState
@@ -55,6 +55,7 @@ class NearBound(Generic[K]):
         self, bound: Bound[K], space: NearSpace, near: float | str, drivers: DriverPair
     ) -> None:
         self._bound = bound
+        self._space = space  # which ends with the last handle
         self._readers = [part.reader(near) for part in space.parts]
         self.drivers = drivers
         #: Who alone may read what was decoded: another codec might refuse it.
@@ -140,6 +141,7 @@ class NearBound(Generic[K]):
         tokens = [state.begin_fill(field) for state, field in zip(states, fields, strict=True)]
         open_tokens = dict(zip(tokens, states, strict=True))
         try:
+            yield from self._track(fields)
             sent_at = clock()
             if len(fields) == 1:
                 parts: list[Operation[Any]] = [
@@ -158,6 +160,16 @@ class NearBound(Generic[K]):
             for token, state in open_tokens.items():
                 state.abandon_fill(token)
         return values
+
+    def _track(self, fields: Sequence[bytes]) -> Operation[None]:
+        """Have the server tell of these, where it doesn't of all."""
+        if not any(reader.listener.is_plain for reader in self._readers):
+            return
+        by_reader: dict[Reader, list[bytes]] = {}
+        for field in fields:
+            by_reader.setdefault(self.reader_of(field), []).append(field)
+        for reader, own in by_reader.items():
+            yield from track(reader.listener, reader.state, own)
 
     def _keep(
         self, state: NearState, token: FillToken, stored: bytes | None, left_ms: int, sent_at: float

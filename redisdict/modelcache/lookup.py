@@ -26,7 +26,7 @@ from redisdict.modelcache.cached_models import CachedTable
 from redisdict.modelcache.invalidation.transactions import has_changed
 from redisdict.modelcache.keys import KeyForm
 from redisdict.modelcache.loading import Matched, load_by_field, load_rows, may_keep
-from redisdict.modelcache.near import NOT_NEAR, Kept, NearRows
+from redisdict.modelcache.near import NOT_NEAR, Kept, KeptBody, NearRows
 from redisdict.modelcache.options import Options
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.slots.lease import NOT_ROWS, SHORTEST, Loaded, Reader
@@ -175,7 +175,7 @@ class PkLookup(Generic[M]):
             table.store,
             table.counters,
             table.encode,
-            table.decode,
+            _decode_once(table.decode),
             options.lease_ms,
             self._timeout_ms,
             options.absent_ms,
@@ -519,6 +519,18 @@ def distinct_keys(keys: Iterable[Any]) -> list[Any]:
 
 def _wait_for_ping(near: Any, caller: Caller) -> Operation[None]:
     yield Call(caller.ping, (near,))
+
+
+def _decode_once(decode: Callable[[bytes], M | None]) -> Callable[[bytes], M | None]:
+    """Make the function that decodes a body, unless that was done to keep it in memory."""
+
+    def decode_unless_kept(body: bytes) -> M | None:
+        if type(body) is KeptBody:
+            row: M | None = body.make()
+            return row
+        return decode(body)
+
+    return decode_unless_kept
 
 
 def _keep_hint(body: bytes) -> Kept | None:

@@ -22,7 +22,7 @@ from redisdict.modelcache.strict import LeaseSignal, NearLease, StrictReader, le
 from redisdict.near.clock import clock
 from redisdict.near.eviction import ENTRY_BYTES
 from redisdict.near.eviction import FOREVER as NO_END
-from redisdict.near.reader import STRICT
+from redisdict.near.reader import STRICT, track
 from redisdict.near.service import near_service, teller_of
 from redisdict.near.space import NearSpace, NearStats, Part, Reader
 from redisdict.near.state import FillToken, NearState
@@ -49,6 +49,17 @@ class Kept(NamedTuple):
     value: Any
     size: int
     make: Callable[[Any], Any] | None = None
+
+
+class KeptBody(bytes):
+    """A body that was read to be kept: `make()` gives what is in it, which was decoded for that."""
+
+    kept: Kept
+
+    def make(self) -> Any:
+        """Give the value in it, another one each time."""
+        assert self.kept.make is not None  # it was made of one that has it
+        return self.kept.make(self.kept.value)
 
 
 #: Gives what to keep of a body; None when it says nothing of a row.
@@ -155,20 +166,25 @@ class NearRows:
             owner: who alone may be given what is kept.
         """
         state = self._state
-        tokens = [state.begin_fill(cell[self._cut :]) for cell in cells]
+        rows = [cell[self._cut :] for cell in cells]
+        tokens = [state.begin_fill(row) for row in rows]
         open_tokens = dict.fromkeys(tokens)
         try:
             if keep is None:
                 return (yield from operation)
+            yield from track(self._space.parts[0].listener, state, rows)  # type: ignore[union-attr]  # it is on
             left = _TimesLeft(cells)
             answers: list[Any] = yield from intercept(operation, left.answer)
-            for cell, token, answer in zip(cells, tokens, answers, strict=True):
-                if isinstance(answer, bytes):
-                    expires_at = left.ends_at.get(cell)
-                    if expires_at is not None and self._keep(
-                        token, answer, expires_at, keep, owner
-                    ):
-                        del open_tokens[token]
+            for at, (cell, token) in enumerate(zip(cells, tokens, strict=True)):
+                body, expires_at = answers[at], left.ends_at.get(cell)
+                if not isinstance(body, bytes) or expires_at is None:
+                    continue
+                kept = self._keep(token, body, expires_at, keep, owner)
+                if kept is not None:
+                    del open_tokens[token]
+                    if kept.make is not None:
+                        answers[at] = KeptBody(body)
+                        answers[at].kept = kept
         finally:
             for token in open_tokens:
                 state.abandon_fill(token)
@@ -176,14 +192,14 @@ class NearRows:
 
     def _keep(
         self, token: FillToken, body: bytes, expires_at: float, keep: Keep, owner: object
-    ) -> bool:
-        """Keep a body; tell whether the fill is over."""
+    ) -> Kept | None:
+        """Keep a body; None if it isn't, and the fill isn't over."""
         try:
             kept = keep(body)
         except Exception:  # noqa: BLE001  # a field may raise anything; the reader tells of it
-            return False
+            return None
         if kept is None:
-            return False
+            return None
         self._state.complete_fill(
             token,
             kept.value,
@@ -193,7 +209,7 @@ class NearRows:
             make=kept.make,
             owner=owner,
         )
-        return True
+        return kept
 
 
 class _TimesLeft:

@@ -21,7 +21,7 @@ from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.slots.near_leases import LEASE_MS, OWN_MS, NearLeases, Progress
 from redisdict.near.clock import clock
 from redisdict.near.eviction import Entry
-from redisdict.near.reader import Teller
+from redisdict.near.reader import Teller, track
 from redisdict.near.service import near_service
 from redisdict.near.state import NEVER, NearState
 from redisdict.wire.requests import Call, Operation
@@ -109,6 +109,7 @@ class NearLease:
 
         One script, or with what is new two and a PING.
         """
+        yield from track(self.teller, self.signal, ())
         announced = yield from self._ask(LEASE_MS)
         # Its changes were made before; the server has pushed them before it answers this PING.
         if announced != self.confirmed and (yield Call(self.teller.ping_after, (_after_now(),))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Sequence
 from typing import Final, Protocol
 
 from redisdict.exceptions import ConfigurationError
@@ -10,6 +11,7 @@ from redisdict.near.barrier import NO_REQUEST, start_of_request
 from redisdict.near.clock import clock
 from redisdict.near.eviction import Entry
 from redisdict.near.state import NearState
+from redisdict.wire.requests import Call, Operation
 
 REQUEST: Final = "request"
 STRICT: Final = "strict"
@@ -24,6 +26,9 @@ class Teller(Protocol):
     @property
     def reason(self) -> str: ...
 
+    @property
+    def is_plain(self) -> bool: ...
+
     def ensure(self) -> None: ...
 
     def nudge(self) -> None: ...
@@ -33,6 +38,22 @@ class Teller(Protocol):
     def ping_after(self, start: float) -> bool: ...
 
     async def aping_after(self, start: float) -> bool: ...
+
+    def track(self, state: NearState, keys: Sequence[Hashable]) -> bool: ...
+
+    async def atrack(self, state: NearState, keys: Sequence[Hashable]) -> bool: ...
+
+    def forget(self, state: NearState) -> None: ...
+
+
+def track(teller: Teller, state: NearState, keys: Sequence[Hashable]) -> Operation[None]:
+    """Have the server tell of keys whose fill tokens were put, before it is asked for them.
+
+    Nothing is asked where the server tells of all keys anyway. Where it doesn't, an EXISTS goes
+    over the tracking connection; should it fail, the tokens are taken away.
+    """
+    if teller.is_plain and not (yield Call(teller.track, (state, keys), teller.atrack)):
+        state.drop(keys)
 
 
 class SecondsReader:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import threading
+import weakref
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final
 
 from redis.crc import key_slot
 
+from redisdict.conf import PLAIN_TRACKING
 from redisdict.connections.backend import Backend
 from redisdict.forks import on_fork, own, take_over
 from redisdict.near.listener import Listener
 from redisdict.near.reader import Teller
+from redisdict.near.space import NearSpace
+from redisdict.near.state import NearState
 from redisdict.near.watches import Watch
 
 _NAME: Final = "near"
+
+#: Of how many dicts whose handles are gone a process keeps what it has read, for the next ones.
+LEFT_SPACES: Final = 32
 
 
 class NearService:
@@ -34,8 +42,17 @@ class NearService:
                 )
                 return address
 
-        self.listener = Listener(backend, backend.factory.socket_timeout_s, route)
+        self.listener = Listener(
+            backend,
+            backend.factory.socket_timeout_s,
+            route,
+            wants_plain=backend.config.near_tracking == PLAIN_TRACKING,
+        )
         self._spaces: dict[Hashable, Any] = {}
+        self._of_dicts: weakref.WeakValueDictionary[Hashable, NearSpace] = (
+            weakref.WeakValueDictionary()
+        )
+        self._last_of_dicts: deque[NearSpace] = deque(maxlen=LEFT_SPACES)
         self._begin_anew()
         on_fork(self._begin_anew)
 
@@ -57,6 +74,26 @@ class NearService:
     def find(self, identity: Hashable) -> Any:
         """Get what is kept under an identity; None when nobody has made it."""
         return self._spaces.get(identity)
+
+    def space_of_dict(self, identity: Hashable, make: Callable[[], NearSpace]) -> NearSpace:
+        """Get what is kept of one dict, made at the first call.
+
+        It stays while a handle has it, and of the last `LEFT_SPACES` dicts also beyond; otherwise a
+        process that makes many dicts would keep what it has read of each.
+        """
+        with self._lock:
+            found = self._of_dicts.get(identity)
+            if found is None:
+                found = self._of_dicts[identity] = make()
+                for part in found.parts:
+                    # Before the end of the process nothing has to be let go.
+                    weakref.finalize(found, part.listener.forget, part.state).atexit = False
+                self._last_of_dicts.append(found)
+            return found
+
+    def find_of_dict(self, identity: Hashable) -> NearSpace | None:
+        """Get what is kept of one dict; None when nobody has made it."""
+        return self._of_dicts.get(identity)
 
     def close(self) -> None:
         """Close the listener's connection, and forget all."""
@@ -86,6 +123,11 @@ class SlotListener:
         """Whether the node tells of changes now."""
         listener = self._listener
         return listener is not None and listener.is_up and listener.watches(self._states[0])
+
+    @property
+    def is_plain(self) -> bool:
+        """As `Listener.is_plain`."""
+        return self._listener is not None and self._listener.is_plain
 
     @property
     def reason(self) -> str:
@@ -121,6 +163,19 @@ class SlotListener:
         self._bound = min(bound, self._bound or bound)
         if self._listener is not None:
             self._listener.keep_within(self._bound)
+
+    def forget(self, state: NearState) -> None:
+        """As `Listener.forget()`."""
+        if self._listener is not None:
+            self._listener.forget(state)
+
+    def track(self, state: NearState, keys: Sequence[Hashable]) -> bool:
+        """As `Listener.track()`."""
+        return self._listener is not None and self._listener.track(state, keys)
+
+    async def atrack(self, state: NearState, keys: Sequence[Hashable]) -> bool:
+        """As `Listener.atrack()`."""
+        return self._listener is not None and await self._listener.atrack(state, keys)
 
     def ping_after(self, start: float) -> bool:
         """As `Listener.ping_after()`."""

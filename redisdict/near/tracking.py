@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import select
 import socket
 from collections.abc import Callable, Sequence
@@ -70,6 +71,22 @@ class TrackingConnection:
         host = getattr(self._connection, "host", None)
         return None if host is None else (host, self._connection.port)
 
+    def leads_elsewhere(self) -> bool:
+        """Tell whether the name that it was made with leads to other addresses only by now.
+
+        One question to the resolver, where there is a name; of one that doesn't answer nothing is
+        concluded.
+        """
+        address = self.address
+        if address is None or _is_address(address[0]):
+            return False
+        try:
+            found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+            here = self._sock.getpeername()[0]
+        except OSError:
+            return False
+        return all(each[4][0] != here for each in found)
+
     def fileno(self) -> int:
         """Tell the descriptor, for poll()."""
         number: int = self._sock.fileno()
@@ -133,6 +150,14 @@ class TrackingConnection:
     def close(self) -> None:
         """Close the socket; in a forked child the parent's stays open."""
         self._connection.disconnect()
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def wait(sources: Sequence[Any], timeout_s: float | None) -> list[Any]:

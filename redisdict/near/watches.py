@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Final, NamedTuple, cast
 
 from redisdict.near.state import NearState
 
@@ -68,6 +68,15 @@ class Watches:
         BCAST takes no prefixes that overlap.
         """
         return covering(watch.key for watch in self.all)
+
+    def keys_of(self, state: NearState, own: Sequence[Hashable]) -> list[bytes]:
+        """List the server's keys that a state's entries under these keys depend on."""
+        keys = [watch.key for watch in self.all if watch.state is state and watch.is_exact]
+        for watch in self.all:
+            if watch.state is state and not watch.is_exact:
+                prefix = b"" if watch.has_whole_keys else watch.key
+                keys += [prefix + cast(bytes, each) for each in own]
+        return keys
 
     def of_key(self, key: bytes) -> Iterable[NearState]:
         """Find the states of which a change of this key concerns everything."""

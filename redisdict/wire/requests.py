@@ -138,10 +138,15 @@ class Sleep:
 @final
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Call the user's function; no connection is held meanwhile."""
+    """Call the user's function; no connection is held meanwhile.
+
+    Attributes:
+        in_task: what the async driver calls in its place, where each colour has its own.
+    """
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...] = ()
+    in_task: Callable[..., Any] | None = None
 
 
 Request: TypeAlias = Command | Batch | Sleep | Call

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 import threading
 
 import pytest
@@ -157,3 +158,15 @@ def test_a_child_leaves_a_block_that_its_parent_entered() -> None:
             os._exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
     live()
+
+
+def test_what_ends_after_the_names_of_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    complaints: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    thing = Thing()
+    # As at the end of the process.
+    for name in ("_renewals", "id"):
+        monkeypatch.setattr(forks, name, None, raising=False)
+    del thing
+    gc.collect()
+    assert complaints == []

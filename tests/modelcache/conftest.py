@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.contrib.contenttypes.models import ContentType
 from django.db import connections
 from django.db.models.signals import post_save
 from django.test import override_settings
@@ -58,7 +59,8 @@ def add_database(alias: str, values: dict[str, Any]) -> None:
     ]
     connection = connections[alias]
     with connection.schema_editor() as editor:
-        for model in (*apps.get_app_config("shop").get_models(), Author, EveryField):
+        shop = apps.get_app_config("shop").get_models()
+        for model in (ContentType, *shop, Author, EveryField):
             if model._meta.can_migrate(connection) and not model._meta.proxy:
                 editor.create_model(model)
 

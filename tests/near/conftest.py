@@ -43,9 +43,15 @@ def opened(values: dict[str, Any]) -> Iterator[Backend]:
         backend.close()
 
 
+@pytest.fixture(params=["auto", "plain"])
+def tracking(request: pytest.FixtureRequest) -> str:
+    """The setting NEAR_TRACKING: the server tells of all keys, or of those that were asked for."""
+    return str(request.param)
+
+
 @pytest.fixture
-def backend(url: str, alias_for: Callable[..., dict[str, Any]]) -> Iterator[Backend]:
-    with opened(alias_for(url)) as backend:
+def backend(url: str, tracking: str, alias_for: Callable[..., dict[str, Any]]) -> Iterator[Backend]:
+    with opened(alias_for(url, NEAR_TRACKING=tracking)) as backend:
         yield backend
 
 
@@ -58,9 +64,10 @@ def elsewhere(url: str, alias_for: Callable[..., dict[str, Any]]) -> Iterator[Ba
 
 @pytest.fixture
 def own_backend(
-    own_server: ServerProcess, alias_for: Callable[..., dict[str, Any]]
+    own_server: ServerProcess, tracking: str, alias_for: Callable[..., dict[str, Any]]
 ) -> Iterator[Backend]:
-    with opened(alias_for(own_server.url, OPTIONS={"socket_timeout": 1})) as backend:
+    values = {"OPTIONS": {"socket_timeout": 1}, "NEAR_TRACKING": tracking}
+    with opened(alias_for(own_server.url, **values)) as backend:
         yield backend
 
 

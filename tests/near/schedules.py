@@ -136,7 +136,7 @@ class World:
     born: list[int] = field(default_factory=lambda: [10])
     ends_at: int | None = None
     ended: dict[int, int] = field(default_factory=dict)
-    to_server: list[int] = field(default_factory=list)
+    to_server: list[Any] = field(default_factory=list)
     to_listener: list[tuple[str, Any]] = field(default_factory=list)
     unsent: list[tuple[str, Any]] | None = None
     is_readable: bool = False
@@ -160,6 +160,10 @@ class World:
     @property
     def version(self) -> int:
         return len(self.born) - 1
+
+    @property
+    def pings_under_way(self) -> int:
+        return len(self.to_server) + sum(kind == "pong" for kind, _ in self.to_listener)
 
     # The steps
 
@@ -189,8 +193,7 @@ class World:
             yield ("answer",)
         if self.to_listener:
             yield ("listen",)
-        pongs = sum(kind == "pong" for kind, _ in self.to_listener)
-        is_free = len(self.to_server) + pongs < self.plan.pings_at_once
+        is_free = self.pings_under_way < self.plan.pings_at_once
         if self.left["pings"] and self.is_connected and is_free:
             yield ("ping",)
         if self.is_tracking and self.left["losses"]:
@@ -367,7 +370,7 @@ class World:
         )
 
 
-def explore(plan: Plan) -> int:
+def explore(plan: Plan, world_class: type[World] = World) -> int:
     """Try every schedule; how many states there are.
 
     Raises:
@@ -377,7 +380,7 @@ def explore(plan: Plan) -> int:
     paths: list[tuple[Move, ...]] = [()]
     while paths:
         path = paths.pop()
-        world = World(plan)
+        world = world_class(plan)
         try:
             for move in path:
                 world.make(move)

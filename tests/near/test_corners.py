@@ -20,6 +20,7 @@ from redisdict.connections.backend import Backend
 from redisdict.near import clock as clock_module
 from redisdict.near import listener as listener_module
 from redisdict.near import service as service_module
+from redisdict.near import session as session_module
 from redisdict.near import space as space_module
 from redisdict.near import state as state_module
 from redisdict.near.barrier import near_barrier
@@ -319,7 +320,7 @@ def test_a_barrier_that_nobody_answers(backend: Backend, monkeypatch: pytest.Mon
     wait_until_on(mapping)
     listener = listener_of(mapping)
     monkeypatch.setattr(listener, "_timeout_s", 0.01)
-    monkeypatch.setattr(listener_module._Session, "_ping", lambda session: None)
+    monkeypatch.setattr(session_module.Session, "_ping", lambda session: None)
 
     async def ask() -> bool:
         return await listener.aping_after(clock())
@@ -338,7 +339,7 @@ def test_closing_from_the_thread_itself(backend: Backend, monkeypatch: pytest.Mo
         session._listener.close()
         closed.append(1)
 
-    monkeypatch.setattr(listener_module._Session, "run", close)
+    monkeypatch.setattr(session_module.Session, "run", close)
     wait_until(lambda: mapping.get("k") or closed)
 
 
@@ -447,10 +448,10 @@ class _ServerWith:
 def test_a_state_that_came_while_a_ping_was_under_way(backend: Backend) -> None:
     late = NearState(10**6, 10)
     listener = Listener(backend)
-    session = listener_module._Session(listener, None, None)  # type: ignore[arg-type]  # not run
+    session = session_module.Session(listener, None, None)  # type: ignore[arg-type]  # not run
     listener.watch([Watch(b"late:", late)], b"probe:")
     late.connect()
-    session._take(b"PONG")
+    session._pong(set(), [], [b"PONG"])
     assert late.watermark == state_module.NEVER
 
 

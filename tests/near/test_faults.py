@@ -21,14 +21,14 @@ from redis.crc import key_slot
 from redisdict import PersistentDict, close_all
 from redisdict.connections.backend import Backend
 from redisdict.exceptions import BackendUnavailable
-from redisdict.near import listener as listener_module
+from redisdict.near import session as session_module
 from redisdict.near.barrier import near_barrier
 from redisdict.near.clock import clock
 from redisdict.near.listener import Listener
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
 from tests.backends.failover import fail_over, mend, switches_of
-from tests.backends.test_cluster import move_slot
+from tests.backends.test_cluster import move_slot, node_of
 from tests.conftest import program_for_tests
 from tests.forks.forking import FORKS, Child, Fork
 from tests.near.conftest import AGES, is_served, make, opened, settle, wait_until_on
@@ -381,7 +381,7 @@ def test_a_server_that_says_yes_and_sends_nothing(
     def ask_for_nothing(session: Any, prefixes: Any) -> None:
         assert session._connection.ask((b"PING",)) == b"PONG"
 
-    monkeypatch.setattr(listener_module._Session, "_ask_for", ask_for_nothing)
+    monkeypatch.setattr(session_module.Session, "_begin_tracking", ask_for_nothing)
     mapping = make(own_backend)
     mapping["k"] = "v"
     wait_until(lambda: mapping["k"] == "v" and warnings_())
@@ -394,7 +394,7 @@ def test_an_error_of_our_own_is_logged(
     def fail(session: Any) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(listener_module._Session, "run", fail)
+    monkeypatch.setattr(session_module.Session, "run", fail)
     mapping = make(own_backend)
     wait_until(lambda: mapping.get("k") is None and "logged" in mapping.near_stats().reason)
     assert "a bug" in caplog.text
@@ -403,8 +403,10 @@ def test_an_error_of_our_own_is_logged(
 # Several servers
 
 
-def test_a_cluster(cluster: ClusterTopology, alias_for: Callable[..., dict[str, Any]]) -> None:
-    with opened(alias_for(cluster.location)) as backend:
+def test_a_cluster(
+    cluster: ClusterTopology, tracking: str, alias_for: Callable[..., dict[str, Any]]
+) -> None:
+    with opened(alias_for(cluster.location, NEAR_TRACKING=tracking)) as backend:
         with opened(alias_for(cluster.location)) as elsewhere:
             for shards in (None, 6):
                 mapping = make(backend, shards=shards)
@@ -440,9 +442,9 @@ def own_cluster() -> Iterator[ClusterTopology]:
 
 
 def test_a_slot_moves(
-    own_cluster: ClusterTopology, alias_for: Callable[..., dict[str, Any]]
+    own_cluster: ClusterTopology, tracking: str, alias_for: Callable[..., dict[str, Any]]
 ) -> None:
-    with opened(alias_for(own_cluster.location)) as backend:
+    with opened(alias_for(own_cluster.location, NEAR_TRACKING=tracking)) as backend:
         with opened(alias_for(own_cluster.location)) as elsewhere:
             mapping = make(backend, near="request")
             other = make(elsewhere, near=None)
@@ -465,6 +467,38 @@ def test_a_slot_moves(
             with near_barrier():
                 mapping["k"]
                 wait_until(lambda: is_served(mapping, "k"))
+
+
+@pytest.mark.parametrize("may_ask", [True, False])
+def test_a_slot_that_was_away(
+    own_cluster: ClusterTopology,
+    alias_for: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    may_ask: bool,
+) -> None:
+    if not may_ask:  # as its user
+        for node in own_cluster.primaries:
+            with node.client() as client:
+                client.execute_command("ACL", "SETUSER", "default", "-cluster|info")
+        # No PING is so soon after another one.
+        monkeypatch.setattr(session_module, "LONGEST_GAP_S", 0.0)
+    slot = key_slot(b"d")
+    move_slot(own_cluster, slot)  # from the last node, to which no further one leads
+    with opened(alias_for(own_cluster.location)) as backend:
+        mapping = make(backend)
+        wait_until_on(mapping)
+        state = mapping._near.reader_of(b"k").state
+        assert mapping.get("k") is None
+        wait_until(lambda: is_served(mapping, "k"))
+        # It isn't pushed that there is none any more: the key was never there.
+        home = node_of(own_cluster, slot)
+        while True:
+            move_slot(own_cluster, slot)
+            if node_of(own_cluster, slot) is home:
+                break
+        assert state.has(b"k")
+        settle(mapping)
+        assert not state.has(b"k")
 
 
 def test_a_failover_behind_sentinels(alias_for: Callable[..., dict[str, Any]]) -> None:
@@ -539,7 +573,7 @@ def test_the_sentinels_know_another_primary(
     with opened(alias_for(sentinel.location)) as backend:
         mapping = make(backend, near="request")
         wait_until_on(mapping)
-        monkeypatch.setattr(listener_module, "SENTINELS_EVERY_S", -1.0)
+        monkeypatch.setattr(session_module, "SENTINELS_EVERY_S", -1.0)
         assert listener_of(backend).ping_after(clock())
         monkeypatch.setattr(listener_of(backend), "_primary_address", lambda: ("other", 1))
         assert not listener_of(backend).ping_after(clock())
@@ -554,9 +588,9 @@ def test_a_primary_that_has_become_a_replica(
     with opened(alias_for(sentinel.location)) as backend:
         mapping = make(backend, near="request")
         wait_until_on(mapping)
-        take = listener_module._Session._take
+        take = session_module.Session._take
         monkeypatch.setattr(
-            listener_module._Session, "_take", lambda session, reply: take(session, [b"slave"])
+            session_module.Session, "_take", lambda session, reply: take(session, [b"slave"])
         )
         assert not listener_of(backend).ping_after(clock())
         assert "is a replica" in mapping.near_stats().reason
@@ -579,7 +613,7 @@ def test_pings_are_sent_only_while_somebody_reads(
     wait_until(lambda: mapping.get("k") is None and pings() > before + 5)
     # The thread says by when it wants to be woken at last: never.
     idle = threading.Event()
-    turn = listener_module._Session._turn
+    turn = session_module.Session._turn
 
     def look(session: Any) -> float | None:
         left_s = turn(session)
@@ -588,7 +622,7 @@ def test_pings_are_sent_only_while_somebody_reads(
         return left_s
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(listener_module._Session, "_turn", look)
+        patch.setattr(session_module.Session, "_turn", look)
         assert idle.wait(100)
     wait_until(lambda: is_served(mapping, "k"))
 

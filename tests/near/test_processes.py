@@ -167,6 +167,11 @@ def test_neither_thread_nor_connection_is_left(own_backend: Backend, url_of: str
 
 
 @pytest.fixture
+def tracking() -> str:
+    return "auto"
+
+
+@pytest.fixture
 def url_of(own_server: ServerProcess) -> str:
     return own_server.url
 

@@ -13,6 +13,7 @@ import pytest
 from redisdict.near import state as state_module
 from redisdict.near.eviction import Entry
 from redisdict.near.state import FillToken, NearState
+from tests.near.plain_schedules import PlainPlan, PlainWorld
 from tests.near.schedules import Breach, Plan, explore
 
 pytestmark = pytest.mark.deep
@@ -53,6 +54,28 @@ REQUESTS = {
 @pytest.mark.parametrize("plan", REQUESTS.values(), ids=REQUESTS)
 def test_within_a_request(plan: Plan) -> None:
     assert explore(plan) > 300
+
+
+# Servers that tell only of keys that were asked for
+
+
+PLAIN = {
+    "another process changes it": Plan(other_writes=1, ticks=3, pings=2),
+    "another process changes it twice": Plan(other_writes=2, ticks=2, pings=1),
+    "it isn't kept yet": Plan(other_writes=2, ticks=2, pings=1, is_kept=False),
+    "two PINGs are under way": Plan(other_writes=1, ticks=3, pings=2, pings_at_once=2),
+    "this process changes it": Plan(own_writes=1, ticks=1, pings=1),
+    "both do": Plan(own_writes=1, other_writes=1, ticks=1),
+    "the connection is lost": Plan(other_writes=1, losses=1, ticks=2),
+    "the server forgets": Plan(flushes=1, other_writes=1, ticks=1, pings=1),
+    "it ends or is changed": Plan(has_end=True, other_writes=1, ticks=2, pings=1),
+    "in a request": Plan(other_writes=1, ticks=2, pings=2, is_per_request=True, is_kept=False),
+}
+
+
+@pytest.mark.parametrize("plan", PLAIN.values(), ids=PLAIN)
+def test_plain_tracking(plan: Plan) -> None:
+    assert explore(plan, PlainWorld) > 300
 
 
 # Each rule left out
@@ -170,3 +193,32 @@ FAULTS = {
 def test_a_rule_left_out_is_found(plan: Plan) -> None:
     with pytest.raises(Breach):
         explore(plan)
+
+
+PLAIN_FAULTS = {
+    "keys are never asked for": PlainPlan(
+        other_writes=1, ticks=2, pings=1, is_kept=False, asks="never"
+    ),
+    "keys are asked for after they were read": PlainPlan(
+        other_writes=1, ticks=2, pings=1, is_kept=False, asks="after"
+    ),
+    "1: every reply is kept": Plan(
+        other_writes=1, ticks=2, pings=1, is_kept=False, state_class=KeepsEveryReply
+    ),
+    "2: no watermark": Plan(other_writes=1, ticks=2, state_class=LooksAtNoWatermark),
+    "3: own writes drop nothing": Plan(own_writes=1, drops=()),
+    "4: no end": Plan(has_end=True, ticks=2, state_class=KnowsNoEnd),
+    "5: nothing goes with the connection": Plan(
+        other_writes=1, losses=1, ticks=2, state_class=ForgetsNothingWithTheConnection
+    ),
+    "5: nothing goes with the server": Plan(
+        flushes=1, ticks=2, pings=1, state_class=ForgetsNothingWithTheServer
+    ),
+    "pushes are ignored": Plan(other_writes=1, ticks=2, pings=1, state_class=HearsNothing),
+}
+
+
+@pytest.mark.parametrize("plan", PLAIN_FAULTS.values(), ids=PLAIN_FAULTS)
+def test_with_plain_tracking_a_rule_left_out_is_found(plan: Plan) -> None:
+    with pytest.raises(Breach):
+        explore(plan, PlainWorld)

@@ -4,6 +4,7 @@
     python -m tests.stress.near_truth var/servers/redis-8.2 --reads 1000000
     python -m tests.stress.near_truth valkey --behind sentinels --seconds 60
     python -m tests.stress.near_truth valkey --behind cluster --seconds 60
+    python -m tests.stress.near_truth valkey --tracking plain --seconds 20
     python -m tests.stress.near_truth valkey --without 3
 
 Each item is changed by one process alone, to ever greater versions, and all processes know when
@@ -37,7 +38,7 @@ import django
 
 from redisdict.servers.programs import Program
 from tests.stress.near.board import PROCESSES, Board
-from tests.stress.near.without import RULES
+from tests.stress.near.without import PLAIN_RULES, RULES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -124,6 +125,7 @@ def run(
     is_enough: Callable[[Outcome], bool],
     *,
     behind: str = "nothing",
+    tracking: str = "auto",
     without: str = "",
     rest_ms: float = 1,
     pause_ms: float = 80,
@@ -135,6 +137,7 @@ def run(
 
     Args:
         behind: "nothing", "sentinels" or "cluster".
+        tracking: the setting NEAR_TRACKING.
         without: the rule that is taken out.
         rest_ms: how long each thread and task rests after some 40 reads.
         pause_ms: how long each process pauses between two bursts of writes, on average.
@@ -152,6 +155,7 @@ def run(
         given = {
             "location": servers.location,
             "prefix": prefix,
+            "tracking": tracking,
             "without": without,
             "rest_ms": rest_ms,
             "pause_ms": pause_ms,
@@ -233,7 +237,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("server", nargs="?", default="valkey", help="a family, or a path")
     parser.add_argument("--behind", choices=("nothing", "sentinels", "cluster"), default="nothing")
-    parser.add_argument("--without", choices=RULES, default="")
+    parser.add_argument("--tracking", choices=("auto", "plain"), default="auto")
+    parser.add_argument("--without", choices=(*RULES, *PLAIN_RULES), default="")
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--reads", type=float, default=float("inf"))
     parser.add_argument("--rest-ms", type=float, default=1)
@@ -258,6 +263,7 @@ def main() -> int:
         program_of(given.server),
         is_enough,
         behind=given.behind,
+        tracking=given.tracking,
         without=given.without,
         rest_ms=given.rest_ms,
         pause_ms=given.pause_ms,

@@ -103,6 +103,16 @@ def test_nobody_reads_an_old_row_from_memory(database: str) -> None:
     assert_nothing_is_old(lambda result: result["near_hits"] > 100, *where, *NEAR)
 
 
+@pytest.mark.parametrize("tracking", ["auto", "plain"])
+def test_nobody_reads_an_old_row_while_slots_move(tracking: str) -> None:
+    where = ("--behind", "cluster", "--tracking", tracking)
+    result = stress("--seconds", "8", "--cache", "strict", *where, *NEAR)
+    assert result["stale_reads"] == result["own_changes_not_seen"] == 0, result
+    assert result["other_complaints"] == 0, result
+    assert result["near_hits"] > 100
+    assert result["slots_moved"] > 2
+
+
 def test_writers_that_do_not_wait_would_be_found() -> None:
     assert_is_found("--cache", "strict_no_wait", *NEAR)
 
@@ -124,7 +134,26 @@ def test_nobody_is_given_an_old_result(where: tuple[str, ...]) -> None:
     assert_nothing_is_old(has_seen_enough, *few_writes, *where)
 
 
-@pytest.mark.parametrize("cache", ["post_save", "no_net", "results_without_versions"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        ("--database", "postgres"),
+        ("--database", "postgres", "--isolation", "repeatable read"),
+        ("--database", "sqlite"),
+    ],
+    ids=["read committed", "repeatable read", "sqlite"],
+)
+def test_nobody_is_given_an_old_list(where: tuple[str, ...]) -> None:
+    result = stress("--seconds", "5", "--cache", "lists", "--writes", "0.03", *where)
+    assert result["stale_reads"] == result["own_changes_not_seen"] == 0, result
+    assert result["other_complaints"] == 0, result
+    assert result["hits"] > 100
+    assert result["killed_at_random"] > 3
+
+
+@pytest.mark.parametrize(
+    "cache", ["post_save", "no_net", "results_without_versions", "lists_no_values"]
+)
 def test_the_same_run_finds_old_rows(cache: str) -> None:
     """In a cache written by hand, and in ours where it doesn't see statements."""
     assert_is_found("--writes", "0.2", "--cache", cache)

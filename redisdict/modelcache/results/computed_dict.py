@@ -51,9 +51,10 @@ class ComputedDict(Generic[V]):
 
     Args:
         name: what it is called on the server; each name once in a project.
-        depends_on: the models that the function reads. Each stands for its table, its parents'
-            tables, and those of the many-to-many relations that Django makes for it. What is
-            computed by reading others isn't kept, and the log says so.
+        depends_on: what the function reads. A model stands for its table, its parents' tables, and
+            those of the many-to-many relations that Django makes for it; a queryset for the tables
+            that it joins; an instance for its model; another `ComputedDict` for what that depends
+            on. What is computed by reading others isn't kept, and the log says so.
         compute: takes a key, or nothing; gives the value, None too. A function, or a coroutine
             function, whose values only coroutines can read. It has to read from the database that
             is written to, change nothing, and depend on nothing else than its key and the tables.
@@ -82,7 +83,9 @@ class ComputedDict(Generic[V]):
         self,
         name: str,
         *,
-        depends_on: Iterable[type[models.Model]],
+        depends_on: Iterable[
+            type[models.Model] | models.Model | models.QuerySet[Any] | ComputedDict[Any]
+        ],
         compute: Callable[..., V | Awaitable[V]],
         key_type: Any = str,
         using: str | Backend = DEFAULT_ALIAS,
@@ -127,6 +130,11 @@ class ComputedDict(Generic[V]):
     def __repr__(self) -> str:
         labels = ", ".join(one.model._meta.label for one in self._dependencies.models)
         return f"<ComputedDict {self.name!r} of {labels} on {self._dependencies.models[0].alias!r}>"
+
+    @property
+    def depends_on_models(self) -> Sequence[type[models.Model]]:
+        """The models whose changes make its values old."""
+        return [one.model for one in self._dependencies.models]
 
     def __bool__(self) -> bool:
         """True, however much of it is on the server. Asks nobody."""

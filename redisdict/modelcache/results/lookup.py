@@ -12,6 +12,7 @@ from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.results.computation import Computation
 from redisdict.modelcache.slots.lease import Reader
 from redisdict.modelcache.slots.store import new_token
+from redisdict.modelcache.stats import MOST_HITS
 from redisdict.wire.requests import Call, Operation
 
 
@@ -40,7 +41,7 @@ class ResultLookup:
         Raises:
             Exception: what the computation raises.
         """
-        may_use = self._may_use_server(caller)
+        may_use = self.may_use_server(caller)
         if may_use is None:
             may_use = yield from self._recover()
         if may_use:
@@ -54,6 +55,7 @@ class ResultLookup:
                     return found[cell][0]
         if not computation.is_over:
             self.reader.counters.misses += 1
+            self.reader.counters.rested += any(table.heat.is_resting for table in self.tables)
             yield _call(load, cell)
         return computation.result()
 
@@ -63,16 +65,20 @@ class ResultLookup:
         counters = self.reader.counters
         misses = counters.misses
         found = yield from self.reader.read([cell], load, new_token(), is_peek=is_peek)
+        if counters.hits >= MOST_HITS:
+            yield from counters.push()
         if counters.misses != misses:
             for table in self.tables:
                 yield from table.counters.push_if_due()
         return found
 
-    def _may_use_server(self, caller: Caller) -> bool | None:
+    def may_use_server(self, caller: Caller) -> bool | None:
         """Tell whether the server's results count; None when it has failed and should be tried."""
         if not all(table.shows_all_alike for table in self.tables):
             return False
         if any(table.changed_by and caller.has_changed(table) for table in self.tables):
+            return False
+        if any(table.heat.is_resting for table in self.tables):
             return False
         if all(table.outages.is_calm for table in self.tables):
             return True

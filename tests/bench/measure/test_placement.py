@@ -74,6 +74,9 @@ def test_choices_of_cpus() -> None:
     same = choose_cpus("same", sample_s=0)
     assert same is not None
     assert same.client == same.server
+    auto = choose_cpus("auto", sample_s=0)
+    assert auto is not None
+    assert (auto.client == auto.server, auto.placement) == (True, SAME)
     split = choose_cpus("split", sample_s=0)
     if len(os.sched_getaffinity(0)) > 1:
         assert split is not None

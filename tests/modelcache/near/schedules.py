@@ -76,6 +76,8 @@ def _keep(body: bytes) -> Kept:
 class Silent:
     """In place of the listener and the keeper: the schedule says when there is a PING."""
 
+    is_plain = False
+
     def keep_within(self, bound: float) -> None:
         pass
 

@@ -14,6 +14,7 @@ from redisdict.modelcache.slots.store import BEGIN
 from redisdict.wire.combinators import ask
 from tests.modelcache.near.leases_model import LeasesModel
 from tests.near.conftest import backend as backend
+from tests.near.conftest import tracking as tracking
 from tests.near.conftest import url as url
 
 KEYS = (b"n:{model}", b"ns:{model}")

@@ -36,9 +36,12 @@ def location(request: pytest.FixtureRequest) -> str:
     return location
 
 
-@pytest.fixture
-def group(location: str, alias_for: Callable[..., dict[str, Any]]) -> Iterator[None]:
-    with override_settings(REDISDICT={"default": alias_for(location, NEAR_LEASE=1.0)}):
+@pytest.fixture(params=["auto", "plain"])
+def group(
+    request: pytest.FixtureRequest, location: str, alias_for: Callable[..., dict[str, Any]]
+) -> Iterator[None]:
+    values = alias_for(location, NEAR_LEASE=1.0, NEAR_TRACKING=request.param)
+    with override_settings(REDISDICT={"default": values}):
         yield
     forget_registrations()
 

@@ -470,3 +470,22 @@ def test_replicas_are_refused(database: str, server: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(registry.get_backend("default").factory, "reads_replicas", True)
     with pytest.raises(ConfigurationError, match="read_from_replicas"):
         rows.get(1)
+
+
+def test_a_row_that_is_kept_is_decoded_once(
+    products: ModelDict[Product], tea: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec = near_table(products).codec
+    unpack, decoded = codec._unpack, []
+
+    def count(body: bytes) -> list[Any]:
+        decoded.append(body)
+        return unpack(body)
+
+    monkeypatch.setattr(codec, "_unpack", count)
+    near_table(products).near.drop([near_table(products).key(tea.pk)])
+    first, second = products[tea.pk], products[tea.pk]
+    assert first == second == tea
+    assert first is not second
+    assert first.__dict__ == {**second.__dict__, "_state": first._state}
+    assert len(decoded) == 1

@@ -13,7 +13,9 @@ from typing import Any
 
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import find_program
+from redisdict.servers.topologies import ClusterTopology
 from tests.modelcache.postgres import PostgresCluster
+from tests.stress.modelcache.resharding import slots_moving
 
 #: The caches under test; they can't be imported before Django is set up.
 NAMES = (
@@ -22,6 +24,9 @@ NAMES = (
     "strict_no_wait",
     "results",
     "results_without_versions",
+    "lists",
+    "lists_no_values",
+    "lists_no_barriers",
     "no_barriers",
     "no_net",
     "no_compilers",
@@ -41,16 +46,24 @@ APPS = ("cacheops", "cachalot")
 def main() -> int:
     arguments = parse()
     with ExitStack() as stack:
-        server = stack.enter_context(ServerProcess(find_program("redis"), listen="tcp"))
+        moved = None
+        if arguments.behind == "cluster":
+            topology = stack.enter_context(ClusterTopology(find_program("redis")))
+            server = topology.location
+            moved = stack.enter_context(slots_moving(topology))
+        else:
+            server = stack.enter_context(ServerProcess(find_program("redis"), listen="tcp")).url
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         if arguments.database == "postgres":
             database = stack.enter_context(PostgresCluster()).settings(options=PATIENCE)
         else:
             database = sqlite_settings(folder)
-        set_up_django(arguments, server.url, database)
+        set_up_django(arguments, server, database)
         from tests.stress.modelcache.fight import Fight
 
         result = Fight(arguments, folder / "complaints").run()
+        if moved is not None:
+            result["slots_moved"] = len(moved)
     print(json.dumps({**vars(arguments), **result}, indent=2))
     return 1 if result["stale_reads"] or result["own_changes_not_seen"] else 0
 
@@ -65,6 +78,8 @@ def parse() -> argparse.Namespace:
         default="read committed",
         help="of PostgreSQL's transactions",
     )
+    parser.add_argument("--behind", choices=["nothing", "cluster"], default="nothing")
+    parser.add_argument("--tracking", choices=["auto", "plain"], default="auto")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--until-stale", action="store_true", help="end with the first old row")
     parser.add_argument("--processes", type=int, default=8)
@@ -89,6 +104,7 @@ def set_up_django(arguments: argparse.Namespace, server: str, database: dict[str
     given = {
         "server": server,
         "database": database,
+        "tracking": getattr(arguments, "tracking", "auto"),
         "isolation": arguments.isolation if arguments.database == "postgres" else "",
         "apps": [arguments.cache] if arguments.cache in APPS else [],
     }

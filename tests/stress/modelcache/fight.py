@@ -18,8 +18,20 @@ from tests.stress.modelcache.caches import CACHES, OurCache
 from tests.stress.modelcache.checker import NOT_SEEN, STALE
 from tests.stress.modelcache.furniture import counts, make_tables
 from tests.stress.modelcache.ledger import Ledger
+from tests.stress.modelcache.lists import (
+    ListsCache,
+    ListsCacheWithoutBarriers,
+    ListsCacheWithoutValues,
+)
 from tests.stress.modelcache.subjects import state_of
 from tests.stress.modelcache.worker import WAYS, Worker
+
+ALL_CACHES = {
+    **CACHES,
+    "lists": ListsCache,
+    "lists_no_values": ListsCacheWithoutValues,
+    "lists_no_barriers": ListsCacheWithoutBarriers,
+}
 
 #: So many of the complaints are shown.
 SHOWN = 5
@@ -30,7 +42,7 @@ class Fight:
         self.arguments = arguments
         self.complaints = complaints
         self.ledger = Ledger(arguments.processes, counts(arguments.rows), WAYS)
-        self.cache = CACHES[arguments.cache]()
+        self.cache = ALL_CACHES[arguments.cache]()
         self.context = multiprocessing.get_context("fork")
         # Shared with the processes; without a lock, whose owner may be killed.
         self.until = self.context.RawValue("d", 0.0)

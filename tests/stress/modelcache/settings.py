@@ -10,7 +10,13 @@ USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = ["redisdict", "tests.stress.modelcache", *GIVEN.get("apps", [])]
 DATABASES = {"default": GIVEN["database"]}
-REDISDICT = {"default": {"LOCATION": GIVEN["server"], "KEY_PREFIX": "stress"}}
+REDISDICT = {
+    "default": {
+        "LOCATION": GIVEN["server"],
+        "KEY_PREFIX": "stress",
+        "NEAR_TRACKING": GIVEN["tracking"],
+    }
+}
 CACHES = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": GIVEN["server"]}}
 
 # For comparison.

@@ -72,10 +72,10 @@ def promises_of(process: int) -> tuple[float | str, ...]:
     return PROMISES if process >= PROCESSES - 2 else (PROMISES[process % len(PROMISES)],)
 
 
-def open_backend(location: str, prefix: str) -> Backend:
+def open_backend(location: str, prefix: str, tracking: str) -> Backend:
     options = {"socket_timeout": 1, "socket_connect_timeout": 1}
     values = {"LOCATION": location, "KEY_PREFIX": prefix, "OPTIONS": options, "RETRY_FOR": 1}
-    return Backend(parse_alias("truth", values))
+    return Backend(parse_alias("truth", {**values, "NEAR_TRACKING": tracking}))
 
 
 def open_dict(backend: Backend, place: Place, near: float | str) -> PersistentDict[str, Any]:

@@ -68,6 +68,17 @@ def _forget_nothing_with_the_server() -> None:
     Listener._apply = apply_keys  # type: ignore[method-assign]
 
 
+def _ask_for_no_keys() -> None:
+    def track(_listener: Listener, _state: NearState, _keys: Sequence[Any]) -> bool:
+        return True
+
+    async def atrack(_listener: Listener, _state: NearState, _keys: Sequence[Any]) -> bool:
+        return True
+
+    Listener.track = track  # type: ignore[method-assign]
+    Listener.atrack = atrack  # type: ignore[method-assign]
+
+
 def _hear_nothing() -> None:
     def invalidate(_state: NearState, _keys: Iterable[Any]) -> None:
         pass
@@ -85,3 +96,6 @@ RULES: Final[dict[str, Callable[[], None]]] = {
     "5-flush": _forget_nothing_with_the_server,
     "pushes": _hear_nothing,
 }
+
+#: Of plain tracking alone.
+PLAIN_RULES: Final[dict[str, Callable[[], None]]] = {"asking": _ask_for_no_keys}

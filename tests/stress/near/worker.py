@@ -17,7 +17,7 @@ from tests.stress.near.board import Board
 from tests.stress.near.items import PLACES, Item, open_backend, open_dict, promises_of
 from tests.stress.near.judge import Judge
 from tests.stress.near.reading import Breaches, Reading
-from tests.stress.near.without import RULES
+from tests.stress.near.without import PLAIN_RULES, RULES
 from tests.stress.near.writing import Writing
 
 
@@ -44,11 +44,11 @@ def work(directory: Path, process: int) -> None:
     faulthandler.register(signal.SIGUSR1)
     given = json.loads((directory / "given").read_text())
     if given["without"]:
-        RULES[given["without"]]()
+        {**RULES, **PLAIN_RULES}[given["without"]]()
     board = Board(directory / "board")
     judge = Judge(board)
     breaches = Breaches(directory / "breaches")
-    backend = open_backend(given["location"], given["prefix"])
+    backend = open_backend(given["location"], given["prefix"], given["tracking"])
     promises = promises_of(process)
     dicts: dict[Any, dict[Any, Any]] = {
         near: {place: open_dict(backend, place, near) for place in PLACES} for near in promises
