@@ -160,21 +160,24 @@ def test_redis_pys_clients_of_a_cluster(
     backend = Backend(parse_alias("test", alias_for(cluster.location)))
     loop = asyncio.new_event_loop()
 
-    async def aids() -> set[int]:
+    # Of each node, for each counts by itself.
+    async def aids() -> set[tuple[str, int]]:
         client: Any = backend.async_client()
-        return {await client.client_id(target_nodes=node) for node in client.get_primaries()}
+        nodes = client.get_primaries()
+        return {(node.name, await client.client_id(target_nodes=node)) for node in nodes}
 
-    async def initialized_ids() -> set[int]:
+    async def initialized_ids() -> set[tuple[str, int]]:
         await backend.async_client().initialize()
         return await aids()
 
-    def ids() -> set[int]:
+    def ids() -> set[tuple[str, int]]:
         if is_async:
             return loop.run_until_complete(initialized_ids())
         client: Any = backend.client()
-        return {client.client_id(target_nodes=node) for node in client.get_primaries()}
+        nodes = client.get_primaries()
+        return {(node.name, client.client_id(target_nodes=node)) for node in nodes}
 
-    def childs_ids() -> set[int]:
+    def childs_ids() -> set[tuple[str, int]]:
         return asyncio.run(initialized_ids()) if is_async else ids()
 
     parents = ids()

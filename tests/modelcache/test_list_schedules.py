@@ -12,6 +12,8 @@ import pytest
 from tests.modelcache.list_schedules import ListPlan, explore_lists
 from tests.modelcache.schedules import StaleRead
 
+pytestmark = pytest.mark.deep
+
 MOVE, ALL = "transaction", "all rows"
 
 

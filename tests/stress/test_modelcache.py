@@ -106,11 +106,11 @@ def test_nobody_reads_an_old_row_from_memory(database: str) -> None:
 @pytest.mark.parametrize("tracking", ["auto", "plain"])
 def test_nobody_reads_an_old_row_while_slots_move(tracking: str) -> None:
     where = ("--behind", "cluster", "--tracking", tracking)
-    result = stress("--seconds", "8", "--cache", "strict", *where, *NEAR)
-    assert result["stale_reads"] == result["own_changes_not_seen"] == 0, result
-    assert result["other_complaints"] == 0, result
-    assert result["near_hits"] > 100
-    assert result["slots_moved"] > 2
+
+    def has_seen_enough(result: Result) -> bool:
+        return bool(result["near_hits"] > 100 and result["slots_moved"] > 2)
+
+    assert_nothing_is_old(has_seen_enough, "--cache", "strict", *where, *NEAR)
 
 
 def test_writers_that_do_not_wait_would_be_found() -> None:
@@ -144,11 +144,11 @@ def test_nobody_is_given_an_old_result(where: tuple[str, ...]) -> None:
     ids=["read committed", "repeatable read", "sqlite"],
 )
 def test_nobody_is_given_an_old_list(where: tuple[str, ...]) -> None:
-    result = stress("--seconds", "5", "--cache", "lists", "--writes", "0.03", *where)
-    assert result["stale_reads"] == result["own_changes_not_seen"] == 0, result
-    assert result["other_complaints"] == 0, result
-    assert result["hits"] > 100
-    assert result["killed_at_random"] > 3
+    def has_seen_enough(result: Result) -> bool:
+        return bool(result["hits"] > 100 and result["killed_at_random"] > 3)
+
+    few_writes = ("--cache", "lists", "--writes", "0.03")
+    assert_nothing_is_old(has_seen_enough, *few_writes, *where)
 
 
 @pytest.mark.parametrize(
