@@ -171,7 +171,7 @@ def _columns(fields: Iterable[Any]) -> set[str]:
 
 def _is_given_as_is(field: Any) -> bool:
     """Whether the column gets what the attribute holds: `pre_save()` may give something else."""
-    pre_save = type(field).pre_save
+    pre_save = getattr(field.pre_save, "__func__", None)
     if pre_save is Field.pre_save:
         return True
     is_timed = any(pre_save is kind.pre_save for kind in TIMED)
