@@ -87,7 +87,7 @@ def _check_registration(cached: CachedModel) -> Iterator[CheckMessage]:
         cached.backend()
     except ConfigurationError as error:
         yield Error(f"{cached.kind}: {error}", id="redisdict.E101", obj=model)
-    if not model._meta.managed:
+    if not model._meta.managed and cached.members is None:  # of its rows it is told anyway
         yield Info(
             f"{label} has a ModelDict, and its table isn't managed by Django. What another program"
             " changes there goes unnoticed.",

@@ -58,7 +58,12 @@ def _changed_by(sql: str) -> set[str]:
 
 
 def test_triggers_that_may_write_other_values() -> None:
-    assert _catalog().rewritten == {"stamp"}
+    catalog = _catalog()
+    assert catalog.rewritten == {"stamp"}
+    assert catalog.may_rewrite("stamp")
+    assert not catalog.may_rewrite("tag")
+    catalog.shown_by["stamps"] = {"stamp"}  # of which it is a partition
+    assert catalog.may_rewrite("stamps")
 
 
 @pytest.mark.parametrize(

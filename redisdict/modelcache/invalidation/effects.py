@@ -56,6 +56,10 @@ class Catalog:
     rewritten: set[str] = field(default_factory=set)
     read_at: float = field(default_factory=time.monotonic)
 
+    def may_rewrite(self, table: str) -> bool:
+        """Whether a row of the table, or of a partition of it, may get other values than given."""
+        return not self.rewritten.isdisjoint({table, *_followed([table], [self.shown_by])})
+
     def changed_by(self, statement: Statement, changes_keys: bool = True) -> set[str]:
         """The names that a statement changes beside those that it names itself.
 

@@ -55,13 +55,18 @@ def update_listed(write: Write, run: Run, lists: Sequence[Lists]) -> Any:
             if is_open:
                 again.append(one)
         result = write.change(write.rows(pks), run)
-        if names_all and result != len(pks):
+        if names_all and _count_of(result) != len(pks):
             # A row has come meanwhile, from nobody knows which list.
             note_changes(write.connection, write.whole_table())
         elif again:
             now = values_now(write.model, write.connection.alias, pks, fields)
             note_changes(write.connection, rows_of_lists(again, fields, now))
         return result
+
+
+def _count_of(result: Any) -> Any:
+    """How many rows an update has changed: Django 6.1 may ask for something of each."""
+    return len(result) if isinstance(result, list | tuple) else result
 
 
 def delete_listed(write: Write, run: Run, lists: Sequence[Lists]) -> Any:

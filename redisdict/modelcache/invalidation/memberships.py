@@ -46,7 +46,7 @@ class Lists:
         local = {str(one.column): one for one in model._meta.local_concrete_fields}
         self.field: Field[Any, Any] | None = local.get(str(by.column)) if self._is_by_here else None
         #: Whether a row may get other values than it is given.
-        self._is_computed = name in catalog_of(connection).rewritten or any(
+        self._is_computed = catalog_of(connection).may_rewrite(name) or any(
             getattr(one, "generated", False) for one in local.values() if str(one.column) in here
         )
         #: Whether it is the table of a parent, in which a row is there before the listed one is.
@@ -171,7 +171,7 @@ def _columns(fields: Iterable[Any]) -> set[str]:
 
 def _is_given_as_is(field: Any) -> bool:
     """Whether the column gets what the attribute holds: `pre_save()` may give something else."""
-    pre_save = type(field).pre_save
+    pre_save = getattr(field.pre_save, "__func__", None)
     if pre_save is Field.pre_save:
         return True
     is_timed = any(pre_save is kind.pre_save for kind in TIMED)
