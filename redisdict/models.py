@@ -213,7 +213,7 @@ class StoredDict(models.Model):
 
     class Meta:
         managed = False
-        default_permissions = ("view", "delete")
+        default_permissions = ("view", "change", "delete")
         verbose_name = _("persistent dict")
         verbose_name_plural = _("persistent dicts")
 

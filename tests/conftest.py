@@ -11,22 +11,31 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
-from redisdict.servers import programs
+from redisdict.servers import process, programs
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import Family, Program, ProgramMissing, find_program
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
+from tests.depth import register_profiles
+
+# Before Hypothesis loads the one that its option names.
+register_profiles()
 
 
 def pytest_configure() -> None:
-    # Random examples aren't judged by the clock either, however busy the machine.
-    settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.load_profile("tests")
     # A shell starts what it puts in the background with SIGINT ignored, and so would be every
     # program that a test starts in order to interrupt it.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    _take_own_ports()
+
+
+def _take_own_ports() -> None:
+    """Share the ports out among workers: none takes that of a server which another restarts."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is not None:
+        ports, share = process._PORTS, int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        process._PORTS = ports[int(worker.removeprefix("gw")) :: share]
 
 
 def program_for_tests(family: Family) -> Program:

@@ -49,14 +49,17 @@ def take_all(browser: Browser, site: Site) -> None:
     light.goto(f"{RUNS}1/change/")
     take(light, "run")
     light.goto(f"{RUNS}compare/?run=1&run=2")
+    light.locator("#content-main summary").first.click()  # so that there are cells to be seen
     take(light, "compare")
     light.goto(DICTS)
     light.click("section >> text=notes")
     take(light, "dict", height=560)
+    light.locator(".redisdict-items th a").first.click()
+    take(light, "item", height=560)
 
     dark = logged_in(browser, site, is_dark=True)
     dark.goto(f"{RUNS}1/change/")
-    dark.locator("figure").first.scroll_into_view_if_needed()
+    dark.locator("details:has(figure) > summary").first.click()
     dark.evaluate("document.querySelector('figure').scrollIntoView()")
     take(dark, "charts-dark")
 

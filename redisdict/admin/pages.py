@@ -10,6 +10,7 @@ from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
@@ -21,7 +22,7 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
     missing: Any = ""
 
     class Media:
-        css = {"all": ("redisdict/admin.css",)}
+        css = {"all": ("redisdict/admin.css", "redisdict/forest.css", "redisdict/narrow.css")}
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
@@ -33,7 +34,9 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
         names = [str(one) for one in objs]
         return names, {str(self.opts.verbose_name_plural): len(names)}, set(), []
 
-    def own_path(self, name: str, view: Callable[..., HttpResponse], place: str = "") -> URLPattern:
+    def own_path(
+        self, name: str, view: Callable[..., HttpResponseBase], place: str = ""
+    ) -> URLPattern:
         """Route a page beside Django's own, of one object where `place` says so."""
         url = f"{place}{name.replace('_', '-')}/"
         return path(url, self.admin_site.admin_view(view), name=self._url_name(name))

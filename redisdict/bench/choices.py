@@ -22,6 +22,10 @@ CELL_FIELDS = (
 CellKey = tuple[str, str, str, str, str, str, int, int]
 
 
+#: The preset of a run of two sides that took turns, `redisbench ab`.
+AB = "ab"
+
+
 class Table(TextChoices):
     """The tables of a report."""
 

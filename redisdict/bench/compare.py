@@ -2,16 +2,26 @@
 
 Across runs the ratios to the reference are compared, never ops/s: those of one and the same server
 differ from run to run by far more than any change worth finding.
+
+What truly equal runs differ by is a part of every interval (`noise.between_runs()`), and the
+verdicts of one comparison are controlled together (`statistics.joint_confidence()`): of a hundred
+comparisons of equal runs, one says anything.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from redisdict.bench.choices import CellStatus, Comparison
-from redisdict.bench.measure.statistics import Ratio, Verdict, judge, quotient
-from redisdict.bench.operations import least_difference
+from redisdict.bench.choices import CellStatus
+from redisdict.bench.measure.statistics import (
+    Quotient,
+    Ratio,
+    Verdict,
+    joint_confidence,
+    judge,
+)
+from redisdict.bench.noise import between_runs, conditions
 from redisdict.bench.records import speed_of
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
@@ -26,7 +36,8 @@ COMPARABLE_SPEC = (
 class Change:
     """One cell in two runs. `ratio` is its speed now against its speed before.
 
-    `reason` says why it isn't comparable.
+    The interval is as wide as the verdicts of the whole comparison demand, so the verdict can be
+    read off it. `reason` says why a cell isn't comparable.
     """
 
     before: BenchmarkResult
@@ -40,7 +51,8 @@ def compare(before: BenchmarkRun, after: BenchmarkRun) -> list[Change]:
     """Compare every cell that both runs measured, in the order of the later one."""
     general = obstacles(before, after)
     earlier = {result.key: result for result in before.cells}
-    changes = []
+    changes: list[Change] = []
+    quotients: list[Quotient | None] = []
     for result in after.cells:
         other = earlier.get(result.key)
         if other is None or CellStatus.MEASURED not in (result.status, other.status):
@@ -48,13 +60,25 @@ def compare(before: BenchmarkRun, after: BenchmarkRun) -> list[Change]:
         reason = general[0] if general else _obstacle(other, result)
         was, now = speed_of(other), speed_of(result)
         if reason or was is None or now is None:
+            quotients.append(None)
             reason = reason or "without an interval"
-            changes.append(Change(other, result, None, Verdict.NOT_COMPARABLE, reason))
         else:
-            ratio = quotient(now, was)
-            least = math.hypot(_least(before, result.operation), _least(after, result.operation))
-            changes.append(Change(other, result, ratio, judge(ratio, least)))
-    return changes
+            noise = math.hypot(
+                between_runs(before, other),
+                between_runs(after, result),
+                conditions(other, result),
+            )
+            quotients.append(Quotient.of(now, was, noise))
+        changes.append(Change(other, result, None, Verdict.NOT_COMPARABLE, reason))
+    confidence = joint_confidence([one.chance for one in quotients if one is not None])
+    return [
+        change if one is None else _judged(change, one.at(confidence))
+        for change, one in zip(changes, quotients, strict=True)
+    ]
+
+
+def _judged(change: Change, ratio: Ratio) -> Change:
+    return replace(change, ratio=ratio, verdict=judge(ratio))
 
 
 def obstacles(before: BenchmarkRun, after: BenchmarkRun) -> list[str]:
@@ -77,17 +101,6 @@ def regressions(changes: list[Change], threshold_percent: float) -> list[Change]
         for change in changes
         if change.verdict is Verdict.SLOWER and change.ratio and change.ratio.value < limit
     ]
-
-
-def _least(run: BenchmarkRun, operation: str) -> float:
-    """Compute the least difference that the run may call one at this operation."""
-    starts: int = run.spec.get("precision", {}).get("server_starts", 1)
-    floors = [
-        abs(math.log(one["ratio"]))
-        for one in run.comparisons
-        if one["kind"] == Comparison.TWIN and one["operation"] == operation
-    ]
-    return least_difference(operation, max(floors, default=run.noise_floor or 0.0), starts)
 
 
 def _obstacle(before: BenchmarkResult, after: BenchmarkResult) -> str:

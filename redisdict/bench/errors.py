@@ -22,6 +22,20 @@ class ExitStatus(IntEnum):
     WRONG_REPLY = 5
 
 
+#: What every exit status means: the help and the documentation say the same.
+EXIT_STATUSES = {
+    "0": "fine",
+    "1": "something is proven to be slower by more than `--fail-threshold`, and the last line on"
+    " standard error says so; or an error of use, told in one line that begins with CommandError",
+    "2": "wrong arguments",
+    "3": "a service or a cell failed, a service asked for by name isn't there, or the report or the"
+    " database couldn't be written; everything else is saved",
+    "4": "too noisy to decide (`--strict`), or a self-test that decided wrongly",
+    "5": "a wrong reply, or two names for one server",
+    "130, 143": "interrupted, terminated; what was finished is saved",
+}
+
+
 class UsageError(RedisDictError):
     """The user asked for something that can't be done; the message says what to do instead."""
 

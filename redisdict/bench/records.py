@@ -23,6 +23,9 @@ from redisdict.bench.selection import spec_to_dict
 from redisdict.bench.spec import BenchmarkSpec, Cell
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
+#: The preset of a run that stands for a calibration of its machine.
+CALIBRATION = "calibration"
+
 
 def new_run(spec: BenchmarkSpec, label: str) -> BenchmarkRun:
     """Note what is known before anything is measured: when, where, and of which commit."""
@@ -130,6 +133,18 @@ def find_run(name: str) -> BenchmarkRun:
             f"There is no benchmark run {name!r}. `redisbench list` shows the numbers and labels."
         )
     return found
+
+
+def latest_calibration(machine_hash: str) -> BenchmarkRun | None:
+    """Find the last calibration of this machine; None without one, or without the tables."""
+    try:
+        with transaction.atomic(using=router.db_for_read(BenchmarkRun)):
+            runs = BenchmarkRun.objects.filter(preset=CALIBRATION, status=RunStatus.FINISHED)
+            return next(
+                (run for run in runs if run.environment.get("machine_hash") == machine_hash), None
+            )
+    except DatabaseError:
+        return None
 
 
 def mark_baseline(run: BenchmarkRun) -> None:

@@ -13,6 +13,7 @@ from redisdict.bench.choices import Table
 from redisdict.bench.errors import UsageError
 from redisdict.bench.measure.placement import CHOICES
 from redisdict.bench.measure.services import Service
+from redisdict.bench.measure.statistics import LEAST_ROUNDS
 from redisdict.bench.operations import OPERATION_NAMES, WORKLOADS
 from redisdict.bench.spec import (
     DEFAULT_POOL,
@@ -78,6 +79,31 @@ def select(
                 f" {', '.join(pool for mode in chosen.modes for pool in POOLS[mode])}."
             )
     return chosen
+
+
+#: Of all rounds, one start of the servers gets so many seconds at least.
+LEAST_SECONDS_A_START = 30
+
+#: Calls of the latency pass without which there are no percentiles to speak of.
+LEAST_LATENCY_CALLS = 100
+
+
+def shortened(spec: BenchmarkSpec, seconds: float) -> BenchmarkSpec:
+    """Give the rounds so much time, and with less of it all else its share.
+
+    Otherwise starting servers five times and timing thousands of single calls would take several
+    times what somebody has asked for.
+    """
+    before = spec.precision
+    share = min(seconds / before.seconds, 1.0)
+    starts = max(min(before.server_starts, int(seconds / LEAST_SECONDS_A_START)), 1)
+    least = max(round(before.min_rounds * share), LEAST_ROUNDS)
+    calls = max(round(spec.latency_operations * share), LEAST_LATENCY_CALLS)
+    return replace(
+        spec,
+        precision=replace(before, seconds=seconds, server_starts=starts, min_rounds=least),
+        latency_operations=min(calls, spec.latency_operations),
+    )
 
 
 def choose_services(available: Sequence[Service], names: Sequence[str]) -> list[Service]:

@@ -35,8 +35,12 @@ from redisdict.servers.process import interpreter
 #: How much longer the blocks of the second server are made.
 DELAYS = (0.0, 0.02, 0.05)
 
-#: One of twenty may be wrong, as an interval of 95 % has it.
-FEW = 0.05
+#: One of so many may be wrong, as an interval of 95 % has it.
+ONE_WRONG_OF = 20
+
+#: How far a ratio may be from the truth, one of `ONE_WRONG_OF` excepted; and how far that one may.
+CLOSE = 0.01
+FARTHEST = 0.05
 
 MAX_ROUNDS = 20_000
 
@@ -93,23 +97,39 @@ class SelfTest:
     bare_loops: dict[str, Ratio]
 
 
-def is_trustworthy(findings: Sequence[Finding]) -> bool:
-    """Tell whether the findings are as right as they are promised to be.
+def broken_promises(findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield a line for each promise that the findings don't keep; none when all are kept.
 
     Of ratios between equal servers and of verdicts on them 19 of 20 are right and no ratio is off
-    by more than 5 %; every delay of 5 % is found, and 19 of 20 of 2 %.
+    by more than 5 %; every delay of 5 % is found, and 19 of 20 of 2 %. A line names each finding
+    that is off, by how much, and how many may be.
     """
     for delay in DELAYS:
         chosen = [one for one in findings if one.delay == delay]
-        allowed = 0.0 if delay == max(DELAYS) else FEW * len(chosen)
-        if sum(not one.is_right for one in chosen) > allowed:
-            return False
-        if not delay and (
-            sum(abs(one.error) > 0.01 for one in chosen) > allowed
-            or any(abs(one.error) > 0.05 for one in chosen)
-        ):
-            return False
-    return True
+        if not chosen:
+            yield f"{_of_delay(delay)}: there is no ratio, for no round had both servers measured"
+            continue
+        few = len(chosen) // ONE_WRONG_OF
+        wrong = [f"{one.operation} {one.verdict}" for one in chosen if not one.is_right]
+        allowed = 0 if delay == max(DELAYS) else few
+        if len(wrong) > allowed:
+            yield (
+                f"{_of_delay(delay)}: {allowed} of {len(chosen)} verdicts may be wrong,"
+                f" and {len(wrong)} are: {', '.join(wrong)}"
+            )
+        if delay:
+            continue
+        for bound, allowed in ((CLOSE, few), (FARTHEST, 0)):
+            off = [f"{one.operation} {one.error:+.3%}" for one in chosen if abs(one.error) > bound]
+            if len(off) > allowed:
+                yield (
+                    f"{_of_delay(delay)}: {allowed} of {len(chosen)} ratios may be off by more than"
+                    f" {bound:.0%}, and {len(off)} are: {', '.join(off)}"
+                )
+
+
+def _of_delay(delay: float) -> str:
+    return f"a delay of {delay:.0%}" if delay else "equal servers"
 
 
 def selftest(seconds: float, seed: int, *, clock: Clock = time.perf_counter_ns) -> SelfTest:

@@ -108,7 +108,7 @@ class BenchmarkSpec:
     pools: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
     tables: tuple[Table, ...] = (Table.POOLS, Table.DICT)
-    placement: str = "same"
+    placement: str = "auto"
     event_loop: str = "asyncio"
     #: Operations a block times: calls, or one batch, or one iteration.
     block_operations: int = 10

@@ -95,7 +95,10 @@ class CacheBase(BaseCache):
         if not self._makes_keys_itself:
             if version is None:
                 version = self.version
-            made: str = self.key_func(key, self.key_prefix, version)
+            if self.key_func is default_key_func:
+                made = f"{self.key_prefix}:{version}:{key}"  # as it does, without the call
+            else:
+                made = self.key_func(key, self.key_prefix, version)
             # Printable ASCII but for the space: what `memcache_key_warnings()` says nothing about.
             is_portable = made.isascii() and made.isprintable() and " " not in made
             if is_portable and len(made) <= LONGEST_PORTABLE:

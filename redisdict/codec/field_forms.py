@@ -144,6 +144,15 @@ _DATE = FieldForm("date", date.isoformat, date.fromisoformat, frozenset({_NONE, 
 _DECIMAL = FieldForm("decimal", str, Decimal, frozenset({_NONE, Decimal}))
 _UUID = FieldForm("uuid", attrgetter("bytes"), unpack_uuid, frozenset({_NONE, UUID}))
 _BINARY = FieldForm("binary", _pack_binary, _unpack_binary, frozenset({_NONE, bytes}))
+
+#: By type, the forms of values that the codec brings back at a higher price.
+FORMS_OF_TYPES: Mapping[type, FieldForm] = {
+    datetime: _DATETIME,
+    date: _DATE,
+    Decimal: _DECIMAL,
+    UUID: _UUID,
+}
+
 # The descriptor of the model makes a file of the name again.
 _FILE = FieldForm("file", str, str, frozenset({_NONE, str}))
 

@@ -8,7 +8,6 @@ from collections.abc import Awaitable
 from typing import Any, Protocol, TypeVar
 
 import redis.asyncio
-from hiredis import pack_command
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from redisdict.connections import retry
@@ -18,7 +17,7 @@ from redisdict.pools.multiplexed import OptimizedAsyncConnectionPool
 from redisdict.pools.shared_connection import SharedConnection
 from redisdict.wire import conversation
 from redisdict.wire.conversation import Conversation, Sent, converse, is_plain
-from redisdict.wire.packing import pack, reply_count, unwrap
+from redisdict.wire.packing import pack, pack_command, reply_count, unwrap
 from redisdict.wire.requests import (
     Batch,
     Call,
@@ -105,11 +104,11 @@ class AsyncPoolDriver(AsyncDriver):
             shared = self._server.shared_connection()
             if shared is not None:
                 if type(command) is not Identified:
-                    return shared.submit(pack_command(command))  # type: ignore[arg-type]  # its stub has tuples of one
+                    return shared.submit(pack_command(command))
                 name = shared.incarnation.name
                 if name is not None:
                     identified = command + (name,)  # noqa: RUF005  # half the time
-                    return shared.submit(pack_command(identified))  # type: ignore[arg-type]  # as above
+                    return shared.submit(pack_command(identified))
         return self.run(step.begin())
 
     async def recover(self, step: Step[T], error: Exception) -> T:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import redis
-from hiredis import pack_command
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, ResponseError
 
@@ -18,7 +17,7 @@ from redisdict.exceptions import BackendUnavailable
 from redisdict.pools.fast_connection import FAST_PATH_UNAVAILABLE
 from redisdict.wire import conversation
 from redisdict.wire.conversation import SENT, Conversation, Sent, converse, is_plain
-from redisdict.wire.packing import pack, reply_count, unwrap
+from redisdict.wire.packing import pack, pack_command, reply_count, unwrap
 from redisdict.wire.requests import (
     Batch,
     Call,
@@ -90,7 +89,7 @@ class PoolDriver(Driver):
         if command is None:
             return self.run(step.begin())
         try:
-            packed = command if type(command) is Identified else pack_command(command)  # type: ignore[arg-type]  # its stub has tuples of one
+            packed = command if type(command) is Identified else pack_command(command)
             reply = self._server.execute(packed)
         except ResponseError:
             return self.run(step.begin())

@@ -3,9 +3,10 @@
 A model is registered once for each alias of REDISDICT whose server keeps its rows, and for each
 choice of fields that aren't kept; any number of `ModelDict`s share the registration. It is
 registered once more, as a whole, when results are computed of its table: then there are no rows on
-the server, and any change is one of the table. Writers find it by the model they change. A
-registered model has one `CachedTable` for each table of each database that it is read from or
-written to.
+the server, and any change is one of the table. And once more for each field whose values lists of
+its rows are kept by: their cells are named by values, as those of rows are by primary keys. Writers
+find it by the model they change. A registered model has one `CachedTable` for each table of each
+database that it is read from or written to.
 """
 
 from __future__ import annotations
@@ -30,15 +31,18 @@ from redisdict import forks
 from redisdict.connections import registry
 from redisdict.connections.backend import Backend
 from redisdict.mapping.keys import Names
+from redisdict.modelcache.heat import Heat
 from redisdict.modelcache.identity import Place, known_place, place_in, place_of, place_through
 from redisdict.modelcache.invalidation.statements import Statement, table_of
 from redisdict.modelcache.keys import KeyForm
+from redisdict.modelcache.members import Members, read_members
 from redisdict.modelcache.near import Kept, NearRows, kept_values
 from redisdict.modelcache.options import Options, scope_of_alias
 from redisdict.modelcache.outages import Outages
 from redisdict.modelcache.rows import NotKept, RowCodec
 from redisdict.modelcache.search_paths import schemas_with
 from redisdict.modelcache.slots.lease import ABSENT, SHORTEST
+from redisdict.modelcache.slots.sharded import ShardedStore
 from redisdict.modelcache.slots.store import RowStore
 from redisdict.modelcache.stats import Counters
 from redisdict.near.state import MISSING
@@ -75,8 +79,10 @@ class CachedTable:
         self.codec = cached.codec(database)
         # What is known of the server, kept of it and counted, is so whatever alias leads there.
         self.near: NearRows = others[0].near if others else NearRows(self.backend, self.names)
-        self.store = RowStore(self.names, self.codec.fingerprint, self.near, self._keep)
+        self.store = self._make_store(self.codec.fingerprint)
         self.counters: Counters = others[0].counters if others else Counters(self.names.counts)
+        #: How lookups of what is computed of it went.
+        self.heat: Heat = others[0].heat if others else Heat()
         self.outages: Outages = (
             others[0].outages
             if others
@@ -88,13 +94,17 @@ class CachedTable:
         )
         #: Attributes for which rows weren't kept, and kinds of errors, each told of once.
         self._told: set[str | type] = set()
-        self.key_form = KeyForm(self.model._meta.pk, database)
+        #: How what a cell is named by is written: a primary key, or the value of a field.
+        self.key_form = KeyForm(cached.listed_by or self.model._meta.pk, database)
         #: What names a reader's scope, by the alias's SCOPE.
         self.scope = scope_of_alias(self.backend.config)
         self.is_scoped = False
+        self.scope_name = ""
         self._scopes: dict[str, CachedTable] = {}
         #: The instance of a body; None when it can't be read.
-        self.decode: Callable[[bytes], Any] = self.codec.decoder(self._complain)
+        self.decode: Callable[[bytes], Any] = (
+            read_members if cached.members else self.codec.decoder(self._complain)
+        )
         self._make: Callable[[dict[str, Any]], Any] = self.codec.maker(self._complain)
 
     def __repr__(self) -> str:
@@ -121,16 +131,22 @@ class CachedTable:
             scoped = copy.copy(self)
             own = self.codec.fingerprint
             fingerprint = blake2b(scope.encode(), digest_size=len(own), key=own).digest()
-            scoped.store = RowStore(self.names, fingerprint, self.near, self._keep)
+            scoped.store = self._make_store(fingerprint)
             scoped.is_scoped = True
+            scoped.scope_name = scope
             if len(self._scopes) >= MOST_SCOPES:
                 self._scopes.clear()
             self._scopes[scope] = scoped
         return scoped
 
+    def _make_store(self, fingerprint: bytes) -> RowStore:
+        if self.cached.shards is None:
+            return RowStore(self.names, fingerprint, self.near, self._keep)
+        return ShardedStore(self.names, fingerprint, count=self.cached.shards)
+
     @property
     def all_rows(self) -> Rows:
-        return self, [self.store.table_key]
+        return self, self.store.table_keys
 
     def key(self, pk: Any) -> bytes:
         """The key of a row whose primary key the database spells so.
@@ -138,7 +154,7 @@ class CachedTable:
         Raises:
             TypeError: no row could have this primary key.
         """
-        return self.store.prefix + self.key_form.encode(pk)
+        return self.store.cell(self.key_form.encode(pk))
 
     def keys(self, pks: Iterable[Any]) -> list[bytes]:
         """The keys of the rows that a change of these primary keys makes old, however spelled.
@@ -147,10 +163,10 @@ class CachedTable:
         all rows. That may cost a query, once; see `KeyForm.is_exact()`.
         """
         if self.cached.is_whole:
-            return [self.store.table_key]
+            return self.store.table_keys
         pks = list(pks)
         if not all(map(self.key_form.is_exact, pks)):
-            return [self.store.table_key]
+            return self.store.table_keys
         return [self.key(pk) for pk in pks]
 
     def encode(self, instance: Any) -> bytes | None:
@@ -205,6 +221,8 @@ class CachedModel:
 
     Attributes:
         exclude: names of fields whose values are never kept, sorted.
+        shards: over how many slots of a Cluster it is spread; None for one.
+        members: of which rows lists are kept, and by which field; None when rows are kept.
         is_whole: whether any change counts as one of the whole table, of which results are kept and
             no rows; the table of each many-to-many relation that Django makes for it is a part.
         is_strict: whether a change fails when the server can't be told of it.
@@ -219,6 +237,8 @@ class CachedModel:
     using: str | Backend
     exclude: tuple[str, ...] = ()
     is_whole: bool = False
+    members: Members | None = None
+    shards: int | None = None
     is_strict: bool = False
     barrier_ms: int = 0
     believes_absence: bool = False
@@ -232,11 +252,28 @@ class CachedModel:
         label = self.model._meta.label
         if self.is_whole:
             return f"{label} as a whole"
-        return f"{label} without {', '.join(self.exclude)}" if self.exclude else label
+        if self.members is not None:
+            return f"{label} {self.members}{self._in_shards}"
+        without = f" without {', '.join(self.exclude)}" if self.exclude else ""
+        return f"{label}{without}{self._in_shards}"
+
+    @property
+    def _in_shards(self) -> str:
+        return f" in {self.shards} shards" if self.shards else ""
 
     def parts(self) -> list[type[models.Model]]:
         """The models whose tables hold parts of what is kept; known when all models are loaded."""
         return [*self._lineage(), *self._find_relations()] if self.is_whole else self._lineage()
+
+    @cached_property
+    def listed_by(self) -> models.Field[Any, Any] | None:
+        """The field by whose values lists are kept."""
+        return None if self.members is None else self.members.field(self.model)
+
+    @cached_property
+    def listed_fields(self) -> list[models.Field[Any, Any]]:
+        """The fields of which a list is a function."""
+        return [] if self.members is None else self.members.fields(self.model)
 
     @cached_property
     def relations(self) -> list[type[models.Model]]:
@@ -254,7 +291,8 @@ class CachedModel:
     def kind(self) -> str:
         """What it is, at the beginning of a sentence for users."""
         what = "What is computed of" if self.is_whole else "The ModelDict of"
-        return f"{what} {self.model._meta.label}"
+        by = f" {self.members}" if self.members else ""
+        return f"{what} {self.model._meta.label}{by}"
 
     @property
     def alias(self) -> str:
@@ -284,6 +322,10 @@ class CachedModel:
             )
             place = place._replace(hides_rows=any(one.hides_rows for one in others))
         return self._tables.get((database, place)) or self._add_table(database, place)
+
+    def table_at(self, database: str, place: Place) -> CachedTable:
+        """The same, where the place is known already: that of another registration's table."""
+        return self._table(database, place)
 
     def known_table(self, database: str) -> CachedTable | None:
         """The same, if that is known without a look at the thread's connection."""
@@ -357,23 +399,37 @@ def _own_relations(model: type[models.Model]) -> list[type[models.Model]]:
     return [one for one in found if not isinstance(one, str) and one._meta.auto_created]
 
 
-_registered: dict[tuple[type[models.Model], str | Backend, tuple[str, ...], bool], CachedModel] = {}
+#: The model, the alias, what is excluded, whether it is a whole, what is listed, and the shards.
+Registration = tuple[
+    type[models.Model], str | Backend, tuple[str, ...], bool, Members | None, int | None
+]
+
+_registered: dict[Registration, CachedModel] = {}
 _lock = forks.Lock()
 _listeners: list[Callable[[], None]] = []
 
 
 def register(
-    model: type[models.Model], using: str | Backend, options: Options, *, is_whole: bool = False
+    model: type[models.Model],
+    using: str | Backend,
+    options: Options,
+    *,
+    is_whole: bool = False,
+    members: Members | None = None,
 ) -> CachedModel:
     """Have changes of the model noticed from now on, for ever.
 
     Of several registrations with the same `exclude` the strictest and the longest barrier count.
     """
     with _lock:
-        key = (model, using, options.exclude, is_whole)
+        exclude = () if members else options.exclude
+        shards = None if is_whole else options.shards
+        key = (model, using, exclude, is_whole, members, shards)
         cached = _registered.get(key)
         if cached is None:
-            cached = _registered[key] = CachedModel(model, using, options.exclude, is_whole)
+            cached = _registered[key] = CachedModel(
+                model, using, exclude, is_whole, members, shards
+            )
             if apps.ready:
                 cached.made_at = calling_place(("redisdict.",))
                 logger.warning(LATE, cached.kind, cached.made_at)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import copy
+import os
+
+# In asyncio's public list of names. `get_running_loop()` raises where there is no loop, which costs
+# a cached read ten times as much.
+from asyncio import _get_running_loop as running_loop
 from typing import Any, Generic, Self, TypeVar
 
 from asgiref.sync import sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import models, router
 
 from redisdict.connections.backend import Backend
@@ -13,6 +19,8 @@ from redisdict.modelcache.cached_models import MOST_SCOPES, CachedModel, CachedT
 from redisdict.modelcache.invalidation.hooks import begin_if_ready
 from redisdict.modelcache.lookup import FieldLookup, PkLookup
 from redisdict.modelcache.options import Options, unique_field
+
+__all__ = ["Handle", "refuse_to_block", "running_loop"]
 
 M = TypeVar("M", bound=models.Model)
 
@@ -28,10 +36,18 @@ class Handle(Generic[M]):
         self._bind()
 
     def _bind(self) -> None:
-        self._field = unique_field(self.model, self._key)
+        self._field = self._find_field()
         self._lookups: dict[CachedTable, PkLookup[M]] = {}
         self._cached: CachedModel = register(self.model, self._using, self._options)
         begin_if_ready()
+
+    def _find_field(self) -> models.Field[Any, Any] | None:
+        """The field to look up by; None for the primary key."""
+        return unique_field(self.model, self._key)
+
+    def _make_lookup(self, table: CachedTable) -> PkLookup[M]:
+        field, options = self._field, self._options
+        return FieldLookup(table, options, field) if field else PkLookup(table, options)
 
     # Pickles and copies are other handles of the same cache: what it was asked to be, and no row.
     # A process that unpickles one has the model's changes noticed from then on.
@@ -53,9 +69,14 @@ class Handle(Generic[M]):
 
     async def _alookup(self) -> PkLookup[M]:
         """The same in a task: a look at a connection is for the thread that has it."""
+        known = self._known_lookup()
+        return await sync_to_async(self._lookup)() if known is None else known
+
+    def _known_lookup(self) -> PkLookup[M] | None:
+        """The same, if that is known without a look at the thread's connection."""
         database = self._options.database or router.db_for_write(self.model)
         table = self._cached.known_table(database)
-        return await sync_to_async(self._lookup)() if table is None else self._lookup_in(table)
+        return None if table is None else self._lookup_in(table)
 
     def _lookup_in(self, table: CachedTable) -> PkLookup[M]:
         scope = self._options.scope or table.scope
@@ -63,8 +84,7 @@ class Handle(Generic[M]):
             table = table.in_scope(self._checked(scope(self.model, table.database)))
         lookup = self._lookups.get(table)
         if lookup is None:
-            field, options = self._field, self._options
-            lookup = FieldLookup(table, options, field) if field else PkLookup(table, options)
+            lookup = self._make_lookup(table)
             # Those of former settings have done their part.
             backend = table.backend
             kept = {one: each for one, each in self._lookups.items() if one.backend is backend}
@@ -78,3 +98,23 @@ class Handle(Generic[M]):
                 f" {type(scope).__name__}; text is expected, such as the name of a tenant."
             )
         return scope
+
+
+def refuse_to_block(called: str, twin: str, of: str = "a ModelDict") -> None:
+    """Raise the error of a sync method that was called while the thread runs an event loop.
+
+    Django's ORM has the same rule and the same way out, the variable DJANGO_ALLOW_ASYNC_UNSAFE.
+    What is on the server could be read without the ORM, but not what is missing there: the same
+    call would work until the next deployment, and fail then.
+
+    Args:
+        called: the call, for the message.
+        twin: what to write instead.
+        of: whose method it is.
+    """
+    if running_loop() is None or os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
+        return
+    raise SynchronousOnlyOperation(
+        f"{called} of {of} asks the server and the database, and can't do so in a"
+        f" coroutine: it would block the event loop. Use `{twin}`, or sync_to_async()."
+    )

@@ -35,7 +35,7 @@ def load_rows(table: CachedTable, pks: Iterable[Any]) -> Loaded[models.Model]:
     spelled otherwise in the database, that costs what `match()` does.
     """
     asked = {table.key(pk): table.key_form.to_python(pk) for pk in pks}
-    rows = _whole_rows(table)
+    rows = whole_rows(table)
     connection = connections[table.database]
     is_marked = table.is_on_postgresql and is_in_transaction(connection)
     if is_marked:
@@ -50,7 +50,7 @@ def load_rows(table: CachedTable, pks: Iterable[Any]) -> Loaded[models.Model]:
     may_be_kept = may_be_kept and not is_on_standby(connection)
     may_be_kept = may_be_kept and leads_to(connection, table.place, table.model)
     by_key = {table.key(row.pk): row for row in found.values()}
-    matched = match(asked, by_key, table.key_form, _whole_rows(table), "pk")
+    matched = match(asked, by_key, table.key_form, whole_rows(table), "pk")
     return Loaded(matched.rows(), may_be_kept, matched.unsure)
 
 
@@ -69,12 +69,12 @@ def load_by_field(
         key_of: the function that gives the key of a row's own value.
     """
     asked = {key: form.to_python(value) for key, value in asked.items()}
-    rows = _whole_rows(table).filter(**{f"{attname}__in": list(asked.values())})
+    rows = whole_rows(table).filter(**{f"{attname}__in": list(asked.values())})
     found = list(rows)
     for row in found:
         _without_annotations(row, rows)
     by_key = {key: row for row in found if (key := key_of(row)) is not None}
-    return match(asked, by_key, form, _whole_rows(table), attname)
+    return match(asked, by_key, form, whole_rows(table), attname)
 
 
 def may_keep(table: CachedTable) -> bool:
@@ -85,7 +85,7 @@ def may_keep(table: CachedTable) -> bool:
     return table.is_on_postgresql or not is_in_transaction(connections[table.database])
 
 
-def _whole_rows(table: CachedTable) -> models.QuerySet[models.Model]:
+def whole_rows(table: CachedTable) -> models.QuerySet[models.Model]:
     """All rows with the columns that are kept, and with nothing else, whatever the manager says."""
     rows = table.model._base_manager.using(table.database).defer(None)
     rows = rows.select_related(None).prefetch_related(None)

@@ -18,7 +18,7 @@ from django.db import models
 
 from redisdict.codec import messagepack
 from redisdict.exceptions import DeserializationError, SerializationError
-from redisdict.mapping.keys import Names, escape_glob
+from redisdict.mapping.keys import Names
 from redisdict.mapping.layouts.base import SCAN_COUNT, slices, to_milliseconds
 from redisdict.mapping.near import Ping, ping_in_task, ping_in_thread
 from redisdict.mapping.scanning import Pages
@@ -46,6 +46,8 @@ class Scan:
 
     def __init__(self, table: CachedTable) -> None:
         self._table = table
+        #: Of each slot, the last one first.
+        self._patterns = list(table.store.patterns)
         self._pages = Pages()
         self._cursor = b"0"
         self.is_over = False
@@ -64,10 +66,14 @@ class Scan:
         yield from self._table.store.lift(keys, new_token())
 
     def _next_keys(self) -> Operation[list[bytes]]:
-        match = escape_glob(self._table.store.prefix) + b"*"
-        self._cursor, keys = yield from scan_keys(self._cursor, match, SCAN_COUNT)
-        self.is_over = self._cursor == b"0"
-        return list(self._pages.fresh(self._cursor, keys))
+        pattern = self._patterns[-1]
+        self._cursor, keys = yield from scan_keys(self._cursor, pattern, SCAN_COUNT)
+        found = list(self._pages.fresh(self._cursor, keys))
+        if self._cursor == b"0":
+            self._patterns.pop()
+            self._pages = Pages()
+        self.is_over = not self._patterns
+        return found
 
 
 M = TypeVar("M", bound=models.Model)

@@ -5,23 +5,18 @@ Each method stands beside its async twin. What both do is a plan of `lookup`.
 
 from __future__ import annotations
 
-import os
-
-# In asyncio's public list of names. `get_running_loop()` raises where there is no loop, which costs
-# a cached read ten times as much.
-from asyncio import _get_running_loop as running_loop
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, Literal, Self, TypeVar, overload
 
 from asgiref.sync import sync_to_async
-from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connections, models
 from django.http import Http404
 
 from redisdict.conf import DEFAULT_ALIAS
 from redisdict.connections.backend import Backend
+from redisdict.exceptions import ConfigurationError
 from redisdict.modelcache.connection_state import is_in_transaction
-from redisdict.modelcache.handle import Handle
+from redisdict.modelcache.handle import refuse_to_block, running_loop
 from redisdict.modelcache.invalidation.transactions import note_or_remove, note_or_remove_all
 from redisdict.modelcache.lookup import (
     TASK,
@@ -35,10 +30,14 @@ from redisdict.modelcache.lookup import (
     run,
 )
 from redisdict.modelcache.near import NOT_NEAR
-from redisdict.modelcache.options import Options, Scope, excluded_fields
+from redisdict.modelcache.options import Options, Scope, excluded_fields, related_lookups
 from redisdict.modelcache.outages import UNREACHED
+from redisdict.modelcache.related.list_methods import ListMethods
+from redisdict.modelcache.related.relation_methods import RelationMethods
 from redisdict.modelcache.stats import CacheStats
 from redisdict.near.space import NearStats
+
+__all__ = ["ModelDict", "ModelLists", "refuse_to_block"]
 
 M = TypeVar("M", bound=models.Model)
 D = TypeVar("D")
@@ -48,7 +47,7 @@ T = TypeVar("T")
 MakePlan = Callable[[PkLookup[M], Caller], Plan[T]]
 
 
-class ModelDict(Handle[M], Generic[M]):
+class ModelDict(RelationMethods[M], Generic[M]):
     """The rows of a model, by primary key, from the server; and from the database when missing.
 
     A row that others can see changed is never read from the server as it was before: see
@@ -56,6 +55,7 @@ class ModelDict(Handle[M], Generic[M]):
 
     - reading: `d[pk]`, `get`, `get_many`, `get_or_404`, `pk in d`
     - what is on the server: iteration, `keys`, `values`, `items`, `len(d)`
+    - what relations lead to: `get_related`, `prefetch`
     - by hand: `warm`, `invalidate`, `clear`
     - `stats`
 
@@ -69,6 +69,8 @@ class ModelDict(Handle[M], Generic[M]):
     Args:
         model: a model with a table.
         key: the name of the field to look up by, "pk" or another unique one.
+        many: whether several rows may have the same value of `key`, which needn't be unique then.
+            What comes is a `ModelLists`: `d[value]` is the list of its rows.
         using: an alias of the setting REDISDICT.
         exclude: names of fields whose values never reach the server, such as encrypted or very
             large ones. Instances have them deferred, on a hit and on a miss: the database is asked
@@ -90,6 +92,11 @@ class ModelDict(Handle[M], Generic[M]):
             current reader may see, where the database shows different readers different rows
             (row-level security). It is called at each read, in the reader's thread or task. A row
             that was stored for another scope is a miss. None means the alias's SCOPE.
+        related: relations that `prefetch()` and `get_related()` follow, as `prefetch_related()` has
+            them: what they lead to is kept from now on, rows and lists, as if it had dicts.
+        shards: spreads the rows over so many slots of a Cluster, 2 to 1024, by the CRC-32 of their
+            keys, so that one table isn't one node's. Rows in other shards are other ones: give all
+            dicts of the model the same number.
         near: answers lookups by key from this process's memory, kept right by what the server
             pushes. Seconds: no read gives a row that was changed more than these before it began.
             "request": none gives what was changed before the current request or `near_barrier()`
@@ -107,12 +114,39 @@ class ModelDict(Handle[M], Generic[M]):
     # Those with a key raise `TypeError` for one that the field can't have. None is no row's key, so
     # that the value of an empty foreign key can be looked up.
 
+    def __new__(cls, *_: Any, many: bool = False, **__: Any) -> Self:
+        if many:
+            lists: Any = object.__new__(ModelLists)
+            return lists  # type: ignore[no-any-return]
+        return super().__new__(cls)
+
+    @overload
+    def __init__(  # type: ignore[misc]  # `self` is what __new__ gives
+        self: ModelLists[M],
+        model: type[M],
+        key: str,
+        using: str | Backend = DEFAULT_ALIAS,
+        *,
+        many: Literal[True],
+        exclude: Iterable[str] = (),
+        database: str | None = None,
+        timeout: float | None = None,
+        lease_timeout: float = 3.0,
+        barrier_timeout: float = 60.0,
+        serve_when_down: bool = True,
+        strict: bool = False,
+        scope: Scope | None = None,
+        related: Iterable[str] = (),
+        shards: int | None = None,
+    ) -> None: ...
+    @overload
     def __init__(
         self,
         model: type[M],
         key: str = "pk",
         using: str | Backend = DEFAULT_ALIAS,
         *,
+        many: Literal[False] = False,
         exclude: Iterable[str] = (),
         database: str | None = None,
         timeout: float | None = None,
@@ -122,6 +156,28 @@ class ModelDict(Handle[M], Generic[M]):
         serve_when_down: bool = True,
         strict: bool = False,
         scope: Scope | None = None,
+        related: Iterable[str] = (),
+        shards: int | None = None,
+        near: float | str | None = None,
+    ) -> None: ...
+    def __init__(
+        self,
+        model: type[M],
+        key: str = "pk",
+        using: str | Backend = DEFAULT_ALIAS,
+        *,
+        many: bool = False,
+        exclude: Iterable[str] = (),
+        database: str | None = None,
+        timeout: float | None = None,
+        absent_timeout: float | None = None,
+        lease_timeout: float = 3.0,
+        barrier_timeout: float = 60.0,
+        serve_when_down: bool = True,
+        strict: bool = False,
+        scope: Scope | None = None,
+        related: Iterable[str] = (),
+        shards: int | None = None,
         near: float | str | None = None,
     ) -> None:
         super().__init__(
@@ -129,7 +185,7 @@ class ModelDict(Handle[M], Generic[M]):
             key,
             using,
             Options(
-                exclude=excluded_fields(model, key, exclude),
+                exclude=excluded_fields(model, key, exclude, many=many),
                 database=database,
                 timeout=timeout,
                 absent_timeout=absent_timeout,
@@ -139,6 +195,8 @@ class ModelDict(Handle[M], Generic[M]):
                 strict=strict,
                 scope=scope,
                 near=near,
+                related=related_lookups(model, related),
+                shards=shards,
             ),
         )
 
@@ -421,21 +479,66 @@ class ModelDict(Handle[M], Generic[M]):
         return await arun(lookup.table, make(lookup, TASK))
 
 
-def refuse_to_block(called: str, twin: str, of: str = "a ModelDict") -> None:
-    """Raise the error of a sync method that was called while the thread runs an event loop.
+class ModelLists(ListMethods[M], ModelDict[M]):  # type: ignore[misc]  # lists for rows
+    """Lists of rows by the value of a field: `ModelDict(Product, "category", many=True)`.
 
-    Django's ORM has the same rule and the same way out, the variable DJANGO_ALLOW_ASYNC_UNSAFE.
-    What is on the server could be read without the ORM, but not what is missing there: the same
-    call would work until the next deployment, and fail then.
+    A list that others can see changed is never read from the server as it was before: a cell for
+    each value has the primary keys, and the rows come from the cells of `ModelDict`. A value that
+    no row has gives an empty list, and so does None, since NULL is no value. A list is in the order
+    of the primary keys, and your own.
 
-    Args:
-        called: the call, for the message.
-        twin: what to write instead.
-        of: whose method it is.
+    Its methods are those of `ModelDict`, with lists in place of rows:
+
+    - reading: `d[value]`, `get`, `get_many`, `get_or_404`, `value in d`
+    - what is on the server: iteration, `keys`, `values`, `items`, `len(d)`
+    - by hand: `warm`, `invalidate`, `clear`
+    - `stats`, of lists; those of rows are the `ModelDict`'s
+
+    `near` and `absent_timeout` are for rows: neither can be given.
     """
-    if running_loop() is None or os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
-        return
-    raise SynchronousOnlyOperation(
-        f"{called} of {of} asks the server and the database, and can't do so in a"
-        f" coroutine: it would block the event loop. Use `{twin}`, or sync_to_async()."
-    )
+
+    def __init__(
+        self,
+        model: type[M],
+        key: str = "pk",
+        using: str | Backend = DEFAULT_ALIAS,
+        *,
+        many: bool = True,
+        **options: Any,
+    ) -> None:
+        for name in ("near", "absent_timeout"):
+            if options.get(name) is not None:
+                raise ConfigurationError(
+                    f"ModelDict({model.__name__}, key={key!r}, many=True) got"
+                    f" {name}={options[name]!r}, which is for rows and not for lists; leave it out,"
+                    " and give it to a ModelDict of the rows."
+                )
+        super().__init__(model, key, using, many=many, **options)  # type: ignore[call-overload]
+
+    # What is on the server.
+
+    def values(self) -> Iterator[list[M]]:  # type: ignore[override]  # a list of these
+        """The lists that are on the server and have rows, in any order. As `items()`."""
+        return (rows for _, rows in self.items())
+
+    async def avalues(self) -> AsyncIterator[list[M]]:  # type: ignore[override]
+        """As `values()`."""
+        async for _, rows in self.aitems():
+            yield rows
+
+    def items(self) -> Iterator[tuple[Any, list[M]]]:  # type: ignore[override]
+        """The lists that are on the server and have rows, with their values, in any order.
+
+        SCAN, and for each page EVALSHA for its lists, and for their rows.
+
+        Raises:
+            BackendUnavailable: the server can't be reached.
+        """
+        found: Any = super().items()
+        return found  # type: ignore[no-any-return]
+
+    async def aitems(self) -> AsyncIterator[tuple[Any, list[M]]]:  # type: ignore[override]
+        """As `items()`."""
+        found: Any = super().aitems()
+        async for pair in found:
+            yield pair

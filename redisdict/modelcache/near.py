@@ -88,6 +88,8 @@ class NearRows:
         self._teller: Teller
         self._lease: NearLease | None = None
         self.is_on = False
+        #: What the process keeps of results of the table.
+        self.results: list[NearState] = []
 
     def begin(self, near: float | str) -> Reader:
         """Begin to keep what is read, and make the reader of a handle with this promise.
@@ -144,6 +146,8 @@ class NearRows:
         has seen a row elsewhere, as in the database, does so too: it may be newer than what is
         kept, and no later read may give an older one.
         """
+        for state in self.results:
+            state.drop_all()
         if not self.is_on:
             return
         if self._table_key in cells:

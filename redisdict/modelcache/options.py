@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 
 from redisdict.conf import AliasConfig
 from redisdict.exceptions import ConfigurationError
+from redisdict.mapping.keys import check_shards
 from redisdict.mapping.layouts.base import to_milliseconds
 from redisdict.near.reader import STRICT, check_near
 
@@ -26,6 +27,7 @@ class Options:
 
     Attributes:
         exclude: the names of fields, sorted.
+        related: lookups of relations, as `prefetch_related()` takes them.
 
     Raises:
         ConfigurationError: a time has to be longer than 0.
@@ -41,10 +43,21 @@ class Options:
     strict: bool = False
     scope: Scope | None = None
     near: float | str | None = None
+    related: tuple[str, ...] = ()
+    shards: int | None = None
 
     def __post_init__(self) -> None:
         if self.near != STRICT:
             check_near("ModelDict(): near", self.near)
+        try:
+            check_shards(self.shards)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"ModelDict(): {error}") from error
+        if self.shards and self.near is not None:
+            raise ConfigurationError(
+                f"ModelDict(): near={self.near!r} and shards={self.shards} don't go together yet;"
+                " leave one of them out."
+            )
         to_milliseconds(self.absent_timeout, None)
         for name in ("lease_timeout", "barrier_timeout"):
             seconds = getattr(self, name)
@@ -115,10 +128,36 @@ def unique_field(model: type[models.Model], name: str) -> models.Field[Any, Any]
     return unique
 
 
-def excluded_fields(model: type[models.Model], key: str, names: Iterable[str]) -> tuple[str, ...]:
+def listed_field(model: type[models.Model], name: str) -> models.Field[Any, Any]:
+    """Find the field of this name, by whose values rows can be listed."""
+    where = f"ModelDict({model._meta.label}, key={name!r}, many=True)"
+    fields = {field.name: field for field in model._meta.concrete_fields}
+    by_name = {**fields, **{field.attname: field for field in fields.values()}}
+    found = by_name.get(name)
+    if name == "pk" or (found is not None and found.primary_key):
+        raise ConfigurationError(
+            f"{where}: a primary key has one row; leave many out, or name another field."
+        )
+    if found is None:
+        raise ConfigurationError(
+            f"{where}: there is no such field with a column. Possible are:"
+            f" {', '.join(one for one, field in fields.items() if not field.primary_key)}."
+        )
+    if isinstance(found, models.JSONField):
+        raise ConfigurationError(
+            f"{where}: JSON can't be a key; name a field whose values are text, numbers, dates or"
+            " UUIDs."
+        )
+    return found
+
+
+def excluded_fields(
+    model: type[models.Model], key: str, names: Iterable[str], *, many: bool = False
+) -> tuple[str, ...]:
     """Check `model`, `key` and `exclude`: the names of the excluded fields, sorted."""
     refuse_uncacheable(model)
-    keys = {unique_field(model, key), *model._meta.pk_fields}
+    found_by = listed_field(model, key) if many else unique_field(model, key)
+    keys = {found_by, *model._meta.pk_fields}
     possible = {
         field.name: field
         for field in model._meta.concrete_fields
@@ -128,15 +167,29 @@ def excluded_fields(model: type[models.Model], key: str, names: Iterable[str]) -
     where = f"ModelDict({model._meta.label}, exclude={names!r})"
     if isinstance(names, str):
         raise ConfigurationError(f"{where}: a tuple of field names is expected, as ({names!r},).")
-    found = set()
+    excluded = set()
     for name in names:
         if name not in by_name:
             raise ConfigurationError(
                 f"{where}: {name!r} is no field that can be left out, which the primary key and the"
                 f" dict's key can't. Possible are: {', '.join(possible)}."
             )
-        found.add(by_name[name].name)
-    return tuple(sorted(found))
+        excluded.add(by_name[name].name)
+    return tuple(sorted(excluded))
+
+
+def related_lookups(model: type[models.Model], names: Iterable[str]) -> tuple[str, ...]:
+    """Check `related`, as far as that can be done before all models are loaded."""
+    where = f"ModelDict({model._meta.label}, related={names!r})"
+    if isinstance(names, str):
+        raise ConfigurationError(f"{where}: a tuple of names is expected, as ({names!r},).")
+    found = tuple(names)
+    for name in found:
+        if not isinstance(name, str):
+            raise ConfigurationError(
+                f"{where}: {name!r} is {type(name).__name__}; names of relations are expected."
+            )
+    return found
 
 
 def scope_of_alias(config: AliasConfig) -> Scope | None:

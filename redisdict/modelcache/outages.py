@@ -108,7 +108,7 @@ class Outages:
             if self._under_way:
                 return False
             untold = self._untold
-        yield from self._store.lift([self._store.table_key], new_token())
+        yield from self._store.lift(self._store.table_keys, new_token())
         self._told = max(self._told, untold)
         return not self.is_doubtful
 

@@ -71,7 +71,7 @@ class RowCodec(Generic[M]):
         self._packers = [(at, form.pack) for at, form in forms if form is not None]
         self._unpackers = [(at, form.unpack) for at, form in forms if form is not None]
         self._exact_types = [form.exact if form else PLAINLY_EXACT for _, form in forms]
-        self._is_made_plainly = _is_made_plainly(model)
+        self._is_made_plainly = is_made_plainly(model)
         self._unpack = self._make_unpack()
         self._make_again = self.decoder(_raise)
         #: What is in the `_state` of an instance that was found to be what a hit gives.
@@ -125,7 +125,7 @@ class RowCodec(Generic[M]):
             and type(instance) is self._model
             and len(instance.__dict__) == len(self._attnames) + 1  # with _state
             and self._is_made_plainly
-            and not ((pre_init.receivers or post_init.receivers) and _is_heard(self._model))
+            and not ((pre_init.receivers or post_init.receivers) and is_heard(self._model))
         )
 
     def _come_back(self, loaded: list[Any], packed: list[Any]) -> bool:
@@ -196,7 +196,7 @@ class RowCodec(Generic[M]):
             except Exception as error:  # noqa: BLE001  # a field may raise anything
                 complain(error)
                 return None
-            if not is_plain or ((pre_init.receivers or post_init.receivers) and _is_heard(model)):
+            if not is_plain or ((pre_init.receivers or post_init.receivers) and is_heard(model)):
                 try:
                     return model.from_db(database, attnames, values)
                 except Exception as error:  # noqa: BLE001  # as a miss would, or it asks the database
@@ -235,7 +235,7 @@ class RowCodec(Generic[M]):
         is_plain, new = self._is_made_plainly, model.__new__
 
         def make(kept: dict[str, Any]) -> M | None:
-            if not is_plain or ((pre_init.receivers or post_init.receivers) and _is_heard(model)):
+            if not is_plain or ((pre_init.receivers or post_init.receivers) and is_heard(model)):
                 try:
                     return model.from_db(database, attnames, [kept[name] for name in attnames])
                 except Exception as error:  # noqa: BLE001  # it asks the database
@@ -275,7 +275,7 @@ class RowCodec(Generic[M]):
         return unpack
 
 
-def _is_made_plainly(model: type[models.Model]) -> bool:
+def is_made_plainly(model: type[models.Model]) -> bool:
     """Whether nobody could tell how an instance was made: neither the model nor a field minds."""
     bases = model.__mro__
     is_own = (
@@ -296,7 +296,7 @@ def _is_made_plainly(model: type[models.Model]) -> bool:
     )
 
 
-def _is_heard(model: type[models.Model]) -> bool:
+def is_heard(model: type[models.Model]) -> bool:
     """Whether anybody listens to new instances of this very model."""
     return pre_init.has_listeners(model) or post_init.has_listeners(model)
 

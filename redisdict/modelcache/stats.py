@@ -29,6 +29,8 @@ class CacheStats:
         refused: rows that were not, for somebody changed them meanwhile.
         unkept: rows that were not, for the server would give another instance than the database.
         invalidations: rows that were removed because they had been changed.
+        rested: results that were computed without a look at the server, for one of their tables
+            changes so often that nearly none was of use.
         outages: times that the server couldn't be reached or refused.
         dropped: times that all rows of the table counted as changed, for a statement didn't tell
             which ones it would change.
@@ -42,6 +44,7 @@ class CacheStats:
     refused: int = 0
     unkept: int = 0
     invalidations: int = 0
+    rested: int = 0
     outages: int = 0
     dropped: int = 0
     dropped_by: dict[str, int] = field(default_factory=dict)

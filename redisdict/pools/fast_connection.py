@@ -37,6 +37,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redisdict.forks import own, take_over
 from redisdict.pools.parser import NO_REPLY, READ_SIZE, Parser
+from redisdict.wire.packing import pack_command
 from redisdict.wire.requests import Command, Reply
 from redisdict.wire.server_state import Known
 
@@ -129,7 +130,7 @@ class FastConnection(redis.connection.AbstractConnection):
             if known is None or known.name is None:
                 return FAST_PATH_UNAVAILABLE
             command = packed + (known.name,)  # noqa: RUF005  # half the time
-            packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub has tuples of one
+            packed = pack_command(command)
         reply: Any = NO_REPLY
         is_sent = False
         try:

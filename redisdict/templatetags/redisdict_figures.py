@@ -12,28 +12,39 @@ NOTHING = "\N{EN DASH}"
 MILLION = 1_000_000
 
 
+def _rounded(value: float, decimals: int, *, has_groups: bool = False) -> str:
+    """Write a number as the language does. Django's own function cuts digits off."""
+    return number_format(round(value, decimals), decimal_pos=decimals, force_grouping=has_groups)
+
+
+@register.filter
+def whole(value: int | None) -> str:
+    """`31,234`, for counts."""
+    return NOTHING if value is None else _rounded(value, 0, has_groups=True)
+
+
 @register.filter
 def ops_per_second(value: float | None) -> str:
     """`31,234`, and `4.41 M` from a million on."""
     if value is None:
         return NOTHING
-    if value >= MILLION:
-        return f"{number_format(value / MILLION, decimal_pos=2)} M"
-    return number_format(value, decimal_pos=0, force_grouping=True)
+    if round(value) >= MILLION:
+        return f"{_rounded(value / MILLION, 2)} M"
+    return _rounded(value, 0, has_groups=True)
 
 
 @register.filter
-def ratio(value: float | None) -> str:
+def ratio(value: float | None, decimals: int = 3) -> str:
     """`1.034`; an unbounded end of an interval is `∞`."""
     if value is None:
         return NOTHING
-    return number_format(value, decimal_pos=3) if math.isfinite(value) else "∞"
+    return _rounded(value, decimals) if math.isfinite(value) else "∞"
 
 
 @register.filter
 def percent(value: float | None) -> str:
     """`0.012` is `1.2 %`."""
-    return NOTHING if value is None else f"{number_format(value * 100, decimal_pos=1)} %"
+    return NOTHING if value is None else f"{_rounded(value * 100, 1)} %"
 
 
 @register.filter
@@ -51,4 +62,4 @@ def significant(value: float | None) -> str:
     if not math.isfinite(value):
         return "∞"
     decimals = 0 if value == 0 else max(0, 3 - math.floor(math.log10(abs(value))))
-    return number_format(value, decimal_pos=decimals, force_grouping=True)
+    return _rounded(value, decimals, has_groups=True)

@@ -7,7 +7,16 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 from redis.exceptions import ResponseError
 
-from redisdict.wire.requests import Batch, Call, Command, Once, Operation, Request, Sleep
+from redisdict.wire.requests import (
+    Batch,
+    Call,
+    Command,
+    Identified,
+    Once,
+    Operation,
+    Request,
+    Sleep,
+)
 
 T = TypeVar("T")
 Asked = TypeVar("Asked")
@@ -76,7 +85,13 @@ def _ask_together(lanes: list[_Lane[Any]], *, is_atomic: bool) -> Operation[None
     for lane in lanes:
         commands += lane.commands
         is_repeatable = is_repeatable and lane.is_repeatable
-    batch = Batch(commands, is_atomic=is_atomic, is_repeatable=is_repeatable, is_spread=True)
+    batch = Batch(
+        commands,
+        is_atomic=is_atomic,
+        is_repeatable=is_repeatable,
+        is_spread=True,
+        is_identified=any(isinstance(command, Identified) for command in commands),
+    )
     try:
         replies = yield batch
     except ResponseError as refusal:  # of the whole transaction

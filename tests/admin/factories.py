@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,14 @@ from redisdict.bench.operations import DICT_OPERATIONS, POOL_OPERATIONS
 from redisdict.bench.spec import MODES, POOLS, VARIANTS
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
-__all__ = ["FIRST_DAY", "make_result", "make_run", "make_runs", "measured_results"]
+__all__ = [
+    "FIRST_DAY",
+    "make_full_run",
+    "make_result",
+    "make_run",
+    "make_runs",
+    "measured_results",
+]
 
 FIRST_DAY = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -136,6 +143,99 @@ def make_result(table: str, **fields: Any) -> BenchmarkResult:
         **fields,
     }
     return BenchmarkResult(**values)
+
+
+def make_full_run(label: str, faster_by: float = 0.0) -> BenchmarkRun:
+    """A run of every service, table and pair, all of them decided, with every kind of warning.
+
+    `faster_by` is by what share all cells are faster than they are without it.
+    """
+    pools = {"Redis Sentinel": ("Default",), "Redis Cluster": ("Default",)}
+    rows = [
+        (service, mode, pool)
+        for service in FULL_SERVICES
+        for mode in MODES
+        for pool in pools.get(service, POOLS[mode])
+    ]
+    results = [
+        make_result(Table.POOLS, service=service, mode=mode, pool=pool, operation=operation)
+        for service, mode, pool in rows
+        for operation in POOL_OPERATIONS
+    ]
+    results += [
+        make_result(Table.DICT, service="Valkey", mode=mode, variant=variant, operation=operation)
+        for variant, (mode, _is_hash) in VARIANTS.items()
+        for operation in DICT_OPERATIONS
+    ]
+    results += [
+        make_result(
+            Table.CONCURRENCY,
+            service=service,
+            mode=mode,
+            pool=pool,
+            operation="GET",
+            concurrency=workers,
+            connections=connections,
+        )
+        for service, mode, pool in rows
+        for workers, connections in ((10, 5), (50, 64))
+    ]
+    results += [
+        make_result(Table.WORKLOADS, service="Valkey", mode=mode, operation=f"workload {number}")
+        for mode in MODES
+        for number in range(15)
+    ]
+    for result in results:
+        for name in ("ratio", "ratio_low", "ratio_high"):
+            setattr(result, name, getattr(result, name) * (1 + faster_by))
+    names = ("noise-floor", "few-cpus", "settings-differ", "drift", "client-bound")
+    return make_run(
+        results,
+        label=label,
+        machine="Full machine",
+        services=[{**AVAILABLE[0], "title": title} for title in FULL_SERVICES],
+        comparisons=list(_full_comparisons(rows)),
+        warnings=[{**WARNING, "name": name} for name in names],
+        environment={
+            "machine_hash": "full",
+            "servers": {title: server(f"{title} 9.1") for title in FULL_SERVICES},
+        },
+    )
+
+
+FULL_SERVICES = (
+    "Standard Redis", "KeyDB", "Dragonfly", "Valkey", "Redis Sentinel", "Redis Cluster",
+)  # fmt: skip
+
+
+def _full_comparisons(rows: Sequence[tuple[str, str, str]]) -> Iterator[dict[str, Any]]:
+    pairs = [("service", "Standard Redis", title, "Standard Redis") for title in FULL_SERVICES[1:]]
+    pairs += [
+        ("pool", service, f"{mode} {pool}", f"{mode} {POOLS[mode][0]}")
+        for service, mode, pool in rows
+        if pool not in ("Default", POOLS[mode][0])
+    ]
+    for kind, service, left, right in pairs:
+        for operation in POOL_OPERATIONS:
+            yield _slower(kind, service, left, right, operation)
+    variants = list(VARIANTS)
+    for kind, left, right in (
+        ("layout", variants[0], variants[1]),
+        ("layout", variants[2], variants[3]),
+        ("mode", variants[2], variants[0]),
+        ("mode", variants[3], variants[1]),
+    ):
+        for operation in DICT_OPERATIONS:
+            yield _slower(kind, "Valkey", left, right, operation)
+
+
+def _slower(kind: str, service: str, left: str, right: str, operation: str) -> dict[str, Any]:
+    return {
+        "kind": kind, "group": service, "table": "pools", "service": service,
+        "operation": operation, "concurrency": 1, "connections": 0, "left": left, "right": right,
+        "ratio": 0.8, "low": 0.75, "high": 0.85, "rounds": 100, "least_difference": 0.01,
+        "verdict": "slower",
+    }  # fmt: skip
 
 
 def make_runs(count: int, results_each: int) -> None:

@@ -44,4 +44,4 @@ def test_manifest_storage_accepts_them(tmp_path: Path) -> None:
     ):
         call_command("collectstatic", interactive=False, verbosity=0)
     hashed = {re.sub(r"\.[0-9a-f]{12}\.", ".", path.name) for path in tmp_path.rglob("redisdict/*")}
-    assert {"admin.css", "charts.js", "progress.js"} <= hashed
+    assert {"admin.css", "forest.css", "narrow.css", "charts.js", "progress.js"} <= hashed

@@ -88,7 +88,13 @@ if is_installed("dragonfly"):
     SERVERS["cluster-dragonfly"] = lambda: emulated_cluster(program_for_tests("dragonfly"))
 
 
-@pytest.fixture(scope="session", params=SERVERS)
+#: What the quick suite adds to the two servers that all other tests run on.
+QUICK = ("cluster-valkey",)
+
+PARAMS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.deep) for name in SERVERS]
+
+
+@pytest.fixture(scope="session", params=PARAMS)
 def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
     with SERVERS[request.param]() as url:
         yield url

@@ -86,10 +86,6 @@ class Load:
                 return
             await asyncio.sleep(self.pause_s)
 
-    def first_ack_after(self, moment: float) -> float:
-        """When the first write after `moment` was acknowledged, by the monotonic clock."""
-        return min((at for at in self.ack_times if at > moment), default=float("inf"))
-
     def wait_for_acks_after(self, moment: float, timeout_s: float = 60) -> None:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:

@@ -12,10 +12,14 @@ __all__ = ["FAULTS", "Proxy", "proxy_to"]
 
 
 class Proxy:
-    """Passes bytes both ways. A `fault` that is set strikes once, the next bytes that it is for."""
+    """Passes bytes both ways. A `fault` that is set strikes once, the next bytes that it is for.
 
-    def __init__(self, port: int) -> None:
+    `before_commands` is called with the bytes of commands before they go on, which wait meanwhile.
+    """
+
+    def __init__(self, port: int, before_commands: Callable[[bytes], None] | None = None) -> None:
         self._port = port
+        self._before_commands = before_commands
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.fault: str | None = None
@@ -63,6 +67,8 @@ class Proxy:
             while data := source.recv(65536):
                 if is_silent:
                     continue
+                if self._before_commands is not None and not is_reply:
+                    self._before_commands(data)
                 fault = self._take(is_reply)
                 pieces = [data] if fault is None else FAULTS[fault](data)
                 for piece in pieces:
@@ -113,8 +119,8 @@ FAULTS: dict[str, Callable[[bytes], Iterator[bytes]]] = {
 
 
 @contextmanager
-def proxy_to(port: int) -> Iterator[Proxy]:
-    proxy = Proxy(port)
+def proxy_to(port: int, before_commands: Callable[[bytes], None] | None = None) -> Iterator[Proxy]:
+    proxy = Proxy(port, before_commands)
     try:
         yield proxy
     finally:

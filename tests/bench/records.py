@@ -13,7 +13,7 @@ from redisdict.bench.selection import spec_to_dict
 from redisdict.bench.spec import POOLS, PRESETS, VARIANTS
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
-__all__ = ["changed", "make_record", "measured", "values_of", "whole"]
+__all__ = ["changed", "comparison", "make_record", "measured", "values_of", "whole"]
 
 REFERENCE = "Standard Redis SYNC ConnectionPool"
 
@@ -45,6 +45,7 @@ def measured(
         "server_cpu_us": 5.0,
         "details": {
             "reference": f"{REFERENCE} GET",
+            "noise_floor": 0.004,
             "total_ops_per_second": ops_per_second * 0.9,
             "spread": 0.05,
             "drift": 0.01,
@@ -101,6 +102,10 @@ def make_record(**changes: Any) -> BenchmarkRun:
             "cpu_count": 8,
             "packages": {"redis": "8.1.0", "hiredis": "3.5.0"},
             "event_loop": "asyncio",
+            "between_runs": {
+                "source": "what such machines usually show",
+                "deviations": {"calls": 0.008, "iterations": 0.075},
+            },
             "servers": {
                 "Standard Redis": {"name": "Redis 7.0.15", "persistence": "off", "config": {}}
             },

@@ -28,8 +28,9 @@ def test_ratios_are_compared(ratio: float, expected: Verdict) -> None:
 
 
 def test_speeds_are_not_compared() -> None:
-    """A run on a day when the machine is half as fast is no regression."""
-    assert verdict(measured(20_000, 0.5), measured(10_000, 0.5)) == (Verdict.SAME, "")
+    """A run on a day when the machine is half as fast is no regression, and proves less."""
+    assert verdict(measured(20_000, 0.5), measured(17_000, 0.5)) == (Verdict.SAME, "")
+    assert verdict(measured(20_000, 0.5), measured(10_000, 0.5)) == (Verdict.UNSURE, "")
 
 
 def test_a_wide_interval_proves_nothing() -> None:
@@ -39,8 +40,10 @@ def test_a_wide_interval_proves_nothing() -> None:
 
 def test_the_noise_floor_of_either_run_counts() -> None:
     assert verdict(measured(), measured(ratio=1.05))[0] is Verdict.FASTER
-    noisy = [{"kind": "A/A", "operation": "GET", "ratio": 0.9}]
-    assert verdict(measured(), measured(ratio=1.05), comparisons=noisy)[0] is Verdict.UNSURE
+    details = {**measured().details, "noise_floor": 0.1}
+    noisy = measured(ratio=1.05, details=details)
+    assert verdict(measured(), noisy)[0] is Verdict.UNSURE
+    assert verdict(changed(noisy, ratio=1.0), measured(ratio=1.05))[0] is Verdict.UNSURE
 
 
 def test_an_iteration_is_not_accused_of_its_server_processes_variance() -> None:
@@ -117,9 +120,20 @@ def test_the_text_shows_every_cell_and_counts_the_verdicts() -> None:
     )
     text = comparison_text(before, after, compare(before, after), width=80)
     assert "before (2026-03-01 12:30) -> after (2026-03-01 12:30)" in text
-    assert "0.80 [0.79, 0.81]" in text
+    assert "0.80 [0.77, 0.83]" in text
     assert "not comparable: another placement" in text
     assert text.endswith("1 slower, 1 not comparable\n")
+
+
+def test_in_short_only_what_is_decided_is_shown() -> None:
+    before = make_record(results=[measured(), measured(operation="SET"), measured(operation="DEL")])
+    after = make_record(results=[measured(ratio=0.8), *before.cells[1:]])
+    text = comparison_text(before, after, compare(before, after), width=120, is_verbose=False)
+    assert len([line for line in text.splitlines() if "ConnectionPool" in line]) == 1
+    assert text.endswith("1 slower, 2 same (--verbose)\n")
+    elsewhere = make_record(results=before.cells, environment={"machine_hash": "beef"})
+    text = comparison_text(before, elsewhere, compare(before, elsewhere), 120, is_verbose=False)
+    assert text.endswith("not comparable: another machine\n3 not comparable (--verbose)\n")
 
 
 def test_nothing_in_common() -> None:

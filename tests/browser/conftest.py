@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.site import PASSWORD, USER, Site, running_site
+from tests.waiting import LIMIT_S
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -41,6 +42,7 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("CI"):
             pytest.fail(f"CI is set, and nothing may be missing there. {reason}")
         pytest.skip(reason)
+    expect.set_options(timeout=LIMIT_S * 1000)
     with sync_playwright() as playwright:
         with playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS) as browser:
             yield browser
@@ -79,7 +81,7 @@ def open_admin(browser: Browser, site: Site, session: Any) -> Iterator[Opener]:
             options.setdefault("viewport", {"width": 1280, "height": 900})
             options.setdefault("storage_state", session)
             context = browser.new_context(base_url=site.url, **options)
-            context.set_default_timeout(20_000)
+            context.set_default_timeout(LIMIT_S * 1000)
             stack.callback(context.close)
             page = context.new_page()
             # Violations of the content security policy come as errors of the console, too.

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from redisdict.servers.process import free_port
+from tests.waiting import LIMIT_S
+
 __all__ = ["PASSWORD", "USER", "Site", "running_site"]
 
 PROJECT = Path(__file__).parents[2]
 USER = PASSWORD = "admin"
-
-#: Seconds until the site must answer.
-STARTING_TIMEOUT_S = 30
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Site:
 @contextmanager
 def running_site(directory: Path, location: str) -> Iterator[Site]:
     """A site with its database in `directory` and its dicts at `location`."""
-    port = _free_port()
+    port = free_port()
     site = Site(
         url=f"http://127.0.0.1:{port}",
         environment={
@@ -70,18 +70,11 @@ def running_site(directory: Path, location: str) -> Iterator[Site]:
             yield site
         finally:
             process.terminate()
-            process.wait(timeout=10)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+            process.wait(timeout=LIMIT_S)
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + STARTING_TIMEOUT_S
+    deadline = time.monotonic() + LIMIT_S
     while process.poll() is None and time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

@@ -21,6 +21,7 @@ from redisdict.cache.codecs import CacheCodec
 from redisdict.cache.options import parse_options
 from redisdict.codec.envelope import PICKLE, UNCOMPRESSED, ZLIB, format_byte, seal
 from redisdict.exceptions import DeserializationError
+from tests.depth import examples
 
 ran: list[str] = []
 
@@ -98,11 +99,11 @@ def test_whatever_they_are_changed_to(
     assert ran == []
 
 
+@pytest.mark.hypothesis
 def test_nothing_happens_while_forged_values_are_read() -> None:
     """Python's audit hooks are told of nothing; `tests.cache.no_code` says of what it looks for."""
-    examples = "1000" if os.environ.get("CI") else "100"
     done = subprocess.run(
-        [sys.executable, "-m", "tests.cache.no_code", examples],
+        [sys.executable, "-m", "tests.cache.no_code", str(examples(1000))],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path.cwd())},

@@ -137,6 +137,7 @@ def test_wrong_times_are_named(
     ],
     ids=["waiting", "at once", "soft timeout", "ahead"],
 )
+@pytest.mark.deep
 def test_one_computation_an_expiry(
     cache: DictCache, left_s: float, options: dict[str, Any]
 ) -> None:

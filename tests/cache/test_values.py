@@ -158,7 +158,7 @@ def test_a_very_long_time_is_a_thousand_years(face: Face, timeout: float) -> Non
     assert face.ttl("k") > 900 * 365 * 86400
 
 
-@pytest.mark.parametrize("timeout", ["5", math.nan, object()], ids=repr)
+@pytest.mark.parametrize("timeout", ["5", math.nan, object()], ids=["text", "nan", "object"])
 def test_what_is_no_time(face: Face, timeout: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="timeout is"):
         face.set("k", 1, timeout)

@@ -10,6 +10,7 @@ from ormsgpack import Ext, packb
 from redisdict.codec import Codec, extensions
 from redisdict.codec.envelope import are_whole, seal
 from redisdict.exceptions import DeserializationError, SerializationError
+from tests.depth import examples
 
 VALUES = st.lists(
     st.one_of(
@@ -75,7 +76,7 @@ def test_one_damaged_among_many_is_an_error(damage: bytes) -> None:
     st.lists(st.sampled_from([None, "", "text", b"x", {"a": [1.5]}]), min_size=1, max_size=2500),
     st.data(),
 )
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_a_flipped_bit_of_one_of_many_is_an_error(
     values: list[object], data: st.DataObject
 ) -> None:

@@ -39,6 +39,7 @@ from tests.codec.registered import (
     Word,
 )
 from tests.codec.strategies import hashables, scalars, text, values
+from tests.depth import examples
 
 codec = get_codec("msgpack", None)
 
@@ -90,14 +91,14 @@ def parts_of(value: Any) -> Any:
     return [type(value), repr(value)]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500))
 @given(registered_values)
 def test_any_value_comes_back_the_same(value: Any) -> None:
     assert repr(parts_of(again(value))) == repr(parts_of(value))
     assert slow_path.dumps(value) == messagepack.dumps(value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(value=values, others=st.lists(text.map(mark_safe), max_size=3))
 def test_text_that_is_marked_as_safe_stays_so(value: Any, others: list[SafeString]) -> None:
     whole = [value, {"a": others}, {1: others}, set(others), dict.fromkeys(others, value)]

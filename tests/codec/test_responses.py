@@ -21,6 +21,7 @@ from redisdict.codec import get_codec, messagepack, register_type, slow_path
 from redisdict.codec.envelope import seal
 from redisdict.exceptions import ConfigurationError, DeserializationError, SerializationError
 from tests.codec.comparing import assert_same
+from tests.depth import examples
 
 codec = get_codec("msgpack", None)
 
@@ -84,7 +85,7 @@ def responses(draw: st.DrawFn) -> http.HttpResponse:
     return response
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(responses())
 def test_any_response_comes_back(response: http.HttpResponse) -> None:
     assert_comes_back(response)

@@ -15,19 +15,20 @@ from redisdict.codec import Codec, get_codec, messagepack, slow_path
 from tests.codec.comparing import assert_same
 from tests.codec.models import Color, Size
 from tests.codec.strategies import values
+from tests.depth import examples
 
 codec = get_codec("msgpack", None)
 format_html_lazy = lazy(format_html, SafeString)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(1000))
 @given(values)
 def test_any_value_comes_back_the_same(value: Any) -> None:
     assert_same(codec.decode(codec.encode(value)), value)
 
 
 @pytest.mark.parametrize("compressor", ["zlib", "zstd", "lz4"])
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(value=values)
 def test_compression_changes_nothing(compressor: str, value: Any) -> None:
     compressing = Codec("msgpack", compressor, compress_min_length=0)
@@ -46,14 +47,14 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(json_values)
 def test_json_keeps_what_it_takes(value: Any) -> None:
     json = get_codec("json")
     assert_same(json.decode(json.encode(value)), value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(values)
 def test_pickle_keeps_everything(value: Any) -> None:
     by_pickle = get_codec("pickle")
@@ -127,7 +128,7 @@ def test_equal_sets_have_equal_bytes(value: frozenset[Any]) -> None:
     assert codec.encode(shuffled) == codec.encode(value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(values)
 def test_both_ways_to_messagepack_write_the_same_bytes(value: Any) -> None:
     assert slow_path.dumps(value) == messagepack.dumps(value)

@@ -55,7 +55,9 @@ class Unpicklable:
         raise RuntimeError("not me")
 
 
-@pytest.mark.parametrize("value", [lambda: 1, Unpicklable(), iter(())], ids=str)
+@pytest.mark.parametrize(
+    "value", [lambda: 1, Unpicklable(), iter(())], ids=["a function", "an error", "an iterator"]
+)
 def test_pickle_refusals(value: Any) -> None:
     codec = get_codec("pickle")
     if hasattr(value, "__next__"):

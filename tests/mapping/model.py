@@ -49,7 +49,7 @@ class Model:
         return shard_of(encode_text(key), self.shards)
 
     def forget_ends(self) -> None:
-        """A hash that has lost its last item has lost its end too."""
+        """Remove the end of a hash that has no items left: the key is gone, and its end with it."""
         living = set(map(self.shard, self.values))
         self.ends = {shard: end for shard, end in self.ends.items() if shard in living}
 

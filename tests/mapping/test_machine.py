@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +12,14 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
+from tests.depth import examples
 from tests.mapping.machine import VALUES, DictMachine
 
 #: For each serializer: 500 for each layout on each server, in all 2,000.
-EXAMPLES = 125 if os.environ.get("CI") else 5
+EXAMPLES = examples(125)
 STEPS = 50
+
+pytestmark = pytest.mark.hypothesis
 
 
 @pytest.mark.parametrize("serializer", VALUES)

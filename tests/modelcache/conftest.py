@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.contrib.contenttypes.models import ContentType
 from django.db import connections
 from django.db.models.signals import post_save
 from django.test import override_settings
@@ -58,7 +59,8 @@ def add_database(alias: str, values: dict[str, Any]) -> None:
     ]
     connection = connections[alias]
     with connection.schema_editor() as editor:
-        for model in (*apps.get_app_config("shop").get_models(), Author, EveryField):
+        shop = apps.get_app_config("shop").get_models()
+        for model in (ContentType, *shop, Author, EveryField):
             if model._meta.can_migrate(connection) and not model._meta.proxy:
                 editor.create_model(model)
 
@@ -87,8 +89,8 @@ def postgres_alias(postgres: PostgresCluster, django_db_blocker: DjangoDbBlocker
         add_database("shop_postgres", postgres.settings())
         connections["shop_postgres"].close()
         postgres.copy_database("postgres", TEMPLATE)
-        yield "shop_postgres"
-        connections["shop_postgres"].close()
+    yield "shop_postgres"
+    connections["shop_postgres"].close()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -124,6 +126,15 @@ def _empty(alias: str) -> None:
         else:
             for name in quoted:
                 cursor.execute(f"DELETE FROM {name}")
+
+
+@pytest.fixture(autouse=True)
+def _alike_in_any_order(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Each test may use databases, which are made for tests, and leaves no model registered."""
+    with django_db_blocker.unblock():
+        yield
+    if cached_models._registered:
+        forget_registrations()
 
 
 @pytest.fixture(autouse=True)

@@ -77,7 +77,7 @@ class Process:
 
     @property
     def is_writer(self) -> bool:
-        return self.kind != "reader"
+        return not self.kind.startswith("reader")
 
     @property
     def is_done(self) -> bool:
@@ -86,6 +86,9 @@ class Process:
 
 class World:
     """One schedule under way."""
+
+    #: What readers read.
+    cells: Sequence[bytes] = (ROW,)
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -127,10 +130,10 @@ class World:
                 yield ("step", name)
             if self.left["crash"] and process.history:
                 yield ("crash", name)
-        cell = self.server.cells.get(ROW)
-        if isinstance(cell, Lease) and self.left["expire"]:
-            yield ("expire", ROW, None)
-        for key in (ROW, STORE.table_key):
+        for key in self.cells:
+            if isinstance(self.server.cells.get(key), Lease) and self.left["expire"]:
+                yield ("expire", key, None)
+        for key in (*self.cells, STORE.table_key):
             cell = self.server.cells.get(key)
             if isinstance(cell, Barriers):
                 for token in cell.tokens:
@@ -330,7 +333,7 @@ class Plan:
     make_server: Callable[[], ServerModel] = ServerModel
 
 
-def explore(plan: Plan) -> int:
+def explore(plan: Plan, world_of: Callable[[Plan], World] = World) -> int:
     """Try every schedule; how many states there are.
 
     Raises:
@@ -340,7 +343,7 @@ def explore(plan: Plan) -> int:
     paths: list[tuple[Move, ...]] = [()]
     while paths:
         path = paths.pop()
-        world = World(plan)
+        world = world_of(plan)
         try:
             for move in path:
                 world.make(move)

@@ -247,7 +247,7 @@ def test_a_table_whose_rows_cannot_be_named_is_not_the_others(
     raw.execute("UPDATE shop_stamp SET worth = 2")
     wait_until(lambda: (products[tea.pk].name, stamps["red"].worth) == ("Coffee", 2))
     # Without a server it would refuse the statements that clean up.
-    del cached_models._registered[Product, "nowhere", (), False]
+    del cached_models._registered[Product, "nowhere", (), False, None, None]
     relations.forget()
 
 

@@ -38,19 +38,27 @@ CATALOG: dict[str, list[tuple[Any, ...]]] = {
         ("twice", "RETURN 2 * x"),
     ],
     "triggers": [
-        ("tag", "BEGIN UPDATE product SET name = NEW.name; END"),
-        ("stamp", "SET @x = asked()"),
-        ("price", "CALL somewhere()"),
+        ("tag", "BEGIN UPDATE product SET name = NEW.name; END", "AFTER"),
+        ("stamp", "SET @x = asked()", b"BEFORE"),
+        ("price", "CALL somewhere()", "AFTER"),
     ],
 }
 
 
-def _changed_by(sql: str) -> set[str]:
+def _catalog() -> Catalog:
     catalog = Catalog()
     _read_mysql(
         catalog, lambda query: next(rows for name, rows in CATALOG.items() if f".{name} " in query)
     )
-    return catalog.changed_by(read_statement(sql))
+    return catalog
+
+
+def _changed_by(sql: str) -> set[str]:
+    return _catalog().changed_by(read_statement(sql))
+
+
+def test_triggers_that_may_write_other_values() -> None:
+    assert _catalog().rewritten == {"stamp"}
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from tests.modelcache.result_schedules import (
     explore,
 )
 
+pytestmark = pytest.mark.deep
+
 ONE, EACH, BOTH = ((0,), (0,)), ((0,), (1,)), ((0, 1), (1,))
 
 

@@ -20,6 +20,7 @@ from redisdict.modelcache.slots.store import BLOCKED, BUSY, LEASED, RowStore, ne
 from redisdict.wire.combinators import intercept
 from redisdict.wire.requests import Batch, Operation
 from redisdict.wire.server_state import UNKNOWN, is_identified, named
+from tests.depth import examples
 from tests.modelcache.server_model import (
     NAMELESS,
     Barriers,
@@ -71,9 +72,7 @@ def _many(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.usefixtures("_many")
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(steps, max_size=12))
 def test_the_model_is_true(backend: Backend, done: list[tuple[Any, ...]]) -> None:
     name = secrets.token_hex(4)

@@ -17,6 +17,8 @@ from tests.modelcache import schedules
 from tests.modelcache.schedules import Plan, StaleRead, explore
 from tests.modelcache.server_model import Barriers, Cell, Generation, Lease, ServerModel, Value
 
+pytestmark = pytest.mark.deep
+
 WAYS_TO_WRITE = pytest.mark.parametrize(
     "writers",
     [

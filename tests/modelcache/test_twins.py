@@ -70,6 +70,8 @@ SYNC: dict[str, Callable[[ModelDict[Product], Any], Any]] = {
     "clear": lambda d, key: d.clear(),
     "stats": lambda d, key: d.stats(),
     "near_stats": lambda d, key: d.near_stats(),
+    "prefetch": lambda d, key: d.prefetch([Product(pk=1)], "category"),
+    "get_related": lambda d, key: d.get_related(Product(pk=1), "category"),
 }
 
 

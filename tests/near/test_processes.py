@@ -23,6 +23,7 @@ from tests.waiting import LIMIT_S, wait_until
 
 @pytest.mark.skipif(not ON_LINUX, reason="only Linux tells what is resident in this way")
 @pytest.mark.parametrize("kind", VALUES)
+@pytest.mark.deep
 def test_memory_of_forked_workers_is_bounded(own_server: ServerProcess, kind: str) -> None:
     told = subprocess.run(
         [sys.executable, "-m", "tests.near.workers", own_server.url, kind],

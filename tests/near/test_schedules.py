@@ -16,6 +16,8 @@ from redisdict.near.state import FillToken, NearState
 from tests.near.plain_schedules import PlainPlan, PlainWorld
 from tests.near.schedules import Breach, Plan, explore
 
+pytestmark = pytest.mark.deep
+
 PLANS = {
     "another process changes it": Plan(other_writes=1, ticks=3, pings=2),
     "another process changes it twice": Plan(other_writes=2, ticks=2, pings=1),

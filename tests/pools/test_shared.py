@@ -221,6 +221,7 @@ async def test_what_had_not_left_is_told_apart() -> None:
         assert isinstance(late, NotSentError)
 
 
+@pytest.mark.deep
 async def test_ten_thousand_tasks_in_bounded_memory(
     server_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -207,7 +207,20 @@ class Announced(models.Model):
     was_loaded = False
 
 
+class AnnouncedShortly(Announced):
+    class Meta:
+        proxy = True
+        default_manager_name = "short"
+
+
 from tests.shop import odd as _odd  # noqa: E402, F401  # Django finds models in models.py
+from tests.shop.relations import (  # noqa: E402, F401  # Django looks for models here
+    Comment,
+    Label,
+    Note,
+    Shelf,
+    Slot,
+)
 from tests.shop.spellings import (  # noqa: E402, F401  # Django looks for models here
     Badge,
     Day,

@@ -43,7 +43,7 @@ from tests.stress.near.without import PLAIN_RULES, RULES
 ROOT = Path(__file__).resolve().parents[2]
 
 #: Seconds that processes have to end by themselves.
-LONGEST_S = 60
+LONGEST_S = 200
 
 
 @dataclass

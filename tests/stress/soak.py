@@ -55,15 +55,26 @@ class Outcome:
 
 
 def soak(
-    url: str, kill_server: Any, duration_s: float, directory: Path, durable: str | None = "aof"
+    url: str,
+    kill_server: Any,
+    duration_s: float,
+    directory: Path,
+    durable: str | None = "aof",
+    least_kills: int = 0,
 ) -> Outcome:
-    """Run it against the server at `url`, which `kill_server()` ends and starts again."""
+    """Run it against the server at `url`, which `kill_server()` ends and starts again.
+
+    It goes on until there were so many kills of the server and of clients, too.
+    """
     outcome = Outcome()
     generations = Counter[int]()
     workers: dict[int, subprocess.Popen[bytes]] = {}
     deadline = time.monotonic() + duration_s
     try:
-        while time.monotonic() < deadline:
+        while (
+            time.monotonic() < deadline
+            or min(outcome.server_kills, outcome.client_kills) < least_kills
+        ):
             for number in range(PROCESSES):
                 if number not in workers or workers[number].poll() is not None:
                     generations[number] += 1

@@ -9,6 +9,8 @@ import pytest
 
 from tests.stress.deployments.running import program_of, run
 
+pytestmark = pytest.mark.deep
+
 
 @pytest.mark.parametrize("name", ["uwsgi", "uwsgi with threads"])
 def test_processes_of_uwsgi_read_their_own_replies(

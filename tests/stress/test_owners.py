@@ -11,6 +11,8 @@ import pytest
 from tests.conftest import program_for_tests
 from tests.servers.conftest import ON_LINUX
 
+pytestmark = pytest.mark.deep
+
 
 @pytest.mark.skipif(not ON_LINUX, reason="only Linux gives an orphan to the process that asks")
 def test_no_server_survives_the_kill_of_its_owner() -> None:

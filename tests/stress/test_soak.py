@@ -11,8 +11,12 @@ from tests.backends.test_durable import APPEND_ONLY
 from tests.conftest import program_for_tests
 from tests.stress.soak import soak
 
+pytestmark = pytest.mark.deep
 
-@pytest.mark.timeout(180)
+#: Of the server, and of clients; on a busy machine, where they begin late, it takes longer.
+LEAST_KILLS = 6
+
+
 def test_a_minute_of_kills_loses_nothing(tmp_path: Path) -> None:
     with ServerProcess(program_for_tests("valkey"), arguments=APPEND_ONLY) as server:
 
@@ -20,8 +24,7 @@ def test_a_minute_of_kills_loses_nothing(tmp_path: Path) -> None:
             server.kill()
             server.start()
 
-        outcome = soak(server.url, kill_server, 60, tmp_path)
+        outcome = soak(server.url, kill_server, 60, tmp_path, least_kills=LEAST_KILLS)
     assert outcome.mistakes == []
     assert outcome.acknowledged > 1000
-    assert outcome.server_kills > 5
-    assert outcome.client_kills > 5
+    assert min(outcome.server_kills, outcome.client_kills) >= LEAST_KILLS

@@ -7,17 +7,30 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern
+from django.utils.text import slugify
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from redisdict import conf
-from redisdict.admin.dicts.pages import BEGINNING, layout_of, list_dicts, list_items, shown_name
+from redisdict.admin.dicts.editing import ItemForm, codec_for, form_for, version_of
+from redisdict.admin.dicts.export import exported
+from redisdict.admin.dicts.pages import (
+    BEGINNING,
+    glob_of,
+    layout_of,
+    lifetime_text,
+    list_dicts,
+    list_items,
+    shown_name,
+)
 from redisdict.admin.dicts.servers import SERVER_ERRORS, all_servers, model_caches, warnings
-from redisdict.admin.dicts.values import show_key, show_value
+from redisdict.admin.dicts.values import LONGEST_WHOLE, show_key, show_value
 from redisdict.admin.pages import PagesAdmin
+from redisdict.connections.backend import Backend
 from redisdict.connections.registry import get_backend
+from redisdict.exceptions import RedisDictError
 from redisdict.models import StoredDict
 
 #: As servers give them, and as dicts in shards make them of several.
@@ -33,9 +46,21 @@ class StoredDictAdmin(PagesAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
+    def may_edit(self, request: HttpRequest) -> bool:
+        """Tell whether values may be edited, on the pages of items.
+
+        Django's own forms edit no dict, so `has_change_permission()` denies it to everybody.
+        """
+        return request.user.has_perm("redisdict.change_storeddict")
+
     def get_urls(self) -> list[URLPattern]:
-        delete_item = self.own_path("delete_item", self.delete_item_view, "<path:object_id>/")
-        return [delete_item, *super().get_urls()]
+        pages = {
+            "item": self.item_view,
+            "delete_item": self.delete_item_view,
+            "export": self.export_view,
+        }
+        own = [self.own_path(name, view, "<path:object_id>/") for name, view in pages.items()]
+        return [*own, *super().get_urls()]
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
@@ -88,23 +113,107 @@ class StoredDictAdmin(PagesAdmin):
         try:
             backend = get_backend(stored.alias)
             context["page"] = list_items(backend, stored, pattern, _cursor(request))
-        except SERVER_ERRORS as error:
+        except (*SERVER_ERRORS, ValueError) as error:
             context["problem"] = str(error)
         context |= {
+            "may_edit": self.may_edit(request),
             "pattern": pattern,
             "has_delete_permission": self.has_delete_permission(request, stored),
         }
         return self.page(request, "change_form", context)
+
+    def item_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the whole value of one item, and store another where that is allowed."""
+        self.check_view_permission(request)
+        stored = self.found_or_404(request, object_id)
+        field = _field(request)
+        if request.method == "POST" and not self.may_edit(request):
+            raise PermissionDenied
+        form = ItemForm(request.POST) if request.method == "POST" else None
+        context: dict[str, Any] = {
+            "original": stored,
+            "name": shown_name(stored),
+            "key": show_key(field),
+            "title": _("Item %(key)s") % {"key": show_key(field).text},
+            "has_delete_permission": self.has_delete_permission(request, stored),
+        }
+        try:
+            backend = get_backend(stored.alias)
+            if form is not None and self._is_saved(backend, stored, field, form):
+                text = _("The item %(key)s is changed.") % {"key": show_key(field).text}
+                self.log_change(
+                    request, stored, _("Changed the item %(key)s.") % {"key": show_key(field).text}
+                )
+                self.message_user(request, text, messages.SUCCESS)
+                return self.to_page_of(stored)
+            layout = layout_of(backend, stored)
+            value, left_ms = backend.driver.run(layout.get_with_ttl(field))
+        except SERVER_ERRORS as error:
+            if form is None:
+                return self._failed(request, stored, error)
+            form.add_error(None, str(error))  # what was typed mustn't be lost
+            return self.page(request, "item", context | {"form": form})
+        if value is not None:
+            context |= {
+                "value": show_value(value, LONGEST_WHOLE),
+                "lifetime": lifetime_text(left_ms),
+            }
+            if form is None and self.may_edit(request):
+                try:
+                    form = form_for(value)
+                except ValueError as error:
+                    context["why_not_edited"] = str(error)
+        return self.page(request, "item", context | {"form": form})
+
+    def _is_saved(self, backend: Backend, stored: StoredDict, field: bytes, form: ItemForm) -> bool:
+        """Store what the form holds if the item is what the form was made from.
+
+        Otherwise the form says what is wrong, and is of the version that is there now. GET, and a
+        script that keeps the time to live.
+        """
+        if not form.is_valid():
+            return False
+        layout = layout_of(backend, stored)
+        before = backend.driver.do(layout.get(field))
+        if before is None:
+            form.add_error(None, _("The item was deleted meanwhile, so nothing was stored."))
+            return False
+        if version_of(before) == form.cleaned_data["version"]:
+            try:
+                new = codec_for(before, backend.config).encode(form.cleaned_data["new"])
+            except RedisDictError as error:
+                form.add_error("value", str(error))
+                return False
+            if backend.driver.run(layout.compare_and_set(field, before, new)):
+                return True
+            before = backend.driver.do(layout.get(field)) or b""
+        form.is_outdated(version_of(before))
+        return False
+
+    def export_view(self, request: HttpRequest, object_id: str) -> FileResponse | HttpResponse:
+        """Send the items whose keys match as a file of JSON Lines."""
+        self.check_view_permission(request)
+        stored = self.found_or_404(request, object_id)
+        try:
+            backend = get_backend(stored.alias)
+            glob = glob_of(request.GET.get("q", ""))
+            file = exported(backend, layout_of(backend, stored), glob)
+        except (*SERVER_ERRORS, ValueError) as error:
+            return self._failed(request, stored, error)
+        name = slugify("-".join(stored.path))[:60] or "dict"
+        return FileResponse(
+            file,
+            as_attachment=True,
+            filename=f"{name}.jsonl",
+            content_type="application/jsonl; charset=utf-8",
+        )
 
     def delete_item_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask, and delete one item when the answer is yes."""
         stored = self.found_or_404(request, object_id)
         if not self.has_delete_permission(request, stored):
             raise PermissionDenied
-        try:
-            field = bytes.fromhex(request.GET.get("field", ""))
-        except ValueError as error:
-            raise Http404(_("This isn't the key of an item.")) from error
+        field = _field(request)
         backend = get_backend(stored.alias)
         layout = layout_of(backend, stored)
         try:
@@ -150,6 +259,14 @@ class StoredDictAdmin(PagesAdmin):
     def _failed(self, request: HttpRequest, stored: StoredDict, error: Exception) -> HttpResponse:
         self.message_user(request, str(error), messages.ERROR)
         return self.to_page_of(stored)
+
+
+def _field(request: HttpRequest) -> bytes:
+    """Read which item is meant: its key as hex, which any key has."""
+    try:
+        return bytes.fromhex(request.GET.get("field", ""))
+    except ValueError as error:
+        raise Http404(_("This isn't the key of an item.")) from error
 
 
 def _cursor(request: HttpRequest) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from itertools import chain
@@ -11,14 +12,16 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
-from redisdict.admin.dicts.values import ShownKey, ShownValue, show_key, show_value, visible
+from redisdict.admin.dicts.export import matches
+from redisdict.admin.dicts.values import ShownKey, ShownValue, is_plain, show_key, show_value
 from redisdict.connections.backend import Backend
 from redisdict.mapping.catalog import DictFacts, find_dicts, hash_facts, keys_facts
-from redisdict.mapping.keys import Names, encode_text, escape_glob
+from redisdict.mapping.globs import Glob
+from redisdict.mapping.keys import Names
 from redisdict.mapping.layouts.base import FOREVER, Layout
 from redisdict.mapping.layouts.sharded import make_layout
 from redisdict.models import StoredDict
-from redisdict.templatetags.redisdict_figures import NOTHING
+from redisdict.templatetags.redisdict_figures import NOTHING, whole
 
 #: Dicts, and items, on one page.
 PAGE_SIZE = 50
@@ -47,7 +50,7 @@ class ListedDict:
     @property
     def item_count(self) -> str:
         at_least = "" if self.is_complete else "≥ "
-        return f"{at_least}{self.facts.item_count}"
+        return f"{at_least}{whole(self.facts.item_count)}"
 
     @property
     def memory(self) -> str:
@@ -56,7 +59,10 @@ class ListedDict:
 
     @property
     def lifetimes(self) -> str:
-        shortest, longest = _lifetime(self.facts.shortest_ms), _lifetime(self.facts.longest_ms)
+        shortest, longest = (
+            lifetime_text(self.facts.shortest_ms),
+            lifetime_text(self.facts.longest_ms),
+        )
         return shortest if shortest == longest else f"{shortest} \N{EN DASH} {longest}"
 
 
@@ -109,14 +115,17 @@ def list_items(backend: Backend, stored: StoredDict, pattern: str, cursor: str) 
     """List items from `cursor` on, `PAGE_SIZE` or what the server gives at once. HSCAN or SCAN.
 
     Args:
-        pattern: a glob for the keys; a text without `*`, `?` and `[` is looked for anywhere.
+        pattern: what `glob_of()` takes.
+
+    Raises:
+        ValueError: the pattern has a `[` without a `]`.
     """
     layout = layout_of(backend, stored)
-    fields, next_cursor = _find_fields(backend, layout, _glob(pattern), cursor.encode())
+    fields, next_cursor = _find_fields(backend, layout, glob_of(pattern), cursor.encode())
     run = backend.driver.run
     values = chain.from_iterable(run(layout.get_many(fields)) if fields else [])
     items = [
-        Item(show_key(field), show_value(value), _lifetime(run(layout.ttl(field))))
+        Item(show_key(field), show_value(value), lifetime_text(run(layout.ttl(field))))
         for field, value in zip(fields, values, strict=True)
         if value is not None
     ]
@@ -124,7 +133,7 @@ def list_items(backend: Backend, stored: StoredDict, pattern: str, cursor: str) 
 
 
 def _find_fields(
-    backend: Backend, layout: Layout, glob: bytes | None, cursor: bytes
+    backend: Backend, layout: Layout, glob: Glob | None, cursor: bytes
 ) -> tuple[list[bytes], str]:
     """Find the fields of one page, and the cursor of the next.
 
@@ -135,11 +144,13 @@ def _find_fields(
     count = PAGE_SIZE
     deadline = time.monotonic() + SECONDS
     while True:
-        cursor, fields = backend.driver.run(layout.scan_fields(cursor, glob, count))
-        found |= dict.fromkeys(fields)
+        superset = glob.superset if glob is not None else None
+        cursor, fields = backend.driver.run(layout.scan_fields(cursor, superset, count))
+        matching = [field for field in fields if matches(glob, field)]
+        found |= dict.fromkeys(matching)
         if cursor == b"0" or len(found) >= PAGE_SIZE or time.monotonic() > deadline:
             return sorted(found), "" if cursor == b"0" else cursor.decode()
-        if not fields:
+        if not matching:
             count = min(2 * count, SCAN_COUNT)
 
 
@@ -155,8 +166,14 @@ def layout_of(backend: Backend, stored: StoredDict) -> Layout:
 
 
 def shown_name(stored: StoredDict) -> str:
-    """Name a dict as a reader may see it; child dicts with those they belong to."""
-    return "/".join(visible(part) or _("(no name)") for part in stored.path)
+    """Name a dict as a reader may see it; child dicts with those they belong to.
+
+    A name with anything in it that nobody sees, or that would read as several, has quotes.
+    """
+    return "/".join(
+        part if is_plain(part) and not set(part) & set("/'\"\\") else repr(part)
+        for part in stored.path
+    )
 
 
 def _facts(backend: Backend, stored: StoredDict, keys: list[bytes]) -> DictFacts:
@@ -166,15 +183,22 @@ def _facts(backend: Backend, stored: StoredDict, keys: list[bytes]) -> DictFacts
     return backend.driver.run(hash_facts(names, backend.capabilities, stored.shards))
 
 
-def _glob(pattern: str) -> bytes | None:
+def glob_of(pattern: str) -> Glob | None:
+    """Read what somebody looks for: nothing, a part of a key, or a pattern for the whole of it.
+
+    A text without `*`, `?` and `[` is a part. Patterns mean what they do in `keys_matching()`.
+
+    Raises:
+        ValueError: the pattern has a `[` without a `]`.
+    """
     if not pattern:
         return None
     if any(special in pattern for special in "*?["):
-        return encode_text(pattern)
-    return b"*" + escape_glob(encode_text(pattern)) + b"*"
+        return Glob(pattern)
+    return Glob("*" + re.sub(r"([\\\]])", r"\\\1", pattern) + "*")
 
 
-def _lifetime(left_ms: int | None) -> str:
+def lifetime_text(left_ms: int | None) -> str:
     """Write the two greatest units that aren't zero: `2 d 3 h`, `5 min 10 s`."""
     if left_ms in (None, FOREVER):
         return _("for ever")

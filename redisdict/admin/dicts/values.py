@@ -11,8 +11,11 @@ from django.db.models import Model
 from redisdict.codec import Codec
 from redisdict.exceptions import RedisDictError
 
-#: Characters of a value that are shown.
-LONGEST_TEXT = 2000
+#: Characters of a value that a list of items shows; the item's own page shows the whole.
+LONGEST_TEXT = 500
+
+#: Characters that the page of one item shows.
+LONGEST_WHOLE = 1_000_000
 
 #: Bytes that are shown of what can't be decoded.
 LONGEST_HEX = 64
@@ -46,17 +49,28 @@ class ShownValue:
 
 
 def show_key(field: bytes) -> ShownKey:
-    """Show a key as text if it is UTF-8, as hex otherwise."""
-    try:
-        return ShownKey(visible(field.decode()), field.hex(), is_hex=False)
-    except UnicodeDecodeError:
+    """Show a key as `repr()` does if it is text, as hex otherwise.
+
+    The quotes tell an empty key, a blank and a line end from one another.
+    """
+    text = key_text(field)
+    if text is None:
         return ShownKey(field.hex(" "), field.hex(), is_hex=True)
+    return ShownKey(repr(text), field.hex(), is_hex=False)
 
 
-def show_value(stored: bytes) -> ShownValue:
-    """Decode a value and show at most `LONGEST_TEXT` characters of it."""
+def key_text(field: bytes) -> str | None:
+    """Read a key as text, lone surrogates included; None when it isn't text."""
     try:
-        value = _CODEC.decode(stored)
+        return field.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return None
+
+
+def show_value(stored: bytes, longest: int = LONGEST_TEXT) -> ShownValue:
+    """Decode a value and show at most `longest` characters of it."""
+    try:
+        value = decode_value(stored)
     except RedisDictError as error:
         return ShownValue(
             text=stored[:LONGEST_HEX].hex(" "),
@@ -65,17 +79,32 @@ def show_value(stored: bytes) -> ShownValue:
             is_cut=len(stored) > LONGEST_HEX,
             problem=visible(str(error)),
         )
-    text = (
-        value
-        if isinstance(value, str)
-        else _Printer(width=100, compact=True, sort_dicts=False).pformat(value)
-    )
+    text = value if isinstance(value, str) and value == value.strip() != "" else literal(value)
     return ShownValue(
-        text=visible(text[:LONGEST_TEXT]),
+        text=visible(text[:longest]),
         type_name=type(value).__name__,
         byte_count=len(stored),
-        is_cut=len(text) > LONGEST_TEXT,
+        is_cut=len(text) > longest,
     )
+
+
+def decode_value(stored: bytes) -> Any:
+    """Decode a value without running any code.
+
+    Raises:
+        RedisDictError: it is a pickle, is damaged, too long, or not this package's.
+    """
+    return _CODEC.decode(stored)
+
+
+def literal(value: Any) -> str:
+    """Write a value as Python code would have it, over several lines where it is long."""
+    return _Printer(width=100, compact=True, sort_dicts=False).pformat(value)
+
+
+def is_plain(text: str) -> bool:
+    """Tell whether a text shows all that it is: printable, and no blanks that nobody sees."""
+    return text.isprintable() and text == text.strip() != ""
 
 
 def visible(text: str) -> str:

@@ -66,7 +66,6 @@ class Chart:
         kind: "bars" from zero, "dots" without a line, "lines".
         labels: what the values belong to; one row of the table each.
         label_title: the heading of the labels in the table.
-        reference: where "no difference" lies on the axis of values, if anywhere.
     """
 
     id: str
@@ -77,7 +76,6 @@ class Chart:
     series: Sequence[Series]
     axis: Axis
     second_axis: Axis | None = None
-    reference: float | None = None
 
     def data(self) -> dict[str, Any]:
         """What the script reads: only numbers that JSON has, and texts in the reader's language."""
@@ -88,13 +86,12 @@ class Chart:
             "series": [series.data() for series in self.series],
             "axis": self.axis.data(),
             "second_axis": self.second_axis.data() if self.second_axis else None,
-            "reference": self.reference,
         }
 
-    def rows(self) -> Iterator[tuple[str, list[Point]]]:
-        """The same numbers for the table: each label with one point a series."""
+    def rows(self) -> Iterator[tuple[str, list[tuple[Text, Point]]]]:
+        """The same numbers for the table: each label with one point a series, which it names."""
         for position, label in enumerate(self.labels):
-            yield label, [series.points[position] for series in self.series]
+            yield label, [(series.label, series.points[position]) for series in self.series]
 
 
 def _finite(value: float | None) -> float | None:

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Prefetch
 from django.utils.formats import date_format
+from django.utils.functional import Promise
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, pgettext
+from django.utils.translation import pgettext
 
-from redisdict.admin.runs.charts import Axis, Chart, Point, Series
-from redisdict.admin.runs.tables import TITLES, cell_label, side_by_side
-from redisdict.bench.choices import CELL_FIELDS, CellKey, CellStatus, Table
+from redisdict.admin.runs import charts
+from redisdict.admin.runs.charts import Chart, Point, Series
+from redisdict.admin.runs.forest import (
+    DECIDED,
+    VERDICT_TEXTS,
+    Axis,
+    Known,
+    Mark,
+    counts,
+    height_of,
+)
+from redisdict.admin.runs.tables import cell_label, side_by_side
+from redisdict.bench.choices import CELL_FIELDS, CellKey, CellStatus
 from redisdict.bench.compare import Change, compare, obstacles
 from redisdict.bench.measure.statistics import Verdict
 from redisdict.models import BenchmarkResult, BenchmarkRun
@@ -24,13 +34,8 @@ from redisdict.models import BenchmarkResult, BenchmarkRun
 #: More don't fit beside one another; the trend of a cell shows any number of runs.
 MOST_RUNS = 6
 
-VERDICT_TEXTS = {
-    Verdict.FASTER: gettext_lazy("faster"),
-    Verdict.SLOWER: gettext_lazy("slower"),
-    Verdict.SAME: gettext_lazy("same"),
-    Verdict.UNSURE: gettext_lazy("no evidence"),
-    Verdict.NOT_COMPARABLE: gettext_lazy("not comparable"),
-}
+#: Decided cells of a comparison that stand open; the smaller changes are folded away.
+MOST_OPEN = 30
 
 
 def compare_context(runs: Sequence[BenchmarkRun]) -> dict[str, Any]:
@@ -42,53 +47,69 @@ def compare_context(runs: Sequence[BenchmarkRun]) -> dict[str, Any]:
     base = in_order[0]
     return {
         "base": base,
-        "compared": [
-            _compared(number, run, base) for number, run in enumerate(in_order) if number > 0
-        ],
+        "compared": [_compared(run, base) for run in in_order[1:]],
         "runs": in_order,
-        "spec_rows": side_by_side([run.spec for run in in_order]),
-        "environment_rows": side_by_side([run.environment for run in in_order]),
+        "spec_facts": side_by_side([run.spec for run in in_order]),
+        "environment_facts": side_by_side([run.environment for run in in_order]),
     }
 
 
-def _compared(number: int, run: BenchmarkRun, base: BenchmarkRun) -> dict[str, Any]:
-    changes = compare(base, run)
-    counts = Counter(change.verdict for change in changes)
+@dataclass(frozen=True)
+class Line:
+    """One cell of two runs, fit to be shown."""
+
+    label: str
+    change: Change
+    verdict: Promise
+    marks: list[Mark]
+
+    @property
+    def height(self) -> int:
+        return height_of(self.marks)
+
+
+def _compared(run: BenchmarkRun, base: BenchmarkRun) -> dict[str, Any]:
+    """Set the cells of two runs against one another, the greatest changes first."""
+    changes = sorted(compare(base, run), key=_effect, reverse=True)
     before, after = _measured(base), _measured(run)
-    tables = {table: [one for one in changes if one.after.table == table] for table in Table}
+    axis = Axis(known for change in changes if (known := _known(change)) is not None)
+    lines = [_line(change, axis) for change in changes]
+    decided = [line for line in lines if line.change.verdict in DECIDED]
     return {
         "run": run,
-        "counts": [
-            (verdict.value.replace(" ", "-"), text, counts[verdict])
-            for verdict, text in VERDICT_TEXTS.items()
-        ],
+        "axis": axis,
+        "counts": list(counts(change.verdict for change in changes)),
         "obstacles": obstacles(base, run),
-        "tables": [_table(number, table, own) for table, own in tables.items() if own],
+        "opened": decided[:MOST_OPEN],
+        "folded": [
+            (name, part)
+            for name, part in (
+                ("decided", decided[MOST_OPEN:]),
+                ("same", [one for one in lines if one.change.verdict is Verdict.SAME]),
+                ("unsure", [one for one in lines if one.change.verdict is Verdict.UNSURE]),
+                ("other", [one for one in lines if one.change.verdict is Verdict.NOT_COMPARABLE]),
+            )
+            if part
+        ],
         "only_before": [name for key, name in before.items() if key not in after],
         "only_after": [name for key, name in after.items() if key not in before],
     }
 
 
-def _table(number: int, table: Table, changes: list[Change]) -> dict[str, Any]:
-    """Set the cells of one table against the same cells of the other run."""
-    comparable = [(change, change.ratio) for change in changes if change.ratio is not None]
-    forest = Chart(
-        id=f"forest-{number}-{table}",
-        title=_("Change of speed: %(table)s") % {"table": TITLES[table]},
-        kind="dots",
-        label_title=_("cell"),
-        labels=[cell_label(change.after) for change, _ratio in comparable],
-        series=[
-            Series(
-                label=_("now against before"),
-                points=[Point(ratio.value, ratio.low, ratio.high) for _change, ratio in comparable],
-            )
-        ],
-        axis=Axis(label=_("ratio of speeds; right of the line is faster"), is_logarithmic=True),
-        reference=1.0,
-    )
-    lines = [(cell_label(one.after), one, VERDICT_TEXTS[one.verdict]) for one in changes]
-    return {"title": TITLES[table], "lines": lines, "forest": forest if comparable else None}
+def _line(change: Change, axis: Axis) -> Line:
+    known = _known(change)
+    marks = axis.marks([(known, 0)]) if known is not None else []
+    return Line(cell_label(change.after), change, VERDICT_TEXTS[change.verdict], marks)
+
+
+def _known(change: Change) -> Known | None:
+    ratio = change.ratio
+    return None if ratio is None else Known(ratio.value, ratio.low, ratio.high)
+
+
+def _effect(change: Change) -> float:
+    known = _known(change)
+    return -1.0 if known is None else known.effect
 
 
 def _measured(run: BenchmarkRun) -> dict[CellKey, str]:
@@ -109,7 +130,7 @@ class TrendPoint:
 
     @property
     def is_step(self) -> bool:
-        return self.change is not None and self.change.verdict in (Verdict.FASTER, Verdict.SLOWER)
+        return self.change is not None and self.change.verdict in DECIDED
 
     @property
     def verdict_text(self) -> str:
@@ -190,5 +211,5 @@ def _chart(name: str, points: list[TrendPoint]) -> Chart:
                 points=[Point(point.cell.ratio if point.is_step else None) for point in points],
             ),
         ],
-        axis=Axis(label=_("speed relative to the reference")),
+        axis=charts.Axis(label=_("speed relative to the reference")),
     )

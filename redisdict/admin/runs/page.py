@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from redisdict.admin.runs.charts import Axis, Chart, Point, Series
+from redisdict.admin.runs.conclusions import conclusions
 from redisdict.admin.runs.tables import (
     ShownTable,
     flatten,
@@ -24,33 +25,56 @@ from redisdict.admin.runs.tables import (
     result_tables,
     side_by_side,
 )
+from redisdict.bench.measure.warnings import DECISIVE
 from redisdict.bench.operations import is_plain
 from redisdict.bench.report import render
+from redisdict.bench.report.sentences import method_notes
 from redisdict.bench.report.tables import Row
 from redisdict.bench.spec import MODES
 from redisdict.models import BenchmarkResult, BenchmarkRun
 from redisdict.templatetags.redisdict_figures import NOTHING, percent
+
+#: Rows of results that stand open on the page of a run: those of all services with all pools, or
+#: of some with the dicts' below them.
+MOST_OPEN_ROWS = 24
 
 
 def run_context(run: BenchmarkRun) -> dict[str, Any]:
     """Gather the template's variables. One query, for the results."""
     environment = dict(run.environment)
     servers: dict[str, dict[str, Any]] = environment.pop("servers", {})
+    found = conclusions(run)
+    sections = list(_sections(run))
+    picture = None
+    if found is None and sections and sections[0]["charts"]:
+        # Where nothing was compared, the figures themselves are what there is to be seen.
+        picture = sections[0]["charts"].pop(0)
+    serious = [one for one in run.warnings if one["name"] in DECISIVE]
     return {
         "summary": list(_summary(run)),
-        "sections": [
-            {
-                "table": table,
-                "throughput": list(throughput_charts(table)),
-                "details": [*latency_charts(table), *spread_charts(table)],
-            }
-            for table in result_tables(run)
-        ],
+        "conclusions": found,
+        "picture": picture,
+        "serious_warnings": serious,
+        "other_warnings": [one for one in run.warnings if one not in serious],
+        "sections": sections,
+        "method": method_notes(run) if run.measured else [],
         "servers": list(servers),
         "server_facts": side_by_side(list(servers.values())),
         "environment": list(flatten(environment)),
         "spec": list(flatten(run.spec)),
     }
+
+
+def _sections(run: BenchmarkRun) -> Iterator[dict[str, Any]]:
+    """Give each table with its charts; those stand open that a page has room for."""
+    rows = 0
+    for table in result_tables(run):
+        rows += len(table.rows)
+        yield {
+            "table": table,
+            "is_open": rows <= MOST_OPEN_ROWS,
+            "charts": [*throughput_charts(table), *latency_charts(table), *spread_charts(table)],
+        }
 
 
 def _summary(run: BenchmarkRun) -> Iterator[tuple[str, str]]:
@@ -67,7 +91,8 @@ def _summary(run: BenchmarkRun) -> Iterator[tuple[str, str]]:
     yield _("machine"), run.machine or NOTHING
     yield _("commit"), run.commit or NOTHING
     yield _("noise floor"), percent(run.noise_floor)
-    yield _("baseline"), _("yes") if run.is_baseline else _("no")
+    if run.is_baseline:
+        yield _("baseline"), _("yes")
 
 
 PERCENTILES = (
@@ -103,7 +128,8 @@ def latency_charts(table: ShownTable) -> Iterator[Chart]:
         if cells:
             yield Chart(
                 id=f"latency-{table.table}-{operation}",
-                title=_("Latency of %(operation)s") % {"operation": operation},
+                title=_("Latency of %(operation)s: %(what)s")
+                % {"operation": operation, "what": table.title},
                 kind="dots",
                 label_title=", ".join(table.key_titles),
                 labels=[table.label(row) for row, _cell in cells],
@@ -122,7 +148,7 @@ def spread_charts(table: ShownTable) -> Iterator[Chart]:
     if rows:
         yield Chart(
             id=f"spread-{table.table}",
-            title=_("Spread over the rounds"),
+            title=_("Spread over the rounds: %(what)s") % {"what": table.title},
             kind="dots",
             label_title=", ".join(table.key_titles),
             labels=[table.label(row) for row in rows],

@@ -75,11 +75,21 @@ class ShownTable(ResultTable):
     def key_titles(self) -> list[str]:
         return [str(FIELD_TITLES[name]) for name in self.keys]
 
-    def lines(self) -> Iterator[tuple[list[str], str, list[BenchmarkResult | None]]]:
-        """Each row: its key in words, why it has no figure, its cells column by column."""
+    def lines(
+        self,
+    ) -> Iterator[tuple[list[tuple[str, str]], str, list[tuple[str, BenchmarkResult | None]]]]:
+        """Each row: its key in words, why it has no figure, its cells.
+
+        Before each cell stands the heading of its column, for screens on which a row is a block,
+        and before each part of the key that says nothing without one.
+        """
         for row in self.rows:
-            cells = [row.cells.get(column) for column in self.columns]
-            yield self.key_texts(row), _reason(row), cells
+            cells = [(column, row.cells.get(column)) for column in self.columns]
+            titles = [
+                title if isinstance(value, int) else ""
+                for title, value in zip(self.key_titles, row.key, strict=True)
+            ]
+            yield list(zip(titles, self.key_texts(row), strict=True)), _reason(row), cells
 
     def label(self, row: Row, *, without: str = "") -> str:
         """The key of a row in one text, perhaps without one of its fields."""
@@ -151,6 +161,21 @@ class FactRow:
         return not self.is_volatile and len(set(self.texts)) > 1
 
 
+@dataclass(frozen=True)
+class Facts:
+    """Facts of several things: those that differ, those that say little, those that are equal."""
+
+    rows: list[FactRow]
+
+    @property
+    def differing(self) -> list[FactRow]:
+        return [row for row in self.rows if row.differs]
+
+    @property
+    def others(self) -> list[FactRow]:
+        return [row for row in self.rows if not row.differs]
+
+
 def flatten(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """List every fact of nested mappings, its name made of the names on the way to it."""
     for name, value in facts.items():
@@ -161,12 +186,12 @@ def flatten(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
             yield title, _text(value)
 
 
-def side_by_side(things: Sequence[Mapping[str, Any]]) -> list[FactRow]:
+def side_by_side(things: Sequence[Mapping[str, Any]]) -> Facts:
     """Put the facts of all `things` into columns: what differs first, what says little last."""
     columns = [dict(flatten(thing)) for thing in things]
     names = dict.fromkeys(name for column in columns for name in column)
     rows = [FactRow(name, [column.get(name, NOTHING) for column in columns]) for name in names]
-    return sorted(rows, key=lambda row: (not row.differs, row.is_volatile))
+    return Facts(sorted(rows, key=lambda row: (not row.differs, row.is_volatile)))
 
 
 def _text(value: Any) -> str:
@@ -174,6 +199,8 @@ def _text(value: Any) -> str:
         return NOTHING
     if isinstance(value, bool):
         return _("yes") if value else _("no")
+    if isinstance(value, float):
+        value = float(f"{value:.4g}")
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {text}" for name, text in flatten(value))
     if isinstance(value, list | tuple):

@@ -11,11 +11,14 @@ from argparse import (
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from textwrap import fill
 from typing import Any, TypeVar
 
 from django.core.management.base import DjangoHelpFormatter
 
+from redisdict.bench.calibration import LEAST_RUNS
 from redisdict.bench.choices import Table
+from redisdict.bench.errors import EXIT_STATUSES
 from redisdict.bench.measure.placement import CHOICES
 from redisdict.bench.operations import OPERATION_NAMES
 from redisdict.bench.report import FORMATS
@@ -36,10 +39,9 @@ examples:
   manage.py redisbench --table concurrency --concurrency 50 --connections 5
   manage.py redisbench --operation "MIX 80/20" --operation "GET zipf"
   manage.py redisbench --label before; …; manage.py redisbench --baseline before
+  manage.py redisbench ab HEAD~1 .
 
 exit status:
-  0 fine, 1 slower than the baseline or an error of use, 2 wrong arguments, 3 something failed and
-  the rest is saved, 4 too noisy, 5 a wrong reply or two names for one server, 130 interrupted
 """
 
 
@@ -61,6 +63,9 @@ def _number(
 
 
 _count = _number(int, lambda number: number >= 1, "a whole number of at least 1")
+_runs = _number(
+    int, lambda number: number >= LEAST_RUNS, f"a whole number of at least {LEAST_RUNS}"
+)
 _positive = _number(float, lambda number: 0 < number < float("inf"), "a number above 0")
 _percent = _number(float, lambda number: 0 <= number < 100, "a percentage from 0 to below 100")
 
@@ -69,7 +74,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the options of a run, and the subcommands."""
     parser.usage = "%(prog)s [OPTION ...]\n       %(prog)s ACTION [OPTION ...]"
     parser.formatter_class = _Help
-    parser.epilog = EXAMPLES
+    parser.epilog = EXAMPLES + "".join(
+        fill(
+            f"{status}: {meaning.replace('`', '')}",
+            width=100,
+            initial_indent="  ",
+            subsequent_indent="     ",
+        )
+        + "\n"
+        for status, meaning in EXIT_STATUSES.items()
+    )
     _add_choice(parser)
     _add_method(parser)
     _add_report(parser)
@@ -89,23 +103,55 @@ def add_arguments(parser: ArgumentParser) -> None:
     compare.add_argument("before", metavar="BEFORE", help=RUN_HELP)
     compare.add_argument("after", metavar="AFTER", help="the later run")
     _add_threshold(compare)
+    _add_verbose(compare)
+    _add_ab(actions.add_parser("ab", help="two things in turn in one run: did it become faster?"))
     export = actions.add_parser("export", help="a saved run as a file, for another project")
     export.add_argument("run", metavar="RUN", help=RUN_HELP)
     _add_format(export, "json")
     importing = actions.add_parser("import", help="save a run from a file that `export` wrote")
     importing.add_argument("file", metavar="FILE", type=Path, help="JSON")
-    prune = actions.add_parser("prune", help="delete old runs; baselines are kept")
+    baseline = actions.add_parser("baseline", help="make a saved run the one others compare with")
+    baseline.add_argument("run", metavar="RUN", help=RUN_HELP)
+    prune = actions.add_parser("prune", help="delete old runs; baselines and calibrations are kept")
     prune.add_argument(
         "--keep", type=_count, required=True, metavar="N", help="keep the latest N runs"
     )
-    actions.add_parser(
+    doctor = actions.add_parser(
         "doctor", help="what disturbs measurements on this machine, and how fast it is at best"
+    )
+    doctor.add_argument(
+        "--calibrate",
+        type=_runs,
+        metavar="RUNS",
+        help="find out with so many equal runs, 20 seconds each, what equal runs differ by here;"
+        " later runs take that into account when they are compared",
     )
     _add_selftest(
         actions.add_parser(
             "selftest", help="does it find a difference that is there, and none that isn't?"
         )
     )
+
+
+def _add_ab(parser: ArgumentParser) -> None:
+    text = (
+        "a commit, the directory of a checkout or a virtual environment, settings such as"
+        ' "SERIALIZER=json", a service, or an address'
+    )
+    parser.add_argument("a", metavar="A", help=text)
+    parser.add_argument("b", metavar="B", help="what is compared with it; likewise")
+    _repeatable(parser, "--call", "NAME", "only this call, repeatable; a wrong name lists all")
+    parser.add_argument(
+        "--seconds", type=_positive, metavar="S", help="time for the whole run (default: 55)"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="of the order of turns")
+    parser.add_argument(
+        "--allow-remote", action="store_true", help="servers on other machines, too"
+    )
+    _add_format(parser, "table")
+    parser.add_argument("--label", default="", metavar="TEXT", help="a name to find the run by")
+    parser.add_argument("--no-save", action="store_true", help="don't use the database")
+    _add_threshold(parser)
 
 
 def _add_selftest(parser: ArgumentParser) -> None:
@@ -130,8 +176,8 @@ def _add_choice(parser: ArgumentParser) -> None:
     preset.add_argument(
         "--preset",
         choices=list(PRESETS),
-        help="how long and how precisely; with three services about 15 seconds, 3 minutes (the"
-        " default) and 15 minutes",
+        help="how long and how precisely; with three services quick takes half a minute, standard"
+        " (the default) some minutes, rigorous half an hour",
     )
     preset.add_argument(
         "--quick", action="store_const", const="quick", dest="preset", help="--preset quick"
@@ -182,7 +228,11 @@ def _add_addresses(group: _ActionsContainer) -> None:
 def _add_method(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("how to measure")
     group.add_argument(
-        "--seconds", type=_positive, metavar="S", help="time for the rounds of all cells"
+        "--seconds",
+        type=_positive,
+        metavar="S",
+        help="time for the rounds of all cells; with less of it servers are started and single"
+        " calls are timed less often, too",
     )
     group.add_argument(
         "--seed", type=int, metavar="N", help="of the order of cells, and of keys and values"
@@ -190,7 +240,8 @@ def _add_method(parser: ArgumentParser) -> None:
     group.add_argument(
         "--placement",
         choices=CHOICES,
-        help="client and server on one CPU (the default), on two, or where the system puts them",
+        help="client and server on one CPU (same), on two (split), where the system puts them"
+        " (free), or on one CPU except for servers that it would cripple (auto, the default)",
     )
     group.add_argument(
         "--event-loop", choices=EVENT_LOOPS, help="of the asynchronous cells (default: asyncio)"
@@ -222,6 +273,15 @@ def _add_format(parser: _ActionsContainer, default: str) -> None:
     )
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="a file instead of standard output"
+    )
+    _add_verbose(parser)
+
+
+def _add_verbose(parser: _ActionsContainer) -> None:
+    parser.add_argument(
+        "--verbose",
+        action="store_true",
+        help="all tables, verdicts, warnings and notes on the method",
     )
 
 

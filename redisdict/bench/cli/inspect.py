@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 
 from django.core.management.base import OutputWrapper
 from rich.text import Text
 
+from redisdict.bench import noise
+from redisdict.bench.calibration import calibrate
 from redisdict.bench.choices import cell_parts
 from redisdict.bench.cli import output
 from redisdict.bench.compare import Change, compare, regressions
@@ -16,11 +19,19 @@ from redisdict.bench.doctor import diagnose, measure_floor
 from redisdict.bench.errors import ExitStatus, UsageError
 from redisdict.bench.measure.services import discover
 from redisdict.bench.measure.statistics import Ratio, Verdict
-from redisdict.bench.records import check_database, find_run, save_run
+from redisdict.bench.records import CALIBRATION, check_database, find_run, mark_baseline, save_run
 from redisdict.bench.report.files import from_json
+from redisdict.bench.report.summary import counts_text
 from redisdict.bench.report.tables import MISSING
 from redisdict.bench.report.terminal import Form, laid_out
-from redisdict.bench.selftest import Finding, SelfTest, busy_neighbour, is_trustworthy, selftest
+from redisdict.bench.selftest import (
+    CLOSE,
+    Finding,
+    SelfTest,
+    broken_promises,
+    busy_neighbour,
+    selftest,
+)
 from redisdict.models import BenchmarkRun
 
 
@@ -30,7 +41,8 @@ def list_runs(options: output.Options, stdout: OutputWrapper, stderr: OutputWrap
     runs = BenchmarkRun.objects.all()[: options["limit"]]
     if not runs:
         stderr.write("No run is saved yet; `redisbench --quick` makes the first.\n")
-    stdout.write(output.rows_text([_list_row(run) for run in runs], stdout))
+    headings = ("RUN", "STARTED", "PRESET", "STATUS", "NOISE FLOOR", "LABEL")
+    stdout.write(output.rows_text([_list_row(run) for run in runs], stdout, headings))
     return ExitStatus.FINE
 
 
@@ -41,7 +53,7 @@ def _list_row(run: BenchmarkRun) -> list[str]:
         f"{run.started_at:%Y-%m-%d %H:%M}",
         run.preset,
         run.status,
-        f"noise floor {floor}",
+        floor,
         run.label + (" (baseline)" if run.is_baseline else ""),
     ]
 
@@ -53,9 +65,10 @@ def show_run(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapp
     check_database()
     run = find_run(options["run"])
     text = output.report_text(run, options, stdout)
-    output.send(text, options["output"], stdout)
     if options["format"] not in ("json", "markdown"):  # which have them in themselves
         stderr.write(output.warnings_text(run, options, stderr))
+        stderr.flush()
+    output.send(text, options["output"], stdout)
     return ExitStatus.FINE
 
 
@@ -69,9 +82,10 @@ def compare_runs(options: output.Options, stdout: OutputWrapper, stderr: OutputW
     before = find_run(options["before"])
     after = find_run(options["after"])
     changes = compare(before, after)
-    stdout.write(comparison_text(before, after, changes, output.width_of(stdout)))
+    width = output.width_of(stdout)
+    stdout.write(comparison_text(before, after, changes, width, is_verbose=options["verbose"]))
     is_slower = regressions(changes, options["fail_threshold"])
-    return ExitStatus.REGRESSION if is_slower else ExitStatus.FINE
+    return output.regression_status(is_slower, options, stderr)
 
 
 def import_run(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
@@ -91,42 +105,62 @@ def import_run(options: output.Options, stdout: OutputWrapper, stderr: OutputWra
     return ExitStatus.FINE
 
 
+def make_baseline(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
+    """Make a saved run the one that 'baseline' names and that isn't pruned."""
+    check_database()
+    run = find_run(options["run"])
+    mark_baseline(run)
+    stdout.write(f"{run.pk}\n")
+    return ExitStatus.FINE
+
+
 def prune_runs(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
-    """Delete all but the latest runs; baselines stay."""
+    """Delete all but the latest runs; baselines and calibrations stay."""
     check_database()
     kept = list(BenchmarkRun.objects.values_list("pk", flat=True)[: options["keep"]])
     old = BenchmarkRun.objects.filter(is_baseline=False).exclude(pk__in=kept)
+    old = old.exclude(preset=CALIBRATION)
     count = old.count()
     old.delete()
     stdout.write(f"{count}\n")
     return ExitStatus.FINE
 
 
+DECIDED = (Verdict.FASTER, Verdict.SLOWER)
+
 #: What matters most comes last, right above the summary and the prompt.
 ORDER = (Verdict.NOT_COMPARABLE, Verdict.SAME, Verdict.UNSURE, Verdict.FASTER, Verdict.SLOWER)
 
 
 def comparison_text(
-    before: BenchmarkRun, after: BenchmarkRun, changes: Sequence[Change], width: int
+    before: BenchmarkRun,
+    after: BenchmarkRun,
+    changes: Sequence[Change],
+    width: int,
+    *,
+    is_verbose: bool = True,
 ) -> str:
-    """Write a table of all cells with a verdict, and a line that counts them."""
+    """Write a table of all cells with a verdict, or of the decided ones; and count them."""
     if not changes:
         return "The runs have no cell in common.\n"
     ordered = sorted(changes, key=lambda change: ORDER.index(change.verdict))
+    shown = [one for one in ordered if is_verbose or one.verdict in DECIDED]
     form = Form(
         ("Service", "Row", "Operation"),
         ("before", "now", "now / before", "verdict"),
-        [_row(change) for change in ordered],
+        [_row(change) for change in shown],
     )
-    reasons = dict.fromkeys(change.reason for change in ordered if change.reason)
-    counts = {verdict: sum(one.verdict is verdict for one in changes) for verdict in Verdict}
+    reasons = Counter(change.reason for change in ordered if change.reason)
+    counts = Counter(change.verdict for change in changes)
     lines = [
         f"{_name(before)} -> {_name(after)}, operations per second;"
         " now / before compares the speeds relative to the reference",
-        *(line.plain for line in laid_out([form], width)),
-        *(f"not comparable: {reason}" for reason in reasons),
-        ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count),
+        *(line.plain for line in laid_out([form], width) if shown),
+        *(f"not comparable: {reason}" for reason in reasons if is_verbose),
+        counts_text(counts, "" if is_verbose else "--verbose"),
     ]
+    if not is_verbose and len(reasons) == 1 and counts[Verdict.NOT_COMPARABLE] == len(changes):
+        lines.insert(-1, f"not comparable: {next(iter(reasons))}")
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -148,12 +182,14 @@ def show_services(options: output.Options, stdout: OutputWrapper, stderr: Output
     rows = [[one.key, one.title, one.source, one.reason or one.address] for one in services]
     if stdout.isatty():
         rows = [[key, title, ": ".join(filter(None, rest))] for key, title, *rest in rows]
-    stdout.write(output.rows_text(rows, stdout))
+    stdout.write(output.rows_text(rows, stdout, ("NAME", "SERVICE", "FROM")))
     return ExitStatus.FINE
 
 
 def doctor(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
-    """Tell what disturbs, what to do, and the floor that no client gets below."""
+    """Tell what disturbs, what to do, and the floor that no client gets below; or calibrate."""
+    if options["calibrate"]:
+        return _calibrate(options["calibrate"], stdout, stderr)
     for diagnosis in diagnose():
         mark = "!" if diagnosis.advice else "ok"
         line = f"{mark:3}{diagnosis.name}: {diagnosis.finding}"
@@ -168,8 +204,16 @@ def doctor(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper
     return ExitStatus.FINE
 
 
+def _calibrate(count: int, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
+    check_database()
+    run = save_run(calibrate(count, lambda text: stderr.write(f"{text}\n")))
+    for name, deviation in run.environment[noise.KEY]["deviations"].items():
+        stdout.write(f"{name}: equal runs deviate by {deviation:.1%}\n")
+    return ExitStatus.FINE
+
+
 def run_selftest(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
-    """Run the self-test; exit status 4 when equal and delayed servers aren't told apart."""
+    """Run the self-test; exit status 4 when a promise is broken, each of which has its line."""
     runs: list[SelfTest] = []
     with busy_neighbour() if options["busy_neighbour"] else nullcontext():
         for number in range(1, options["runs"] + 1):
@@ -178,8 +222,9 @@ def run_selftest(options: output.Options, stdout: OutputWrapper, stderr: OutputW
                 stdout.write(f"{line}\n")
             stdout.flush()
     findings = [finding for run in runs for finding in run.findings]
-    stdout.writelines(f"{line}\n" for line in [*_summary(findings), *_shares(runs)])
-    return ExitStatus.FINE if is_trustworthy(findings) else ExitStatus.TOO_NOISY
+    broken = [f"broken promise: {promise}" for promise in broken_promises(findings)]
+    stdout.writelines(f"{line}\n" for line in [*_summary(findings), *_shares(runs), *broken])
+    return ExitStatus.TOO_NOISY if broken else ExitStatus.FINE
 
 
 def _run_lines(number: int, run: SelfTest) -> Iterator[str]:
@@ -201,7 +246,7 @@ def _summary(findings: Sequence[Finding]) -> Iterator[str]:
         chosen = [finding for finding in findings if finding.delay == delay]
         right = sum(finding.is_right for finding in chosen)
         errors = sorted(abs(finding.error) for finding in chosen)
-        within = sum(error <= 0.01 for error in errors)
+        within = sum(error <= CLOSE for error in errors)
         what = f"a delay of {delay:.0%} found" if delay else "no false alarm"
         yield (
             f"{what}: {right} of {len(chosen)}; ratio within 1 % of the truth:"

@@ -17,8 +17,8 @@ from django.core.management.base import OutputWrapper
 from rich.table import Table as Grid
 from rich.text import Text
 
-from redisdict.bench.errors import UsageError, describe
-from redisdict.bench.measure.warnings import warning_lines
+from redisdict.bench.errors import ExitStatus, UsageError, describe
+from redisdict.bench.measure.warnings import DECISIVE, NOISY, warning_lines
 from redisdict.bench.report import render
 from redisdict.bench.report.files import to_json
 from redisdict.bench.report.terminal import DEFAULT_WIDTH, item, printed, terminal
@@ -74,25 +74,41 @@ def write_report(path: Path, text: str) -> None:
 def report_text(run: BenchmarkRun, options: Options, stdout: OutputWrapper) -> str:
     """Write the run in the format that was asked for."""
     if options["format"] == "table" and options["output"] is None:
-        return terminal(run, width=width_of(stdout), is_colored=is_colored(options, stdout))
+        return terminal(
+            run,
+            width=width_of(stdout),
+            is_colored=is_colored(options, stdout),
+            is_verbose=bool(options.get("verbose")),
+        )
     return render(run, options["format"])
 
 
-def rows_text(rows: Sequence[Sequence[str]], stdout: OutputWrapper) -> str:
-    """Align rows in columns on a terminal; for other programs, one line a row, with tabs."""
+def rows_text(
+    rows: Sequence[Sequence[str]], stdout: OutputWrapper, headings: Sequence[str] = ()
+) -> str:
+    """Align rows in columns on a terminal, below headings; for other programs, rows with tabs."""
     if not stdout.isatty():
         return "".join("\t".join(row).rstrip() + "\n" for row in rows)
+    if not rows:
+        return ""
     grid = Grid.grid(padding=(0, 2, 0, 0))
-    for row in rows:
+    for row in [headings, *rows] if headings else rows:
         grid.add_row(*map(Text, row))
     return printed([grid], width_of(stdout))
 
 
 def warnings_text(run: BenchmarkRun, options: Options, stderr: OutputWrapper) -> str:
-    """Write what is wrong with the figures, and what to do about it."""
+    """Write what is wrong with the figures, and what to do about it.
+
+    Only what changes what may be concluded, unless all of it is asked for.
+    """
+    names = (
+        None if options.get("verbose") else DECISIVE | (NOISY if options.get("strict") else set())
+    )
+    lines = warning_lines(run, names)
     if not stderr.isatty():
-        return "".join(f"{line}\n" for line in warning_lines(run))
-    named = (line.partition(": ") for line in warning_lines(run))
+        return "".join(f"{line}\n" for line in lines)
+    named = (line.partition(": ") for line in lines)
     items = [item("!", Text.assemble((f"{name}: ", "yellow"), text)) for name, _, text in named]
     return printed(items, width_of(stderr), is_colored=is_colored(options, stderr))
 
@@ -107,6 +123,14 @@ def is_colored(options: Options, stdout: OutputWrapper) -> bool:
     if options.get("force_color"):
         return True
     return stdout.isatty() and not options.get("no_color") and not os.environ.get("NO_COLOR")
+
+
+def regression_status(is_slower: object, options: Options, stderr: OutputWrapper) -> ExitStatus:
+    """Choose the exit status, and tell a regression from an error, which has the same one."""
+    if not is_slower:
+        return ExitStatus.FINE
+    stderr.write(f"Slower by more than {options['fail_threshold']:g} %: exit status 1.\n")
+    return ExitStatus.REGRESSION
 
 
 def send(text: str, output: Path | None, stdout: OutputWrapper) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 
 from django.core.management.base import OutputWrapper
 
@@ -18,12 +17,17 @@ from redisdict.bench.measure.progress import WatchedProgress, reporter_for
 from redisdict.bench.measure.services import discover
 from redisdict.bench.measure.session import Session
 from redisdict.bench.measure.statistics import Verdict
-from redisdict.bench.selection import check_spec, choose_services, read_spec, select, spec_from_dict
+from redisdict.bench.measure.warnings import NOISY
+from redisdict.bench.selection import (
+    check_spec,
+    choose_services,
+    read_spec,
+    select,
+    shortened,
+    spec_from_dict,
+)
 from redisdict.bench.spec import PRESETS, BenchmarkSpec
 from redisdict.models import BenchmarkRun
-
-#: Warnings that mean that a difference could hide in the noise.
-NOISY = ("noise-floor", "wide-interval")
 
 
 def measure(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
@@ -33,8 +37,43 @@ def measure(options: output.Options, stdout: OutputWrapper, stderr: OutputWrappe
         UsageError, ConfigurationError: it can't be done; nothing was measured.
         Interrupted: after what was measured is saved and printed.
     """
+    if (finished := _finished(options)) is not None:
+        stderr.write(
+            f"{finished} is finished; nothing is left to measure, and it stays as it is.\n"
+        )
+        text = output.report_text(finished, options, stdout)
+        output.deliver(text, options["output"], stdout, stderr)
+        return ExitStatus.FINE
     session, baseline = _prepare(options, stderr)
     run = session.record
+    is_delivered = carry_out(session, options, stdout, stderr)
+    if options["mark_baseline"] and not options["no_save"]:
+        records.mark_baseline(run)
+    changes = compare(baseline, run) if baseline else []
+    if baseline:
+        width = output.width_of(stderr)
+        text = comparison_text(baseline, run, changes, width, is_verbose=options["verbose"])
+        stderr.write(text)
+    if session.has_wrong_reply:
+        return ExitStatus.WRONG_REPLY
+    if not is_delivered or _has_failure(run, options):
+        return ExitStatus.FAILED_CELL
+    if slower := regressions(changes, options["fail_threshold"]):
+        return output.regression_status(slower, options, stderr)
+    if options["strict"] and _is_noisy(run, changes):
+        return ExitStatus.TOO_NOISY
+    return ExitStatus.FINE
+
+
+def carry_out(
+    session: Session, options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper
+) -> bool:
+    """Measure, save and report; tell whether the report and the database have got everything.
+
+    Raises:
+        UsageError: nothing could be measured.
+        Interrupted: after what was measured is saved and printed.
+    """
     try:
         with closing(session.reporter):
             session.run()
@@ -43,22 +82,8 @@ def measure(options: output.Options, stdout: OutputWrapper, stderr: OutputWrappe
         error.is_told = True
         _deliver(options, session, stdout, stderr)
         raise
-    is_delivered = _deliver(options, session, stdout, stderr)
-    if options["mark_baseline"] and not options["no_save"]:
-        records.mark_baseline(run)
-    changes = compare(baseline, run) if baseline else []
-    if baseline:
-        stderr.write(comparison_text(baseline, run, changes, output.width_of(stderr)))
-    stderr.write(output.warnings_text(run, options, stderr))
-    if session.has_wrong_reply:
-        return ExitStatus.WRONG_REPLY
-    if not is_delivered or _has_failure(run, options):
-        return ExitStatus.FAILED_CELL
-    if regressions(changes, options["fail_threshold"]):
-        return ExitStatus.REGRESSION
-    if options["strict"] and _is_noisy(run, changes):
-        return ExitStatus.TOO_NOISY
-    return ExitStatus.FINE
+    stderr.write(output.warnings_text(session.record, options, stderr))
+    return _deliver(options, session, stdout, stderr)
 
 
 def _prepare(options: output.Options, stderr: OutputWrapper) -> tuple[Session, BenchmarkRun | None]:
@@ -90,8 +115,20 @@ def _prepare(options: output.Options, stderr: OutputWrapper) -> tuple[Session, B
         recorder=records.Recorder(is_saving=not options["no_save"]),
         reporter=reporter,
         interruption=Interruption(),
+        calibration=None
+        if options["no_save"]
+        else records.latest_calibration(run.environment.get("machine_hash", "")),
     )
     return session, baseline
+
+
+def _finished(options: output.Options) -> BenchmarkRun | None:
+    """Find the run to be completed, if it is complete."""
+    if not options["resume"] or options["no_save"]:
+        return None
+    records.check_database()
+    run = records.find_run(options["resume"])
+    return run if run.status == RunStatus.FINISHED else None
 
 
 def _specification(options: output.Options, resumed: BenchmarkRun | None) -> BenchmarkSpec:
@@ -102,7 +139,7 @@ def _specification(options: output.Options, resumed: BenchmarkRun | None) -> Ben
     else:
         base = PRESETS[options["preset"] or "standard"]
     if options["seconds"]:
-        base = replace(base, precision=replace(base.precision, seconds=options["seconds"]))
+        base = shortened(base, options["seconds"])
     spec = select(
         base,
         modes=options["mode"],

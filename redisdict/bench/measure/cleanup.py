@@ -7,11 +7,13 @@ outright is found by the next one, which removes it when that run's process is g
 
 from __future__ import annotations
 
+import _thread
 import itertools
 import json
 import os
 import secrets
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -110,6 +112,9 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
+#: Seconds after which an `Interrupted` that was lost is raised again.
+AGAIN_S = 0.01
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -131,12 +136,16 @@ class Interruption:
     In the middle of a block an exception would lose replies, and in the middle of cleaning up it
     would leave servers and keys behind. A second signal is obeyed at once all the same, unless
     things are being cleaned up.
+
+    Python ignores an exception in a destructor or a callback of its garbage collection, where a
+    signal may find it as well as anywhere. What was lost so is raised again a moment later.
     """
 
     def __init__(self) -> None:
         self._number: int | None = None
         self._deferring = 0
         self._is_cleaning_up = False
+        self._is_lost = False
 
     @property
     def is_requested(self) -> bool:
@@ -149,9 +158,26 @@ class Interruption:
             yield
             return
         before: dict[int, Any] = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        hook_before = sys.unraisablehook
+        again: list[threading.Timer] = []
+
+        def hook(unraisable: sys.UnraisableHookArgs) -> None:
+            if not isinstance(unraisable.exc_value, Interrupted):
+                hook_before(unraisable)
+                return
+            self._is_lost = True
+            # Later and by another thread: at once it would find this one in the destructor still.
+            again.append(threading.Timer(AGAIN_S, _thread.interrupt_main, (self._number,)))
+            again[-1].daemon = True
+            again[-1].start()
+
+        sys.unraisablehook = hook
         try:
             yield
         finally:
+            for timer in again:
+                timer.cancel()
+            sys.unraisablehook = hook_before
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -174,8 +200,9 @@ class Interruption:
             raise Interrupted(self._number)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        is_first = self._number is None
+        is_first = self._number is None or self._is_lost
         self._number = self._number or number
+        self._is_lost = False
         if self._is_cleaning_up or (self._deferring and is_first):
             return
         raise Interrupted(number)

@@ -60,6 +60,7 @@ def measure_group(
     series = {cell: Series() for cell in group.cells}
     latencies: dict[Cell, Latencies | None] = {}
     facts: dict[Cell, dict[str, Any]] = {}
+    starts: dict[Cell, list[float]] = {}
     for number in range(precision.server_starts):
         with ExitStack() as stack:
             factory = start(stack)
@@ -73,7 +74,9 @@ def measure_group(
                 on_round=partial(_pass_on, on_round, number, precision.server_starts),
                 should_stop=should_stop,
             )
-            _extend(series, rounds.run())
+            part = rounds.run()
+            _extend(series, part)
+            note_start(starts, group, part)
             if number == precision.server_starts - 1:
                 for cell, open_cell in opened.items():
                     if cell.role is not Role.MEASURED or series[cell].failure or should_stop():
@@ -91,7 +94,13 @@ def measure_group(
         results=[
             result_of(cell, CellStatus.UNAVAILABLE, group.left_out[cell])
             if cell in group.left_out
-            else cell_result(group, cell, series, latencies.get(cell), facts.get(cell, {}))
+            else cell_result(
+                group,
+                cell,
+                series,
+                latencies.get(cell),
+                {"starts": starts.get(cell, []), **facts.get(cell, {})},
+            )
             for cell in group.rows
         ],
         comparisons=comparisons(group, series, precision.server_starts),
@@ -122,6 +131,15 @@ def _extend(series: Mapping[Cell, Series], part: Mapping[Cell, Series]) -> None:
             own.extend(part[cell])
         else:
             own.extend(absent)
+
+
+def note_start(starts: dict[Cell, list[float]], group: Group, part: Mapping[Cell, Series]) -> None:
+    """Keep the ratio that each cell had with these processes of the servers."""
+    for cell, reference in group.references.items():
+        if cell in part and reference in part and cell != reference:
+            ratio = _ratio(part, cell, reference)
+            if ratio is not None:
+                starts.setdefault(cell, []).append(ratio.value)
 
 
 def _pass_on(on_round: Callable[[float], None], start: int, starts: int, fraction: float) -> None:
@@ -184,6 +202,7 @@ def cell_result(
         return result_of(cell, CellStatus.UNAVAILABLE, reason)
     reference = group.references.get(cell)
     ratio = _ratio(series, cell, reference)
+    floor = noise_floors(group, series).get(reference) if reference else None
     figures = dict(vars(latencies)) if latencies else {}
     calls = figures.pop("calls", 0)
     return result_of(
@@ -198,6 +217,7 @@ def cell_result(
         ratio_high=ratio.high if ratio and math.isfinite(ratio.high) else None,
         details={
             "reference": str(reference) if reference else None,
+            "noise_floor": floor,
             "total_ops_per_second": own.operations * 1e9 / own.duration_ns,
             "spread": relative_spread(times),
             "drift": drift(times),
@@ -208,15 +228,29 @@ def cell_result(
     )
 
 
+def noise_floors(group: Group, series: Mapping[Cell, Series]) -> dict[Cell, float]:
+    """Compute for each reference how far from 1 its twin's true ratio may be, on the log scale.
+
+    The twin is the reference once more, so whatever is found of it is noise.
+    """
+    floors = {}
+    for twin in group.twins:
+        reference = group.references[twin]
+        ratio = _ratio(series, twin, reference)
+        if ratio is not None and math.isfinite(ratio.farthest):
+            floors[reference] = ratio.farthest
+    return floors
+
+
 def group_noise_floor(group: Group, series: Mapping[Cell, Series]) -> float | None:
-    """Compute what the A/A twins of single calls differ by at most; None without any.
+    """Find the greatest noise floor of single calls; None without any.
 
     Iterations are left out: they depend so much on a server process's variance that they would hide
     how well everything else is known.
     """
     floors = [
         floor
-        for reference, floor in _floors(group, series).items()
+        for reference, floor in noise_floors(group, series).items()
         if reference.operation not in ITERATIONS
     ]
     return max(floors, default=None)
@@ -229,7 +263,7 @@ def comparisons(
 
     Each says: `left` is `ratio` times as fast as `right`, and what that proves.
     """
-    floors = _floors(group, series)
+    floors = noise_floors(group, series)
     found = []
     for kind, left, right in _pairs(group):
         ratio = _ratio(series, left, right)
@@ -261,16 +295,6 @@ def comparisons(
             }
         )
     return found
-
-
-def _floors(group: Group, series: Mapping[Cell, Series]) -> dict[Cell, float]:
-    """Compute for each reference how far from 1 its twin came out, on the log scale."""
-    floors = {}
-    for twin in group.twins:
-        ratio = _ratio(series, twin, group.references[twin])
-        if ratio is not None:
-            floors[group.references[twin]] = abs(math.log(ratio.value))
-    return floors
 
 
 def _ratio(series: Mapping[Cell, Series], cell: Cell, reference: Cell | None) -> Ratio | None:

@@ -3,6 +3,8 @@
 One GET takes 31 µs with both on one CPU and 114 µs on two, and a scheduler that is left alone flips
 between the two in the middle of a run. So blocks are compared only where both cells were placed
 alike, and what this run may pin, it pins: its own process and the servers it started.
+
+That is for servers that bear it. `probe` finds those that don't.
 """
 
 from __future__ import annotations
@@ -19,8 +21,11 @@ from redisdict.bench.measure.environment import cpu_ticks
 
 SAME, SPLIT, UNCONTROLLED = "same", "split", "uncontrolled"
 
-#: What `--placement` accepts: "free" pins nothing.
-CHOICES = (SAME, SPLIT, "free")
+#: Nothing is pinned. "auto": `SAME`, and `FREE` for servers that one CPU cripples.
+FREE, AUTO = "free", "auto"
+
+#: What `--placement` accepts.
+CHOICES = (AUTO, SAME, SPLIT, FREE)
 
 #: The place of "processor" in /proc/PID/stat, counted after the command name (proc(5), field 39).
 _PROCESSOR = 36
@@ -31,11 +36,17 @@ class PlacementProbe:
 
     Reading takes two `pread` calls (7 µs) on files that stay open. Without the server's process id,
     or where there is no /proc, every answer is "uncontrolled".
+
+    Args:
+        server_pid: the server's process.
+        known: the answer, where it is known: both are pinned, or the server has many threads, of
+            which nobody can say which one is going to answer.
     """
 
-    def __init__(self, server_pid: int | None) -> None:
+    def __init__(self, server_pid: int | None, known: str = "") -> None:
         self._files: tuple[int, int] | None = None
-        if server_pid is None or not sys.platform.startswith("linux"):
+        self._known = known
+        if known or server_pid is None or not sys.platform.startswith("linux"):
             return
         try:
             server = os.open(f"/proc/{server_pid}/stat", os.O_RDONLY)
@@ -45,7 +56,7 @@ class PlacementProbe:
 
     def __call__(self) -> str:
         if self._files is None:
-            return UNCONTROLLED
+            return self._known or UNCONTROLLED
         client, server = self._files
         try:
             return SAME if _last_cpu(client) == _last_cpu(server) else SPLIT
@@ -71,13 +82,17 @@ class Cpus:
     client: int
     server: int
 
+    @property
+    def placement(self) -> str:
+        return SAME if self.client == self.server else SPLIT
+
 
 def choose_cpus(placement: str, *, sample_s: float = 0.1) -> Cpus | None:
     """Choose the idlest CPU for the client; for the server the same, or with "split" the next.
 
     None when nothing is to be pinned: "free", no such system call, or one CPU wanted as two.
     """
-    if placement not in (SAME, SPLIT) or not can_pin():
+    if placement == FREE or not can_pin():
         return None
     allowed = os.sched_getaffinity(0)
     if placement == SPLIT and len(allowed) < 2:
@@ -91,7 +106,7 @@ def choose_cpus(placement: str, *, sample_s: float = 0.1) -> Cpus | None:
         return now.busy + now.steal - was.busy - was.steal if was and now else 0
 
     client, *others = sorted(allowed, key=load)
-    return Cpus(client, client if placement == SAME else others[0])
+    return Cpus(client, others[0] if placement == SPLIT else client)
 
 
 @contextmanager

@@ -69,11 +69,9 @@ class ServerPool:
     Args:
         token: in the name of every key of this run.
         tell: for what the user should know at once.
-        cpus: where servers that this run starts are pinned; None leaves them alone.
     """
 
     token: str
-    cpus: Cpus | None
     tell: Callable[[str], None]
 
     def __post_init__(self) -> None:
@@ -99,8 +97,15 @@ class ServerPool:
         return reasons
 
     @contextmanager
-    def server(self, service: Service) -> Iterator[RunningServer]:
+    def server(
+        self, service: Service, cpus: Cpus | None = None, placement: str = ""
+    ) -> Iterator[RunningServer]:
         """Bring the service up; a server that was started is stopped at the end.
+
+        Args:
+            service: what to bring up.
+            cpus: where its processes are pinned, if this run starts them; None leaves them alone.
+            placement: what is said of each block when they aren't pinned; empty looks for itself.
 
         Raises:
             RedisDictError, redis.exceptions.RedisError, OSError: it can't be brought up.
@@ -108,7 +113,10 @@ class ServerPool:
         with ExitStack() as stack:
             up = stack.enter_context(running(service))
             self._remember(up)
-            self._pin(up)
+            known = placement
+            if up.pids and cpus is not None:
+                pin_all(up.pids, cpus)
+                known = cpus.placement
             if up.pids:
                 wait_for_replicas(up.client)
             else:
@@ -116,7 +124,7 @@ class ServerPool:
                 stack.enter_context(keys_removed_after(up.client, self.token, keys_left))
             pid = local_pid(up)
             pids = (pid,) if pid else ()
-            probe = PlacementProbe(pid)
+            probe = PlacementProbe(pid, known if up.pids else "")
             stack.callback(probe.close)
             yield RunningServer(
                 location=up.location,
@@ -143,16 +151,16 @@ class ServerPool:
                 " under two names; comparing it with itself says nothing. Leave one of them out."
             )
 
-    def _pin(self, up: RunningService) -> None:
-        """Pin all processes of a service to one CPU, replicas as well.
 
-        A write wakes the replicas. On another CPU that takes an interrupt, which costs more or
-        less depending on what else runs there: with a busy neighbour a SET behind Sentinel came
-        out 20 % slower. On one CPU it is within 3 %.
-        """
-        if self.cpus is not None:
-            for pid in up.pids:
-                pin_process(pid, {self.cpus.server})
+def pin_all(pids: Iterable[int], cpus: Cpus) -> None:
+    """Pin all processes of a service to one CPU, replicas as well.
+
+    A write wakes the replicas. On another CPU that takes an interrupt, which costs more or less
+    depending on what else runs there: with a busy neighbour a SET behind Sentinel came out 20 %
+    slower. On one CPU it is within 3 %.
+    """
+    for pid in pids:
+        pin_process(pid, {cpus.server})
 
 
 #: What is kept is listed, not what is left out: a field that a later version adds may be a secret.

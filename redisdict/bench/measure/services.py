@@ -94,7 +94,8 @@ class Service:
 
     `source` says in words where it comes from, `address` where it is (never with a password),
     empty for a server that is started only when the run needs it. `family` is what an address
-    that was given for it has to be; None is any.
+    that was given for it has to be; None is any. `placement` is that under which it is measured,
+    once that has been chosen.
     """
 
     key: str
@@ -105,6 +106,7 @@ class Service:
     family: Family | None = None
     location: str | None = field(default=None, repr=False)
     program: Program | None = field(default=None, repr=False)
+    placement: str = ""
 
     @property
     def is_available(self) -> bool:
@@ -233,6 +235,8 @@ def running(service: Service) -> Iterator[RunningService]:
                 f"{identity.name}. Name it {TITLES[identity.family]}, or give it a title of its "
                 'own with --url "TITLE=…".'
             )
+        if pids:
+            _set_alike(client)
         yield RunningService(
             service=service,
             location=location,
@@ -300,6 +304,17 @@ def _start(service: Service, stack: ExitStack) -> tuple[str, tuple[int, ...]]:
         return topology.location, tuple(member.pid for member in topology.members)
     server = stack.enter_context(ServerProcess(service.program))
     return server.url, (server.pid,)
+
+
+#: Settings whose defaults differ between servers, and what those that a run starts have.
+ALIKE = {"lazyfree-lazy-user-del": "no"}
+
+
+def _set_alike(client: redis.Redis) -> None:
+    """Give a server the settings that all servers of a run have (CONFIG SET)."""
+    for name, value in ALIKE.items():
+        with suppress(redis.ResponseError):  # Dragonfly has no such setting
+            client.config_set(name, value)
 
 
 def _is_remote(location: Location) -> bool:

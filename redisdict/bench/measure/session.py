@@ -17,12 +17,14 @@ from urllib.parse import urlsplit
 
 from django.utils.module_loading import import_string
 
+from redisdict.bench import noise
 from redisdict.bench.choices import CellStatus, RunStatus, Table
 from redisdict.bench.errors import CELL_ERRORS, SameServer, UsageError, describe
 from redisdict.bench.measure.cleanup import Interruption, new_token
 from redisdict.bench.measure.environment import CpuTimes, cpu_shares
 from redisdict.bench.measure.group import GroupOutcome, measure_group
-from redisdict.bench.measure.placement import choose_cpus, pinned_client
+from redisdict.bench.measure.placement import AUTO, FREE, Cpus, choose_cpus, pinned_client
+from redisdict.bench.measure.probe import Prober
 from redisdict.bench.measure.progress import Reporter
 from redisdict.bench.measure.rounds import Clock
 from redisdict.bench.measure.server_pool import RunningServer, ServerPool
@@ -47,6 +49,7 @@ class Session:
     Args:
         services: what was selected, in the order of the report, with those that aren't there.
         record: gets the results; one that has some already is completed.
+        calibration: the run that says what equal runs differ by on this machine.
     """
 
     spec: BenchmarkSpec
@@ -57,11 +60,14 @@ class Session:
     reporter: Reporter
     interruption: Interruption
     clock: Clock = time.perf_counter_ns
+    calibration: BenchmarkRun | None = None
     has_wrong_reply: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._token = new_token()
         self._facts: dict[str, dict[str, Any]] = {}
+        self._placed: list[Service] = []
+        self._cpus: Cpus | None = None
 
     def run(self) -> None:
         """Measure, and leave everything in the record, whatever happens.
@@ -84,20 +90,21 @@ class Session:
             raise
         finally:
             record.finished_at = datetime.now(UTC)
+            record.environment[noise.KEY] = noise.estimate(record, self.calibration)
             record.warnings = find_warnings(record)
             self.recorder.save(record)
 
     def _run(self, stack: ExitStack) -> None:
-        cpus = choose_cpus(self.spec.placement)
-        servers = ServerPool(self._token, cpus, self.reporter.note)
+        self._cpus = choose_cpus(self.spec.placement)
+        servers = ServerPool(self._token, self.reporter.note)
         measurable = self._from_first_that_starts(servers, self._look_at_services(servers))
-        stack.enter_context(pinned_client(cpus.client if cpus else None))
+        self._placed = self._place(servers, measurable)
         # An optional package, whose absence has been told before.
         is_uvloop = self.spec.event_loop == "uvloop"
         factory = import_string("uvloop.new_event_loop") if is_uvloop else None
         loop = stack.enter_context(asyncio.Runner(loop_factory=factory)).get_loop()
         self.record.environment |= {"event_loop": type(loop).__module__, "retries": 0}
-        groups = [group for group in plan(self.spec, measurable) if not self._is_done(group)]
+        groups = [group for group in plan(self.spec, self._placed) if not self._is_done(group)]
         if not groups and not self.record.cells:
             raise UsageError("Nothing is left to measure: no --table has such an --operation.")
         self.recorder.save(self.record)
@@ -141,6 +148,26 @@ class Session:
             else "No service is selected; `redisbench services` lists what there is."
         )
 
+    def _place(self, servers: ServerPool, services: Sequence[Service]) -> list[Service]:
+        """Choose the placement of each service; one that is measured under two becomes two."""
+        if self.spec.placement != AUTO or self._cpus is None or len(os.sched_getaffinity(0)) < 2:
+            return list(services)
+        prober = Prober(servers, self._cpus)
+        try:
+            return prober.placed(services)
+        except CELL_ERRORS as error:
+            # Its cells will say so in their own place.
+            self.reporter.note(f"a server could not be probed: {describe(error)}")
+            return list(services)
+        finally:
+            for line in prober.said:
+                self.reporter.note(line)
+            self.record.environment["placements"] = prober.said
+
+    def _pinned(self, placement: str) -> Cpus | None:
+        """Find where client and servers go under this placement; empty is the run's own."""
+        return None if placement == FREE else self._cpus
+
     def _measure(
         self, groups: Sequence[Group], servers: ServerPool, loop: asyncio.AbstractEventLoop
     ) -> None:
@@ -173,7 +200,11 @@ class Session:
             return
         connections = max(self.spec.concurrency)
         try:
-            with servers.server(service) as server:
+            cpus = self._cpus
+            with (
+                pinned_client(cpus.client if cpus else None),
+                servers.server(service, cpus) as server,
+            ):
                 # Behind sentinels and in a Cluster there are several addresses.
                 port = None if "," in server.location else urlsplit(server.location).port
                 found = port and redis_benchmark(port, connections, max(self.spec.value_bytes))
@@ -189,6 +220,8 @@ class Session:
     ) -> GroupOutcome:
         def start(stack: ExitStack) -> CellFactory:
             running = self._running_servers(stack, group, servers)
+            cpus = self._pinned(self._placement_of(group))
+            stack.enter_context(pinned_client(cpus.client if cpus else None))
             stack.enter_context(self._foreign_cpu_noted(running.values()))
             return CellFactory(self.spec, hosts=running, token=self._token, loop=loop, stack=stack)
 
@@ -207,9 +240,12 @@ class Session:
     ) -> dict[tuple[str, bool], RunningServer]:
         """Start the servers of a group; the twin of one that is started is its own process.
 
-        So the noise floor holds what two processes of one program differ by.
+        So the noise floor holds what two processes of one program differ by. All of them are
+        placed alike, as the service is that the group is about.
         """
-        services = {service.title: service for service in self.services}
+        services = {service.title: service for service in self._placed}
+        placement = self._placement_of(group)
+        cpus = self._pinned(placement)
         running: dict[tuple[str, bool], RunningServer] = {}
         for cell in group.cells:
             is_twin = cell.role is Role.TWIN
@@ -219,10 +255,15 @@ class Session:
             if is_twin and service.location is not None:
                 running[cell.service, True] = running[cell.service, False]
             else:
-                running[cell.service, is_twin] = stack.enter_context(servers.server(service))
+                server = stack.enter_context(servers.server(service, cpus, placement))
+                running[cell.service, is_twin] = server
                 self._facts[cell.service] = running[cell.service, is_twin].facts
         self.record.environment["servers"] = self._facts
         return running
+
+    def _placement_of(self, group: Group) -> str:
+        about = group.rows[0].service
+        return next(one.placement for one in self._placed if one.title == about)
 
     @contextmanager
     def _foreign_cpu_noted(self, running: Iterable[RunningServer]) -> Iterator[None]:
@@ -256,9 +297,18 @@ class Session:
         self.record.put(results)
         tables = list(Table)
         titles = [service.title for service in self.services]
-        self.record.cells.sort(
-            key=lambda result: (tables.index(Table(result.table)), titles.index(result.service))
-        )
+
+        def place(result: BenchmarkResult) -> tuple[int, int]:
+            # A service that is measured under two placements has them behind its title.
+            title = result.service
+            number = next(
+                number
+                for number, known in enumerate(titles)
+                if title == known or title.startswith(f"{known} (")
+            )
+            return tables.index(Table(result.table)), number
+
+        self.record.cells.sort(key=place)
 
     def _is_done(self, group: Group) -> bool:
         """Tell whether a run that is being completed has all the figures of this group."""

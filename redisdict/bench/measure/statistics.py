@@ -2,6 +2,8 @@
 
 A ratio is a speed: above 1 is faster. It is the median over rounds of the paired log-ratio, so one
 stalled round moves nothing, and whatever slowed both cells of a round cancels out.
+
+Deviations are standard deviations on the log scale: 0.01 is 1 %.
 """
 
 from __future__ import annotations
@@ -12,8 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import Self
 
 CONFIDENCE = 0.95
+
+#: Of the differences that one comparison of two runs calls real, so many may be none: 0.01 is 1 %.
+#: When there is none at all, so many comparisons say something (Benjamini and Hochberg, 1995).
+FALSE_DISCOVERIES = 0.01
+
+_NORMAL = statistics.NormalDist()
 
 #: Fewer rounds than this have no interval, and so they are no figure.
 LEAST_ROUNDS = 6
@@ -50,6 +59,20 @@ class Ratio:
         if self.low == 0:
             return math.inf
         return math.sqrt(self.high / self.low) - 1
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation that the interval stands for; infinite without a bound."""
+        if self.low == 0 or math.isinf(self.high):
+            return math.inf
+        return math.log(self.high / self.low) / (2 * _normal_quantile(CONFIDENCE))
+
+    @property
+    def farthest(self) -> float:
+        """How far from 1 the true ratio may be, on the log scale."""
+        if self.low == 0 or math.isinf(self.high):
+            return math.inf
+        return max(abs(math.log(self.low)), abs(math.log(self.high)))
 
     def __str__(self) -> str:
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
@@ -107,18 +130,74 @@ def _interval_rank(count: int, confidence: float) -> int:
     return count // 2
 
 
-def quotient(after: Ratio, before: Ratio) -> Ratio:
-    """Divide two independent ratios, such as one cell's in two runs.
+@dataclass(frozen=True, slots=True)
+class Quotient:
+    """The speed of a cell in one run against its speed in another, and how far that may be off.
 
-    The relative widths add like independent errors do: in quadrature, on the log scale.
+    Attributes:
+        value: the quotient of the two ratios.
+        deviation: of its logarithm: what either run leaves open, and what runs differ by anyway.
+        rounds: of the run that had fewer.
     """
-    value = after.value / before.value
-    rounds = min(after.rounds, before.rounds)
-    if after.low == 0 or before.low == 0:
-        return Ratio(value, 0.0, math.inf, rounds)
-    down = math.hypot(math.log(after.value / after.low), math.log(before.high / before.value))
-    up = math.hypot(math.log(after.high / after.value), math.log(before.value / before.low))
-    return Ratio(value, value * math.exp(-down), value * math.exp(up), rounds)
+
+    value: float
+    deviation: float
+    rounds: int
+
+    @classmethod
+    def of(cls, after: Ratio, before: Ratio, between_runs: float = 0.0) -> Self:
+        """Divide two ratios of independent runs; `between_runs` is the deviation of that alone."""
+        deviation = math.hypot(after.deviation, before.deviation, between_runs)
+        return cls(after.value / before.value, deviation, min(after.rounds, before.rounds))
+
+    @property
+    def chance(self) -> float:
+        """How likely so great a difference is where there is none, from 0 to 1."""
+        if not self.deviation:
+            return float(self.value == 1)
+        return math.erfc(abs(math.log(self.value)) / self.deviation / math.sqrt(2))
+
+    def at(self, confidence: float) -> Ratio:
+        """Bound the true quotient with this confidence."""
+        if math.isinf(self.deviation):
+            return Ratio(self.value, 0.0, math.inf, self.rounds)
+        reach = math.exp(_normal_quantile(confidence) * self.deviation)
+        return Ratio(self.value, self.value / reach, self.value * reach, self.rounds)
+
+
+def joint_confidence(chances: Sequence[float], rate: float = FALSE_DISCOVERIES) -> float:
+    """Choose the confidence of each interval so that all verdicts of a comparison hold together.
+
+    An interval of this confidence excludes 1 just where the procedure of Benjamini and Hochberg
+    finds a difference; so a verdict can be read off the interval that is shown. (These are the
+    intervals of Benjamini and Yekutieli, 2005, for what was selected.)
+
+    Args:
+        chances: of every cell, see `Quotient.chance`.
+        rate: the share of differences found that may be none.
+    """
+    ordered = sorted(chances)
+    found = [rank for rank, chance in enumerate(ordered, 1) if chance <= rank * rate / len(ordered)]
+    return 1 - max(found, default=1) * rate / max(len(ordered), 1)
+
+
+@lru_cache(maxsize=4096)
+def _normal_quantile(confidence: float) -> float:
+    """Find how many deviations on either side hold so much of a normal distribution."""
+    return _NORMAL.inv_cdf((1 + confidence) / 2)
+
+
+def upper_factor(degrees: int) -> float:
+    """Compute what to multiply an estimated deviation by, so that 9 of 10 times it is no less.
+
+    By the approximation of Wilson and Hilferty to the tenth percentile of chi-square.
+
+    Args:
+        degrees: of freedom of the estimate, at least 1.
+    """
+    spread = 2 / (9 * degrees)
+    share = max(1 - spread + _NORMAL.inv_cdf(0.1) * math.sqrt(spread), 0.2) ** 3
+    return 1 / math.sqrt(share)
 
 
 def judge(ratio: Ratio, least: float = 0.0) -> Verdict:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator
 from typing import Any
 
+from redisdict.bench import noise
 from redisdict.bench.choices import Table
 from redisdict.bench.measure.environment import HIGH_FOREIGN_SHARE
 from redisdict.bench.measure.placement import UNCONTROLLED
 from redisdict.bench.measure.server_pool import differing_settings
+from redisdict.bench.operations import ITERATIONS
 from redisdict.bench.records import speed_of
 from redisdict.models import BenchmarkResult, BenchmarkRun
 from redisdict.wire.server_info import AT_SHUTDOWN, UNKNOWN
@@ -16,8 +19,19 @@ from redisdict.wire.server_info import AT_SHUTDOWN, UNKNOWN
 WIDE_INTERVAL = 0.05
 HIGH_SPREAD = 0.3
 HIGH_DRIFT = 0.1
-HIGH_NOISE_FLOOR = 0.02
+HIGH_NOISE_FLOOR = 0.05
 FEW_CPUS = 4
+
+#: Warnings that change what may be concluded.
+DECISIVE = frozenset(
+    {
+        "noise-floor", "placement-uncontrolled", "persistence-on", "settings-differ",
+        "hiredis-missing", "few-cpus",
+    }
+)  # fmt: skip
+
+#: Warnings that mean that a difference could hide in the noise.
+NOISY = frozenset({"noise-floor", "wide-interval"})
 
 Warnings = Iterator[tuple[str, str, str]]
 
@@ -28,20 +42,23 @@ def find_warnings(run: BenchmarkRun) -> list[dict[str, Any]]:
     return [{"name": name, "text": text, "advice": advice} for name, text, advice in found]
 
 
-def warning_lines(run: BenchmarkRun) -> list[str]:
-    """Write the warnings that were saved with a run, as lines for stderr."""
-    return [f"warning {one['name']}: {one['text']} {one['advice']}" for one in run.warnings]
+def warning_lines(run: BenchmarkRun, names: Collection[str] | None = None) -> list[str]:
+    """Write the warnings that were saved with a run, as lines for stderr; all without names."""
+    return [
+        f"warning {one['name']}: {one['text']} {one['advice']}"
+        for one in run.warnings
+        if names is None or one["name"] in names
+    ]
 
 
 def _of_figures(run: BenchmarkRun) -> Warnings:
     """Look at how far the figures scatter."""
-    floor = run.noise_floor
-    if floor is not None and floor > HIGH_NOISE_FLOOR:
+    if floors := _high_noise_floors(run):
         yield (
             "noise-floor",
-            f"Two copies of the reference differ by {floor:.1%}.",
-            "Differences below that mean nothing. Measure longer (--preset rigorous), on a machine"
-            " with less else to do.",
+            f"Two copies of the reference may differ by up to {floors}.",
+            "No smaller difference is called one there. Measure longer (--preset rigorous), on a"
+            " machine with less else to do.",
         )
     if wide := [
         one
@@ -68,6 +85,21 @@ def _of_figures(run: BenchmarkRun) -> Warnings:
             "The machine changed meanwhile (heat, clock rate, neighbours); ratios hold, ops/s of"
             " two runs can't be compared.",
         )
+
+
+def _high_noise_floors(run: BenchmarkRun) -> str:
+    """List what the verdicts took for noise, where that is much: the greatest by operation."""
+    floors: dict[str, float] = {}
+    for one in noise.twins(run):
+        # Iterations vary so much from process to process that this is nothing new.
+        if one["operation"] not in ITERATIONS:
+            farthest = noise.ratio_of(one).farthest
+            floors[one["operation"]] = max(farthest, floors.get(one["operation"], 0.0))
+    return ", ".join(
+        f"{math.expm1(floor):.1%} ({operation})"
+        for operation, floor in floors.items()
+        if floor > HIGH_NOISE_FLOOR
+    )
 
 
 def _of_conditions(run: BenchmarkRun) -> Warnings:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from redisdict.bench.choices import CellStatus, Table
+from redisdict.bench.choices import AB, CellStatus, Table
 from redisdict.bench.report.sentences import conclusions, method_notes, reference_name
 from redisdict.bench.report.tables import (
     LABELS,
-    LATENCY_COLUMNS,
     MISSING,
     UNIT,
     ResultTable,
     dict_service,
     labels_of,
+    latency_columns,
     latency_figures,
     latency_label,
     ratio_text,
@@ -33,16 +33,10 @@ def _lines(run: BenchmarkRun) -> Iterator[str]:
     rounds = max((result.rounds for result in run.cells), default=0)
     yield f"# Benchmark Results (Median of up to {rounds} interleaved rounds)"
     yield ""
-    yield from _table(report_table(run, Table.POOLS))
-    items = f"{dict_service(run)}, {run.spec.get('iteration_items')} items"
-    yield from _section(f"PersistentDict Benchmarks ({items})", report_table(run, Table.DICT))
-    yield from _section("Pools under concurrency", report_table(run, Table.CONCURRENCY))
-    yield from _section("Further workloads", report_table(run, Table.WORKLOADS))
-    reference = reference_name(run)
-    if reference:
-        yield from _section(
-            f"Speed relative to {reference}", report_table(run, Table.POOLS), ratio_text
-        )
+    if run.preset == AB:
+        yield from _table(report_table(run, Table.WORKLOADS))
+    else:
+        yield from _tables(run)
     yield from _latencies(run)
     yield ""
     yield "**Conclusion:**"
@@ -57,6 +51,19 @@ def _lines(run: BenchmarkRun) -> Iterator[str]:
         yield f"- Failed: {result}: {result.reason}"
     for warning in run.warnings:
         yield f"- Warning `{warning['name']}`: {warning['text']} {warning['advice']}"
+
+
+def _tables(run: BenchmarkRun) -> Iterator[str]:
+    yield from _table(report_table(run, Table.POOLS))
+    items = f"{dict_service(run)}, {run.spec.get('iteration_items')} items"
+    yield from _section(f"PersistentDict Benchmarks ({items})", report_table(run, Table.DICT))
+    yield from _section("Pools under concurrency", report_table(run, Table.CONCURRENCY))
+    yield from _section("Further workloads", report_table(run, Table.WORKLOADS))
+    reference = reference_name(run)
+    if reference:
+        yield from _section(
+            f"Speed relative to {reference}", report_table(run, Table.POOLS), ratio_text
+        )
 
 
 def _section(
@@ -75,10 +82,11 @@ def _latencies(run: BenchmarkRun) -> Iterator[str]:
         yield ""
         yield "## Single calls, in microseconds"
         yield ""
+        columns = latency_columns(results)
         yield from _lines_of(
-            ("Service", "Operation", "Pool or variant", *LATENCY_COLUMNS),
+            ("Service", "Operation", "Pool or variant", *columns),
             [
-                [one.service, one.operation, latency_label(one), *latency_figures(one)]
+                [one.service, one.operation, latency_label(one), *latency_figures(one, columns)]
                 for one in results
             ],
         )

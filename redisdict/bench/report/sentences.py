@@ -5,12 +5,14 @@ Conclusions are made from the run's intervals and nothing else.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from redisdict.bench.choices import CellStatus, Comparison, Table, load_parts
-from redisdict.bench.measure.placement import SAME, SPLIT, UNCONTROLLED
-from redisdict.bench.operations import ITERATIONS, least_difference
+from redisdict.bench import noise
+from redisdict.bench.choices import AB, CellStatus, Comparison, Table, load_parts
+from redisdict.bench.measure.placement import FREE, SAME, SPLIT, UNCONTROLLED
+from redisdict.bench.operations import ITERATIONS
 from redisdict.models import BenchmarkRun
 
 Pair = Mapping[str, Any]
@@ -76,6 +78,8 @@ def method_notes(run: BenchmarkRun) -> list[str]:
 
 def reference_name(run: BenchmarkRun) -> str:
     """Name the row that all ratios but those under concurrency refer to, without its operation."""
+    if run.preset == AB:
+        return next((one.service for one in run.cells), "")
     for result in run.cells:
         reference: str = result.details.get("reference") or ""
         is_row = result.table != Table.CONCURRENCY and result.operation not in ITERATIONS
@@ -102,6 +106,11 @@ def _rounds(run: BenchmarkRun) -> str:
 
 def _counts(run: BenchmarkRun) -> str:
     spec = run.spec
+    if run.preset == AB:
+        return (
+            "Each side was a process of its own, started anew for every generation, the first of"
+            " them twice. One operation is one call of the public API; every reply was checked."
+        )
     wrapped = "with" if spec.get("is_transaction") else "without"
     sizes = spec.get("value_bytes")
     if isinstance(sizes, list):
@@ -137,25 +146,41 @@ def _range(ordered: Sequence[int]) -> str:
 
 
 def _noise(run: BenchmarkRun) -> str:
-    if run.noise_floor is None:
+    """Tell the least differences as the verdicts used them, and what runs differ by."""
+    used: dict[str, list[float]] = {}
+    for one in run.comparisons:
+        if one["kind"] != Comparison.TWIN and one["least_difference"]:
+            used.setdefault(one["operation"], []).append(one["least_difference"])
+    if not used:
         return ""
     starts: int = run.spec.get("precision", {}).get("server_starts", 1)
     times = f"started {starts} times" if starts > 1 else "started once"
-    call, walk = (least_difference(name, 0.0, starts) for name in ("Get", "Iter"))
+    least = ", ".join(f"{name} {_percents(values)}" for name, values in used.items())
     text = (
-        f"Noise floor: two copies of the reference came out within {run.noise_floor:.1%} of one"
-        f" another. Servers of the run were {times}; two processes of one program differ, so no"
-        f" difference below {call:.1%} is called faster or slower"
+        "Noise floor: no smaller difference is called faster or slower than the interval of two"
+        f" copies of the reference reaches in the same rounds, or two processes of one program"
+        f" show when they are {times}: {least}."
     )
-    if run.of_table(Table.DICT):
-        text += f", for iterations none below {walk:.0%}"
-    return f"{text}, and none that the two copies of the reference show as well."
+    between = run.environment.get(noise.KEY)
+    if between:
+        deviations = ", ".join(
+            f"{name} {deviation:.1%}" for name, deviation in between["deviations"].items()
+        )
+        text += f" Runs that are equal deviate by {deviations} ({between['source']})."
+    return text
+
+
+def _percents(logs: Sequence[float]) -> str:
+    """Write differences on the log scale as a percentage, or the range of them."""
+    texts = dict.fromkeys(f"{math.expm1(log):.1%}" for log in (min(logs), max(logs)))
+    return " to ".join(texts)
 
 
 def _placement(run: BenchmarkRun) -> str:
     places = {
         SAME: "on the same CPU",
         SPLIT: "on two CPUs",
+        FREE: "on whatever CPUs the system gave them (unpinned)",
         UNCONTROLLED: "where the system put them (uncontrolled)",
     }
     found: dict[str, dict[str, None]] = {}
@@ -166,7 +191,8 @@ def _placement(run: BenchmarkRun) -> str:
     described = "; ".join(
         f"{places.get(place, place)}: {', '.join(services)}" for place, services in found.items()
     )
-    return f"Client and server ran {described}."
+    probed = "".join(f" {line}" for line in run.environment.get("placements", ()))
+    return f"Client and server ran {described}.{probed}"
 
 
 def _iteration(run: BenchmarkRun) -> str:

@@ -6,10 +6,10 @@ Headings and order are those that readers of earlier reports know.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
-from redisdict.bench.choices import CellStatus, Table, load_parts
+from redisdict.bench.choices import AB, CellStatus, Table, load_parts
 from redisdict.bench.operations import POOL_OPERATIONS
 from redisdict.bench.records import speed_of
 from redisdict.bench.spec import DEFAULT_POOL
@@ -116,7 +116,13 @@ LABELS = {
 
 
 def report_table(run: BenchmarkRun, table: Table) -> ResultTable:
-    return ResultTable.of(REPORT[table], run.cells)
+    layout = REPORT[table]
+    if run.preset == AB:
+        sides = tuple(dict.fromkeys(one.service for one in run.of_table(table)))
+        layout = replace(
+            layout, keys=("operation",), columns=sides, column_of=lambda one: one.service
+        )
+    return ResultTable.of(layout, run.cells)
 
 
 def labels_of(row: Row) -> list[str]:
@@ -163,6 +169,15 @@ LATENCY_COLUMNS = {
 def with_latencies(run: BenchmarkRun) -> list[BenchmarkResult]:
     """List the cells that the latency pass has measured, in the report's order."""
     return [one for one in run.cells if one.is_measured and one.p50_us is not None]
+
+
+def latency_columns(results: Sequence[BenchmarkResult]) -> list[str]:
+    """List the headings that any of them has a figure for."""
+    return [
+        heading
+        for heading, name in LATENCY_COLUMNS.items()
+        if any(getattr(one, name) is not None for one in results)
+    ]
 
 
 def latency_label(result: BenchmarkResult) -> str:

@@ -15,17 +15,19 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-from redisdict.bench.choices import CellStatus, Table
+from redisdict.bench.choices import AB, CellStatus, Table
 from redisdict.bench.measure.statistics import Verdict
 from redisdict.bench.report.sentences import conclusions, method_notes, reference_name
+from redisdict.bench.report.summary import hidden_tables, summary
 from redisdict.bench.report.tables import (
     LABELS,
-    LATENCY_COLUMNS,
     MISSING,
     UNIT,
     ResultTable,
+    Row,
     dict_service,
     labels_of,
+    latency_columns,
     latency_figures,
     latency_label,
     report_table,
@@ -40,11 +42,15 @@ GAP = "  "
 
 @dataclass(frozen=True)
 class Form:
-    """A table as text: columns of labels on the left, and of figures, set flush right."""
+    """A table as text: columns of labels on the left, and of figures, set flush right.
+
+    `is_dense`: without a line between two sections.
+    """
 
     labels: Sequence[str]
     columns: Sequence[str]
     rows: Sequence[tuple[Sequence[str], Sequence[Text]]]
+    is_dense: bool = False
 
 
 def laid_out(forms: Iterable[Form], width: int) -> list[Text]:
@@ -73,7 +79,7 @@ def _lines(form: Form, sections: int) -> Iterator[Text]:
     numbered = list(zip((labels[:sections] for labels, _ in form.rows), rows, strict=True))
     for place, (section, members) in enumerate(groupby(numbered, key=lambda one: one[0])):
         if section:
-            if place:
+            if place and not form.is_dense:
                 yield Text()
             yield Text(_section_name(form.labels, section), style="bold")
         named = ""
@@ -121,25 +127,41 @@ HEADING = "bold italic"
 STYLES = {Verdict.FASTER: "green", Verdict.SLOWER: "red", Verdict.UNSURE: "yellow"}
 
 
-def terminal(run: BenchmarkRun, *, width: int = DEFAULT_WIDTH, is_colored: bool = False) -> str:
-    """Write tables, conclusions and method as text, with colours only when asked for."""
+def terminal(
+    run: BenchmarkRun,
+    *,
+    width: int = DEFAULT_WIDTH,
+    is_colored: bool = False,
+    is_verbose: bool = True,
+) -> str:
+    """Write tables, conclusions and method as text, with colours only when asked for.
+
+    Not verbose, it is the first tables and a summary of a few lines.
+    """
     reference = reference_name(run)
     beside = f" ({TIMES}: relative to {reference})" if reference else ""
     plain = f" ({TIMES}: relative to the first pool with a connection for each worker)"
+    hidden = () if is_verbose else hidden_tables(run)
     items = run.spec.get("iteration_items", 0)
     titles = {
-        Table.POOLS: f"Benchmark results: operations per second{beside}",
+        Table.POOLS: f"Operations per second{beside}",
         Table.DICT: f"PersistentDict on {dict_service(run)}, {items:,} items",
         Table.CONCURRENCY: f"Pools under concurrency{plain}",
         Table.WORKLOADS: f"Further workloads{beside}",
     }
+    if run.preset == AB:
+        titles = {Table.WORKLOADS: f"Calls in turn: operations per second{beside}"}
     parts: list[RenderableType] = []
     for table, title in titles.items():
-        parts += _table(title, report_table(run, table), width)
-        if table is Table.DICT:
+        if table not in hidden:
+            parts += _table(title, report_table(run, table), width, is_verbose=is_verbose)
+        if table is Table.DICT and is_verbose:
             parts += _latencies(run, width)
-    parts += _list("Conclusions", conclusions(run))
-    parts += _list("Method", method_notes(run))
+    if is_verbose:
+        parts += _list("Conclusions", conclusions(run))
+        parts += _list("Method", method_notes(run))
+    else:
+        parts += map(_with_verdicts, summary(run, width))
     return printed(parts, width, is_colored=is_colored)
 
 
@@ -166,27 +188,52 @@ def item(mark: str, text: Text) -> Grid:
     return grid
 
 
-def _table(title: str, table: ResultTable, width: int) -> Iterator[RenderableType]:
+def _table(
+    title: str, table: ResultTable, width: int, *, is_verbose: bool
+) -> Iterator[RenderableType]:
     if not table.rows:
         return
     # Only the operations that somebody wanted to know.
     columns = [name for name in table.layout.columns if name in table.columns]
 
+    def figures(row: Row, figure: Callable[[BenchmarkResult | None], Text]) -> list[Text]:
+        return [figure(row.cells.get(name)) for name in columns]
+
     def form(unit: str, figure: Callable[[BenchmarkResult | None], Text]) -> Form:
-        rows = [
-            (labels_of(row), [figure(row.cells.get(name)) for name in columns])
-            for row in table.rows
-        ]
+        rows = [(labels_of(row), figures(row, figure)) for row in table.rows]
         headings = [f"{name}{unit}" for name in columns]
         return Form([LABELS[name] for name in table.keys], headings, rows)
 
     yield Text(title, style=HEADING)
-    yield Group(*laid_out([form(UNIT, _full), form("", _short)], width))
-    for row in table.rows:
-        if row.whole is not None and row.whole.reason:
-            service, *_, state = labels_of(row)
-            yield item("-", Text(f"{service}: {state}: {row.whole.reason}"))
+    is_of_pools = table.layout.table is Table.POOLS
+    if is_of_pools and not is_verbose:
+        # The name of a pool tells its mode.
+        rows = [
+            ((one.service, latency_label(one)), figures(row, _short))
+            for row in table.rows
+            if (one := next(iter(row.cells.values()), None)) is not None
+        ]
+        dense = Form((LABELS["service"], LABELS["pool"]), columns, rows, is_dense=True)
+        yield Group(*laid_out([form(UNIT, _full), dense], width))
+    else:
+        yield Group(*laid_out([form(UNIT, _full), form("", _short)], width))
+    yield from _missing(table, is_verbose=is_verbose)
     yield ""
+
+
+def _missing(table: ResultTable, *, is_verbose: bool) -> Iterator[RenderableType]:
+    """Say why services have no figures; in short, where that is said."""
+    absent = []
+    for row in table.rows:
+        if row.whole is None or not row.whole.reason:
+            continue
+        service, *_, state = labels_of(row)
+        if is_verbose or row.whole.status == CellStatus.FAILED:
+            yield item("-", Text(f"{service}: {state}: {row.whole.reason}"))
+        else:
+            absent.append(service)
+    if absent:
+        yield item("-", Text(f"not available: {', '.join(absent)}; see `redisbench services`"))
 
 
 def _latencies(run: BenchmarkRun, width: int) -> Iterator[RenderableType]:
@@ -205,9 +252,10 @@ def _latencies(run: BenchmarkRun, width: int) -> Iterator[RenderableType]:
         ]
         return Form(("Service", "Pool or variant"), columns, rows)
 
-    narrow = [column for column in LATENCY_COLUMNS if column not in WIDE_ONLY]
+    columns = latency_columns(shown)
+    narrow = [column for column in columns if column not in WIDE_ONLY]
     yield Text(f"A single {operation}, in microseconds", style=HEADING)
-    yield Group(*laid_out([form(tuple(LATENCY_COLUMNS)), form(narrow)], width))
+    yield Group(*laid_out([form(columns), form(narrow)], width))
     yield ""
 
 
@@ -221,7 +269,7 @@ def _list(title: str, sentences: Sequence[str]) -> Iterator[RenderableType]:
 def _with_verdicts(sentence: str) -> Text:
     text = Text(sentence)
     for verdict, style in STYLES.items():
-        text.highlight_regex(rf"(?<=\] ){verdict}|(?<=: ){verdict}(?=\.$)", style)
+        text.highlight_regex(rf"(?<=\] ){verdict}|(?<=[:;] ){verdict}(?=\.$| )", style)
     return text
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 
 from redisdict.bench.cli import inspect
+from redisdict.bench.cli.ab import compare_sides
 from redisdict.bench.cli.arguments import add_arguments
 from redisdict.bench.cli.output import Options
 from redisdict.bench.cli.run import measure
@@ -23,8 +24,10 @@ ACTIONS: Mapping[str | None, Callable[[Options, OutputWrapper, OutputWrapper], i
     "list": inspect.list_runs,
     "show": inspect.show_run,
     "compare": inspect.compare_runs,
+    "ab": compare_sides,
     "export": inspect.export_run,
     "import": inspect.import_run,
+    "baseline": inspect.make_baseline,
     "prune": inspect.prune_runs,
     "doctor": inspect.doctor,
     "selftest": inspect.run_selftest,

@@ -8,14 +8,10 @@ tells of the rows before it does. So no model has to be prepared for it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.db import connections, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Model, QuerySet
-from django.db.models.sql import Query
+from django.db.models import Model
 from django.db.models.sql.compiler import (
     SQLCompiler,
     SQLDeleteCompiler,
@@ -24,12 +20,12 @@ from django.db.models.sql.compiler import (
 )
 from django.db.models.sql.constants import MULTI
 
-from redisdict.modelcache.cached_models import CachedModel, Rows
+from redisdict.modelcache.cached_models import Rows
 from redisdict.modelcache.connection_state import is_in_transaction
 from redisdict.modelcache.invalidation.cursors import WATCH
-from redisdict.modelcache.invalidation.effects import catalog_of
 from redisdict.modelcache.invalidation.interception import Watch
 from redisdict.modelcache.invalidation.invalidate import remove
+from redisdict.modelcache.invalidation.listed_writes import delete_listed, update_listed
 from redisdict.modelcache.invalidation.query_analysis import (
     changes_keys,
     lock_rows,
@@ -42,12 +38,10 @@ from redisdict.modelcache.invalidation.relations import (
     cached_by_table,
     dependents_of,
     is_known,
-    rows_of_table,
 )
 from redisdict.modelcache.invalidation.statements import table_of
-from redisdict.modelcache.invalidation.transactions import MOST_ROWS, change, note_changes
-
-Run = Callable[[], Any]
+from redisdict.modelcache.invalidation.transactions import MOST_ROWS, note_changes
+from redisdict.modelcache.invalidation.writes import Run, Write
 
 
 @functools.cache
@@ -119,99 +113,6 @@ def _named_as(made: Any, kind: Any) -> Any:
     return made
 
 
-class Write:
-    """One query that changes rows of one table."""
-
-    def __init__(self, compiler: Any, watch: Watch) -> None:
-        self.compiler = compiler
-        self.watch = watch
-        self.query = compiler.query
-        self.connection: BaseDatabaseWrapper = compiler.connection
-        self.model: type[Model] = self.query.get_meta().concrete_model
-        self.table = table_of(self.model)
-        self.is_cached = bool(affected_by(self.model))
-        #: Whether nobody keeps rows of it, so that it doesn't matter which ones are changed.
-        self.is_whole = all(cached.is_whole for cached in affected_by(self.model))
-
-    @contextmanager
-    def telling(self, *, changes_keys: bool = True) -> Iterator[None]:
-        """For its statements, whose rows are told here."""
-        with self.watch.telling([self.table], changes_keys=changes_keys):
-            yield
-
-    def rows(self, pks: Sequence[Any]) -> list[Rows]:
-        self.watch.last_written = (self.table, pks)
-        return rows_of_table(self.model, pks, self.connection)
-
-    def whole_table(self, others: Iterable[CachedModel] = ()) -> list[Rows]:
-        """All rows of those who cache the table, and of others."""
-        cached = dict.fromkeys([*affected_by(self.model), *others])
-        return [one.table_of(self.connection).all_rows for one in cached]
-
-    def change(self, rows: Sequence[Rows], run: Run) -> Any:
-        return change(self.connection, rows, run)
-
-    @property
-    def can_return_keys(self) -> bool:
-        """Whether an UPDATE or DELETE can return the primary keys of the rows that it changes.
-
-        Of a table that the database does more to, with rules or INSTEAD OF, it may refuse.
-        """
-        connection = self.connection
-        return (
-            connection.vendor in ("postgresql", "sqlite")
-            and connection.features.can_return_rows_from_bulk_insert
-            and not getattr(self.compiler, "returning_fields", None)
-            and self.table not in catalog_of(connection).always
-            and (is_in_transaction(connection) or connections[connection.alias] is connection)
-        )
-
-    def run_returning_keys(self, run: Run) -> tuple[list[Any], Any]:
-        """Run it; the primary keys of the rows that it has changed, and its result."""
-        quote = self.connection.ops.quote_name
-        fields = self.model._meta.pk_fields
-        columns = ", ".join(quote(str(field.column)) for field in fields)
-        returning = f"RETURNING {columns}"
-        self.compiler.returning_keys = returning
-        rows: list[Any] = []
-
-        def collect(sql: Any, cursor: Any) -> None:
-            if str(sql).endswith(returning):
-                rows.extend(cursor.fetchall())
-
-        with self.watch.collecting(collect):
-            result = run()
-        columns_of = [field.get_col(self.model._meta.db_table) for field in fields]
-        if converters := self.compiler.get_converters(columns_of):
-            rows = list(self.compiler.apply_converters(rows, converters))
-        return [row[0] if len(fields) == 1 else tuple(row) for row in rows], result
-
-    @property
-    def can_lock(self) -> bool:
-        """Whether Django would let rows be locked, in a transaction that it knows of."""
-        connection = self.connection
-        if connections[connection.alias] is not connection:
-            return False
-        is_known = connection.in_atomic_block or not connection.get_autocommit()
-        return is_known or not is_in_transaction(connection)
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """In a transaction of its own, unless there is one."""
-        if is_in_transaction(self.connection):
-            yield
-        else:
-            with transaction.atomic(using=self.connection.alias, savepoint=False):
-                yield
-
-    def chosen(self) -> QuerySet[Any]:
-        """The rows that its filter chooses."""
-        query = self.query.chain(klass=Query)
-        query.clear_ordering(force=True)
-        query.select_related = False
-        return QuerySet(self.model, query=query, using=self.connection.alias)
-
-
 def _insert(write: Write, run: Run) -> Any:
     with write.telling():
         if not write.is_cached:
@@ -219,6 +120,7 @@ def _insert(write: Write, run: Run) -> Any:
         if write.is_whole:
             return write.change(write.whole_table(), run)
         query = write.query
+        write.listed = [one.of_inserted(query) for one in write.lists]
         pks = [_pk_of(write.model, instance) for instance in query.objs]
         if query.on_conflict is not None and query.on_conflict.name == "UPDATE":
             fields = {getattr(field, "name", field) for field in query.unique_fields}
@@ -233,10 +135,10 @@ def _insert(write: Write, run: Run) -> Any:
         if believes_absence or is_in_transaction(write.connection):
             # Only a transaction lets the new primary keys be known before the rows are visible.
             with write.transaction():
-                made = run()
+                made = write.change((), run)
                 note_changes(write.connection, _made_rows(write, pks, made))
                 return made
-        made = run()
+        made = write.change((), run)
         remove(write.rows(_made_pks(write, pks, made)))
         return made
 
@@ -276,6 +178,11 @@ def _update(write: Write, run: Run) -> Any:
         key = write.model._meta.pk_fields
         if any(field.primary_key or field in key for field in fields):
             return write.change(write.whole_table(), run)
+        lists = write.lists
+        touched = [one for one in lists if one.are_touched(fields)]
+        write.spared = {id(one.cached) for one in lists if one not in touched}
+        if touched:
+            return update_listed(write, run, touched)
         return _change_chosen(write, run, write.rows)
 
 
@@ -285,6 +192,10 @@ def _delete(write: Write, run: Run) -> Any:
     with write.watch.telling(tables):
         if not write.is_cached and not dependents:
             return run()
+        lists = write.lists
+        if lists and not dependents:
+            return delete_listed(write, run, lists)
+        write.listed = [one.all for one in lists]
         if write.is_whole and all(cached.is_whole for cached, _ in dependents):
             return write.change(write.whole_table(cached for cached, _ in dependents), run)
         if dependents:
@@ -308,13 +219,13 @@ def _dependent_rows(write: Write, pks: Sequence[Any]) -> list[Rows]:
     found: list[Rows] = []
     for cached, lookup in dependents_of(write.model):
         table = cached.table_of(write.connection)
-        if cached.is_whole:
+        if cached.is_whole or cached.members is not None:
             found.append(table.all_rows)
             continue
         rows = cached.model._base_manager.using(alias).filter(**{f"{lookup}__in": of_model})
         dependents = list(rows.values_list("pk", flat=True)[: MOST_ROWS + 1])
         is_whole = len(dependents) > MOST_ROWS
-        found.append((table, [table.store.table_key] if is_whole else table.keys(dependents)))
+        found.append((table, table.store.table_keys if is_whole else table.keys(dependents)))
     return found
 
 
@@ -336,7 +247,8 @@ def _change_chosen(
         return write.change(rows_of(pks), run)
     if write.can_return_keys and not must_know_before:
         with write.transaction():
-            pks, result = write.run_returning_keys(run)
+            returned, result = write.run_returning(run)
+            pks = [pk for pk, _ in returned]
             rows = write.whole_table() if len(pks) > MOST_ROWS else rows_of(pks)
             return write.change(rows, lambda: result)
     if not write.can_lock or write.query.is_sliced:

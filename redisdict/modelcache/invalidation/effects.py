@@ -42,6 +42,7 @@ class Catalog:
         on_delete: by table: those whose foreign keys point at it and act on a deletion.
         on_update: by table: those whose foreign keys follow a changed key.
         functions: by name: what a call may change. Those that change nothing aren't in it.
+        rewritten: tables whose rows a trigger may give other values before they are written.
         path_setters: functions after whose call names may mean other tables.
     """
 
@@ -52,6 +53,7 @@ class Catalog:
     on_update: Graph = field(default_factory=dict)
     functions: Graph = field(default_factory=dict)
     path_setters: set[str] = field(default_factory=set)
+    rewritten: set[str] = field(default_factory=set)
     read_at: float = field(default_factory=time.monotonic)
 
     def changed_by(self, statement: Statement, changes_keys: bool = True) -> set[str]:
@@ -157,7 +159,7 @@ WHERE ev_type <> '1' AND nspname NOT IN ('pg_catalog', 'information_schema')
 """
 
 TRIGGERS = f"""
-SELECT DISTINCT relname, proname
+SELECT DISTINCT relname, proname, tgtype & 3 = 3
 FROM pg_trigger
 JOIN pg_class ON pg_class.oid = tgrelid
 JOIN pg_proc ON pg_proc.oid = tgfoid
@@ -194,8 +196,10 @@ def _read_postgresql(catalog: Catalog, rows: Rows) -> None:
         texts[name] = texts.get(name, "") + " " + (text if is_readable else OPAQUE)
     catalog.functions = _effects(texts)
     catalog.path_setters = _path_setters(texts)
-    for table, function in rows(TRIGGERS):
+    for table, function, is_before_row in rows(TRIGGERS):
         _add(catalog.always, table, catalog.functions.get(function.lower(), ()))
+        if is_before_row:
+            catalog.rewritten.add(table.lower())
 
 
 def _text(value: Any) -> str:
@@ -294,7 +298,11 @@ def _read_mysql(catalog: Catalog, rows: Rows) -> None:
     for name, text in texts("routine_name, routine_definition", "routines"):
         routines[name] = f"{routines.get(name, '')} {text or OPAQUE}"
     catalog.functions = _effects(routines)
-    for table, text in texts("event_object_table, action_statement", "triggers"):
+    for table, text, timing in texts(
+        "event_object_table, action_statement, action_timing", "triggers"
+    ):
+        if timing == "BEFORE":
+            catalog.rewritten.add(table.lower())
         body = read_body(text)
         _add(catalog.always, table, {ANYTHING} if body.is_unknown else body.writes)
         for name in body.functions & catalog.functions.keys():

@@ -7,7 +7,7 @@ which what makes instances may follow, count as changes too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.apps import apps
@@ -68,9 +68,10 @@ def _on_m2m_change(
 ) -> None:
     if isinstance(instance, Model):
         database = _database_of(instance, using)
-        note_or_remove(type(instance), [instance.pk], database)
+        # What is written lies in the relation's own table.
+        note_or_remove(type(instance), [instance.pk], database, has_moved=False)
         if model is not None:
-            note_or_remove(model, pk_set or (), database)
+            note_or_remove(model, pk_set or (), database, has_moved=False)
 
 
 def _database_of(instance: Model, using: str | None) -> str:
@@ -86,11 +87,24 @@ def _on_new_model(sender: type[Model], **_: Any) -> None:
 
 _has_begun = False
 
+#: What waits until all models are loaded.
+_waiting: list[Callable[[], None]] = []
+
+
+def when_models_are_ready(declare: Callable[[], None]) -> None:
+    """Call what has to know all models: now, or when they are loaded."""
+    if apps.models_ready:
+        declare()
+    else:
+        _waiting.append(declare)
+
 
 def begin() -> None:
     """Have every change of cached rows noticed from now on. Can be called again."""
     global _has_begun
     _has_begun = True
+    while _waiting:
+        _waiting.pop(0)()
     connect_all()
     connect_migrations()
     # All of the process: those that there are, and each when it is made.

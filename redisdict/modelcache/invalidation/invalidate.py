@@ -57,7 +57,7 @@ def close(tables: Sequence[CachedTable], token: bytes) -> None:
     One script for each table. What can't be told is logged.
     """
     for table in tables:
-        error = _tell(table, [table.store.table_key], token, table.cached.barrier_ms)
+        error = _tell(table, table.store.table_keys, token, table.cached.barrier_ms)
         if error is None:
             try:
                 _wait_for_readers([table])
@@ -68,7 +68,7 @@ def close(tables: Sequence[CachedTable], token: bytes) -> None:
 def reopen(tables: Sequence[CachedTable], token: bytes) -> None:
     """End what `close()` with the same token has begun; all rows are read anew."""
     for table in tables:
-        _tell(table, [table.store.table_key], token, 0)
+        _tell(table, table.store.table_keys, token, 0)
 
 
 def _tell(
@@ -76,7 +76,7 @@ def _tell(
 ) -> Exception | None:
     """Put barriers up or take them down; why that has failed, if it has."""
     try:
-        table.announcer.run(put_barriers([keys], token, duration_ms))
+        table.announcer.run(put_barriers(table.store.groups(keys), token, duration_ms))
     except UNREACHED as error:
         _leave_in_doubt(table, token, error)
         return error
@@ -98,7 +98,7 @@ def _change_on_one(rows: Sequence[Rows], change: Callable[[], T]) -> T:
     barrier_ms = max(table.cached.barrier_ms for table in tables)
     if any(table.cached.is_near_strict for table in tables):
         barrier_ms += LONGEST_WAIT_MS  # they stand while readers are waited for, too
-    changed = [keys for _, keys in rows]
+    changed = [some for table, keys in rows for some in table.store.groups(keys)]
     is_begun = False
     results: list[T] = []
 

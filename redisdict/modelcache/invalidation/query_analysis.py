@@ -32,6 +32,11 @@ def named_pks(query: Query) -> Sequence[Any] | None:
     return None
 
 
+def names_only_pks(query: Query) -> bool:
+    """Whether a filter names primary keys, and nothing else that rows have to fulfil."""
+    return len(query.where.children) == 1 and named_pks(query) is not None
+
+
 def changes_keys(fields: Iterable[Any]) -> bool:
     """Whether foreign keys may point at one of these fields."""
     return any(
@@ -54,15 +59,34 @@ def lockable(rows: QuerySet[Any]) -> QuerySet[Any]:
 
 def lock_rows(rows: QuerySet[Any], limit: int | None = None) -> list[Any]:
     """Lock rows, `limit` of them at most; their primary keys. One query, inside a transaction."""
+    return [pk for pk, _ in lock_values(rows, (), limit)]
+
+
+def lock_values(
+    rows: QuerySet[Any], attnames: Sequence[str], limit: int | None = None, *, no_key: bool = False
+) -> list[tuple[Any, Sequence[Any]]]:
+    """Lock rows as `lock_rows()` does; the primary key of each, and its values of these fields.
+
+    Args:
+        no_key: whether their keys stay as they are, so that others may go on pointing at them.
+    """
     connection = connections[rows.db]
-    if connection.features.has_select_for_update:
-        of = ("self",) if connection.features.has_select_for_update_of else ()
-        rows = rows.select_for_update(of=of)
+    features = connection.features
+    if features.has_select_for_update:
+        of = ("self",) if features.has_select_for_update_of else ()
+        no_key = no_key and features.has_select_for_no_key_update
+        rows = rows.select_for_update(of=of, no_key=no_key)
     else:
         _take_write_lock(rows)
     # Django can't lock by a composite key, but by its parts.
     parts = [part.attname for part in rows.model._meta.pk_fields]
-    return list(rows.values_list(*parts, flat=len(parts) == 1)[:limit])
+    found = rows.values_list(*parts, *attnames)[:limit]
+    return [(pk_of(row, len(parts)), row[len(parts) :]) for row in found]
+
+
+def pk_of(row: Sequence[Any], parts: int) -> Any:
+    """The primary key whose columns a row begins with."""
+    return row[0] if parts == 1 else tuple(row[:parts])
 
 
 def _take_write_lock(rows: QuerySet[Any]) -> None:

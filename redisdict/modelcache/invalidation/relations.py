@@ -78,32 +78,46 @@ def forget() -> None:
 on_registration(forget)
 
 
-def rows_of(model: type[Model], pks: Iterable[Any], database: str) -> list[Rows]:
-    """The cached rows that are made of these rows of `model`, in its table or its parents'."""
+def rows_of(
+    model: type[Model], pks: Iterable[Any], database: str, *, has_moved: bool = True
+) -> list[Rows]:
+    """The cached rows that are made of these rows of `model`, in its table or its parents'.
+
+    Args:
+        has_moved: whether columns may have changed by which lists are kept. What they were isn't
+            known here, so then all lists are made anew.
+    """
     pks = list(pks)
     found: dict[Any, set[bytes]] = {}
     for one in lineage(model):
         own = parent_pks(model, one, pks, database)
-        for table, keys in rows_of_table(one, own, connections[database]):
+        changed = rows_of_table(one, own, connections[database], has_moved=has_moved)
+        for table, keys in changed:
             found.setdefault(table, set()).update(keys)
     return [(table, sorted(keys)) for table, keys in found.items()]
 
 
 def rows_of_table(
-    model: type[Model], pks: Iterable[Any], connection: BaseDatabaseWrapper
+    model: type[Model],
+    pks: Iterable[Any],
+    connection: BaseDatabaseWrapper,
+    *,
+    has_moved: bool = True,
 ) -> list[Rows]:
-    """The cached rows that have parts in these rows of the model's own table."""
+    """The cached rows that have parts in these rows of the model's own table. See `rows_of()`."""
     pks = [pk for pk in pks if is_known(pk)]
     if not pks:
         return []
     found: list[Rows] = []
     for cached in affected_by(model):
+        if cached.members is not None and not has_moved:
+            continue
         table = cached.table_of(connection)
-        if cached.is_whole:
+        if cached.is_whole or cached.members is not None:
             found.append(table.all_rows)
             continue
         own = related_pks(cached.model, model, pks, connection.alias)
-        found.append((table, [table.store.table_key] if own is None else table.keys(own)))
+        found.append((table, table.store.table_keys if own is None else table.keys(own)))
     return found
 
 

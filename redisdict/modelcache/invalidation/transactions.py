@@ -92,25 +92,32 @@ def forget_changes(connection: BaseDatabaseWrapper) -> None:
         guard.leave()
 
 
-def note_or_remove(model: type[Model], pks: Iterable[Any], database: str) -> None:
-    """Rows of `model` are changed: by this transaction, or for all to see when there is none."""
-    _note_or_remove(rows_of(model, pks, database), database)
+def note_or_remove(
+    model: type[Model], pks: Iterable[Any], database: str, *, has_moved: bool = True
+) -> None:
+    """Rows of `model` are changed: by this transaction, or for all to see when there is none.
+
+    Args:
+        has_moved: whether a column may have changed by which lists of rows are kept.
+    """
+    note_or_remove_rows(rows_of(model, pks, database, has_moved=has_moved), database)
 
 
 def note_or_remove_all(model: type[Model], database: str) -> None:
     """All rows of `model` are changed, and with them those that have parts in its tables."""
     cached = {id(each): each for one in lineage(model) for each in affected_by(one)}
     tables = [each.table_of(connections[database]) for each in cached.values()]
-    _note_or_remove([table.all_rows for table in tables], database)
+    note_or_remove_rows([table.all_rows for table in tables], database)
 
 
 def note_or_remove_tables(tables: Iterable[CachedTable]) -> None:
     """All rows of these tables are changed."""
     for table in tables:
-        _note_or_remove([table.all_rows], table.database)
+        note_or_remove_rows([table.all_rows], table.database)
 
 
-def _note_or_remove(rows: list[Rows], database: str) -> None:
+def note_or_remove_rows(rows: list[Rows], database: str) -> None:
+    """These cells are changed: by this transaction, or for all to see when there is none."""
     connection = connections[database]
     is_open = is_in_transaction(connection)
     if is_open:
@@ -145,11 +152,11 @@ class _Guard:
 
     def add(self, table: CachedTable, keys: Sequence[bytes]) -> None:
         changed = self._changed.setdefault(table, set())
-        whole = table.store.table_key
-        if whole not in changed:
+        whole = table.store.table_keys
+        if whole[0] not in changed:
             changed.update(keys)
-            if whole in changed or len(changed) > MOST_ROWS:
-                self._changed[table] = {whole}
+            if whole[0] in changed or len(changed) > MOST_ROWS:
+                self._changed[table] = {*whole}
         table.changed_by.add(self._connection)
 
     def commit(self) -> None:

@@ -23,9 +23,12 @@ from redisdict.modelcache.model_dict import refuse_to_block
 from redisdict.modelcache.options import Options
 from redisdict.modelcache.results.computation import Computation, Refusals
 from redisdict.modelcache.results.dependencies import Dependencies
+from redisdict.modelcache.results.in_tasks import run_in_task
 from redisdict.modelcache.results.space import ResultSpace
 from redisdict.modelcache.slots.store import new_token
 from redisdict.modelcache.stats import CacheStats
+from redisdict.near.reader import check_near
+from redisdict.near.space import NearStats
 
 V = TypeVar("V")
 
@@ -51,9 +54,10 @@ class ComputedDict(Generic[V]):
 
     Args:
         name: what it is called on the server; each name once in a project.
-        depends_on: the models that the function reads. Each stands for its table, its parents'
-            tables, and those of the many-to-many relations that Django makes for it. What is
-            computed by reading others isn't kept, and the log says so.
+        depends_on: what the function reads. A model stands for its table, its parents' tables, and
+            those of the many-to-many relations that Django makes for it; a queryset for the tables
+            that it joins; an instance for its model; another `ComputedDict` for what that depends
+            on. What is computed by reading others isn't kept, and the log says so.
         compute: takes a key, or nothing; gives the value, None too. A function, or a coroutine
             function, whose values only coroutines can read. It has to read from the database that
             is written to, change nothing, and depend on nothing else than its key and the tables.
@@ -71,6 +75,8 @@ class ComputedDict(Generic[V]):
         strict: whether a change of the tables fails when the server can't be told of it.
         version: any text; values of another version than the code's are misses. Change it with what
             the function computes.
+        near: whether reads are answered from this process's memory, within so many seconds, or as
+            of the start of the "request"; None asks the server each time. Not in a Cluster.
 
     Raises:
         ConfigurationError: an argument is not what is expected.
@@ -82,7 +88,9 @@ class ComputedDict(Generic[V]):
         self,
         name: str,
         *,
-        depends_on: Iterable[type[models.Model]],
+        depends_on: Iterable[
+            type[models.Model] | models.Model | models.QuerySet[Any] | ComputedDict[Any]
+        ],
         compute: Callable[..., V | Awaitable[V]],
         key_type: Any = str,
         using: str | Backend = DEFAULT_ALIAS,
@@ -93,6 +101,7 @@ class ComputedDict(Generic[V]):
         serve_when_down: bool = True,
         strict: bool = False,
         version: str = "",
+        near: float | str | None = None,
     ) -> None:
         if not isinstance(name, str) or not name:
             raise ConfigurationError(
@@ -112,6 +121,7 @@ class ComputedDict(Generic[V]):
         self._key_codec = get_key_codec(key_type)
         self._version = version
         self._refusals = Refusals(where)
+        check_near(f"{where}: near", near)
         self._options = Options(
             database=database,
             timeout=timeout,
@@ -119,6 +129,7 @@ class ComputedDict(Generic[V]):
             barrier_timeout=barrier_timeout,
             serve_when_down=serve_when_down,
             strict=strict,
+            near=near,
         )
         to_milliseconds(timeout, None)
         self._dependencies = Dependencies(depends_on, using, database, self._options, where)
@@ -127,6 +138,11 @@ class ComputedDict(Generic[V]):
     def __repr__(self) -> str:
         labels = ", ".join(one.model._meta.label for one in self._dependencies.models)
         return f"<ComputedDict {self.name!r} of {labels} on {self._dependencies.models[0].alias!r}>"
+
+    @property
+    def depends_on_models(self) -> Sequence[type[models.Model]]:
+        """The models whose changes make its values old."""
+        return [one.model for one in self._dependencies.models]
 
     def __bool__(self) -> bool:
         """True, however much of it is on the server. Asks nobody."""
@@ -152,6 +168,10 @@ class ComputedDict(Generic[V]):
         name = self._name_of(key)
         use = self._use_of(await self._dependencies.atables())
         computation = self._computation(use, key)
+        if use.near is not None:
+            kept: list[V] | None = await run_in_task(use.peek, use.cell(name))
+            if kept is not None:
+                return kept[0]
         find = use.lookup.find(use.cell(name), computation, computation.aload, TASK)
         value: V = await arun(use.table, find)
         return value
@@ -165,6 +185,9 @@ class ComputedDict(Generic[V]):
         name = self._name_of(key)
         use = self._use_of(self._dependencies.tables())
         computation = self._computation(use, key)
+        if use.near is not None and (kept := use.peek(use.cell(name))) is not None:
+            near: V = kept[0]
+            return near
         find = use.lookup.find(use.cell(name), computation, computation.load, THREAD)
         value: V = run(use.table, find)
         return value
@@ -219,6 +242,15 @@ class ComputedDict(Generic[V]):
         use = self._use_of(await self._dependencies.atables())
         return await use.table.backend.async_driver.run(use.lookup.reader.counters.total())
 
+    def near_stats(self) -> NearStats:
+        """What this process keeps in memory of it. Asks the server nothing."""
+        refuse_to_block("near_stats()", "await d.anear_stats()", "a ComputedDict")
+        return _near_stats_of(self._use_of(self._dependencies.tables()))
+
+    async def anear_stats(self) -> NearStats:
+        """As `near_stats()`."""
+        return _near_stats_of(self._use_of(await self._dependencies.atables()))
+
     # What it is made of.
 
     def _name_of(self, key: Any) -> str:
@@ -257,6 +289,12 @@ class ComputedDict(Generic[V]):
             kept = {one: each for one, each in self._uses.items() if one[0].backend is backend}
             self._uses = {**kept, tuple(tables): use}
         return use
+
+
+def _near_stats_of(use: ResultSpace) -> NearStats:
+    if use.near is None:
+        return NearStats(is_on=False, reason="this ComputedDict has no near")
+    return use.near.stats()
 
 
 def _takes_key(compute: Callable[..., Any], where: str) -> bool:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
 
 from asgiref.sync import sync_to_async
+from django.apps import apps
+from django.core.exceptions import EmptyResultSet
 from django.db import models, router
 
 from redisdict.connections.backend import Backend
 from redisdict.exceptions import ConfigurationError, NotCacheable
 from redisdict.modelcache.cached_models import CachedModel, CachedTable, concrete_of, register
 from redisdict.modelcache.invalidation.hooks import begin_if_ready
-from redisdict.modelcache.invalidation.reads import labels_of
+from redisdict.modelcache.invalidation.reads import labels_of, tables_in
 from redisdict.modelcache.invalidation.relations import cached_by_table
 from redisdict.modelcache.invalidation.statements import table_of
 from redisdict.modelcache.options import Options
@@ -22,8 +25,9 @@ class Dependencies:
     """Registers models as wholes: from now on each of their changes is announced.
 
     Args:
-        names: models; each stands for its table, its parents' tables, and those of the many-to-many
-            relations that Django makes for it.
+        names: models, querysets, instances, and what has `depends_on_models` of its own; see
+            `ComputedDict`. Each model stands for its table, its parents' tables, and those of the
+            many-to-many relations that Django makes for it.
         database: an alias of DATABASES; None means those that the routers choose for writing.
         where: what declares them, for errors.
 
@@ -33,14 +37,14 @@ class Dependencies:
 
     def __init__(
         self,
-        names: Iterable[type[models.Model]],
+        names: Iterable[Any],
         using: str | Backend,
         database: str | None,
         options: Options,
         where: str,
     ) -> None:
         self._database = database
-        chosen = [_concrete(one, where) for one in names]
+        chosen = [model for one in names for model in _models_of(one, where)]
         if not chosen:
             raise ConfigurationError(
                 f"{where}: depends_on is empty; the models that the results are computed of are"
@@ -70,10 +74,52 @@ class Dependencies:
         return self._database or router.db_for_write(cached.model)
 
 
+def _models_of(named: object, where: str) -> list[type[models.Model]]:
+    """The models whose changes make old what depends on this."""
+    if isinstance(named, models.Model):
+        return [_concrete(type(named), where)]
+    if isinstance(named, models.Manager):
+        named = named.all()
+    if isinstance(named, models.QuerySet):
+        return _models_of_query(named.query, where)
+    if isinstance(named, DependsOnModels):
+        return list(named.depends_on_models)
+    return [_concrete(named, where)]
+
+
+@runtime_checkable
+class DependsOnModels(Protocol):
+    """Something computed, on which others may depend."""
+
+    @property
+    def depends_on_models(self) -> Sequence[type[models.Model]]: ...
+
+
+def _models_of_query(query: Any, where: str) -> list[type[models.Model]]:
+    """The models of the tables that a query reads."""
+    if not apps.models_ready:
+        raise ConfigurationError(
+            f"{where}: depends_on has a queryset before all models are loaded; name its models, or"
+            " make it in dicts.py of an installed app."
+        )
+    found = [_concrete(query.model, where)]
+    try:
+        sql, _ = query.chain().get_compiler(router.db_for_read(query.model)).as_sql()
+    except EmptyResultSet:
+        return found
+    by_table = {
+        table_of(one): one
+        for one in apps.get_models(include_auto_created=True)
+        if not one._meta.proxy
+    }
+    return found + [by_table[name] for name in sorted({*tables_in(sql)}) if name in by_table]
+
+
 def _concrete(model: object, where: str) -> type[models.Model]:
     if not (isinstance(model, type) and issubclass(model, models.Model)):
         raise ConfigurationError(
-            f"{where}: depends_on has {model!r:.80}; model classes are expected, such as [Product]."
+            f"{where}: depends_on has {model!r:.80}; model classes are expected, such as [Product],"
+            " or querysets, instances, and other ComputedDicts."
         )
     if model._meta.abstract or model._meta.swapped:
         raise ConfigurationError(

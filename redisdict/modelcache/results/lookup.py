@@ -10,8 +10,10 @@ from redisdict.modelcache.cached_models import CachedTable
 from redisdict.modelcache.lookup import Caller, Plan
 from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.results.computation import Computation
+from redisdict.modelcache.results.near import NearResults
 from redisdict.modelcache.slots.lease import Reader
 from redisdict.modelcache.slots.store import new_token
+from redisdict.modelcache.stats import MOST_HITS
 from redisdict.wire.requests import Call, Operation
 
 
@@ -23,11 +25,13 @@ class ResultLookup:
         tables: of one server.
         reader: reads cells of results; a value is in a list of its own, since it may be None.
         serves_when_down: whether the function is called when the server can't be reached.
+        near: what the process keeps of them, if it does.
     """
 
     tables: Sequence[CachedTable]
     reader: Reader[list[Any]]
     serves_when_down: bool
+    near: NearResults | None = None
 
     def find(
         self, cell: bytes, computation: Computation, load: Callable[..., Any], caller: Caller
@@ -40,7 +44,16 @@ class ResultLookup:
         Raises:
             Exception: what the computation raises.
         """
-        may_use = self._may_use_server(caller)
+        try:
+            return (yield from self._find(cell, computation, load, caller))
+        finally:
+            if self.near is not None:
+                self.near.drop([cell])
+
+    def _find(
+        self, cell: bytes, computation: Computation, load: Callable[..., Any], caller: Caller
+    ) -> Plan[Any]:
+        may_use = self.may_use_server(caller)
         if may_use is None:
             may_use = yield from self._recover()
         if may_use:
@@ -54,6 +67,7 @@ class ResultLookup:
                     return found[cell][0]
         if not computation.is_over:
             self.reader.counters.misses += 1
+            self.reader.counters.rested += any(table.heat.is_resting for table in self.tables)
             yield _call(load, cell)
         return computation.result()
 
@@ -63,16 +77,20 @@ class ResultLookup:
         counters = self.reader.counters
         misses = counters.misses
         found = yield from self.reader.read([cell], load, new_token(), is_peek=is_peek)
+        if counters.hits >= MOST_HITS:
+            yield from counters.push()
         if counters.misses != misses:
             for table in self.tables:
                 yield from table.counters.push_if_due()
         return found
 
-    def _may_use_server(self, caller: Caller) -> bool | None:
+    def may_use_server(self, caller: Caller) -> bool | None:
         """Tell whether the server's results count; None when it has failed and should be tried."""
         if not all(table.shows_all_alike for table in self.tables):
             return False
         if any(table.changed_by and caller.has_changed(table) for table in self.tables):
+            return False
+        if any(table.heat.is_resting for table in self.tables):
             return False
         if all(table.outages.is_calm for table in self.tables):
             return True

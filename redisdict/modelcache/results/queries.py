@@ -6,7 +6,6 @@ as of a miss's, by the same code: so nobody can tell one from the other.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
@@ -23,35 +22,91 @@ from redisdict.modelcache.invalidation import reads
 from redisdict.modelcache.invalidation.statements import table_of
 from redisdict.modelcache.lookup import THREAD, run
 from redisdict.modelcache.options import Options
+from redisdict.modelcache.results.columns import pack_rows, unpack_rows
 from redisdict.modelcache.results.computation import Computation, Refusals
 from redisdict.modelcache.results.dependencies import known_models
+from redisdict.modelcache.results.in_tasks import NeedsThread, answers, need_thread
+from redisdict.modelcache.results.plans import QueryPlan, can_be_planned, plain_of
 from redisdict.modelcache.results.purity import impurity
 from redisdict.modelcache.results.space import ResultSpace
+from redisdict.modelcache.results.structure import Structure, structure_of
+from redisdict.modelcache.stats import CacheStats
+from redisdict.near.reader import check_near
 
 #: So many sets of tables are remembered.
 MOST_SPACES = 1000
 
-#: Where results are named on the server.
-PATH = ("query",)
+#: So many shapes of queries.
+MOST_PLANS = 4096
+
+#: Where results are named on the server, and in which form their rows are.
+PATH, FORM = ("query",), "columns"
 
 
 class Queries:
     """Executes queries by the options of `CachedQuerySet.cached()`."""
 
     def __init__(
-        self, using: str, timeout: float | None, lease_timeout: float, serve_when_down: bool
+        self,
+        using: str,
+        timeout: float | None,
+        lease_timeout: float,
+        serve_when_down: bool,
+        near: float | str | None = None,
     ) -> None:
+        check_near("cached(): near", near)
         self.using = using
-        self._arguments = (using, timeout, lease_timeout, serve_when_down)
+        self._arguments = (using, timeout, lease_timeout, serve_when_down, near)
         self._options = Options(
-            timeout=timeout, lease_timeout=lease_timeout, serve_when_down=serve_when_down
+            timeout=timeout,
+            lease_timeout=lease_timeout,
+            serve_when_down=serve_when_down,
+            near=near,
         )
         self._refusals = Refusals("a queryset")
         self._spaces: dict[tuple[CachedTable, ...], ResultSpace] = {}
+        self._plans: dict[tuple[str, str, Any], QueryPlan] = {}
 
     def __reduce__(self) -> Any:
         """A queryset can be pickled, to be made of the same options elsewhere."""
         return queries_of, self._arguments
+
+    def find(self, query: Any, database: str, kind: str) -> tuple[QueryPlan, Any] | None:
+        """Give the rows that are kept of a query, with its plan; None where more has to be done.
+
+        One round trip, an EVALSHA. Nothing is compiled.
+        """
+        structure = structure_of(query)
+        plan = structure and self._known_plan((database, kind, structure.shape))
+        if structure is None or plan is None:
+            return None
+        rows = self._peek(plan, structure)
+        return None if rows is None else (plan, rows)
+
+    def _known_plan(self, key: tuple[str, str, Any]) -> QueryPlan | None:
+        plan = self._plans.get(key)
+        return plan if plan is not None and plan.is_current else None
+
+    def _peek(self, plan: QueryPlan, structure: Structure) -> Any:
+        name = plan.name_of(structure)
+        if name is None:
+            return None
+        found = self._space_of(plan.models, plan.database).peek_at(name)
+        rows = None if found is None else unpack_rows(found[0])
+        if rows is not None and (outer := reads.recording.get()) is not None:
+            outer.tables |= plan.declared  # on a hit no statement tells of them
+        return rows
+
+    def asking(self, query: Any, kind: str) -> Callable[[Any, Callable[[], Any], str], Any]:
+        """What executes the one query that Django makes of this one, to tell `kind` of it."""
+        asked = [structure_of(query)]
+
+        def execute(compiler: Any, execute: Callable[[], Any], result_type: str) -> Any:
+            if not asked:
+                return self.execute(compiler, execute, result_type)
+            return self._execute(compiler, execute, result_type, kind, asked.pop())
+
+        return execute
 
     def execute(self, compiler: Any, execute: Callable[[], Any], result_type: str) -> Any:
         """Give what `execute()` would, from the server where it is there.
@@ -61,41 +116,104 @@ class Queries:
         """
         if result_type not in (MULTI, SINGLE):
             return execute()
-        try:
-            sql, params = compiler.as_sql()
-        except EmptyResultSet:
-            return execute()
-        name = name_of(sql, params, result_type, compiler.connection.timezone_name)
-        declared = _pure.get(sql) or look_at(compiler.query, sql)
-        if not declared:
-            raise NotCacheable(
-                f"The result of this query can't be kept: it has no table: {sql:.300}"
-            )
-        known = known_models(declared, self.using, "The result of this query")
-        space = self._space_of(known, compiler.connection.alias)
+        structure = structure_of(compiler.query)
+        if structure is not None:
+            key = compiler.connection.alias, result_type, structure.shape
+            plan = self._known_plan(key)
+            if plan is not None and (rows := self._peek(plan, structure)) is not None:
+                plan.prepare(compiler)
+                return result_of(rows, result_type)
+        return self._execute(compiler, execute, result_type, result_type, structure)
+
+    def _execute(
+        self,
+        compiler: Any,
+        execute: Callable[[], Any],
+        result_type: str,
+        kind: str,
+        structure: Structure | None,
+    ) -> Any:
+        """The same, when there was no hit by a plan."""
+        need_thread()
+        compiled = None
+        key = structure and (compiler.connection.alias, kind, structure.shape)
+        plan = self._known_plan(key) if key else None
+        name = plan.name_of(structure) if plan and structure else None
+        if plan is None or name is None:
+            try:
+                sql, params = compiled = compiler.as_sql()
+            except EmptyResultSet:
+                return execute()
+            declared = _pure.get(sql) or look_at(compiler.query, sql)
+            if not declared:
+                raise NotCacheable(
+                    f"The result of this query can't be kept: it has no table: {sql:.300}"
+                )
+            models = known_models(declared, self.using, "The result of this query")
+            if plan is None and structure is not None and key:
+                plan = self._plan(key, structure, compiler, sql, declared, models)
+                name = plan.name_of(structure) if plan else None
+            if name is None:
+                zone = compiler.connection.timezone_name
+                name = name_of(sql, params, result_type, zone)
+        else:
+            declared, models = plan.declared, list(plan.models)
+            plan.prepare(compiler)
+        space = self._space_of(models, compiler.connection.alias)
         if (outer := reads.recording.get()) is not None:
             outer.tables |= declared  # on a hit no statement tells of them
 
-        def read() -> list[list[Any]]:
-            # It was compiled already.
-            compiler.__dict__["as_sql"] = lambda *_, **__: (sql, params)
+        def read() -> list[Any]:
+            if compiled is not None:
+                compiler.__dict__["as_sql"] = lambda *_, **__: compiled
             token = reads.executing.set(None)
             try:
                 got = execute()
             finally:
                 reads.executing.reset(token)
-                del compiler.__dict__["as_sql"]
-            return rows_of(got, result_type)
+                compiler.__dict__.pop("as_sql", None)
+            return pack_rows(rows_of(got, result_type))
 
         computation = Computation(read, space.tables, declared, self._refusals)
-        plan = space.lookup.find(space.cell(name), computation, computation.load, THREAD)
-        return result_of(run(space.table, plan), result_type)
+        find = space.lookup.find(space.cell(name), computation, computation.load, THREAD)
+        return result_of(unpack_rows(run(space.table, find)), result_type)
+
+    def _plan(
+        self,
+        key: tuple[str, str, Any],
+        structure: Structure,
+        compiler: Any,
+        sql: str,
+        declared: frozenset[str],
+        models: Sequence[CachedModel],
+    ) -> QueryPlan | None:
+        """Remember what was found out of the first query of a shape, for all of that shape."""
+        # What is in no SQL for the sake of one value may be in that of another.
+        joined = {name.lower() for name in structure.tables}
+        if not joined <= declared or not can_be_planned(compiler):
+            return None
+        database, kind, _ = key
+        plan = QueryPlan(database, kind, structure, compiler, sql, declared, models)
+        if len(self._plans) >= MOST_PLANS:
+            self._plans.clear()
+        self._plans[key] = plan
+        return plan
+
+    def stats(self, compiler: Any) -> CacheStats:
+        """What happened to results of a query's tables."""
+        sql, _ = compiler.as_sql()
+        declared = _pure.get(sql) or look_at(compiler.query, sql)
+        models = known_models(declared, self.using, "The result of this query")
+        space = self._space_of(models, compiler.connection.alias)
+        total = space.lookup.reader.counters.total()
+        stats: CacheStats = space.table.backend.driver.run(total)
+        return stats
 
     def _space_of(self, models: Sequence[CachedModel], database: str) -> ResultSpace:
-        tables = tuple(one.table(database) for one in models)
+        tables = tuple(_table_of(one, database) for one in models)
         space = self._spaces.get(tables)
         if space is None:
-            space = ResultSpace(PATH, tables, self._options, self._refusals)
+            space = ResultSpace(PATH, tables, self._options, self._refusals, FORM)
             backend = space.table.backend
             # Those of former settings have done their part.
             kept = {one: each for one, each in self._spaces.items() if one[0].backend is backend}
@@ -103,49 +221,51 @@ class Queries:
         return space
 
 
+def _table_of(model: CachedModel, database: str) -> CachedTable:
+    """The table that a model's alias leads to; a task can't look at a connection."""
+    if answers.get() is None:
+        return model.table(database)
+    table = model.known_table(database)
+    if table is None:
+        raise NeedsThread
+    return table
+
+
 def rows_of(got: Any, result_type: str) -> list[list[Any]]:
-    """The rows of what a compiler's `execute_sql()` gives, to be kept."""
+    """The rows of what a compiler's `execute_sql()` gives."""
     if result_type == SINGLE:
         return [] if got is None else [list(got)]
     return [list(row) for chunk in got for row in chunk]
 
 
-def result_of(kept: list[list[Any]], result_type: str) -> Any:
-    """What a compiler's `execute_sql()` gives, of rows that were kept."""
-    rows = [tuple(row) for row in kept]
+def result_of(rows: list[list[Any]], result_type: str) -> Any:
+    """What a compiler's `execute_sql()` gives, of its rows."""
     if result_type == SINGLE:
-        return rows[0] if rows else None
-    return [rows]
+        return tuple(rows[0]) if rows else None
+    return [[tuple(row) for row in rows]]
 
 
 @lru_cache(maxsize=1024)
 def queries_of(
-    using: str, timeout: float | None, lease_timeout: float, serve_when_down: bool
+    using: str,
+    timeout: float | None,
+    lease_timeout: float,
+    serve_when_down: bool,
+    near: float | str | None = None,
 ) -> Queries:
     """What executes queries by these options: the same object each time."""
-    return Queries(using, timeout, lease_timeout, serve_when_down)
+    return Queries(using, timeout, lease_timeout, serve_when_down, near)
 
 
 def name_of(sql: str, params: Sequence[Any], result_type: str, zone: str) -> str:
     """What stands for a query on the server: another for each text and parameters."""
     try:
-        packed = messagepack.dumps([sql, [_plain(one) for one in params], result_type, zone])
+        packed = messagepack.dumps([sql, [plain_of(one) for one in params], result_type, zone])
     except SerializationError as error:
         raise NotCacheable(
             f"The result of this query can't be kept, for a parameter can't be written: {error}"
         ) from error
     return blake2b(packed, digest_size=16).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """A parameter as the database gets it: an enum's member as its value, JSON as its text."""
-    if type(value).__module__ == "psycopg.types.json":
-        return [type(value).__name__, (value.dumps or json.dumps)(value.obj)]
-    if isinstance(value, str) and type(value) is not str:
-        return str.__str__(value)
-    if isinstance(value, int) and type(value) not in (int, bool):
-        return int(value)
-    return value
 
 
 #: Of texts whose results are functions of their tables: these. What has the same text is the same.

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any, Self, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.db import models
+from django.db.models.query import ModelIterable
+from django.db.models.sql.constants import MULTI
 
 from redisdict.conf import DEFAULT_ALIAS
 from redisdict.modelcache.invalidation.reads import executing
 from redisdict.modelcache.model_dict import refuse_to_block
 from redisdict.modelcache.options import Options
 from redisdict.modelcache.results.dependencies import Dependencies
+from redisdict.modelcache.results.in_tasks import answers, need_thread, run_in_task
 from redisdict.modelcache.results.queries import Queries, queries_of
+from redisdict.modelcache.stats import CacheStats
 
 M = TypeVar("M", bound=models.Model)
 
@@ -59,6 +65,7 @@ class CachedQuerySet(models.QuerySet[M]):
         using: str = DEFAULT_ALIAS,
         lease_timeout: float = 3.0,
         serve_when_down: bool = True,
+        near: float | str | None = None,
     ) -> Self:
         """The same rows, from the server until one of the query's tables changes.
 
@@ -76,13 +83,16 @@ class CachedQuerySet(models.QuerySet[M]):
             lease_timeout: seconds that others wait for the one that asks the database.
             serve_when_down: whether the database is asked when the server can't be reached, or
                 `BackendUnavailable` is raised.
+            near: whether reads are answered from this process's memory, within so many seconds, or
+                as of the start of the "request"; None asks the server each time. Not in a Cluster.
 
         Raises:
+            ConfigurationError: `near` is none of these.
             NotCacheable: at the query: the result isn't a function of its tables, or one of these
                 isn't among those of `cache_results_of()`.
         """
         clone = self._chain()  # type: ignore[attr-defined]  # the stubs lack it
-        clone._queries = queries_of(using, timeout, lease_timeout, serve_when_down)
+        clone._queries = queries_of(using, timeout, lease_timeout, serve_when_down, near)
         # A replica may lag behind: what db_for_write() names isn't one.
         clone._for_write = True
         same: Self = clone
@@ -94,13 +104,13 @@ class CachedQuerySet(models.QuerySet[M]):
         return clone
 
     @contextmanager
-    def _cached(self, called: str, twin: str) -> Iterator[None]:
+    def _cached(self, called: str, twin: str, execute: Any = None) -> Iterator[None]:
         """Have queries executed from kept results meanwhile."""
         if self._queries is None:
             yield
             return
-        refuse_to_block(called, twin, "a cached queryset")
-        token = executing.set(self._queries.execute)
+        _refuse_to_block(called, twin)
+        token = executing.set(execute or self._queries.execute)
         try:
             yield
         finally:
@@ -111,7 +121,24 @@ class CachedQuerySet(models.QuerySet[M]):
             super()._fetch_all()
             return
         with self._cached("the rows", "async for"):
+            self._take_rows()
+            if not self._is_read and self._iterable_class is ModelIterable:
+                need_thread()  # a model may ask the database when an instance is made
             super()._fetch_all()
+
+    def _take_rows(self) -> None:
+        """Make instances of rows that are kept, where that takes no more than to read them."""
+        queryset: Any = self
+        if (
+            queryset._result_cache is None
+            and queryset._iterable_class is ModelIterable
+            and not queryset._known_related_objects
+        ):
+            found = queryset._queries.find(self.query, self.db, MULTI)
+            if found is not None:
+                plan, rows = found
+                if plan.maker is not None and plan.maker.can_make:
+                    queryset._result_cache = plan.maker.make(rows, self.db)
 
     @property
     def _is_fetched(self) -> bool:
@@ -121,18 +148,86 @@ class CachedQuerySet(models.QuerySet[M]):
 
     def count(self) -> int:
         """As Django's."""
-        with self._cached("count()", "await rows.acount()"):
+        if self._queries is None or self._is_read:
+            return super().count()
+        _refuse_to_block("count()", "await rows.acount()")
+        found = self._queries.find(self.query, self.db, "count")
+        if found is not None:
+            number: int = found[1][0][0]
+            return number
+        asking = self._queries.asking(self.query, "count")
+        with self._cached("count()", "await rows.acount()", asking):
             return super().count()
 
     def exists(self) -> bool:
         """As Django's."""
-        with self._cached("exists()", "await rows.aexists()"):
+        if self._queries is None or self._is_read:
             return super().exists()
+        _refuse_to_block("exists()", "await rows.aexists()")
+        found = self._queries.find(self.query, self.db, "exists")
+        if found is not None:
+            return bool(found[1])
+        asking = self._queries.asking(self.query, "exists")
+        with self._cached("exists()", "await rows.aexists()", asking):
+            return super().exists()
+
+    def result_stats(self) -> CacheStats:
+        """What happened to kept results of this query's tables, in all processes.
+
+        HINCRBY, HKEYS and HMGET. The async twin is `aresult_stats()`.
+
+        Raises:
+            NotCacheable: the result of this query can't be kept.
+        """
+        _refuse_to_block("result_stats()", "await rows.aresult_stats()")
+        queries = self._queries or queries_of(DEFAULT_ALIAS, None, 3.0, True)
+        return queries.stats(self.query.chain().get_compiler(using=self.db))
+
+    async def aresult_stats(self) -> CacheStats:
+        """As `result_stats()`."""
+        return await sync_to_async(self.result_stats)()
+
+    def __aiter__(self) -> AsyncIterator[M]:
+        async def rows() -> AsyncIterator[M]:
+            await run_in_task(self._fetch_all)
+            for row in self:
+                yield row
+
+        return rows()
+
+    @property
+    def _is_read(self) -> bool:
+        queryset: Any = self
+        return queryset._result_cache is not None
 
     def aggregate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """As Django's."""
         with self._cached("aggregate()", "await rows.aaggregate()"):
             return super().aggregate(*args, **kwargs)
+
+
+def _refuse_to_block(called: str, twin: str) -> None:
+    if answers.get() is None:
+        refuse_to_block(called, twin, "a cached queryset")
+
+
+def _twin(name: str) -> Any:
+    """Make a method for coroutines, which is run in the task if all that it needs is kept."""
+    original = getattr(models.QuerySet, f"a{name}")
+
+    @wraps(original)
+    async def method(self: CachedQuerySet[Any], *arguments: Any, **options: Any) -> Any:
+        if self._queries is None:
+            return await original(self, *arguments, **options)
+        return await run_in_task(getattr(self, name), *arguments, **options)
+
+    return method
+
+
+for _name in (
+    "aggregate contains count earliest exists first get in_bulk last latest".split()  # noqa: SIM905
+):
+    setattr(CachedQuerySet, f"a{_name}", _twin(_name))
 
 
 class CachedManager(models.Manager.from_queryset(CachedQuerySet)[M]):  # type: ignore[misc]  # made at run time

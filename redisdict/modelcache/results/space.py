@@ -11,17 +11,24 @@ from redisdict.exceptions import RedisDictError
 from redisdict.mapping.keys import Names
 from redisdict.mapping.layouts.base import to_milliseconds
 from redisdict.modelcache.cached_models import CachedTable
+from redisdict.modelcache.lookup import TASK, THREAD
 from redisdict.modelcache.options import Options
+from redisdict.modelcache.outages import UNREACHED
 from redisdict.modelcache.results.computation import Refusals
+from redisdict.modelcache.results.in_tasks import answers, ask
 from redisdict.modelcache.results.lookup import ResultLookup
+from redisdict.modelcache.results.near import NearResults
 from redisdict.modelcache.sameness import is_same
-from redisdict.modelcache.slots.lease import Reader
+from redisdict.modelcache.slots.lease import SHORTEST, Reader
 from redisdict.modelcache.slots.results import ResultStore
 from redisdict.modelcache.slots.store import RowStore
-from redisdict.modelcache.stats import Counters
+from redisdict.modelcache.stats import MOST_HITS, Counters
 
 #: Counts up when the bytes of a result get another form.
 FORMAT = 1
+
+#: Stands for a name.
+ANY_NAME = "0" * 32
 
 #: Before the body of a result, so that none is so short as what a cell may hold instead.
 MARK = b"R"
@@ -58,7 +65,8 @@ class ResultSpace:
             form.update(table.store.fingerprint)
         self._path = (*path, of_tables.hexdigest())
         cells = RowStore(Names(self._prefix, self._path), form.digest())
-        self.store = ResultStore([table.store for table in tables], cells)
+        heats = [table.heat for table in tables]
+        self.store = ResultStore([table.store for table in tables], cells, heats)
         timeout = config.timeout if options.timeout is None else options.timeout
         reader: Reader[list[Any]] = Reader(
             self.store,  # type: ignore[arg-type]
@@ -69,11 +77,47 @@ class ResultSpace:
             to_milliseconds(timeout, None),
             absent_ms=None,
         )
-        self.lookup = ResultLookup(tables, reader, options.serve_when_down)
+        self._counters = reader.counters
+        self._can_peek = self.table.backend.cluster is None
+        self._before, self._after = self.cell(ANY_NAME).split(ANY_NAME.encode())
+        self.near: NearResults | None = None
+        if options.near is not None:
+            names = Names(self._prefix, self._path)
+            self.near = NearResults(names, self._before, tables, self.store, options.near)
+        self.lookup = ResultLookup(tables, reader, options.serve_when_down, self.near)
 
     def cell(self, name: str) -> bytes:
         """The key of a result: in a Cluster each is in a slot of its own."""
         return Names(self._prefix, (*self._path, name)).cached_table
+
+    def peek_at(self, name: str) -> list[Any] | None:
+        """Do what `peek()` does, by a name of letters and digits alone."""
+        return self.peek(self._before + name.encode() + self._after)
+
+    def peek(self, key: bytes) -> list[Any] | None:
+        """Give the result in this cell, in a list, where it takes no more than to read it."""
+        counters = self._counters
+        caller = THREAD if answers.get() is None else TASK
+        if (
+            not self._can_peek
+            or counters.hits >= MOST_HITS - 1
+            or not self.lookup.may_use_server(caller)
+        ):
+            return None
+        try:
+            if self.near is not None:
+                body = self.near.body(key)
+            else:
+                body = self.store.body(ask(self.table.backend, key, self.store.peek(key)))
+        except UNREACHED:
+            return None  # who asks again will note it
+        if body is None or len(body) < SHORTEST:
+            return None
+        found = self._decode(body)
+        if found is None:
+            return None
+        counters.hits += 1
+        return found
 
     def _encode(self, outcome: list[Any]) -> bytes | None:
         [value] = outcome

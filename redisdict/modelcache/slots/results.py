@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
+from redisdict.modelcache.heat import Heat
 from redisdict.modelcache.slots.store import (
     BLOCKED,
     HEAD,
@@ -22,10 +24,11 @@ from redisdict.modelcache.slots.store import (
     RowStore,
     put_barriers,
 )
-from redisdict.wire.requests import Batch, Command, Operation
+from redisdict.wire.requests import Batch, Command, Identified, Operation, Step
 from redisdict.wire.scripts import Script
 
 RESULT = Script("result", __package__)
+HIT = Script("hit", __package__)
 
 #: Bytes that stand for the versions of all tables, as many as a generation has.
 DIGEST_BYTES = 16
@@ -37,12 +40,51 @@ class ResultStore:
     Args:
         tables: where the versions are, each on the server that has the results.
         cells: names the results, and has the fingerprint of their form.
+        heats: of the tables, in the same order.
     """
 
-    def __init__(self, tables: Sequence[RowStore], cells: RowStore) -> None:
+    def __init__(
+        self, tables: Sequence[RowStore], cells: RowStore, heats: Sequence[Heat] = ()
+    ) -> None:
         self._tables = tables
+        self._heats = heats or [Heat() for _ in tables]
+        #: The versions of the tables when they were read last.
+        self._seen: list[bytes | None] = [None] * len(tables)
         self._cells = cells
         self.fill = cells.fill
+        self._hit: Command = (
+            b"EVALSHA",
+            HIT.digest,
+            len(tables) + 1,
+            *(one.table_key for one in tables),
+        )
+
+    def peek(self, key: bytes, *, with_time_left: bool = False) -> Step[Any]:
+        """Make the step that reads a result which is there: one EVALSHA. Not for a Cluster.
+
+        What it gives is for `body()`, but for the milliseconds that it lives, which come last. It
+        takes no lease, and begins no version.
+        """
+        command = (*self._hit, key, b"TIME") if with_time_left else (*self._hit, key)
+        return Step(Identified(command), self._peek, (command,))
+
+    def _peek(self, command: Command) -> Operation[Any]:
+        try:
+            return (yield Identified(command))
+        except NoScriptError:
+            return (yield Identified((b"EVAL", HIT.text, *command[2:])))
+
+    def body(self, found: Sequence[bytes | None] | None) -> bytes | None:
+        """The body of the result that `peek()` has found; None when it has found none to be had."""
+        if not found or found[-1] is None:
+            return None
+        cell: bytes = found[-1]
+        digest = blake2b(b"".join(found[:-1]), digest_size=DIGEST_BYTES).digest()  # type: ignore[arg-type]  # the script gives no table without a cell
+        if not cell.startswith(b"V" + digest + self._cells.fingerprint):
+            return None
+        for heat in self._heats:
+            heat.useful += 1
+        return cell[HEAD:]
 
     def read(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Operation[list[Answer]]:
         """Read results. Each that doesn't count is leased to `token`, unless `lease_ms` is 0.
@@ -54,22 +96,34 @@ class ResultStore:
         commands += [(b"GET", key) for key in keys]
         replies = yield Batch(commands, is_spread=True, is_identified=True)
         count = len(self._tables)
-        versions = blake2b(digest_size=DIGEST_BYTES)
-        for table, reply in zip(self._tables, replies[:count], strict=True):
+        versions: list[bytes] = []
+        for table, heat, reply in zip(self._tables, self._heats, replies[:count], strict=True):
             if isinstance(reply, Exception):
                 reply = yield from _version_again(table, token, reply)
             if not reply:
+                heat.note_in_vain()
                 return [BLOCKED] * len(keys)
-            versions.update(reply[0])
-        digest = versions.digest()
+            versions.append(reply[0])
+        changed = [
+            heat
+            for heat, seen, version in zip(self._heats, self._seen, versions, strict=True)
+            if seen is not None and seen != version
+        ]
+        self._seen = list(versions)
+        digest = blake2b(b"".join(versions), digest_size=DIGEST_BYTES).digest()
         head = b"V" + digest + self._cells.fingerprint
         answers: list[Answer] = []
         for key, cell in zip(keys, replies[count:], strict=True):
             if isinstance(cell, Exception):
                 raise cell
             if cell is not None and cell.startswith(head):
+                for heat in self._heats:
+                    heat.useful += 1
                 answers.append(cell[HEAD:])
             else:
+                if cell is not None:
+                    for heat in changed:
+                        heat.note_in_vain()
                 fingerprint = self._cells.fingerprint
                 answers.append(
                     (yield from RESULT.call([key], token, lease_ms, digest, fingerprint))

@@ -29,7 +29,7 @@ from typing import Any, Protocol
 from redis.exceptions import NoScriptError, ResponseError
 
 from redisdict.forks import on_fork, own, take_over
-from redisdict.mapping.keys import Names
+from redisdict.mapping.keys import Names, escape_glob
 from redisdict.mapping.layouts.base import slices
 from redisdict.wire.requests import Batch, Command, Identified, IdentifiedAnew, Operation, Sleep
 from redisdict.wire.scripts import Script
@@ -122,13 +122,25 @@ class RowStore:
         self.near = near
         self._keep = keep
         self.table_key = names.cached_table
+        #: All keys that together stand for all rows.
+        self.table_keys = [self.table_key]
         self.prefix = names.cached_row_prefix
+        #: What SCAN finds the cells of each slot by, but the table's.
+        self.patterns = [escape_glob(self.prefix) + b"*"]
         self.fingerprint = fingerprint
         # A digest of the table's own; see the script.
         script = Script("read", __package__, b"-- %r\n" % self.table_key)
         self._digest, self._text = script.digest, script.text
         self._is_teaching = False
         self._lessons = 0
+
+    def cell(self, encoded: bytes) -> bytes:
+        """The key of the cell whose key's part this is."""
+        return self.prefix + encoded
+
+    def groups(self, keys: Sequence[bytes]) -> list[Sequence[bytes]]:
+        """Keys of cells, those of one slot together."""
+        return [keys]
 
     def read_command(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Command:
         """Make the command that `read()` begins with, for the fast path of a driver."""

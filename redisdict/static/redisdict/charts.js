@@ -57,25 +57,6 @@
     line(to, across - 3, to, across + 3);
   }
 
-  // A dashed line where the value means "no difference".
-  const reference = {
-    id: "reference",
-    beforeDatasetsDraw(chart, _args, { value, colour }) {
-      if (value === null) return;
-      const scale = chart.scales.main;
-      const at = scale.getPixelForValue(value);
-      const { ctx, chartArea: area } = chart;
-      ctx.save();
-      ctx.strokeStyle = colour;
-      ctx.setLineDash([4, 3]);
-      ctx.beginPath();
-      ctx.moveTo(scale.isHorizontal() ? at : area.left, scale.isHorizontal() ? area.top : at);
-      ctx.lineTo(scale.isHorizontal() ? at : area.right, scale.isHorizontal() ? area.bottom : at);
-      ctx.stroke();
-      ctx.restore();
-    },
-  };
-
   function dataset(series, index, data, palette) {
     const colour = palette.series[index % palette.series.length];
     const valueAxis = data.horizontal ? "xAxisID" : "yAxisID";
@@ -98,11 +79,11 @@
     };
   }
 
-  // Whatever is drawn on the axis that isn't a value itself: the ends of intervals, the reference.
+  // Whatever is drawn on the axis that isn't a value itself: the ends of intervals.
   function extent(data, axisName) {
     const ends = data.series
       .filter((series) => series.axis === axisName)
-      .flatMap((series) => [...series.low, ...series.high, data.reference])
+      .flatMap((series) => [...series.low, ...series.high])
       .filter((end) => typeof end === "number");
     return ends.length ? { suggestedMin: Math.min(...ends), suggestedMax: Math.max(...ends) } : {};
   }
@@ -166,10 +147,9 @@
           },
           tooltip: { callbacks: { label: tooltipLabel } },
           whiskers: { colour: palette.text },
-          reference: { value: data.reference, colour: palette.text },
         },
       },
-      plugins: [whiskers, reference],
+      plugins: [whiskers],
     };
   }
 

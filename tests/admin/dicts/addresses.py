@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from typing import Any
 
 import pytest
@@ -31,6 +32,16 @@ def url_of(name: str, is_hash: bool = True, page: str = "change", alias: str = "
     return reverse(f"admin:redisdict_storeddict_{page}", args=[quote(stored.pk)])
 
 
+def item_url(name: str, key: str, is_hash: bool = True, page: str = "item") -> str:
+    return f"{url_of(name, is_hash, page)}?field={key.encode('utf-8', 'surrogatepass').hex()}"
+
+
 def items_on(client: Client, url: str, **query: Any) -> dict[str, dict[str, str]]:
+    """The rows of a dict's page by their keys, which it shows as `repr()` does, or as hex."""
     page = Page(client.get(url, query).content)
-    return {row["Key"]: row for row in page.rows("Key", "Value")} if page.has_table("Key") else {}
+    rows = page.rows("Key", "Value") if page.has_table("Key") else []
+    return {_key(row["Key"]): row for row in rows}
+
+
+def _key(text: str) -> str:
+    return text if text.endswith("(bytes, as hex)") else str(ast.literal_eval(text))

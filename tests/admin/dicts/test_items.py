@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from django.utils.safestring import mark_safe
 
 from redisdict import PersistentDict, get_client
 from redisdict.models import StoredDict
-from tests.admin.dicts.addresses import HOSTILE, LAYOUTS, LIST, items_on, make, url_of
+from tests.admin.dicts.addresses import HOSTILE, LAYOUTS, LIST, item_url, items_on, make, url_of
 from tests.admin.pages import Page
 
 pytestmark = pytest.mark.django_db
@@ -46,7 +47,7 @@ def test_items_come_page_by_page_and_none_is_left_out(viewer: Client, is_hash: b
         page = Page(viewer.get(url).content)
         rows = page.rows("Key", "Value") if page.has_table("Key") else []
         assert len(rows) < 200
-        seen += [row["Key"] for row in rows]
+        seen += [ast.literal_eval(row["Key"]) for row in rows]
         further = [link for link in page.links if link.startswith("?") and "cursor=" in link]
         if not further:
             break
@@ -73,6 +74,54 @@ def test_keys_are_found_by_pattern(
 ) -> None:
     make("fruit", is_hash).update(dict.fromkeys(["apple", "berry", "cherry", "a\\b"], 1))
     assert set(items_on(viewer, url_of("fruit", is_hash), q=pattern)) == expected
+
+
+@LAYOUTS
+@pytest.mark.parametrize("pattern", ["[!a]*", "[^u]*", "[z-a]ser*", "user:\\[29", "x?"])
+def test_patterns_mean_what_they_do_in_keys_matching(
+    viewer: Client, is_hash: bool, pattern: str
+) -> None:
+    mapping = make("users", is_hash)
+    mapping.update(dict.fromkeys(["user:29", "user:[29", "user:\\29", "a", "!", "x\ud800"], 1))
+    found = items_on(viewer, url_of("users", is_hash), q=pattern)
+    assert set(found) == set(mapping.keys_matching(pattern))
+
+
+def test_pattern_that_keys_matching_refuses_is_refused_alike(viewer: Client) -> None:
+    mapping = make("users")
+    mapping["user:[29"] = 1
+    with pytest.raises(ValueError, match="without a ]") as refusal:
+        list(mapping.keys_matching("user:[29"))
+    text = Page(viewer.get(url_of("users"), {"q": "user:[29"}).content).text
+    assert str(refusal.value) in text
+    assert "No item was found here." not in text
+
+
+def test_blank_keys_and_values_are_told_apart(viewer: Client) -> None:
+    blanks = ["", " ", "\t", "\n", "\u200b", " a", "a ", "a"]
+    make("blanks").update({key: key for key in blanks})
+    rows = items_on(viewer, url_of("blanks"))
+    assert set(rows) == set(blanks)
+    assert {row["Key"] for row in rows.values()} == {repr(key) for key in blanks}
+    assert len({row["Value"] for row in rows.values()}) == len(blanks)
+
+
+def test_names_are_told_apart(viewer: Client) -> None:
+    for name in ("", " ", "\n", "a/b", "'a'", "plain name"):
+        make(name)["x"] = 1
+    make("a").child("b")["x"] = 1
+    page = Page(viewer.get(LIST).content)
+    assert {row["Name"] for row in page.rows("Name", "Layout")} == {
+        "''", "' '", r"'\n'", "'a/b'", "a/b", '"\'a\'"', "plain name",
+    }  # fmt: skip
+
+
+def test_whole_value_is_shown_on_demand(viewer: Client) -> None:
+    make("long")["x"] = [f"line {number}" for number in range(5000)]
+    listed = viewer.get(url_of("long"))
+    assert "line 4999" not in listed.content.decode()
+    assert item_url("long", "x") in Page(listed.content).links
+    assert "'line 4999']" in Page(viewer.get(item_url("long", "x")).content).text
 
 
 @LAYOUTS
@@ -129,7 +178,7 @@ def test_long_values_are_cut(viewer: Client) -> None:
     make("long")["x"] = "y" * 100_000
     response = viewer.get(url_of("long"))
     assert len(response.content) < 30_000
-    assert Page(response.content).rows("Key", "Value")[0]["Value"].endswith("y…")
+    assert Page(response.content).rows("Key", "Value")[0]["Value"].endswith("y… Show all")
 
 
 @LAYOUTS
@@ -182,7 +231,7 @@ def test_dicts_in_shards_are_shown_and_deleted(keeper: Client, is_hash: bool) ->
     address = link
     while address:
         shown = Page(keeper.get(address).content)
-        seen |= {item["Key"] for item in shown.rows("Key", "Value")}
+        seen |= {ast.literal_eval(item["Key"]) for item in shown.rows("Key", "Value")}
         further = [one for one in shown.links if one.startswith("?") and "cursor=" in one]
         address = link + further[0] if further else ""
     assert seen == set(mapping)

@@ -47,12 +47,21 @@ def compare(client: Client, *keys: int) -> Page:
     return Page(response.content)
 
 
+def compared(page: Page) -> list[dict[str, str]]:
+    """The compared cells in the order of the page: those decided, then each folded table."""
+    return [
+        dict(zip(table[0], row, strict=True))
+        for table in page.tables
+        if table[0][:1] == ["Cell"]
+        for row in table[1:]
+    ]
+
+
 def verdicts(page: Page) -> dict[str, str]:
-    rows = page.rows("Cell", "Change", "Verdict")
-    return {row["Cell"].split()[-1]: row["Verdict"] for row in rows}
+    return {row["Cell"].split()[-1]: row["Verdict"] for row in compared(page)}
 
 
-def test_verdicts_and_forest_plot(viewer: Client) -> None:
+def test_verdicts_and_their_counts(viewer: Client) -> None:
     before = run_of("before", [cell(name, 1.0) for name in ("A", "B", "C", "D")])
     after = run_of(
         "after", [cell("A", 1.2), cell("B", 0.8), cell("C", 1.0), cell("D", 1.0, 0.2)], day=1
@@ -62,12 +71,39 @@ def test_verdicts_and_forest_plot(viewer: Client) -> None:
     assert "1 faster 1 slower 1 same 1 no evidence 0 not comparable" in page.text
     assert "after (2026-03-02 12:00) against before (2026-03-01 12:00)" in page.text
 
-    [forest] = page.data
-    assert forest["reference"] == 1.0
-    assert forest["labels"] == [f"Valkey · SYNC ConnectionPool · {name}" for name in "ABCD"]
-    [series] = forest["series"]
-    assert series["values"] == pytest.approx([1.2, 0.8, 1.0, 1.0])
-    assert series["low"][0] < 1.2 < series["high"][0]
+
+def test_greatest_change_comes_first_on_an_axis_above_all(viewer: Client) -> None:
+    ratios = {"A": 1.5, "B": 0.3, "C": 1.0, "D": 3.0, "E": 0.5}
+    before = run_of("before", [cell(name, 1.0) for name in ratios])
+    after = run_of("after", [cell(name, ratio) for name, ratio in ratios.items()], day=1)
+    response = viewer.get(f"{LIST}compare/", {"run": (before, after)})
+    [one] = response.context["compared"]
+    lines = [line.change.after.operation for line in one["opened"]]
+    assert lines == ["B", "D", "E", "A"]
+    [(_name, [undecided])] = one["folded"]
+    assert undecided.change.after.operation == "C"
+    places = [float(line.marks[0].at.rstrip("%")) for line in (*one["opened"], undecided)]
+    assert [places.index(place) for place in sorted(places)] == [0, 2, 4, 3, 1]
+    assert float(one["axis"].one.rstrip("%")) == pytest.approx(places[-1], abs=0.1)
+    assert "1.00" in [tick.text for tick in one["axis"].ticks]
+    html = response.content.decode()
+    assert html.index('class="redisdict-axis"') < html.index('class="redisdict-marks"')
+    assert "<details open" not in html
+
+
+def test_most_decided_cells_stand_open_and_no_more(viewer: Client) -> None:
+    names = [f"OP{number:02}" for number in range(40)]
+    before = run_of("before", [cell(name, 1.0) for name in names])
+    after = run_of(
+        "after", [cell(name, 2 + number / 10) for number, name in enumerate(names)], day=1
+    )
+    [one] = viewer.get(f"{LIST}compare/", {"run": (before, after)}).context["compared"]
+    assert [line.change.after.operation for line in one["opened"]] == names[:9:-1]
+    [(name, rest)] = one["folded"]
+    assert (name, [line.change.after.operation for line in rest]) == ("decided", names[9::-1])
+    page = compare(viewer, before, after)
+    assert "10 smaller changes" in page.text
+    assert len(compared(page)) == 40
 
 
 def test_noise_floor_hides_what_it_could_explain(viewer: Client) -> None:
@@ -94,7 +130,7 @@ def test_cells_that_cannot_be_compared_say_why(viewer: Client) -> None:
         day=1,
     )
     page = compare(viewer, before, after)
-    rows = {row["Cell"].split()[-1]: row for row in page.rows("Cell", "Change", "Verdict")}
+    rows = {row["Cell"].split()[-1]: row for row in compared(page)}
     assert "placement" in rows["A"]["Verdict"]
     assert "failed" in rows["B"]["Verdict"]
     assert "interval" in rows["C"]["Verdict"]
@@ -120,8 +156,7 @@ def test_baseline_is_what_others_are_compared_with(viewer: Client) -> None:
     baseline = run_of("base", [cell("A", 2.0)], day=1, is_baseline=True)
     new = run_of("new", [cell("A", 4.0)], day=2)
     page = compare(viewer, old, baseline, new)
-    tables = [table for table in page.tables if table[0][:1] == ["Cell"]]
-    assert [table[1][-1] for table in tables] == ["slower", "faster"]
+    assert [row["Verdict"] for row in compared(page)] == ["slower", "faster"]
     assert "old (2026-03-01 12:00) against base" in page.text
     assert "new (2026-03-03 12:00) against base" in page.text
 
@@ -136,9 +171,12 @@ def test_differences_of_specification_and_environment(viewer: Client) -> None:
         environment={**ENVIRONMENT, "load_average": [9]},
     )
     page = compare(viewer, before, after)
-    spec, environment = [table for table in page.tables if table[0][0] == "Fact"]
-    assert spec[1:] == [["value bytes", "100", "200", "differs"], ["seed", "1", "1", "same"]]
+    differing, equal, environment = [table for table in page.tables if table[0][0] == "Fact"]
+    assert differing[1:] == [["value bytes", "100", "200", "differs"]]
+    assert equal[1:] == [["seed", "1", "1", "same"]]
     assert environment[-1] == ["load average", "\N{EN DASH}", "9", "varies"]
+    assert "1 fact that is the same, or varies with every start" in page.text
+    assert "There is no difference." in page.text
 
 
 @pytest.mark.parametrize("count", [0, 1, 7])

@@ -1,8 +1,9 @@
-"""The page of one run: warnings first, the report's tables, charts with their numbers, facts."""
+"""The page of one run: conclusions first, the report's tables, charts with their numbers, facts."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -203,12 +204,13 @@ def test_unbounded_intervals_are_shown_as_such(viewer: Client) -> None:
     assert page.data[0]["series"][0]["low"] == [None]
 
 
-def test_warnings_come_before_the_figures(viewer: Client) -> None:
+def test_warnings_that_change_conclusions_come_before_the_figures(viewer: Client) -> None:
     run = make_run(
         warnings=[
             {"name": "drift", "text": "3 cells drift.", "advice": "Trust the ratios."},
-            {"name": "foreign-cpu", "text": "Others took 20%.", "advice": "Stop them."},
+            {"name": "settings-differ", "text": "Settings differ.", "advice": "Give all the same."},
         ],
+        comparisons=[comparison()],
         error="the server went away",
     )
     text = page_of(viewer, run).text
@@ -216,24 +218,130 @@ def test_warnings_come_before_the_figures(viewer: Client) -> None:
         text.index(part)
         for part in (
             "the server went away",
-            "2 warnings",
-            "3 cells drift. Trust the ratios.",
-            "Others took 20%. Stop them.",
+            "Conclusions",
+            "1 warning ",
+            "Settings differ. Give all the same.",
             "Services and pools",
+            "1 remark that changes no conclusion",
+            "3 cells drift. Trust the ratios.",
         )
     ]
     assert places == sorted(places)
 
 
-def test_environment_and_servers_with_their_differences_first(viewer: Client) -> None:
-    page = page_of(viewer, make_run())
-    rows = page.rows("Fact", "Standard Redis", "Valkey", "Same?")
-    assert [(row["Fact"], row["Standard Redis"], row["Valkey"]) for row in rows[:3]] == [
-        ("name", "Redis 7.0.15", "Valkey 9.1.2"),
-        ("executable", "redis-server", "valkey-server"),
-        ("config: appendonly", "no", "yes"),
+def comparison(**fields: Any) -> dict[str, Any]:
+    """Two rows as a run compares them: the left one is 20 % slower."""
+    return {
+        "kind": "service",
+        "group": "Standard Redis: pools",
+        "table": "pools",
+        "service": "Standard Redis",
+        "operation": "GET",
+        "concurrency": 1,
+        "connections": 0,
+        "left": "Valkey",
+        "right": "Standard Redis",
+        "ratio": 0.8,
+        "low": 0.79,
+        "high": 0.81,
+        "rounds": 100,
+        "least_difference": 0.01,
+        "verdict": "slower",
+        **fields,
+    }
+
+
+def test_conclusions_come_first_with_the_strongest_ahead(viewer: Client) -> None:
+    unsure = {"ratio": 1.0, "low": 0.5, "high": 2.0, "verdict": "unsure"}
+    run = make_run(
+        comparisons=[
+            comparison(kind="A/A", left="twin", right="twin", ratio=1.0, verdict="same"),
+            comparison(),
+            comparison(operation="SET", ratio=1.1, low=1.05, high=1.15, verdict="faster"),
+            comparison(left="KeyDB", ratio=0.5, low=0.45, high=0.55),
+            comparison(left="Dragonfly", **unsure),
+            comparison(kind="pool", left="B", right="A", concurrency=50, connections=5),
+            comparison(kind="ab", left="commit 2", right="commit 1", ratio=1.3, verdict="faster"),
+        ]
+    )
+    response = viewer.get(f"/admin/redisdict/benchmarkrun/{run.pk}/change/")
+    found = response.context["conclusions"]
+    assert [(str(title), [pair.left for pair in pairs]) for title, pairs in found["opened"]] == [
+        ("Services", ["KeyDB", "Valkey"]),
+        ("Pools", ["B"]),
+        ("Further comparisons", ["commit 2"]),
     ]
-    assert [row["Same?"] for row in rows] == ["differs"] * 3 + ["same"] * 4 + ["varies"]
+    assert [(str(title), [pair.left for pair in pairs]) for title, pairs in found["folded"]] == [
+        ("Services", ["Dragonfly"]),
+    ]
+    page = Page(response.content)
+    assert "2 faster 3 slower 1 no evidence" in page.text
+    assert "B against A Standard Redis, 50 workers, 5 connections" in page.text
+    assert "GET 0.80 slower SET 1.10 faster" in page.text
+    rows = page.rows("Compared", "Operation", "Ratio", "Verdict")
+    assert {"Compared": "Valkey against Standard Redis", "Operation": "GET",
+            "Ratio": "0.800 [0.790, 0.810]", "Verdict": "slower"} in rows  # fmt: skip
+    assert len(rows) == 6
+    assert "twin" not in page.text
+    assert page.text.index("Conclusions") < page.text.index("Services and pools")
+
+
+def test_marks_lie_where_their_ratios_are(viewer: Client) -> None:
+    run = make_run(
+        comparisons=[
+            comparison(operation=name, ratio=value, low=low, high=high, verdict=verdict)
+            for name, value, low, high, verdict in (
+                ("SET", 0.5, 0.4, 0.6, "slower"),
+                ("GET", 1.0, 0.0, 1e9, "unsure"),
+                ("DEL", 2.0, 1.8, 2.2, "faster"),
+            )
+        ]
+    )
+    response = viewer.get(f"/admin/redisdict/benchmarkrun/{run.pk}/change/")
+    [(_title, [pair])] = response.context["conclusions"]["opened"]
+    places = [float(mark.at.rstrip("%")) for mark in pair.marks]
+    assert places == sorted(places)
+    assert places[1] == pytest.approx((places[0] + places[2]) / 2, abs=0.1)  # logarithmic
+    assert pair.marks[1].at == pair.axis.one
+    for mark in pair.marks:
+        low, at, high = (float(end.rstrip("%")) for end in (mark.low, mark.at, mark.high))
+        assert 0 < low <= at <= high < 100
+    assert len({mark.shape for mark in pair.marks}) == len({mark.lane for mark in pair.marks}) == 3
+    ticks = response.context["conclusions"]["axis"].ticks
+    assert [tick.text for tick in ticks] == sorted((tick.text for tick in ticks), key=float)
+    assert {"0.50", "1.00", "2.00"} <= {tick.text for tick in ticks}
+
+
+def test_without_comparisons_the_first_chart_is_the_picture(viewer: Client) -> None:
+    page = page_of(viewer, make_run())
+    assert "Conclusions" not in page.text
+    assert page.text.index("Throughput: Services and pools, ASYNC") < page.text.index("1 warning")
+
+
+def test_run_that_proves_nothing_says_so(viewer: Client) -> None:
+    pairs = [comparison(left=f"Service {number}", verdict="unsure") for number in range(7)]
+    run = make_run(comparisons=pairs)
+    response = viewer.get(f"/admin/redisdict/benchmarkrun/{run.pk}/change/")
+    page = Page(response.content)
+    assert "7 no evidence" in page.text
+    assert "Nothing is decided." in page.text
+    assert "2 further pairs" in page.text
+    # The page begins with a picture all the same.
+    [(_title, shown)] = response.context["conclusions"]["opened"]
+    assert len(shown) == 5
+
+
+def test_environment_and_servers_with_their_differences_open(viewer: Client) -> None:
+    page = page_of(viewer, make_run())
+    differing, equal = [
+        table for table in page.tables if table[0] == ["Fact", "Standard Redis", "Valkey", "Same?"]
+    ]
+    assert differing[1:] == [
+        ["name", "Redis 7.0.15", "Valkey 9.1.2", "differs"],
+        ["executable", "redis-server", "valkey-server", "differs"],
+        ["config: appendonly", "no", "yes", "differs"],
+    ]
+    assert [row[-1] for row in equal[1:]] == ["same"] * 4 + ["varies"]
     facts = [row for table in page.tables for row in table if len(row) == 2]
     assert ["packages: redis", "8.1.0"] in facts
     assert ["packages: uvloop", "\N{EN DASH}"] in facts

@@ -58,6 +58,9 @@ def test_rows_have_tabs_for_programs_and_columns_for_people(
 ) -> None:
     rows = [["a", "first", ""], ["bcd", "second", "x " * 50]]
     assert rows_text(rows, pipe).splitlines()[0] == "a\tfirst"
+    assert rows_text(rows, pipe, ("A", "B", "C")) == rows_text(rows, pipe)
+    assert rows_text(rows, screen, ("A", "B", "C")).splitlines()[0] == "A    B       C"
+    assert rows_text([], screen, ("A", "B", "C")) == ""
     lines = rows_text(rows, screen).splitlines()
     assert lines[0] == "a    first"
     assert lines[1].startswith("bcd  second  x x")
@@ -67,7 +70,27 @@ def test_rows_have_tabs_for_programs_and_columns_for_people(
 def test_warnings_are_one_line_each_in_a_log(screen: OutputWrapper, pipe: OutputWrapper) -> None:
     warning = {"name": "drift", "text": "It " + "drifted " * 20 + ".", "advice": "Wait."}
     record = make_record(warnings=[warning])
-    assert len(warnings_text(record, {}, pipe).splitlines()) == 1
-    lines = warnings_text(record, {"no_color": True}, screen).splitlines()
+    assert len(warnings_text(record, {"verbose": True}, pipe).splitlines()) == 1
+    lines = warnings_text(record, {"verbose": True, "no_color": True}, screen).splitlines()
     assert lines[0].startswith("! warning drift: It drifted")
     assert lines[1].startswith("  drifted")
+
+
+def test_only_warnings_that_change_what_may_be_concluded_are_shown(pipe: OutputWrapper) -> None:
+    names = ("drift", "wide-interval", "settings-differ", "client-bound")
+    record = make_record(warnings=[{"name": name, "text": ".", "advice": "."} for name in names])
+
+    def shown(**options: Any) -> list[str]:
+        return [line.split()[1] for line in warnings_text(record, options, pipe).splitlines()]
+
+    assert shown() == ["settings-differ:"]
+    assert shown(strict=True) == ["wide-interval:", "settings-differ:"]
+    assert shown(verbose=True) == [f"{name}:" for name in names]
+
+
+def test_a_short_report_is_for_eyes_and_a_file_has_all(pipe: OutputWrapper) -> None:
+    short = report_text(make_record(), TABLE, pipe)
+    assert "undecided (--verbose)" in short
+    assert "Method" not in short
+    for options in ({**TABLE, "verbose": True}, {**TABLE, "output": os.devnull}):
+        assert "Method" in report_text(make_record(), options, pipe)

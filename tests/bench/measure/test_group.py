@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from array import array
 from dataclasses import replace
@@ -56,6 +57,7 @@ def test_the_figures_of_a_cell() -> None:
         1e6 / (2 * statistics.fmean(ROUNDS))
     )
     assert result.details["keys"] == 7
+    assert result.details["noise_floor"] == 0
 
 
 def test_a_stall_shows_in_the_total_and_not_in_the_median() -> None:
@@ -125,6 +127,23 @@ def test_the_noise_floor_is_that_of_the_twins() -> None:
     for twin in group.twins:
         failed[twin].failure = Failure("reset")
     assert group_noise_floor(group, failed) is None
+
+
+def test_the_noise_floor_is_what_the_twins_interval_leaves_open() -> None:
+    group = pools_group()
+    series = series_of(group, BlockingConnectionPool=1.1)
+    for twin in group.twins:
+        for place, time in enumerate(series[twin].times):
+            # On the whole as fast as the reference, and nobody can say so exactly.
+            series[twin].times[place] = time and time * (1.15 if place % 2 else 1 / 1.15)
+    found = {one["left"]: one for one in comparisons(group, series, 5)}
+    blocking = found["SYNC BlockingConnectionPool"]
+    assert blocking["high"] < 0.95
+    assert (blocking["verdict"], blocking["least_difference"]) == (
+        "unsure", pytest.approx(math.log(1.15)),
+    )  # fmt: skip
+    result = cell_result(group, group.measured[0], series, None, {})
+    assert result.details["noise_floor"] == pytest.approx(math.log(1.15))
 
 
 def test_comparisons_of_services_and_pools() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 
 import pytest
 
 from redisdict.bench.measure.cleanup import Interrupted, Interruption
+from tests.waiting import wait_until
 
 
 def send(number: int) -> None:
@@ -77,6 +79,54 @@ def test_an_error_inside_is_not_replaced_by_a_later_signal() -> None:
     with pytest.raises(OSError, match="reset"), interruption.listening():
         with interruption.deferred():
             raise OSError("reset")
+
+
+class Dying:
+    """Is interrupted while it is destroyed, where Python ignores every exception."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __del__(self) -> None:
+        send(self._number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_a_destructor_is_not_lost(number: int) -> None:
+    def work() -> None:
+        with Interruption().listening():
+            Dying(number)
+            wait_until(lambda: False)
+
+    with pytest.raises(Interrupted) as caught:
+        work()
+    assert caught.value.exit_status == 128 + number
+
+
+def test_deferred_one_in_a_destructor_is_raised_at_the_end() -> None:
+    interruption = Interruption()
+    passed = []
+
+    def work() -> None:
+        with interruption.listening(), interruption.deferred():
+            Dying(signal.SIGINT)
+            passed.append(interruption.is_requested)
+
+    with pytest.raises(Interrupted):
+        work()
+    assert passed == [True]
+
+
+def test_another_lost_exception_is_told_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def __del__(self) -> None:
+            raise OSError("not of a signal")
+
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda lost: told.append(lost.exc_value))
+    with Interruption().listening():
+        Broken()
+    assert [*map(str, told)] == ["not of a signal"]
 
 
 def test_in_another_thread_signals_are_left_alone() -> None:

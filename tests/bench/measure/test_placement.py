@@ -26,8 +26,12 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def busy_process() -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    code = "print(flush=True)\nwhile True: pass"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()  # one that waits for its disk stays where it is, wherever it is told
     yield process
+    process.stdout.close()
     process.kill()
     process.wait()
 
@@ -70,6 +74,9 @@ def test_choices_of_cpus() -> None:
     same = choose_cpus("same", sample_s=0)
     assert same is not None
     assert same.client == same.server
+    auto = choose_cpus("auto", sample_s=0)
+    assert auto is not None
+    assert (auto.client == auto.server, auto.placement) == (True, SAME)
     split = choose_cpus("split", sample_s=0)
     if len(os.sched_getaffinity(0)) > 1:
         assert split is not None

@@ -7,15 +7,17 @@ import statistics
 import pytest
 
 from redisdict.bench.measure.statistics import (
+    Quotient,
     Ratio,
     Verdict,
     drift,
+    joint_confidence,
     judge,
     median_interval,
     paired_ratio,
     percentile,
-    quotient,
     relative_spread,
+    upper_factor,
 )
 
 
@@ -89,19 +91,71 @@ def test_half_width_is_relative() -> None:
     assert Ratio(1.0, 1 / 1.01, 1.01, 10).half_width == pytest.approx(0.01)
 
 
+def within(value: float, deviation: float, rounds: int = 100) -> Ratio:
+    """A ratio with the interval of 95 % that a deviation has."""
+    reach = math.exp(1.959964 * deviation)
+    return Ratio(value, value / reach, value * reach, rounds)
+
+
 def test_quotient_adds_errors_in_quadrature() -> None:
-    before = Ratio(2.0, 2.0 / math.exp(0.03), 2.0 * math.exp(0.03), 100)
-    after = Ratio(3.0, 3.0 / math.exp(0.04), 3.0 * math.exp(0.04), 80)
-    change = quotient(after, before)
-    assert change.value == 1.5
-    assert change.rounds == 80
-    assert math.log(change.high / change.value) == pytest.approx(0.05)
-    assert math.log(change.value / change.low) == pytest.approx(0.05)
+    change = Quotient.of(within(3.0, 0.04, rounds=80), within(2.0, 0.03), between_runs=0.12)
+    assert (change.value, change.rounds) == (1.5, 80)
+    assert change.deviation == pytest.approx(0.13)
+    interval = change.at(0.95)
+    assert math.log(interval.high / 1.5) == pytest.approx(1.96 * 0.13, rel=1e-3)
+    assert math.log(1.5 / interval.low) == pytest.approx(1.96 * 0.13, rel=1e-3)
 
 
 def test_quotient_with_an_unbounded_side_is_unbounded() -> None:
-    change = quotient(Ratio(1.0, 0.0, math.inf, 3), Ratio(1.0, 0.9, 1.1, 50))
-    assert (change.low, change.high) == (0.0, math.inf)
+    change = Quotient.of(Ratio(1.5, 0.0, math.inf, 3), within(1.0, 0.05))
+    assert (change.at(0.95).low, change.at(0.95).high) == (0.0, math.inf)
+    assert change.chance == 1
+
+
+def test_the_chance_of_a_difference_that_is_none() -> None:
+    assert Quotient(math.exp(0.0196), 0.01, 100).chance == pytest.approx(0.05, rel=1e-2)
+    assert Quotient(math.exp(-0.0258), 0.01, 100).chance == pytest.approx(0.01, rel=2e-2)
+    assert Quotient(1.0, 0.0, 100).chance == 1
+    assert Quotient(1.1, 0.0, 100).chance == 0
+
+
+def test_what_intervals_have_to_hold_so_that_all_verdicts_hold_together() -> None:
+    assert joint_confidence([]) == 0.99
+    assert joint_confidence([0.5]) == 0.99
+    assert joint_confidence([0.5] * 50) == pytest.approx(1 - 0.01 / 50)
+    # One of a hundred has to be below 1/100 of the rate, the second below 2/100 of it.
+    assert joint_confidence([0.00009, *[0.5] * 99]) == pytest.approx(1 - 0.01 / 100)
+    assert joint_confidence([0.00009, 0.00019, *[0.5] * 98]) == pytest.approx(1 - 0.02 / 100)
+    # The textbook's procedure steps up: the second's chance makes up for the first's.
+    assert joint_confidence([0.00019, 0.00019, *[0.5] * 98]) == pytest.approx(1 - 0.02 / 100)
+
+
+def test_an_interval_excludes_1_just_where_the_procedure_finds_a_difference() -> None:
+    rng = random.Random(3)
+    for _ in range(50):
+        logs = [rng.gauss(0, 1) + (4 if rng.random() < 0.2 else 0) for _ in range(40)]
+        quotients = [Quotient(math.exp(log / 100), 0.01, 100) for log in logs]
+        ordered = sorted(one.chance for one in quotients)
+        limit = max((c for rank, c in enumerate(ordered, 1) if c <= rank * 0.01 / 40), default=-1)
+        confidence = joint_confidence([one.chance for one in quotients])
+        for one in quotients:
+            interval = one.at(confidence)
+            assert (interval.low > 1 or interval.high < 1) is (one.chance <= limit)
+
+
+def test_no_estimate_of_a_deviation_is_trusted_too_far() -> None:
+    # The tenth percentile of chi-square, of tables.
+    for degrees, percentile_of_ten in ((4, 1.064), (9, 4.168), (20, 12.44), (60, 46.46)):
+        expected = math.sqrt(degrees / percentile_of_ten)
+        assert upper_factor(degrees) == pytest.approx(expected, rel=0.01)
+    assert upper_factor(1) > upper_factor(2) > 3
+
+
+def test_how_far_from_1_a_ratio_may_be() -> None:
+    assert Ratio(0.99, 0.9, 1.02, 50).farthest == pytest.approx(-math.log(0.9))
+    assert Ratio(1.0, 0.0, math.inf, 3).farthest == math.inf
+    assert within(2.0, 0.03).deviation == pytest.approx(0.03)
+    assert Ratio(1.0, 0.0, math.inf, 3).deviation == math.inf
 
 
 @pytest.mark.parametrize(

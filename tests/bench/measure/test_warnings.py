@@ -10,7 +10,7 @@ import redis
 
 from redisdict.bench.choices import Table
 from redisdict.bench.measure.server_pool import differing_settings, server_facts
-from redisdict.bench.measure.services import identify
+from redisdict.bench.measure.services import discover, identify, running
 from redisdict.bench.measure.warnings import find_warnings, warning_lines
 from redisdict.models import BenchmarkRun
 from redisdict.servers.process import ServerProcess
@@ -30,6 +30,21 @@ def servers(*names: str, persistence: str = "off", **config: str) -> dict[str, A
     return {**good().environment, "servers": facts}
 
 
+def twin(operation: str, ratio: float, low: float, high: float) -> dict[str, Any]:
+    own = {"kind": "A/A", "operation": operation, "ratio": ratio, "low": low, "high": high}
+    return {**own, "rounds": 50}
+
+
+def test_the_noise_floor_is_told_by_operation_as_it_was_used() -> None:
+    quiet, walk = twin("GET", 1.0, 0.96, 1.04), twin("Iter", 0.9, 0.8, 1.1)
+    assert find_warnings(good(comparisons=[quiet, walk])) == []
+    more = [twin("SET", 1.0, 0.9, 1.3), twin("SET", 1.0, 0.9, 1.2), twin("DEL", 1.0, 1.0, 1.09)]
+    [found] = find_warnings(good(comparisons=[quiet, walk, *more]))
+    assert (
+        found["text"] == "Two copies of the reference may differ by up to 30.0% (SET), 9.0% (DEL)."
+    )
+
+
 def test_a_good_run_has_no_warnings() -> None:
     assert find_warnings(good()) == []
 
@@ -40,7 +55,7 @@ DETAILS = measured().details
 @pytest.mark.parametrize(
     ("name", "record", "text"),
     [
-        ("noise-floor", good(noise_floor=0.031), "differ by 3.1%"),
+        ("noise-floor", good(comparisons=[twin("GET", 0.99, 0.93, 1.02)]), "up to 7.5% (GET)."),
         (
             "wide-interval",
             good(results=[measured(ratio_low=0.9, ratio_high=1.1)]),
@@ -138,6 +153,16 @@ def test_real_servers_that_were_started_alike_do_not_differ() -> None:
             facts[title] = server_facts(identify(client), client)
     assert {one["persistence"] for one in facts.values()} == {"off"}
     assert set(differing_settings(facts)) <= {"maxmemory", "lazyfree-lazy-user-del"}
+
+
+@pytest.mark.parametrize("key", ["redis", "valkey", "sentinel", "cluster"])
+def test_servers_that_a_run_starts_have_the_same_settings(key: str) -> None:
+    (service,) = [one for one in discover(configured={}) if one.key == key]
+    if not service.is_available:
+        pytest.skip(service.reason)
+    with running(service) as up:
+        facts = server_facts(up.identity, up.client)
+    assert facts["config"]["lazyfree-lazy-user-del"] == "no"
 
 
 def test_warnings_as_lines() -> None:

@@ -157,7 +157,8 @@ def test_the_footnote_tells_method_environment_noise_and_what_iter_counts() -> N
         "medians over 1000 rounds (preset standard, seed 1)",
         "with 95 % intervals",
         "a batch of 100 without MULTI/EXEC",
-        "within 0.4% of one another",
+        "when they are started 5 times: Get 0.4%, Set 0.4%, GET 0.4%, SET 0.4%.",
+        "Runs that are equal deviate by calls 0.8%, iterations 7.5% (what such machines usually",
         "Latencies are those of 2000 calls, each timed by itself.",
         "on the same CPU: Standard Redis",
         "Iter counts the keys that one whole iteration over 5000 items delivered, a second."
@@ -181,8 +182,7 @@ def test_latencies_of_every_cell_stand_in_the_markdown() -> None:
     text = render(make_record(), "markdown")
     assert "## Single calls, in microseconds" in text
     assert (
-        "| Standard Redis | DEL | ConnectionPool | 30.5 | 40.0 | 90.2 | - | 500 | 20.0 | 5.0 |"
-        in text
+        "| Standard Redis | DEL | ConnectionPool | 30.5 | 40.0 | 90.2 | 500 | 20.0 | 5.0 |" in text
     )
     assert "| Standard Redis | Get | Sync (No HSET) | 30.5 |" in text
 

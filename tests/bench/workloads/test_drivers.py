@@ -19,6 +19,7 @@ from redisdict.bench.workloads.drivers import (
     TaskDriver,
     ThreadDriver,
 )
+from tests.waiting import LIMIT_S
 
 
 async def coroutine_of(number: int) -> int:
@@ -93,7 +94,7 @@ def test_the_lead_in_is_called_but_not_timed(driver_and_calls: tuple[Driver, Cal
 
 
 def test_threads_really_work_at_the_same_time() -> None:
-    together = threading.Barrier(3, timeout=5)
+    together = threading.Barrier(3, timeout=LIMIT_S)
     driver = ThreadDriver(3)
     try:
         # Each call waits for two others, so in turn they would never end.

@@ -10,6 +10,8 @@ import pytest
 from tests.modelcache.near.schedules import Plan, explore
 from tests.modelcache.schedules import StaleRead
 
+pytestmark = pytest.mark.deep
+
 
 @pytest.mark.parametrize(
     ("plan", "states"),

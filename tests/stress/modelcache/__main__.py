@@ -24,6 +24,10 @@ NAMES = (
     "strict_no_wait",
     "results",
     "results_without_versions",
+    "results_without_barriers",
+    "lists",
+    "lists_no_values",
+    "lists_no_barriers",
     "no_barriers",
     "no_net",
     "no_compilers",
@@ -78,6 +82,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--behind", choices=["nothing", "cluster"], default="nothing")
     parser.add_argument("--tracking", choices=["auto", "plain"], default="auto")
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--until-stale", action="store_true", help="end with the first old row")
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--rows", type=int, default=50)
     parser.add_argument("--kill-every", type=float, default=0.5, help="seconds, on average")

@@ -18,8 +18,20 @@ from tests.stress.modelcache.caches import CACHES, OurCache
 from tests.stress.modelcache.checker import NOT_SEEN, STALE
 from tests.stress.modelcache.furniture import counts, make_tables
 from tests.stress.modelcache.ledger import Ledger
+from tests.stress.modelcache.lists import (
+    ListsCache,
+    ListsCacheWithoutBarriers,
+    ListsCacheWithoutValues,
+)
 from tests.stress.modelcache.subjects import state_of
 from tests.stress.modelcache.worker import WAYS, Worker
+
+ALL_CACHES = {
+    **CACHES,
+    "lists": ListsCache,
+    "lists_no_values": ListsCacheWithoutValues,
+    "lists_no_barriers": ListsCacheWithoutBarriers,
+}
 
 #: So many of the complaints are shown.
 SHOWN = 5
@@ -30,18 +42,21 @@ class Fight:
         self.arguments = arguments
         self.complaints = complaints
         self.ledger = Ledger(arguments.processes, counts(arguments.rows), WAYS)
-        self.cache = CACHES[arguments.cache]()
+        self.cache = ALL_CACHES[arguments.cache]()
         self.context = multiprocessing.get_context("fork")
-        self.until = 0.0
+        # Shared with the processes; without a lock, whose owner may be killed.
+        self.until = self.context.RawValue("d", 0.0)
         self.kills = self.deaths = 0
 
     def run(self) -> dict[str, Any]:
         self._make_rows()
-        self.until = time.time() + self.arguments.seconds
+        self.until.value = time.time() + self.arguments.seconds
         workers = [self._start(number) for number in range(self.arguments.processes)]
         next_kill = 0.0
-        while time.time() < self.until:
+        while not self._is_over():
             time.sleep(0.02)
+            if self.arguments.until_stale and self._stale():
+                self.until.value = 0.0
             if time.time() >= next_kill:
                 self._kill(random.choice(workers))
                 next_kill = time.time() + random.expovariate(1 / self.arguments.kill_every)
@@ -68,7 +83,10 @@ class Fight:
 
     def _work(self, number: int) -> None:
         worker = Worker(number, self.cache, self.ledger, self._complain, self.arguments.writes)
-        worker.run(self.until)
+        worker.run(self._is_over)
+
+    def _is_over(self) -> bool:
+        return time.time() >= self.until.value
 
     def _kill(self, worker: Any) -> None:
         if worker.is_alive():
@@ -86,13 +104,18 @@ class Fight:
         with self.complaints.open("a") as file:
             file.write(what + "\n")
 
+    def _complaints(self) -> list[str]:
+        return self.complaints.read_text().splitlines() if self.complaints.exists() else []
+
+    def _stale(self) -> list[str]:
+        return [one for one in self._complaints() if one.startswith(STALE)]
+
     def _sums(self, counts: Sequence[Sequence[int]]) -> dict[str, int]:
         """Of all processes, by way to write."""
         return dict(zip(WAYS, map(sum, zip(*counts, strict=True)), strict=True))
 
     def _result(self) -> dict[str, Any]:
-        complaints = self.complaints.read_text().splitlines() if self.complaints.exists() else []
-        stale = [one for one in complaints if one.startswith(STALE)]
+        complaints, stale = self._complaints(), self._stale()
         unseen = [one for one in complaints if one.startswith(NOT_SEEN)]
         result: dict[str, Any] = {
             "checks": sum(self.ledger.checks),

@@ -116,7 +116,7 @@ class Part(models.Model):
     id = models.BigAutoField(primary_key=True)
     version = models.IntegerField()
     owner = models.ForeignKey(
-        Owner, models.DO_NOTHING, null=True, db_constraint=False, related_name="+"
+        Owner, models.DO_NOTHING, null=True, db_constraint=False, related_name="parts"
     )
 
     class Meta:
@@ -132,7 +132,7 @@ class Leaf(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     version = models.IntegerField()
-    owner = models.ForeignKey(Owner, models.DO_NOTHING, db_constraint=False, related_name="+")
+    owner = models.ForeignKey(Owner, models.DO_NOTHING, db_constraint=False, related_name="leaves")
 
     class Meta:
         managed = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -50,10 +49,10 @@ class Worker(KinWays):
         self.share_of_writes = writes
         self.ways = range(len(WAYS) if cache.is_for_all_ways else len(KNOWN_WAYS))
 
-    def run(self, until: float) -> None:
+    def run(self, is_over: Callable[[], bool]) -> None:
         self._slow_down_and_die_at_some_statements()
         self._die_at_some_commits()
-        while time.time() < until:
+        while not is_over():
             if self.random.random() < self.share_of_writes:
                 self.write()
             else:

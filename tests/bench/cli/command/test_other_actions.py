@@ -6,15 +6,21 @@ import re
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError
 
 from redisdict.bench.choices import RunStatus
+from redisdict.bench.cli import inspect
+from redisdict.bench.measure.statistics import Ratio, Verdict
 from redisdict.bench.records import find_run, save_run
+from redisdict.bench.selftest import Finding, SelfTest
 from redisdict.models import BenchmarkRun
 from redisdict.servers.process import ServerProcess
 from tests.bench.cli.command.calling import ONE, Outcome
-from tests.bench.records import values_of
+from tests.bench.records import values_of, whole
 
 pytestmark = pytest.mark.django_db
+
+SHORTEST = ("--quick", "--seconds", "1", "--no-save", "--format", "json")
 
 
 def test_the_life_of_a_saved_run(spec: str, tmp_path: Path) -> None:
@@ -23,8 +29,11 @@ def test_the_life_of_a_saved_run(spec: str, tmp_path: Path) -> None:
     Outcome("--spec", spec, *ONE, "--label", "second")
     listed = [line.split("\t") for line in Outcome("list").out.splitlines()]
     assert [row[-1] for row in listed] == ["second", "first (baseline)"]
+    assert Outcome("baseline", "second").status == 0
+    assert find_run("baseline").label == "second"
+    Outcome("baseline", "first")
     assert "BlockingConnectionPool" in Outcome("show", "first").out
-    compared = Outcome("compare", "baseline", "latest", "--fail-threshold", "99")
+    compared = Outcome("compare", "baseline", "latest", "--fail-threshold", "99", "--verbose")
     assert re.search(
         r"SYNC BlockingConnectionPool +GET .* (same|unsure|faster|slower)", compared.out
     )
@@ -46,6 +55,17 @@ def test_pruning_keeps_the_latest_and_baselines(spec: str) -> None:
         )
     assert Outcome("prune", "--keep", "2").out == "1\n"
     assert list(BenchmarkRun.objects.values_list("label", flat=True)) == ["d", "c", "a"]
+
+
+def test_resuming_a_finished_run_leaves_it_as_it_is(spec: str) -> None:
+    Outcome("--spec", spec, *ONE, "--label", "mine")
+    before = whole(find_run("mine"))
+    outcome = Outcome("--resume", "mine", "--verbose")
+    assert outcome.status == 0
+    assert outcome.err.startswith("mine (")
+    assert "is finished; nothing is left to measure" in outcome.err
+    assert "BlockingConnectionPool" in outcome.out
+    assert whole(find_run("mine")) == before
 
 
 def test_resuming_measures_what_is_missing_and_nothing_else(spec: str) -> None:
@@ -85,8 +105,61 @@ def test_the_doctor_knows_the_machine_and_the_floor() -> None:
     assert "over a bare socket and" in outcome.out
 
 
-def test_the_self_test_finds_what_is_there() -> None:
+def test_a_calibration_is_a_run_that_later_runs_take_over(
+    spec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redisdict.bench.calibration.ARGUMENTS", (*SHORTEST, *ONE))
+    outcome = Outcome("doctor", "--calibrate", "3")
+    assert re.fullmatch(r"calls: equal runs deviate by \d+\.\d%\n", outcome.out), outcome.err
+    assert "run 3 of 3" in outcome.err
+    run = find_run("calibration over 3 runs")
+    assert (run.preset, run.status) == ("calibration", RunStatus.FINISHED)
+    Outcome("--spec", spec, *ONE, "--label", "later")
+    between = find_run("later").environment["between_runs"]
+    assert between["source"] == f"the calibration of {run.started_at:%Y-%m-%d %H:%M}"
+    assert between["deviations"]["calls"] == run.environment["between_runs"]["deviations"]["calls"]
+    assert Outcome("prune", "--keep", "1").out == "0\n"
+
+
+def test_a_calibration_whose_run_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("redisdict.bench.calibration.ARGUMENTS", (*SHORTEST, "--service", "none"))
+    with pytest.raises(CommandError, match=r"ended with 1: .*--service 'none' is unknown"):
+        Outcome("doctor", "--calibrate", "3")
+
+
+def test_the_self_test_says_what_it_found_and_ends_accordingly() -> None:
     outcome = Outcome("selftest", "--seconds", "1")
-    assert "a delay of 5% found: " in outcome.out
-    assert "no false alarm: " in outcome.out
-    assert outcome.status == (4 if "WRONG" in outcome.out else 0)
+    broken = [line for line in outcome.out.splitlines() if line.startswith("broken promise: ")]
+    assert outcome.status == (4 if broken else 0)
+    # What a busy machine may keep it from finding, it says.
+    for summary, missing in (
+        ("no false alarm: ", "equal servers: there is no ratio"),
+        ("a delay of 2% found: ", "a delay of 2%: there is no ratio"),
+        ("a delay of 5% found: ", "a delay of 5%: there is no ratio"),
+    ):
+        assert summary in outcome.out or f"broken promise: {missing}" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        (0.005, 0, ""),
+        (0.02, 4, "0 of 1 ratios may be off by more than 1%, and 1 are: GET +2.000%"),
+    ],
+)
+def test_the_self_test_fails_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, error: float, status: int, reason: str
+) -> None:
+    found = [
+        Finding("GET", delay, Ratio(value, value, value, 1000), verdict)
+        for delay, value, verdict in (
+            (0.0, 1 + error, Verdict.SAME),
+            (0.02, 1 / 1.02, Verdict.SLOWER),
+            (0.05, 1 / 1.05, Verdict.SLOWER),
+        )
+    ]
+    monkeypatch.setattr(inspect, "selftest", lambda _seconds, seed: SelfTest(found, {}))
+    outcome = Outcome("selftest")
+    assert outcome.status == status
+    assert "WRONG" not in outcome.out
+    assert outcome.out.endswith(f"broken promise: equal servers: {reason}\n") is bool(reason)

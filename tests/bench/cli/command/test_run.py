@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,9 @@ import redis
 
 from redisdict.bench.choices import CellStatus, RunStatus
 from redisdict.bench.measure.cleanup import LEDGER
+from redisdict.bench.measure.placement import FREE, SAME
+from redisdict.bench.measure.probe import Prober
+from redisdict.bench.measure.services import Service
 from redisdict.bench.operations import WORKLOADS
 from redisdict.bench.records import find_run
 from redisdict.models import BenchmarkRun
@@ -50,7 +55,9 @@ def test_a_run_measures_prints_and_saves(spec: str) -> None:
 
 def test_many_workers_and_further_workloads(spec: str) -> None:
     tables = ["--table", "concurrency", "--table", "workloads"]
-    outcome = Outcome("--spec", spec, "--label", "mine", "--service", "valkey", *tables)
+    outcome = Outcome(
+        "--spec", spec, "--label", "mine", "--service", "valkey", *tables, "--verbose"
+    )
     assert outcome.status == 0, outcome.err
     record = find_run("mine")
     measured = [one for one in record.cells if one.is_measured]
@@ -64,6 +71,28 @@ def test_many_workers_and_further_workloads(spec: str) -> None:
     }
     if shutil.which("redis-benchmark"):
         assert "redis-benchmark over 3 connections to Valkey" in " ".join(outcome.out.split())
+
+
+def test_a_service_that_one_cpu_cripples_has_rows_under_both_placements(
+    spec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def placed(prober: Prober, services: Sequence[Service]) -> list[Service]:
+        (valkey,) = services
+        prober.said.append("Valkey is slow on Mondays.")
+        both = [("unpinned", FREE), ("one CPU", SAME)]
+        beside = [
+            replace(valkey, title=f"Valkey ({name})", placement=place) for name, place in both
+        ]
+        return [replace(valkey, placement=SAME), *beside]
+
+    monkeypatch.setattr(Prober, "placed", placed)
+    outcome = Outcome("--spec", spec, "--label", "mine", *ONE, "--verbose")
+    assert outcome.status == 0, outcome.err
+    record = find_run("mine")
+    found = {one.service: one.placement for one in record.measured}
+    assert found == {"Valkey": "same", "Valkey (unpinned)": "free", "Valkey (one CPU)": "same"}
+    assert "Valkey (unpinned) against Valkey: GET" in outcome.out
+    assert "Valkey is slow on Mondays." in " ".join(outcome.out.split())
 
 
 @pytest.mark.usefixtures("packaged_servers_only")

@@ -52,7 +52,7 @@ def test_too_noisy_is_4_when_strict(spec: str) -> None:
 
 @pytest.mark.usefixtures("packaged_servers_only")
 def test_a_service_asked_for_by_name_that_is_not_there_is_3(spec: str) -> None:
-    outcome = Outcome("--spec", spec, "--no-save", *ONE, "--service", "keydb")
+    outcome = Outcome("--spec", spec, "--no-save", *ONE, "--service", "keydb", "--verbose")
     assert outcome.status == 3
     assert "not available: No KeyDB program is here" in " ".join(outcome.out.split())
 
@@ -80,7 +80,7 @@ def test_what_neither_the_database_nor_a_file_takes_is_told(
 
     monkeypatch.setattr("redisdict.bench.records.save_run", fail)
     monkeypatch.setattr("redisdict.bench.measure.session.Session._measure", lambda *_: None)
-    outcome = Outcome("--spec", spec, *ONE)
+    outcome = Outcome("--spec", spec, *ONE, "--verbose")
     assert outcome.status == 3
     assert "The database could not be written: database is locked" in outcome.err
     assert "The run is lost but for its report" in outcome.err
@@ -100,7 +100,7 @@ def test_a_regression_against_the_baseline_is_1(spec: str) -> None:
     record.label = "before"
     record.identifier = BenchmarkRun().identifier
     record.cells = [
-        _a_thousand_times_as_fast(one) if one.pool == "BlockingConnectionPool" else one
+        _a_billion_times_as_fast(one) if one.pool == "BlockingConnectionPool" else one
         for one in record.cells
     ]
     save_run(record)
@@ -108,15 +108,16 @@ def test_a_regression_against_the_baseline_is_1(spec: str) -> None:
     outcome = Outcome("--spec", spec, *ONE, *against)
     assert outcome.status == 1, outcome.err
     assert "1 slower" in outcome.err
+    assert outcome.err.endswith("Slower by more than 20 %: exit status 1.\n")
     assert Outcome("compare", "before", "now", "--fail-threshold", "20").status == 1
-    assert Outcome("compare", "before", "now", "--fail-threshold", "99.99").status == 0
+    assert Outcome("compare", "before", "now", "--fail-threshold", "99.9999999999").status == 0
 
 
-def _a_thousand_times_as_fast(one: Any) -> Any:
+def _a_billion_times_as_fast(one: Any) -> Any:
     """So fast that no noise of a very short run can hide it."""
     assert one.ratio
     return changed(
-        one, ratio=1000 * one.ratio, ratio_low=990 * one.ratio, ratio_high=1010 * one.ratio
+        one, ratio=1e9 * one.ratio, ratio_low=0.99e9 * one.ratio, ratio_high=1.01e9 * one.ratio
     )
 
 

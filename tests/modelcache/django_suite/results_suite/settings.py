@@ -3,6 +3,9 @@
 A query that can be kept is executed once; its rows are written as they are for the server, and
 Django is given what is read back. The tests are in transactions, in which nothing is kept, so that
 is done here below the server. What was done, and why not, is told in a file at the end.
+
+Each query that is known by its structure is compiled all the same: no two of one name may have
+another text or other parameters. And instances that are made of rows are compared with Django's.
 """
 
 import atexit
@@ -13,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
+from django.db.models.query import ModelIterable
 from django.db.models.sql.compiler import SQLAggregateCompiler, SQLCompiler
 from django.db.models.sql.constants import MULTI, SINGLE
 from test_sqlite import *  # noqa: F403  # Django's, beside runtests.py
@@ -21,6 +25,16 @@ SECRET_KEY = "results"
 
 done: collections.Counter[str] = collections.Counter()
 execute_sql = SQLCompiler.execute_sql
+iterate = ModelIterable.__iter__
+
+#: By alias, kind and shape.
+plans: dict[Any, Any] = {}
+
+#: By name, what was compiled.
+compiled: dict[str, Any] = {}
+
+#: The plan and the rows of the query that was executed last.
+last: list[Any] = []
 
 
 def execute_as_a_hit(
@@ -28,7 +42,7 @@ def execute_as_a_hit(
 ) -> Any:
     from redisdict.codec import get_codec
     from redisdict.exceptions import NotCacheable
-    from redisdict.modelcache.results import queries
+    from redisdict.modelcache.results import columns, queries
     from redisdict.modelcache.sameness import is_same
 
     def execute() -> Any:
@@ -37,6 +51,9 @@ def execute_as_a_hit(
     is_reading = type(self) in (SQLCompiler, SQLAggregateCompiler)
     if chunked_fetch or result_type not in (MULTI, SINGLE) or not is_reading:
         return execute()
+    from redisdict.modelcache.results.structure import structure_of
+
+    structure = structure_of(self.query)
     try:
         sql, params = self.as_sql()
     except EmptyResultSet:
@@ -47,6 +64,8 @@ def execute_as_a_hit(
     except NotCacheable as error:
         done[f"refused: {str(error).partition(': SELECT')[0]}"] += 1
         return execute()
+    plan = plan_of(self, result_type, structure, sql, params, tables) if structure else None
+    done["planned" if plan else "without a plan"] += 1
     for alias, join in getattr(self.query, "alias_map", {}).items():
         if self.query.alias_refcount[alias] and join.table_name.lower() not in tables:
             done[f"missed: {join.table_name}"] += 1
@@ -57,9 +76,75 @@ def execute_as_a_hit(
         del self.__dict__["as_sql"]
     rows = queries.rows_of(got, result_type)
     codec = get_codec("msgpack")
-    hit = codec.decode(codec.encode(rows))
+    hit = columns.unpack_rows(codec.decode(codec.encode(columns.pack_rows(rows))))
+    rows = queries.rows_of([[tuple(row) for row in rows]], MULTI)
     done["same" if is_same(rows, hit) else f"another: {sql}"] += 1
+    last[:] = [plan, hit]
     return queries.result_of(hit, result_type)
+
+
+def plan_of(
+    compiler: Any, kind: str, structure: Any, sql: str, params: Any, tables: frozenset[str]
+) -> Any:
+    """The plan of a query's shape, whose name for the query nobody else has."""
+    from redisdict.modelcache.results.plans import QueryPlan, can_be_planned
+
+    if not can_be_planned(compiler):
+        return None
+    key = compiler.connection.alias, kind, structure.shape
+    plan = plans.get(key)
+    if plan is None:
+        plan = plans[key] = QueryPlan(
+            compiler.connection.alias, kind, structure, compiler, sql, tables, ()
+        )
+    name = plan.name_of(structure)
+    if name is None:
+        return None
+    is_one = compiled.setdefault(name, (sql, params)) == (sql, params)
+    done["of one name" if is_one else f"another of one name: {sql}"] += 1
+    other = getattr(compiler, "annotation_col_map", None), compiler.col_count
+    is_like = other == (plan._of_compiler["annotation_col_map"], plan._of_compiler["col_count"])
+    if not is_like:
+        done[f"another of one shape: {sql}"] += 1
+    return plan
+
+
+def iterate_and_compare(self: Any) -> Any:
+    if self.chunked_fetch:
+        yield from iterate(self)
+        return
+    last.clear()
+    found = list(iterate(self))
+    if last and last[0] and not self.queryset._known_related_objects:
+        compare(found, *last, self.queryset.db)
+    yield from found
+
+
+def compare(found: list[Any], plan: Any, rows: Any, database: str) -> None:
+    maker = plan.maker
+    if maker is None or not maker.can_make or len(rows) != len(found):
+        done["not made of rows"] += 1
+        return
+    for one, made in zip(found, maker.make([list(row) for row in rows], database), strict=True):
+        is_same = described(one) == described(made)
+        done["made alike" if is_same else f"made otherwise: {one!r}"] += 1
+
+
+def described(instance: Any, within: tuple[int, ...] = ()) -> Any:
+    from django.db.models import Model
+
+    if not isinstance(instance, Model) or id(instance) in within:
+        return type(instance), None if isinstance(instance, Model) else repr(instance)
+    values = {**vars(instance)}
+    state = {**vars(values.pop("_state"))}
+    joined = state.pop("fields_cache", {})
+    within = (*within, id(instance))
+    return (
+        type(instance),
+        state,
+        [(name, described(value, within)) for name, value in values.items()],
+        [(name, described(value, within)) for name, value in joined.items()],
+    )
 
 
 def tell() -> None:
@@ -67,4 +152,5 @@ def tell() -> None:
 
 
 SQLCompiler.execute_sql = execute_as_a_hit  # type: ignore[method-assign]
+ModelIterable.__iter__ = iterate_and_compare  # type: ignore[method-assign]
 atexit.register(tell)

@@ -1,11 +1,11 @@
-"""One checkout's process, and its turns in the rounds."""
+"""One contender's process, and its turns in the rounds."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from redisdict.bench.choices import Table
@@ -14,30 +14,27 @@ from redisdict.bench.measure.rounds import Block, Clock
 from redisdict.bench.spec import SYNC, Cell
 from redisdict.exceptions import RedisDictError
 
-CHILD = Path(__file__).with_name("child.py")
-
 
 class ChildError(RedisDictError):
-    """A process of a checkout has ended, or got a wrong reply."""
+    """The process of a contender has ended, or got a wrong reply."""
 
 
 class Contender:
-    """A checkout in a process of its own, for as long as the `with` block lasts.
+    """A program in a process of its own, for as long as the `with` block lasts.
 
     Args:
         name: what it is called in the table.
-        checkout: its root.
-        url: its database.
+        program: a file of Python, and its arguments.
     """
 
-    def __init__(self, name: str, checkout: Path, url: str) -> None:
+    def __init__(self, name: str, program: Sequence[str], environ: Mapping[str, str]) -> None:
         self.name = name
         self._process = subprocess.Popen(  # noqa: S603  # our own program
-            [sys.executable, str(CHILD), str(checkout), url],
+            [sys.executable, *program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(checkout)},
+            env=environ,
         )
         self.pid = self._process.pid
         #: What it can be asked to do.

@@ -1,8 +1,8 @@
-"""The process of one checkout: makes and times blocks of calls, each when it is told to.
+"""The process of one side of `redisbench ab`: makes and times blocks of calls, when told to.
 
-It is started by its path with another checkout's root in PYTHONPATH, so it uses nothing but what
-that has had since its first release: the public API. Each line of its input names a call; each line
-of its output begins with "fine" or "failed".
+It is started by its path, with another checkout's root in PYTHONPATH or by another environment's
+Python, so it uses nothing but what the package has had since its first release: the public API.
+Each line of its input names a call; each line of its output begins with "fine" or "failed".
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import json
 import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +83,10 @@ class Call:
 
 
 def main() -> None:
-    checkout, url = sys.argv[1:]
-    set_up_django(checkout, url)
+    side: dict[str, Any] = json.loads(sys.argv[1])
+    set_up_django(side)
     with asyncio.Runner() as runner:
-        calls = dict(itertools.chain(dicts(runner.get_loop()), caches(checkout), model_dicts()))
+        calls = dict(itertools.chain(dicts(runner.get_loop()), caches(), model_dicts()))
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -93,21 +95,28 @@ def main() -> None:
             name = line.strip()
             try:
                 print("fine:", calls[name].block(), flush=True)
-            except Exception as error:  # noqa: BLE001  # the parent shows it
+            except Exception as error:  # noqa: BLE001 - the parent shows it
                 print(f"failed: {type(error).__name__}: {error}".replace("\n", " "), flush=True)
             if "tasks" in name:
                 gc.collect()
 
 
-def set_up_django(checkout: str, url: str) -> None:
+def set_up_django(side: dict[str, Any]) -> None:
+    """Configure the least that a project needs.
+
+    Args:
+        side: `url` of its server, `prefix` of its keys, further keys of its `alias`, and the
+            `root` that the package has to come from; None is whatever is installed.
+    """
     import django
     from django.conf import settings
 
-    entry = {"BACKEND": "redisdict.cache.DictCache", "LOCATION": url}
+    url, prefix = side["url"], side["prefix"]
+    entry = {"BACKEND": "redisdict.cache.DictCache", "LOCATION": url, "KEY_PREFIX": prefix}
     settings.configure(
         INSTALLED_APPS=["redisdict"],
-        REDISDICT={"default": {"LOCATION": url}},
-        CACHES={"default": entry} if has_cache(checkout) else {},
+        REDISDICT={"default": {"LOCATION": url, "KEY_PREFIX": prefix, **side["alias"]}},
+        CACHES={"default": entry} if has_cache() else {},
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
         USE_TZ=True,
     )
@@ -117,12 +126,13 @@ def set_up_django(checkout: str, url: str) -> None:
     import redisdict
 
     found = Path(redisdict.__file__ or "").resolve()
-    if not found.is_relative_to(Path(checkout).resolve()):
-        raise SystemExit(f"redisdict comes from {found}, not from {checkout}.")
+    root = side["root"]
+    if root is not None and not found.is_relative_to(Path(root).resolve()):
+        raise SystemExit(f"redisdict comes from {found}, not from {root}.")
 
 
-def has_cache(checkout: str) -> bool:
-    return (Path(checkout) / "redisdict" / "cache" / "__init__.py").exists()
+def has_cache() -> bool:
+    return find_spec("redisdict.cache") is not None
 
 
 def dicts(loop: asyncio.AbstractEventLoop) -> Iterator[tuple[str, Call]]:
@@ -148,8 +158,8 @@ def dicts(loop: asyncio.AbstractEventLoop) -> Iterator[tuple[str, Call]]:
         )
 
 
-def caches(checkout: str) -> Iterator[tuple[str, Call]]:
-    if not has_cache(checkout):
+def caches() -> Iterator[tuple[str, Call]]:
+    if not has_cache():
         return
     from django.core.cache import cache
 

@@ -1,0 +1,28 @@
+"""Settings of one contender's process; what it is, and where the servers are, is in GIVEN."""
+
+from __future__ import annotations
+
+import json
+import os
+
+GIVEN = json.loads(os.environ["REDISDICT_BENCHMARK"])
+KIND = GIVEN["kind"]
+
+SECRET_KEY = "benchmark"  # noqa: S105  # of nothing
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+OURS = ("cached()", "cached(), A/A", "unwatched")
+APPS = {
+    "cacheops": ["cacheops"],
+    "cachalot": ["cachalot"],
+    **{kind: ["redisdict"] for kind in OURS},
+}
+INSTALLED_APPS = ["benchmarks.results", *APPS.get(KIND, ())]
+DATABASES = {"default": GIVEN["database"]}
+REDISDICT = {"default": {"LOCATION": GIVEN["server"]}}
+CACHES = {
+    "default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": GIVEN["server"]},
+}
+CACHEOPS_REDIS = GIVEN["server"]
+CACHEOPS = {"results.*": {"ops": "all", "timeout": 3600}}
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates"}]

@@ -1,0 +1,178 @@
+"""Know what equal things differ by: within one run, and from one run to the next.
+
+Within a run the A/A twins show it: two copies of the reference, whose true ratio is 1. The *noise
+floor* of an operation in a group is the end of the twin's interval that is farther from 1.
+
+Between runs more differs than the rounds of either can show: the layout of memory and the seeds of
+hash functions, which hold for as long as a process lives, and what else the machine has to do. Of
+that, every run stores a deviation for each operation (`estimate()`): from the restarts of its
+servers, or from a calibration of the machine, or what such machines usually show. What is compared
+across runs (`between_runs()`) takes it, or the noise floor where that is greater. And where the
+machine was much slower in one of two runs, ratios of unlike things shift (`conditions()`).
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redisdict.bench.choices import Comparison
+from redisdict.bench.measure.statistics import CONFIDENCE, Ratio, upper_factor
+from redisdict.bench.operations import ITERATIONS
+from redisdict.bench.records import speed_of
+from redisdict.models import BenchmarkResult, BenchmarkRun
+
+#: Where a run keeps its estimate, in `environment`.
+KEY = "between_runs"
+
+#: What a run may say of where its estimate comes from.
+USUAL = "what such machines usually show"
+
+#: How many deviations the interval of `CONFIDENCE` reaches.
+REACH = statistics.NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+
+
+@dataclass(frozen=True)
+class Family:
+    """Operations that vary between runs alike, and by how much they usually do."""
+
+    name: str
+    usual: float
+
+
+CALLS = Family("calls", 0.008)
+CROWDED = Family("calls of many workers", 0.03)
+WALKS = Family("iterations", 0.075)
+
+
+def family_of(result: BenchmarkResult) -> Family:
+    if result.operation in ITERATIONS:
+        return WALKS
+    return CROWDED if result.concurrency > 1 else CALLS
+
+
+def estimate(run: BenchmarkRun, calibration: BenchmarkRun | None = None) -> dict[str, Any]:
+    """Estimate by how much another run like this one would differ, as runs store it.
+
+    Args:
+        calibration: the last one of this machine.
+
+    Gives `source` in words and `deviations` by family, of a ratio's logarithm over the whole run.
+    """
+    starts: int = run.spec.get("precision", {}).get("server_starts", 1)
+    sources = []
+    deviations = {family.name: family.usual for family in (CALLS, CROWDED, WALKS)}
+    if calibration is not None:
+        known: Mapping[str, float] = calibration.environment[KEY]["deviations"]
+        # What was calibrated is one start of the servers; over several it is averaged.
+        deviations |= {name: value / math.sqrt(starts) for name, value in known.items()}
+        sources += [f"the calibration of {calibration.started_at:%Y-%m-%d %H:%M}"]
+    if restarted := _restarts(run.measured):
+        deviations |= {
+            name: max(value, deviations[name] if calibration is not None else 0.0)
+            for name, value in restarted.items()
+        }
+        sources += [f"{starts} starts of each server"]
+    return {"source": " and ".join(sources) or USUAL, "deviations": deviations}
+
+
+def calibrate(runs: Sequence[BenchmarkRun]) -> dict[str, float]:
+    """Estimate by how much runs differ that are truly equal, by family.
+
+    Args:
+        runs: of one commit and one specification, two at least, each by a process of its own.
+    """
+    logs: dict[Any, list[float]] = {}
+    within: dict[Any, list[float]] = {}
+    members: dict[Any, BenchmarkResult] = {}
+    for run in runs:
+        for cell in run.measured:
+            speed = speed_of(cell)
+            if speed is not None and 0 < speed.deviation < math.inf:
+                members[cell.key] = cell
+                logs.setdefault(cell.key, []).append(math.log(speed.value))
+                within.setdefault(cell.key, []).append(speed.deviation**2)
+    excess: dict[Family, list[float]] = {}
+    for key, values in logs.items():
+        if len(values) > 1:
+            more = statistics.variance(values) - statistics.fmean(within[key])
+            excess.setdefault(family_of(members[key]), []).append(more)
+    # The cells of a run aren't independent: they share a reference and the hour.
+    return _deviations(excess, degrees=len(runs) - 1)
+
+
+def between_runs(run: BenchmarkRun, result: BenchmarkResult) -> float:
+    """Find the deviation between runs of one cell: what the run stored, or its noise floor."""
+    stored = run.environment.get(KEY, {}).get("deviations", {})
+    family = family_of(result)
+    deviation: float = stored.get(family.name, family.usual)
+    return max(deviation, _floor(run, result) / REACH)
+
+
+#: A machine that is e times as slow shifts ratios by a tenth, and nothing shifts them by more than
+#: a fifth: of quick runs under a load of 1 to 7 on two CPUs, this explains what is beyond noise.
+SHIFT, GREATEST_SHIFT = 0.1, 0.2
+
+
+def conditions(before: BenchmarkResult, after: BenchmarkResult) -> float:
+    """Estimate by how much a cell's ratio shifts because one run had another machine, as it were.
+
+    A process that takes turns with others has its caches emptied, and is interrupted the more often
+    the longer its blocks are, so that the ratio of blocking to asynchronous calls isn't the same on
+    a busy machine. How much slower the cell and its reference were in operations a second tells.
+    """
+    if not (before.ops_per_second and after.ops_per_second and before.ratio and after.ratio):
+        return 0.0
+    own = math.log(after.ops_per_second / before.ops_per_second)
+    references = own - math.log(after.ratio / before.ratio)
+    slowdown: float = max(abs(own), abs(references))
+    return min(SHIFT * slowdown**2, GREATEST_SHIFT)
+
+
+def ratio_of(comparison: Mapping[str, Any]) -> Ratio:
+    """Read the ratio of a stored comparison."""
+    return Ratio(*(comparison[name] for name in ("ratio", "low", "high", "rounds")))
+
+
+def twins(run: BenchmarkRun) -> list[Mapping[str, Any]]:
+    """List the run's comparisons of two copies of the reference."""
+    return [one for one in run.comparisons if one["kind"] == Comparison.TWIN]
+
+
+def _floor(run: BenchmarkRun, result: BenchmarkResult) -> float:
+    """Find the noise floor of the cell's group; runs of earlier versions have one for all."""
+    floor: float | None = result.details.get("noise_floor")
+    return floor if floor is not None else run.noise_floor or 0.0
+
+
+def _restarts(results: Iterable[BenchmarkResult]) -> dict[str, float]:
+    """Estimate from what the starts of the servers differed by, within the run, of their mean."""
+    excess: dict[Family, list[float]] = {}
+    starts = 0
+    for one in results:
+        logs = [math.log(ratio) for ratio in one.details.get("starts", ())]
+        speed = speed_of(one)
+        if len(logs) < 2 or speed is None or not 0 < speed.deviation < math.inf:
+            continue
+        starts = max(starts, len(logs))
+        more = statistics.variance(logs) / len(logs) - speed.deviation**2
+        excess.setdefault(family_of(one), []).append(more)
+    return _deviations(excess, degrees=max(starts - 1, 1))
+
+
+def _deviations(excess: Mapping[Family, Sequence[float]], degrees: int) -> dict[str, float]:
+    """Turn variances beyond those within a run into bounds of the deviation, by family.
+
+    A negative one is as much an accident as a great one, so the mean is taken over all cells, and
+    nothing is ever trusted to vary less than a quarter of what is usual.
+    """
+    return {
+        family.name: max(
+            upper_factor(degrees) * math.sqrt(max(statistics.fmean(values), 0.0)),
+            family.usual / 4,
+        )
+        for family, values in excess.items()
+    }

@@ -1,0 +1,57 @@
+"""Tell whether a table changes so often that results of it aren't worth keeping.
+
+What is computed of a table that changes all the time is old before anybody reads it again, and its
+readers would ask the server in vain, twice each. So each process counts how its lookups went, and
+when nearly all of them found what a change had made old, it leaves the server alone for a while.
+Then it tries again by itself.
+"""
+
+from __future__ import annotations
+
+import time
+
+#: After so many lookups it is decided.
+WINDOW = 64
+
+#: The share of lookups that were in vain from which on the server is left alone.
+BOUND = 0.9
+
+#: For so many seconds.
+REST_S = 10.0
+
+
+class Heat:
+    """How lookups of results of one table went, in this process.
+
+    Threads may lose one another's counts now and then, which doesn't matter.
+
+    Attributes:
+        useful: lookups that found a result, since it was decided last.
+        vain: lookups that found a barrier, or a result that a change of this table had made old.
+    """
+
+    __slots__ = ("_resting_until", "useful", "vain")
+
+    def __init__(self) -> None:
+        self.useful = 0
+        self.vain = 0
+        self._resting_until = 0.0
+
+    def note_in_vain(self) -> None:
+        """A lookup was in vain, for this table was changed."""
+        self.vain += 1
+        if self.useful + self.vain < WINDOW:
+            return
+        if self.vain >= BOUND * (self.useful + self.vain):
+            self._resting_until = time.monotonic() + REST_S
+        self.useful = self.vain = 0
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether the server is left alone, and the database asked at once."""
+        if not self._resting_until:
+            return False
+        if time.monotonic() < self._resting_until:
+            return True
+        self._resting_until = 0.0
+        return False

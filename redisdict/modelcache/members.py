@@ -1,0 +1,74 @@
+"""Say which lists of rows are kept, by the value of a field, and write them as bytes.
+
+A cell for each value has what stands for the rows that have it: their primary keys, or for a
+many-to-many relation the keys that they point at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import models
+
+from redisdict.codec import messagepack
+from redisdict.exceptions import DeserializationError, SerializationError
+
+#: Before a list, so that none is so short as what a cell may hold instead.
+MARK = b"M"
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Lists of rows that have the same value of a field.
+
+    Attributes:
+        by: the attribute of the field.
+        gives: the attribute of what a list has of each row.
+        order: by which a list is ordered, as `order_by()` has it; rows that are alike in that by
+            their primary key.
+    """
+
+    by: str
+    gives: str = "pk"
+    order: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """What is kept; its keys on the server are named by that."""
+        giving = "" if self.gives == "pk" else f" giving {self.gives}"
+        ordered = f" ordered by {', '.join(self.order)}" if self.order else ""
+        return f"by {self.by}{giving}{ordered}"
+
+    def field(self, model: type[models.Model]) -> models.Field[Any, Any]:
+        """The field by whose values the lists are kept."""
+        return by_attribute(model, self.by)
+
+    def fields(self, model: type[models.Model]) -> list[models.Field[Any, Any]]:
+        """All fields of which a list is a function, beside the primary key."""
+        names = [self.by, self.gives, *(name.lstrip("-") for name in self.order)]
+        return [by_attribute(model, name) for name in dict.fromkeys(names) if name != "pk"]
+
+
+def by_attribute(model: type[models.Model], name: str) -> models.Field[Any, Any]:
+    """The field of a name, or of an attribute such as "category_id"."""
+    return next(
+        field for field in model._meta.concrete_fields if name in (field.attname, field.name)
+    )
+
+
+def write_members(members: Sequence[Any]) -> bytes | None:
+    """The body of a list; None when it has none."""
+    try:
+        return MARK + messagepack.dumps(list(members))
+    except SerializationError:
+        return None
+
+
+def read_members(body: bytes) -> list[Any] | None:
+    """Read the list that `write_members()` wrote; None when these bytes are none."""
+    try:
+        found = messagepack.loads(body[len(MARK) :])
+    except DeserializationError:
+        return None
+    return found if isinstance(found, list) else None

@@ -1,0 +1,136 @@
+"""Remember what was found out of a shape of queries when the first one was compiled."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+
+import django
+from django.conf import settings
+from django.db import connections
+from django.db.models.expressions import Col
+from django.utils import timezone
+
+from redisdict.codec import messagepack
+from redisdict.exceptions import SerializationError
+from redisdict.modelcache.cached_models import CachedModel
+from redisdict.modelcache.invalidation.relations import cached_by_table
+from redisdict.modelcache.results.instances import Maker, maker_of
+from redisdict.modelcache.results.structure import RELATIONS, Structure, text_of
+
+#: What a compiler has found out when it has compiled, for those who read its rows.
+OF_COMPILER = ("select", "klass_info", "annotation_col_map", "col_count")
+
+
+class QueryPlan:
+    """One shape of queries: how its results are named, and what they are made of.
+
+    Args:
+        database: the alias that the queries are for.
+        kind: what is asked of it, such as its rows or how many these are.
+        compiler: of one of the queries; it has compiled.
+        sql: its text.
+        declared: the names of the tables that it reads.
+        models: these, as they are registered.
+    """
+
+    def __init__(
+        self,
+        database: str,
+        kind: str,
+        structure: Structure,
+        compiler: Any,
+        sql: str,
+        declared: frozenset[str],
+        models: Sequence[CachedModel],
+    ) -> None:
+        self.declared = declared
+        self.models = models
+        self._registered = cached_by_table()
+        self.database = database
+        self._of_compiler: dict[str, Any] = {
+            name: getattr(compiler, name, None) for name in OF_COMPILER
+        }
+        text = "\n".join(
+            (
+                django.get_version(),
+                compiler.connection.vendor,
+                kind,
+                LIMITS.sub("", sql),
+                text_of(structure.shape),
+            )
+        )
+        self._salt = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether no model has been registered since, whose changes are announced."""
+        return self._registered is cached_by_table()
+
+    def name_of(self, structure: Structure) -> str | None:
+        """What stands for a query of this shape on the server; None where its SQL has to."""
+        zone = timezone.get_current_timezone_name() if settings.USE_TZ else ""
+        values = [*structure.values, zone, connections[self.database].timezone_name]
+        try:
+            packed = messagepack.dumps(values)
+        except SerializationError:
+            try:
+                packed = messagepack.dumps([plain_of(one) for one in values])
+            except SerializationError:
+                return None
+        return blake2b(packed, digest_size=16, key=self._salt).hexdigest()
+
+    def prepare(self, compiler: Any) -> None:
+        """Have a compiler know what it would if it had compiled."""
+        compiler.__dict__.update(self._of_compiler)
+
+    @cached_property
+    def maker(self) -> Maker | None:
+        """What makes instances of rows; None where only Django can."""
+        of = self._of_compiler
+        if not of["klass_info"] or not of["select"]:
+            return None
+        return maker_of(of["select"], of["klass_info"], of["annotation_col_map"], of["col_count"])
+
+
+#: The limits of a query, which are among its values.
+LIMITS = re.compile(r"(?: LIMIT -?\d+)?(?: OFFSET \d+)?$")
+
+
+def can_be_planned(compiler: Any) -> bool:
+    """Whether no more decides a query's SQL than its structure, now that it is compiled.
+
+    Joins and orderings that come from models are only in what was compiled. A join along somebody's
+    own relation may have conditions that depend on anything.
+    """
+    for table in compiler.query.alias_map.values():
+        along = getattr(table, "join_field", None)
+        if along is not None and type(along) not in RELATIONS:
+            return False
+        for model in (getattr(along, "model", None), getattr(along, "related_model", None)):
+            if model is not None and not _is_ordered_plainly(model):
+                return False
+    if compiler.query.model is None or not _is_ordered_plainly(compiler.query.model):
+        return False
+    return not any(
+        params and type(column) is Col for column, (_, params), _ in compiler.select or ()
+    )
+
+
+def _is_ordered_plainly(model: Any) -> bool:
+    return all(isinstance(one, str) for one in model._meta.ordering or ())
+
+
+def plain_of(value: Any) -> Any:
+    """A parameter as the database gets it: an enum's member as its value, JSON as its text."""
+    if type(value).__module__ == "psycopg.types.json":
+        return [type(value).__name__, (value.dumps or json.dumps)(value.obj)]
+    if isinstance(value, str) and type(value) is not str:
+        return str.__str__(value)
+    if isinstance(value, int) and type(value) not in (int, bool):
+        return int(value)
+    return value

@@ -1,0 +1,175 @@
+"""Two sides in turn in one run: what they may be, what comes out, and how it ends."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError
+
+from redisdict.bench.ab.session import SPEC
+from redisdict.bench.ab.sides import ROOT, find_side
+from redisdict.bench.choices import RunStatus
+from redisdict.bench.errors import UsageError
+from redisdict.bench.records import find_run
+from redisdict.bench.report.terminal import TIMES
+from redisdict.bench.spec import Precision
+from redisdict.servers.process import ServerProcess
+from tests.bench.cli.command.calling import Outcome
+
+pytestmark = pytest.mark.django_db
+
+FAST = ["--call", "hash get", "--call", "hash aget", "--verbose"]
+
+
+@pytest.fixture(autouse=True)
+def _two_short_generations(monkeypatch: pytest.MonkeyPatch) -> None:
+    precision = Precision(min_rounds=12, max_rounds=12, seconds=60, server_starts=2)
+    monkeypatch.setattr("redisdict.bench.cli.ab.SPEC", replace(SPEC, precision=precision))
+
+
+def test_every_call_of_both_is_measured_and_saved_as_any_run(tmp_path: Path) -> None:
+    outcome = Outcome("ab", str(ROOT), ".", "--label", "mine", "--fail-threshold", "99")
+    assert outcome.status == 0, outcome.err
+    run = find_run("mine")
+    assert (run.status, run.preset) == (RunStatus.FINISHED, "ab")
+    calls = list(dict.fromkeys(one.operation for one in run.cells))
+    assert {"hash get", "keys aget in 50 tasks", "cache set", "ModelDict hit"} < set(calls)
+    assert [one.service for one in run.cells[:2]] == [f"A: {ROOT}", "B: ."]
+    assert len(run.cells) == len(run.measured) == 2 * len(calls)
+    assert {one["kind"] for one in run.comparisons} == {"A/A", "service"}
+    assert {one.rounds for one in run.cells} == {12}
+    assert all(len(one.details["starts"]) == 2 for one in run.cells if one.service == "B: .")
+    shown = Outcome("show", "mine").out
+    assert shown == outcome.out
+    assert re.search(rf"hash get +[\d,]+ {TIMES}1\.00 +[\d,]+ {TIMES}\d\.\d\d", shown)
+    assert f"relative to A: {ROOT})" in shown
+    markdown = Outcome("show", "mine", "--format", "markdown").out
+    assert f"| Workload | A: {ROOT} (ops/s) | B: . (ops/s) |" in markdown
+    path = tmp_path / "run.json"
+    Outcome("export", "mine", "--output", str(path))
+    assert find_run(Outcome("import", str(path)).out.strip()).label == "mine"
+
+
+def checkout(tmp_path: Path, code: str) -> str:
+    """A checkout whose package is this one, and then does this as well."""
+    package = tmp_path / "redisdict"
+    package.mkdir()
+    real = ROOT / "redisdict"
+    (package / "__init__.py").write_text(
+        f"__path__ = [{str(real)!r}]\n"
+        f"exec(compile(open({str(real / '__init__.py')!r}).read(), '__init__.py', 'exec'))\n{code}"
+    )
+    return str(tmp_path)
+
+
+SLOW_GET = """
+import time
+from redisdict.mapping import protocol
+get = protocol.MappingMethods.get
+def slow_get(self, *arguments):
+    until = time.perf_counter_ns() + 1_000_000
+    while time.perf_counter_ns() < until:
+        pass
+    return get(self, *arguments)
+protocol.MappingMethods.get = slow_get
+"""
+
+
+def test_what_became_slower_is_told_by_the_exit_status(tmp_path: Path) -> None:
+    slow = checkout(tmp_path, SLOW_GET)
+    outcome = Outcome("ab", ".", slow, "--no-save", *FAST)
+    assert outcome.status == 1, outcome.out
+    assert re.search(r"hash get 0\.\d\d \[0\.\d\d, 0\.\d\d\] slower", outcome.out)
+    assert "hash aget 0.0" not in outcome.out
+    assert Outcome("ab", slow, ".", "--no-save", *FAST).status == 0
+    assert Outcome("ab", ".", slow, "--no-save", *FAST, "--fail-threshold", "99.9").status == 0
+
+
+def test_a_commit_is_measured_without_touching_the_work_tree() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("this package isn't a checkout")
+    outcome = Outcome("ab", "HEAD", ".", "--no-save", *FAST)
+    assert outcome.status in (0, 1), outcome.err
+    assert "B: . against A: HEAD: hash get" in " ".join(outcome.out.split())
+
+
+def test_settings_and_servers(valkey_url: str) -> None:
+    outcome = Outcome("ab", "SERIALIZER=json", "SERIALIZER=json", "--no-save", *FAST)
+    assert outcome.status in (0, 1), outcome.err
+    outcome = Outcome("ab", "valkey", valkey_url, "--no-save", "--format", "csv", *FAST)
+    assert outcome.status in (0, 1), outcome.err
+    assert ",A: valkey,,SYNC,,,hash get," in outcome.out
+
+
+def test_keys_on_another_ones_server_are_removed(redis_server: ServerProcess) -> None:
+    with redis_server.client() as client:
+        before = client.keys()
+        outcome = Outcome("ab", "valkey", redis_server.url, "--no-save")
+        assert outcome.status in (0, 1), outcome.err
+        assert client.keys() == before
+
+
+def test_a_wrong_call_lists_those_that_there_are() -> None:
+    with pytest.raises(CommandError, match=r"No such call of both sides: nothing. Known: hash get"):
+        Outcome("ab", ".", ".", "--no-save", "--call", "nothing")
+
+
+def test_a_side_that_cannot_be_imported_says_why(tmp_path: Path) -> None:
+    broken = checkout(tmp_path, "raise ImportError('broken')")
+    with pytest.raises(CommandError, match=r"B: .* can't be measured: ImportError: broken"):
+        Outcome("ab", ".", broken, "--no-save", *FAST)
+
+
+def test_a_side_whose_calls_fail_is_3(tmp_path: Path) -> None:
+    code = SLOW_GET.replace("return get(self, *arguments)", "return 'something else'")
+    outcome = Outcome("ab", ".", checkout(tmp_path, code), "--no-save", *FAST)
+    assert outcome.status == 3
+    assert re.search(rf"hash get +[\d,]+ {TIMES}1\.00 +failed", outcome.out)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("no-such-commit", "'no-such-commit' is nothing that can be compared: a commit"),
+        ("keydb", "KeyDB is not available"),
+        ("redis://192.0.2.1/0", "on another machine"),
+    ],
+)
+@pytest.mark.usefixtures("packaged_servers_only")
+def test_what_cannot_be_compared_is_refused(text: str, message: str) -> None:
+    with ExitStack() as stack, pytest.raises(UsageError, match=message):
+        find_side("A", text, stack)
+
+
+def test_a_directory_that_is_nothing_is_refused(tmp_path: Path) -> None:
+    with ExitStack() as stack, pytest.raises(UsageError, match="neither a checkout"):
+        find_side("A", str(tmp_path), stack)
+
+
+def test_what_a_side_may_be(tmp_path: Path) -> None:
+    def touch(name: str) -> Callable[[Path], None]:
+        def make(path: Path) -> None:
+            (path / name).parent.mkdir(parents=True)
+            (path / name).touch()
+
+        return make
+
+    with ExitStack() as stack:
+        touch("bin/python")(tmp_path)
+        side = find_side("A", str(tmp_path), stack)
+        assert (side.python, side.root) == (str(tmp_path / "bin" / "python"), None)
+        touch("redisdict/__init__.py")(tmp_path)
+        side = find_side("A", str(tmp_path), stack)
+        assert (side.python, side.root) == (sys.executable, tmp_path)
+        side = find_side("B", "COMPRESSOR=zlib,TIMEOUT=5,SHARDS=None", stack)
+        assert side.alias == {"COMPRESSOR": "zlib", "TIMEOUT": 5, "SHARDS": None}
+        side = find_side("B", "redis://:secret@127.0.0.1:6379/0", stack)
+        assert side.title == "B: 127.0.0.1:6379/0"
+        assert "secret" not in repr(side)
+        assert find_side("A", "valkey", stack).service is not None

@@ -1,0 +1,214 @@
+"""What equal things differ by: from recorded runs, and from simulated ones whose truth is known."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from redisdict.bench import noise
+from redisdict.bench.compare import compare, regressions
+from redisdict.bench.measure.statistics import Verdict
+from redisdict.bench.spec import SYNC
+from redisdict.models import BenchmarkRun
+from tests.bench.records import make_record, measured
+
+#: Quick runs of one commit while compilers, tests and servers came and went: the load is told.
+RECORDED = Path(__file__).with_name("equal_runs.json")
+
+DECIDED = (Verdict.FASTER, Verdict.SLOWER)
+
+DETAILS = measured().details
+
+
+def recorded() -> list[BenchmarkRun]:
+    runs = []
+    names = ("table", "service", "mode", "pool", "variant", "operation")
+    figures = ("ops_per_second", "ratio", "ratio_low", "ratio_high")
+    for run in json.loads(RECORDED.read_text(encoding="utf-8")):
+        cells = []
+        for row in run["cells"]:
+            values = dict(zip((*names, *figures), row, strict=False))
+            cells.append(measured(**values, details={**DETAILS, "noise_floor": row[-1]}))
+        runs.append(make_record(results=cells, comparisons=[]))
+    return runs
+
+
+def test_recorded_runs_of_one_commit_say_nothing_of_one_another() -> None:
+    runs = recorded()
+    pairs = list(combinations(runs, 2))
+    assert len(pairs) == 28
+    for before, after in pairs:
+        changes = compare(before, after)
+        assert len(changes) > 50
+        assert [str(one) for one in changes if one.verdict in DECIDED] == []
+        assert regressions(changes, 0) == []
+
+
+def test_a_cell_that_became_slower_is_found_among_all_others() -> None:
+    first, second = recorded()[0], recorded()[0]
+    for cell in second.cells:
+        if cell.operation == "Get" and cell.mode == SYNC:
+            for name in ("ops_per_second", "ratio", "ratio_low", "ratio_high"):
+                setattr(cell, name, getattr(cell, name) / 1.1)
+    changes = compare(first, second)
+    found = [one.after for one in changes if one.verdict in DECIDED]
+    assert {(cell.operation, cell.mode) for cell in found} == {("Get", SYNC)}
+    assert len(found) == 2
+    assert [one.after for one in regressions(changes, 5)] == found
+
+
+def simulated(
+    rng: random.Random,
+    *,
+    within: float,
+    between: float,
+    cells: int = 60,
+    starts: int = 1,
+    slow: Sequence[int] = (),
+    slower_by: float = 0.0,
+    **changes: Any,
+) -> BenchmarkRun:
+    """A run whose ratios are 1, but for what its rounds and its processes make of that."""
+    results = []
+    for number in range(cells):
+        truth = -math.log1p(slower_by) if number in slow else 0.0
+        logs = [
+            truth + rng.gauss(0, between) + rng.gauss(0, within * math.sqrt(starts))
+            for _ in range(starts)
+        ]
+        ratio = math.exp(sum(logs) / starts)
+        reach = math.exp(noise.REACH * within)
+        results.append(
+            measured(
+                20_000,
+                ratio,
+                ratio_low=ratio / reach,
+                ratio_high=ratio * reach,
+                service=f"service {number}",
+                details={**DETAILS, "starts": [math.exp(log) for log in logs]},
+            )
+        )
+    spec = make_record().spec
+    spec["precision"] = {**spec["precision"], "server_starts": starts}
+    values = {"results": results, "comparisons": [], "spec": spec, "noise_floor": None, **changes}
+    return make_record(**values)
+
+
+def with_estimate(run: BenchmarkRun, calibration: BenchmarkRun | None = None) -> BenchmarkRun:
+    run.environment[noise.KEY] = noise.estimate(run, calibration)
+    return run
+
+
+def calibration_of(deviations: dict[str, float]) -> BenchmarkRun:
+    environment = {noise.KEY: {"source": "6 equal runs", "deviations": deviations}}
+    started_at = datetime(2026, 2, 1, 10, 0, tzinfo=UTC)
+    return make_record(environment=environment, started_at=started_at)
+
+
+def share_with_a_verdict(pairs: Sequence[tuple[BenchmarkRun, BenchmarkRun]]) -> float:
+    found = [any(one.verdict in DECIDED for one in compare(*pair)) for pair in pairs]
+    return sum(found) / len(found)
+
+
+def test_equal_runs_are_told_apart_by_the_intervals_of_their_rounds_alone() -> None:
+    """The reason for all this: rounds know nothing of what differs between processes."""
+    rng = random.Random(1)
+    none = calibration_of({"calls": 0.0})
+
+    def run() -> BenchmarkRun:
+        return with_estimate(simulated(rng, within=0.005, between=0.015, cells=30), none)
+
+    assert share_with_a_verdict([(run(), run()) for _ in range(40)]) > 0.5
+
+
+def test_a_calibration_keeps_equal_runs_from_saying_anything() -> None:
+    rng = random.Random(2)
+    equal = [simulated(rng, within=0.005, between=0.015) for _ in range(6)]
+    deviations = noise.calibrate(equal)
+    assert deviations["calls"] == pytest.approx(0.015 * 1.76, rel=0.25)
+    calibration = calibration_of(deviations)
+
+    def run(**changes: Any) -> BenchmarkRun:
+        return with_estimate(simulated(rng, within=0.005, between=0.015, **changes), calibration)
+
+    assert share_with_a_verdict([(run(), run()) for _ in range(100)]) <= 0.02
+    delayed = [(run(), run(slow=range(12), slower_by=0.25)) for _ in range(20)]
+    assert share_with_a_verdict(delayed) == 1
+    estimate = run().environment[noise.KEY]
+    assert estimate["source"] == "the calibration of 2026-02-01 10:00"
+
+
+def test_restarts_keep_equal_runs_from_saying_anything() -> None:
+    rng = random.Random(3)
+
+    def run(**changes: Any) -> BenchmarkRun:
+        more = {"within": 0.002, "between": 0.01, "starts": 5, **changes}
+        return with_estimate(simulated(rng, **more))
+
+    estimate = run().environment[noise.KEY]
+    assert estimate["source"] == "5 starts of each server"
+    # Of the mean over five starts, with an allowance for estimating it.
+    expected = 0.01 / math.sqrt(5)
+    assert expected < estimate["deviations"]["calls"] < 2.2 * expected
+    assert share_with_a_verdict([(run(), run()) for _ in range(100)]) <= 0.02
+    delayed = [(run(), run(slow=range(6), slower_by=0.1)) for _ in range(20)]
+    assert share_with_a_verdict(delayed) == 1
+
+
+def test_starts_are_averaged_in_what_a_calibration_says() -> None:
+    run = simulated(random.Random(4), within=0.002, between=0.0, starts=4)
+    estimate = noise.estimate(run, calibration_of({"calls": 0.04, "iterations": 0.2}))
+    assert estimate["deviations"]["calls"] == pytest.approx(0.02)
+    assert estimate["deviations"]["iterations"] == pytest.approx(0.1)
+    assert estimate["source"] == ("the calibration of 2026-02-01 10:00 and 4 starts of each server")
+
+
+def test_without_restarts_and_calibration_it_is_what_is_usual() -> None:
+    estimate = noise.estimate(simulated(random.Random(5), within=0.01, between=0.0))
+    assert estimate["source"] == noise.USUAL
+    assert estimate["deviations"] == {
+        "calls": 0.008, "calls of many workers": 0.03, "iterations": 0.075,
+    }  # fmt: skip
+    assert noise.between_runs(make_record(noise_floor=None), measured()) == 0.008
+
+
+def test_nothing_is_trusted_to_be_the_same_in_every_run() -> None:
+    runs = [simulated(random.Random(6), within=0.01, between=0.0) for _ in range(3)]
+    assert noise.calibrate(runs) == {"calls": 0.002}
+
+
+def test_the_noise_floor_counts_where_it_is_greater() -> None:
+    run = make_record(noise_floor=0.02)
+    earlier = measured(details={"reference": None})
+    assert noise.between_runs(run, earlier) == pytest.approx(0.02 / noise.REACH)
+    own = measured(details={**DETAILS, "noise_floor": 0.5})
+    assert noise.between_runs(run, own) == pytest.approx(0.5 / noise.REACH)
+    quiet = measured(details={**DETAILS, "noise_floor": 0.001})
+    assert noise.between_runs(run, quiet) == 0.008
+
+
+@pytest.mark.parametrize(
+    ("ops_per_second", "ratio", "expected"),
+    [
+        (20_000, 1.0, 0.0),
+        (20_000 / math.e, 1.0, 0.1),  # the machine
+        (20_000 / math.e**2, 1.0, 0.2),
+        (20_000 * math.e, math.e, 0.1),  # this cell alone
+        (17_000, 1.0, 0.0026),
+        (None, 1.0, 0.0),
+    ],
+)
+def test_a_slower_machine_shifts_ratios(
+    ops_per_second: float | None, ratio: float, expected: float
+) -> None:
+    after = measured(1.0, ratio)
+    after.ops_per_second = ops_per_second
+    assert noise.conditions(measured(20_000, 1.0), after) == pytest.approx(expected, abs=1e-4)
