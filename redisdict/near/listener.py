@@ -16,16 +16,14 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final
 
-import redis
 from redis.exceptions import RedisError
 
-from redisdict.connections.drivers import Driver
 from redisdict.exceptions import RedisDictError
 from redisdict.forks import on_fork, own, take_over
 from redisdict.near.clock import clock
-from redisdict.near.session import Session, resolve
+from redisdict.near.session import Server, Session, resolve
 from redisdict.near.state import NearState
 from redisdict.near.tracking import NotTracked, TrackingConnection, Wake
 from redisdict.near.watches import Watch, Watches
@@ -43,20 +41,6 @@ LONGEST_PAUSE_S: Final = 5.0
 DEFAULT_TIMEOUT_S: Final = 5.0
 
 LOST: Final = (RedisError, RedisDictError, OSError)
-
-
-class Server(Protocol):
-    """Names what the listener needs of a backend."""
-
-    @property
-    def address(self) -> str: ...
-
-    @property
-    def driver(self) -> Driver: ...
-
-    def pool(self) -> redis.ConnectionPool: ...
-
-    def leave_connections(self) -> None: ...
 
 
 class Listener:

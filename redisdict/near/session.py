@@ -5,23 +5,23 @@ from __future__ import annotations
 import re
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from threading import Lock
+from typing import Final, Protocol
 
+import redis
 from redis.exceptions import AskError, ResponseError
 
+from redisdict.connections.drivers import Driver
 from redisdict.near.clock import clock
 from redisdict.near.state import NearState
 from redisdict.near.tracking import NotTracked, TrackingConnection, Wake, wait
 from redisdict.near.watches import Watches, covering
 from redisdict.wire.combinators import ask
 from redisdict.wire.requests import Command, Reply
-
-if TYPE_CHECKING:
-    from redisdict.near.listener import Listener
 
 #: PINGs in the time of the shortest bound, so that one that comes late costs nothing.
 PINGS_A_BOUND: Final = 3
@@ -42,6 +42,47 @@ LONGEST_GAP_S: Final = 5.0
 _EPOCH: Final = re.compile(rb"cluster_my_epoch:(\d+)")
 
 
+class Server(Protocol):
+    """Names what the listener needs of a backend."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def driver(self) -> Driver: ...
+
+    def pool(self) -> redis.ConnectionPool: ...
+
+    def leave_connections(self) -> None: ...
+
+
+class Listening(Protocol):
+    """Names what a session needs of its listener, which has it beyond one connection."""
+
+    wants_plain: bool
+    is_plain: bool
+    is_up: bool
+    reason: str
+    _server: Server
+    _primary_address: Callable[[], tuple[str, int]] | None
+    _timeout_s: float
+    _lock: Lock
+    _watches: Watches
+    _probe_prefix: bytes
+    _bound: float | None
+    _losses: int
+    _is_closing: bool
+    _is_nudged: bool
+    _waiting: list[tuple[float, Future[bool]]]
+    _tracks: list[tuple[list[bytes], Future[bool]]]
+
+    def let_go(self) -> None: ...
+
+    def unwatch(self, states: Iterable[NearState]) -> None: ...
+
+    def answer_waiting(self, sent_at: float) -> None: ...
+
+
 class Session:
     """One connection, from its tracking to its end. Runs in the listener's thread.
 
@@ -57,7 +98,7 @@ class Session:
         is_plain: whether the server tells only of keys that were asked for over this connection.
     """
 
-    def __init__(self, listener: Listener, connection: TrackingConnection, wake: Wake) -> None:
+    def __init__(self, listener: Listening, connection: TrackingConnection, wake: Wake) -> None:
         self._listener = listener
         self._connection = connection
         self._wake = wake

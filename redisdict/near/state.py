@@ -6,6 +6,7 @@ order. Who does what:
 - A **reader** calls `lookup()`. When that gives nothing it has to ask the server, and then
 
       token = state.begin_fill(key)               # before the command is sent
+      yield from track(teller, state, [key])      # `reader.track()`, where servers don't broadcast
       reply = (yield command)                     # over any connection
       state.complete_fill(token, value, …)        # or abandon_fill(token), whatever happened
 

@@ -19,6 +19,7 @@ from redisdict.modelcache.slots.results import ResultStore
 from redisdict.near.clock import clock
 from redisdict.near.eviction import ENTRY_BYTES
 from redisdict.near.eviction import FOREVER as NO_END
+from redisdict.near.reader import track
 from redisdict.near.service import near_service, teller_of
 from redisdict.near.space import NearSpace, NearStats, Part
 from redisdict.near.state import NearState
@@ -91,6 +92,7 @@ class NearResults:
         state, body, expires_at = self._state, None, None
         token = state.begin_fill(key)
         try:
+            self._backend.driver.run(track(self._reader.listener, state, [key]))
             sent_at = clock()
             found = self._backend.driver.do(self._store.peek(key, with_time_left=True))
             if found:

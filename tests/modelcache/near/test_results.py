@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.test import override_settings
 
 from redisdict import ComputedDict, cache_results_of, near_barrier
 from redisdict.connections import registry
@@ -15,11 +16,22 @@ from redisdict.modelcache.results.dependencies import known_models
 from redisdict.modelcache.slots.store import new_token, put_barriers
 from redisdict.near.clock import clock
 from tests.modelcache.beneath import change_unseen
+from tests.modelcache.conftest import forget_registrations
 from tests.modelcache.counting import queries
 from tests.shop.models import Category, Product
 from tests.waiting import wait_until
 
 LONG_S = 3600.0
+
+
+@pytest.fixture(params=["auto", "plain"])
+def server(
+    request: pytest.FixtureRequest, cache_url: str, alias_for: Callable[..., dict[str, Any]]
+) -> Iterator[str]:
+    values = alias_for(cache_url, NEAR_TRACKING=request.param)
+    with override_settings(REDISDICT={"default": values}):
+        yield cache_url
+    forget_registrations()
 
 
 def _counting(near: Any, **options: Any) -> ComputedDict[int]:
