@@ -166,7 +166,7 @@ class AbSession(Session):
                 for cell in group.rows
             ]
             record.put(results)
-            record.put_comparisons(comparisons(group, self._series, generations))
+            record.put_comparisons(comparisons(group, self._series, generations, self._starts))
             floors.append(group_noise_floor(group, self._series))
         known = [floor for floor in floors if floor is not None and math.isfinite(floor)]
         record.noise_floor = max(known, default=None)

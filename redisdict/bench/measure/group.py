@@ -5,17 +5,25 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from redisdict.bench.choices import CellStatus, Comparison, Table
 from redisdict.bench.errors import CELL_ERRORS
 from redisdict.bench.measure.latency import Latencies, measure_latencies
 from redisdict.bench.measure.rounds import Clock, Failure, Rounds, Series, ratio_between
-from redisdict.bench.measure.statistics import LEAST_ROUNDS, Ratio, drift, judge, relative_spread
+from redisdict.bench.measure.statistics import (
+    LEAST_ROUNDS,
+    Ratio,
+    drift,
+    judge,
+    over_starts,
+    relative_spread,
+)
 from redisdict.bench.operations import ITERATIONS, OPERATIONS, is_plain, least_difference
 from redisdict.bench.plan import Group
 from redisdict.bench.records import result_of
@@ -103,7 +111,7 @@ def measure_group(
             )
             for cell in group.rows
         ],
-        comparisons=comparisons(group, series, precision.server_starts),
+        comparisons=comparisons(group, series, precision.server_starts, starts),
         noise_floor=group_noise_floor(group, series),
         has_wrong_reply=any(
             one.failure is not None and one.failure.is_wrong_reply for one in series.values()
@@ -257,11 +265,17 @@ def group_noise_floor(group: Group, series: Mapping[Cell, Series]) -> float | No
 
 
 def comparisons(
-    group: Group, series: Mapping[Cell, Series], server_starts: int
+    group: Group,
+    series: Mapping[Cell, Series],
+    server_starts: int,
+    starts: Mapping[Cell, Sequence[float]] = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
     """Compare every pair that a reader may ask about, over the rounds of this group.
 
     Each says: `left` is `ratio` times as fast as `right`, and what that proves.
+
+    Args:
+        starts: the ratio of each cell to its reference with each start of the servers.
     """
     floors = noise_floors(group, series)
     found = []
@@ -269,6 +283,7 @@ def comparisons(
         ratio = _ratio(series, left, right)
         if ratio is None or right is None or not math.isfinite(ratio.high):
             continue
+        ratio = over_starts(ratio, _start_logs(group, starts, left, right))
         if kind is Comparison.MODE and left.operation in ITERATIONS:
             # Both walk over one dict in one process, so that neither varies from the other.
             least = 0.0
@@ -295,6 +310,21 @@ def comparisons(
             }
         )
     return found
+
+
+def _start_logs(
+    group: Group, starts: Mapping[Cell, Sequence[float]], left: Cell, right: Cell
+) -> list[float]:
+    """List the logarithms of two cells' ratio with each start; none where they are unknown."""
+    own = starts.get(left, ())
+    if right == group.references.get(left):
+        return [math.log(ratio) for ratio in own]
+    other = starts.get(right, ())
+    if left == group.references.get(right):
+        return [-math.log(ratio) for ratio in other]
+    if group.references.get(left) != group.references.get(right) or len(own) != len(other):
+        return []
+    return [math.log(one / two) for one, two in zip(own, other, strict=True)]
 
 
 def _ratio(series: Mapping[Cell, Series], cell: Cell, reference: Cell | None) -> Ratio | None:

@@ -25,11 +25,14 @@ from redisdict.bench.measure.server_pool import RunningServer, ServerPool, pin_a
 from redisdict.bench.measure.services import Service
 from redisdict.bench.measure.statistics import LEAST_ROUNDS, Ratio, paired_ratio
 
-#: Times that every server is asked under each placement.
+#: Times that every server is asked under each placement, half of them at a time.
 TURNS = LEAST_ROUNDS + 6
 
 #: GETs of one turn, and others before them that aren't timed.
 CALLS, LEAD_IN = 20, 8
+
+#: Calls after a change of placement that aren't timed, and the longest time for them.
+SETTLE_CALLS, SETTLE_S = 200, 0.5
 
 #: Connections that share the calls, so that a server can use its threads.
 CONNECTIONS = 4
@@ -170,10 +173,14 @@ class Prober:
                 for service in services
             ]
             times: list[dict[str, list[float]]] = [{SAME: [], FREE: []} for _ in asked]
-            for _ in range(TURNS):
-                for place in (SAME, FREE):
-                    for one, own in zip(asked, times, strict=True):
-                        own[place].append(one.turn(self.cpus if place == SAME else None))
+            for place in (SAME, FREE) * 2:
+                cpus = self.cpus if place == SAME else None
+                with pinned_client(cpus.client if cpus else None):
+                    for one in asked:
+                        one.place(cpus)
+                    for _ in range(TURNS // 2):
+                        for one, own in zip(asked, times, strict=True):
+                            own[place].append(one.turn())
             return [
                 Probed(own, one.threads_at_work()) for one, own in zip(asked, times, strict=True)
             ]
@@ -192,21 +199,31 @@ class _Asked:
             client.ping()
         self._before = self._thread_times()
 
-    def turn(self, cpus: Cpus | None) -> float:
-        """Nanoseconds a call."""
+    def place(self, cpus: Cpus | None) -> None:
+        """Put it there, and ask until its threads have found their CPUs.
+
+        Right after pinning has ended they all are on one CPU still, for up to a hundred calls.
+        """
         if cpus is not None:
             pin_all(self._pids, cpus)
         else:
             for pid in self._pids:
                 pin_process(pid, self._allowed)
+        until = time.monotonic() + SETTLE_S
+        calls = 0
+        while calls < SETTLE_CALLS and time.monotonic() < until:
+            self.turn()
+            calls += CALLS + LEAD_IN
+
+    def turn(self) -> float:
+        """Nanoseconds a call."""
         clients = [self._clients[number % CONNECTIONS] for number in range(CALLS + LEAD_IN)]
-        with pinned_client(cpus.client if cpus else None):
-            for client in clients[:LEAD_IN]:
-                client.get("redisbench:probe")
-            began = time.perf_counter_ns()
-            for client in clients[LEAD_IN:]:
-                client.get("redisbench:probe")
-            return (time.perf_counter_ns() - began) / CALLS
+        for client in clients[:LEAD_IN]:
+            client.get("redisbench:probe")
+        began = time.perf_counter_ns()
+        for client in clients[LEAD_IN:]:
+            client.get("redisbench:probe")
+        return (time.perf_counter_ns() - began) / CALLS
 
     def threads_at_work(self) -> int:
         """Count the threads that had a share of what the server has used since it was asked."""

@@ -165,6 +165,28 @@ class Quotient:
         return Ratio(self.value, self.value / reach, self.value * reach, self.rounds)
 
 
+#: How many standard errors of a mean hold it with `CONFIDENCE`, by degrees of freedom (Student).
+STUDENT = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+
+
+def over_starts(ratio: Ratio, logs: Sequence[float]) -> Ratio:
+    """Widen an interval to what the starts of the servers or processes leave open.
+
+    Rounds of one start share whatever that start has of its own, so many rounds alone prove little.
+
+    Args:
+        ratio: over all rounds.
+        logs: of the ratio with each start; fewer than three change nothing.
+    """
+    degrees = len(logs) - 1
+    if degrees < min(STUDENT):
+        return ratio
+    times = STUDENT.get(degrees, _normal_quantile(CONFIDENCE) * 1.15)
+    reach = math.exp(times * statistics.stdev(logs) / math.sqrt(len(logs)))
+    low, high = min(ratio.low, ratio.value / reach), max(ratio.high, ratio.value * reach)
+    return Ratio(ratio.value, low, high, ratio.rounds)
+
+
 def joint_confidence(chances: Sequence[float], rate: float = FALSE_DISCOVERIES) -> float:
     """Choose the confidence of each interval so that all verdicts of a comparison hold together.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from array import array
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -144,6 +145,28 @@ def test_the_noise_floor_is_what_the_twins_interval_leaves_open() -> None:
     )  # fmt: skip
     result = cell_result(group, group.measured[0], series, None, {})
     assert result.details["noise_floor"] == pytest.approx(math.log(1.15))
+
+
+def test_what_the_starts_differ_by_is_a_part_of_the_interval() -> None:
+    group = pools_group()
+    series = series_of(group, BlockingConnectionPool=1.1)
+    row = ("SYNC BlockingConnectionPool", "SYNC ConnectionPool")
+
+    def verdict(logs: Sequence[float]) -> str:
+        """With these ratios of the blocking pool to its twin of the plain one, start by start."""
+        ratios = [math.exp(log) / 1.1 for log in logs]
+        starts = {
+            cell: ratios if cell.pool == "BlockingConnectionPool" else [1.0] * len(logs)
+            for cell in group.measured
+        }
+        found = comparisons(group, series, 5, starts)
+        (one,) = [one for one in found if (one["left"], one["right"]) == row]
+        return str(one["verdict"])
+
+    assert verdict([]) == "slower"
+    assert verdict([0.0, 0.3]) == "slower"  # two say nothing of how they scatter
+    assert verdict([0.01, 0.0, -0.01, 0.0, 0.0]) == "slower"
+    assert verdict([0.3, -0.3, 0.2, -0.2, 0.0]) == "unsure"
 
 
 def test_comparisons_of_services_and_pools() -> None:

@@ -14,6 +14,7 @@ from redisdict.bench.measure.statistics import (
     joint_confidence,
     judge,
     median_interval,
+    over_starts,
     paired_ratio,
     percentile,
     relative_spread,
@@ -149,6 +150,18 @@ def test_no_estimate_of_a_deviation_is_trusted_too_far() -> None:
         expected = math.sqrt(degrees / percentile_of_ten)
         assert upper_factor(degrees) == pytest.approx(expected, rel=0.01)
     assert upper_factor(1) > upper_factor(2) > 3
+
+
+def test_an_interval_covers_what_the_starts_leave_open() -> None:
+    ratio = Ratio(1.1, 1.09, 1.11, 500)
+    assert over_starts(ratio, [0.1, 0.2]) == ratio
+    assert over_starts(ratio, [0.1] * 5) == ratio
+    logs = [0.0, 0.1, 0.2, 0.1, 0.1]
+    wide = over_starts(ratio, logs)
+    # As the textbook has it: 2.776 standard errors for five values.
+    assert math.log(wide.high / 1.1) == pytest.approx(2.776 * statistics.stdev(logs) / 5**0.5)
+    assert wide.low * wide.high == pytest.approx(1.1**2)
+    assert over_starts(ratio, logs * 5).high < wide.high
 
 
 def test_how_far_from_1_a_ratio_may_be() -> None:
