@@ -45,6 +45,8 @@ def test_runs_are_listed_opened_compared_and_followed(open_admin: Opener) -> Non
     page.select_option("select[name=action]", "compare")
     page.click("button[name=index]")
     expect(page.get_by_role("heading", name=re.compile("^after .* against before"))).to_be_visible()
+    for summary in page.locator("#content-main summary").all():
+        summary.click()
     verdicts = page.locator("td[class^=verdict-]").all_inner_texts()
     assert len(verdicts) > 10
     known = ("faster", "slower", "same", "no evidence", "not comparable")
@@ -158,7 +160,7 @@ def test_item_is_edited_and_a_change_meanwhile_is_told(open_admin: Opener) -> No
     row.locator("th a").click()
     expect(page.get_by_role("heading", name=f"Item {key}")).to_be_visible()
     address = page.url
-    value = page.get_by_label("Value")
+    value = page.get_by_role("textbox", name="Value")
     original = value.input_value()
     assert "first version" in original
 
@@ -173,18 +175,20 @@ def test_item_is_edited_and_a_change_meanwhile_is_told(open_admin: Opener) -> No
     page.goto(address)
     late = open_admin()
     late.goto(address)
-    page.get_by_label("Value").fill("nobody's literal")
+    page.get_by_role("textbox", name="Value").fill("nobody's literal")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("isn't a Python literal")).to_be_visible()
-    page.get_by_label("Value").fill(original.replace("first version", "third version"))
+    page.get_by_role("textbox", name="Value").fill(
+        original.replace("first version", "third version")
+    )
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text(f"The item {key} is changed.")).to_be_visible()
 
-    late.get_by_label("Value").fill(original.replace("first version", "too late"))
+    late.get_by_role("textbox", name="Value").fill(original.replace("first version", "too late"))
     late.get_by_role("button", name="Save").click()
     expect(late.get_by_role("alert")).to_contain_text("was changed meanwhile")
     expect(late.locator("#content-main pre")).to_contain_text("third version")
-    assert "too late" in late.get_by_label("Value").input_value()
+    assert "too late" in late.get_by_role("textbox", name="Value").input_value()
 
 
 def test_items_are_exported(open_admin: Opener) -> None:
