@@ -44,6 +44,7 @@ from redisdict import CachedQuerySet, ComputedDict, NotCacheable, cache_results_
 from redisdict.exceptions import BackendUnavailable
 from redisdict.modelcache.results import in_tasks
 from redisdict.modelcache.results.queries import name_of
+from redisdict.modelcache.stats import MOST_HITS
 from tests.codec.models import EveryField
 from tests.modelcache.counting import queries
 from tests.modelcache.test_computed_dict import CHANGES, elsewhere
@@ -401,6 +402,22 @@ def _listen(**_: Any) -> None:
 
 def _know_nothing(*_: Any) -> None:
     """No table is known without a look at a connection."""
+
+
+def test_counts_are_pushed_after_many_hits(shop: str) -> None:
+    """Until then a hit is only counted in the process; the read that pushes is a hit, too."""
+    assert Product.objects.cached().count() == 5
+    [space] = [
+        one for one in Product.objects.cached()._queries._spaces.values() if len(one.tables) == 1
+    ]
+    space._counters.hits = MOST_HITS - 1
+    with queries(shop) as asked:
+        assert Product.objects.cached().count() == 5
+        assert space._counters.hits == 0
+        assert Product.objects.cached().count() == 5
+        assert space._counters.hits == 1
+    assert len(asked) == 0
+    assert Product.objects.cached().result_stats().hits == MOST_HITS + 1
 
 
 def test_within_a_computed_dict_its_tables_count(shop: str, caplog: Any) -> None:
