@@ -30,7 +30,7 @@ EXIT_STATUSES = {
     "2": "wrong arguments",
     "3": "a service or a cell failed, a service asked for by name isn't there, or the report or the"
     " database couldn't be written; everything else is saved",
-    "4": "too noisy to decide (`--strict`), or a self-test that decided wrongly",
+    "4": "too noisy to decide (`--strict`), or a self-test with a broken promise",
     "5": "a wrong reply, or two names for one server",
     "130, 143": "interrupted, terminated; what was finished is saved",
 }

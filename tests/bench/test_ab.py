@@ -85,9 +85,10 @@ def test_what_became_slower_is_told_by_the_exit_status(tmp_path: Path) -> None:
     slow = checkout(tmp_path, SLOW_GET)
     outcome = Outcome("ab", ".", slow, "--no-save", *FAST)
     assert outcome.status == 1, outcome.out
-    assert re.search(r"hash get 0\.\d\d \[0\.\d\d, 0\.\d\d\] slower", outcome.out)
-    assert "hash aget 0.0" not in outcome.out
-    assert Outcome("ab", slow, ".", "--no-save", *FAST).status == 0
+    told = " ".join(outcome.out.split())  # whose lines end where the path of a side has them end
+    assert re.search(r"hash get 0\.\d\d \[0\.\d\d, 0\.\d\d\] slower", told)
+    assert "hash aget 0.0" not in told
+    assert Outcome("ab", slow, ".", "--no-save", *FAST[:2]).status == 0
     assert Outcome("ab", ".", slow, "--no-save", *FAST, "--fail-threshold", "99.9").status == 0
 
 
@@ -109,10 +110,9 @@ def test_settings_and_servers(valkey_url: str) -> None:
 
 def test_keys_on_another_ones_server_are_removed(redis_server: ServerProcess) -> None:
     with redis_server.client() as client:
-        before = client.keys()
         outcome = Outcome("ab", "valkey", redis_server.url, "--no-save")
         assert outcome.status in (0, 1), outcome.err
-        assert client.keys() == before
+        assert client.keys("redisbench:*") == []
 
 
 def test_a_wrong_call_lists_those_that_there_are() -> None:

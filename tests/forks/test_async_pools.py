@@ -175,9 +175,8 @@ async def test_a_number_that_is_in_use_for_something_else_stays_that(redis_url: 
     number = transport.get_extra_info("socket").fileno()
 
     def live() -> bool:
-        os.close(number)
         here, there = socket.socketpair()
-        os.dup2(here.fileno(), number)
+        os.dup2(here.fileno(), number)  # which closes it first
         abandon(transport)
         os.write(number, b"x")
         return there.recv(1) == b"x"

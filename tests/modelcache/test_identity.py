@@ -369,7 +369,7 @@ IN_MEMORY = """
 import sys
 from django.conf import settings
 settings.configure(
-    INSTALLED_APPS=["redisdict", "tests.shop"],
+    INSTALLED_APPS=["django.contrib.contenttypes", "redisdict", "tests.shop"],
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": sys.argv[2]}},
     DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
     REDISDICT={"default": {"LOCATION": sys.argv[1], "KEY_PREFIX": sys.argv[3]}},

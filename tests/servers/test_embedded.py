@@ -51,7 +51,7 @@ def server_of(path: Path) -> redis.Redis:
 
 
 def server_pid(home: Path) -> int:
-    with server_of(ensure_server(home, linger_s=0.2)) as client:
+    with server_of(ensure_server(home, linger_s=2)) as client:
         pid: int = client.info("server")["process_id"]
         return pid
 
