@@ -119,8 +119,8 @@ def test_the_rows_of_a_model(keydb: RecordedServer, backend: Backend) -> None:
         yield from ()
 
     given: list[bytes] = []
-    prefix = backend.config.key_prefix.encode()
-    table = SimpleNamespace(store=SimpleNamespace(prefix=prefix, lift=lift))
+    patterns = [f"{backend.config.key_prefix}*".encode()]
+    table = SimpleNamespace(store=SimpleNamespace(patterns=patterns, lift=lift))
     asked_while(run(backend, Scan(cast(CachedTable, table)).remove_page()), mapping)
     assert given
     assert keydb.held == 0
