@@ -212,3 +212,20 @@ def test_the_name_leads_to_another_address(
         monkeypatch.setattr(session_module, "NAME_EVERY_S", -1.0)
         assert listener.ping_after(clock()) == (where != "away")
         assert ("another address" in mapping.near_stats().reason) == (where == "away")
+
+
+def test_an_address_leads_nowhere_else(
+    url: str, alias_for: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No resolver is asked about 127.0.0.1."""
+    asked: list[Any] = []
+    with opened(alias_for(url)) as backend:
+        mapping = make(backend, near="request")
+        wait_until_on(mapping)
+        monkeypatch.setattr("redisdict.near.tracking.socket.getaddrinfo", asked.append)
+        monkeypatch.setattr(session_module, "NAME_EVERY_S", -1.0)
+        assert listener_of(backend).ping_after(clock())
+        connection = listener_of(backend)._connection
+        assert connection is not None
+        assert not connection.leads_elsewhere()
+    assert asked == []
