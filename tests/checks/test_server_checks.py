@@ -145,7 +145,8 @@ def test_they_run_for_the_tag_and_at_deployment_only(configure: Configure) -> No
     configure("redis://127.0.0.1:1/0")
 
     def unreachable(**options: Any) -> int:
-        return [message.id for message in run_checks(**options)].count("redisdict.E002")
+        messages = run_checks(databases=["default"], **options)  # other tests have added some
+        return [message.id for message in messages].count("redisdict.E002")
 
     assert unreachable() == 0
     assert unreachable(tags=["redisdict"], include_deployment_checks=True) == 0

@@ -73,6 +73,9 @@ OF_NO_ACCOUNT = frozenset(
         "_extra_select_cache",
         "filter_is_sticky",
         "_lookup_joins",
+        "contains_aggregate",
+        "contains_over_clause",
+        "contains_subquery",
     ]
 )
 
