@@ -58,7 +58,7 @@ def _of_figures(run: BenchmarkRun) -> Warnings:
             "noise-floor",
             f"Two copies of the reference may differ by up to {floors}.",
             "No smaller difference is called one there. Measure longer (--preset rigorous), on a"
-            " machine with less else to do.",
+            " quieter machine.",
         )
     if wide := [
         one
