@@ -36,7 +36,7 @@ def test_every_item_is_exported_with_its_value(viewer: Client, is_hash: bool) ->
     mapping["date"] = datetime.date(2026, 3, 1)
     mapping["tuple"] = (1, 2)
     mapping["odd \ud800"] = "\ud800"
-    mapping.set("soon", float("nan"), timeout=100)
+    mapping.set("soon", float("nan"), timeout=10_000)
     response = viewer.get(url_of("My shop", is_hash, "export"))
     response.close()
     assert response.headers["Content-Disposition"] == 'attachment; filename="my-shop.jsonl"'
@@ -50,7 +50,7 @@ def test_every_item_is_exported_with_its_value(viewer: Client, is_hash: bool) ->
     assert items["tuple"]["literal"] == "(1, 2)"
     assert items["odd \ud800"]["value"] == "\ud800"
     assert items["soon"]["literal"] == "nan"
-    assert 0 < items["soon"]["milliseconds_left"] <= 100_000
+    assert 0 < items["soon"]["milliseconds_left"] <= 10_000_000
 
 
 def test_only_what_was_found_is_exported(viewer: Client) -> None:
