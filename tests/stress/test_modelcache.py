@@ -70,14 +70,7 @@ def assert_is_found(*arguments: str) -> None:
     assert result["stale_reads"] > 0
 
 
-@pytest.fixture(autouse=True)
-def _programs() -> None:
-    """The programs are here, or the test ends."""
-    program_for_tests("redis")
-    cluster_for_tests()
-
-
-@pytest.mark.parametrize(
+on_each_database = pytest.mark.parametrize(
     "where",
     [
         ("--database", "postgres"),
@@ -86,6 +79,16 @@ def _programs() -> None:
     ],
     ids=["read committed", "repeatable read", "sqlite"],
 )
+
+
+@pytest.fixture(autouse=True)
+def _programs() -> None:
+    """The programs are here, or the test ends."""
+    program_for_tests("redis")
+    cluster_for_tests()
+
+
+@on_each_database
 def test_nobody_reads_an_old_row(where: tuple[str, ...]) -> None:
     result = assert_nothing_is_old(
         lambda result: result["checks"] > 500 and result["killed_at_random"] > 3, *where
@@ -117,15 +120,7 @@ def test_writers_that_do_not_wait_would_be_found() -> None:
     assert_is_found("--cache", "strict_no_wait", *NEAR)
 
 
-@pytest.mark.parametrize(
-    "where",
-    [
-        ("--database", "postgres"),
-        ("--database", "postgres", "--isolation", "repeatable read"),
-        ("--database", "sqlite"),
-    ],
-    ids=["read committed", "repeatable read", "sqlite"],
-)
+@on_each_database
 def test_nobody_is_given_an_old_result(where: tuple[str, ...]) -> None:
     def has_seen_enough(result: Result) -> bool:
         return result["hits"] > 100 and result["fills"] > 10 and result["killed_at_random"] > 3
@@ -134,15 +129,7 @@ def test_nobody_is_given_an_old_result(where: tuple[str, ...]) -> None:
     assert_nothing_is_old(has_seen_enough, *few_writes, *where)
 
 
-@pytest.mark.parametrize(
-    "where",
-    [
-        ("--database", "postgres"),
-        ("--database", "postgres", "--isolation", "repeatable read"),
-        ("--database", "sqlite"),
-    ],
-    ids=["read committed", "repeatable read", "sqlite"],
-)
+@on_each_database
 def test_nobody_is_given_an_old_list(where: tuple[str, ...]) -> None:
     def has_seen_enough(result: Result) -> bool:
         return bool(result["hits"] > 100 and result["killed_at_random"] > 3)
