@@ -68,7 +68,8 @@ def prose(text: str) -> str:
 
 
 def section(text: str, heading: str) -> str:
-    """Give what stands below a heading, up to the next of its level or a higher one."""
+    """Give the prose below a heading, up to the next of its level or a higher one."""
+    text = prose(text)
     found = re.search(rf"^(#+) {re.escape(heading)}$", text, re.MULTILINE)
     assert found, heading
     rest = text[found.end() :]

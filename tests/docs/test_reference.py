@@ -88,7 +88,7 @@ def functions_of_testing() -> set[str]:
 
 
 def arguments_of(function: Any) -> Callable[[], set[str]]:
-    return lambda: set(inspect.signature(function).parameters)
+    return lambda: set(inspect.signature(function).parameters) - {"self"}
 
 
 @dataclass(frozen=True)
@@ -132,10 +132,21 @@ REFERENCES = [
     Reference("docs/reference/api.md", "`redisdict.codec`", public_names("redisdict.codec")),
     Reference("docs/reference/api.md", "`redisdict.pools`", public_names("redisdict.pools")),
     Reference("docs/reference/api.md", "`redisdict.testing`", functions_of_testing),
-    Reference("docs/modeldict.md", "Reference", arguments_of(ModelDict), "[a-z_]+", is_whole=False),
-    Reference("docs/results.md", "Reference", arguments_of(ComputedDict), "[a-z_]+", is_whole=False),
+    Reference(
+        "docs/modeldict.md",
+        "Reference",
+        arguments_of(ModelDict.__init__),
+        "[a-z_]+",
+        is_whole=False,
+    ),
+    Reference(
+        "docs/results.md",
+        "Reference",
+        arguments_of(ComputedDict.__init__),
+        "[a-z_]+",
+        is_whole=False,
+    ),
 ]
-
 
 
 @pytest.mark.parametrize("reference", REFERENCES, ids=str)

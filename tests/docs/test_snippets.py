@@ -125,8 +125,6 @@ def test_shell_parses_and_its_commands_are_there(fence: Fence) -> None:
         parser.parse_args(arguments)
 
 
-@pytest.mark.parametrize(
-    "fence", [one for page in PAGES for one in fences(page, "ini")], ids=str
-)
+@pytest.mark.parametrize("fence", [one for page in PAGES for one in fences(page, "ini")], ids=str)
 def test_ini_files_parse(fence: Fence) -> None:
     assert configparser.ConfigParser().read_string(fence.text) is None

@@ -57,8 +57,8 @@ def _of_figures(run: BenchmarkRun) -> Warnings:
         yield (
             "noise-floor",
             f"Two copies of the reference may differ by up to {floors}.",
-            "Smaller differences are taken for noise there. Measure longer (--preset rigorous), on a"
-            " quieter machine.",
+            "Smaller differences are taken for noise there. Measure longer (--preset rigorous), on"
+            " a quieter machine.",
         )
     if wide := [
         one
@@ -80,8 +80,7 @@ def _of_figures(run: BenchmarkRun) -> Warnings:
     if drifting := [one for one in run.measured if abs(one.details.get("drift", 0)) > HIGH_DRIFT]:
         yield (
             "drift",
-            f"Speed changed over the rounds by more than {HIGH_DRIFT:.0%}:"
-            f" {_names(drifting)}.",
+            f"Speed changed over the rounds by more than {HIGH_DRIFT:.0%}: {_names(drifting)}.",
             "The machine changed meanwhile (heat, clock rate, neighbours); ratios hold, ops/s of"
             " two runs can't be compared.",
         )

@@ -259,7 +259,8 @@ class ComputedDict(Generic[V]):
             raise TypeError(f"{self._where} has a function of a key; give one, as in d[key].")
         if key is not NO_KEY and not self._takes_key:
             raise TypeError(
-                f"{self._where} has a function without a key, and was given {key!r:.80}; use d.get()."
+                f"{self._where} has a function without a key, and was given {key!r:.80};"
+                " use d.get()."
             )
         if key is NO_KEY:
             return ""
