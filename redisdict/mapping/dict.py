@@ -267,7 +267,7 @@ class PersistentDict(
                 options.serializer or config.serializer, options.compressor or config.compressor
             ),
             default_ms=to_milliseconds(timeout, None),
-            locks=LockOperations(names, names.of_shards(options.shards)),
+            locks=LockOperations(names, backend.capabilities, names.of_shards(options.shards)),
             in_flight=InFlight(),
             driver=driver,
             async_driver=async_driver,
