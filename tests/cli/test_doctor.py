@@ -163,7 +163,9 @@ def test_each_primary_of_a_cluster_is_examined(
 def test_a_primary_behind_sentinels(
     sentinel: SentinelTopology, settings: Any, alias_for: AliasFor
 ) -> None:
-    settings.REDISDICT = {"shop": alias_for(sentinel.location, OPTIONS={"read_from_replicas": True})}
+    settings.REDISDICT = {
+        "shop": alias_for(sentinel.location, OPTIONS={"read_from_replicas": True})
+    }
     result = run("doctor")
     assert "behind Sentinel, primary with 2 replicas" in result.out
     assert "can't be read near, for it reads from replicas" in result.out

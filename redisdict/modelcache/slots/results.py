@@ -25,7 +25,7 @@ from redisdict.modelcache.slots.store import (
     put_barriers,
 )
 from redisdict.wire.requests import Batch, Command, Identified, Operation, Step, Witnessed
-from redisdict.wire.scripts import Script
+from redisdict.wire.scripts import Script, check_scripts_run
 
 RESULT = Script("result", __package__)
 HIT = Script("hit", __package__)
@@ -78,9 +78,13 @@ class ResultStore:
 
     def _peek(self, command: Command) -> Operation[Any]:
         try:
-            return (yield Identified(command))
-        except NoScriptError:
-            return (yield Identified((b"EVAL", HIT.text, *command[2:])))
+            try:
+                return (yield Identified(command))
+            except NoScriptError:
+                return (yield Identified((b"EVAL", HIT.text, *command[2:])))
+        except ResponseError as error:
+            check_scripts_run(error)
+            raise
 
     def body(self, found: Sequence[bytes | None] | None) -> bytes | None:
         """The body of the result that was found; None when it was none to be had.
@@ -165,5 +169,7 @@ def _version_again(table: RowStore, token: bytes, error: Exception) -> Operation
         isinstance(error, ResponseError) and str(error).startswith(REFUSAL)
     )
     if not is_expected:
+        if isinstance(error, ResponseError):
+            check_scripts_run(error)
         raise error
     return (yield from table.read_version(token))
