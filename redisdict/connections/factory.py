@@ -219,12 +219,7 @@ class PoolFactory:
         remap = self._options.pop(ADDRESS_REMAP, None)
         where = f'{self._where}["OPTIONS"]["{ADDRESS_REMAP}"]'
         if isinstance(remap, str):
-            try:
-                remap = import_string(remap)
-            except ImportError as error:
-                raise ConfigurationError(
-                    f"{where} is {remap!r}, which can't be imported: {error}"
-                ) from error
+            remap = import_object(where, remap)
         if remap is not None and not callable(remap):
             raise ConfigurationError(
                 f"{where} is {remap!r}; a function from (host, port) to (host, port) is expected,"

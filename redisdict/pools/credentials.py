@@ -51,8 +51,9 @@ class SharedCredentials(StreamingCredentialProvider):
         self._on_next: list[_Subscription] = []
         self._on_error: list[_Subscription] = []
         self._last: object = None
-        provider.on_next(self.send)
-        provider.on_error(self.fail)
+        # redis-py's types say None, and its TokenManager awaits what is given back.
+        provider.on_next(self.send)  # type: ignore[arg-type]
+        provider.on_error(self.fail)  # type: ignore[arg-type]
 
     def get_credentials(self) -> Credentials:
         """Ask the provider for the credentials of a new connection. May block."""

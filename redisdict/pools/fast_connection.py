@@ -225,10 +225,12 @@ class FastConnection(redis.connection.AbstractConnection):
             return None
         if parser.reader is None or parser.reader.has_data():
             return None  # redis-py will find out what it is
-        self._ready_reader = parser.reader
+        reader: hiredis.Reader = parser.reader
+        self._ready_reader = reader
         if self._re_auth_token is not None:  # looked at last, for another thread may set it
             self._ready_reader = None
-        return self._ready_reader
+            return None
+        return reader
 
     def _lost(self, error: OSError, is_sent: bool) -> Exception:
         server = ":".join(str(value) for name, value in self.repr_pieces() if name in PLACE)  # type: ignore[no-untyped-call]  # redis-py's
