@@ -51,6 +51,10 @@ def _is_pair_of_ints(pair: tuple[Any, Any]) -> bool:
     return all(isinstance(number, int) for number in pair)
 
 
+def _is_error_class(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
+
+
 _SECONDS = _Kind(lambda value: _is_number(value) and 0 <= value < 1e9, "a number of seconds")
 _BOOL = _Kind(_is_a(bool), "True or False")
 _TEXT = _Kind(_is_a(str), "a text")
@@ -86,6 +90,10 @@ KINDS: Mapping[str, _Kind] = {
     "socket_keepalive_options": _Kind(
         lambda value: isinstance(value, Mapping) and all(map(_is_pair_of_ints, value.items())),
         "a dict of numbers, such as {socket.TCP_KEEPIDLE: 60}",
+    ),
+    "retry_on_error": _Kind(
+        lambda value: isinstance(value, list | tuple) and all(map(_is_error_class, value)),
+        "a list of classes of exceptions",
     ),
     "retry": _Kind(
         lambda value: hasattr(value, "call_with_retry"), "an object such as redis.retry.Retry"

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,14 @@ def errors() -> list[str]:
     ]
 
 
-def id_of(value: object) -> str:
-    text = f"{type(value).__name__}-{value}" if isinstance(value, str | int | float) else ""
-    return text[:12].replace("\0", "NUL") or getattr(value, "__name__", type(value).__name__)
-
-
-@pytest.fixture(params=range(len(STRANGE)), ids=[f"{n}-{id_of(v)}" for n, v in enumerate(STRANGE)])
-def strange(request: pytest.FixtureRequest) -> Any:
-    return STRANGE[request.param]
+@contextmanager
+def trying(value: object) -> Iterator[None]:
+    """Say of a failure which value it was."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"It was with {value!r:.60}.")
+        raise
 
 
 def use(*, is_async: bool = False) -> str | None:
@@ -86,53 +87,59 @@ def use(*, is_async: bool = False) -> str | None:
 
 
 @pytest.mark.parametrize("key", sorted(DEFAULTS))
-def test_each_setting_is_refused_or_works(key: str, strange: Any, settings: Any) -> None:
+def test_each_setting_is_refused_or_works(key: str, settings: Any) -> None:
     """What `check` has nothing to say of works until the server is missed; else both say it."""
-    location = {} if key in ("LOCATION", "CACHE") else {"LOCATION": NOWHERE}
-    settings.REDISDICT = {"shop": {**location, key: strange}}
-    found = errors()
-    said = use()
-    if found:
-        [text] = found
-        assert text.startswith('redisdict.E001 REDISDICT["shop"]')
-        assert key in text
-        if key != "SCOPE":  # which only a ModelDict has imported
-            assert f"redisdict.E001 {said or use(is_async=True)}" == text
-    else:
-        assert said is None
+    for strange in STRANGE:
+        with trying(strange):
+            location = {} if key in ("LOCATION", "CACHE") else {"LOCATION": NOWHERE}
+            settings.REDISDICT = {"shop": {**location, key: strange}}
+            found = errors()
+            said = use()
+            if found:
+                [text] = found
+                assert text.startswith('redisdict.E001 REDISDICT["shop"]')
+                assert key in text
+                if key != "SCOPE":  # which only a ModelDict has imported
+                    assert f"redisdict.E001 {said or use(is_async=True)}" == text
+            else:
+                assert said is None
 
 
 @pytest.mark.parametrize("name", sorted({*KINDS, "nonsense", "ssl_cert_reqs", "retry_on_error"}))
-def test_each_option_is_refused_or_works(name: str, strange: Any, settings: Any) -> None:
-    location = NOWHERE.replace("redis", "rediss", 1) if name.startswith("ssl") else NOWHERE
-    settings.REDISDICT = {"shop": {"LOCATION": location, "OPTIONS": {name: strange}}}
-    found = errors()
-    said = use()
-    if found:
-        [text] = found
-        assert text.startswith('redisdict.E001 REDISDICT["shop"]["OPTIONS"]')
-        assert f"redisdict.E001 {said or use(is_async=True)}" == text
-    else:
-        assert said is None
+def test_each_option_is_refused_or_works(name: str, settings: Any) -> None:
+    for strange in STRANGE:
+        with trying(strange):
+            location = NOWHERE.replace("redis", "rediss", 1) if name.startswith("ssl") else NOWHERE
+            settings.REDISDICT = {"shop": {"LOCATION": location, "OPTIONS": {name: strange}}}
+            found = errors()
+            said = use()
+            if found:
+                [text] = found
+                assert text.startswith('redisdict.E001 REDISDICT["shop"]["OPTIONS"]')
+                assert f"redisdict.E001 {said or use(is_async=True)}" == text
+            else:
+                assert said is None
 
 
 @pytest.mark.parametrize("where", ["setting", "alias", "name"])
-def test_the_whole_of_it_may_be_anything(where: str, strange: Any, settings: Any) -> None:
-    if where == "setting":
-        settings.REDISDICT = strange
-    elif where == "alias":
-        settings.REDISDICT = {"shop": strange}
-    elif getattr(strange, "__hash__", None) is None:
-        pytest.skip("no key of a dict")
-    else:
-        settings.REDISDICT = {strange: {"LOCATION": NOWHERE}}
-    found = errors()
-    assert len(found) <= 1
-    if where != "name" and strange not in (None, {}) and not isinstance(strange, dict):
-        assert found
-    said = use()
-    assert said is not None
-    assert "REDISDICT" in said
+def test_the_whole_of_it_may_be_anything(where: str, settings: Any) -> None:
+    for strange in STRANGE:
+        with trying(strange):
+            if where == "setting":
+                settings.REDISDICT = strange
+            elif where == "alias":
+                settings.REDISDICT = {"shop": strange}
+            elif getattr(strange, "__hash__", None) is None:
+                continue  # no key of a dict
+            else:
+                settings.REDISDICT = {strange: {"LOCATION": NOWHERE}}
+            found = errors()
+            assert len(found) <= 1
+            if where != "name" and strange not in (None, {}) and not isinstance(strange, dict):
+                assert found
+            said = use()
+            assert said is not None
+            assert "REDISDICT" in said
 
 
 @pytest.mark.parametrize(
@@ -160,12 +167,14 @@ def test_what_a_path_leads_to(key: str, path: str, settings: Any) -> None:
 @pytest.mark.parametrize(
     "key", ["LOCATION", "TIMEOUT", "KEY_PREFIX", "VERSION", "OPTIONS", "SERIALIZER"]
 )
-def test_each_key_of_a_cache_is_refused_or_works(key: str, strange: Any, settings: Any) -> None:
-    entry = {"BACKEND": "redisdict.cache.DictCache", "LOCATION": NOWHERE, key: strange}
-    settings.CACHES = {"shop": entry}
-    found = errors()
-    assert len(found) <= 1
-    assert all('CACHES["shop"]' in text for text in found)
+def test_each_key_of_a_cache_is_refused_or_works(key: str, settings: Any) -> None:
+    for strange in STRANGE:
+        with trying(strange):
+            entry = {"BACKEND": "redisdict.cache.DictCache", "LOCATION": NOWHERE, key: strange}
+            settings.CACHES = {"shop": entry}
+            found = errors()
+            assert len(found) <= 1
+            assert all('CACHES["shop"]' in text for text in found)
 
 
 @pytest.mark.parametrize(
@@ -176,24 +185,28 @@ def test_each_key_of_a_cache_is_refused_or_works(key: str, strange: Any, setting
         "RETRY_FOR", "TRACER", "max_connections", "socket_timeout", "nonsense", "NONSENSE",
     ],
 )  # fmt: skip
-def test_each_option_of_a_cache_is_refused_or_works(name: str, strange: Any, settings: Any) -> None:
-    settings.CACHES = {
-        "shop": {
-            "BACKEND": "redisdict.cache.DictCache", "LOCATION": NOWHERE, "OPTIONS": {name: strange},
-        }
-    }  # fmt: skip
-    found = errors()
-    from django.core.cache import caches
+def test_each_option_of_a_cache_is_refused_or_works(name: str, settings: Any) -> None:
+    for strange in STRANGE:
+        with trying(strange):
+            settings.CACHES = {
+                "shop": {
+                    "BACKEND": "redisdict.cache.DictCache",
+                    "LOCATION": NOWHERE,
+                    "OPTIONS": {name: strange},
+                }
+            }
+            found = errors()
+            from django.core.cache import caches
 
-    try:
-        caches["shop"].get("key")
-    except ConfigurationError as error:
-        said = message_of(error)
-        assert found == [f"redisdict.E004 {said}"]
-    except ConnectionError:
-        assert found == []
-    else:
-        assert name == "IGNORE_EXCEPTIONS"
+            try:
+                caches["shop"].get("key")
+            except ConfigurationError as error:
+                said = message_of(error)
+                assert found == [f"redisdict.E004 {said}"]
+            except ConnectionError:
+                assert found == []
+            else:
+                assert name == "IGNORE_EXCEPTIONS"
 
 
 @pytest.mark.parametrize("entry", [None, 5, "x", [], {"BACKEND": 5}, {"BACKEND": None}])
