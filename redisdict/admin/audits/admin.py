@@ -42,14 +42,14 @@ class AuditCountAdmin(PagesAdmin):
     """The list of hours, under a chart of the days."""
 
     list_display = (
-        "hour", "model", "database", "alias", "passes", "judged_cells", "disagreed_cells",
-        "repaired", "nines", "ages",
+        "hour", "model", "judged_cells", "disagreed_cells", "nines", "ages", "repaired", "passes",
+        "database", "alias",
     )  # fmt: skip
     list_display_links = None
     list_filter = ("alias", "database")
     search_fields = ("model",)
     date_hierarchy = "hour"
-    list_per_page = 50
+    list_per_page = 24
     show_full_result_count = False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
