@@ -219,7 +219,8 @@ class FastConnection(redis.connection.AbstractConnection):
         self._ready_reader = parser.reader
         if self._re_auth_token is not None:  # looked at last, for another thread may set it
             self._ready_reader = None
-        return self._ready_reader
+            return None
+        return parser.reader
 
     def _lost(self, error: OSError, is_sent: bool) -> Exception:
         server = ":".join(str(value) for name, value in self.repr_pieces() if name in PLACE)  # type: ignore[no-untyped-call]  # redis-py's
