@@ -51,9 +51,9 @@ class SharedCredentials(StreamingCredentialProvider):
         self._on_next: list[_Subscription] = []
         self._on_error: list[_Subscription] = []
         self._last: object = None
-        # redis-py's types say None, and its TokenManager awaits what is given back.
-        provider.on_next(self.send)  # type: ignore[arg-type]
-        provider.on_error(self.fail)  # type: ignore[arg-type]
+        # What they give is awaited where the provider streams in a loop.
+        provider.on_next(self.send)  # type: ignore[arg-type]  # its stub has None alone
+        provider.on_error(self.fail)  # type: ignore[arg-type]  # as above
 
     def get_credentials(self) -> Credentials:
         """Ask the provider for the credentials of a new connection. May block."""

@@ -115,7 +115,8 @@ class ManagedService:
                 passed = []
                 while (command := reader.gets()) is not None:
                     self._note_token((client, server), command)
-                    passed.append(hiredis.pack_command(tuple(self._judged(command))))
+                    judged: Any = tuple(self._judged(command))
+                    passed.append(hiredis.pack_command(judged))
                 server.sendall(b"".join(passed))
         self._pairs.pop((client, server), None)
         _close(client, server)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ def hidden() -> Iterator[ClusterTopology]:
                 client.config_set("cluster-preferred-endpoint-type", "hostname")
         for member in topology.members:
             with member.client() as client:
-                wait_until(lambda client=client: knows_all_names(client, topology))
+                wait_until(partial(knows_all_names, client, topology))
         yield topology
 
 

@@ -27,14 +27,15 @@ class Provider(redis.UsernamePasswordCredentialProvider):
 
 @pytest.mark.parametrize("block", BLOCKS, ids=[str(number) for number in range(len(BLOCKS))])
 def test_the_settings(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, values in {
+    modules: dict[str, dict[str, Any]] = {
         "redis_entraid": {},
         "redis_entraid.cred_provider": {"create_from_managed_identity": Provider},
         "shop": {},
         "shop.aws": {"ElastiCacheIAMProvider": Provider},
         "shop.google": {"AccessTokenProvider": Provider},
-    }.items():
-        monkeypatch.setitem(sys.modules, name, SimpleNamespace(**values))
+    }
+    for name, contents in modules.items():
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(**contents))
     monkeypatch.setenv("REDIS_URL", "rediss://:secret@host:6379")
     names: dict[str, Any] = {"ManagedIdentityType": SimpleNamespace(SYSTEM_ASSIGNED="system")}
     exec(block, names)

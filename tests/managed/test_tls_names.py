@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -72,15 +73,18 @@ def cluster_of_names(named: Certificates) -> Iterator[list[ServerProcess]]:
         clients[1].execute_command("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
         clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", ports[1])
         for client in clients:
-            wait_until(
-                lambda client=client: (
-                    b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO")
-                    and str(client.execute_command("CLUSTER", "SLOTS")).count("localhost") == 2
-                )
-            )
+            wait_until(partial(is_whole, client))
         for node, port in zip(nodes, ports, strict=True):
             node.tls_port = port  # type: ignore[attr-defined]  # for the tests here
         yield nodes
+
+
+def is_whole(client: Any) -> bool:
+    """Whether a node has all slots covered, and knows the names of both."""
+    return (
+        b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO")
+        and str(client.execute_command("CLUSTER", "SLOTS")).count("localhost") == 2
+    )
 
 
 @pytest.mark.parametrize("endpoint", ["ip", "hostname", "unknown-endpoint"])

@@ -23,7 +23,7 @@ from redisdict.servers.process import ServerProcess
 from redisdict.wire.packing import pack_command
 from tests.managed.service import ManagedService
 from tests.managed.tokens import ManagedTokens, PlainTokens, Streamed, User, token_of
-from tests.near.conftest import is_served, make, settle, wait_until_on
+from tests.near.conftest import make, wait_until_on
 from tests.waiting import await_until, wait_until
 
 PING = pack_command((b"PING",))
@@ -184,37 +184,6 @@ def test_a_token_that_comes_while_the_shared_connection_is_opened(
         await backend.aclose()
 
     asyncio.run(work())
-
-
-@pytest.mark.parametrize("tracking", ["auto", "plain"])
-def test_near(
-    service: ManagedService,
-    provider: Streamed,
-    open_backend: Callable[..., Backend],
-    tracking: str,
-) -> None:
-    options = {"credential_provider": provider}
-    backend = open_backend(service.url, OPTIONS=options, NEAR_TRACKING=tracking)
-    elsewhere = open_backend(service.url, OPTIONS=options)
-    mapping, other = make(backend), make(elsewhere, near=None)
-    mapping["a"] = 1
-    wait_until_on(mapping)
-    settle(mapping)
-    assert mapping["a"] == 1
-    assert is_served(mapping, "a")
-    old, new = provider.renew()
-    wait_until(lambda: new.encode() in service.tokens)
-    settle(mapping)
-    end(service, provider.user, old)  # for connections that lay idle since
-    assert is_served(mapping, "a")  # nothing was forgotten
-    other["a"] = 2
-    wait_until(lambda: mapping["a"] == 2)
-    settle(mapping)
-    greetings = service.names.count("HELLO")
-    provider.send("nonsense")  # another connection takes the place of that which is refused
-    wait_until(lambda: mapping["a"] == 2 and service.names.count("HELLO") > greetings)
-    wait_until_on(mapping)
-    assert mapping["a"] == 2
 
 
 def test_one_provider_for_all(

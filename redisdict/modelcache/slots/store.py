@@ -189,11 +189,15 @@ class RowStore:
         The script is called for no row, in the same transaction: it refuses, or isn't known, on a
         server whose values are of an earlier incarnation and count for nothing.
         """
-        is_known, cells = yield Batch(
-            [self.read_command((), token, lease_ms), (b"MGET", self.table_key, *keys)],
-            is_atomic=True,
-            is_identified=True,
-        )
+        try:
+            is_known, cells = yield Batch(
+                [self.read_command((), token, lease_ms), (b"MGET", self.table_key, *keys)],
+                is_atomic=True,
+                is_identified=True,
+            )
+        except ResponseError as error:  # of a command that isn't even taken into a transaction
+            check_scripts_run(error)
+            raise
         if isinstance(is_known, ResponseError) or not cells[0].startswith(b"G"):
             return [None] * len(keys)
         head = b"V" + cells[0][1:] + self.fingerprint
