@@ -38,6 +38,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mark_repeated_combinations(items)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`, which the README's command has."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from tests.order import LongFilesFirst
+
+    return LongFilesFirst(config, log)
+
+
 def _keep_bytecode() -> None:
     """Where Python is told to write none, each of the programs of tests would compile all anew."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
