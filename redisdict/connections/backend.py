@@ -19,6 +19,7 @@ import redis.asyncio
 
 from redisdict import forks
 from redisdict.conf import AliasConfig
+from redisdict.connections import observation
 from redisdict.connections.async_driver import AsyncPoolDriver
 from redisdict.connections.cluster import Cluster
 from redisdict.connections.drivers import AsyncDriver, Driver, DriverPair
@@ -91,8 +92,10 @@ class Backend:
         self.attachments: dict[str, Attachment] = {}
         self.capabilities = Capabilities()
         self.incarnations = Incarnations(self.factory.address)
-        self.driver: Driver = PoolDriver(self)
-        self.async_driver: AsyncDriver = AsyncPoolDriver(self)
+        pool_driver, async_pool_driver = PoolDriver(self), AsyncPoolDriver(self)
+        observation.enroll(pool_driver, async_pool_driver)
+        self.driver: Driver = pool_driver
+        self.async_driver: AsyncDriver = async_pool_driver
         self.cluster: Cluster[Backend] | None = None
         self._replicas: Backend | None = None
         if self.factory.reads_replicas and not to_replicas:
@@ -260,7 +263,7 @@ class Backend:
 
     def start(self, batch: Batch) -> PendingBatch:
         """Send a batch over the pool for threads; its replies are read later."""
-        return PendingBatch(self, batch)
+        return observation.start(self, batch)
 
     def revive(self) -> None:
         """Do what may bring a lost server back before a command is tried again. May block."""
@@ -273,6 +276,19 @@ class Backend:
             await asyncio.to_thread(self.revive)
         else:
             self.capabilities.forget()
+
+    def pools(self) -> list[redis.ConnectionPool | redis.asyncio.ConnectionPool]:
+        """List the pools that there are now, those of the servers that are part of it as well.
+
+        A pool that is borrowed is among them; the clients of a Cluster, which are redis-py's own,
+        are not.
+        """
+        found: list[Any] = [] if self._pool is None else [self._pool]
+        if self.cluster is None:
+            found += [entry.held for entry in list(self._loops.values())]
+        for other in self._others:
+            found += other.pools()
+        return found
 
     @property
     def _others(self) -> list[Backend]:

@@ -36,6 +36,10 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
     #: Whether connections are opened when they are checked out, or else by their first command.
     _opens_at_once = True
 
+    #: Connections opened, tasks that have waited for one, those that wait now, and how long.
+    opened = waits = waiting = 0
+    waited_s = 0.0
+
     def __init__(
         self,
         connection_class: type[Any] = Connection,
@@ -60,6 +64,8 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
         self._lock = asyncio.Lock()
         self._available_connections = []
         self._in_use_connections = set()
+        self.opened = self.waits = self.waiting = 0
+        self.waited_s = 0.0
         self.pid = os.getpid()
 
     def _renew(self) -> None:
@@ -105,6 +111,7 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
             idle_s = time.monotonic() - connection.returned_at
             if idle_s < IDLE_POLL_AFTER_S:
                 return
+        self.opened += not connection.is_connected
         await self.ensure_connection(connection)
         if connection.health_check_interval:
             await connection.check_health()
@@ -202,6 +209,9 @@ class AsyncBlockingConnectionPool(AsyncConnectionPool, redis.asyncio.BlockingCon
         if not self._places.locked():
             await self._places.acquire()
             return
+        self.waits += 1
+        self.waiting += 1
+        began = time.monotonic()
         try:
             async with asyncio.timeout(self.timeout):
                 await self._places.acquire()
@@ -211,3 +221,6 @@ class AsyncBlockingConnectionPool(AsyncConnectionPool, redis.asyncio.BlockingCon
                 f"No connection came free within {self.timeout} s (timeout);"
                 f" all {self.max_connections} are in use (max_connections)."
             ) from None
+        finally:
+            self.waiting -= 1
+            self.waited_s += time.monotonic() - began

@@ -197,6 +197,7 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
         loop = asyncio.get_running_loop()
         connect = loop.create_unix_connection if "path" in arguments else loop.create_connection
         transport, shared = await connect(lambda: SharedConnection(address, timeout_s), **arguments)
+        self.opened += 1
         raw_socket = transport.get_extra_info("socket")
         if raw_socket is not None and raw_socket.family != socket.AF_UNIX:
             raw_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -78,6 +78,9 @@ class ConnectionPool(redis.ConnectionPool):
         self._fork_lock = threading.RLock()
         self._returned = threading.Condition(threading.Lock())
         self._waiting = 0
+        #: Since its making: connections opened, callers that have waited for one, and how long.
+        self.opened = self.waits = 0
+        self.waited_s = 0.0
         self._created_connections = 0
         self._available_connections: list[Any] = []
         self._in_use_connections: set[Any] = set()
@@ -210,6 +213,11 @@ class ConnectionPool(redis.ConnectionPool):
             connection.disconnect()
             self._put_back(connection)
 
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for a connection now."""
+        return self._waiting
+
     def _put_back(self, connection: Any) -> None:
         self._available_connections.append(connection)
         if self._waiting:
@@ -250,6 +258,7 @@ class ConnectionPool(redis.ConnectionPool):
 
     def _make_ready(self, connection: Any) -> None:
         """Connect; drop a connection that has something to read before anything was asked."""
+        self.opened += not connection.is_connected
         connection.connect()
         try:
             is_dirty = connection.can_read() and self.cache is None
@@ -304,6 +313,8 @@ class BlockingConnectionPool(ConnectionPool, redis.BlockingConnectionPool):
             # Counted before looking again: whoever returns a connection after this look sees the
             # count and notifies, whoever returned one before it has made it visible to the look.
             self._waiting += 1
+            self.waits += 1
+            began = monotonic()
             try:
                 while True:
                     try:
@@ -320,3 +331,4 @@ class BlockingConnectionPool(ConnectionPool, redis.BlockingConnectionPool):
                     self._returned.wait(left_s)
             finally:
                 self._waiting -= 1
+                self.waited_s += monotonic() - began
