@@ -68,6 +68,11 @@ class Cluster(Generic[N]):
         """The nodes that were needed so far."""
         return list(self._nodes.values())
 
+    @property
+    def primaries(self) -> list[N]:
+        """The nodes that have slots, as far as is known: none before the first command."""
+        return [self._node(address) for address in dict.fromkeys(self._by_slot.values())]
+
     def owner(self, slot: int) -> N | None:
         """Find the node that has a slot, as far as is known; None until it is asked for again."""
         address = self._by_slot.get(slot)

@@ -7,14 +7,14 @@ from typing import Any
 
 import redis
 import redis.asyncio
-from django.utils.module_loading import import_string
 from redis.asyncio.cluster import ClusterNode as AsyncClusterNode
 from redis.cluster import ClusterNode
 
-from redisdict.conf import AliasConfig, Options
+from redisdict.conf import AliasConfig, Options, import_object
 from redisdict.connections import borrowed, sentinel
 from redisdict.connections.locations import parse_location
 from redisdict.connections.middleware import Tracer
+from redisdict.connections.options import POOL_OPTIONS, check_options, explain
 from redisdict.exceptions import ConfigurationError
 
 # Connection classes by kind of location: for threads, for tasks.
@@ -24,10 +24,6 @@ CONNECTION_CLASSES: Mapping[str, tuple[type[Any], type[Any]]] = {
     "unix": (redis.UnixDomainSocketConnection, redis.asyncio.UnixDomainSocketConnection),
     "embedded": (redis.UnixDomainSocketConnection, redis.asyncio.UnixDomainSocketConnection),
 }
-
-#: Options that belong to the pool itself; all others belong to its connections.
-POOL_OPTIONS = frozenset({"max_connections", "timeout", "connection_class", "queue_class"})
-
 
 #: Whether dicts may read from replicas.
 READ_FROM_REPLICAS = "read_from_replicas"
@@ -49,9 +45,10 @@ class PoolFactory:
         self._config = config
         self._where = config.where
         self.is_borrowed = config.cache is not None
+        check_options(f'{self._where}["OPTIONS"]', config.options)
         self._options: dict[str, Any] = dict(config.options)
         if config.cache is not None:
-            self.location, self._options = borrowed.location_and_options(config.cache)
+            self.location, self._options = borrowed.location_and_options(config.cache, self._where)
         else:
             assert config.location is not None  # conf has checked it
             self.location = parse_location(config.location, f'{self._where}["LOCATION"]')
@@ -70,10 +67,16 @@ class PoolFactory:
         seconds: float | None = self._arguments.get("socket_timeout", 5)
         return seconds
 
+    @property
+    def has_credentials(self) -> bool:
+        """Whether connections say who they are."""
+        names = ("password", "credential_provider", "ssl_certfile")
+        return any(self._arguments.get(name) for name in names)
+
     def make_pool(self) -> redis.ConnectionPool:
         self._refuse_cluster()
         if self._config.cache is not None:
-            return borrowed.pool(self._config.cache)
+            return borrowed.pool(self._config.cache, self._where)
         pool_class = self._pool_class("POOL_CLASS", redis.ConnectionPool)
         pool: redis.ConnectionPool = self._make(pool_class, is_async=False)
         if self.location.kind == "sentinel":
@@ -125,12 +128,7 @@ class PoolFactory:
         path = self._config.tracer
         if path is None:
             return None
-        try:
-            tracer: Any = import_string(path)
-        except ImportError as error:
-            raise ConfigurationError(
-                f'{self._where}["TRACER"] is {path!r}, which can\'t be imported: {error}'
-            ) from error
+        tracer: Any = import_object(f'{self._where}["TRACER"]', path)
         if not callable(tracer):
             raise ConfigurationError(
                 f'{self._where}["TRACER"] is {path!r}, a {type(tracer).__name__}; a function'
@@ -144,8 +142,9 @@ class PoolFactory:
             (False, "POOL_CLASS", redis.ConnectionPool),
             (True, "ASYNC_POOL_CLASS", redis.asyncio.ConnectionPool),
         ):
-            self._pool_class(key, base)
-            self._try_options(self._connection_options(is_async))
+            pool_class = self._pool_class(key, base)
+            self._try_options(self._connection_options(is_async), pool_class)
+        self.make_tracer()
 
     def revive(self) -> None:
         """Start the embedded server again if it is gone. Other servers are not ours to start."""
@@ -174,12 +173,7 @@ class PoolFactory:
 
     def _pool_class(self, key: str, base: type[Any]) -> type[Any]:
         path = self._config.pool_class if key == "POOL_CLASS" else self._config.async_pool_class
-        try:
-            pool_class = import_string(path)
-        except ImportError as error:
-            raise ConfigurationError(
-                f'{self._where}["{key}"] is {path!r}, which can\'t be imported: {error}'
-            ) from error
+        pool_class = import_object(f'{self._where}["{key}"]', path)
         if not (isinstance(pool_class, type) and issubclass(pool_class, base)):
             raise ConfigurationError(
                 f'{self._where}["{key}"] is {path!r}; a subclass of'
@@ -202,11 +196,11 @@ class PoolFactory:
         options = self._connection_options(is_async)
         if self.location.kind == "embedded":
             options |= self._socket_options()
-        self._try_options(options)
+        self._try_options(options, pool_class)
         try:
             return pool_class(**options)
-        except (TypeError, ValueError) as error:
-            raise ConfigurationError(f'{self._where}["OPTIONS"] can\'t be used: {error}') from error
+        except Exception as error:
+            raise self._refused(error, pool_class, options) from error
 
     def _socket_options(self) -> dict[str, Any]:
         # Only an alias that uses the embedded server pays for its import.
@@ -215,15 +209,18 @@ class PoolFactory:
         assert self.location.path is not None  # an embedded location has one
         return {"path": str(ensure_server(self.location.path))}
 
-    def _try_options(self, options: Options) -> None:
+    def _try_options(self, options: Options, pool_class: type[Any]) -> None:
         """Make one connection that never connects, to find a wrong option now and not in use."""
         arguments = {name: value for name, value in options.items() if name not in POOL_OPTIONS}
         if self.location.kind == "sentinel":
             arguments["connection_pool"] = None
         try:
             options["connection_class"](**arguments)
-        except TypeError as error:
-            raise ConfigurationError(
-                f'{self._where}["OPTIONS"] or the query of its LOCATION has an argument that'
-                f" redis-py's connections don't take: {error}"
-            ) from error
+        except Exception as error:
+            raise self._refused(error, pool_class, options) from error
+
+    def _refused(
+        self, error: Exception, pool_class: type[Any], options: Options
+    ) -> ConfigurationError:
+        classes = (pool_class, options["connection_class"])
+        return ConfigurationError(explain(error, self._where, self._config.options, classes))

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 from redis.exceptions import ResponseError
 
+from redisdict.conf import LONGEST_S
 from redisdict.wire.requests import Argument, Command, Operation, Step
 
 
@@ -22,9 +23,6 @@ class Default:
 DEFAULT: Final = Default()
 
 Timeout = float | Default | None
-
-#: The server keeps deadlines in 64 bits of milliseconds; a thousand years leave room for its clock.
-LONGEST_S = 1000 * 365 * 86400
 
 
 def to_milliseconds(timeout: Timeout, default_ms: int | None) -> int | None:
