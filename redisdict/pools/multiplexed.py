@@ -262,11 +262,7 @@ class MultiplexedConnection(AbstractConnection):
         """Authenticate with a new token, if there is one, over its own socket, if that is open."""
         if self.is_connected and not self._replies:
             self._is_own = True
-<<<<<<< HEAD
-            await super().re_auth()  # type: ignore[no-untyped-call]  # of redis-py
-=======
             await super().re_auth()  # type: ignore[no-untyped-call]  # redis-py's
->>>>>>> managed
 
     async def disconnect(self, *args: Any, **options: Any) -> None:
         """Close its own socket; replies that are still to come are thrown away."""
