@@ -30,6 +30,7 @@ SERVER_TAG = "redisdict_server"
 def register_all() -> None:
     register(check_settings, "redisdict")
     register(check_caches, "redisdict")
+    register(check_metrics, "redisdict")
     register(check_model_dicts, "redisdict")
     register(check_servers_for_the_tag, SERVER_TAG)
     register(check_servers_at_deployment, SERVER_TAG, deploy=True)
@@ -54,6 +55,27 @@ def check_caches(app_configs: Any, **_: Any) -> list[CheckMessage]:
     from redisdict.cache.checks import check_caches as check_all
 
     return list(check_all())
+
+
+def check_metrics(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Read REDISDICT_METRICS, and see whether the packages are there that it needs."""
+    from importlib.util import find_spec
+
+    from redisdict.observing import PACKAGES, chosen_exporters
+
+    try:
+        chosen = chosen_exporters()
+    except ConfigurationError as error:
+        return [Error(str(error), id="redisdict.E006")]
+    return [
+        Error(
+            f"REDISDICT_METRICS names {name!r}, and {PACKAGES[name]} isn't installed.",
+            hint=f'pip install "django-redisdict[{name}]", or leave {name!r} out.',
+            id="redisdict.E006",
+        )
+        for name in chosen
+        if find_spec(PACKAGES[name]) is None
+    ]
 
 
 def check_model_dicts(app_configs: Any, **options: Any) -> list[CheckMessage]:
@@ -100,6 +122,10 @@ def check_alias(alias: str) -> Iterator[CheckMessage]:
         config = conf.get_alias(alias)
         factory = PoolFactory(config)
         factory.verify()
+        if factory.location.kind == "embedded":
+            from redisdict.servers.programs import find_embeddable_program
+
+            find_embeddable_program()
         codec_of(config)
         if config.scope is not None:
             from redisdict.modelcache.options import scope_of_alias
@@ -234,7 +260,8 @@ def _ask() -> Operation[tuple[dict[str, str], dict[str, str], bool]]:
         known = yield (b"COMMAND", b"INFO", b"HELLO")
     except ResponseError:  # the user may not ask
         return info, settings, True
-    return info, settings, bool(known and known[0])
+    # Upstash lists no commands at all.
+    return info, settings, known == [] or bool(known and known[0])
 
 
 def _quorum(backend: Backend) -> int | None:

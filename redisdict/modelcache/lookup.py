@@ -54,7 +54,7 @@ class Scan:
 
     def next_page(self) -> Operation[list[Any]]:
         """The instances of one page that readers would get, too."""
-        keys = yield from self._next_keys()
+        keys = yield from self.next_keys()
         answers = yield from self._table.store.read(keys, new_token(), 0, keeps=False)
         bodies = [body for body in answers if isinstance(body, bytes) and len(body) >= SHORTEST]
         rows = map(self._table.decode, bodies)
@@ -62,10 +62,11 @@ class Scan:
 
     def remove_page(self) -> Operation[None]:
         """Remove one page; the barriers of writers stay."""
-        keys = yield from self._next_keys()
+        keys = yield from self.next_keys()
         yield from self._table.store.lift(keys, new_token())
 
-    def _next_keys(self) -> Operation[list[bytes]]:
+    def next_keys(self) -> Operation[list[bytes]]:
+        """The keys of the cells of one page, whatever they hold."""
         pattern = self._patterns[-1]
         self._cursor, keys = yield from scan_keys(self._cursor, pattern, SCAN_COUNT)
         found = list(self._pages.fresh(self._cursor, keys))

@@ -72,11 +72,18 @@ def _of_model(cached: CachedModel) -> Iterator[TableOverview]:
         yield TableOverview(str(cached), aliases, cached.alias, stats, problem)
 
 
-def check_cached_models(app_configs: Any, **_: Any) -> list[CheckMessage]:
-    """Look at every model that has a `ModelDict`."""
-    # A dict may be made where the URLs lead to. What fails there Django's own check reports.
+def import_urls() -> None:
+    """Import what the URLs lead to, for a dict may be made there.
+
+    What fails there Django's own check reports.
+    """
     with contextlib.suppress(Exception):
         import_module(settings.ROOT_URLCONF)
+
+
+def check_cached_models(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Look at every model that has a `ModelDict`."""
+    import_urls()
     return [message for cached in cached_models() for message in _check_registration(cached)]
 
 

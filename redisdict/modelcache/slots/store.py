@@ -32,7 +32,7 @@ from redisdict.forks import on_fork, own, take_over
 from redisdict.mapping.keys import Names, escape_glob
 from redisdict.mapping.layouts.base import slices
 from redisdict.wire.requests import Batch, Command, Identified, IdentifiedAnew, Operation, Sleep
-from redisdict.wire.scripts import Script
+from redisdict.wire.scripts import Script, check_scripts_run
 
 #: What the server answers about a row that it has no value of.
 LEASED = 1  #: it is leased to who asks
@@ -214,6 +214,7 @@ class RowStore:
                     break
             except ResponseError as error:
                 if not str(error).startswith(REFUSAL):
+                    check_scripts_run(error)
                     raise
                 command = IdentifiedAnew((b"EVALSHA", self._digest, *arguments, BEGIN))
                 continue
@@ -279,4 +280,6 @@ def put_barriers(
             if isinstance(answer, NoScriptError):
                 yield from BARRIER.call(chunk, token, duration_ms)
             elif isinstance(answer, Exception):
+                if isinstance(answer, ResponseError):
+                    check_scripts_run(answer)
                 raise answer

@@ -66,7 +66,8 @@ def main() -> int:
         if moved is not None:
             result["slots_moved"] = len(moved)
     print(json.dumps({**vars(arguments), **result}, indent=2))
-    return 1 if result["stale_reads"] or result["own_changes_not_seen"] else 0
+    is_wrong = any(result[name] for name in ("stale_reads", "own_changes_not_seen", "alarms"))
+    return 1 if is_wrong else 0
 
 
 def parse() -> argparse.Namespace:
@@ -87,6 +88,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=50)
     parser.add_argument("--kill-every", type=float, default=0.5, help="seconds, on average")
     parser.add_argument("--writes", type=float, default=0.03, help="share of all that is done")
+    parser.add_argument("--auditors", type=int, default=0, help="processes that audit meanwhile")
     return parser.parse_args()
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from django.db import connection
 
+from tests.stress.modelcache.auditor import ALARM, Auditor
 from tests.stress.modelcache.caches import CACHES, OurCache
 from tests.stress.modelcache.checker import NOT_SEEN, STALE
 from tests.stress.modelcache.furniture import counts, make_tables
@@ -47,11 +48,15 @@ class Fight:
         # Shared with the processes; without a lock, whose owner may be killed.
         self.until = self.context.RawValue("d", 0.0)
         self.kills = self.deaths = 0
+        self.auditors = [Auditor(self._is_over, self._complain) for _ in range(arguments.auditors)]
 
     def run(self) -> dict[str, Any]:
         self._make_rows()
         self.until.value = time.time() + self.arguments.seconds
         workers = [self._start(number) for number in range(self.arguments.processes)]
+        auditing = [self.context.Process(target=one.run) for one in self.auditors]
+        for process in auditing:
+            process.start()
         next_kill = 0.0
         while not self._is_over():
             time.sleep(0.02)
@@ -67,6 +72,8 @@ class Fight:
         for worker in workers:
             worker.join()
             self._bury(worker)
+        for process in auditing:
+            process.join()
         return self._result()
 
     def _make_rows(self) -> None:
@@ -116,6 +123,7 @@ class Fight:
 
     def _result(self) -> dict[str, Any]:
         complaints, stale = self._complaints(), self._stale()
+        alarms = [one for one in complaints if one.startswith(ALARM)]
         unseen = [one for one in complaints if one.startswith(NOT_SEEN)]
         result: dict[str, Any] = {
             "checks": sum(self.ledger.checks),
@@ -125,7 +133,11 @@ class Fight:
             "killed_at_a_commit": self.deaths - self.kills,
             "stale_reads": len(stale),
             "own_changes_not_seen": len(unseen),
-            "other_complaints": len(complaints) - len(stale) - len(unseen),
+            "audited": sum(one.judged.value for one in self.auditors),
+            "audited_unjudged": sum(one.unjudged.value for one in self.auditors),
+            "audited_closely": sum(one.looked_again.value for one in self.auditors),
+            "alarms": len(alarms),
+            "other_complaints": len(complaints) - len(stale) - len(unseen) - len(alarms),
             "some_complaints": complaints[:SHOWN],
         }
         if isinstance(self.cache, OurCache):
