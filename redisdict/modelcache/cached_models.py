@@ -317,10 +317,9 @@ class CachedModel:
         """
         place = known_place(database, self.model) or place_of(database, self.model)
         if self.is_whole and not place.hides_rows:
-            others = (
-                known_place(database, one) or place_of(database, one) for one in self.relations
-            )
-            place = place._replace(hides_rows=any(one.hides_rows for one in others))
+            for one in self.relations:
+                if (known_place(database, one) or place_of(database, one)).hides_rows:
+                    place = place._replace(hides_rows=True)
         return self._tables.get((database, place)) or self._add_table(database, place)
 
     def table_at(self, database: str, place: Place) -> CachedTable:

@@ -6,6 +6,7 @@ import datetime
 from decimal import Decimal
 from enum import IntEnum
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import models
@@ -236,6 +237,25 @@ def test_the_time_zone_is_a_part_of_the_name(database: str) -> None:
         assert plan.name_of(structure) != name
     with override_settings(USE_TZ=False):
         assert plan.name_of(structure) != name
+
+
+def test_without_a_time_in_it_the_current_time_zone_is_of_no_account(database: str) -> None:
+    plan, structure = _plan(products().filter(stock=1), database)
+    name = plan.name_of(structure)
+    with timezone.override("Asia/Tokyo"):
+        assert plan.name_of(structure) == name
+    with override_settings(USE_TZ=False):  # which decides of which type the rows' times are
+        assert plan.name_of(structure) != name
+
+
+def test_values_that_are_written_in_other_ways_have_other_names(database: str) -> None:
+    values = [1, 2**70, "1", "\ud800", b"1", None, 1.0, UUID(int=1), Decimal(1)]
+    names = set()
+    for value in values:
+        plan, structure = _plan(products().filter(stock=1), database)
+        structure.values[1] = value
+        names.add(plan.name_of(structure))
+    assert len(names - {None}) == len(values)
 
 
 def test_pages_of_a_list_have_one_plan(database: str) -> None:

@@ -41,7 +41,7 @@ MOST_SPACES = 1000
 MOST_PLANS = 4096
 
 #: Where results are named on the server, and in which form their rows are.
-PATH, FORM = ("query",), "columns 2"
+PATH, FORM = ("query",), "columns 3"
 
 
 class Queries:
