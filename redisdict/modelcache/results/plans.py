@@ -21,6 +21,7 @@ from redisdict.modelcache.cached_models import CachedModel
 from redisdict.modelcache.invalidation.relations import cached_by_table
 from redisdict.modelcache.results.instances import Maker, maker_of
 from redisdict.modelcache.results.structure import RELATIONS, Structure, text_of
+from redisdict.modelcache.results.versions import Narrowing
 
 #: What a compiler has found out when it has compiled, for those who read its rows.
 OF_COMPILER = ("select", "klass_info", "annotation_col_map", "col_count")
@@ -51,6 +52,8 @@ class QueryPlan:
         self.declared = declared
         self.models = models
         self._registered = cached_by_table()
+        #: What they depend on in place of these, if that is less than whole tables.
+        self.narrowing: Narrowing | None = None
         self.database = database
         self._of_compiler: dict[str, Any] = {
             name: getattr(compiler, name, None) for name in OF_COMPILER
