@@ -100,6 +100,10 @@ def _check_alias(alias: str) -> Iterator[CheckMessage]:
         config = conf.get_alias(alias)
         factory = PoolFactory(config)
         factory.verify()
+        if factory.location.kind == "embedded":
+            from redisdict.servers.programs import find_embeddable_program
+
+            find_embeddable_program()
         get_codec(config.serializer, config.compressor)
     except ConfigurationError as error:
         yield Error(str(error), id="redisdict.E001")

@@ -28,7 +28,7 @@ class NotANumberError(RedisDictError, TypeError):
 
 
 class ConcurrentUpdate(RedisDictError):
-    """Somebody else changed the item meanwhile; read it again and decide again."""
+    """Another process changed the item meanwhile, or took the lock; nothing was stored."""
 
 
 class ServerUnsupported(RedisDictError):

@@ -6,15 +6,21 @@ differ from run to run by far more than any change worth finding.
 What truly equal runs differ by is a part of every interval (`noise.between_runs()`), and the
 verdicts of one comparison are controlled together (`statistics.joint_confidence()`): of a hundred
 comparisons of equal runs, one says anything.
+
+A command that became slower did so in all rows that send it. So the rows of one service are judged
+together as well (`_over_rows()`), where half as great a difference is found as in a single row.
 """
 
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from redisdict.bench.choices import CellStatus
+from redisdict.bench.choices import CellStatus, Table
 from redisdict.bench.measure.statistics import (
+    FALSE_DISCOVERIES,
     Quotient,
     Ratio,
     Verdict,
@@ -22,7 +28,7 @@ from redisdict.bench.measure.statistics import (
     judge,
 )
 from redisdict.bench.noise import between_runs, conditions
-from redisdict.bench.records import speed_of
+from redisdict.bench.records import speeds_across
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
 #: What must be equal in two specifications, or their figures stand for different things.
@@ -58,8 +64,8 @@ def compare(before: BenchmarkRun, after: BenchmarkRun) -> list[Change]:
         if other is None or CellStatus.MEASURED not in (result.status, other.status):
             continue
         reason = general[0] if general else _obstacle(other, result)
-        was, now = speed_of(other), speed_of(result)
-        if reason or was is None or now is None:
+        speeds = speeds_across(other, result)
+        if reason or speeds is None:
             quotients.append(None)
             reason = reason or "without an interval"
         else:
@@ -68,17 +74,79 @@ def compare(before: BenchmarkRun, after: BenchmarkRun) -> list[Change]:
                 between_runs(after, result),
                 conditions(other, result),
             )
-            quotients.append(Quotient.of(now, was, noise))
+            quotients.append(Quotient.of(*reversed(speeds), noise))
         changes.append(Change(other, result, None, Verdict.NOT_COMPARABLE, reason))
-    confidence = joint_confidence([one.chance for one in quotients if one is not None])
+    over_rows = list(_over_rows(changes, quotients))
+    # Two questions, each of which may be answered wrongly half as often.
+    rate = FALSE_DISCOVERIES / 2 if over_rows else FALSE_DISCOVERIES
     return [
-        change if one is None else _judged(change, one.at(confidence))
-        for change, one in zip(changes, quotients, strict=True)
+        *_judged(changes, quotients, rate),
+        *_judged([change for change, _ in over_rows], [one for _, one in over_rows], rate),
     ]
 
 
-def _judged(change: Change, ratio: Ratio) -> Change:
-    return replace(change, ratio=ratio, verdict=judge(ratio))
+def _judged(
+    changes: Sequence[Change], quotients: Sequence[Quotient | None], rate: float
+) -> Iterator[Change]:
+    confidence = joint_confidence([one.chance for one in quotients if one is not None], rate)
+    for change, quotient in zip(changes, quotients, strict=True):
+        if quotient is None:
+            yield change
+        else:
+            ratio = quotient.at(confidence)
+            yield replace(change, ratio=ratio, verdict=judge(ratio))
+
+
+#: How a row is named that stands for all rows of its service in a table.
+ALL_ROWS = "all {count} rows"
+
+
+def _over_rows(
+    changes: Sequence[Change], quotients: Sequence[Quotient | None]
+) -> Iterator[tuple[Change, Quotient]]:
+    """Yield for each service and operation that has several rows what became of all of them."""
+    together: dict[tuple[str, ...], list[tuple[Change, Quotient]]] = {}
+    for change, quotient in zip(changes, quotients, strict=True):
+        cell = change.after
+        if quotient is not None and cell.table in (Table.POOLS, Table.DICT):
+            place = (cell.table, cell.service, cell.operation)
+            together.setdefault(place, []).append((change, quotient))
+    for members in together.values():
+        if len(members) > 1:
+            rows = [change for change, _ in members]
+            yield (
+                Change(
+                    _over([one.before for one in rows]),
+                    _over([one.after for one in rows]),
+                    None,
+                    Verdict.UNSURE,
+                ),
+                Quotient.over(_by_reference(members)),
+            )
+
+
+def _by_reference(members: Sequence[tuple[Change, Quotient]]) -> list[list[Quotient]]:
+    """Gather rows of one mode, which have their reference in common."""
+    groups: dict[str, list[Quotient]] = {}
+    for change, quotient in members:
+        groups.setdefault(change.after.mode, []).append(quotient)
+    return list(groups.values())
+
+
+def _over(cells: Sequence[BenchmarkResult]) -> BenchmarkResult:
+    """Make the result that stands for these rows: their mean speed, as far as it goes."""
+    first = cells[0]
+    speeds = [cell.ops_per_second for cell in cells if cell.ops_per_second]
+    return BenchmarkResult(
+        table=first.table,
+        service=first.service,
+        pool=ALL_ROWS.format(count=len(cells)),
+        operation=first.operation,
+        status=first.status,
+        placement=first.placement,
+        rounds=min(cell.rounds for cell in cells),
+        ops_per_second=statistics.geometric_mean(speeds) if len(speeds) == len(cells) else None,
+    )
 
 
 def obstacles(before: BenchmarkRun, after: BenchmarkRun) -> list[str]:

@@ -22,7 +22,8 @@ from typing import Any
 from redisdict.bench.choices import Comparison
 from redisdict.bench.measure.statistics import CONFIDENCE, Ratio, upper_factor
 from redisdict.bench.operations import ITERATIONS
-from redisdict.bench.records import speed_of
+from redisdict.bench.records import alike_speed, speed_of
+from redisdict.bench.spec import ASYNC
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
 #: Where a run keeps its estimate, in `environment`.
@@ -44,14 +45,21 @@ class Family:
 
 
 CALLS = Family("calls", 0.008)
+CROSSING = Family("asynchronous calls beside blocking ones", 0.03)
 CROWDED = Family("calls of many workers", 0.03)
 WALKS = Family("iterations", 0.075)
+DICTS = Family("calls of a dict beside commands", 0.015)
+FAMILIES = (CALLS, DICTS, CROSSING, CROWDED, WALKS)
 
 
 def family_of(result: BenchmarkResult) -> Family:
     if result.operation in ITERATIONS:
         return WALKS
-    return CROWDED if result.concurrency > 1 else CALLS
+    if result.concurrency > 1:
+        return CROWDED
+    if result.mode == ASYNC and "alike" not in result.details:
+        return CROSSING
+    return DICTS if result.variant else CALLS
 
 
 def estimate(run: BenchmarkRun, calibration: BenchmarkRun | None = None) -> dict[str, Any]:
@@ -64,10 +72,11 @@ def estimate(run: BenchmarkRun, calibration: BenchmarkRun | None = None) -> dict
     """
     starts: int = run.spec.get("precision", {}).get("server_starts", 1)
     sources = []
-    deviations = {family.name: family.usual for family in (CALLS, CROWDED, WALKS)}
+    usual = {family.name: family.usual for family in FAMILIES}
+    # What is usual or was calibrated is one start of the servers; over several it is averaged.
+    deviations = {name: value / math.sqrt(starts) for name, value in usual.items()}
     if calibration is not None:
         known: Mapping[str, float] = calibration.environment[KEY]["deviations"]
-        # What was calibrated is one start of the servers; over several it is averaged.
         deviations |= {name: value / math.sqrt(starts) for name, value in known.items()}
         sources += [f"the calibration of {calibration.started_at:%Y-%m-%d %H:%M}"]
     if restarted := _restarts(run.measured):
@@ -90,7 +99,7 @@ def calibrate(runs: Sequence[BenchmarkRun]) -> dict[str, float]:
     members: dict[Any, BenchmarkResult] = {}
     for run in runs:
         for cell in run.measured:
-            speed = speed_of(cell)
+            speed = alike_speed(cell) or speed_of(cell)
             if speed is not None and 0 < speed.deviation < math.inf:
                 members[cell.key] = cell
                 logs.setdefault(cell.key, []).append(math.log(speed.value))
@@ -101,15 +110,25 @@ def calibrate(runs: Sequence[BenchmarkRun]) -> dict[str, float]:
             more = statistics.variance(values) - statistics.fmean(within[key])
             excess.setdefault(family_of(members[key]), []).append(more)
     # The cells of a run aren't independent: they share a reference and the hour.
-    return _deviations(excess, degrees=len(runs) - 1)
+    factor = upper_factor(len(runs) - 1)
+    # Nothing is ever trusted to vary less than a quarter of what is usual.
+    return {
+        family.name: max(factor * math.sqrt(variance), family.usual / 4)
+        for family, variance in _variances(excess).items()
+    }
 
 
 def between_runs(run: BenchmarkRun, result: BenchmarkResult) -> float:
-    """Find the deviation between runs of one cell: what the run stored, or its noise floor."""
+    """Find the deviation between runs of one cell: what the run stored, or what twins differ by.
+
+    Of the twins' difference only that counts which is beyond chance: the chance of so many rounds
+    is in the cell's own interval. Runs of earlier versions know the whole floor only.
+    """
     stored = run.environment.get(KEY, {}).get("deviations", {})
     family = family_of(result)
     deviation: float = stored.get(family.name, family.usual)
-    return max(deviation, _floor(run, result) / REACH)
+    least: float | None = result.details.get("least_noise")
+    return max(deviation, _floor(run, result) / REACH if least is None else least)
 
 
 #: A machine that is e times as slow shifts ratios by a tenth, and nothing shifts them by more than
@@ -148,6 +167,13 @@ def _floor(run: BenchmarkRun, result: BenchmarkResult) -> float:
     return floor if floor is not None else run.noise_floor or 0.0
 
 
+#: So many starts say something of what further ones would vary by.
+FEWEST_STARTS = 3
+
+#: The starts of one run are few, so what is usual is weighed in as if so many more had shown it.
+PRIOR_DEGREES = 4
+
+
 def _restarts(results: Iterable[BenchmarkResult]) -> dict[str, float]:
     """Estimate from what the starts of the servers differed by, within the run, of their mean."""
     excess: dict[Family, list[float]] = {}
@@ -155,24 +181,25 @@ def _restarts(results: Iterable[BenchmarkResult]) -> dict[str, float]:
     for one in results:
         logs = [math.log(ratio) for ratio in one.details.get("starts", ())]
         speed = speed_of(one)
-        if len(logs) < 2 or speed is None or not 0 < speed.deviation < math.inf:
+        if len(logs) < FEWEST_STARTS or speed is None or not 0 < speed.deviation < math.inf:
             continue
+        if "alike" in one.details:
+            continue  # its ratio to a blocking call varies with the machine, too
         starts = max(starts, len(logs))
         more = statistics.variance(logs) / len(logs) - speed.deviation**2
         excess.setdefault(family_of(one), []).append(more)
-    return _deviations(excess, degrees=max(starts - 1, 1))
-
-
-def _deviations(excess: Mapping[Family, Sequence[float]], degrees: int) -> dict[str, float]:
-    """Turn variances beyond those within a run into bounds of the deviation, by family.
-
-    A negative one is as much an accident as a great one, so the mean is taken over all cells, and
-    nothing is ever trusted to vary less than a quarter of what is usual.
-    """
+    own = max(starts - 1, 1)
+    degrees = own + PRIOR_DEGREES
     return {
-        family.name: max(
-            upper_factor(degrees) * math.sqrt(max(statistics.fmean(values), 0.0)),
-            family.usual / 4,
-        )
-        for family, values in excess.items()
+        family.name: upper_factor(degrees)
+        * math.sqrt((own * variance + PRIOR_DEGREES * family.usual**2 / starts) / degrees)
+        for family, variance in _variances(excess).items()
     }
+
+
+def _variances(excess: Mapping[Family, Sequence[float]]) -> dict[Family, float]:
+    """Average variances beyond those within a run, by family.
+
+    A negative one is as much an accident as a great one, so the mean is taken over all cells.
+    """
+    return {family: max(statistics.fmean(values), 0.0) for family, values in excess.items()}

@@ -8,7 +8,7 @@ groups stay small and results arrive one group after the other, and ratios hold 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from types import MappingProxyType
 
@@ -55,6 +55,7 @@ class Group:
         extra: references that are no rows here, and A/A twins.
         references: which cell each is compared with.
         left_out: rows that can't be measured, with the reason.
+        alike: of asynchronous rows, the asynchronous call that other runs are compared through.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Group:
     extra: tuple[Cell, ...]
     references: Mapping[Cell, Cell]
     left_out: Mapping[Cell, str]
+    alike: Mapping[Cell, Cell] = field(default_factory=dict)
 
     @property
     def measured(self) -> tuple[Cell, ...]:
@@ -129,7 +131,10 @@ def _pool_group(spec: BenchmarkSpec, service: Service, reference: Service) -> Gr
         for operation in operations
     ]
     return _compared(
-        f"{service.title}: pools", cells, [_reference(reference, o) for o in operations]
+        f"{service.title}: pools",
+        cells,
+        [_reference(reference, o) for o in operations],
+        alike=[_reference(reference, o, ASYNC) for o in operations],
     )
 
 
@@ -137,8 +142,12 @@ def _dict_group(spec: BenchmarkSpec, service: Service) -> Group:
     operations = [name for name in DICT_OPERATIONS if name not in ITERATIONS]
     cells = _dict_cells(spec, service, operations)
     commands = [OPERATIONS[operation].reference for operation in chosen(operations, spec)]
-    references = [_reference(service, command) for command in commands]
-    return _compared(f"{service.title}: dict", cells, references)
+    return _compared(
+        f"{service.title}: dict",
+        cells,
+        [_reference(service, command) for command in commands],
+        alike=[_reference(service, command, ASYNC) for command in commands],
+    )
 
 
 def _iteration_group(spec: BenchmarkSpec, service: Service) -> Group:
@@ -225,12 +234,13 @@ def _workload_group(spec: BenchmarkSpec, service: Service) -> Group:
     )
 
 
-def _reference(service: Service, operation: str) -> Cell:
+def _reference(service: Service, operation: str, mode: str = REFERENCE_MODE) -> Cell:
+    pool = REFERENCE_POOL if mode == REFERENCE_MODE else POOLS[mode][0]
     return Cell(
         table=Table.POOLS,
         service=service.title,
-        mode=REFERENCE_MODE,
-        pool=DEFAULT_POOL if service.has_own_pool else REFERENCE_POOL,
+        mode=mode,
+        pool=DEFAULT_POOL if service.has_own_pool else pool,
         operation=operation,
         role=Role.REFERENCE,
     )
@@ -241,19 +251,41 @@ def _compared(
     rows: Sequence[Cell],
     references: Sequence[Cell],
     left_out: Mapping[Cell, str] = MappingProxyType({}),
+    alike: Sequence[Cell] = (),
 ) -> Group:
-    """Add references and twins to rows. A row that is its own reference is that once."""
+    """Add references and twins to rows. A row that is its own reference is that once.
+
+    Args:
+        alike: references of the asynchronous rows in comparisons across runs, see `Group.alike`.
+    """
     measured = [cell for cell in rows if cell not in left_out]
-    by_operation = {}
-    for reference in references:
-        own = replace(reference, role=Role.MEASURED)
-        by_operation[reference.operation] = own if own in measured else reference
+    by_operation = _by_operation(references, measured)
     twins = [replace(reference, role=Role.TWIN) for reference in references]
-    extra = [cell for cell in by_operation.values() if cell.role is Role.REFERENCE]
     compared = {}
     for cell in [*measured, *twins]:
         compared[cell] = by_operation[OPERATIONS[cell.operation].reference]
-    return Group(name, tuple(rows), (*extra, *twins), compared, left_out)
+    crossing = [cell for cell in measured if cell.mode == ASYNC]
+    by_alike = _by_operation(alike, measured) if crossing else {}
+    alikes = {
+        cell: by_alike[operation]
+        for cell in crossing
+        if (operation := OPERATIONS[cell.operation].reference) in by_alike
+        if by_alike[operation] != cell
+    }
+    extra = [*by_operation.values(), *by_alike.values()]
+    added = [cell for cell in extra if cell.role is Role.REFERENCE]
+    return Group(name, tuple(rows), (*added, *twins), compared, left_out, alikes)
+
+
+def _by_operation(references: Sequence[Cell], measured: Sequence[Cell]) -> dict[str, Cell]:
+    """Find the reference of each operation: the row itself where it is one."""
+    rows = {reference.operation: replace(reference, role=Role.MEASURED) for reference in references}
+    return {
+        reference.operation: rows[reference.operation]
+        if rows[reference.operation] in measured
+        else reference
+        for reference in references
+    }
 
 
 def _chosen_workloads(spec: BenchmarkSpec) -> list[str]:
@@ -263,8 +295,10 @@ def _chosen_workloads(spec: BenchmarkSpec) -> list[str]:
     return named or [name for name in WORKLOADS if OPERATIONS[name].reference in commands]
 
 
-#: What a block of a cell with many workers takes, for each of them, in the unit of `time_budget()`.
-CROWD_BUDGET = {ASYNC: 0.6, SYNC: 1.0}
+#: What a block of a cell with many workers gets, for each of them, in the unit of `time_budget()`.
+#: It takes twice as much; but those cells differ by more from run to run than more rounds could
+#: make up for, and single calls can be known well.
+CROWD_BUDGET = {ASYNC: 0.3, SYNC: 0.5}
 
 
 def time_budget(group: Group, spec: BenchmarkSpec) -> float:

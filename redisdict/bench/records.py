@@ -53,6 +53,27 @@ def speed_of(result: BenchmarkResult) -> Ratio | None:
     return Ratio(result.ratio, result.ratio_low, result.ratio_high, result.rounds)
 
 
+def alike_speed(result: BenchmarkResult) -> Ratio | None:
+    """Read the ratio to a call of the same mode, that other runs are compared through."""
+    stored = result.details.get("alike")
+    if stored is None:
+        return None
+    return Ratio(stored["value"], stored["low"], stored["high"], stored["rounds"])
+
+
+def speeds_across(before: BenchmarkResult, after: BenchmarkResult) -> tuple[Ratio, Ratio] | None:
+    """Read what a cell is compared by in two runs; None where one has no interval.
+
+    An asynchronous call is compared through another asynchronous call, if both runs have the same.
+    """
+    references = {
+        result.details.get("alike", {}).get("reference", "") for result in (before, after)
+    }
+    read = alike_speed if len(references) == 1 and references != {""} else speed_of
+    was, now = read(before), read(after)
+    return None if was is None or now is None else (was, now)
+
+
 @dataclass
 class Recorder:
     """Saves the run whenever something is finished, unless nothing is to be kept (`--no-save`).

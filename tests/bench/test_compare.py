@@ -33,6 +33,51 @@ def test_speeds_are_not_compared() -> None:
     assert verdict(measured(20_000, 0.5), measured(10_000, 0.5)) == (Verdict.UNSURE, "")
 
 
+def alike(through: float, reference: str = "async GET", **changes: object) -> BenchmarkResult:
+    stored = {"reference": reference, "value": through}
+    stored |= {"low": through / 1.01, "high": through * 1.01}
+    details = {**measured().details, "alike": {**stored, "rounds": 500}}
+    return measured(mode="ASYNC", details=details, **changes)
+
+
+def test_an_asynchronous_call_is_compared_through_one_of_its_kind() -> None:
+    assert verdict(alike(0.9, ratio=0.5), alike(0.9, ratio=0.4)) == (Verdict.SAME, "")
+    assert verdict(alike(0.9, ratio=0.5), alike(0.7, ratio=0.5)) == (Verdict.SLOWER, "")
+    one, other = alike(0.9, ratio=0.5), alike(0.7, "another GET", ratio=0.5)
+    assert verdict(one, other) == (Verdict.SAME, "")
+    assert verdict(measured(mode="ASYNC", ratio=0.5), alike(0.7, ratio=0.5))[0] is Verdict.UNSURE
+
+
+def rows_of(ratio: float, **changes: object) -> list[BenchmarkResult]:
+    return [
+        measured(ratio=ratio, ratio_low=ratio / 1.03, ratio_high=ratio * 1.03, pool=pool, **changes)
+        for pool in ("one", "two", "three", "four", "five")
+    ]
+
+
+def test_rows_of_one_service_are_judged_together_as_well() -> None:
+    """A difference that no row proves is proven by all of them; rows of others don't matter."""
+    before = make_record(results=[*rows_of(1.0), *rows_of(1.0, service="Valkey"), measured()])
+    after = make_record(results=[*rows_of(1.0), *rows_of(0.93, service="Valkey"), measured()])
+    changes = compare(before, after)
+    assert {change.verdict for change in changes[:11]} == {Verdict.UNSURE, Verdict.SAME}
+    of_redis, of_valkey = changes[11:]
+    assert (of_redis.after.service, of_redis.after.pool) == ("Standard Redis", "all 6 rows")
+    assert of_redis.verdict in (Verdict.UNSURE, Verdict.SAME)
+    assert (of_valkey.after.service, of_valkey.after.pool) == ("Valkey", "all 5 rows")
+    assert of_valkey.verdict is Verdict.SLOWER
+    assert of_valkey.ratio is not None
+    assert of_valkey.ratio.value == pytest.approx(0.93)
+    assert regressions(changes, 5) == [of_valkey]
+
+
+def test_one_row_alone_does_not_stand_for_all() -> None:
+    other = make_record(results=[*rows_of(1.0)[:4], *rows_of(0.9)[4:]])
+    changes = compare(make_record(results=rows_of(1.0)), other)
+    assert changes[-1].after.pool == "all 5 rows"
+    assert changes[-1].verdict is Verdict.UNSURE
+
+
 def test_a_wide_interval_proves_nothing() -> None:
     wide = measured(ratio=0.9, ratio_low=0.7, ratio_high=1.2)
     assert verdict(measured(), wide) == (Verdict.UNSURE, "")

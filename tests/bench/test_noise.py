@@ -27,6 +27,11 @@ DECIDED = (Verdict.FASTER, Verdict.SLOWER)
 
 DETAILS = measured().details
 
+ALIKE = {
+    **DETAILS,
+    "alike": {"reference": "async GET", "value": 1.0, "low": 0.99, "high": 1.01, "rounds": 90},
+}
+
 
 def recorded() -> list[BenchmarkRun]:
     runs = []
@@ -60,9 +65,10 @@ def test_a_cell_that_became_slower_is_found_among_all_others() -> None:
                 setattr(cell, name, getattr(cell, name) / 1.1)
     changes = compare(first, second)
     found = [one.after for one in changes if one.verdict in DECIDED]
-    assert {(cell.operation, cell.mode) for cell in found} == {("Get", SYNC)}
-    assert len(found) == 2
-    assert [one.after for one in regressions(changes, 5)] == found
+    rows = [cell for cell in found if cell.mode]
+    assert {(cell.operation, cell.mode) for cell in rows} == {("Get", SYNC)}
+    assert len(rows) == 2
+    assert [one.after for one in regressions(changes, 5)] == rows
 
 
 def simulated(
@@ -175,9 +181,18 @@ def test_without_restarts_and_calibration_it_is_what_is_usual() -> None:
     estimate = noise.estimate(simulated(random.Random(5), within=0.01, between=0.0))
     assert estimate["source"] == noise.USUAL
     assert estimate["deviations"] == {
-        "calls": 0.008, "calls of many workers": 0.03, "iterations": 0.075,
-    }  # fmt: skip
-    assert noise.between_runs(make_record(noise_floor=None), measured()) == 0.008
+        "calls": 0.008,
+        "calls of a dict beside commands": 0.015,
+        "asynchronous calls beside blocking ones": 0.03,
+        "calls of many workers": 0.03,
+        "iterations": 0.075,
+    }
+    earlier = make_record(noise_floor=None, environment={})
+    assert noise.between_runs(earlier, measured()) == 0.008
+    assert noise.between_runs(earlier, measured(mode="ASYNC")) == 0.03
+    assert noise.between_runs(earlier, measured(mode="ASYNC", details=ALIKE)) == 0.008
+    of_four = noise.estimate(simulated(random.Random(5), within=0.01, between=0.0, starts=2))
+    assert of_four["deviations"]["calls"] == pytest.approx(0.008 / math.sqrt(2))
 
 
 def test_nothing_is_trusted_to_be_the_same_in_every_run() -> None:
@@ -193,6 +208,10 @@ def test_the_noise_floor_counts_where_it_is_greater() -> None:
     assert noise.between_runs(run, own) == pytest.approx(0.5 / noise.REACH)
     quiet = measured(details={**DETAILS, "noise_floor": 0.001})
     assert noise.between_runs(run, quiet) == 0.008
+    proven = measured(details={**DETAILS, "noise_floor": 0.5, "least_noise": 0.03})
+    assert noise.between_runs(run, proven) == 0.03
+    chance = measured(details={**DETAILS, "noise_floor": 0.5, "least_noise": 0.0})
+    assert noise.between_runs(run, chance) == 0.008
 
 
 @pytest.mark.parametrize(

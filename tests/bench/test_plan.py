@@ -66,10 +66,27 @@ def test_every_group_has_the_reference_row_of_the_first_service_and_its_twin() -
             )  # fmt: skip
 
 
+def test_asynchronous_rows_have_an_asynchronous_call_that_other_runs_are_compared_through() -> None:
+    first, second, of_dict, iterations = plan(QUICK, [REDIS, VALKEY])
+    for group in (first, second, of_dict):
+        crossing = [cell for cell in group.measured if cell.mode == "ASYNC"]
+        for cell in crossing:
+            if (cell.service, cell.pool, cell.variant) == ("Standard Redis", POOL_NAMES[0], ""):
+                assert cell not in group.alike
+                continue
+            alike = group.alike[cell]
+            assert alike in group.cells
+            assert (alike.service, alike.mode, alike.pool, alike.operation) == (
+                "Standard Redis", "ASYNC", "AsyncConnectionPool", cell.operation.upper(),
+            )  # fmt: skip
+        assert {cell.mode for cell in group.alike} == {"ASYNC"}
+    assert not iterations.alike
+
+
 def test_the_reference_row_is_measured_once_where_it_is_a_row_of_the_table() -> None:
     first, second, *_ = plan(QUICK, [REDIS, VALKEY])
     assert sum(cell.role is Role.REFERENCE for cell in first.cells) == 0
-    assert sum(cell.role is Role.REFERENCE for cell in second.cells) == 4
+    assert sum(cell.role is Role.REFERENCE for cell in second.cells) == 4 + 4
     assert len(first.cells) == len(set(first.cells)) == 5 * 4 + 4
 
 

@@ -269,7 +269,7 @@ def test_what_is_no_function_of_its_tables_is_refused(
 def test_a_table_of_which_nobody_tells_is_refused(server: str, database: str) -> None:
     cache_results_of(Product)
     assert Product.objects.cached().count() == 0
-    reason = r"it reads shop\.Category, of whose changes nobody tells: call cache_results_of\("
+    reason = r"it reads shop\.Category, whose changes aren't announced: call cache_results_of\("
     with pytest.raises(NotCacheable, match=reason):
         Product.objects.filter(category__name="Drinks").cached().count()
 

@@ -57,7 +57,7 @@ def test_a_redis_server_that_is_a_valkey_is_no_redis(path: Path) -> None:
 
 @pytest.mark.parametrize("family", ["redis", "keydb", "dragonfly"])
 def test_what_is_missing_says_how_to_get_it(path: Path, family: Family) -> None:
-    with pytest.raises(ProgramMissing, match=r"on PATH\): .*compose\.yaml"):
+    with pytest.raises(ProgramMissing, match=r"on PATH\): .*docker run"):
         find_program(family)
 
 

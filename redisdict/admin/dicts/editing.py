@@ -109,7 +109,7 @@ def form_for(stored: bytes) -> ItemForm:
     if len(text) > LONGEST_WHOLE:
         raise ValueError(_("It can't be edited here, because it is too long."))
     if kind == LITERAL and not _comes_back(text, value):
-        raise ValueError(_("It can't be edited here, because it holds what has no literal."))
+        raise ValueError(_("It can't be edited here, because a part of it has no Python literal."))
     rows = min(max(text.count("\n") + 1, len(text) // 80 + 1, 3), 25)
     form = ItemForm(initial={"value": text, "kind": kind, "version": version_of(stored)})
     form.fields["value"].widget.attrs["rows"] = rows

@@ -32,6 +32,7 @@ from redisdict.admin.runs.page import FORMATS, export, run_context
 from redisdict.admin.runs.start import StartForm, cancel, may_run_benchmarks, progress_of, start
 from redisdict.bench.records import mark_baseline
 from redisdict.bench.spec import PRESETS
+from redisdict.extras import install_command, is_installed
 from redisdict.models import BenchmarkResult, BenchmarkRun
 from redisdict.templatetags.redisdict_figures import percent
 
@@ -224,6 +225,11 @@ class BenchmarkRunAdmin(PagesAdmin):
         """Start a run."""
         if not self.has_add_permission(request):
             raise PermissionDenied
+        if not is_installed("bench"):
+            text = gettext("Benchmarks aren't installed here; this installs them: %(command)s")
+            command = {"command": install_command("bench")}
+            self.message_user(request, text % command, messages.ERROR)
+            return HttpResponseRedirect(self.url("changelist"))
         form = StartForm(request.POST or None)
         if form.is_valid():
             run = start(**form.cleaned_data)

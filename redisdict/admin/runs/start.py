@@ -25,6 +25,7 @@ from redisdict.bench.records import new_run, save_run
 from redisdict.bench.selection import select
 from redisdict.bench.spec import PRESETS
 from redisdict.exceptions import ConfigurationError
+from redisdict.extras import install_command, is_installed
 from redisdict.models import BenchmarkProgress, BenchmarkRun
 
 
@@ -54,9 +55,18 @@ def may_run_benchmarks() -> bool:
 def check_setting(app_configs: Any, **_: Any) -> list[CheckMessage]:
     """Read the setting as the first page would, for `manage.py check`."""
     try:
-        may_run_benchmarks()
+        is_on = may_run_benchmarks()
     except ConfigurationError as error:
         return [Error(str(error), id="redisdict.E003")]
+    if is_on and not is_installed("bench"):
+        return [
+            Error(
+                'REDISDICT_ADMIN["RUN_BENCHMARKS"] is True, but what runs benchmarks is not'
+                " installed.",
+                hint=f"Run {install_command('bench')}, or take the setting out.",
+                id="redisdict.E003",
+            )
+        ]
     return []
 
 

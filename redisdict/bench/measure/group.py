@@ -7,7 +7,7 @@ import random
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -211,6 +211,7 @@ def cell_result(
     reference = group.references.get(cell)
     ratio = _ratio(series, cell, reference)
     floor = noise_floors(group, series).get(reference) if reference else None
+    least = _least_noise(group, series).get(reference) if reference else None
     figures = dict(vars(latencies)) if latencies else {}
     calls = figures.pop("calls", 0)
     return result_of(
@@ -226,6 +227,8 @@ def cell_result(
         details={
             "reference": str(reference) if reference else None,
             "noise_floor": floor,
+            "least_noise": least,
+            **_alike(group, cell, series),
             "total_ops_per_second": own.operations * 1e9 / own.duration_ns,
             "spread": relative_spread(times),
             "drift": drift(times),
@@ -234,6 +237,19 @@ def cell_result(
         },
         **figures,
     )
+
+
+def _alike(
+    group: Group, cell: Cell, series: Mapping[Cell, Series]
+) -> dict[str, dict[str, float | str]]:
+    """Compute the ratio to a call of the same mode, for comparisons across runs.
+
+    That of an asynchronous call to a blocking one depends on how busy the machine is.
+    """
+    ratio = _ratio(series, cell, group.alike.get(cell))
+    if ratio is None or not math.isfinite(ratio.high):
+        return {}
+    return {"alike": {"reference": str(group.alike[cell]), **asdict(ratio)}}
 
 
 def noise_floors(group: Group, series: Mapping[Cell, Series]) -> dict[Cell, float]:
@@ -248,6 +264,20 @@ def noise_floors(group: Group, series: Mapping[Cell, Series]) -> dict[Cell, floa
         if ratio is not None and math.isfinite(ratio.farthest):
             floors[reference] = ratio.farthest
     return floors
+
+
+def _least_noise(group: Group, series: Mapping[Cell, Series]) -> dict[Cell, float]:
+    """Compute for each reference how far from 1 its twin's true ratio is at least, likewise.
+
+    What is beyond this end of the interval may be chance, and each cell's own interval has that.
+    """
+    least = {}
+    for twin in group.twins:
+        reference = group.references[twin]
+        ratio = _ratio(series, twin, reference)
+        if ratio is not None and math.isfinite(ratio.farthest):
+            least[reference] = ratio.nearest
+    return least
 
 
 def group_noise_floor(group: Group, series: Mapping[Cell, Series]) -> float | None:

@@ -23,6 +23,7 @@ CONFIDENCE = 0.95
 FALSE_DISCOVERIES = 0.01
 
 _NORMAL = statistics.NormalDist()
+_SQRT2 = math.sqrt(2)
 
 #: Fewer rounds than this have no interval, and so they are no figure.
 LEAST_ROUNDS = 6
@@ -73,6 +74,13 @@ class Ratio:
         if self.low == 0 or math.isinf(self.high):
             return math.inf
         return max(abs(math.log(self.low)), abs(math.log(self.high)))
+
+    @property
+    def nearest(self) -> float:
+        """How far from 1 the true ratio is at least, on the log scale."""
+        if self.low == 0 or self.low <= 1 <= self.high:
+            return 0.0
+        return min(abs(math.log(self.low)), abs(math.log(self.high)))
 
     def __str__(self) -> str:
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
@@ -138,24 +146,48 @@ class Quotient:
         value: the quotient of the two ratios.
         deviation: of its logarithm: what either run leaves open, and what runs differ by anyway.
         rounds: of the run that had fewer.
+        between_runs: the part of the deviation that is what runs differ by anyway.
     """
 
     value: float
     deviation: float
     rounds: int
+    between_runs: float = 0.0
 
     @classmethod
     def of(cls, after: Ratio, before: Ratio, between_runs: float = 0.0) -> Self:
         """Divide two ratios of independent runs; `between_runs` is the deviation of that alone."""
         deviation = math.hypot(after.deviation, before.deviation, between_runs)
-        return cls(after.value / before.value, deviation, min(after.rounds, before.rounds))
+        value, rounds = after.value / before.value, min(after.rounds, before.rounds)
+        return cls(value, deviation, rounds, between_runs)
+
+    @classmethod
+    def over(cls, rows: Sequence[Sequence[Self]]) -> Self:
+        """Take the mean of the rows of one service, which is known better than any of them.
+
+        Half of the chance in a ratio is its reference's, and all rows with that reference have it;
+        the other half is a row's own and averages out. What runs differ by, all rows have alike.
+
+        Args:
+            rows: those with the same reference together.
+        """
+        every = [one for group in rows for one in group]
+        between = math.sqrt(statistics.fmean(one.between_runs**2 for one in every))
+        chance = statistics.fmean(one.deviation**2 - one.between_runs**2 for one in every)
+        times = sum(len(group) + len(group) ** 2 for group in rows) / 2 / len(every) ** 2
+        return cls(
+            statistics.geometric_mean(one.value for one in every),
+            math.hypot(math.sqrt(max(chance, 0.0) * times), between),
+            min(one.rounds for one in every),
+            between,
+        )
 
     @property
     def chance(self) -> float:
         """How likely so great a difference is where there is none, from 0 to 1."""
         if not self.deviation:
             return float(self.value == 1)
-        return math.erfc(abs(math.log(self.value)) / self.deviation / math.sqrt(2))
+        return math.erfc(abs(math.log(self.value)) / self.deviation / _SQRT2)
 
     def at(self, confidence: float) -> Ratio:
         """Bound the true quotient with this confidence."""

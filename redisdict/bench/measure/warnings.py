@@ -57,8 +57,8 @@ def _of_figures(run: BenchmarkRun) -> Warnings:
         yield (
             "noise-floor",
             f"Two copies of the reference may differ by up to {floors}.",
-            "No smaller difference is called one there. Measure longer (--preset rigorous), on a"
-            " quieter machine.",
+            "Smaller differences are taken for noise there. Measure longer (--preset rigorous), on"
+            " a quieter machine.",
         )
     if wide := [
         one
@@ -67,21 +67,20 @@ def _of_figures(run: BenchmarkRun) -> Warnings:
     ]:
         yield (
             "wide-interval",
-            f"Known to no better than ±{WIDE_INTERVAL:.0%}: {_names(wide)}.",
+            f"The interval is wider than ±{WIDE_INTERVAL:.0%}: {_names(wide)}.",
             "Measure longer (--preset standard or rigorous) or fewer cells at a time (--service,"
             " --operation).",
         )
     if spread := [one for one in run.measured if one.details.get("spread", 0) > HIGH_SPREAD]:
         yield (
             "high-spread",
-            f"The blocks of one and the same cell differ widely: {_names(spread)}.",
+            f"The blocks of a cell differ widely: {_names(spread)}.",
             "Trust their ratios, which compare within a round, not their ops/s.",
         )
     if drifting := [one for one in run.measured if abs(one.details.get("drift", 0)) > HIGH_DRIFT]:
         yield (
             "drift",
-            f"Became slower or faster over the rounds by more than {HIGH_DRIFT:.0%}:"
-            f" {_names(drifting)}.",
+            f"Speed changed over the rounds by more than {HIGH_DRIFT:.0%}: {_names(drifting)}.",
             "The machine changed meanwhile (heat, clock rate, neighbours); ratios hold, ops/s of"
             " two runs can't be compared.",
         )
@@ -111,14 +110,14 @@ def _of_conditions(run: BenchmarkRun) -> Warnings:
         yield (
             "foreign-cpu",
             f"Other processes took {share:.0%} of the CPU time.",
-            "Stop what else runs here. Ratios suffer little, latencies and ops/s do.",
+            "Stop other programs. Ratios are affected little, latencies and ops/s more.",
         )
     uncontrolled = [one.service for one in run.measured if one.placement == UNCONTROLLED]
     if uncontrolled:
         yield (
             "placement-uncontrolled",
-            f"On which CPU the server ran is unknown: {', '.join(dict.fromkeys(uncontrolled))}.",
-            "On one machine this can make a factor of three. Compare these services only with one"
+            f"It is unknown on which CPU the server ran: {', '.join(dict.fromkeys(uncontrolled))}.",
+            "That can make a factor of three. Compare these services only with one"
             " another, or let redisbench start the server.",
         )
     writing = [
@@ -174,7 +173,7 @@ def _of_choice(run: BenchmarkRun) -> Warnings:
         yield (
             "few-cpus",
             f"{' and '.join(many)} can use many CPUs, and this machine has {cpus}.",
-            "Measure on a bigger machine to see their strength.",
+            "Measure on a machine with more CPUs.",
         )
     pools = {one.pool for one in run.of_table(Table.POOLS) if one.is_measured}
     if len(pools) > 1 and not run.of_table(Table.CONCURRENCY):

@@ -1,4 +1,8 @@
-"""Report a run: as tables for the terminal, as Markdown, JSON and CSV."""
+"""Report a run: as tables for the terminal, as Markdown, JSON and CSV.
+
+Only the first needs the extra `bench`, and is imported when it is asked for: the admin exports runs
+without it.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,21 @@ from collections.abc import Callable, Mapping
 
 from redisdict.bench.report.files import to_csv, to_json
 from redisdict.bench.report.markdown import markdown
-from redisdict.bench.report.terminal import terminal
 from redisdict.models import BenchmarkRun
 
 __all__ = ["FORMATS", "render"]
 
+
+def _table(run: BenchmarkRun) -> str:
+    """Write tables for a terminal of the usual width, without colours."""
+    from redisdict.bench.report.terminal import terminal
+
+    return terminal(run)
+
+
 #: What `--format` accepts.
 FORMATS: Mapping[str, Callable[[BenchmarkRun], str]] = {
-    "table": terminal,
+    "table": _table,
     "markdown": markdown,
     "json": to_json,
     "csv": to_csv,

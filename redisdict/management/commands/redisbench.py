@@ -1,37 +1,22 @@
-"""`manage.py redisbench`: benchmarks of servers, pools and dicts, and what was saved of them."""
+"""`manage.py redisbench`: benchmarks of servers, pools and dicts, and what was saved of them.
+
+What carries out the actions is imported when one is asked for: it needs the extra `bench`, and
+without that the command still has its help, and says what to install.
+"""
 
 from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Mapping
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, OutputWrapper
+from django.core.management.base import BaseCommand, CommandError
 
-from redisdict.bench.cli import inspect
-from redisdict.bench.cli.ab import compare_sides
 from redisdict.bench.cli.arguments import add_arguments
-from redisdict.bench.cli.output import Options
-from redisdict.bench.cli.run import measure
 from redisdict.bench.errors import ExitStatus, SameServer, describe
 from redisdict.bench.measure.cleanup import Interrupted, Interruption
 from redisdict.exceptions import RedisDictError
-
-ACTIONS: Mapping[str | None, Callable[[Options, OutputWrapper, OutputWrapper], int]] = {
-    None: measure,
-    "services": inspect.show_services,
-    "list": inspect.list_runs,
-    "show": inspect.show_run,
-    "compare": inspect.compare_runs,
-    "ab": compare_sides,
-    "export": inspect.export_run,
-    "import": inspect.import_run,
-    "baseline": inspect.make_baseline,
-    "prune": inspect.prune_runs,
-    "doctor": inspect.doctor,
-    "selftest": inspect.run_selftest,
-}
+from redisdict.extras import install_command, is_installed
 
 
 class Command(BaseCommand):
@@ -41,6 +26,13 @@ class Command(BaseCommand):
         add_arguments(parser)
 
     def handle(self, *args: str, **options: Any) -> None:
+        if not is_installed("bench"):
+            raise CommandError(
+                f"redisbench needs the package rich, which isn't installed: run"
+                f" {install_command('bench')} in the environment of {sys.executable}."
+            )
+        from redisdict.bench.cli.actions import ACTIONS
+
         act = ACTIONS[options["action"]]
         try:
             # A session listens by itself, to end a block first; all else ends at once.

@@ -37,10 +37,10 @@ NO_KEY: Any = object()
 
 
 class ComputedDict(Generic[V]):
-    """Values that a function computes of tables, kept on the server until one of these changes.
+    """Values that a function computes from tables, kept on the server until one of these changes.
 
-    A value is never older than a change that was visible to others before it was read: see
-    docs/computed.md. Of all processes one computes a value that is missing, and the others wait.
+    Once a change is visible to other transactions, no read gives an older value: docs/results.md
+    has the proof. When a value is missing, one process computes it and the others wait for it.
 
     - `d[key]`, `d.get(key)`; `d.get()` where the function takes no key
     - by hand: `invalidate`, `clear`
@@ -50,10 +50,10 @@ class ComputedDict(Generic[V]):
     others raise `SynchronousOnlyOperation`. `bool(d)` is always true.
 
     Make it in models.py, or in dicts.py of an installed app: both are imported in every process,
-    and a process that hasn't made it tells nobody of what it changes in these tables.
+    and a process that hasn't made it doesn't announce what it changes in these tables.
 
     Args:
-        name: what it is called on the server; each name once in a project.
+        name: its name on the server, unique in the project.
         depends_on: what the function reads. A model stands for its table, its parents' tables, and
             those of the many-to-many relations that Django makes for it; a queryset for the tables
             that it joins; an instance for its model; another `ComputedDict` for what that depends
@@ -66,13 +66,13 @@ class ComputedDict(Generic[V]):
         database: the alias of DATABASES that the tables are in; None means those that the routers
             choose for writing.
         timeout: seconds that a value is kept; None means the alias's TIMEOUT.
-        lease_timeout: seconds that others wait for who computes; longer than that takes, for what
-            takes longer isn't kept.
-        barrier_timeout: seconds that nothing is kept after a process died at its commit. It has to
-            be longer than any COMMIT takes, and any save() outside a transaction.
+        lease_timeout: seconds for which others wait for the process that computes. A result that
+            takes longer isn't kept, so give more than the computation takes.
+        barrier_timeout: seconds for which nothing is kept after a process died during its commit.
+            It has to be longer than any COMMIT takes, and any save() outside a transaction.
         serve_when_down: whether values are computed when the server can't be reached, or reads
             raise `BackendUnavailable`.
-        strict: whether a change of the tables fails when the server can't be told of it.
+        strict: whether a change of the tables fails when it can't be announced to the server.
         version: any text; values of another version than the code's are misses. Change it with what
             the function computes.
         near: whether reads are answered from this process's memory, within so many seconds, or as
@@ -256,10 +256,11 @@ class ComputedDict(Generic[V]):
     def _name_of(self, key: Any) -> str:
         """The text that stands for a key on the server: another for each."""
         if key is NO_KEY and self._takes_key:
-            raise TypeError(f"{self._where} is computed of a key; one is expected, as in d[key].")
+            raise TypeError(f"{self._where} has a function of a key; give one, as in d[key].")
         if key is not NO_KEY and not self._takes_key:
             raise TypeError(
-                f"{self._where} is computed of no key, and was given {key!r:.80}; use d.get()."
+                f"{self._where} has a function without a key, and was given {key!r:.80};"
+                " use d.get()."
             )
         if key is NO_KEY:
             return ""

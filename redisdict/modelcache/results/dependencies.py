@@ -188,7 +188,7 @@ def known_models(tables: Collection[str], using: str, what: str) -> list[CachedM
     if unknown:
         labels = ", ".join(labels_of(unknown))
         raise NotCacheable(
-            f"{what} can't be kept, for it reads {labels}, of whose changes nobody tells: call"
+            f"{what} can't be kept, for it reads {labels}, whose changes aren't announced: call"
             f" cache_results_of({labels}) in models.py, or in dicts.py of an installed app."
         )
     return [found[label] for label in sorted(found)]

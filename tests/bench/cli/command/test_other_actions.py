@@ -94,7 +94,7 @@ def test_services_are_listed_with_where_they_come_from(other_server: ServerProce
         "Standard Redis", "KeyDB", "Dragonfly", "Valkey", "Redis Sentinel", "Redis Cluster", "Mine",
     ]  # fmt: skip
     assert "started for this run from" in rows["Valkey"][2]
-    assert "compose.yaml" in rows["KeyDB"][3]
+    assert "docker run" in rows["KeyDB"][3]
     assert rows["Mine"][2:] == ["--url", f"redis://{other_server.address}/0"]
 
 

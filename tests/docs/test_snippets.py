@@ -1,0 +1,130 @@
+"""The code of the pages: it parses, what it imports is there, settings pass the checks.
+
+Pages whose examples show what comes out are run on a server: `RUN`, and those with tests of their
+own, such as `tests/mapping/test_docs.py`.
+"""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import doctest
+import shlex
+import subprocess
+from argparse import ArgumentParser
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import pytest
+from django.core.checks import ERROR
+from django.core.management import get_commands, load_command_class
+from django.core.management.base import BaseCommand
+
+from redisdict import PersistentDict, checks
+from redisdict.admin.runs.start import may_run_benchmarks
+from redisdict.bench.measure.services import discover
+from tests.docs.pages import PAGES, Fence, fences
+
+PYTHON = [fence for page in PAGES for fence in fences(page, "python")]
+SHELL = [fence for page in PAGES for fence in fences(page, "sh")]
+
+#: Settings of this package, and those of Django that lead to it.
+SETTINGS = {"REDISDICT", "CACHES", "REDISDICT_ADMIN", "REDISDICT_BENCH"}
+
+#: Pages whose blocks are run in their order, in one namespace each.
+RUN = ["docs/howto/recipes.md"]
+
+
+def parse(fence: Fence) -> ast.Module:
+    """Parse a block: a module, or some items of a dict, as of one alias."""
+    flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    try:
+        tree = compile(fence.text, str(fence), "exec", flags)
+    except SyntaxError as error:
+        try:
+            tree = compile("{" + fence.text + "}", str(fence), "exec", flags)
+        except SyntaxError:
+            raise error from None
+    assert isinstance(tree, ast.Module)
+    return tree
+
+
+@pytest.mark.parametrize("fence", PYTHON, ids=str)
+def test_python_parses_and_its_imports_are_there(fence: Fence) -> None:
+    for node in ast.walk(parse(fence)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("redisdict"):
+            module = import_module(str(node.module))
+            assert all(hasattr(module, alias.name) for alias in node.names)
+
+
+def settings_in(fence: Fence) -> set[str]:
+    return {
+        target.id
+        for node in parse(fence).body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name) and target.id in SETTINGS
+    }
+
+
+@pytest.mark.parametrize("fence", [one for one in PYTHON if settings_in(one)], ids=str)
+def test_settings_pass_the_checks(fence: Fence, settings: Any) -> None:
+    names: dict[str, Any] = {"INSTALLED_APPS": [], "MIDDLEWARE": [], "BASE_DIR": PAGES[fence.page]}
+    exec(fence.text, names)  # our own page
+    for name in settings_in(fence):
+        setattr(settings, name, names[name])
+    messages = [*checks.check_settings(None), *checks.check_caches(None)]
+    assert not [message for message in messages if message.level >= ERROR]
+    may_run_benchmarks()
+    if "REDISDICT_BENCH" in names:
+        discover()
+
+
+@pytest.mark.parametrize("page", RUN)
+@pytest.mark.parametrize("server", ["redis", "valkey"])
+def test_the_page_does_what_it_shows(
+    request: pytest.FixtureRequest,
+    settings: Any,
+    alias_for: Callable[..., Any],
+    server: str,
+    page: str,
+) -> None:
+    settings.REDISDICT = {"default": alias_for(request.getfixturevalue(f"{server}_url"))}
+    names: dict[str, Any] = {"__name__": "page"}
+    count = 0
+    for fence in fences(page, "python", "pycon"):
+        if fence.language == "python":
+            exec(compile(fence.text, str(fence), "exec"), names)  # our own page
+            continue
+        test = doctest.DocTestParser().get_doctest(fence.text, names, str(fence), page, fence.line)
+        count += len(test.examples)
+        failures: list[str] = []
+        doctest.DocTestRunner(verbose=False).run(test, out=failures.append, clear_globs=False)
+        assert not failures, "".join(failures)
+        names.update(test.globs)
+    assert count
+    for value in names.values():
+        if isinstance(value, PersistentDict):
+            value.clear()
+
+
+@pytest.mark.parametrize("fence", SHELL, ids=str)
+def test_shell_parses_and_its_commands_are_there(fence: Fence) -> None:
+    subprocess.run(["bash", "-n"], input=fence.text, text=True, check=True)
+    for line in fence.text.splitlines():
+        words = shlex.split(line, comments=True)
+        if "manage.py" not in line or "&&" in words:
+            continue
+        name, *arguments = words[[word.endswith("manage.py") for word in words].index(True) + 1 :]
+        if name not in get_commands():
+            pytest.fail(f"manage.py has no command {name!r}")
+        owner = get_commands()[name]
+        command = owner if isinstance(owner, BaseCommand) else load_command_class(owner, name)
+        parser: ArgumentParser = command.create_parser("manage.py", name)
+        parser.parse_args(arguments)
+
+
+@pytest.mark.parametrize("fence", [one for page in PAGES for one in fences(page, "ini")], ids=str)
+def test_ini_files_parse(fence: Fence) -> None:
+    assert configparser.ConfigParser().read_string(fence.text) is None

@@ -1,0 +1,1 @@
+"""What released versions have stored on servers, and that this one reads it."""
