@@ -137,6 +137,16 @@ class VersionWorld(World):
                 could_be = {int(value == at) for at in range(begin, now + 1)}
                 if has not in could_be:
                     raise StaleRead(f"{process.name} got {has} of {value}, {begin=}, {now=}")
+        for value in VALUES:
+            self._look_at(value, now)
+
+    def _look_at(self, value: int, now: int) -> None:
+        """Read as a hit is read, by one MGET at this moment."""
+        store = ResultStore(self.plan.depends_on(value), RowStore(NAMES, b"the form"))
+        command: Any = store.look(result_of(value)).command
+        body = store.body([*self.server.execute(command), self.server.incarnation])
+        if body is not None and int(body[:1]) != (now == value):
+            raise StaleRead(f"who looks now gets {body!r} of {value}, {now=}")
 
 
 def explore_versions(plan: VersionPlan) -> int:

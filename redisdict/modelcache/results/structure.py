@@ -160,6 +160,25 @@ def structure_of(query: Any) -> Structure | None:
     return Structure(shape, values, values.tables)
 
 
+def places_of_values(query: Any) -> dict[int, range]:
+    """Tell where the values of each condition, by its identity, stand among all of a structure."""
+    values = Values()
+    values.append(None)  # the limits
+    found: dict[int, range] = {}
+
+    def look_at(node: WhereNode) -> None:
+        for child in node.children:
+            if isinstance(child, WhereNode):
+                look_at(child)
+            else:
+                first = len(values)
+                _where(child, values)
+                found[id(child)] = range(first, len(values))
+
+    look_at(query.where)
+    return found
+
+
 def text_of(shape: Any) -> str:
     """Write a shape down, the same in all processes of the same code."""
     if isinstance(shape, tuple):

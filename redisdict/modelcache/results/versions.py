@@ -32,6 +32,7 @@ from redisdict.modelcache.invalidation.statements import table_of
 from redisdict.modelcache.results.dependencies import known_models
 from redisdict.modelcache.results.in_tasks import need_thread
 from redisdict.modelcache.results.space import ResultSpace
+from redisdict.modelcache.results.structure import Structure, places_of_values
 
 #: A filter that names more values, by `in`, depends on the whole table.
 MOST_VALUES = 16
@@ -39,8 +40,8 @@ MOST_VALUES = 16
 #: So many choices of values are remembered for each set of tables.
 MOST_CHOICES = 1000
 
-#: Where a condition stands: its place among the children of the filter, and among theirs.
-Path = tuple[int, ...]
+#: Where a value stands among those of a structure; or -1, and the value.
+Source = tuple[int, Any]
 
 #: The values that a filter names of each column.
 Choice = tuple[tuple[Any, ...], ...]
@@ -128,34 +129,44 @@ class Narrowing:
 
     Attributes:
         models: those of whose tables they depend as a whole, and then those of the columns.
-        paths: for each column, where the condition stands that names its values.
+        sources: for each column, where its values stand among those of a structure; -1, and the
+            value itself, for one that is a part of the shape.
     """
 
     models: Sequence[CachedModel]
-    paths: Sequence[Path]
+    sources: Sequence[Sequence[Source]]
 
-    def choice(self, query: Any) -> Choice:
+    def choice(self, structure: Structure) -> Choice:
         """The values that the filter of one of the queries names."""
-        return tuple([_values(_condition_at(query.where, path)) for path in self.paths])
+        values = structure.values
+        return tuple(
+            [
+                tuple([value if place < 0 else values[place] for place, value in some])
+                for some in self.sources
+            ]
+        )
 
 
-def narrow(query: Any, sql: str, declared: Collection[str], using: str) -> Narrowing | None:
+def narrow(
+    query: Any, structure: Structure, sql: str, declared: Collection[str], using: str
+) -> Narrowing | None:
     """Find what a query depends on, when it is compiled; None for nothing less than its tables.
 
     Args:
         query: known by its structure: so it is made of nothing but Django's own.
+        structure: what describes this very query.
         sql: what was made of it.
         declared: the tables that it reads.
 
     Raises:
         NotCacheable: of changes of one of its tables nobody tells.
     """
-    found = dict(_narrowed_tables(query, sql, using))
+    found = dict(_narrowed_tables(query, structure, sql, using))
     if not found:
         return None
     rest = known_models([name for name in declared if name not in found], using, QUERY)
     return Narrowing(
-        [*rest, *(column for column, _ in found.values())], [path for _, path in found.values()]
+        [*rest, *(column for column, _ in found.values())], [some for _, some in found.values()]
     )
 
 
@@ -164,35 +175,53 @@ QUERY = "The result of this query"
 
 
 def _narrowed_tables(
-    query: Any, sql: str, using: str
-) -> Iterator[tuple[str, tuple[CachedModel, Path]]]:
+    query: Any, structure: Structure, sql: str, using: str
+) -> Iterator[tuple[str, tuple[CachedModel, Sequence[Source]]]]:
     """Tables of which the query depends on some values alone, and the first column that says so."""
     mentioned = Counter(tables_in(sql))
-    by_column: dict[tuple[str, str], Path] = {}
-    for path, condition in _conjunction(query.where, ()):
+    places = places_of_values(query)
+    by_column: dict[tuple[str, str], Sequence[Source]] = {}
+    for condition in _conjunction(query.where):
         if (named := _column_of(condition, query)) is not None:
-            by_column.setdefault(named, path)
+            sources = _sources(condition, places[id(condition)], structure)
+            if sources is not None:
+                by_column.setdefault(named, sources)
     for table in dict.fromkeys(name for name, _ in by_column):
         if mentioned[table] != 1:
             continue
         for cached in cached_by_table().get(table, ()):
             if cached.is_version and cached.using == using:
                 field = cached.listed_by or cached.model._meta.pk
-                at = by_column.get((table, str(field.column)))
-                if at is not None:
-                    yield table, (cached, at)
+                sources = by_column.get((table, str(field.column)))
+                if sources is not None:
+                    yield table, (cached, sources)
                     break
 
 
-def _conjunction(node: WhereNode, path: Path) -> Iterator[tuple[Path, Any]]:
+def _sources(condition: Any, places: range, structure: Structure) -> Sequence[Source] | None:
+    """Where the values of a condition stand; None where that isn't certain."""
+    left = iter(places)
+    found: list[Source] = []
+    for value in _values(condition):
+        if type(value) is bool:
+            found.append((-1, value))
+            continue
+        place = next(left, 0)
+        if not place or structure.values[place] is not value:
+            return None
+        found.append((place, None))
+    return None if next(left, 0) else found
+
+
+def _conjunction(node: WhereNode) -> Iterator[Any]:
     """The conditions each of which all rows have to fulfil."""
     if node.negated or (node.connector != AND and len(node.children) > 1):
         return
-    for number, child in enumerate(node.children):
+    for child in node.children:
         if isinstance(child, WhereNode):
-            yield from _conjunction(child, (*path, number))
+            yield from _conjunction(child)
         else:
-            yield (*path, number), child
+            yield child
 
 
 def _column_of(condition: Any, query: Any) -> tuple[str, str] | None:
@@ -202,22 +231,16 @@ def _column_of(condition: Any, query: Any) -> tuple[str, str] | None:
     column = condition.lhs
     if type(column) is not Col:
         return None
-    values = condition.rhs if isinstance(condition, In) else [condition.rhs]
-    if not isinstance(values, list | tuple) or len(values) > MOST_VALUES:
+    if isinstance(condition, In) and not isinstance(condition.rhs, list | tuple):
         return None
-    if any(hasattr(value, "resolve_expression") for value in values):
+    values = _values(condition)
+    if len(values) > MOST_VALUES or any(hasattr(one, "resolve_expression") for one in values):
         return None
     joined = query.alias_map.get(column.alias)
     model = column.target.model
     if joined is None or joined.table_name != model._meta.db_table:
         return None
     return table_of(model), str(column.target.column)
-
-
-def _condition_at(node: Any, path: Path) -> Any:
-    for number in path:
-        node = node.children[number]
-    return node
 
 
 def _values(condition: Any) -> tuple[Any, ...]:
