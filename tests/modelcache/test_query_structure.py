@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from redisdict import cache_results_of
-from redisdict.modelcache.results import structure as structure_module
+from redisdict.modelcache.results import field_names
 from redisdict.modelcache.results.plans import QueryPlan, can_be_planned
 from redisdict.modelcache.results.structure import structure_of, text_of
 from tests.modelcache.counting import queries
@@ -202,12 +202,12 @@ def test_an_ordering_of_the_model_counts(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_fields_are_forgotten_when_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     before = structure_of(products().filter(stock=1).query)
-    monkeypatch.setattr(structure_module, "MOST_FIELDS", 0)
-    monkeypatch.setattr(structure_module, "_field_names", {})
+    monkeypatch.setattr(field_names, "MOST_FIELDS", 0)
+    monkeypatch.setattr(field_names, "_field_names", {})
     after = structure_of(products().filter(stock=1, name="a").query)
     assert before
     assert after
-    assert len(structure_module._field_names) == 1
+    assert len(field_names._field_names) == 1
 
 
 def _plan(rows: Any, database: str) -> tuple[QueryPlan, Any]:

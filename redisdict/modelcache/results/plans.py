@@ -23,6 +23,7 @@ from redisdict.modelcache.invalidation.relations import cached_by_table
 from redisdict.modelcache.results.instances import Maker, maker_of
 from redisdict.modelcache.results.structure import RELATIONS, Structure, text_of
 from redisdict.modelcache.results.values import Converters
+from redisdict.modelcache.results.versions import Narrowing
 
 #: Types whose values MessagePack writes each in another way.
 PLAIN = frozenset([str, int, bytes, bool, type(None)])
@@ -56,6 +57,8 @@ class QueryPlan:
         self.declared = declared
         self.models = models
         self._registered = cached_by_table()
+        #: What they depend on in place of these, if that is less than whole tables.
+        self.narrowing: Narrowing | None = None
         self.database = database
         self._of_compiler: dict[str, Any] = {
             name: getattr(compiler, name, None) for name in OF_COMPILER

@@ -59,6 +59,10 @@ class ResultStore:
             *(one.table_key for one in tables),
         )
 
+    def depending_on(self, versions: Sequence[RowStore], heats: Sequence[Heat]) -> ResultStore:
+        """Make the store of the results that depend on further versions."""
+        return ResultStore([*self._tables, *versions], self._cells, [*self._heats, *heats])
+
     def peek(self, key: bytes, *, with_time_left: bool = False) -> Step[Any]:
         """Make the step that reads a result which is there: one EVALSHA. Not for a Cluster.
 
