@@ -8,7 +8,8 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
-from redisdict.codec import Codec, codec_of
+from redisdict.codec import Codec
+from redisdict.codec.codec import codec_of
 from redisdict.exceptions import RedisDictError
 from redisdict.mapping.keys import Names
 from redisdict.mapping.layouts.base import to_milliseconds
