@@ -36,6 +36,7 @@ from redisdict.modelcache.related.list_methods import ListMethods
 from redisdict.modelcache.related.relation_methods import RelationMethods
 from redisdict.modelcache.stats import CacheStats
 from redisdict.near.space import NearStats
+from redisdict.public_names import name_methods
 
 __all__ = ["ModelDict", "ModelLists", "refuse_to_block"]
 
@@ -542,3 +543,6 @@ class ModelLists(ListMethods[M], ModelDict[M]):  # type: ignore[misc]  # lists f
         found: Any = super().aitems()
         async for pair in found:
             yield pair
+
+
+name_methods("ModelDict", ModelDict, ModelLists)

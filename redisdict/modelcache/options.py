@@ -9,9 +9,8 @@ from typing import Any
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
-from django.utils.module_loading import import_string
 
-from redisdict.conf import AliasConfig
+from redisdict.conf import AliasConfig, import_object
 from redisdict.exceptions import ConfigurationError
 from redisdict.mapping.keys import check_shards
 from redisdict.mapping.layouts.base import to_milliseconds
@@ -201,12 +200,7 @@ def scope_of_alias(config: AliasConfig) -> Scope | None:
     if config.scope is None:
         return None
     where = f'REDISDICT["{config.alias}"]["SCOPE"]'
-    try:
-        scope: Scope = import_string(config.scope)
-    except ImportError as error:
-        raise ConfigurationError(
-            f"{where} is {config.scope!r}, which can't be imported: {error}"
-        ) from error
+    scope: Scope = import_object(where, config.scope)
     if not callable(scope):
         raise ConfigurationError(
             f"{where} is {config.scope!r}, a {type(scope).__name__}; a function of a model and an"

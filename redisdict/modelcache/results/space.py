@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
-from redisdict.codec import Codec, get_codec
+from redisdict.codec import Codec, codec_of
 from redisdict.exceptions import RedisDictError
 from redisdict.mapping.keys import Names
 from redisdict.mapping.layouts.base import to_milliseconds
@@ -56,7 +56,7 @@ class ResultSpace:
         self.table = tables[0]
         config = self.table.backend.config
         self._prefix = config.key_prefix
-        self._codec: Codec = get_codec(config.serializer, config.compressor)
+        self._codec: Codec = codec_of(config)
         self.refusals = refusals
         of_tables = blake2b(digest_size=8)
         form = blake2b(f"{FORMAT}/{len(version)}/{version}".encode(), digest_size=8)
@@ -108,7 +108,8 @@ class ResultSpace:
             if self.near is not None:
                 body = self.near.body(key)
             else:
-                body = self.store.body(ask(self.table.backend, key, self.store.peek(key)))
+                step = self.store.look(key) if caller is THREAD else self.store.peek(key)
+                body = self.store.body(ask(self.table.backend, key, step))
         except UNREACHED:
             return None  # who asks again will note it
         if body is None or len(body) < SHORTEST:
