@@ -3,8 +3,8 @@
     python -m benchmarks.observing
 
 Blocks of fifty calls take turns, after ten that aren't timed, in random order each round; the
-client's CPU time of a block is compared with that of the block without observers of the round. "off again" is a second one
-without: how far it is from 1 is what the figures are known to.
+client's CPU time of a block is compared with that of the block without observers of the round.
+"off again" is a second one without: how far it is from 1 is what the figures are known to.
 """
 
 from __future__ import annotations
