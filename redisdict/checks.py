@@ -260,7 +260,8 @@ def _ask() -> Operation[tuple[dict[str, str], dict[str, str], bool]]:
         known = yield (b"COMMAND", b"INFO", b"HELLO")
     except ResponseError:  # the user may not ask
         return info, settings, True
-    return info, settings, bool(known and known[0])
+    # Upstash lists no commands at all.
+    return info, settings, known == [] or bool(known and known[0])
 
 
 def _quorum(backend: Backend) -> int | None:

@@ -6,6 +6,7 @@ Tests share servers, so each takes its keys under a `key_prefix` of its own.
 import os
 import secrets
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,7 @@ from redisdict.servers import process, programs
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import Family, Program, ProgramMissing, find_program
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
-from tests.depth import register_profiles
+from tests.depth import mark_repeated_combinations, register_profiles
 
 # Before Hypothesis loads the one that its option names.
 register_profiles()
@@ -27,7 +28,30 @@ def pytest_configure() -> None:
     # program that a test starts in order to interrupt it.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    _keep_bytecode()
     _take_own_ports()
+
+
+# Before pytest leaves out what its option -m doesn't name.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    mark_repeated_combinations(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`, which the README's command has."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from tests.order import LongFilesFirst
+
+    return LongFilesFirst(config, log)
+
+
+def _keep_bytecode() -> None:
+    """Where Python is told to write none, each of the programs of tests would compile all anew."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 def _take_own_ports() -> None:

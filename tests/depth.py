@@ -1,15 +1,37 @@
-"""How much is left to chance: few random examples in the quick suite, many in the deep one.
+"""What the quick suite leaves to the deep one: random examples, and combinations of what varies.
 
 `pytest -m "deep or hypothesis" --hypothesis-profile=deep` is the deep one.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
 from hypothesis import HealthCheck, settings
 
-__all__ = ["examples", "register_profiles"]
+__all__ = ["examples", "mark_repeated_combinations", "register_profiles"]
 
 QUICK, DEEP = "quick", "deep"
+
+#: Fixtures whose values are combined with one another: servers, layouts, colours, ways to track.
+FACTORS = frozenset(
+    {
+        "database",
+        "hset_enabled",
+        "is_hash",
+        "own_server",
+        "own_server_url",
+        "pool_class",
+        "runner",
+        "server_url",
+        "store",
+        "tracking",
+        "url",
+    }
+)
 
 
 def register_profiles() -> None:
@@ -39,3 +61,37 @@ def examples(in_the_deep_suite: int) -> int:
 
 def _few(in_the_deep_suite: int) -> int:
     return max(in_the_deep_suite // 10, 5)
+
+
+def mark_repeated_combinations(items: Iterable[pytest.Item]) -> None:
+    """Mark as deep every second combination of a test with three factors or more.
+
+    The quick suite tries each pair of values together on the same test: of redis and valkey, hash
+    and keys, sync and async, it runs redis-hash-sync, redis-keys-async, valkey-hash-async and
+    valkey-keys-sync. The values of a test's other parameters are no factors: each has all of these.
+    A test that is asked for by the name of one combination isn't marked.
+    """
+    tests: dict[Any, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        call = getattr(item, "callspec", None)
+        if call is not None and not item.get_closest_marker(DEEP):
+            # Each value is one object for all combinations; it may be of any type.
+            others = tuple(id(value) for name, value in call.params.items() if name not in FACTORS)
+            tests[item.nodeid.partition("[")[0], others].append(item)
+    for combinations in tests.values():
+        chosen = [_factors(item) for item in combinations]
+        numbers = {}
+        for name in chosen[0]:
+            values = sorted({values[name] for values in chosen})
+            numbers[name] = {value: number for number, value in enumerate(values)}
+        varying = [name for name, values in numbers.items() if len(values) > 1]
+        if len(varying) < 3:
+            continue
+        for item, values in zip(combinations, chosen, strict=True):
+            if sum(numbers[name][values[name]] for name in varying) % 2:
+                item.add_marker(DEEP)
+
+
+def _factors(item: Any) -> dict[str, str]:
+    """The factors of a combination, and their values by what they are called."""
+    return {name: repr(value) for name, value in item.callspec.params.items() if name in FACTORS}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 from asyncio import get_running_loop
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, Protocol, cast
@@ -63,7 +62,7 @@ class Backend:
 
     Args:
         config: the checked configuration, from `redisdict.conf.parse_alias()`.
-        to_replicas: whether it leads to the replicas behind the sentinels.
+        to_replicas: whether it leads to the replicas, for what only reads.
 
     Raises:
         ConfigurationError: from any method, when the location, a pool class or an option of
@@ -99,10 +98,16 @@ class Backend:
         self.cluster: Cluster[Backend] | None = None
         self._replicas: Backend | None = None
         if self.factory.reads_replicas and not to_replicas:
-            alone = dataclasses.replace(config, retry_for=0.0)  # the primary answers if none does
-            self._replicas = Backend(alone, to_replicas=True)
+            self._replicas = Backend(self.factory.config_of_replicas(), to_replicas=True)
         if self.factory.location.kind == "cluster":
-            self.cluster = Cluster(self, self.factory.location, Backend)
+            self.cluster = Cluster(
+                self,
+                self.factory.location,
+                Backend,
+                self.factory.book,
+                remembers_nodes=self.factory.remembers_nodes,
+                to_replicas=to_replicas,
+            )
             self.driver = RoutingDriver(self.cluster)
             self.async_driver = AsyncRoutingDriver(self.cluster)
             self._inherited: list[object] = []
@@ -293,9 +298,8 @@ class Backend:
     @property
     def _others(self) -> list[Backend]:
         """The backends that are part of this one: a Cluster's nodes, Sentinel's replicas."""
-        if self.cluster is not None:
-            return self.cluster.nodes
-        return [self._replicas] if self._replicas else []
+        nodes = [] if self.cluster is None else self.cluster.nodes
+        return [*nodes, self._replicas] if self._replicas else nodes
 
     def close(self) -> None:
         """Close the connections of the pool for threads; the next use opens new ones.

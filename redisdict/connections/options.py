@@ -162,5 +162,5 @@ def _arguments(classes: tuple[type[Any], ...]) -> set[str]:
     for base in dict.fromkeys(base for each in classes for base in each.__mro__[:-1]):
         if "__init__" in vars(base):
             with suppress(TypeError, ValueError):  # of C
-                names |= inspect.signature(base.__init__).parameters.keys()
+                names |= inspect.signature(vars(base)["__init__"]).parameters.keys()
     return names - {"self", "args", "kwargs", "connection_kwargs"}

@@ -272,7 +272,7 @@ class PersistentDict(
             key_codec=get_key_codec(options.key_type),
             codec=codec_of(config, options.serializer, options.compressor),
             default_ms=to_milliseconds(timeout, None),
-            locks=LockOperations(names, names.of_shards(options.shards)),
+            locks=LockOperations(names, backend.capabilities, names.of_shards(options.shards)),
             in_flight=InFlight(),
             driver=driver,
             async_driver=async_driver,

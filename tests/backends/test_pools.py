@@ -18,7 +18,7 @@ del test_ten_thousand_tasks_in_bounded_memory  # type: ignore[name-defined]  # n
 
 #: Those that `tests/pools` doesn't have, and KeyDB and Dragonfly. Groups take no URL of one server.
 ALONE = [
-    name
+    pytest.param(name, marks=pytest.mark.deep)
     for name in SERVERS
     if not name.startswith(("sentinel", "cluster")) and "installed" not in name
 ]

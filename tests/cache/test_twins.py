@@ -93,9 +93,7 @@ def test_what_is_ignored_covers_all_that_asks_a_server() -> None:
     assert set(INSTEAD) == asking
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"default_timeout", "key_func", "made_from"}))
 def test_every_method_says_what_it_does(name: str) -> None:
-    if name in ("default_timeout", "key_func", "made_from"):
-        return
     document = inspect.getdoc(inspect.getattr_static(DictCache, name)) or ""
     assert document, name

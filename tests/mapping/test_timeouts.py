@@ -11,6 +11,7 @@ import pytest
 from redisdict import PersistentDict
 from redisdict.connections.backend import Backend
 from tests.mapping.conftest import Face
+from tests.waiting import wait_until
 
 SHORT_S = 0.15
 
@@ -44,8 +45,13 @@ def test_an_item_dies_for_everybody(face: Face) -> None:
 
 
 def test_milliseconds_count(face: Face) -> None:
-    face.set("k", 1, timeout=1.2345)
-    assert 1.0 < face.ttl("k") <= 1.2345 + 0.001
+    def lives_for_more_than_whole_seconds() -> bool:
+        face.set("k", 1, timeout=1000.2345)
+        left_s: float = face.ttl("k")
+        assert left_s <= 1000.2345 + 0.001
+        return left_s > 1000
+
+    wait_until(lives_for_more_than_whole_seconds)  # a busy machine may take 0.2 s for the question
 
 
 def test_overwriting_clears_the_timeout(face: Face) -> None:
@@ -198,12 +204,11 @@ def test_another_client_learns_of_a_timeout(
     assert one.copy() == {"a": 1, "n": 1}
 
 
+@pytest.mark.parametrize("hset_enabled", [True], ids=["hash"])
 def test_a_foreign_key_of_another_type_is_left_alone(
-    backend: Backend, make: Callable[..., PersistentDict[Any, Any]], hset_enabled: bool
+    backend: Backend, make: Callable[..., PersistentDict[Any, Any]]
 ) -> None:
     mapping = make()
-    if not hset_enabled:
-        return
     key = mapping._bound.layout._key  # type: ignore[attr-defined]  # the hash's
     backend.client().set(key, "somebody else's")
     for call in (lambda: mapping["a"], lambda: len(mapping), lambda: mapping.set("a", 1)):

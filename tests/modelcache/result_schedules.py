@@ -264,6 +264,18 @@ class World:
                 got = process.result[RESULT]
                 if any(map(int.__lt__, got, process.committed_at_begin)):
                     raise StaleRead(f"{process.name} got {got}, {process.committed_at_begin=}")
+        self._look()
+
+    def _look(self) -> None:
+        """Read as a hit is read, by one MGET at this moment."""
+        tables = [copy(table) for table in TABLES]
+        store = self.plan.make_store(tables, RowStore(NAMES, b"the form"))
+        command: Any = store.look(RESULT).command
+        body = store.body([*self.server.execute(command), self.server.incarnation])
+        if body is not None:
+            got = tuple(map(int, body.split()))
+            if any(map(int.__lt__, got, self.database.committed)):
+                raise StaleRead(f"who looks now gets {got}, {self.database.committed=}")
 
 
 @dataclass(frozen=True)
@@ -323,6 +335,13 @@ class BelievesAnyVersion(ResultStore):
         if isinstance(cell, bytes) and cell.startswith(b"V"):
             return [cell[25:]]
         return (yield from super().read(keys, token, lease_ms))
+
+
+class ForgetsIncarnations(ResultStore):
+    """Whoever looks believes versions of any incarnation of the server."""
+
+    def body(self, found: Any) -> bytes | None:
+        return super().body(found[:-1] if all(found) else None)
 
 
 class ReadsOneVersion(ResultStore):

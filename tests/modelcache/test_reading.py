@@ -13,7 +13,7 @@ from django.shortcuts import get_object_or_404
 
 from redisdict import ConfigurationError, ModelDict
 from redisdict.mapping.keys import Names
-from redisdict.modelcache import loading
+from redisdict.modelcache import loading, stats
 from redisdict.modelcache.overview import overview
 from redisdict.modelcache.slots.lease import Reader
 from redisdict.modelcache.slots.store import BUSY, RowStore
@@ -398,3 +398,17 @@ def test_an_overview_of_all_tables(
     failed = found["shop.Tag", database, "nowhere"]
     assert failed.stats is None
     assert "nowhere" in failed.problem
+
+
+def test_counts_go_to_the_server_once_in_a_while(
+    tea: Product, products: ModelDict[Product], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counters = products._lookup().table.counters
+    client = products._lookup().table.backend.client()
+    before = client.hgetall(counters._key)
+    products.get(tea.pk + 1)
+    assert client.hgetall(counters._key) == before
+    monkeypatch.setattr(stats, "PUSH_EVERY_S", 0.0)
+    products.get(tea.pk + 1)
+    assert client.hgetall(counters._key) != before
+    assert counters.misses == 0

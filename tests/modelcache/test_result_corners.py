@@ -128,9 +128,9 @@ def test_reads_from_another_database_are_not_kept(
     assert f"it reads from the database {sqlite_alias!r}, which may lag behind" in caplog.text
 
 
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_in_a_transaction_that_has_failed(computed: ComputedDict[int], database: str) -> None:
-    if connections[database].vendor != "postgresql":
-        pytest.skip("Only PostgreSQL ends a transaction at an error.")
+    """Only PostgreSQL ends a transaction at an error."""
 
     def compute() -> str:
         with pytest.raises(DatabaseError), connections[database].cursor() as cursor:

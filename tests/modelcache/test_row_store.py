@@ -151,16 +151,16 @@ def test_a_lease_a_value_and_a_barrier_end_by_themselves(backend: Backend, store
     run, client = backend.driver.run, backend.client()
     key = store.prefix + b"1"
     token = new_token()
-    assert run(store.read([key], token, 5000)) == [LEASED]
-    assert 4000 < client.pttl(key) <= 5000
-    assert run(store.fill([key], token, [b"body"], 7000)) == 1
-    assert 6000 < client.pttl(key) <= 7000
-    run(store.block([key], token, 9000))
-    assert 8000 < client.pttl(key) <= 9000
-    run(store.block([key], new_token(), 3000))
-    assert 8000 < client.pttl(key) <= 9000  # the end of the last of them
+    assert run(store.read([key], token, 500_000)) == [LEASED]
+    assert 400_000 < client.pttl(key) <= 500_000
+    assert run(store.fill([key], token, [b"body"], 700_000)) == 1
+    assert 600_000 < client.pttl(key) <= 700_000
+    run(store.block([key], token, 900_000))
+    assert 800_000 < client.pttl(key) <= 900_000
+    run(store.block([key], new_token(), 300_000))
+    assert 800_000 < client.pttl(key) <= 900_000  # the end of the last of them
     run(store.lift([key], token))
-    assert 2000 < client.pttl(key) <= 3000
+    assert 200_000 < client.pttl(key) <= 300_000
 
 
 def test_a_dead_writers_barrier_is_swept_away_by_the_next(

@@ -13,6 +13,7 @@ from redisdict import PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.near.clock import clock
+from redisdict.near.listener import Listener
 from redisdict.servers.process import ServerProcess
 from tests.conftest import program_for_tests
 from tests.waiting import wait_until
@@ -123,3 +124,16 @@ def is_served(mapping: Any, key: Any) -> bool:
     before = mapping.near_stats().hits
     mapping.get(key)
     return bool(mapping.near_stats().hits > before)
+
+
+def listener_of(backend: Backend) -> Listener:
+    found: Listener = backend.attachments["near"].listener  # type: ignore[attr-defined]
+    return found
+
+
+def kept(mapping: Any, value: Any = "old") -> None:
+    """Have a value in memory."""
+    mapping["k"] = value
+    settle(mapping)
+    assert mapping["k"] == value
+    assert is_served(mapping, "k")

@@ -12,7 +12,7 @@ from typing import Any
 import django
 from django.conf import settings
 from django.db import connections
-from django.db.models.expressions import Col
+from django.db.models.expressions import Col, ColPairs
 from django.utils import timezone
 
 from redisdict.codec import messagepack
@@ -21,6 +21,7 @@ from redisdict.modelcache.cached_models import CachedModel
 from redisdict.modelcache.invalidation.relations import cached_by_table
 from redisdict.modelcache.results.instances import Maker, maker_of
 from redisdict.modelcache.results.structure import RELATIONS, Structure, text_of
+from redisdict.modelcache.results.values import Converters
 
 #: What a compiler has found out when it has compiled, for those who read its rows.
 OF_COMPILER = ("select", "klass_info", "annotation_col_map", "col_count")
@@ -89,12 +90,21 @@ class QueryPlan:
         compiler.__dict__.update(self._of_compiler)
 
     @cached_property
+    def converters(self) -> Converters | None:
+        """What makes values of fields of the rows'; None where only Django can read them."""
+        select, count = self._of_compiler["select"], self._of_compiler["col_count"]
+        columns = [one[0] for one in select or ()]
+        if not columns or any(isinstance(one, ColPairs) for one in columns):
+            return None
+        return Converters(columns[:count])
+
+    @cached_property
     def maker(self) -> Maker | None:
         """What makes instances of rows; None where only Django can."""
         of = self._of_compiler
-        if not of["klass_info"] or not of["select"]:
+        if not of["klass_info"] or self.converters is None:
             return None
-        return maker_of(of["select"], of["klass_info"], of["annotation_col_map"], of["col_count"])
+        return maker_of(of["select"], of["klass_info"], of["annotation_col_map"])
 
 
 #: The limits of a query, which are among its values.

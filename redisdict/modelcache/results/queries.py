@@ -22,7 +22,8 @@ from redisdict.modelcache.invalidation import reads
 from redisdict.modelcache.invalidation.statements import table_of
 from redisdict.modelcache.lookup import THREAD, run
 from redisdict.modelcache.options import Options
-from redisdict.modelcache.results.columns import pack_rows, unpack_rows
+from redisdict.modelcache.results.chains import Chain, Shape
+from redisdict.modelcache.results.columns import Columns, pack_rows, unpack_columns
 from redisdict.modelcache.results.computation import Computation, Refusals
 from redisdict.modelcache.results.dependencies import known_models
 from redisdict.modelcache.results.in_tasks import NeedsThread, answers, need_thread
@@ -40,7 +41,7 @@ MOST_SPACES = 1000
 MOST_PLANS = 4096
 
 #: Where results are named on the server, and in which form their rows are.
-PATH, FORM = ("query",), "columns"
+PATH, FORM = ("query",), "columns 2"
 
 
 class Queries:
@@ -66,33 +67,52 @@ class Queries:
         self._refusals = Refusals("a queryset")
         self._spaces: dict[tuple[CachedTable, ...], ResultSpace] = {}
         self._plans: dict[tuple[str, str, Any], QueryPlan] = {}
+        self._by_shape: dict[tuple[Shape, str, str], QueryPlan] = {}
 
     def __reduce__(self) -> Any:
         """A queryset can be pickled, to be made of the same options elsewhere."""
         return queries_of, self._arguments
 
-    def find(self, query: Any, database: str, kind: str) -> tuple[QueryPlan, Any] | None:
+    def find(self, queryset: Any, kind: str) -> tuple[QueryPlan, Columns] | None:
         """Give the rows that are kept of a query, with its plan; None where more has to be done.
 
-        One round trip, an EVALSHA. Nothing is compiled.
+        One round trip: MGET, in tasks EVALSHA. Nothing is compiled, and where the queryset has its
+        calls noted no query is made.
         """
-        structure = structure_of(query)
-        plan = structure and self._known_plan((database, kind, structure.shape))
+        calls: Chain | None = queryset._calls
+        if calls is not None:
+            structure: Structure | None = calls.structure()
+            plan = self._plan_of_shape(calls.shape, queryset.db, kind)
+        else:
+            structure = structure_of(queryset.query)
+            plan = structure and self._known_plan((queryset.db, kind, structure.shape))
         if structure is None or plan is None:
             return None
         rows = self._peek(plan, structure)
         return None if rows is None else (plan, rows)
 
+    def _plan_of_shape(self, shape: Shape, database: str, kind: str) -> QueryPlan | None:
+        """As `_known_plan()`; a structure is large, and to look for it takes its time."""
+        key = shape, database, kind
+        plan = self._by_shape.get(key)
+        if plan is None or not plan.is_current:
+            plan = self._known_plan((database, kind, shape.structure))
+            if plan is not None:
+                if len(self._by_shape) >= MOST_PLANS:
+                    self._by_shape.clear()
+                self._by_shape[key] = plan
+        return plan
+
     def _known_plan(self, key: tuple[str, str, Any]) -> QueryPlan | None:
         plan = self._plans.get(key)
         return plan if plan is not None and plan.is_current else None
 
-    def _peek(self, plan: QueryPlan, structure: Structure) -> Any:
+    def _peek(self, plan: QueryPlan, structure: Structure) -> Columns | None:
         name = plan.name_of(structure)
         if name is None:
             return None
         found = self._space_of(plan.models, plan.database).peek_at(name)
-        rows = None if found is None else unpack_rows(found[0])
+        rows = None if found is None else unpack_columns(found[0])
         if rows is not None and (outer := reads.recording.get()) is not None:
             outer.tables |= plan.declared  # on a hit no statement tells of them
         return rows
@@ -122,7 +142,7 @@ class Queries:
             plan = self._known_plan(key)
             if plan is not None and (rows := self._peek(plan, structure)) is not None:
                 plan.prepare(compiler)
-                return result_of(rows, result_type)
+                return result_of(rows.rows(), result_type)
         return self._execute(compiler, execute, result_type, result_type, structure)
 
     def _execute(
@@ -176,7 +196,7 @@ class Queries:
 
         computation = Computation(read, space.tables, declared, self._refusals)
         find = space.lookup.find(space.cell(name), computation, computation.load, THREAD)
-        return result_of(unpack_rows(run(space.table, find)), result_type)
+        return result_of(unpack_columns(run(space.table, find)).rows(), result_type)
 
     def _plan(
         self,
@@ -231,18 +251,18 @@ def _table_of(model: CachedModel, database: str) -> CachedTable:
     return table
 
 
-def rows_of(got: Any, result_type: str) -> list[list[Any]]:
+def rows_of(got: Any, result_type: str) -> list[Sequence[Any]]:
     """The rows of what a compiler's `execute_sql()` gives."""
     if result_type == SINGLE:
-        return [] if got is None else [list(got)]
-    return [list(row) for chunk in got for row in chunk]
+        return [] if got is None else [got]
+    return [row for chunk in got for row in chunk]
 
 
-def result_of(rows: list[list[Any]], result_type: str) -> Any:
+def result_of(rows: list[tuple[Any, ...]], result_type: str) -> Any:
     """What a compiler's `execute_sql()` gives, of its rows."""
     if result_type == SINGLE:
-        return tuple(rows[0]) if rows else None
-    return [[tuple(row) for row in rows]]
+        return rows[0] if rows else None
+    return [rows]
 
 
 @lru_cache(maxsize=1024)

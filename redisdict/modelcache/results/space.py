@@ -108,7 +108,8 @@ class ResultSpace:
             if self.near is not None:
                 body = self.near.body(key)
             else:
-                body = self.store.body(ask(self.table.backend, key, self.store.peek(key)))
+                step = self.store.look(key) if caller is THREAD else self.store.peek(key)
+                body = self.store.body(ask(self.table.backend, key, step))
         except UNREACHED:
             return None  # who asks again will note it
         if body is None or len(body) < SHORTEST:

@@ -32,7 +32,7 @@ from redisdict.forks import on_fork, own, take_over
 from redisdict.mapping.keys import Names, escape_glob
 from redisdict.mapping.layouts.base import slices
 from redisdict.wire.requests import Batch, Command, Identified, IdentifiedAnew, Operation, Sleep
-from redisdict.wire.scripts import Script
+from redisdict.wire.scripts import Script, check_scripts_run
 
 #: What the server answers about a row that it has no value of.
 LEASED = 1  #: it is leased to who asks
@@ -189,11 +189,15 @@ class RowStore:
         The script is called for no row, in the same transaction: it refuses, or isn't known, on a
         server whose values are of an earlier incarnation and count for nothing.
         """
-        is_known, cells = yield Batch(
-            [self.read_command((), token, lease_ms), (b"MGET", self.table_key, *keys)],
-            is_atomic=True,
-            is_identified=True,
-        )
+        try:
+            is_known, cells = yield Batch(
+                [self.read_command((), token, lease_ms), (b"MGET", self.table_key, *keys)],
+                is_atomic=True,
+                is_identified=True,
+            )
+        except ResponseError as error:  # of a command that isn't even taken into a transaction
+            check_scripts_run(error)
+            raise
         if isinstance(is_known, ResponseError) or not cells[0].startswith(b"G"):
             return [None] * len(keys)
         head = b"V" + cells[0][1:] + self.fingerprint
@@ -214,6 +218,7 @@ class RowStore:
                     break
             except ResponseError as error:
                 if not str(error).startswith(REFUSAL):
+                    check_scripts_run(error)
                     raise
                 command = IdentifiedAnew((b"EVALSHA", self._digest, *arguments, BEGIN))
                 continue
@@ -279,4 +284,6 @@ def put_barriers(
             if isinstance(answer, NoScriptError):
                 yield from BARRIER.call(chunk, token, duration_ms)
             elif isinstance(answer, Exception):
+                if isinstance(answer, ResponseError):
+                    check_scripts_run(answer)
                 raise answer
