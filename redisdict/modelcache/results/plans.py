@@ -87,9 +87,9 @@ class QueryPlan:
                 packed = ormsgpack.packb(plain)
             except ormsgpack.MsgpackEncodeError:
                 packed = None  # a large number, or text with a lone surrogate
-        if packed is None:
-            packed = _packed(values)
-        return packed and blake2b(packed, digest_size=16, key=self._salt).hexdigest()
+        if packed is None and (packed := _packed(values)) is None:
+            return None
+        return blake2b(packed, digest_size=16, key=self._salt).hexdigest()
 
     def prepare(self, compiler: Any) -> None:
         """Have a compiler know what it would if it had compiled."""
