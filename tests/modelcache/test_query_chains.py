@@ -26,7 +26,8 @@ from redisdict import CachedQuerySet, cache_results_of
 from redisdict.modelcache.results import chains
 from redisdict.modelcache.results.structure import structure_of
 from tests.modelcache.counting import queries
-from tests.shop.models import Category, Place, Point, Price, Product, Shelf, Slot, Tag
+from tests.shop.models import Category, Place, Point, Price, Product, Tag
+from tests.shop.relations import Shelf, Slot
 
 Make = Callable[[Any, int], Any]
 
@@ -281,7 +282,7 @@ def test_attributes_that_somebody_sets_are_treated_as_django_does() -> None:
 
 
 def test_a_lookup_that_is_registered_later() -> None:
-    class Other(models.lookups.Exact):  # type: ignore[type-arg]
+    class Other(models.lookups.Exact):
         def as_sql(self, *arguments: Any) -> Any:
             sql, params = super().as_sql(*arguments)
             return f"NOT {sql}", params

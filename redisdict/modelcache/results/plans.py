@@ -90,9 +90,7 @@ class QueryPlan:
                 packed = ormsgpack.packb(plain)
             except ormsgpack.MsgpackEncodeError:
                 packed = None  # a large number, or text with a lone surrogate
-        if packed is None:
-            packed = _packed(values)
-        if packed is None:
+        if packed is None and (packed := _packed(values)) is None:
             return None
         return blake2b(packed, digest_size=16, key=self._salt).hexdigest()
 

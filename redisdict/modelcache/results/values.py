@@ -26,7 +26,9 @@ class Converters:
         self._columns = columns
 
     def convert(self, columns: list[Sequence[Any]], database: str) -> None:
-        """Change the columns."""
+        """Change the columns, of which there are none where there are no rows."""
+        if not columns:
+            return
         connection = connections[database]
         held = connection.__dict__.get(CONVERTERS)
         if held is None:
