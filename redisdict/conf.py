@@ -121,8 +121,8 @@ def parse_alias(alias: str, values: Mapping[str, Any], setting: str = "REDISDICT
         raise ConfigurationError(f"{where} is {type(values).__name__}; a dict is expected.")
     for key in values:
         if key not in DEFAULTS:
-            hint = f"; {ELSEWHERE[key]}" if key in ELSEWHERE else _hint(key, DEFAULTS)
-            raise ConfigurationError(f"{where} has the unknown key {key!r}{hint}.")
+            hint = f"; {ELSEWHERE[key]}." if key in ELSEWHERE else _hint(key, DEFAULTS)
+            raise ConfigurationError(f"{where} has the unknown key {key!r}{hint}")
     given = {**DEFAULTS, **values}
     for key in ("LOCATION", "CACHE", "COMPRESSOR", "TRACER", "SCOPE"):
         _check(where, key, given[key], (str, type(None)), "a string or None")
@@ -266,7 +266,7 @@ def _values(alias: str) -> Mapping[str, Any]:
             ' to your settings; "embedded:///PATH" starts a server of its own.'
         )
     raise ConfigurationError(
-        f"REDISDICT has no alias {alias!r}{_hint(alias, configured)}."
+        f"REDISDICT has no alias {alias!r}{_hint(alias, configured)}"
         f" Configured: {', '.join(sorted(map(str, configured)))}."
     )
 
@@ -325,5 +325,6 @@ def _check_source(where: str, values: Mapping[str, Any]) -> None:
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
+    """End a sentence: with the name that was probably meant, or as it is."""
     close = nearest(name, known)
-    return f"; did you mean {close!r}?" if close else ""
+    return f"; did you mean {close!r}?" if close else "."

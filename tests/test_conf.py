@@ -40,7 +40,7 @@ def test_passwords_stay_out_of_the_repr() -> None:
     [
         (
             {"LOCATON": REDIS},
-            "REDISDICT[\"shop\"] has the unknown key 'LOCATON'; did you mean 'LOCATION'?.",
+            "REDISDICT[\"shop\"] has the unknown key 'LOCATON'; did you mean 'LOCATION'?",
         ),
         (
             {},

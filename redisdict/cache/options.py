@@ -214,7 +214,8 @@ def _refuse_unknown(where: str, key: Any) -> None:
     if not isinstance(key, str):
         raise ConfigurationError(f"{where} has the key {key!r}; names are expected.")
     if key.upper() == key and key not in CAPITALS:
-        raise ConfigurationError(f"{where} has the unknown key {key!r}{_nearest(key, CAPITALS)}.")
+        end = _nearest(key, CAPITALS) or "."
+        raise ConfigurationError(f"{where} has the unknown key {key!r}{end}")
     if key.upper() in CAPITALS and key not in CAPITALS:
         raise ConfigurationError(
             f'{where} has the unknown key {key!r}; did you mean "{key.upper()}"?'

@@ -256,7 +256,7 @@ def test_an_unknown_option_is_told_by_its_name(settings: Any) -> None:
         ({"BACKEND": "x"}, "; that is a key of CACHES;"),
         ({"URL": "x"}, '; it is called "LOCATION" here.'),
         ({"HOST": "x"}, "; it stands in LOCATION"),
-        ({"TIMEOT": 1}, "; did you mean 'TIMEOUT'?."),
+        ({"TIMEOT": 1}, "; did you mean 'TIMEOUT'?"),
         ({"COLOR": 1}, "has the unknown key 'COLOR'."),
         ({"SERIALIZER": "yaml"}, "SERIALIZER 'yaml' isn't known. There are 'msgpack'"),
         ({"SERIALIZER": "msgpak"}, ": did you mean 'msgpack'? There are"),

@@ -45,7 +45,7 @@ def test_no_settings_are_fine_until_used(settings: Any) -> None:
     [
         (
             {"LOCATION": NOWHERE, "TIMOUT": 5},
-            "REDISDICT[\"shop\"] has the unknown key 'TIMOUT'; did you mean 'TIMEOUT'?.",
+            "REDISDICT[\"shop\"] has the unknown key 'TIMOUT'; did you mean 'TIMEOUT'?",
         ),
         (
             {"LOCATION": "valkey://:secret@h"},
