@@ -184,3 +184,22 @@ def test_the_same_run_finds_old_rows(cache: str) -> None:
 def test_a_thousand_readers_of_a_missing_row_in_eight_processes_are_one_query() -> None:
     result = stress(module="tests.stress.modelcache.crowd")
     assert (result["found"], result["queries"]) == (1000, 1)
+
+
+@on_each_database
+def test_the_audit_raises_no_false_alarm(where: tuple[str, ...]) -> None:
+    result = stress_until(
+        lambda result: result["alarms"] or (result["audited"] > 500 and result["killed_at_random"]),
+        "--auditors",
+        "1",
+        *where,
+    )
+    assert result["alarms"] == 0, result
+
+
+def test_the_audit_finds_what_nobody_has_told_of() -> None:
+    result = stress_until(
+        lambda result: bool(result["alarms"]),
+        *("--auditors", "1", "--writes", "0.2", "--cache", "no_net"),
+    )
+    assert result["alarms"] > 0
