@@ -139,11 +139,13 @@ def test_it_works_where_nothing_else_is_installed(
     run(sys.executable, "-m", "venv", environment)
     python = environment / "bin" / "python"
     wanted = f"{archive}[{extras}]" if extras else archive
-    run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", wanted)
+    # Without PYTHONPATH, by which pip finds the package in the tree and installs nothing.
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    options = ("-q", "--disable-pip-version-check")
+    run(python, "-m", "pip", "install", *options, wanted, cwd=tmp_path, env=clean)
     smoke = shutil.copy(SMOKE, tmp_path)
     home = tmp_path / "project"
     home.mkdir()
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     said = run(python, smoke, valkey_url, extras, home, cwd=home, env=clean)
     assert f"fine: redisdict {__version__} of {environment}" in said
     if not extras:
