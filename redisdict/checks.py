@@ -115,7 +115,7 @@ def _is_tag_asked_for(caller: FrameType) -> bool:
 
 def check_alias(alias: str) -> Iterator[CheckMessage]:
     """Look for mistakes in one alias."""
-    from redisdict.codec import codec_of
+    from redisdict.codec.codec import codec_of
     from redisdict.connections.factory import PoolFactory
 
     try:

@@ -41,8 +41,8 @@ def backends_of_caches() -> Iterator[tuple[str, Backend]]:
             continue
         with suppress(ConfigurationError):
             options = _options(str(name), entry)
-            for location in options.locations:
-                yield options.where, backend_of(options, location)
+            backends = [backend_of(options, location) for location in options.locations]
+            yield from ((options.where, backend) for backend in backends)
 
 
 def empties_its_database(name: str, entry: Mapping[str, Any]) -> list[Location]:

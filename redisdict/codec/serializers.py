@@ -193,8 +193,6 @@ def _find(
     if isinstance(found, type):
         try:
             found = found()
-        except ConfigurationError:
-            raise
         except Exception as error:
             raise ConfigurationError(
                 f"{setting} {wanted!r} can't be made without arguments:"

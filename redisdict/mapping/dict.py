@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, Self, TypeVar, overload
 
-from redisdict.codec import codec_of
+from redisdict.codec.codec import codec_of
 from redisdict.conf import DEFAULT_ALIAS, check_durable
 from redisdict.connections import registry
 from redisdict.connections.backend import Backend

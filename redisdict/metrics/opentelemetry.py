@@ -10,7 +10,7 @@ from redisdict.connections.observation import Exchange
 from redisdict.exceptions import ConfigurationError
 from redisdict.metrics.conventions import attributes_of, error_type, pool_state
 from redisdict.metrics.definitions import BOUNDS_S, DURATION, ERRORS, METRICS, READS, Metric
-from redisdict.metrics.exchanges import hits_and_misses
+from redisdict.metrics.exchanges import hits_and_misses, name_of
 from redisdict.metrics.totals import Total, read_totals
 
 MISSING = (
@@ -20,6 +20,10 @@ MISSING = (
 
 #: Counted by exchanges; all others are read when a reader asks.
 DIRECT = (DURATION, READS, ERRORS)
+
+
+#: Kinds of exchanges whose attributes are remembered.
+MOST_REMEMBERED = 1000
 
 
 class Exporter:
@@ -50,6 +54,8 @@ class Exporter:
         self._errors = meter.create_counter(
             ERRORS.opentelemetry_name, unit=ERRORS.unit, description=ERRORS.help
         )
+        #: Of exchanges: they don't change, and to make them costs as much as to record.
+        self._attributes: dict[tuple[Any, ...], dict[str, Any]] = {}
         for metric in METRICS:
             if metric not in DIRECT:
                 self._make_observable(meter, metric)
@@ -77,7 +83,13 @@ class Exporter:
     def observe(self, exchange: Exchange) -> None:
         """Count an exchange."""
         alias = exchange.server.config.alias
-        self._duration.record(exchange.duration_ns / 1e9, attributes_of(exchange))
+        key = exchange.server, name_of(exchange.request), type(exchange.error)
+        attributes = self._attributes.get(key)
+        if attributes is None:
+            if len(self._attributes) >= MOST_REMEMBERED:
+                self._attributes.clear()
+            attributes = self._attributes[key] = attributes_of(exchange)
+        self._duration.record(exchange.duration_ns / 1e9, attributes)
         if exchange.error is not None:
             error = error_type(exchange.error)
             self._errors.add(1, {"redisdict.alias": alias, "error.type": error})

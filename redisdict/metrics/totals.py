@@ -109,7 +109,7 @@ def _spaces_of(identity: Any, held: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _of_models() -> Iterator[Total]:
-    module = sys.modules.get("redisdict.modelcache.cached_models")
+    module = sys.modules.get("redisdict.modelcache.registrations")
     if module is None:
         return
     for cached in module.cached_models():

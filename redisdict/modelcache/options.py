@@ -52,10 +52,11 @@ class Options:
             check_shards(self.shards)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"ModelDict(): {error}") from error
-        if self.shards and self.near is not None:
+        if self.shards and self.near == STRICT:
             raise ConfigurationError(
-                f"ModelDict(): near={self.near!r} and shards={self.shards} don't go together yet;"
-                " leave one of them out."
+                f"ModelDict(): near={self.near!r} and shards={self.shards} don't go together, for a"
+                " writer would wait for the readers of each shard; leave one of them out, or give"
+                ' near seconds, or "request".'
             )
         to_milliseconds(self.absent_timeout, None)
         for name in ("lease_timeout", "barrier_timeout"):

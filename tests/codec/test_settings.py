@@ -8,7 +8,8 @@ from itertools import product
 import pytest
 from psycopg.types.range import Range
 
-from redisdict.codec import Codec, codec_of, get_codec, serializers
+from redisdict.codec import Codec, get_codec, serializers
+from redisdict.codec.codec import codec_of
 from redisdict.conf import parse_alias
 from redisdict.exceptions import ConfigurationError, DeserializationError, SerializationError
 from tests.codec import custom

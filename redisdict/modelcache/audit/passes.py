@@ -16,8 +16,9 @@ from django.db import connections, router
 
 from redisdict.mapping.layouts.base import slices
 from redisdict.modelcache.audit.judge import Judge, Verdicts
-from redisdict.modelcache.cached_models import CachedModel, CachedTable, cached_models
-from redisdict.modelcache.lookup import Scan
+from redisdict.modelcache.cached_models import CachedModel, CachedTable
+from redisdict.modelcache.registrations import cached_models
+from redisdict.modelcache.scan import Scan
 
 #: Cells that are judged together.
 CHUNK = 100

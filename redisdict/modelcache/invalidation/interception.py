@@ -21,12 +21,7 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from redisdict.modelcache import identity, search_paths
-from redisdict.modelcache.cached_models import (
-    CachedModel,
-    CachedTable,
-    cached_models,
-    calling_place,
-)
+from redisdict.modelcache.cached_models import CachedModel, CachedTable
 from redisdict.modelcache.connection_state import is_in_transaction
 from redisdict.modelcache.invalidation import relations
 from redisdict.modelcache.invalidation.cursors import run_to_its_end
@@ -48,6 +43,7 @@ from redisdict.modelcache.invalidation.transactions import (
     note_begin,
     note_changes,
 )
+from redisdict.modelcache.registrations import cached_models, calling_place
 
 #: By vendor: texts of statements that only read, and call no function that isn't known to do the
 #: same.

@@ -144,7 +144,7 @@ class Chain:
 
     def then(self, method: str, arguments: Sequence[Any], **options: bool) -> Chain | None:
         """Go on with a method that takes names; None where Django has to."""
-        if not all(type(one) is str for one in arguments):
+        if not TEXT.issuperset(map(type, arguments)):
             return None
         key = (method, *arguments, *options.items())
         call = method, tuple(arguments), options
@@ -176,6 +176,8 @@ class Chain:
             return None
         return Chain(self, call, found, self.values, low, high)
 
+
+TEXT = frozenset([str])
 
 #: What a limit may be.
 LIMITS = frozenset([int, type(None)])

@@ -11,19 +11,46 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import repeat
 from typing import Any
+from uuid import UUID, SafeUUID
 
+from redisdict.codec.extensions import unpack_uuid
 from redisdict.codec.field_forms import FORMS_OF_TYPES
 
-_FORMS = {form.name: form for form in FORMS_OF_TYPES.values()}
 _NONE = type(None)
 
-#: How values of a form are read. Those of the standard library's own are C, and are called by it.
-_READERS: dict[str, Callable[[Any], Any]] = {
-    **{name: form.unpack for name, form in _FORMS.items()},
-    "datetime": datetime.fromisoformat,
-    "date": date.fromisoformat,
-    "decimal": Decimal,
+#: Types without a form of which a column may repeat; 0.0 and -0.0 are equal, and must not be one.
+REPEATED = frozenset([str, int, bool])
+
+UUID_BYTES = 16
+
+#: So many values of a column have a byte each to tell them by.
+MOST_PLACES = 256
+
+
+def _read_uuids(
+    column: Sequence[bytes],
+    put_number: Callable[..., None] = UUID.__dict__["int"].__set__,
+    put_safety: Callable[..., None] = UUID.__dict__["is_safe"].__set__,
+) -> list[UUID]:
+    """Do what `unpack_uuid()` does for each, all by what C calls."""
+    if {*map(len, column)} != {UUID_BYTES}:
+        return list(map(unpack_uuid, column))
+    made = list(map(UUID.__new__, repeat(UUID, len(column))))
+    for _ in map(put_number, made, map(int.from_bytes, column)):
+        pass
+    for _ in map(put_safety, made, repeat(SafeUUID.unknown)):
+        pass
+    return made
+
+
+#: How columns of a form are read: by functions that are C, and called by it.
+_READERS: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
+    "datetime": lambda column: list(map(datetime.fromisoformat, column)),
+    "date": lambda column: list(map(date.fromisoformat, column)),
+    "decimal": lambda column: list(map(Decimal, column)),
+    "uuid": _read_uuids,
 }
 
 
@@ -45,34 +72,49 @@ class Columns:
 
 
 def pack_rows(rows: Sequence[Sequence[Any]]) -> list[Any]:
-    """Write rows: how many there are, the forms of the columns, and the columns."""
+    """Write rows: how many there are, the forms of the columns, which repeat, and the columns.
+
+    Of a column that has each value twice or more, as those of joined rows have, the values are
+    written once, before them for each row which one it is.
+    """
     forms: list[list[Any]] = []
-    columns: list[list[Any]] = []
+    repeating: list[int] = []
+    columns: list[Any] = []
     for position, column in enumerate(zip(*rows, strict=True)):
         kinds = {*map(type, column)}
         has_none = _NONE in kinds
         kinds -= {_NONE}
-        form = FORMS_OF_TYPES.get(kinds.pop()) if len(kinds) == 1 else None
+        kind = kinds.pop() if len(kinds) == 1 else None
+        form = None if kind is None else FORMS_OF_TYPES.get(kind)
         packed = list(column)
         if form is not None:
             packed = [None if value is None else form.pack(value) for value in column]
             if form.name == "datetime" and not {*map(type, packed)} <= {str, _NONE}:
-                packed = list(column)  # of a zone that has a name; the codec writes them
+                packed, form = list(column), None  # of a zone that has a name; the codec writes it
             else:
                 forms.append([position, form.name, has_none])
+        if form is not None or kind in REPEATED:
+            places = {value: place for place, value in enumerate(dict.fromkeys(packed))}
+            if 2 * len(places) <= len(packed) and len(places) <= MOST_PLACES:
+                repeating.append(position)
+                packed = [bytes([places[value] for value in packed]), list(places)]
         columns.append(packed)
-    return [len(rows), forms, columns]
+    return [len(rows), forms, repeating, columns]
 
 
 def unpack_columns(stored: Sequence[Any]) -> Columns:
     """Read what `pack_rows()` has written."""
-    count, forms, columns = stored
+    count, forms, repeating, columns = stored
+    places = {}
+    for position in repeating:
+        places[position], columns[position] = columns[position]
     for position, name, has_none in forms:
-        read = _READERS[name]
+        read, column = _READERS[name], columns[position]
         if has_none:
-            columns[position] = [
-                None if value is None else read(value) for value in columns[position]
-            ]
+            known = iter(read([value for value in column if value is not None]))
+            columns[position] = [None if value is None else next(known) for value in column]
         else:
-            columns[position] = list(map(read, columns[position]))
+            columns[position] = read(column)
+    for position, of_rows in places.items():
+        columns[position] = list(map(columns[position].__getitem__, of_rows))
     return Columns(count, columns)

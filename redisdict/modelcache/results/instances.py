@@ -6,7 +6,8 @@ the rows. Where nobody could tell the difference, they are made here at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from django.db import models
@@ -56,9 +57,11 @@ class _Part:
         self._model: type[models.Model] = klass_info["model"]
         places = klass_info["select_fields"]
         self._place = slice(places[0], places[-1] + 1)
-        attnames = [one[0].target.attname for one in select[self._place]]
-        self._names = ("_state", *attnames)
+        self._attnames = [one[0].target.attname for one in select[self._place]]
         self._joins = [_Join(one, select) for one in klass_info.get("related_klass_infos", ())]
+        self._kept = [join for join in self._joins if join.cache_name is not None]
+        cached = [join.cache_name for join in self._kept]
+        self._fill = _function_for(tuple(self._attnames), tuple(cached))
 
     @property
     def is_heard(self) -> bool:
@@ -67,21 +70,13 @@ class _Part:
 
     def make(self, columns: Sequence[Sequence[Any]], count: int, database: str) -> list[Any]:
         """Make an instance of each row, as `from_db()` makes it."""
-        model, names, joins = self._model, self._names, self._joins
-        new = model.__new__
-        states = [ModelState() for _ in range(count)]
-        for state in states:
-            state.adding = False
-            state.db = database
-            if joins:
-                state.fields_cache = {}
-        made = []
-        for values in zip(states, *columns[self._place], strict=True):
-            instance = new(model)
-            instance.__dict__ = dict(zip(names, values, strict=True))
-            made.append(instance)
-        for join in joins:
-            join.make_for(made, states, columns, database)
+        model, place = self._model, self._place
+        joined = {join: join.make_joined(columns, count, database) for join in self._joins}
+        kept = [joined[join] for join in self._kept]
+        rows = zip(*columns[place], *kept, strict=True)
+        made: list[Any] = self._fill(rows, database, model, model.__new__, ModelState)
+        for join, others in joined.items():
+            join.set(made, others)
         return made
 
 
@@ -91,38 +86,61 @@ class _Join(_Part):
     def __init__(self, klass_info: Any, select: Sequence[Any]) -> None:
         super().__init__(klass_info, select)
         key = self._model._meta.pk_fields[0].attname
-        self._key = self._place.start + self._names.index(key) - 1
+        self._key = self._place.start + self._attnames.index(key)
         self._set_local = klass_info["local_setter"]
-        self._cache_name = _cache_name(self._set_local)
+        #: The name under which an instance keeps the joined one; None where a function does it.
+        self.cache_name = _cache_name(self._set_local)
         setter = klass_info["remote_setter"]
         # Django's own function for a relation that has no other end to set.
         is_one_way = getattr(setter, "__name__", "") == "<lambda>"
         self._set_remote = None if is_one_way else setter
 
-    def make_for(
-        self,
-        instances: Sequence[Any],
-        states: Sequence[ModelState],
-        columns: Sequence[Sequence[Any]],
-        database: str,
-    ) -> None:
-        """Make what is joined to each of these, or set that there is nothing."""
-        joined: list[Any] = self.make(columns, len(instances), database)
+    def make_joined(self, columns: Sequence[Sequence[Any]], count: int, database: str) -> list[Any]:
+        """Make what is joined to each row; None where nothing is."""
+        joined = self.make(columns, count, database)
         keys = columns[self._key]
-        if None in keys:
-            pairs = zip(joined, keys, strict=True)
-            joined = [None if key is None else one for one, key in pairs]
-        name = self._cache_name
-        if name is None:
+        if None not in keys:
+            return joined
+        return [None if key is None else one for one, key in zip(joined, keys, strict=True)]
+
+    def set(self, instances: Sequence[Any], joined: Sequence[Any]) -> None:
+        """Do what is to be done for each instance and what is joined to it."""
+        if self.cache_name is None:
             for instance, one in zip(instances, joined, strict=True):
                 self._set_local(instance, one)
-        else:
-            for state, one in zip(states, joined, strict=True):
-                state.fields_cache[name] = one
         if self._set_remote is not None:
             for instance, one in zip(instances, joined, strict=True):
                 if one is not None:
                     self._set_remote(one, instance)
+
+
+@lru_cache(maxsize=4096)
+def _function_for(attnames: Sequence[str], cached: Sequence[str]) -> Callable[..., list[Any]]:
+    """Write the function that makes instances of rows, of their fields and what is joined to them.
+
+    A display of a dict with its names takes half the time of any function that puts names and
+    values together.
+    """
+    values = [f"value_{number}" for number in range(len(attnames) + len(cached))]
+    pairs = [f"{name!r}: {value}" for name, value in zip((*attnames, *cached), values, strict=True)]
+    fields, relations = pairs[: len(attnames)], pairs[len(attnames) :]
+    text = f"""
+def make(rows, database, model, new, ModelState):
+    made = []
+    for {", ".join(values)}, in rows:
+        state = ModelState()
+        state.adding = False
+        state.db = database
+        {f"state.fields_cache = {{{', '.join(relations)}}}" if relations else ""}
+        instance = new(model)
+        instance.__dict__ = {{"_state": state, {", ".join(fields)}}}
+        made.append(instance)
+    return made
+"""
+    names: dict[str, Any] = {}
+    exec(text, names)  # noqa: S102  # of names that Django has made attributes of, as literals
+    made: Callable[..., list[Any]] = names["make"]
+    return made
 
 
 def _cache_name(setter: Any) -> str | None:

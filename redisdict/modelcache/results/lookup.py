@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from redisdict.modelcache.cached_models import CachedTable
-from redisdict.modelcache.lookup import Caller, Plan
 from redisdict.modelcache.outages import UNREACHED
+from redisdict.modelcache.plans import Caller, Plan
 from redisdict.modelcache.results.computation import Computation
 from redisdict.modelcache.results.near import NearResults
 from redisdict.modelcache.slots.lease import Reader

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Self, TypeVar
 
 from asgiref.sync import sync_to_async
+from django.core.checks import CheckMessage, Error
 from django.db import models
 from django.db.models.query import ModelIterable
 from django.db.models.sql.constants import MULTI
 
 from redisdict.conf import DEFAULT_ALIAS
+from redisdict.exceptions import ConfigurationError
+from redisdict.modelcache.invalidation.hooks import when_models_are_ready
 from redisdict.modelcache.invalidation.reads import executing
+from redisdict.modelcache.invalidation.relations import lineage
+from redisdict.modelcache.members import Members
 from redisdict.modelcache.model_dict import refuse_to_block
 from redisdict.modelcache.options import Options
+from redisdict.modelcache.registrations import register
 from redisdict.modelcache.results.dependencies import Dependencies
 from redisdict.modelcache.results.in_tasks import answers, need_thread, run_in_task
 from redisdict.modelcache.results.queries import Queries, queries_of
 from redisdict.modelcache.results.recorded import RecordedQuerySet
 from redisdict.modelcache.results.values import MAKERS, names_of
+from redisdict.modelcache.results.versions import DeclaresVersions, declared_columns
 from redisdict.modelcache.stats import CacheStats
 
 M = TypeVar("M", bound=models.Model)
@@ -39,17 +46,27 @@ def cache_results_of(
 
     Args:
         names: models; each stands for its table, its parents' tables, and those of the many-to-many
-            relations that Django makes for it.
+            relations that Django makes for it. What their managers declare, by
+            `CachedManager(versions=…)`, is announced by values, too.
         using: an alias of the setting REDISDICT, whose server keeps the results.
         barrier_timeout: seconds that nothing is kept after a process died at its commit. It has to
             be longer than any COMMIT takes, and any save() outside a transaction.
         strict: whether a change fails when the server can't be told of it.
 
     Raises:
-        ConfigurationError: there is no model, or one has no table.
+        ConfigurationError: there is no model, or one has no table; or a manager declares something
+            that is no column, once all models are loaded.
     """
     options = Options(barrier_timeout=barrier_timeout, strict=strict)
-    Dependencies(names, using, None, options, "cache_results_of()")
+    found = Dependencies(names, using, None, options, "cache_results_of()").models
+
+    def register_columns() -> None:
+        for one in dict.fromkeys(part for cached in found for part in lineage(cached.model)):
+            for field in declared_columns(one):
+                by = None if field.primary_key else Members(field.attname)
+                register(one, using, options, members=by, is_version=True)
+
+    when_models_are_ready(register_columns)
 
 
 class CachedQuerySet(RecordedQuerySet[M]):
@@ -252,5 +269,30 @@ for _name in (
     setattr(CachedQuerySet, f"a{_name}", _twin(_name))
 
 
-class CachedManager(models.Manager.from_queryset(CachedQuerySet)[M]):  # type: ignore[misc]  # made at run time
-    """The manager of `CachedQuerySet`. A `ModelDict` doesn't need it."""
+class CachedManager(DeclaresVersions, models.Manager.from_queryset(CachedQuerySet)[M]):  # type: ignore[misc]  # made at run time
+    """The manager of `CachedQuerySet`. A `ModelDict` doesn't need it.
+
+    Args:
+        versions: names of fields of the model's own table. A query of `cached()` whose filter says
+            that one of them has a value, as `filter(category=5, …)` does, depends on the rows with
+            that value, and no longer on all rows of the table; see docs/results.md. Needs
+            `cache_results_of()`. Each update and deletion then costs a query more, which locks its
+            rows and finds out what values they have; but for the primary key.
+
+    Raises:
+        ConfigurationError: `versions` aren't names. Whether there are such fields Django's checks
+            say, and `cache_results_of()`.
+    """
+
+    def __init__(self, versions: Iterable[str] = ()) -> None:
+        super().__init__()
+        self.set_versions(versions)
+
+    def check(self, **options: Any) -> list[CheckMessage]:
+        """As Django's, and whether `versions` names columns."""
+        found: list[CheckMessage] = super().check(**options)
+        try:
+            declared_columns(self.model)
+        except ConfigurationError as error:
+            found.append(Error(str(error), id="redisdict.E102", obj=self.model))
+        return found

@@ -59,6 +59,10 @@ class ResultStore:
             *(one.table_key for one in tables),
         )
 
+    def depending_on(self, versions: Sequence[RowStore], heats: Sequence[Heat]) -> ResultStore:
+        """Make the store of the results that depend on further versions."""
+        return ResultStore([*self._tables, *versions], self._cells, [*self._heats, *heats])
+
     def peek(self, key: bytes, *, with_time_left: bool = False) -> Step[Any]:
         """Make the step that reads a result which is there: one EVALSHA. Not for a Cluster.
 
@@ -100,7 +104,10 @@ class ResultStore:
             return None
         if len(found) > count + 1:
             incarnation = found[-1]
-            if not incarnation or not all(is_version_of(incarnation, one) for one in versions):
+            for version in versions:
+                if version is None or version[:1] != b"G" or version[9:] != incarnation:
+                    return None
+            if not incarnation:
                 return None
         digest = blake2b(b"".join(versions), digest_size=DIGEST_BYTES).digest()  # type: ignore[arg-type]  # each table has a cell
         if not cell.startswith(b"V" + digest + self._cells.fingerprint):
@@ -156,11 +163,6 @@ class ResultStore:
     def lift(self, keys: Sequence[bytes], token: bytes) -> Operation[None]:
         """Remove results, and the leases of those who compute them. An EVALSHA for each."""
         yield from put_barriers([[key] for key in keys], token, 0)
-
-
-def is_version_of(incarnation: bytes, cell: bytes | None) -> bool:
-    """Whether a table's cell has a version that was begun in this incarnation of the server."""
-    return cell is not None and cell[:1] == b"G" and cell[9:] == incarnation
 
 
 def _version_again(table: RowStore, token: bytes, error: Exception) -> Operation[Sequence[Answer]]:
