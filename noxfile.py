@@ -102,7 +102,7 @@ def imports(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the site of the documents; a warning is an error."""
     session.install("-r", "requirements.txt", "-r", "docs/requirements.txt")
-    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+    session.run("python", "-m", "sphinx", "-W", "-n", "-b", "html", "docs", "docs/_build")
 
 
 @nox.session(python=OLDEST)

@@ -30,7 +30,8 @@ myst_heading_anchors = 5
 
 html_theme = "furo"
 html_title = f"redisdict {release}"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 # The same bytes from the same sources.
 html_last_updated_fmt = None

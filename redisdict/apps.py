@@ -11,10 +11,11 @@ class RedisDictConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from redisdict import checks
+        from redisdict import checks, observing
         from redisdict.modelcache import database_connections
 
         checks.register_all()
+        observing.begin()
         database_connections.keep_track()
         # As admin.py is: in every process, so that each tells of what it changes.
         autodiscover_modules("dicts")

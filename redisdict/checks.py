@@ -30,6 +30,7 @@ SERVER_TAG = "redisdict_server"
 def register_all() -> None:
     register(check_settings, "redisdict")
     register(check_caches, "redisdict")
+    register(check_metrics, "redisdict")
     register(check_model_dicts, "redisdict")
     register(check_servers_for_the_tag, SERVER_TAG)
     register(check_servers_at_deployment, SERVER_TAG, deploy=True)
@@ -41,7 +42,7 @@ def check_settings(app_configs: Any, **_: Any) -> list[CheckMessage]:
         aliases = conf.aliases()
     except ConfigurationError as error:
         return [Error(str(error), id="redisdict.E001")]
-    return [message for alias in aliases for message in _check_alias(alias)]
+    return [message for alias in aliases for message in check_alias(alias)]
 
 
 def check_caches(app_configs: Any, **_: Any) -> list[CheckMessage]:
@@ -54,6 +55,27 @@ def check_caches(app_configs: Any, **_: Any) -> list[CheckMessage]:
     from redisdict.cache.checks import check_caches as check_all
 
     return list(check_all())
+
+
+def check_metrics(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Read REDISDICT_METRICS, and see whether the packages are there that it needs."""
+    from importlib.util import find_spec
+
+    from redisdict.observing import PACKAGES, chosen_exporters
+
+    try:
+        chosen = chosen_exporters()
+    except ConfigurationError as error:
+        return [Error(str(error), id="redisdict.E006")]
+    return [
+        Error(
+            f"REDISDICT_METRICS names {name!r}, and {PACKAGES[name]} isn't installed.",
+            hint=f'pip install "django-redisdict[{name}]", or leave {name!r} out.',
+            id="redisdict.E006",
+        )
+        for name in chosen
+        if find_spec(PACKAGES[name]) is None
+    ]
 
 
 def check_model_dicts(app_configs: Any, **options: Any) -> list[CheckMessage]:
@@ -91,9 +113,9 @@ def _is_tag_asked_for(caller: FrameType) -> bool:
     return SERVER_TAG in (caller.f_locals.get("tags") or ())
 
 
-def _check_alias(alias: str) -> Iterator[CheckMessage]:
+def check_alias(alias: str) -> Iterator[CheckMessage]:
     """Look for mistakes in one alias."""
-    from redisdict.codec import get_codec
+    from redisdict.codec.codec import codec_of
     from redisdict.connections.factory import PoolFactory
 
     try:
@@ -104,7 +126,11 @@ def _check_alias(alias: str) -> Iterator[CheckMessage]:
             from redisdict.servers.programs import find_embeddable_program
 
             find_embeddable_program()
-        get_codec(config.serializer, config.compressor)
+        codec_of(config)
+        if config.scope is not None:
+            from redisdict.modelcache.options import scope_of_alias
+
+            scope_of_alias(config)
     except ConfigurationError as error:
         yield Error(str(error), id="redisdict.E001")
         return
@@ -125,26 +151,33 @@ def _check_alias(alias: str) -> Iterator[CheckMessage]:
 
 
 def _check_server(alias: str) -> Iterator[CheckMessage]:
-    """Look for dangers of one server."""
-    from redis import RedisError
-
+    """Look for dangers of the server of one alias."""
     from redisdict.connections.registry import get_backend
 
     try:
         backend = get_backend(alias)
+        backend.factory.verify()
     except ConfigurationError:
         return  # check_settings reports it
+    yield from check_backend(f'The server of REDISDICT["{alias}"]', backend)
+    yield from check_shared_database(alias, backend)
+
+
+def check_backend(name: str, backend: Backend) -> Iterator[CheckMessage]:
+    """Look for dangers of one server, called by `name` and its address."""
+    from redis import RedisError
+
     try:
         info, settings, has_hello = backend.driver.run(_ask())
         quorum = _quorum(backend)
-    except (BackendUnavailable, RedisError) as error:
+    except (ConfigurationError, BackendUnavailable, RedisError) as error:
         yield Error(
             str(error),
             hint="Check the address, the credentials, and that the server runs.",
             id="redisdict.E002",
         )
         return
-    where = f'The server of REDISDICT["{alias}"] ({backend.address})'
+    where = f"{name} ({backend.address})"
     yield from _check_persistence(where, info, settings)
     yield from _check_eviction(where, info)
     if not has_hello:
@@ -159,6 +192,22 @@ def _check_server(alias: str) -> Iterator[CheckMessage]:
             " a network fault can leave two primaries, and what one of them was given is lost.",
             hint="Run three sentinels or more, with a quorum of more than half of them.",
             id="redisdict.W006",
+        )
+
+
+def check_shared_database(alias: str, backend: Backend) -> Iterator[CheckMessage]:
+    """Look for caches whose `clear()` deletes the dicts too. Asks no server."""
+    from redisdict.inspection.shared_databases import caches_that_empty
+
+    names = caches_that_empty(backend.factory.location)
+    if names:
+        caches = " and ".join(f'CACHES["{name}"]' for name in names)
+        yield CheckWarning(
+            f'REDISDICT["{alias}"] has its dicts in the database of {caches} ({backend.address}):'
+            " clear() of that cache empties the whole database, so it deletes every dict.",
+            hint="Give one of them a database of its own, or the cache the BACKEND"
+            ' "redisdict.cache.DictCache", whose clear() deletes its own keys only.',
+            id="redisdict.W007",
         )
 
 
@@ -211,7 +260,8 @@ def _ask() -> Operation[tuple[dict[str, str], dict[str, str], bool]]:
         known = yield (b"COMMAND", b"INFO", b"HELLO")
     except ResponseError:  # the user may not ask
         return info, settings, True
-    return info, settings, bool(known and known[0])
+    # Upstash lists no commands at all.
+    return info, settings, known == [] or bool(known and known[0])
 
 
 def _quorum(backend: Backend) -> int | None:

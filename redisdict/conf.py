@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from django.conf import settings
 from django.core.signals import setting_changed
 from django.dispatch import receiver
+from django.utils.module_loading import import_string
 
 from redisdict.exceptions import ConfigurationError
 from redisdict.suggestions import nearest
@@ -22,6 +23,10 @@ from redisdict.suggestions import nearest
 Options: TypeAlias = Mapping[str, Any]
 
 DEFAULT_ALIAS = "default"
+
+#: Seconds in a thousand years. The server keeps deadlines in 64 bits of milliseconds, which leaves
+#: room for its clock.
+LONGEST_S = 1000 * 365 * 86400
 
 #: What DURABLE can be.
 GUARANTEES = ("aof", "replicas")
@@ -78,6 +83,24 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
 )
 
 
+#: What others have under a name of their own, and where it stands here.
+ELSEWHERE: Mapping[object, str] = MappingProxyType(
+    {
+        "BACKEND": "that is a key of CACHES; the scheme of LOCATION says what the server is",
+        "ENGINE": "the scheme of LOCATION says what the server is",
+        "URL": 'it is called "LOCATION" here',
+        **dict.fromkeys(
+            ("HOST", "PORT", "DB", "USER", "USERNAME"),
+            'it stands in LOCATION, "redis://USER:PASSWORD@HOST:PORT/DB"',
+        ),
+        "PASSWORD": 'it stands in LOCATION or in OPTIONS, as "password"',
+        "MAX_CONNECTIONS": 'it stands in OPTIONS, as "max_connections"',
+        "SOCKET_TIMEOUT": 'it stands in OPTIONS, as "socket_timeout"',
+        "PREFIX": 'it is called "KEY_PREFIX" here',
+    }
+)
+
+
 def parse_alias(alias: str, values: Mapping[str, Any], setting: str = "REDISDICT") -> AliasConfig:
     """Check the values of one alias.
 
@@ -89,11 +112,17 @@ def parse_alias(alias: str, values: Mapping[str, Any], setting: str = "REDISDICT
             `LOCATION` and `CACHE`.
     """
     where = f'{setting}["{alias}"]'
+    if not isinstance(alias, str):
+        raise ConfigurationError(
+            f"{setting} has the alias {alias!r} ({type(alias).__name__}); a name is expected, such"
+            f' as "{DEFAULT_ALIAS}".'
+        )
     if not isinstance(values, Mapping):
         raise ConfigurationError(f"{where} is {type(values).__name__}; a dict is expected.")
     for key in values:
         if key not in DEFAULTS:
-            raise ConfigurationError(f"{where} has the unknown key {key!r}{_hint(key, DEFAULTS)}.")
+            hint = f"; {ELSEWHERE[key]}" if key in ELSEWHERE else _hint(key, DEFAULTS)
+            raise ConfigurationError(f"{where} has the unknown key {key!r}{hint}.")
     given = {**DEFAULTS, **values}
     for key in ("LOCATION", "CACHE", "COMPRESSOR", "TRACER", "SCOPE"):
         _check(where, key, given[key], (str, type(None)), "a string or None")
@@ -185,6 +214,21 @@ def _check_near_tracking(where: str, tracking: object) -> None:
         )
 
 
+def import_object(where: str, path: str) -> Any:
+    """Import what a setting names by its dotted path.
+
+    Raises:
+        ConfigurationError: it can't be imported, whatever the module of it raises.
+    """
+    try:
+        return import_string(path)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(
+            f"{where} is {path!r}, which can't be imported: {type(error).__name__}: {reason}"
+        ) from error
+
+
 @receiver(setting_changed)
 def forget(*, setting: str = "REDISDICT", **_: Any) -> None:
     """Read the settings again at the next use; `override_settings` has this called."""
@@ -219,16 +263,18 @@ def _values(alias: str) -> Mapping[str, Any]:
             f"The alias {alias!r} is used, but the setting REDISDICT has no aliases"
             " (and CACHES['default'] isn't a django-redis cache to borrow)."
             f' Add REDISDICT = {{"{alias}": {{"LOCATION": "redis://127.0.0.1:6379/0"}}}}'
-            ' to your settings; "embedded://PATH" starts a server of its own.'
+            ' to your settings; "embedded:///PATH" starts a server of its own.'
         )
     raise ConfigurationError(
         f"REDISDICT has no alias {alias!r}{_hint(alias, configured)}."
-        f" Configured: {', '.join(sorted(configured))}."
+        f" Configured: {', '.join(sorted(map(str, configured)))}."
     )
 
 
 def _is_django_redis(cache: str) -> bool:
-    backend = getattr(settings, "CACHES", {}).get(cache, {}).get("BACKEND", "")
+    caches = getattr(settings, "CACHES", None)
+    entry = caches.get(cache) if isinstance(caches, Mapping) else None
+    backend = entry.get("BACKEND") if isinstance(entry, Mapping) else None
     return bool(backend == "django_redis.cache.RedisCache")
 
 
@@ -240,14 +286,16 @@ def _check(where: str, key: str, value: object, types: tuple[type, ...], expecte
 
 
 def _check_timeout(where: str, timeout: object) -> None:
-    if timeout is not None and not _number(timeout) > 0:
+    if timeout is not None and not 0 < _number(timeout) <= LONGEST_S:
+        most = f", at most {LONGEST_S} (a thousand years)," if _number(timeout) > 0 else ""
         raise ConfigurationError(
-            f'{where}["TIMEOUT"] is {timeout!r}; seconds above 0 are expected, or None for ever.'
+            f'{where}["TIMEOUT"] is {timeout!r}; seconds above 0{most} are expected, or None for'
+            " ever."
         )
 
 
 def _check_retry_for(where: str, seconds: object) -> None:
-    if seconds is not None and not 0 <= _number(seconds) < math.inf:
+    if seconds is not None and not 0 <= _number(seconds) <= LONGEST_S:
         raise ConfigurationError(
             f'{where}["RETRY_FOR"] is {seconds!r}; a number of seconds is expected, 0 for a single'
             " retry at once, or None for the default of the location."

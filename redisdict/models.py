@@ -1,4 +1,4 @@
-"""Benchmark runs and their results; dicts that were found on a server.
+"""Benchmark runs and their results; dicts that were found on a server; what audits have counted.
 
 A run is one object from its beginning on: an unsaved `BenchmarkRun` while it is measured, the same
 when it is saved, loaded, exported or compared.
@@ -266,3 +266,37 @@ class StoredDict(models.Model):
     def _parts(self) -> list[str]:
         parts: list[str] = json.loads(self.identity)
         return parts
+
+
+class AuditCount(models.Model):
+    """What `manage.py modeldict audit` has counted of one ModelDict within an hour.
+
+    `judged` cells were compared with the database, of which `disagreed` held something else.
+    `by_age` has how many of these were first seen to disagree how long ago, and `unjudged` why
+    others weren't compared.
+    """
+
+    hour = models.DateTimeField(_("hour"))
+    model = models.CharField(_("model"), max_length=255)
+    database = models.CharField(_("database"), max_length=100)
+    alias = models.CharField(_("alias"), max_length=100)
+    passes = models.PositiveIntegerField(_("passes"), default=0)
+    judged = models.PositiveBigIntegerField(_("judged"), default=0)
+    disagreed = models.PositiveBigIntegerField(_("disagreed"), default=0)
+    repaired = models.PositiveBigIntegerField(_("repaired"), default=0)
+    by_age = models.JSONField(_("disagreed, by age"), default=dict)
+    unjudged = models.JSONField(_("not judged"), default=dict)
+
+    class Meta:
+        verbose_name = _("audit of a cached model")
+        verbose_name_plural = _("audits of cached models")
+        default_permissions = ("view", "delete")
+        ordering = ["-hour", "model", "database", "alias"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["hour", "model", "database", "alias"], name="redisdict_audit_hour"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model}, {self.hour:%Y-%m-%d %H:%M}"

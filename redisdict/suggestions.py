@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+#: From this likeness on a name was probably meant: two letters of ten may be wrong. With less,
+#: "yaml" would be taken for "raw", and BACKEND for CACHE.
+LIKENESS = 0.7
 
-def nearest(name: object, known: Iterable[object], cutoff: float = 0.5) -> str | None:
+
+def nearest(name: object, known: Iterable[object], cutoff: float = LIKENESS) -> str | None:
     """Find the known name that is most like this one, whatever their case; None if none is.
 
     The first wins, where several differ in their case alone.

@@ -26,21 +26,22 @@ from typing import Any
 
 from benchmarks.peers.target import started_server
 from benchmarks.results.child import CATEGORIES, PRODUCTS
-from benchmarks.results.contender import Contender, Turn
+from redisdict.bench.ab.contender import Contender, Turn
+from redisdict.bench.choices import Table
 from redisdict.bench.measure.placement import SAME, choose_cpus, pinned_client
 from redisdict.bench.measure.rounds import Rounds, Series, ratio_between
 from redisdict.bench.measure.statistics import percentile
-from redisdict.bench.spec import Precision
+from redisdict.bench.spec import SYNC, Cell, Precision
 from tests.modelcache.postgres import PostgresCluster
 
 ROOT = Path(__file__).resolve().parents[2]
 CHILD = Path(__file__).with_name("child.py")
 
-ORM, OURS, UNWATCHED = "ORM", "cached()", "unwatched"
-KINDS = (ORM, f"{ORM}, A/A", OURS, f"{OURS}, A/A", UNWATCHED, "cacheops", "cachalot")
+ORM, OURS, NEAR, UNWATCHED = "ORM", "cached()", "cached(near=60)", "unwatched"
+KINDS = (ORM, f"{ORM}, A/A", OURS, f"{OURS}, A/A", NEAR, UNWATCHED, "cacheops", "cachalot")
 
 #: By whose speed the others are told.
-REFERENCES = {"a write": UNWATCHED}
+REFERENCES = {"a write": UNWATCHED, "a whole row": UNWATCHED}
 
 PACKAGES = ("Django", "psycopg", "redis", "hiredis", "django-cacheops", "django-cachalot")
 
@@ -67,11 +68,14 @@ def main() -> int:
             cluster.copy_database("postgres", name)
             database = {**cluster.settings(), "NAME": name}
             given = {"kind": kind, "server": server.new_target().url, "database": database}
-            contenders.append(stack.enter_context(Contender(kind, [str(CHILD)], environ(given))))
+            contender = Contender(kind, [sys.executable, str(CHILD)], environ(given))
+            contenders.append(stack.enter_context(contender))
+        for contender in contenders:
+            contender.wait()
         print(f"{platform.machine()}, Python {platform.python_version()}, {versions()};")
         print(f"load {os.getloadavg()[0]:.1f} at the start, {options.rounds} rounds.\n")
         for call in options.call or contenders[0].calls:
-            turns = [Turn(each, call, server.pid) for each in contenders]
+            turns = [Turn(cell_of(each, call), each, (server.pid,)) for each in contenders]
             measured = Rounds(
                 turns,
                 {},
@@ -84,6 +88,10 @@ def main() -> int:
                 print(line, flush=True)
         print(f"load {os.getloadavg()[0]:.1f} at the end.")
     return 0
+
+
+def cell_of(contender: Contender, call: str) -> Cell:
+    return Cell(table=Table.WORKLOADS, service=contender.title, mode=SYNC, operation=call)
 
 
 def environ(given: dict[str, Any]) -> dict[str, str]:

@@ -11,7 +11,8 @@ KIND = GIVEN["kind"]
 SECRET_KEY = "benchmark"  # noqa: S105  # of nothing
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-OURS = ("cached()", "cached(), A/A", "unwatched")
+NEAR = "cached(near=60)"
+OURS = ("cached()", "cached(), A/A", NEAR, "unwatched")
 APPS = {
     "cacheops": ["cacheops"],
     "cachalot": ["cachalot"],

@@ -74,7 +74,8 @@ def compare(before: BenchmarkRun, after: BenchmarkRun) -> list[Change]:
                 between_runs(after, result),
                 conditions(other, result),
             )
-            quotients.append(Quotient.of(*reversed(speeds), noise))
+            was, now = speeds
+            quotients.append(Quotient.of(now, was, noise))
         changes.append(Change(other, result, None, Verdict.NOT_COMPARABLE, reason))
     over_rows = list(_over_rows(changes, quotients))
     # Two questions, each of which may be answered wrongly half as often.

@@ -34,7 +34,7 @@ def unknown_name(where: str, name: str, known: Sequence[str], others: Sequence[s
         where: the option or key that it was given for.
         others: names that are known too, and not listed.
     """
-    close = nearest(name, [*known, *others], cutoff=0.4)
+    close = nearest(name, [*known, *others])
     hint = f" Did you mean {close!r}?" if close else ""
     return f"{where} {name!r} is unknown.{hint} Known: {', '.join(known)}."
 

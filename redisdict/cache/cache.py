@@ -9,6 +9,7 @@ from typing import Any, Self
 from redisdict.cache.ignoring import ignoring
 from redisdict.cache.lifetimes import LifetimeMethods
 from redisdict.cache.near import NearMethods
+from redisdict.public_names import name_methods
 
 
 class DictCache(LifetimeMethods):
@@ -52,3 +53,6 @@ def _near_class(cache_class: type[Any]) -> type[Any]:
         else (cache_class, _near_class(DictCache))
     )
     return type(cache_class.__name__, bases, names)
+
+
+name_methods("DictCache", DictCache, NearMethods)

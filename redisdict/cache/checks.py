@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -15,8 +16,11 @@ from redisdict.cache.cache import DictCache
 from redisdict.cache.codecs import CacheCodec
 from redisdict.cache.near_spaces import refuse_near
 from redisdict.cache.options import CacheOptions, parse_options, reworded
+from redisdict.cache.store import backend_of
 from redisdict.conf import AliasConfig
+from redisdict.connections.backend import Backend
 from redisdict.connections.factory import PoolFactory
+from redisdict.connections.locations import Location
 from redisdict.exceptions import ConfigurationError
 
 
@@ -25,6 +29,36 @@ def check_caches() -> Iterator[CheckMessage]:
     for name, entry in (getattr(settings, "CACHES", None) or {}).items():
         if isinstance(entry, Mapping) and _is_ours(entry.get("BACKEND")):
             yield from _check(str(name), entry)
+
+
+def backends_of_caches() -> Iterator[tuple[str, Backend]]:
+    """Give the servers of each entry that names no alias. Connects nothing.
+
+    Entries that can't be used are left out: `check_caches()` tells of them.
+    """
+    for name, entry in (getattr(settings, "CACHES", None) or {}).items():
+        if not (isinstance(entry, Mapping) and _is_ours(entry.get("BACKEND"))):
+            continue
+        with suppress(ConfigurationError):
+            options = _options(str(name), entry)
+            backends = [backend_of(options, location) for location in options.locations]
+            yield from ((options.where, backend) for backend in backends)
+
+
+def empties_its_database(name: str, entry: Mapping[str, Any]) -> list[Location]:
+    """Tell where `clear()` of an entry deletes all that there is; nowhere if it does so nowhere."""
+    if not _is_ours(entry.get("BACKEND")):
+        return []
+    with suppress(ConfigurationError):
+        options = _options(name, entry)
+        if options.clear == "database":
+            return [PoolFactory(config).location for config in _configs(options)]
+    return []
+
+
+def _options(name: str, entry: Mapping[str, Any]) -> CacheOptions:
+    params = {key: value for key, value in entry.items() if key not in ("BACKEND", "LOCATION")}
+    return parse_options(name, entry.get("LOCATION", ""), params)
 
 
 def _is_ours(path: Any) -> bool:
@@ -36,9 +70,8 @@ def _is_ours(path: Any) -> bool:
 
 
 def _check(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
-    params = {key: value for key, value in entry.items() if key not in ("BACKEND", "LOCATION")}
     try:
-        options = parse_options(name, entry.get("LOCATION", ""), params)
+        options = _options(name, entry)
         configs = _configs(options)
         factories = [PoolFactory(config) for config in configs]
         for factory in factories:

@@ -19,6 +19,7 @@ from redisdict.mapping.locks import InFlight, LockOperations
 from redisdict.mapping.near import UNKNOWN, NearBound, ping_in_task, ping_in_thread
 from redisdict.mapping.scanning import Pages
 from redisdict.wire.requests import Operation
+from redisdict.wire.server_state import Capabilities
 
 __all__ = [
     "ABSENT",
@@ -65,14 +66,16 @@ class _WholeKeys(Names):
 class Computations(CacheMethods[bytes, Any]):
     """`get_or_set()` over whole keys: each value is computed once for all processes."""
 
-    def __init__(self, codec: Any, driver: Driver, async_driver: AsyncDriver) -> None:
+    def __init__(
+        self, codec: Any, driver: Driver, async_driver: AsyncDriver, capabilities: Capabilities
+    ) -> None:
         names = _WholeKeys("", ())
         self._bound = self.bound = Bound(
             layout=KeysLayout(names),
             key_codec=get_key_codec(bytes),
             codec=codec,
             default_ms=None,
-            locks=LockOperations(names),
+            locks=LockOperations(names, capabilities),
             in_flight=InFlight(),
             driver=driver,
             async_driver=async_driver,

@@ -16,7 +16,7 @@ class ManyMethods(ValueMethods):
     """The methods for many keys."""
 
     def get_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
-        """Get those of the values that are there. MGET, 2,000 keys a command."""
+        """Get those of the values that are there. MGET, 1,600 keys a command."""
         return self._store.driver.run(self._getting(keys, version))
 
     async def aget_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
@@ -39,7 +39,7 @@ class ManyMethods(ValueMethods):
         return await self._store.async_driver.run(self._setting_many(data, timeout, version))
 
     def delete_many(self, keys: Iterable[Any], version: Any = None) -> int | None:  # type: ignore[override]  # as django-redis's
-        """Remove keys; count those that were there, None of no keys. DEL, 2,000 keys a command."""
+        """Remove keys; count those that were there, None of no keys. DEL, 1,600 keys a command."""
         return self._store.driver.run(self._deleting(keys, version))
 
     async def adelete_many(self, keys: Iterable[Any], version: Any = None) -> int | None:  # type: ignore[override]  # as above

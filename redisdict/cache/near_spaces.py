@@ -114,6 +114,10 @@ class CacheSpaces:
                 return space
         return None
 
+    def every(self) -> list[NearSpace]:
+        """List the spaces of all caches."""
+        return list(self._by_prefix.values())
+
     def get(self, prefix: bytes, max_bytes: int, max_items: int) -> NearSpace:
         """Get the space that has all keys with this prefix; what it has to make has these limits.
 

@@ -15,14 +15,12 @@ from typing import Any
 from redis.crc import key_slot
 from redis.exceptions import ResponseError
 
-from redisdict.cache.inside import COMPARE_AND_SET, Pages
+from redisdict.cache.inside import BATCH, COMPARE_AND_SET, Pages
 from redisdict.wire.combinators import ask
+from redisdict.wire.limits import ITEMS_A_COMMAND, slices
 from redisdict.wire.requests import Batch, Command, Once, Operation, Step
 from redisdict.wire.scan import scan_keys
 from redisdict.wire.scripts import Script
-
-#: Keys in one command, and in one round trip.
-CHUNK = 2000
 
 #: Bytes of values in one round trip.
 BATCH_BYTES = 4 * 1024 * 1024
@@ -127,11 +125,11 @@ class CacheOperations:
 
     def get_many(self, keys: Sequence[bytes]) -> Operation[list[bytes | None]]:
         found: list[bytes | None] = []
-        for some in _slices(keys, 8 * CHUNK):
+        for some in slices(keys, BATCH):
             if self._is_cluster:
                 found += yield from _all([(b"GET", key) for key in some])
             else:
-                for values in (yield from _all([(b"MGET", *part) for part in _slices(some)])):
+                for values in (yield from _all([(b"MGET", *part) for part in slices(some)])):
                     found += values
         return found
 
@@ -144,7 +142,7 @@ class CacheOperations:
         for key, value in pairs:
             commands.append(self.set(key, value, timeout_ms).command or ())
             size += len(value)
-            if len(commands) >= CHUNK or size >= BATCH_BYTES:
+            if len(commands) >= ITEMS_A_COMMAND or size >= BATCH_BYTES:
                 yield from _all(commands)
                 commands, size = [], 0
         yield from _all(commands)
@@ -152,8 +150,8 @@ class CacheOperations:
     def delete_many(self, keys: Sequence[bytes], name: bytes = b"DEL") -> Operation[int]:
         """Remove keys with DEL or UNLINK; count those that were there."""
         count = 0
-        for some in _slices(keys, 8 * CHUNK):
-            parts = [[key] for key in some] if self._is_cluster else _slices(some)
+        for some in slices(keys, BATCH):
+            parts = [[key] for key in some] if self._is_cluster else slices(some)
             commands = [(name, *part) for part in parts]
             count += sum((yield from _all(commands)))
         return count
@@ -218,7 +216,3 @@ def _all(commands: Sequence[Command], *, is_atomic: bool = False) -> Operation[l
         if isinstance(reply, ResponseError):
             raise reply
     return list(replies)
-
-
-def _slices(items: Sequence[Any], size: int = CHUNK) -> list[Sequence[Any]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]

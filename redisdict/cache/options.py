@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from django.conf import settings
 from redisdict.conf import DEFAULTS, AliasConfig, check_durable, check_limit, parse_alias
 from redisdict.exceptions import ConfigurationError
 from redisdict.near.reader import check_near
+from redisdict.suggestions import nearest
 
 #: What LOCATION begins with where an alias of REDISDICT is meant.
 ALIAS_SCHEME = "alias:"
@@ -262,5 +262,5 @@ def _check(where: str, values: Mapping[str, Any]) -> None:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    close = nearest(name, known)
+    return f"; did you mean {close!r}?" if close else ""

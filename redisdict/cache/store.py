@@ -116,7 +116,9 @@ class Store:
         self.driver, self.async_driver = (
             drivers if spaces is None else drivers_that_drop(drivers, spaces.access)
         )
-        self.computing = Computations(self.codec, self.driver, self.async_driver)
+        self.computing = Computations(
+            self.codec, self.driver, self.async_driver, backend.capabilities
+        )
         self.near = _Nears(functools.partial(self._make_near, drivers))
         self.options = options
         self.__class__ = Store

@@ -37,6 +37,7 @@ from redisdict.codec.serializers import (
     find_compressor,
     find_serializer,
 )
+from redisdict.conf import AliasConfig
 from redisdict.exceptions import (
     ConfigurationError,
     DeserializationError,
@@ -251,6 +252,19 @@ def _seal_many(bodies: list[bytes]) -> list[bytes]:
 @cache
 def _named_codec(serializer: str, compressor: str | None) -> Codec:
     return Codec(serializer, compressor)
+
+
+def codec_of(config: AliasConfig, serializer: object = None, compressor: object = None) -> Codec:
+    """Return the codec of an alias, where nothing else than its settings is asked for.
+
+    Raises `ConfigurationError`, which names the alias if it is its settings that can't be used.
+    """
+    try:
+        return get_codec(serializer or config.serializer, compressor or config.compressor)
+    except ConfigurationError as error:
+        if serializer or compressor:
+            raise
+        raise ConfigurationError(f"{config.where}: {error}") from error
 
 
 def get_codec(serializer: object = "msgpack", compressor: object = None) -> Codec:

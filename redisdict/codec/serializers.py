@@ -142,6 +142,15 @@ COMPRESSORS: Final[dict[str, type[Compressor]]] = {
 }
 
 
+#: What others call them.
+OTHER_NAMES: Final[dict[str, str]] = {
+    "messagepack": "msgpack",
+    "gzip": "zlib",
+    "deflate": "zlib",
+    "zstandard": "zstd",
+}
+
+
 @cache
 def builtin_compressor(code: int) -> Compressor | None:
     """Return the compressor of this package that has this code in the format byte, if any.
@@ -182,7 +191,13 @@ def _find(
         return names[wanted]()
     found = _import(setting, wanted, names) if isinstance(wanted, str) else wanted
     if isinstance(found, type):
-        found = found()
+        try:
+            found = found()
+        except Exception as error:
+            raise ConfigurationError(
+                f"{setting} {wanted!r} can't be made without arguments:"
+                f" {type(error).__name__}: {_one_line(error)}."
+            ) from error
     missing = [name for name in methods if not callable(getattr(found, name, None))]
     if missing:
         raise ConfigurationError(
@@ -202,12 +217,20 @@ def _find(
 
 def _import(setting: str, path: str, names: Mapping[str, Callable[[], Any]]) -> object:
     if "." not in path:
+        close = OTHER_NAMES.get(path.casefold()) or nearest(path, names)
+        hint = f": did you mean {close!r}?" if close else "."
         raise ConfigurationError(
-            f"{setting} {path!r} isn't known: did you mean {nearest(path, names, cutoff=0)!r}?"
+            f"{setting} {path!r} isn't known{hint}"
             f" There are {', '.join(map(repr, names))} and dotted paths to your own."
         )
     try:
         found: object = import_string(path)
-    except ImportError as error:
-        raise ConfigurationError(f"{setting} {path!r} can't be imported: {error}.") from error
+    except Exception as error:  # whatever the module raises
+        raise ConfigurationError(
+            f"{setting} {path!r} can't be imported: {type(error).__name__}: {_one_line(error)}."
+        ) from error
     return found
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")

@@ -27,6 +27,7 @@ from redisdict.wire.requests import (
     Reply,
     Sleep,
     Step,
+    Witnessed,
 )
 from redisdict.wire.server_state import Known, known_of, named_at_once
 
@@ -100,7 +101,7 @@ class AsyncPoolDriver(AsyncDriver):
     def send(self, step: Step[T]) -> Awaitable[T | Exception]:
         """Do the first half of `do()`, over the shared connection if there is one."""
         command = step.command
-        if command is not None:
+        if command is not None and type(command) is not Witnessed:
             shared = self._server.shared_connection()
             if shared is not None:
                 if type(command) is not Identified:

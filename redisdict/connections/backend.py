@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 from asyncio import get_running_loop
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, Protocol, cast
@@ -19,6 +18,7 @@ import redis.asyncio
 
 from redisdict import forks
 from redisdict.conf import AliasConfig
+from redisdict.connections import observation
 from redisdict.connections.async_driver import AsyncPoolDriver
 from redisdict.connections.cluster import Cluster
 from redisdict.connections.drivers import AsyncDriver, Driver, DriverPair
@@ -62,7 +62,7 @@ class Backend:
 
     Args:
         config: the checked configuration, from `redisdict.conf.parse_alias()`.
-        to_replicas: whether it leads to the replicas behind the sentinels.
+        to_replicas: whether it leads to the replicas, for what only reads.
 
     Raises:
         ConfigurationError: from any method, when the location, a pool class or an option of
@@ -91,15 +91,23 @@ class Backend:
         self.attachments: dict[str, Attachment] = {}
         self.capabilities = Capabilities()
         self.incarnations = Incarnations(self.factory.address)
-        self.driver: Driver = PoolDriver(self)
-        self.async_driver: AsyncDriver = AsyncPoolDriver(self)
+        pool_driver, async_pool_driver = PoolDriver(self), AsyncPoolDriver(self)
+        observation.enroll(pool_driver, async_pool_driver)
+        self.driver: Driver = pool_driver
+        self.async_driver: AsyncDriver = async_pool_driver
         self.cluster: Cluster[Backend] | None = None
         self._replicas: Backend | None = None
         if self.factory.reads_replicas and not to_replicas:
-            alone = dataclasses.replace(config, retry_for=0.0)  # the primary answers if none does
-            self._replicas = Backend(alone, to_replicas=True)
+            self._replicas = Backend(self.factory.config_of_replicas(), to_replicas=True)
         if self.factory.location.kind == "cluster":
-            self.cluster = Cluster(self, self.factory.location, Backend)
+            self.cluster = Cluster(
+                self,
+                self.factory.location,
+                Backend,
+                self.factory.book,
+                remembers_nodes=self.factory.remembers_nodes,
+                to_replicas=to_replicas,
+            )
             self.driver = RoutingDriver(self.cluster)
             self.async_driver = AsyncRoutingDriver(self.cluster)
             self._inherited: list[object] = []
@@ -260,7 +268,7 @@ class Backend:
 
     def start(self, batch: Batch) -> PendingBatch:
         """Send a batch over the pool for threads; its replies are read later."""
-        return PendingBatch(self, batch)
+        return observation.start(self, batch)
 
     def revive(self) -> None:
         """Do what may bring a lost server back before a command is tried again. May block."""
@@ -274,12 +282,24 @@ class Backend:
         else:
             self.capabilities.forget()
 
+    def pools(self) -> list[redis.ConnectionPool | redis.asyncio.ConnectionPool]:
+        """List the pools that there are now, those of the servers that are part of it as well.
+
+        A pool that is borrowed is among them; the clients of a Cluster, which are redis-py's own,
+        are not.
+        """
+        found: list[Any] = [] if self._pool is None else [self._pool]
+        if self.cluster is None:
+            found += [entry.held for entry in list(self._loops.values())]
+        for other in self._others:
+            found += other.pools()
+        return found
+
     @property
     def _others(self) -> list[Backend]:
         """The backends that are part of this one: a Cluster's nodes, Sentinel's replicas."""
-        if self.cluster is not None:
-            return self.cluster.nodes
-        return [self._replicas] if self._replicas else []
+        nodes = [] if self.cluster is None else self.cluster.nodes
+        return [*nodes, self._replicas] if self._replicas else nodes
 
     def close(self) -> None:
         """Close the connections of the pool for threads; the next use opens new ones.

@@ -21,20 +21,24 @@ CONNECTION_OPTIONS: Mapping[str, str] = {
 }
 
 
-def pool(cache: str) -> redis.ConnectionPool:
+#: How an error calls the alias that borrows, where it isn't told.
+AN_ALIAS = "An alias of REDISDICT"
+
+
+def pool(cache: str, borrower: str = AN_ALIAS) -> redis.ConnectionPool:
     """Borrow the very pool that django-redis holds for `CACHES[cache]`.
 
     Raises:
         ConfigurationError: there is no such cache, or it isn't a django-redis cache.
     """
-    _settings_of(cache)
+    _settings_of(cache, borrower)
     from django_redis import get_redis_connection
 
     borrowed: redis.ConnectionPool = get_redis_connection(cache).connection_pool
     return borrowed
 
 
-def location_and_options(cache: str) -> tuple[Location, dict[str, Any]]:
+def location_and_options(cache: str, borrower: str = AN_ALIAS) -> tuple[Location, dict[str, Any]]:
     """Read where `CACHES[cache]` is, and the options of its connections.
 
     django-redis has no pools for tasks, so those are made from its settings.
@@ -42,18 +46,28 @@ def location_and_options(cache: str) -> tuple[Location, dict[str, Any]]:
     Raises:
         ConfigurationError: as `pool()`; or its LOCATION can't be read.
     """
-    values = _settings_of(cache)
+    values = _settings_of(cache, borrower)
     where = f'CACHES["{cache}"]["LOCATION"]'
     location = values.get("LOCATION") or ""
-    if not isinstance(location, str):
+    if isinstance(location, list | tuple) and location:
         location = location[0]  # the others are read replicas
+    if not isinstance(location, str):
+        raise ConfigurationError(
+            f"{where} is {location!r}; a text such as redis://127.0.0.1:6379/0, or a list of them,"
+            " is expected."
+        )
     options: Options = values.get("OPTIONS") or {}
+    kwargs = options.get("CONNECTION_POOL_KWARGS") if isinstance(options, Mapping) else None
+    if not isinstance(options, Mapping) or not isinstance(kwargs, Mapping | None):
+        raise ConfigurationError(
+            f'CACHES["{cache}"]["OPTIONS"], and CONNECTION_POOL_KWARGS in it, have to be dicts.'
+        )
     arguments = {
         argument: options[name]
         for name, argument in CONNECTION_OPTIONS.items()
         if options.get(name)
     }
-    arguments |= options.get("CONNECTION_POOL_KWARGS") or {}
+    arguments |= kwargs or {}
     if options.get("SENTINELS"):
         return _sentinel_location(where, location, options), arguments
     return parse_location(location, where), arguments
@@ -63,7 +77,14 @@ def _sentinel_location(where: str, location: str, options: Options) -> Location:
     """django-redis has the service where others have the host: redis://SERVICE/DB."""
     named = parse_location(location, where)
     database = named.options.get("db", 0)
-    nodes = tuple((str(host), int(port)) for host, port in options["SENTINELS"])
+    try:
+        nodes = tuple((str(host), int(port)) for host, port in options["SENTINELS"])
+    except (TypeError, ValueError) as error:
+        setting = where.replace('["LOCATION"]', '["OPTIONS"]["SENTINELS"]')
+        raise ConfigurationError(
+            f"{setting} can't be read ({error}); pairs of a host and a port are expected, such as"
+            ' [("10.0.0.1", 26379)].'
+        ) from error
     service = str(named.options["host"])
     listed = ",".join(f"{host}:{port}" for host, port in nodes)
     return Location(
@@ -79,19 +100,29 @@ def _sentinel_location(where: str, location: str, options: Options) -> Location:
     )
 
 
-def _settings_of(cache: str) -> Mapping[str, Any]:
-    caches = getattr(settings, "CACHES", {})
+def _settings_of(cache: str, borrower: str) -> Mapping[str, Any]:
+    caches = getattr(settings, "CACHES", None)
+    if not isinstance(caches, Mapping):
+        raise ConfigurationError(
+            f'{borrower} has "CACHE": {cache!r}, but CACHES is {type(caches).__name__}; a dict is'
+            " expected."
+        )
     if cache not in caches:
         known = ", ".join(sorted(caches)) or "none"
         raise ConfigurationError(
-            f'An alias of REDISDICT has "CACHE": {cache!r}, but CACHES has no such cache'
+            f'{borrower} has "CACHE": {cache!r}, but CACHES has no such cache'
             f" (it has: {known}). Add it to CACHES, or give a LOCATION instead."
         )
     values: Mapping[str, Any] = caches[cache]
+    if not isinstance(values, Mapping):
+        raise ConfigurationError(
+            f'{borrower} has "CACHE": {cache!r}, but CACHES["{cache}"] is {type(values).__name__};'
+            " a dict is expected."
+        )
     backend = values.get("BACKEND", "")
     if not str(backend).startswith("django_redis."):
         raise ConfigurationError(
-            f'An alias of REDISDICT has "CACHE": {cache!r}, but CACHES["{cache}"] is a'
+            f'{borrower} has "CACHE": {cache!r}, but CACHES["{cache}"] is a'
             f" {backend}; only the pool of a django_redis.cache.RedisCache can be borrowed."
             " Give a LOCATION instead."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from operator import itemgetter
@@ -19,6 +20,7 @@ from redis.exceptions import (
 
 from redisdict.conf import AliasConfig
 from redisdict.connections import retry
+from redisdict.connections.announced import AddressBook
 from redisdict.connections.locations import Address, Location
 from redisdict.connections.retry import Failure, retries
 from redisdict.connections.routing import Node, Routing
@@ -42,6 +44,12 @@ from redisdict.wire.scan import ClusterCursor
 T = TypeVar("T")
 N = TypeVar("N", bound=Node)
 
+#: Options that are the Cluster's, and no node's.
+OF_ALL = frozenset({"address_remap", "dynamic_startup_nodes", "read_from_replicas"})
+
+#: Not the module's own, whose state is the same in forked processes.
+_random = random.SystemRandom()
+
 #: The node refused, and will or another node will do it: nothing was carried out.
 NOT_NOW = (ClusterDownError, TryAgainError, ExecAbortError)
 
@@ -52,14 +60,28 @@ class Cluster(Generic[N]):
     Args:
         server: the Cluster as a whole, for the rules of retries.
         make_node: makes a node's endpoint, by the configuration of that node alone.
+        book: where the nodes are reached that are announced.
+        remembers_nodes: whether those are asked where the slots are, and not the location's alone.
+        to_replicas: whether to ask a replica of the node that has a slot, for what only reads.
     """
 
     def __init__(
-        self, server: retry.Server, location: Location, make_node: Callable[[AliasConfig], N]
+        self,
+        server: retry.Server,
+        location: Location,
+        make_node: Callable[[AliasConfig], N],
+        book: AddressBook | None = None,
+        *,
+        remembers_nodes: bool = True,
+        to_replicas: bool = False,
     ) -> None:
         self._server = server
         self._location = location
         self._make_endpoint = make_node
+        self._book = book or AddressBook()
+        self._remembers_nodes = remembers_nodes
+        self._to_replicas = to_replicas
+        self._turn = _random.randrange(1000)
         self._nodes: dict[Address, N] = {}
         self._by_slot: dict[int, Address] = {}
 
@@ -67,6 +89,11 @@ class Cluster(Generic[N]):
     def nodes(self) -> list[N]:
         """The nodes that were needed so far."""
         return list(self._nodes.values())
+
+    @property
+    def primaries(self) -> list[N]:
+        """The nodes that have slots, as far as is known: none before the first command."""
+        return [self._node(address) for address in dict.fromkeys(self._by_slot.values())]
 
     def owner(self, slot: int) -> N | None:
         """Find the node that has a slot, as far as is known; None until it is asked for again."""
@@ -80,6 +107,9 @@ class Cluster(Generic[N]):
     def _answer(self, request: Request) -> Routing[Reply]:
         if isinstance(request, (Sleep, Call)):
             return (yield self._node(self._location.nodes[0]), ask(request))
+        if self._to_replicas and isinstance(request, Batch) and request.is_atomic:
+            # READONLY would have to come before, over the same connection.
+            raise BackendUnavailable("a replica isn't asked for a transaction")
         if scans_all_nodes(request):
             return (yield from self._scan_all(request))
         if isinstance(request, Batch) and request.is_spread:
@@ -96,7 +126,8 @@ class Cluster(Generic[N]):
                     yield from self._learn_slots()
                 node = self._node_for(slot, redirection)
                 is_asking = redirection is not None and not isinstance(redirection, MovedError)
-                reply = yield node, (_ask_importing if is_asking else ask)(request)
+                how = _ask_importing if is_asking else self._ask
+                reply = yield node, how(request)
                 if isinstance(request, Batch) and not request.is_atomic:
                     return (yield from self._complete(request, reply))
                 return reply
@@ -118,6 +149,9 @@ class Cluster(Generic[N]):
                 else:
                     pause_s = pauses.send(failure)
                 yield self._node(self._location.nodes[0]), ask(Sleep(pause_s))
+
+    def _ask(self, request: Command | Batch) -> Operation[Reply]:
+        return _ask_replica(request) if self._to_replicas else ask(request)
 
     def _scan_all(self, request: Command | Batch) -> Routing[Reply]:
         """Read one page of a SCAN of all primaries, one node after the other.
@@ -165,9 +199,11 @@ class Cluster(Generic[N]):
                 if isinstance(assured, GuaranteeRefused):
                     raise assured
         with _partial():
-            replies = yield [(node, answers.part(places)) for node, places in parts]
+            ready = _reading if self._to_replicas else _as_it_is
+            replies = yield [(node, ready(answers.part(places))) for node, places in parts]
             for (_, places), reply in zip(parts, replies, strict=True):
-                answers.take(places, reply)
+                is_read = self._to_replicas and isinstance(reply, list)
+                answers.take(places, reply[1:] if is_read else reply)
             if answers.refused:
                 self._by_slot = {}
             places_by_slot: dict[int | None, list[int]] = {}
@@ -203,20 +239,23 @@ class Cluster(Generic[N]):
     def _learn_slots(self) -> Routing[None]:
         """Ask the nodes for CLUSTER SLOTS, until one answers."""
         failure: BackendUnavailable | None = None
-        for address in dict.fromkeys((*self._nodes, *self._location.nodes)):
+        self._turn += 1
+        known = self._nodes if self._remembers_nodes else ()
+        for address in dict.fromkeys((*known, *self._location.nodes)):
             try:
                 reply = yield self._node(address), ask((b"CLUSTER", b"SLOTS"))
             except BackendUnavailable as error:
                 failure = error
                 continue
             if reply:
-                self._by_slot = _nodes_by_slot(reply, address)
+                turn = self._turn if self._to_replicas else None
+                self._by_slot = _nodes_by_slot(reply, address, self._book, turn)
                 return
         raise failure or ClusterDownError("no node of the cluster has any slots")
 
     def _node_for(self, slot: int | None, redirection: AskError | None) -> N:
         if redirection is not None and redirection.host:
-            return self._node((redirection.host, redirection.port))
+            return self._node(self._book.reach((redirection.host, redirection.port)))
         by_slot = self._by_slot
         if slot is None:
             return self._node(next(iter(by_slot.values())))
@@ -239,8 +278,10 @@ class Cluster(Generic[N]):
             dataclasses.replace(
                 config,
                 location=f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/0",
-                # The credentials of the location are every node's.
-                options={**config.options, **self._location.options},
+                options={
+                    **{name: each for name, each in config.options.items() if name not in OF_ALL},
+                    **self._location.options,  # its credentials are every node's
+                },
                 retry_for=0.0,  # what comes after is the router's to decide
                 tracer=None,  # the router's requests are traced
             )
@@ -317,6 +358,25 @@ def _ask_importing(request: Command | Batch) -> Operation[Reply]:
     return own[1::2], waited
 
 
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
+def _reading(batch: Batch) -> Batch:
+    """Say before the commands of a batch that a replica may answer them: the first reply is OK."""
+    return dataclasses.replace(batch, commands=[(b"READONLY",), *batch.commands])
+
+
+def _ask_replica(request: Command | Batch) -> Operation[Reply]:
+    """Ask a replica, which refuses reads over a connection that hasn't said READONLY."""
+    reply = yield _reading(as_batch(request))
+    if isinstance(request, Batch):
+        return reply[1:]
+    if isinstance(reply[1], ResponseError):
+        raise reply[1]
+    return reply[1]
+
+
 def _next_node(by_slot: Mapping[int, Address], slot: int) -> int | None:
     """Find the first slot of the node that follows, in the order of their first slots."""
     first: dict[Address, int] = {}
@@ -325,10 +385,21 @@ def _next_node(by_slot: Mapping[int, Address], slot: int) -> int | None:
     return min((each for each in first.values() if each > slot), default=None)
 
 
-def _nodes_by_slot(reply: Sequence[Reply], asked: Address) -> dict[int, Address]:
-    """Read the primary of each slot from the reply to CLUSTER SLOTS of the node at `asked`."""
+def _nodes_by_slot(
+    reply: Sequence[Reply],
+    asked: Address,
+    book: AddressBook | None = None,
+    turn: int | None = None,
+) -> dict[int, Address]:
+    """Read the primary of each slot from the reply to CLUSTER SLOTS of the node at `asked`.
+
+    Args:
+        book: where the nodes are reached that are announced.
+        turn: if it is given, a replica is wanted where there is one, and which one.
+    """
+    book = book or AddressBook()
     nodes: dict[int, Address] = {}
-    for first, last, primary, *_ in reply:
-        host = primary[0].decode() if primary[0] else asked[0]
-        nodes.update(dict.fromkeys(range(first, last + 1), (host, int(primary[1]))))
+    for first, last, primary, *replicas in reply:
+        node = primary if turn is None or not replicas else replicas[turn % len(replicas)]
+        nodes.update(dict.fromkeys(range(first, last + 1), book.read_node(node, asked)))
     return nodes

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import redis
 import redis.asyncio
-from django.utils.module_loading import import_string
 from redis.asyncio.cluster import ClusterNode as AsyncClusterNode
 from redis.cluster import ClusterNode
 
-from redisdict.conf import AliasConfig, Options
+from redisdict.conf import AliasConfig, Options, import_object
 from redisdict.connections import borrowed, sentinel
+from redisdict.connections.announced import AddressBook, has_names
 from redisdict.connections.locations import parse_location
 from redisdict.connections.middleware import Tracer
+from redisdict.connections.options import POOL_OPTIONS, check_options, explain
 from redisdict.exceptions import ConfigurationError
+from redisdict.pools.credentials import shared_by_all
 
 # Connection classes by kind of location: for threads, for tasks.
 CONNECTION_CLASSES: Mapping[str, tuple[type[Any], type[Any]]] = {
@@ -25,12 +28,17 @@ CONNECTION_CLASSES: Mapping[str, tuple[type[Any], type[Any]]] = {
     "embedded": (redis.UnixDomainSocketConnection, redis.asyncio.UnixDomainSocketConnection),
 }
 
-#: Options that belong to the pool itself; all others belong to its connections.
-POOL_OPTIONS = frozenset({"max_connections", "timeout", "connection_class", "queue_class"})
-
-
 #: Whether dicts may read from replicas.
 READ_FROM_REPLICAS = "read_from_replicas"
+
+#: From the addresses that servers of a group announce to those that they are reached at.
+ADDRESS_REMAP = "address_remap"
+
+#: Whether the nodes that were found are asked where the slots are, or the location's alone.
+DYNAMIC_STARTUP_NODES = "dynamic_startup_nodes"
+
+#: redis-py's own cache on the client's side.
+CLIENT_CACHE = ("cache", "cache_config")
 
 
 class PoolFactory:
@@ -49,13 +57,21 @@ class PoolFactory:
         self._config = config
         self._where = config.where
         self.is_borrowed = config.cache is not None
+        check_options(f'{self._where}["OPTIONS"]', config.options)
         self._options: dict[str, Any] = dict(config.options)
         if config.cache is not None:
-            self.location, self._options = borrowed.location_and_options(config.cache)
+            self.location, self._options = borrowed.location_and_options(config.cache, self._where)
         else:
             assert config.location is not None  # conf has checked it
             self.location = parse_location(config.location, f'{self._where}["LOCATION"]')
-        self.reads_replicas = self._take_reads_replicas()
+        #: Where servers are reached that announce themselves.
+        self.book = self._take_book()
+        self.remembers_nodes = self._take_remembers_nodes()
+        self._replicas = self._take_replicas()
+        self._refuse_client_cache()
+        if "credential_provider" in self._options:
+            provider = shared_by_all(self._options["credential_provider"])
+            self._options["credential_provider"] = provider
         # As in redis-py, what the location says comes before the options.
         self._arguments = {**self._options, **self.location.options}
 
@@ -65,20 +81,41 @@ class PoolFactory:
         return self.location.address
 
     @property
+    def reads_replicas(self) -> bool:
+        """Whether dicts read from replicas."""
+        return bool(self._replicas)
+
+    def config_of_replicas(self) -> AliasConfig:
+        """Say where the replicas are; where none answers, the primary does."""
+        config = dataclasses.replace(self._config, retry_for=0.0)
+        if not isinstance(self._replicas, str):
+            return config
+        options = {
+            name: value for name, value in config.options.items() if name != READ_FROM_REPLICAS
+        }
+        return dataclasses.replace(config, location=self._replicas, options=options)
+
+    @property
     def socket_timeout_s(self) -> float | None:
         """How long a connection waits for a reply, 5 s by redis-py's default; None for ever."""
         seconds: float | None = self._arguments.get("socket_timeout", 5)
         return seconds
 
+    @property
+    def has_credentials(self) -> bool:
+        """Whether connections say who they are."""
+        names = ("password", "credential_provider", "ssl_certfile")
+        return any(self._arguments.get(name) for name in names)
+
     def make_pool(self) -> redis.ConnectionPool:
         self._refuse_cluster()
         if self._config.cache is not None:
-            return borrowed.pool(self._config.cache)
+            return borrowed.pool(self._config.cache, self._where)
         pool_class = self._pool_class("POOL_CLASS", redis.ConnectionPool)
         pool: redis.ConnectionPool = self._make(pool_class, is_async=False)
         if self.location.kind == "sentinel":
             pool.connection_kwargs["connection_pool"] = sentinel.SentinelRoute(
-                pool, self.location, self._options, to_replicas=self._to_replicas
+                pool, self.location, self._options, self.book, to_replicas=self._to_replicas
             )
         return pool
 
@@ -89,7 +126,7 @@ class PoolFactory:
         pool: redis.asyncio.ConnectionPool = self._make(pool_class, is_async=True)
         if self.location.kind == "sentinel":
             pool.connection_kwargs["connection_pool"] = sentinel.AsyncSentinelRoute(
-                pool, self.location, self._options, to_replicas=self._to_replicas
+                pool, self.location, self._options, self.book, to_replicas=self._to_replicas
             )
         return pool
 
@@ -112,6 +149,10 @@ class PoolFactory:
             for name, value in self._arguments.items()
             if name not in POOL_OPTIONS or name == "max_connections"
         }
+        options |= {
+            ADDRESS_REMAP: self.book.reach,
+            DYNAMIC_STARTUP_NODES: self.remembers_nodes,
+        }
         try:
             return client_class(startup_nodes=nodes, ssl=self.location.is_tls, **options)
         except (TypeError, ValueError) as error:
@@ -125,12 +166,7 @@ class PoolFactory:
         path = self._config.tracer
         if path is None:
             return None
-        try:
-            tracer: Any = import_string(path)
-        except ImportError as error:
-            raise ConfigurationError(
-                f'{self._where}["TRACER"] is {path!r}, which can\'t be imported: {error}'
-            ) from error
+        tracer: Any = import_object(f'{self._where}["TRACER"]', path)
         if not callable(tracer):
             raise ConfigurationError(
                 f'{self._where}["TRACER"] is {path!r}, a {type(tracer).__name__}; a function'
@@ -144,26 +180,86 @@ class PoolFactory:
             (False, "POOL_CLASS", redis.ConnectionPool),
             (True, "ASYNC_POOL_CLASS", redis.asyncio.ConnectionPool),
         ):
-            self._pool_class(key, base)
-            self._try_options(self._connection_options(is_async))
+            pool_class = self._pool_class(key, base)
+            self._try_options(self._connection_options(is_async), pool_class)
+        self.make_tracer()
 
     def revive(self) -> None:
         """Start the embedded server again if it is gone. Other servers are not ours to start."""
         if self.location.kind == "embedded":
             self._socket_options()
 
-    def _take_reads_replicas(self) -> bool:
-        """Take the option that is for neither the pools nor their connections."""
+    def _take_replicas(self) -> bool | str:
+        """Take the option that says whether replicas are read, or at which address."""
         given = self._options.pop(READ_FROM_REPLICAS, False)
         where = f'{self._where}["OPTIONS"]["{READ_FROM_REPLICAS}"]'
+        kind = self.location.kind
+        if not isinstance(given, bool | str):
+            raise ConfigurationError(
+                f"{where} is {given!r}; True, False or the location of a reader endpoint is"
+                " expected."
+            )
+        if given is True and kind not in ("sentinel", "cluster"):
+            raise ConfigurationError(
+                f"{where} is True, but {self.address} is neither behind sentinels nor a Cluster,"
+                " which tell where the replicas are; leave it out, give a redis+sentinel:// or"
+                " redis+cluster:// location, or the location of a reader endpoint in place of True."
+            )
+        if isinstance(given, str):
+            reader = parse_location(given, where)
+            if {kind, reader.kind} - {"tcp", "tls"}:
+                raise ConfigurationError(
+                    f"{where} is the location of a reader endpoint, {reader.address}, which goes"
+                    f" with a redis:// or rediss:// location; {self.address} needs True."
+                )
+        return given
+
+    def _take_book(self) -> AddressBook:
+        """Take the option that says where servers are reached that announce themselves."""
+        remap = self._options.pop(ADDRESS_REMAP, None)
+        where = f'{self._where}["OPTIONS"]["{ADDRESS_REMAP}"]'
+        if isinstance(remap, str):
+            remap = import_object(where, remap)
+        if remap is not None and not callable(remap):
+            raise ConfigurationError(
+                f"{where} is {remap!r}; a function from (host, port) to (host, port) is expected,"
+                " or its dotted path."
+            )
+        if remap is not None:
+            self._refuse_single(where)
+        checks_names = self.location.is_tls and self._options.get("ssl_check_hostname", True)
+        prefers_names = bool(checks_names) and has_names(self.location.nodes)
+        return AddressBook(remap, prefers_names=prefers_names, where=where)
+
+    def _take_remembers_nodes(self) -> bool:
+        """Take the option that says who is asked where the slots of a Cluster are."""
+        given = self._options.pop(DYNAMIC_STARTUP_NODES, None)
+        where = f'{self._where}["OPTIONS"]["{DYNAMIC_STARTUP_NODES}"]'
+        if given is None:
+            return True
         if not isinstance(given, bool):
             raise ConfigurationError(f"{where} is {given!r}; True or False is expected.")
-        if given and self.location.kind != "sentinel":
-            raise ConfigurationError(
-                f"{where} is True, but {self.address} isn't behind sentinels, which tell where the"
-                " replicas are; leave it out, or give a redis+sentinel:// location."
-            )
+        self._refuse_single(where, "cluster")
         return given
+
+    def _refuse_single(self, where: str, *kinds: str) -> None:
+        if self.location.kind not in (kinds or ("cluster", "sentinel")):
+            raise ConfigurationError(
+                f"{where} is for servers that tell of one another, and {self.address} is"
+                " connected to as it stands there; leave it out, or give a"
+                f" {' or '.join(f'redis+{kind}://' for kind in kinds or ('cluster', 'sentinel'))}"
+                " location."
+            )
+
+    def _refuse_client_cache(self) -> None:
+        for name in CLIENT_CACHE:
+            if name in self._options:
+                raise ConfigurationError(
+                    f'{self._where}["OPTIONS"]["{name}"] is redis-py\'s cache on the client\'s'
+                    " side, which the commands of dicts don't go through. Leave it out, and give"
+                    " the dict, ModelDict or cache near=1.0, say: it answers reads from this"
+                    " process's memory (docs/near.md)."
+                )
 
     def _refuse_cluster(self) -> None:
         if self.location.kind == "cluster":
@@ -174,12 +270,7 @@ class PoolFactory:
 
     def _pool_class(self, key: str, base: type[Any]) -> type[Any]:
         path = self._config.pool_class if key == "POOL_CLASS" else self._config.async_pool_class
-        try:
-            pool_class = import_string(path)
-        except ImportError as error:
-            raise ConfigurationError(
-                f'{self._where}["{key}"] is {path!r}, which can\'t be imported: {error}'
-            ) from error
+        pool_class = import_object(f'{self._where}["{key}"]', path)
         if not (isinstance(pool_class, type) and issubclass(pool_class, base)):
             raise ConfigurationError(
                 f'{self._where}["{key}"] is {path!r}; a subclass of'
@@ -202,11 +293,11 @@ class PoolFactory:
         options = self._connection_options(is_async)
         if self.location.kind == "embedded":
             options |= self._socket_options()
-        self._try_options(options)
+        self._try_options(options, pool_class)
         try:
             return pool_class(**options)
-        except (TypeError, ValueError) as error:
-            raise ConfigurationError(f'{self._where}["OPTIONS"] can\'t be used: {error}') from error
+        except Exception as error:
+            raise self._refused(error, pool_class, options) from error
 
     def _socket_options(self) -> dict[str, Any]:
         # Only an alias that uses the embedded server pays for its import.
@@ -215,15 +306,18 @@ class PoolFactory:
         assert self.location.path is not None  # an embedded location has one
         return {"path": str(ensure_server(self.location.path))}
 
-    def _try_options(self, options: Options) -> None:
+    def _try_options(self, options: Options, pool_class: type[Any]) -> None:
         """Make one connection that never connects, to find a wrong option now and not in use."""
         arguments = {name: value for name, value in options.items() if name not in POOL_OPTIONS}
         if self.location.kind == "sentinel":
             arguments["connection_pool"] = None
         try:
             options["connection_class"](**arguments)
-        except TypeError as error:
-            raise ConfigurationError(
-                f'{self._where}["OPTIONS"] or the query of its LOCATION has an argument that'
-                f" redis-py's connections don't take: {error}"
-            ) from error
+        except Exception as error:
+            raise self._refused(error, pool_class, options) from error
+
+    def _refused(
+        self, error: Exception, pool_class: type[Any], options: Options
+    ) -> ConfigurationError:
+        classes = (pool_class, options["connection_class"])
+        return ConfigurationError(explain(error, self._where, self._config.options, classes))

@@ -31,6 +31,10 @@ SCHEMES: Mapping[str, Kind] = {
 }
 
 
+#: What an error says where a piece of a password may stand in the wrong place.
+ENCODING = "in a user or a password write / as %2F, ? as %3F, # as %23 and @ as %40"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Location:
     """Where a server, or a group of servers, is.
@@ -67,7 +71,7 @@ def parse_location(url: str, setting: str = "LOCATION") -> Location:
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in SCHEMES:
         known = ", ".join(f"{name}://" for name in SCHEMES)
-        close = nearest(scheme, SCHEMES, cutoff=0.6) if separator else None
+        close = nearest(scheme, SCHEMES) if separator else None
         hint = f" Did you mean {close}://?" if close else ""
         got = f"the scheme {scheme!r}" if separator else "no scheme"
         raise ConfigurationError(f"{setting} has {got}; one of {known} is expected.{hint}")
@@ -83,6 +87,7 @@ def parse_location(url: str, setting: str = "LOCATION") -> Location:
 
 
 def _single(kind: Kind, url: str) -> Location:
+    _check_url(kind, url)
     options: dict[str, Any] = dict(parse_url(url))
     options.pop("connection_class", None)
     database = options.get("db", 0)
@@ -96,6 +101,33 @@ def _single(kind: Kind, url: str) -> Location:
         scheme = "rediss" if kind == "tls" else "redis"
         address = f"{scheme}://{_host(options['host'])}:{options['port']}/{database}"
     return Location(kind=kind, address=address, options=options, is_tls=kind == "tls")
+
+
+def _check_url(kind: Kind, url: str) -> None:
+    """Refuse what redis-py would read as something else, or pass over.
+
+    What may be a piece of a password isn't repeated.
+    """
+    parts = urlsplit(url)
+    _, _, host = parts.netloc.rpartition("@")
+    if kind == "unix":
+        if host:
+            raise ValueError(
+                "the path of the socket has to be absolute, with three slashes, as in"
+                " unix:///run/valkey.sock"
+            )
+        return
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError(f"the port isn't a number from 0 to 65535 ({ENCODING})") from None
+    database = parts.path.strip("/")
+    if (database and not (database.isascii() and database.isdigit())) or parts.fragment:
+        got = repr(database) if database.isalnum() and not parts.fragment else "something else"
+        raise ValueError(
+            f"what stands behind the host is {got}, where the number of the database is expected,"
+            f" as in redis://127.0.0.1:6379/0 ({ENCODING})"
+        )
 
 
 def _several(kind: Kind, scheme: str, url: str) -> Location:
@@ -143,7 +175,18 @@ def _several(kind: Kind, scheme: str, url: str) -> Location:
 def _embedded(rest: str) -> Location:
     if not rest:
         raise ValueError("the directory for the data is missing, as in embedded:///var/lib/shop")
-    path = Path(unquote(rest)).expanduser()
+    if "\0" in unquote(rest):
+        raise ValueError("the directory has a NUL in its name")
+    try:
+        path = Path(unquote(rest)).expanduser()
+    except RuntimeError as error:  # no such user
+        raise ValueError(f"{error}") from None
+    if not path.is_absolute():
+        raise ValueError(
+            f"the directory {str(path)!r} isn't absolute, so each process would look for it where"
+            " it was started; write embedded:///var/lib/shop, with three slashes, or"
+            " f\"embedded://{BASE_DIR / 'valkey'}\""
+        )
     return Location(kind="embedded", address=f"embedded://{path}", path=path)
 
 
@@ -152,7 +195,7 @@ def _node(text: str, default_port: int) -> Address:
     if not separator or text.endswith("]"):
         host, port = text, str(default_port)
     if not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError(f"the port {port!r} of {host!r} isn't a number from 1 to 65535")
+        raise ValueError(f"the port of a host isn't a number from 1 to 65535 ({ENCODING})")
     return host.strip("[]"), int(port)
 
 

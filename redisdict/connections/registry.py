@@ -60,6 +60,11 @@ def used_aliases() -> tuple[str, ...]:
     return tuple(name for name in list(_backends) if isinstance(name, str))
 
 
+def backends() -> list[Backend]:
+    """List the backends that were made since the settings were last read, also those of caches."""
+    return list(_backends.values())
+
+
 def get_client(using: str = conf.DEFAULT_ALIAS) -> redis.Redis:
     """Make a redis-py client over the alias's pool for threads.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Generator
 from typing import NamedTuple, NoReturn, Protocol
 
@@ -46,6 +47,11 @@ LONGEST_PAUSE_S = 0.25
 
 #: Not the module's own, whose state is the same in forked processes.
 _random = random.SystemRandom()
+
+
+#: How often an alias's requests were sent again since the process's start, and were given up.
+retried: Counter[str] = Counter()
+given_up: Counter[str] = Counter()
 
 
 class Server(Protocol):
@@ -116,6 +122,7 @@ def retries(server: Server, request: Request, failure: Failure) -> Generator[flo
         check_retry(server, request, failure)
         if pause_s and time.monotonic() + pause_s > deadline:
             _give_up(server, request, failure)
+        retried[server.config.alias] += 1
         failure = yield pause_s
         longest_s = min(2 * longest_s, LONGEST_PAUSE_S) or FIRST_PAUSE_S
         pause_s = longest_s * _random.uniform(0.5, 1)
@@ -128,6 +135,7 @@ def _is_repeatable(request: Request) -> bool:
 
 def _give_up(server: Server, request: Request, failure: Failure) -> NoReturn:
     """Raise the error for the caller. It names the alias and the address, never a password."""
+    given_up[server.config.alias] += 1
     text = f"The server of {server.config.where} ({server.address}) is unavailable: {failure.error}"
     is_unknown = failure.may_be_done and not _is_repeatable(request)
     if is_unknown:

@@ -24,6 +24,7 @@ from redis.retry import Retry
 
 from redisdict import forks
 from redisdict.conf import Options
+from redisdict.connections.announced import AddressBook
 from redisdict.connections.locations import Address, Location
 from redisdict.pools.asynchronous import AsyncConnectionPool
 from redisdict.pools.multiplexed import OptimizedAsyncConnectionPool
@@ -74,10 +75,12 @@ class AsyncSentinelRoute:
         pool: redis.asyncio.ConnectionPool,
         location: Location,
         options: Options,
+        book: AddressBook,
         *,
         to_replicas: bool = False,
     ) -> None:
         self._pool = pool
+        self._book = book
         self.is_master = not to_replicas
         self._turn = _random_turn()
         self.service_name = location.service
@@ -99,6 +102,7 @@ class AsyncSentinelRoute:
                 address: Address = await self.sentinel.discover_master(self.service_name)
             except redis.asyncio.sentinel.MasterNotFoundError:
                 raise _no_primary(self.service_name) from None
+        address = self._book.reach(address)
         if self.is_master and self._address not in (None, address):
             await self._pool.disconnect(inuse_connections=False)
             if isinstance(self._pool, OptimizedAsyncConnectionPool):
@@ -112,7 +116,7 @@ class AsyncSentinelRoute:
             replicas: Sequence[Any] = await self.sentinel.discover_slaves(self.service_name)
             self._turn += 1
         for replica in _in_turn(replicas, self._turn):
-            yield replica
+            yield self._book.reach(replica)
         yield await self.get_master_address()
 
     async def aclose(self) -> None:
@@ -127,9 +131,11 @@ class SentinelRoute(redis.sentinel.SentinelConnectionPoolProxy):
         pool: redis.ConnectionPool,
         location: Location,
         options: Options,
+        book: AddressBook,
         *,
         to_replicas: bool = False,
     ) -> None:
+        self._book = book
         sentinel = redis.sentinel.Sentinel(
             location.nodes,
             sentinel_kwargs={
@@ -147,7 +153,7 @@ class SentinelRoute(redis.sentinel.SentinelConnectionPoolProxy):
         with self._asking:
             try:
                 address: Address = super().get_master_address()  # type: ignore[no-untyped-call]  # redis-py's
-                return address
+                return self._book.reach(address)
             except redis.sentinel.MasterNotFoundError:
                 raise _no_primary(self.service_name) from None
 
@@ -159,7 +165,7 @@ class SentinelRoute(redis.sentinel.SentinelConnectionPoolProxy):
         with self._asking:
             replicas = self.sentinel_manager.discover_slaves(self.service_name)
             self._turn += 1
-        yield from _in_turn(replicas, self._turn)
+        yield from map(self._book.reach, _in_turn(replicas, self._turn))
         yield self.get_master_address()
 
     def quorum(self) -> int:

@@ -14,7 +14,7 @@ from redisdict.connections import retry
 from redisdict.connections.drivers import Driver
 from redisdict.connections.retry import FAILED, LOST, Failure, check_retry, retries
 from redisdict.exceptions import BackendUnavailable
-from redisdict.pools.fast_connection import FAST_PATH_UNAVAILABLE
+from redisdict.pools.fast_connection import FAST_PATH_UNAVAILABLE, FastConnection
 from redisdict.wire import conversation
 from redisdict.wire.conversation import SENT, Conversation, Sent, converse, is_plain
 from redisdict.wire.packing import pack, pack_command, reply_count, unwrap
@@ -27,10 +27,14 @@ from redisdict.wire.requests import (
     Reply,
     Sleep,
     Step,
+    Witnessed,
 )
 from redisdict.wire.server_state import known_of, named_at_once
 
 T = TypeVar("T")
+
+#: Commands that the connection packs, for what it knows of its server belongs to them.
+BY_CONNECTION = (Identified, Witnessed)
 
 
 class Server(retry.Server, conversation.Server, Protocol):
@@ -89,7 +93,7 @@ class PoolDriver(Driver):
         if command is None:
             return self.run(step.begin())
         try:
-            packed = command if type(command) is Identified else pack_command(command)
+            packed = command if type(command) in BY_CONNECTION else pack_command(command)
             reply = self._server.execute(packed)
         except ResponseError:
             return self.run(step.begin())
@@ -150,6 +154,12 @@ class _Channel:
         is_sent = False
         try:
             connection = self._connection or self._check_out()
+            if type(request) is tuple and isinstance(connection, FastConnection):
+                is_sent = True  # it says by its error when it isn't
+                reply = connection.execute(pack_command(request))
+                if reply is not FAST_PATH_UNAVAILABLE:
+                    return reply
+                is_sent = False
             if type(request) is tuple or is_plain(request):
                 connection.send_packed_command((pack(request),))
             else:

@@ -48,7 +48,7 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
         return found
 
     def get_many(self, keys: Iterable[K]) -> dict[K, V]:
-        """Get those of the items that are there. HMGET or MGET, 2,000 keys a command."""
+        """Get those of the items that are there. HMGET or MGET, 1,600 keys a command."""
         return self._run(self._get_many_operation(keys))
 
     async def aget_many(self, keys: Iterable[K]) -> dict[K, V]:
@@ -74,7 +74,7 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
                 yield from bound.layout.set_many(batch, timeout_ms)
 
     def set_many(self, items: Mapping[K, V], timeout: Timeout = DEFAULT) -> None:
-        """Store several items for `timeout` seconds, None for ever. HSET or MSET, 2,000 a command.
+        """Store several items for `timeout` seconds, None for ever. HSET or MSET, 1,600 a command.
 
         When one of them can't be stored, none is: more than one round trip can carry (16,000
         items or 4 MiB) are encoded twice, first to see that it works, so memory stays flat.
@@ -130,7 +130,7 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
         return count
 
     def delete_many(self, keys: Iterable[K]) -> int:
-        """Remove several items, and count those there were. HDEL or DEL, 2,000 keys a command."""
+        """Remove several items, and count those there were. HDEL or DEL, 1,600 keys a command."""
         return self._run(self._delete_many_operation(keys))
 
     async def adelete_many(self, keys: Iterable[K]) -> int:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 import time
+from collections import Counter
 from concurrent.futures import Future, InvalidStateError
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +22,11 @@ from redisdict.mapping.locks import Value
 from redisdict.wire.requests import Call, Operation, Sleep
 
 logger = logging.getLogger("redisdict.computation")
+
+
+#: What has happened to computations of this process, for metrics: "computed", and of those that
+#: didn't come to a value in time "soft_timeout" and "failed".
+counted: Counter[str] = Counter()
 
 
 class Unkept(Exception):
@@ -184,6 +190,7 @@ class Computation:
             self._found = found
         try:
             value = yield Call(self._default)
+            counted["computed"] += 1
         except Unkept:
             if found.stored is not None:
                 yield from self._bound.layout.delete(self._field).begin()
@@ -212,7 +219,7 @@ class Computation:
             try:
                 yield Call(colour.wait, (ticket, self._options.soft_timeout_s))
             except TimeoutError:
-                pass
+                counted["soft_timeout"] += 1
             finally:
                 is_too_late = ticket.cancel()
             if not is_too_late:
@@ -277,6 +284,7 @@ class Computation:
         yield from self._bound.locks.pause(self._field, self._token, pause_s)
 
     def _log(self, error: BaseException) -> None:
+        counted["failed"] += 1
         logger.error(
             "The value of %r couldn't be computed anew; the old one is served.",
             self._field.decode(errors="replace"),

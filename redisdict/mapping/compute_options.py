@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final, NamedTuple
 
-from redisdict.mapping.layouts.base import LONGEST_S
+from redisdict.conf import LONGEST_S
 
 #: `fail_safe=True`, and the pause after a failure in the background that nobody was told of.
 DEFAULT_PAUSE_S: Final = 5.0

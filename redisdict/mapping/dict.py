@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, Self, TypeVar, overload
 
-from redisdict.codec import get_codec
+from redisdict.codec.codec import codec_of
 from redisdict.conf import DEFAULT_ALIAS, check_durable
 from redisdict.connections import registry
 from redisdict.connections.backend import Backend
@@ -28,6 +28,7 @@ from redisdict.near.access import drivers_that_drop
 from redisdict.near.reader import check_near
 from redisdict.near.service import near_service, service_in_use
 from redisdict.near.space import NearSpace, NearStats
+from redisdict.public_names import name_methods
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -52,6 +53,11 @@ class DictOptions:
     near: float | str | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.using, str | Backend):
+            raise TypeError(
+                f"using is {type(self.using).__name__}; the name of an alias of REDISDICT is"
+                " expected."
+            )
         check_near("near", self.near)
         check_durable("durable", self.durable)
         check_shards(self.shards)
@@ -264,11 +270,9 @@ class PersistentDict(
                 shown_name=repr(self),
             ),
             key_codec=get_key_codec(options.key_type),
-            codec=get_codec(
-                options.serializer or config.serializer, options.compressor or config.compressor
-            ),
+            codec=codec_of(config, options.serializer, options.compressor),
             default_ms=to_milliseconds(timeout, None),
-            locks=LockOperations(names, names.of_shards(options.shards)),
+            locks=LockOperations(names, backend.capabilities, names.of_shards(options.shards)),
             in_flight=InFlight(),
             driver=driver,
             async_driver=async_driver,
@@ -351,3 +355,4 @@ def _unbind_all() -> None:
 
 
 registry.on_reset(_unbind_all)
+name_methods("PersistentDict", PersistentDict, NearMethods)

@@ -22,6 +22,7 @@ from redisdict.mapping.keys import Names, encode_text, shard_of
 from redisdict.mapping.layouts.base import to_milliseconds
 from redisdict.wire.requests import Once, Operation, Sleep
 from redisdict.wire.scripts import Script
+from redisdict.wire.server_state import Capabilities
 
 COMPARE_AND_DELETE = Script("compare_and_delete", "redisdict.mapping.layouts")
 COMPARE_AND_EXPIRE = Script("compare_and_expire", "redisdict.mapping.layouts")
@@ -44,9 +45,13 @@ class LockOperations:
     Args:
         names: of the dict.
         shards: of its shards, over which the locks are spread, if it has any.
+        capabilities: what is known of the server.
     """
 
-    def __init__(self, names: Names, shards: Sequence[Names] = ()) -> None:
+    def __init__(
+        self, names: Names, capabilities: Capabilities, shards: Sequence[Names] = ()
+    ) -> None:
+        self._capabilities = capabilities
         self._prefixes = [each.lock_prefix for each in shards or [names]]
 
     @staticmethod
@@ -60,8 +65,15 @@ class LockOperations:
         return _random.uniform(longest / 2, longest)
 
     def try_acquire(self, name: bytes, token: bytes, timeout: float) -> Operation[bool]:
-        """Take the lock for `timeout` seconds if nobody has it."""
+        """Take the lock for `timeout` seconds if nobody has it.
+
+        Raises:
+            ServerUnsupported: the server runs no scripts, so it couldn't be given back.
+        """
         key = self._key(name)
+        if not self._capabilities.runs_scripts:
+            yield from self.release(name, token)  # there is no such token, so it frees nothing
+            self._capabilities.runs_scripts = True
         reply = yield Once((b"SET", key, token, b"NX", b"PX", limit_ms(timeout)))
         return reply is not None
 

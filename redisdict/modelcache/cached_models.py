@@ -1,29 +1,20 @@
-"""Register the models that are cached, and find their tables on the server.
+"""Registered models, and their tables on the server; `registrations` has all of them.
 
-A model is registered once for each alias of REDISDICT whose server keeps its rows, and for each
-choice of fields that aren't kept; any number of `ModelDict`s share the registration. It is
-registered once more, as a whole, when results are computed of its table: then there are no rows on
-the server, and any change is one of the table. And once more for each field whose values lists of
-its rows are kept by: their cells are named by values, as those of rows are by primary keys. Writers
-find it by the model they change. A registered model has one `CachedTable` for each table of each
-database that it is read from or written to.
+A registered model has one `CachedTable` for each table of each database that it is read from or
+written to.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
-import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
-from pathlib import PurePath
-from types import FrameType
 from typing import Any
 
-from django.apps import apps
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -37,10 +28,11 @@ from redisdict.modelcache.invalidation.statements import Statement, table_of
 from redisdict.modelcache.keys import KeyForm
 from redisdict.modelcache.members import Members, read_members
 from redisdict.modelcache.near import Kept, NearRows, kept_values
-from redisdict.modelcache.options import Options, scope_of_alias
+from redisdict.modelcache.options import scope_of_alias
 from redisdict.modelcache.outages import Outages
 from redisdict.modelcache.rows import NotKept, RowCodec
 from redisdict.modelcache.search_paths import schemas_with
+from redisdict.modelcache.sharded_near import make_near
 from redisdict.modelcache.slots.lease import ABSENT, SHORTEST
 from redisdict.modelcache.slots.sharded import ShardedStore
 from redisdict.modelcache.slots.store import RowStore
@@ -78,7 +70,9 @@ class CachedTable:
         self.names = Names(self.backend.config.key_prefix, (str(cached), place.digest))
         self.codec = cached.codec(database)
         # What is known of the server, kept of it and counted, is so whatever alias leads there.
-        self.near: NearRows = others[0].near if others else NearRows(self.backend, self.names)
+        self.near: NearRows = (
+            others[0].near if others else make_near(self.backend, self.names, cached.shards)
+        )
         self.store = self._make_store(self.codec.fingerprint)
         self.counters: Counters = others[0].counters if others else Counters(self.names.counts)
         #: How lookups of what is computed of it went.
@@ -96,7 +90,7 @@ class CachedTable:
         self._told: set[str | type] = set()
         #: How what a cell is named by is written: a primary key, or the value of a field.
         self.key_form = KeyForm(cached.listed_by or self.model._meta.pk, database)
-        #: What names a reader's scope, by the alias's SCOPE.
+        #: Names a reader's scope, by the alias's SCOPE.
         self.scope = scope_of_alias(self.backend.config)
         self.is_scoped = False
         self.scope_name = ""
@@ -140,9 +134,9 @@ class CachedTable:
         return scoped
 
     def _make_store(self, fingerprint: bytes) -> RowStore:
-        if self.cached.shards is None:
+        if (count := self.cached.shards) is None:
             return RowStore(self.names, fingerprint, self.near, self._keep)
-        return ShardedStore(self.names, fingerprint, count=self.cached.shards)
+        return ShardedStore(self.names, fingerprint, self.near.shards, self._keep, count=count)
 
     @property
     def all_rows(self) -> Rows:
@@ -181,7 +175,7 @@ class CachedTable:
         """Say what the process keeps of a body that the server has given."""
         if len(body) < SHORTEST:
             return Kept(MISSING, 0) if body == ABSENT else None
-        values = self.codec.keep(body)
+        values = self.codec.keep(body) if self.cached.members is None else None
         if values is None:
             return Kept(body, len(body), self.decode)
         return kept_values(values, self._make)
@@ -194,6 +188,8 @@ class CachedTable:
             self._told.add(reason)
             logger.warning(message, self, *arguments)
 
+
+_lock = forks.Lock()
 
 #: Rows of a table, by key. The table's own key stands for all of them.
 Rows = tuple[CachedTable, Sequence[bytes]]
@@ -223,6 +219,8 @@ class CachedModel:
         exclude: names of fields whose values are never kept, sorted.
         shards: over how many slots of a Cluster it is spread; None for one.
         members: of which rows lists are kept, and by which field; None when rows are kept.
+        is_version: whether there are no rows and no lists, but a version in place of each; of the
+            model's own table alone, and of all that its rows have.
         is_whole: whether any change counts as one of the whole table, of which results are kept and
             no rows; the table of each many-to-many relation that Django makes for it is a part.
         is_strict: whether a change fails when the server can't be told of it.
@@ -239,6 +237,7 @@ class CachedModel:
     is_whole: bool = False
     members: Members | None = None
     shards: int | None = None
+    is_version: bool = False
     is_strict: bool = False
     barrier_ms: int = 0
     believes_absence: bool = False
@@ -252,6 +251,8 @@ class CachedModel:
         label = self.model._meta.label
         if self.is_whole:
             return f"{label} as a whole"
+        if self.is_version:
+            return f"{label} in versions{f' {self.members}' if self.members else ''}"
         if self.members is not None:
             return f"{label} {self.members}{self._in_shards}"
         without = f" without {', '.join(self.exclude)}" if self.exclude else ""
@@ -263,6 +264,8 @@ class CachedModel:
 
     def parts(self) -> list[type[models.Model]]:
         """The models whose tables hold parts of what is kept; known when all models are loaded."""
+        if self.is_version:
+            return [concrete_of(self.model)]
         return [*self._lineage(), *self._find_relations()] if self.is_whole else self._lineage()
 
     @cached_property
@@ -285,12 +288,13 @@ class CachedModel:
         return [model, *map(concrete_of, model._meta.all_parents)]
 
     def _find_relations(self) -> list[type[models.Model]]:
-        return [each for one in self._lineage() for each in _own_relations(one)]
+        return [each for one in self._lineage() for each in own_relations(one)]
 
     @property
     def kind(self) -> str:
         """What it is, at the beginning of a sentence for users."""
-        what = "What is computed of" if self.is_whole else "The ModelDict of"
+        is_computed = self.is_whole or self.is_version
+        what = "What is computed of" if is_computed else "The ModelDict of"
         by = f" {self.members}" if self.members else ""
         return f"{what} {self.model._meta.label}{by}"
 
@@ -317,10 +321,9 @@ class CachedModel:
         """
         place = known_place(database, self.model) or place_of(database, self.model)
         if self.is_whole and not place.hides_rows:
-            others = (
-                known_place(database, one) or place_of(database, one) for one in self.relations
-            )
-            place = place._replace(hides_rows=any(one.hides_rows for one in others))
+            for one in self.relations:
+                if (known_place(database, one) or place_of(database, one)).hides_rows:
+                    place = place._replace(hides_rows=True)
         return self._tables.get((database, place)) or self._add_table(database, place)
 
     def table_at(self, database: str, place: Place) -> CachedTable:
@@ -393,96 +396,7 @@ def concrete_of(model: type[models.Model]) -> type[models.Model]:
     return concrete
 
 
-def _own_relations(model: type[models.Model]) -> list[type[models.Model]]:
+def own_relations(model: type[models.Model]) -> list[type[models.Model]]:
     """The models that Django has made for a model's many-to-many relations."""
     found: list[Any] = [field.remote_field.through for field in model._meta.local_many_to_many]
     return [one for one in found if not isinstance(one, str) and one._meta.auto_created]
-
-
-#: The model, the alias, what is excluded, whether it is a whole, what is listed, and the shards.
-Registration = tuple[
-    type[models.Model], str | Backend, tuple[str, ...], bool, Members | None, int | None
-]
-
-_registered: dict[Registration, CachedModel] = {}
-_lock = forks.Lock()
-_listeners: list[Callable[[], None]] = []
-
-
-def register(
-    model: type[models.Model],
-    using: str | Backend,
-    options: Options,
-    *,
-    is_whole: bool = False,
-    members: Members | None = None,
-) -> CachedModel:
-    """Have changes of the model noticed from now on, for ever.
-
-    Of several registrations with the same `exclude` the strictest and the longest barrier count.
-    """
-    with _lock:
-        exclude = () if members else options.exclude
-        shards = None if is_whole else options.shards
-        key = (model, using, exclude, is_whole, members, shards)
-        cached = _registered.get(key)
-        if cached is None:
-            cached = _registered[key] = CachedModel(
-                model, using, exclude, is_whole, members, shards
-            )
-            if apps.ready:
-                cached.made_at = calling_place(("redisdict.",))
-                logger.warning(LATE, cached.kind, cached.made_at)
-        cached.is_strict |= options.strict
-        cached.barrier_ms = max(cached.barrier_ms, options.barrier_ms)
-        cached.is_near_strict |= options.is_near_strict
-        # A row that is new changes results: its insertion is announced before it is visible.
-        cached.believes_absence |= options.absent_timeout is not None or is_whole
-    for listener in _listeners:
-        listener()
-    return cached
-
-
-#: Of `CachedModel.kind` and a place.
-LATE = (
-    "%s is made in %s, after the project's start. A process that doesn't run that"
-    " line changes rows without telling the others: make it in models.py, or in dicts.py of an"
-    " installed app."
-)
-
-
-def cached_models() -> list[CachedModel]:
-    """All that are registered."""
-    return list(_registered.values())
-
-
-def on_registration(listener: Callable[[], None]) -> None:
-    """Have `listener` called whenever a model has been registered."""
-    _listeners.append(listener)
-
-
-def _forget_all_tables() -> None:
-    for cached in cached_models():
-        cached.forget_tables()
-
-
-registry.on_reset(_forget_all_tables)
-
-
-#: Names at the end of a path that tell a file from others.
-TELLING_PARTS = 3
-
-
-def calling_place(below: tuple[str, ...]) -> str:
-    """The file and line that called, such as "shop/views.py:42"; with three names of its path.
-
-    Args:
-        below: how the names of modules begin whose frames aren't looked for.
-    """
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(below):
-        frame = frame.f_back
-    if frame is None:
-        return "an unknown place"
-    parts = PurePath(frame.f_code.co_filename).parts
-    return f"{'/'.join(parts[-TELLING_PARTS:])}:{frame.f_lineno}"

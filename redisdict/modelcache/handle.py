@@ -8,6 +8,7 @@ import os
 # In asyncio's public list of names. `get_running_loop()` raises where there is no loop, which costs
 # a cached read ten times as much.
 from asyncio import _get_running_loop as running_loop
+from collections.abc import Callable
 from typing import Any, Generic, Self, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -15,14 +16,21 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.db import models, router
 
 from redisdict.connections.backend import Backend
-from redisdict.modelcache.cached_models import MOST_SCOPES, CachedModel, CachedTable, register
+from redisdict.modelcache.cached_models import MOST_SCOPES, CachedModel, CachedTable
+from redisdict.modelcache.field_lookup import FieldLookup
 from redisdict.modelcache.invalidation.hooks import begin_if_ready
-from redisdict.modelcache.lookup import FieldLookup, PkLookup
+from redisdict.modelcache.lookup import PkLookup
 from redisdict.modelcache.options import Options, unique_field
+from redisdict.modelcache.plans import TASK, THREAD, Caller, Plan, arun, run
+from redisdict.modelcache.registrations import register
 
 __all__ = ["Handle", "refuse_to_block", "running_loop"]
 
 M = TypeVar("M", bound=models.Model)
+T = TypeVar("T")
+
+#: Makes a plan for a lookup and a caller.
+MakePlan = Callable[[PkLookup[M], Caller], Plan[T]]
 
 
 class Handle(Generic[M]):
@@ -90,6 +98,15 @@ class Handle(Generic[M]):
             kept = {one: each for one, each in self._lookups.items() if one.backend is backend}
             self._lookups = {**(kept if len(kept) < MOST_SCOPES else {}), table: lookup}
         return lookup
+
+    def _run(self, called: str, twin: str, make: MakePlan[M, T]) -> T:
+        refuse_to_block(called, twin)
+        lookup = self._lookup()
+        return run(lookup.table, make(lookup, THREAD))
+
+    async def _arun(self, make: MakePlan[M, T]) -> T:
+        lookup = await self._alookup()
+        return await arun(lookup.table, make(lookup, TASK))
 
     def _checked(self, scope: object) -> str:
         if not isinstance(scope, str):

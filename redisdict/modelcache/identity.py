@@ -95,6 +95,17 @@ LEARNED = "_redisdict_learned"
 OPENED = "_redisdict_opened"
 
 
+#: The attribute of a connection: the driver's connection, `_names`, and by model the places that
+#: are seen over it. Not of SQLite, where a path may lead to another file.
+SEEN = "_redisdict_seen"
+
+#: Another object whenever names may have come to mean other tables.
+_names = object()
+
+_Seen = tuple[Any, object, dict[type[models.Model], Place]]
+_NOTHING_SEEN: _Seen = None, None, {}
+
+
 def known_place(alias: str, model: type[models.Model]) -> Place | None:
     """The place of a model's table, if it is known without a look at the thread's connection."""
     if search_paths.are_several:
@@ -137,6 +148,11 @@ def place_of(alias: str, model: type[models.Model]) -> Place:
 
 def place_through(connection: BaseDatabaseWrapper, model: type[models.Model]) -> Place:
     """The place of a model's table, as this connection sees it. It is opened if it has to be."""
+    raw: Any = connection.connection
+    seen: _Seen = connection.__dict__.get(SEEN, _NOTHING_SEEN)
+    is_seen = seen[0] is raw and seen[1] is _names
+    if is_seen and not search_paths.are_several and (found := seen[2].get(model)) is not None:
+        return found
     database = _database_of(connection)
     place, is_there = _look(connection, database, model)
     settings = connections.settings.get(connection.alias)
@@ -148,6 +164,10 @@ def place_through(connection: BaseDatabaseWrapper, model: type[models.Model]) ->
     ):
         known = _Known(settings, CHANGEABLE(settings), place, database, time.monotonic())
         _places[connection.alias, model] = known
+        if connection.vendor != "sqlite" and connection.connection is not None:
+            if not is_seen or connection.connection is not raw:
+                connection.__dict__[SEEN] = connection.connection, _names, {}
+            connection.__dict__[SEEN][2][model] = place
     return place
 
 
@@ -164,6 +184,8 @@ def place_in(connection: BaseDatabaseWrapper, model: type[models.Model], schema:
 
 def forget_names() -> None:
     """A statement may have made, moved or removed tables, or changed who sees what in them."""
+    global _names
+    _names = object()
     _places.clear()
     search_paths.forget()
 

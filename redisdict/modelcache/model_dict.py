@@ -1,41 +1,30 @@
 """`ModelDict`, the mapping of primary keys to model instances that is never stale.
 
-Each method stands beside its async twin. What both do is a plan of `lookup`.
+Here is how rows are looked up; `stored_methods`, `upkeep_methods` and `related` have the rest. Each
+method stands beside its async twin. What both do is a plan of `lookup`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any, Generic, Literal, Self, TypeVar, overload
 
-from asgiref.sync import sync_to_async
-from django.db import connections, models
+from django.db import models
 from django.http import Http404
 
 from redisdict.conf import DEFAULT_ALIAS
 from redisdict.connections.backend import Backend
-from redisdict.exceptions import ConfigurationError
-from redisdict.modelcache.connection_state import is_in_transaction
 from redisdict.modelcache.handle import refuse_to_block, running_loop
-from redisdict.modelcache.invalidation.transactions import note_or_remove, note_or_remove_all
-from redisdict.modelcache.lookup import (
-    TASK,
-    THREAD,
-    Caller,
-    PkLookup,
-    Plan,
-    Scan,
-    arun,
-    distinct_keys,
-    run,
-)
+from redisdict.modelcache.lookup import distinct_keys
 from redisdict.modelcache.near import NOT_NEAR
 from redisdict.modelcache.options import Options, Scope, excluded_fields, related_lookups
 from redisdict.modelcache.outages import UNREACHED
+from redisdict.modelcache.plans import TASK, THREAD, arun, run
 from redisdict.modelcache.related.list_methods import ListMethods
 from redisdict.modelcache.related.relation_methods import RelationMethods
-from redisdict.modelcache.stats import CacheStats
-from redisdict.near.space import NearStats
+from redisdict.modelcache.stored_methods import StoredMethods
+from redisdict.modelcache.upkeep_methods import UpkeepMethods
+from redisdict.public_names import name_methods
 
 __all__ = ["ModelDict", "ModelLists", "refuse_to_block"]
 
@@ -43,11 +32,8 @@ M = TypeVar("M", bound=models.Model)
 D = TypeVar("D")
 T = TypeVar("T")
 
-#: Makes a plan for a lookup and a caller.
-MakePlan = Callable[[PkLookup[M], Caller], Plan[T]]
 
-
-class ModelDict(RelationMethods[M], Generic[M]):
+class ModelDict(StoredMethods[M], UpkeepMethods[M], RelationMethods[M], Generic[M]):
     """The rows of a model by primary key: from the server, and when missing from the database.
 
     Once a change of a row is visible to other transactions, no read gives the row as it was before:
@@ -131,6 +117,7 @@ class ModelDict(RelationMethods[M], Generic[M]):
         exclude: Iterable[str] = (),
         database: str | None = None,
         timeout: float | None = None,
+        absent_timeout: float | None = None,
         lease_timeout: float = 3.0,
         barrier_timeout: float = 60.0,
         serve_when_down: bool = True,
@@ -138,6 +125,7 @@ class ModelDict(RelationMethods[M], Generic[M]):
         scope: Scope | None = None,
         related: Iterable[str] = (),
         shards: int | None = None,
+        near: float | str | None = None,
     ) -> None: ...
     @overload
     def __init__(
@@ -320,164 +308,6 @@ class ModelDict(RelationMethods[M], Generic[M]):
         """As `get_many()`."""
         return await self._arun(lambda lookup, by: lookup.find_near(distinct_keys(keys), by))
 
-    def warm(self, rows: models.QuerySet[M] | Iterable[Any]) -> int:
-        """Have rows on the server; how many there are.
-
-        Costs what `get_many()` does, and for a queryset the query for its primary keys.
-
-        Args:
-            rows: a queryset, or keys.
-        """
-        return self._run("warm()", "await d.awarm(…)", lambda lookup, by: lookup.warm(rows, by))
-
-    async def awarm(self, rows: models.QuerySet[M] | Iterable[Any]) -> int:
-        """As `warm()`."""
-        return await self._arun(lambda lookup, by: lookup.warm(rows, by))
-
-    # What is on the server.
-
-    def __iter__(self) -> Iterator[Any]:
-        return (key for key, _ in self._scan("iteration", "async for key in d"))
-
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        async for key, _ in self.aitems():
-            yield key
-
-    def __len__(self) -> int:
-        """How many rows `items()` gives, at its cost.
-
-        `list(d)` and `sorted(d)` ask for it first, so they cost twice what `list(d.keys())` does.
-        """
-        return sum(1 for _ in self._scan("len()", "await d.alen()"))
-
-    async def alen(self) -> int:
-        """As `len(d)`."""
-        return len([None async for _ in self.aitems()])
-
-    def keys(self) -> Iterator[Any]:
-        """The keys of the rows that are on the server, in any order. As `items()`."""
-        return (key for key, _ in self._scan("keys()", "async for key in d.akeys()"))
-
-    async def akeys(self) -> AsyncIterator[Any]:
-        """As `keys()`."""
-        async for key, _ in self.aitems():
-            yield key
-
-    def values(self) -> Iterator[M]:
-        """The rows that are on the server, in any order. As `items()`."""
-        return (row for _, row in self._scan("values()", "async for row in d.avalues()"))
-
-    async def avalues(self) -> AsyncIterator[M]:
-        """As `values()`."""
-        async for _, row in self.aitems():
-            yield row
-
-    def items(self) -> Iterator[tuple[Any, M]]:
-        """The rows that are on the server, with their keys, in any order. SCAN and EVALSHA.
-
-        Raises:
-            BackendUnavailable: the server can't be reached.
-        """
-        return self._scan("items()", "async for key, row in d.aitems()")
-
-    async def aitems(self) -> AsyncIterator[tuple[Any, M]]:
-        """As `items()`."""
-        lookup = await self._alookup()
-        scan = Scan(lookup.table)
-        while not scan.is_over:
-            for pair in self._with_keys(await arun(lookup.table, lookup.next_page(scan, TASK))):
-                yield pair
-
-    def _scan(self, called: str, twin: str) -> Iterator[tuple[Any, M]]:
-        refuse_to_block(called, twin)
-        return self._pairs(called, twin)
-
-    def _pairs(self, called: str, twin: str) -> Iterator[tuple[Any, M]]:
-        refuse_to_block(called, twin)  # it may have been made elsewhere
-        lookup = self._lookup()
-        scan = Scan(lookup.table)
-        while not scan.is_over:
-            refuse_to_block(called, twin)
-            yield from self._with_keys(run(lookup.table, lookup.next_page(scan, THREAD)))
-
-    def _with_keys(self, rows: Iterable[M]) -> Iterator[tuple[Any, M]]:
-        """What each row is looked up by; a row whose field has no value is left out."""
-        name = "pk" if self._field is None else self._field.attname
-        return ((key, row) for row in rows if (key := getattr(row, name)) is not None)
-
-    # By hand.
-
-    def invalidate(self, *keys: Any) -> None:
-        """Have these rows read from the database again: something else has changed them.
-
-        In a transaction, when it is committed. One EVALSHA.
-        """
-        refuse_to_block("invalidate()", "await d.ainvalidate(…)")
-        lookup = self._lookup()
-        pks = lookup.pks_of(distinct_keys(keys))
-        if pks is None:
-            note_or_remove_all(self.model, lookup.table.database)
-        else:
-            note_or_remove(self.model, pks, lookup.table.database)
-
-    async def ainvalidate(self, *keys: Any) -> None:
-        """As `invalidate()`."""
-        await sync_to_async(self.invalidate)(*keys)
-
-    def clear(self) -> None:
-        """Have all rows read from the database again. In a transaction, when it is committed.
-
-        One EVALSHA. Outside a transaction what was stored is removed too: SCAN and EVALSHA.
-        """
-        refuse_to_block("clear()", "await d.aclear()")
-        table = self._lookup().table
-        note_or_remove_all(self.model, table.database)
-        if not is_in_transaction(connections[table.database]):
-            scan = Scan(table)
-            while not scan.is_over:
-                table.backend.driver.run(scan.remove_page())
-
-    async def aclear(self) -> None:
-        """As `clear()`."""
-        await sync_to_async(self.clear)()
-
-    def stats(self) -> CacheStats:
-        """What was counted, in all processes. HINCRBY and HMGET.
-
-        Raises:
-            BackendUnavailable: the server can't be reached.
-        """
-        refuse_to_block("stats()", "await d.astats()")
-        table = self._lookup().table
-        return table.backend.driver.run(table.counters.total())
-
-    async def astats(self) -> CacheStats:
-        """As `stats()`."""
-        table = (await self._alookup()).table
-        return await table.backend.async_driver.run(table.counters.total())
-
-    def near_stats(self) -> NearStats:
-        """What this process keeps in memory of the table, whichever handle has read it.
-
-        By another field than the primary key, it says nothing of the fields' values that are kept
-        beside the rows. Asks the server nothing.
-        """
-        refuse_to_block("near_stats()", "await d.anear_stats()")
-        return self._lookup().table.near.stats()
-
-    async def anear_stats(self) -> NearStats:
-        """As `near_stats()`."""
-        return (await self._alookup()).table.near.stats()
-
-    def _run(self, called: str, twin: str, make: MakePlan[M, T]) -> T:
-        refuse_to_block(called, twin)
-        lookup = self._lookup()
-        return run(lookup.table, make(lookup, THREAD))
-
-    async def _arun(self, make: MakePlan[M, T]) -> T:
-        lookup = await self._alookup()
-        return await arun(lookup.table, make(lookup, TASK))
-
 
 class ModelLists(ListMethods[M], ModelDict[M]):  # type: ignore[misc]  # lists for rows
     """Lists of rows by the value of a field: `ModelDict(Product, "category", many=True)`.
@@ -494,7 +324,8 @@ class ModelLists(ListMethods[M], ModelDict[M]):  # type: ignore[misc]  # lists f
     - by hand: `warm`, `invalidate`, `clear`
     - `stats`, of lists; those of rows are the `ModelDict`'s
 
-    `near` and `absent_timeout` are for rows: neither can be given.
+    `near` is for the lists and for their rows. `absent_timeout` is for rows alone: that a value has
+    none is kept anyway.
     """
 
     def __init__(
@@ -506,13 +337,6 @@ class ModelLists(ListMethods[M], ModelDict[M]):  # type: ignore[misc]  # lists f
         many: bool = True,
         **options: Any,
     ) -> None:
-        for name in ("near", "absent_timeout"):
-            if options.get(name) is not None:
-                raise ConfigurationError(
-                    f"ModelDict({model.__name__}, key={key!r}, many=True) got"
-                    f" {name}={options[name]!r}, which is for rows and not for lists; leave it out,"
-                    " and give it to a ModelDict of the rows."
-                )
         super().__init__(model, key, using, many=many, **options)  # type: ignore[call-overload]
 
     # What is on the server.
@@ -542,3 +366,6 @@ class ModelLists(ListMethods[M], ModelDict[M]):  # type: ignore[misc]  # lists f
         found: Any = super().aitems()
         async for pair in found:
             yield pair
+
+
+name_methods("ModelDict", ModelDict, ModelLists)

@@ -73,21 +73,26 @@ class NearRows:
 
     Args:
         names: under which the cells' keys are.
+        share: the part of the alias's memory that it may take is one of so many.
 
     Attributes:
+        space: what is kept, once somebody reads near.
+        shards: what is kept of each shard, if the table is in shards.
         is_on: whether anybody reads near. Then all that reads or changes cells goes through here.
     """
 
-    def __init__(self, backend: Backend, names: Names) -> None:
+    def __init__(self, backend: Backend, names: Names, share: int = 1) -> None:
         self._backend = backend
+        self._share = share
         self._names = names
         self._table_key = names.cached_table
         self._cut = len(names.cached_row_prefix)
-        self._space: NearSpace | None = None
+        self.space: NearSpace | None = None
         self._state: NearState
         self._teller: Teller
         self._lease: NearLease | None = None
         self.is_on = False
+        self.shards: Sequence[NearRows] = ()
         #: What the process keeps of results of the table.
         self.results: list[NearState] = []
 
@@ -104,8 +109,8 @@ class NearRows:
                 " Use near with an alias that reads from the primary."
             )
         service = near_service(self._backend)
-        self._space, self._lease = service.space(("modelcache", self._names), self._make_space)
-        part = self._space.parts[0]
+        self.space, self._lease = service.space(("modelcache", self._names), self._make_space)
+        part = self.space.parts[0]
         self._state, self._teller = part.state, part.listener
         self.is_on = True
         if near == STRICT:
@@ -114,7 +119,10 @@ class NearRows:
 
     def _make_space(self) -> tuple[NearSpace, NearLease]:
         config, names = self._backend.config, self._names
-        state = NearState(config.near_max_bytes, config.near_max_items)
+        share = self._share
+        state = NearState(
+            max(config.near_max_bytes // share, 1), max(config.near_max_items // share, 1)
+        )
         signal = LeaseSignal()
         watches = [
             Watch(names.cached_row_prefix, state),
@@ -135,9 +143,9 @@ class NearRows:
 
     def stats(self) -> NearStats:
         """Tell what is kept. Asks the server nothing."""
-        if self._space is None:
+        if self.space is None:
             return NearStats(is_on=False, reason="no ModelDict of this table has near")
-        return self._space.stats()
+        return self.space.stats()
 
     def drop(self, cells: Collection[bytes]) -> None:
         """Drop rows, or all of them by the table's key, and keep no reply that is under way.

@@ -9,9 +9,8 @@ from typing import Any
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
-from django.utils.module_loading import import_string
 
-from redisdict.conf import AliasConfig
+from redisdict.conf import AliasConfig, import_object
 from redisdict.exceptions import ConfigurationError
 from redisdict.mapping.keys import check_shards
 from redisdict.mapping.layouts.base import to_milliseconds
@@ -53,10 +52,11 @@ class Options:
             check_shards(self.shards)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"ModelDict(): {error}") from error
-        if self.shards and self.near is not None:
+        if self.shards and self.near == STRICT:
             raise ConfigurationError(
-                f"ModelDict(): near={self.near!r} and shards={self.shards} don't go together yet;"
-                " leave one of them out."
+                f"ModelDict(): near={self.near!r} and shards={self.shards} don't go together, for a"
+                " writer would wait for the readers of each shard; leave one of them out, or give"
+                ' near seconds, or "request".'
             )
         to_milliseconds(self.absent_timeout, None)
         for name in ("lease_timeout", "barrier_timeout"):
@@ -201,12 +201,7 @@ def scope_of_alias(config: AliasConfig) -> Scope | None:
     if config.scope is None:
         return None
     where = f'REDISDICT["{config.alias}"]["SCOPE"]'
-    try:
-        scope: Scope = import_string(config.scope)
-    except ImportError as error:
-        raise ConfigurationError(
-            f"{where} is {config.scope!r}, which can't be imported: {error}"
-        ) from error
+    scope: Scope = import_object(where, config.scope)
     if not callable(scope):
         raise ConfigurationError(
             f"{where} is {config.scope!r}, a {type(scope).__name__}; a function of a model and an"

@@ -16,8 +16,9 @@ from django.db import router
 
 from redisdict.exceptions import ConfigurationError
 from redisdict.mapping.keys import Names
-from redisdict.modelcache.cached_models import CachedModel, CachedTable, cached_models
+from redisdict.modelcache.cached_models import CachedModel, CachedTable
 from redisdict.modelcache.outages import UNREACHED
+from redisdict.modelcache.registrations import cached_models
 from redisdict.modelcache.stats import CacheStats
 
 PROBLEMS = (ConfigurationError, DatabaseError, *UNREACHED)
@@ -72,11 +73,18 @@ def _of_model(cached: CachedModel) -> Iterator[TableOverview]:
         yield TableOverview(str(cached), aliases, cached.alias, stats, problem)
 
 
-def check_cached_models(app_configs: Any, **_: Any) -> list[CheckMessage]:
-    """Look at every model that has a `ModelDict`."""
-    # A dict may be made where the URLs lead to. What fails there Django's own check reports.
+def import_urls() -> None:
+    """Import what the URLs lead to, for a dict may be made there.
+
+    What fails there Django's own check reports.
+    """
     with contextlib.suppress(Exception):
         import_module(settings.ROOT_URLCONF)
+
+
+def check_cached_models(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Look at every model that has a `ModelDict`."""
+    import_urls()
     return [message for cached in cached_models() for message in _check_registration(cached)]
 
 
@@ -87,7 +95,8 @@ def _check_registration(cached: CachedModel) -> Iterator[CheckMessage]:
         cached.backend()
     except ConfigurationError as error:
         yield Error(f"{cached.kind}: {error}", id="redisdict.E101", obj=model)
-    if not model._meta.managed and cached.members is None:  # of its rows it is told anyway
+    is_told_anyway = cached.members is not None or cached.is_version
+    if not model._meta.managed and not is_told_anyway:
         yield Info(
             f"{label} has a ModelDict, and its table isn't managed by Django. What another program"
             " changes there goes unnoticed.",

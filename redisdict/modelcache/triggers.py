@@ -19,11 +19,12 @@ from django.db import OperationalError, connections, models
 from django.db.models import Model
 
 from redisdict.exceptions import ConfigurationError
-from redisdict.modelcache.cached_models import Rows, cached_models
+from redisdict.modelcache.cached_models import Rows
 from redisdict.modelcache.invalidation.invalidate import remove
 from redisdict.modelcache.invalidation.relations import affected_by, rows_of_table
 from redisdict.modelcache.invalidation.transactions import MOST_ROWS
 from redisdict.modelcache.outages import UNREACHED
+from redisdict.modelcache.registrations import cached_models
 
 logger = logging.getLogger("redisdict")
 

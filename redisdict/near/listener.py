@@ -16,17 +16,19 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from redis.exceptions import RedisError
 
 from redisdict.exceptions import RedisDictError
 from redisdict.forks import on_fork, own, take_over
 from redisdict.near.clock import clock
-from redisdict.near.session import Server, Session, resolve
+from redisdict.near.protocols import Server
+from redisdict.near.session import Session, resolve
 from redisdict.near.state import NearState
 from redisdict.near.tracking import NotTracked, TrackingConnection, Wake
 from redisdict.near.watches import Watch, Watches
+from redisdict.pools.credentials import SharedCredentials
 
 logger = logging.getLogger("redisdict")
 
@@ -100,6 +102,7 @@ class Listener:
         self._waiting: list[tuple[float, Future[bool]]] = []
         #: Keys of which the server is to tell, with who waits until it has been asked to.
         self._tracks: list[tuple[list[bytes], Future[bool]]] = []
+        self._token: Any = None
         self.is_plain = False
 
     def _renew(self) -> None:
@@ -249,6 +252,21 @@ class Listener:
             self._wake.wake()
         return answer
 
+    def take_token(self, token: Any) -> None:
+        """Have the connection authenticate with a new token. Called by any thread."""
+        with self._lock:
+            self._token = token
+            if self._wake is not None:
+                self._wake.wake()
+
+    def next_token(self) -> Any:
+        """Give the token that the connection hasn't been told of; None when there is none."""
+        if self._token is None:
+            return None
+        with self._lock:
+            token, self._token = self._token, None
+        return token
+
     def close(self) -> None:
         """End the thread and its connection; the next near read starts them again."""
         if not own[0]:
@@ -270,9 +288,12 @@ class Listener:
         pause_s = 0.0
         reason = "the connection was closed"
         try:
-            connection = self._connection = TrackingConnection(
-                self._server.pool(), self._timeout_s, self._apply
-            )
+            pool = self._server.pool()
+            provider = pool.connection_kwargs.get("credential_provider")
+            if isinstance(provider, SharedCredentials):
+                provider.on_next(self.take_token)
+            connection = TrackingConnection(pool, self._timeout_s, self._apply)
+            self._connection = connection
             # Those of before may lead to another server, which was the primary and is behind: what
             # readers would get from there is never said to have changed.
             self._server.leave_connections()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Sequence
 from typing import Final, Protocol
 
+from redisdict.conf import LONGEST_S
 from redisdict.exceptions import ConfigurationError
 from redisdict.near.barrier import NO_REQUEST, start_of_request
 from redisdict.near.clock import clock
@@ -125,7 +125,7 @@ def check_near(where: str, near: object) -> None:
             ' readers. Give seconds, or "request".'
         )
     is_number = isinstance(near, int | float) and not isinstance(near, bool)
-    if not is_number or not 0 < near < math.inf:  # type: ignore[operator]  # it is one
+    if not is_number or not 0 < near <= LONGEST_S:  # type: ignore[operator]  # it is one
         raise ConfigurationError(
             f'{where} is {near!r}; seconds above 0 that a read may be behind, "request" (as of the'
             " start of the request) or None (every read asks the server) is expected."

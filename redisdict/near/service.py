@@ -95,6 +95,12 @@ class NearService:
         """Get what is kept of one dict; None when nobody has made it."""
         return self._of_dicts.get(identity)
 
+    def spaces(self) -> list[tuple[Hashable, Any]]:
+        """List what is kept, by identity; that of dicts by `None`."""
+        with self._lock:
+            of_dicts: list[tuple[Hashable, Any]] = [(None, one) for one in self._of_dicts.values()]
+            return of_dicts + list(self._spaces.items())
+
     def close(self) -> None:
         """Close the listener's connection, and forget all."""
         self.listener.close()

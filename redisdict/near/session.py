@@ -5,22 +5,22 @@ from __future__ import annotations
 import re
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from threading import Lock
-from typing import Final, Protocol
+from typing import Final
 
-import redis
 from redis.exceptions import AskError, ResponseError
 
-from redisdict.connections.drivers import Driver
 from redisdict.near.clock import clock
+from redisdict.near.protocols import Listening
 from redisdict.near.state import NearState
 from redisdict.near.tracking import NotTracked, TrackingConnection, Wake, wait
 from redisdict.near.watches import Watches, covering
+from redisdict.pools.credentials import credentials_of
 from redisdict.wire.combinators import ask
+from redisdict.wire.limits import slices
 from redisdict.wire.requests import Command, Reply
 
 #: PINGs in the time of the shortest bound, so that one that comes late costs nothing.
@@ -40,47 +40,6 @@ NAME_EVERY_S: Final = 5.0
 LONGEST_GAP_S: Final = 5.0
 
 _EPOCH: Final = re.compile(rb"cluster_my_epoch:(\d+)")
-
-
-class Server(Protocol):
-    """Names what the listener needs of a backend."""
-
-    @property
-    def address(self) -> str: ...
-
-    @property
-    def driver(self) -> Driver: ...
-
-    def pool(self) -> redis.ConnectionPool: ...
-
-    def leave_connections(self) -> None: ...
-
-
-class Listening(Protocol):
-    """Names what a session needs of its listener, which has it beyond one connection."""
-
-    wants_plain: bool
-    is_plain: bool
-    is_up: bool
-    reason: str
-    _server: Server
-    _primary_address: Callable[[], tuple[str, int]] | None
-    _timeout_s: float
-    _lock: Lock
-    _watches: Watches
-    _probe_prefix: bytes
-    _bound: float | None
-    _losses: int
-    _is_closing: bool
-    _is_nudged: bool
-    _waiting: list[tuple[float, Future[bool]]]
-    _tracks: list[tuple[list[bytes], Future[bool]]]
-
-    def let_go(self) -> None: ...
-
-    def unwatch(self, states: Iterable[NearState]) -> None: ...
-
-    def answer_waiting(self, sent_at: float) -> None: ...
 
 
 class Session:
@@ -256,7 +215,8 @@ class Session:
             asked, listener._tracks = listener._tracks, []
         for number, (keys, answer) in enumerate(asked):
             try:
-                self._send([(b"EXISTS", *keys)], partial(_tell_tracked, answer))
+                commands: list[Command] = [(b"EXISTS", *some) for some in slices(keys)]
+                self._send(commands, partial(_tell_tracked, answer))
             except BaseException:
                 with listener._lock:  # for `_end()`, that nobody waits for them
                     listener._tracks += asked[number:]
@@ -283,7 +243,8 @@ class Session:
         bound = listener._bound
         next_at = None if bound is None else self._next_ping(now, bound)
         has_waiting = any(start > self._sent_at for start, _ in listener._waiting)
-        if has_waiting or listener._is_nudged or (next_at is not None and next_at <= now):
+        is_due = next_at is not None and next_at <= now
+        if has_waiting or is_due or listener._is_nudged or listener._token is not None:
             self._ping()
             return listener._timeout_s
         return None if next_at is None else next_at - now
@@ -304,9 +265,25 @@ class Session:
         # It counts for those that were kept by now.
         told = {state for state in listener._watches.states if state.is_connected}
         asked = list(listener._watches.by_slot_key)
+        questions, take = self._questions(asked), partial(self._pong, told, asked)
+        token = listener.next_token()
         self._sent_at = clock()
         self._is_awaiting = True
-        self._send(self._questions(asked), partial(self._pong, told, asked))
+        if token is None:
+            self._send(questions, take)
+        else:
+            commands = [(b"AUTH", *credentials_of(token)), *questions]
+            self._send(commands, partial(self._authenticated, take))
+
+    def _authenticated(self, take: Callable[[list[Reply]], None], replies: list[Reply]) -> None:
+        """Take notice of an AUTH, which was sent before a PING.
+
+        Raises:
+            ConnectionResetError: it was refused, so the next connection asks for other credentials.
+        """
+        if isinstance(replies[0], ResponseError):
+            raise ConnectionResetError(f"the new token was refused ({replies[0]})")
+        take(replies[1:])
 
     def _questions(self, asked: Sequence[bytes]) -> list[Command]:
         """Choose what is sent as a PING: what also tells whether the server is still the one.
@@ -381,7 +358,7 @@ def epoch_in(reply: Reply) -> bytes | None:
 
 
 def _tell_tracked(answer: Future[bool], replies: list[Reply]) -> None:
-    resolve(answer, not isinstance(replies[0], Exception))
+    resolve(answer, not any(isinstance(reply, Exception) for reply in replies))
 
 
 def resolve(answer: Future[bool], is_so: bool) -> None:

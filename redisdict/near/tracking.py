@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import select
 import socket
 from collections.abc import Callable, Sequence
@@ -14,7 +13,9 @@ import redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.maint_notifications import MaintNotificationsConfig
 
+from redisdict.connections.announced import is_address
 from redisdict.near.clock import clock
 from redisdict.wire.requests import Command, Reply
 
@@ -49,7 +50,12 @@ class TrackingConnection:
         timeout_s: float,
         apply: Callable[[Sequence[bytes] | None], None],
     ) -> None:
-        options = {**pool.connection_kwargs, "protocol": 3, "health_check_interval": 0}
+        options = {
+            **pool.connection_kwargs,
+            "protocol": 3,
+            "health_check_interval": 0,
+            "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+        }
         self._connection: Any = pool.connection_class(**options)
         self._timeout_s = timeout_s
         self._apply = apply
@@ -78,7 +84,7 @@ class TrackingConnection:
         concluded.
         """
         address = self.address
-        if address is None or _is_address(address[0]):
+        if address is None or is_address(address[0]):
             return False
         try:
             found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
@@ -150,14 +156,6 @@ class TrackingConnection:
     def close(self) -> None:
         """Close the socket; in a forked child the parent's stays open."""
         self._connection.disconnect()
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def wait(sources: Sequence[Any], timeout_s: float | None) -> list[Any]:

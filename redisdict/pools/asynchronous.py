@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import redis.asyncio
 from redis.asyncio.connection import Connection
 from redis.event import AsyncAfterConnectionReleasedEvent
-from redis.exceptions import MaxConnectionsError
+from redis.exceptions import MaxConnectionsError, RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from redisdict.forks import abandon, on_fork, own, take_over
+from redisdict.pools import credentials
 from redisdict.pools.sync import IDLE_POLL_AFTER_S
 
 __all__ = ["AsyncBlockingConnectionPool", "AsyncConnectionPool"]
@@ -36,6 +40,10 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
     #: Whether connections are opened when they are checked out, or else by their first command.
     _opens_at_once = True
 
+    #: Connections opened, tasks that have waited for one, those that wait now, and how long.
+    opened = waits = waiting = 0
+    waited_s = 0.0
+
     def __init__(
         self,
         connection_class: type[Any] = Connection,
@@ -45,21 +53,28 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
         connection_kwargs.setdefault(
             "maint_notifications_config", MaintNotificationsConfig(enabled=False)
         )
-        self._announces_release = "credential_provider" in connection_kwargs
+        connect = connection_kwargs.get("redis_connect_func")
+        if connect is not None:
+            connection_kwargs["redis_connect_func"] = awaited(connect)
         redis.asyncio.ConnectionPool.__init__(
             self,
             connection_class=connection_class,
             max_connections=max_connections,
             **connection_kwargs,
         )
+        self._has_tokens = credentials.subscribe(self.connection_kwargs, self.take_token)
         self.pid = os.getpid()
         on_fork(self._renew)
 
     def reset(self) -> None:
         """Forget all connections."""
         self._lock = asyncio.Lock()
+        #: In which connections are opened; known from the first one on.
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._available_connections = []
         self._in_use_connections = set()
+        self.opened = self.waits = self.waiting = 0
+        self.waited_s = 0.0
         self.pid = os.getpid()
 
     def _renew(self) -> None:
@@ -103,9 +118,14 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
         """
         if connection.is_connected:
             idle_s = time.monotonic() - connection.returned_at
-            if idle_s < IDLE_POLL_AFTER_S:
+            has_news = self._has_tokens and credentials.has_new_token(connection)
+            if idle_s < IDLE_POLL_AFTER_S and not has_news:
                 return
+        self.opened += not connection.is_connected
+        self._loop = asyncio.get_running_loop()
         await self.ensure_connection(connection)
+        if self._has_tokens:
+            await credentials.aauthenticate(connection)
         if connection.health_check_interval:
             await connection.check_health()
 
@@ -117,10 +137,21 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
             return
         if connection.should_reconnect():
             await connection.disconnect(nowait=True)
-        if self._announces_release:
-            dispatcher: Any = self._event_dispatcher
-            await dispatcher.dispatch_async(AsyncAfterConnectionReleasedEvent(connection))
+        if self._has_tokens:
+            await self._announce_release(connection)
         self._check_in(connection)
+
+    def take_token(self, token: Any) -> None:
+        """Have each connection authenticate with a new token before its next command, or after the
+        one under way. Called by any thread, for a streaming credential provider.
+        """
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it is closed
+                self._loop.call_soon_threadsafe(self._spread_token, token)
+
+    async def re_auth_callback(self, token: Any) -> None:
+        """Take a token from a client of redis-py's that was told in place of all others."""
+        self.connection_kwargs["credential_provider"].send(token)
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
         """Close the idle connections, and those in use as well unless told otherwise."""
@@ -135,10 +166,37 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
             connection.mark_for_reconnect()
         await self.disconnect(inuse_connections=False)
 
+    def _spread_token(self, token: Any) -> None:
+        connections: list[Any] = [*self._available_connections, *self._in_use_connections]
+        for connection in connections:
+            connection.set_re_auth_token(token)
+
+    async def _announce_release(self, connection: Any) -> None:
+        """Let redis-py have it authenticate with a new token, if there is one."""
+        dispatcher: Any = self._event_dispatcher
+        try:
+            await dispatcher.dispatch_async(AsyncAfterConnectionReleasedEvent(connection))
+        except RedisError:
+            await connection.disconnect(nowait=True)  # the next use has the token of then
+
     def _check_in(self, connection: Any) -> None:
         self._in_use_connections.discard(connection)
         connection.returned_at = time.monotonic()
         self._available_connections.append(connection)
+
+
+def awaited(connect: Callable[[Any], Any]) -> Callable[[Any], Awaitable[None]]:
+    """Have what a function gives awaited, if it can be, so that one serves threads and tasks.
+
+    redis-py awaits coroutine functions alone.
+    """
+
+    async def connect_and_wait(connection: Any) -> None:
+        answer = connect(connection)
+        if inspect.isawaitable(answer):
+            await answer
+
+    return connect_and_wait
 
 
 class AsyncBlockingConnectionPool(AsyncConnectionPool, redis.asyncio.BlockingConnectionPool):
@@ -202,6 +260,9 @@ class AsyncBlockingConnectionPool(AsyncConnectionPool, redis.asyncio.BlockingCon
         if not self._places.locked():
             await self._places.acquire()
             return
+        self.waits += 1
+        self.waiting += 1
+        began = time.monotonic()
         try:
             async with asyncio.timeout(self.timeout):
                 await self._places.acquire()
@@ -211,3 +272,6 @@ class AsyncBlockingConnectionPool(AsyncConnectionPool, redis.asyncio.BlockingCon
                 f"No connection came free within {self.timeout} s (timeout);"
                 f" all {self.max_connections} are in use (max_connections)."
             ) from None
+        finally:
+            self.waiting -= 1
+            self.waited_s += time.monotonic() - began

@@ -191,6 +191,11 @@ class FastConnection(redis.connection.AbstractConnection):
         self._ready_reader = None
         super().mark_for_reconnect()  # type: ignore[no-untyped-call]  # redis-py's
 
+    def set_re_auth_token(self, token: Any) -> None:
+        """Have the pool authenticate with a new token first; until then there is no fast path."""
+        super().set_re_auth_token(token)
+        self._ready_reader = None
+
     def disconnect(self, *args: Any, **options: Any) -> None:
         """Close the connection, as redis-py does; the next use opens it anew."""
         self._ready_reader = self._own_parser = None
@@ -212,6 +217,9 @@ class FastConnection(redis.connection.AbstractConnection):
         if parser.reader is None or parser.reader.has_data():
             return None  # redis-py will find out what it is
         self._ready_reader = parser.reader
+        if self._re_auth_token is not None:  # looked at last, for another thread may set it
+            self._ready_reader = None
+            return None
         return parser.reader
 
     def _lost(self, error: OSError, is_sent: bool) -> Exception:

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import math
-import socket
 from collections import deque
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
-import hiredis
 from redis.asyncio.connection import AbstractConnection, Connection
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redisdict.forks import own, take_over
 from redisdict.pools.asynchronous import AsyncBlockingConnectionPool
+from redisdict.pools.credentials import credentials_of
+from redisdict.pools.dialing import dial
 from redisdict.pools.shared_connection import SharedConnection
 from redisdict.wire.commands import lookup
+from redisdict.wire.packing import pack_command
 
 __all__ = ["OptimizedAsyncConnectionPool"]
 
@@ -139,6 +139,25 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
                 await self._shared.aclose()
         await super().disconnect(inuse_connections)
 
+    def _spread_token(self, token: Any) -> None:
+        super()._spread_token(token)
+        if self._opening is not None:  # maybe with the token before
+            self._opening.add_done_callback(lambda _: self._authenticate_shared(token))
+        self._authenticate_shared(token)
+
+    def _authenticate_shared(self, token: Any) -> None:
+        """Send AUTH over the shared connection, between the commands of before and after it."""
+        shared = self._shared
+        if shared is None or not shared.is_open:
+            return
+        answer = shared.submit(pack_command((b"AUTH", *credentials_of(token))))
+        answer.add_done_callback(partial(self._authenticated, shared))
+
+    def _authenticated(self, shared: SharedConnection, answer: asyncio.Future[Any]) -> None:
+        refusal = answer.result()
+        if isinstance(refusal, Exception) and self._shared is shared:
+            self.retire_shared()  # the next one has the credentials of then
+
     def _check_in(self, connection: Any) -> None:
         """Throw away the replies that a connection still waits for."""
         connection.check_in()
@@ -159,84 +178,11 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
             self._shared = task.result()
 
     async def _connect_shared(self) -> SharedConnection:
+        self._loop = asyncio.get_running_loop()
         # Never connected: it tells where to, and who we are.
-        template = self.connection_class(**self.connection_kwargs)
-        address, arguments = await self._target(template)
-        timeout_s = template.socket_timeout
-        try:
-            async with asyncio.timeout(template.socket_connect_timeout):
-                shared = await self._dial(address, arguments, timeout_s)
-                try:
-                    await self._greet(shared, template)
-                except BaseException:
-                    await shared.aclose()
-                    raise
-        except TimeoutError:
-            raise RedisTimeoutError(f"Timeout connecting to {address}") from None
-        except OSError as error:
-            raise RedisConnectionError(f"Error connecting to {address}: {error}") from None
+        shared = await dial(self.connection_class(**self.connection_kwargs))
+        self.opened += 1
         return shared
-
-    async def _target(self, template: Any) -> tuple[str, dict[str, Any]]:
-        """Find where to connect: what is shown in an error, and arguments for the event loop."""
-        if hasattr(template, "path"):
-            return template.path, {"path": template.path}
-        sentinel_route = getattr(template, "connection_pool", None)
-        if sentinel_route is not None:
-            host, port = await _chosen_address(sentinel_route)
-        else:
-            host, port = template.host, template.port
-        arguments: dict[str, Any] = {"host": host, "port": port}
-        if hasattr(template, "ssl_context"):
-            arguments["ssl"] = template.ssl_context.get()
-        return f"{host}:{port}", arguments
-
-    async def _dial(
-        self, address: str, arguments: dict[str, Any], timeout_s: float | None
-    ) -> SharedConnection:
-        loop = asyncio.get_running_loop()
-        connect = loop.create_unix_connection if "path" in arguments else loop.create_connection
-        transport, shared = await connect(lambda: SharedConnection(address, timeout_s), **arguments)
-        raw_socket = transport.get_extra_info("socket")
-        if raw_socket is not None and raw_socket.family != socket.AF_UNIX:
-            raw_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return shared
-
-    async def _greet(self, shared: SharedConnection, template: Any) -> None:
-        """Send HELLO with the credentials, or AUTH; the client's name; the database. At once."""
-        credentials: tuple[Any, ...] = ()
-        if template.credential_provider is not None:
-            credentials = tuple(await template.credential_provider.get_credentials_async())
-        elif template.username or template.password:
-            credentials = (template.username or "default", template.password or "")
-        commands: list[tuple[Any, ...]] = []
-        if template.protocol == 3:
-            user = ("default", *credentials) if len(credentials) == 1 else credentials
-            commands.append(("HELLO", 3, "AUTH", *user) if user else ("HELLO", 3))
-        elif credentials:
-            commands.append(("AUTH", *credentials))
-        if template.client_name:
-            commands.append(("CLIENT", "SETNAME", template.client_name))
-        if template.db:
-            commands.append(("SELECT", template.db))
-        replies = [shared.submit(hiredis.pack_command(command)) for command in commands]
-        for reply in replies:
-            answer = await reply
-            if isinstance(answer, ResponseError):
-                raise RedisConnectionError(str(answer)) from answer
-            if isinstance(answer, Exception):
-                raise answer
-
-
-async def _chosen_address(route: Any) -> tuple[str, int]:
-    """Choose the primary, or where the route leads to replicas the one whose turn it is."""
-    if not route.is_master:
-        async for address in route.rotate_slaves():
-            replica: tuple[str, int] = address
-            return replica
-    primary: tuple[str, int] = await route.get_master_address()
-    return primary
 
 
 class MultiplexedConnection(AbstractConnection):
@@ -311,6 +257,12 @@ class MultiplexedConnection(AbstractConnection):
         if disable_decoding or not self.encoder.decode_responses:
             return reply
         return _decoded(self.encoder, reply)
+
+    async def re_auth(self) -> None:
+        """Authenticate with a new token, if there is one, over its own socket, if that is open."""
+        if self.is_connected and not self._replies:
+            self._is_own = True
+            await super().re_auth()  # type: ignore[no-untyped-call]  # redis-py's
 
     async def disconnect(self, *args: Any, **options: Any) -> None:
         """Close its own socket; replies that are still to come are thrown away."""

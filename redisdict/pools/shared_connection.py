@@ -84,6 +84,8 @@ class SharedConnection(asyncio.Protocol):
         self._is_retired = False
         #: It is never connected twice, so what is known of its server holds until it is lost.
         self.incarnation = Known()
+        #: What lives as long as it does.
+        self.held: object = None
         self.is_open = False
         #: Open, not full and not retired: a command may be submitted at once.
         self.is_ready = False

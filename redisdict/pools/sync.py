@@ -8,6 +8,7 @@ idle for longer is polled, which finds those that the server has closed meanwhil
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 from contextlib import suppress
@@ -18,11 +19,12 @@ import redis
 from redis.connection import Connection, ConnectionInterface
 from redis.event import AfterConnectionReleasedEvent
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import MaxConnectionsError
+from redis.exceptions import MaxConnectionsError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from redisdict.forks import on_fork, own, take_over
+from redisdict.pools import credentials
 from redisdict.pools.fast_connection import FAST_CLASSES, FAST_PATH_UNAVAILABLE, FastConnection
 from redisdict.wire.requests import Command, Reply
 
@@ -57,18 +59,20 @@ class ConnectionPool(redis.ConnectionPool):
         connection_kwargs.setdefault(
             "maint_notifications_config", MaintNotificationsConfig(enabled=False)
         )
-        # Only a streaming credential provider has listeners that must hear of a release.
-        self._announces_release = "credential_provider" in connection_kwargs
+        if inspect.iscoroutinefunction(connection_kwargs.get("redis_connect_func")):
+            raise TypeError(
+                "redis_connect_func is a coroutine function, which connections of threads can't"
+                " await; give a function that returns a coroutine for those of redis.asyncio alone."
+            )
         redis.ConnectionPool.__init__(
             self,
             connection_class=FAST_CLASSES.get(connection_class, connection_class),
             max_connections=max_connections,
             **connection_kwargs,
         )
+        self._has_tokens = credentials.subscribe(self.connection_kwargs, self.take_token)
         self._has_fast_path = (
-            issubclass(self.connection_class, FastConnection)
-            and self.cache is None
-            and not self._announces_release
+            issubclass(self.connection_class, FastConnection) and self.cache is None
         )
         on_fork(self._renew)
 
@@ -78,7 +82,12 @@ class ConnectionPool(redis.ConnectionPool):
         self._fork_lock = threading.RLock()
         self._returned = threading.Condition(threading.Lock())
         self._waiting = 0
+        #: Since its making: connections opened, callers that have waited for one, and how long.
+        self.opened = self.waits = 0
+        self.waited_s = 0.0
         self._created_connections = 0
+        #: Idle ones, those in use, and those that are on their way between.
+        self._connections: list[Any] = []
         self._available_connections: list[Any] = []
         self._in_use_connections: set[Any] = set()
         self.pid = os.getpid()
@@ -151,7 +160,8 @@ class ConnectionPool(redis.ConnectionPool):
         self._in_use_connections.add(connection)
         if connection.is_connected:
             idle_s = monotonic() - connection.returned_at
-            if idle_s < IDLE_POLL_AFTER_S:
+            has_news = self._has_tokens and credentials.has_new_token(connection)
+            if idle_s < IDLE_POLL_AFTER_S and not has_news:
                 return connection
         try:
             self._make_ready(connection)
@@ -170,11 +180,21 @@ class ConnectionPool(redis.ConnectionPool):
             return
         if connection.should_reconnect():
             connection.disconnect()
-        if self._announces_release:
-            dispatcher: Any = self._event_dispatcher
-            dispatcher.dispatch(AfterConnectionReleasedEvent(connection))
+        if self._has_tokens:
+            self._announce_release(connection)
         connection.returned_at = monotonic()
         self._put_back(connection)
+
+    def take_token(self, token: Any) -> None:
+        """Have each connection authenticate with a new token before its next command, or after the
+        one under way. Called by any thread, for a streaming credential provider.
+        """
+        for connection in list(self._connections):
+            connection.set_re_auth_token(token)
+
+    def re_auth_callback(self, token: Any) -> None:
+        """Take a token from a client of redis-py's that was told in place of all others."""
+        self.connection_kwargs["credential_provider"].send(token)
 
     def make_connection(self) -> ConnectionInterface:
         """Make a new, not yet connected connection, and count it.
@@ -210,6 +230,19 @@ class ConnectionPool(redis.ConnectionPool):
             connection.disconnect()
             self._put_back(connection)
 
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for a connection now."""
+        return self._waiting
+
+    def _announce_release(self, connection: Any) -> None:
+        """Let redis-py have it authenticate with a new token, if there is one."""
+        dispatcher: Any = self._event_dispatcher
+        try:
+            dispatcher.dispatch(AfterConnectionReleasedEvent(connection))
+        except RedisError:
+            connection.disconnect()  # the next use connects it with the token of then
+
     def _put_back(self, connection: Any) -> None:
         self._available_connections.append(connection)
         if self._waiting:
@@ -230,6 +263,7 @@ class ConnectionPool(redis.ConnectionPool):
             self._created_connections -= 1
             raise
         connection.returned_at = monotonic()
+        self._connections.append(connection)
         return connection
 
     def _new_connection(self) -> Any:
@@ -250,6 +284,7 @@ class ConnectionPool(redis.ConnectionPool):
 
     def _make_ready(self, connection: Any) -> None:
         """Connect; drop a connection that has something to read before anything was asked."""
+        self.opened += not connection.is_connected
         connection.connect()
         try:
             is_dirty = connection.can_read() and self.cache is None
@@ -258,6 +293,8 @@ class ConnectionPool(redis.ConnectionPool):
         if is_dirty:
             connection.disconnect()
             connection.connect()
+        if self._has_tokens:
+            credentials.authenticate(connection)
         if connection.health_check_interval:
             connection.check_health()
 
@@ -304,6 +341,8 @@ class BlockingConnectionPool(ConnectionPool, redis.BlockingConnectionPool):
             # Counted before looking again: whoever returns a connection after this look sees the
             # count and notifies, whoever returned one before it has made it visible to the look.
             self._waiting += 1
+            self.waits += 1
+            began = monotonic()
             try:
                 while True:
                     try:
@@ -320,3 +359,4 @@ class BlockingConnectionPool(ConnectionPool, redis.BlockingConnectionPool):
                     self._returned.wait(left_s)
             finally:
                 self._waiting -= 1
+                self.waited_s += monotonic() - began

@@ -34,6 +34,9 @@ _START_LOCK = "start.lock"
 
 _SOCKET = "valkey.sock"
 
+#: Has git leave the directory out, for projects that keep it beside their code.
+_GITIGNORE = ".gitignore"
+
 # sun_path holds 108 bytes on Linux and 104 on macOS, a NUL included.
 _SOCKET_PATH_LIMIT = 103
 
@@ -130,7 +133,7 @@ def _prepare(home: Path) -> None:
         home.parent.mkdir(parents=True, exist_ok=True)
         home.mkdir(mode=0o700, exist_ok=True)
         status = home.stat()
-        others = [entry.name for entry in home.iterdir()]
+        others = [entry.name for entry in home.iterdir() if entry.name != _GITIGNORE]
     except OSError as error:
         raise ConfigurationError(
             f"embedded://{home} can't be used: {error}. Name a directory that this user can make."
@@ -147,6 +150,10 @@ def _prepare(home: Path) -> None:
         )
     if status.st_mode & 0o077:
         home.chmod(0o700)
+    if not others:
+        with suppress(OSError):
+            (home / _GITIGNORE).touch(0o600, exist_ok=False)
+            (home / _GITIGNORE).write_text("*\n", encoding="utf-8")
 
 
 def _attach(home: Path, deadline: float) -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 import hiredis
-from redis.exceptions import ReadOnlyError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    ExecAbortError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
 
 from redisdict.wire.requests import Batch, Command, Reply
 
@@ -13,6 +20,9 @@ from redisdict.wire.requests import Batch, Command, Reply
 HEADS: Final = tuple(b"\r\n$%d\r\n" % length for length in range(4096))
 
 END: Final = b"\r\n"
+
+#: What a node of a Cluster refuses that has no such slot, or not now; MOVED is an ASK, too.
+NOT_HERE: Final = (AskError, ClusterDownError, TryAgainError)
 
 
 def pack_command(command: Command) -> bytes:
@@ -79,6 +89,21 @@ def unwrap(request: Command | Batch, replies: list[Reply]) -> Reply:
         if isinstance(reply, ReadOnlyError):
             return reply
     if request.wait is None:
-        return replies[-1] if request.is_atomic else replies
+        return _of_exec(replies) if request.is_atomic else replies
     *own, waited = replies
-    return own[-1] if request.is_atomic else own, waited
+    return _of_exec(own) if request.is_atomic else own, waited
+
+
+def _of_exec(replies: list[Reply]) -> Reply:
+    """Give what EXEC gives; in place of its own error that of the command that was refused."""
+    if not isinstance(replies[-1], ExecAbortError):
+        return replies[-1]
+    # One that another node or the same one may do in a moment is told by EXEC.
+    return next(
+        (
+            reply
+            for reply in replies[1:-1]
+            if isinstance(reply, ResponseError) and not isinstance(reply, NOT_HERE)
+        ),
+        replies[-1],
+    )

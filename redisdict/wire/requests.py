@@ -59,6 +59,16 @@ class IdentifiedAnew(Identified):
     __slots__ = ()
 
 
+class Witnessed(tuple[Argument, ...]):
+    """A command whose reply, a list, gets the name of its server's incarnation at its end.
+
+    So who asks can compare what is in the reply with the name, instead of a script on the server.
+    Only for a `Step`, and for threads: where there is no fast path, its operation is run.
+    """
+
+    __slots__ = ()
+
+
 class GuaranteeRefused(ResponseError):
     """Raised before a batch is sent: its server can't make it as safe as it has to be.
 

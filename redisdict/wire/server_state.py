@@ -143,6 +143,8 @@ class Capabilities:
 
     def __init__(self) -> None:
         self._assurances: dict[str, Assurance] = {}
+        #: It has run a script. That is asked once, before the first lock, which one has to free.
+        self.runs_scripts = False
         self.forget()
 
     def forget(self) -> None:

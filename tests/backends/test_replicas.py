@@ -145,7 +145,9 @@ def test_where_there_are_no_sentinels_it_is_an_error(
     with pytest.raises(ConfigurationError, match=r'"read_from_replicas"\] is True, but redis://'):
         Backend(parse_alias("test", values))
     values = alias_for(redis_url, OPTIONS={"read_from_replicas": "yes"})
-    with pytest.raises(ConfigurationError, match="is 'yes'; True or False is expected"):
+    with pytest.raises(
+        ConfigurationError, match=r'"read_from_replicas"\] has no scheme; one of redis://'
+    ):
         Backend(parse_alias("test", values))
 
 

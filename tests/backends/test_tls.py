@@ -27,7 +27,7 @@ PASSWORD = "secret"
 
 @dataclass
 class Certificates:
-    """A certificate for 127.0.0.1, its key, and the authority that signed it."""
+    """A certificate, its key, and the authority that signed it."""
 
     authority: Path
     certificate: Path
@@ -38,14 +38,15 @@ def openssl(*words: str | Path) -> None:
     subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True, timeout=30)
 
 
-def make_certificates(directory: Path) -> Certificates:
+def make_certificates(directory: Path, name: str = "IP:127.0.0.1") -> Certificates:
+    """Make a certificate for a name as openssl writes it, of an authority of its own."""
     authority, authority_key = directory / "ca.crt", directory / "ca.key"
     request, certificate, key = (directory / f"server.{kind}" for kind in ("csr", "crt", "key"))
     names = directory / "names"
     # What Python 3.13 and later want to see of an authority and of what it has signed.
     usage = "keyUsage=critical,keyCertSign,cRLSign"
     names.write_text(
-        "subjectAltName=IP:127.0.0.1\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+        f"subjectAltName={name}\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
     )
     curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     openssl("req", "-x509", *curve, "-days", "2", "-subj", "/CN=Tests", "-addext", usage,
@@ -63,6 +64,10 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture(scope="module")
 def tls_flags(certificates: Certificates) -> list[str]:
+    return flags_of(certificates)
+
+
+def flags_of(certificates: Certificates) -> list[str]:
     return [
         *("--tls-cert-file", str(certificates.certificate)),
         *("--tls-key-file", str(certificates.key)),

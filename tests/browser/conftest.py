@@ -30,6 +30,19 @@ ARGUMENTS = [
 #: A run of the command line that is done in some seconds.
 SHORT_RUN = ("redisbench", "--quick", "--service", "valkey", "--seconds", "3")
 
+#: What audits of some days have counted.
+AUDITED = """
+from datetime import timedelta
+from django.utils import timezone
+from redisdict.models import AuditCount
+for day in range(40):
+    AuditCount.objects.create(
+        hour=timezone.now() - timedelta(days=day), model="shop.Product", database="default",
+        alias="default", passes=60, judged=100_000 + 1_000 * day, disagreed=day % 7 == 3,
+        by_age={"under_1s": 1} if day % 7 == 3 else {},
+    )
+"""
+
 #: Opens an empty page in a context with these options, logged in.
 Opener = Callable[..., Page]
 
@@ -56,6 +69,7 @@ def site(
     with running_site(tmp_path_factory.mktemp("site"), valkey_url) as site:
         site.manage(*SHORT_RUN, "--label", "before")
         site.manage(*SHORT_RUN, "--label", "after")
+        site.manage("shell", "-c", AUDITED)
         yield site
 
 

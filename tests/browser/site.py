@@ -28,7 +28,7 @@ class Site:
     url: str
     environment: dict[str, str]
 
-    def manage(self, *arguments: str) -> str:
+    def manage(self, *arguments: str, timeout_s: float = 100) -> str:
         """Run a command of the site's project, and give back what it printed."""
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
@@ -37,7 +37,7 @@ class Site:
             check=True,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=timeout_s,
         ).stdout
 
 

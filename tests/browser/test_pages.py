@@ -18,6 +18,7 @@ AXE = (Path(__file__).parent / "axe-core" / "axe.min.js").read_text()
 
 RUNS = "/admin/redisdict/benchmarkrun/"
 DICTS = "/admin/redisdict/storeddict/"
+AUDITS = "/admin/redisdict/auditcount/"
 
 #: Each page by what leads to it.
 PAGES = {
@@ -28,6 +29,7 @@ PAGES = {
     "start": f"{RUNS}add/",
     "delete": f"{RUNS}1/delete/",
     "dicts": DICTS,
+    "audits": AUDITS,
     "items": f"{DICTS}_5B_22default_22_2C%20_22hash_22_2C%20_22visits_22_5D/change/",
     "item": (
         f"{DICTS}_5B_22default_22_2C%20_22hash_22_2C%20_22visits_22_5D/item/?field=" + b"sync".hex()
@@ -43,7 +45,7 @@ PAGES = {
 
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
-WITH_CHARTS = ("run", "trend")
+WITH_CHARTS = ("run", "trend", "audits")
 
 #: What a page of these may be high, in pixels, on a screen 1280 pixels wide.
 GREATEST_HEIGHT = 2400

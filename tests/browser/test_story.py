@@ -49,7 +49,7 @@ def test_runs_are_listed_opened_compared_and_followed(open_admin: Opener) -> Non
         summary.click()
     verdicts = page.locator("td[class^=verdict-]").all_inner_texts()
     assert len(verdicts) > 10
-    known = ("faster", "slower", "same", "no evidence", "not comparable")
+    known = ("faster", "slower", "same", "undecided", "not comparable")
     assert all(verdict.startswith(known) for verdict in verdicts)
 
     page.goto(RUNS)

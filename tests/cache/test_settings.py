@@ -18,7 +18,7 @@ from django.core.management.base import SystemCheckError
 from django.test import override_settings
 
 import redisdict
-from redisdict.cache import DictCache
+from redisdict.cache import DictCache, checks
 from redisdict.connections.registry import get_backend
 from redisdict.exceptions import ConfigurationError
 from tests.cache.conftest import Face, entry
@@ -294,3 +294,29 @@ def test_writes_that_cannot_be_durable_are_not_made(
     assert durable.get("k") is None
     assert durable.ttl("k") == 0
     assert face.keys() == []
+
+
+def test_the_servers_that_caches_have_for_themselves(settings: Any) -> None:
+    own = "redisdict.cache.DictCache"
+    two = ["redis://h:1/1", "redis://h:2/1"]
+    database = {"CLEAR": "database"}
+    settings.REDISDICT = {"shop": {"LOCATION": "redis://h:3/1"}}
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
+        "own": {"BACKEND": own, "LOCATION": two, "OPTIONS": database},
+        "keys": {"BACKEND": own, "LOCATION": "redis://h:4/1"},
+        "alias": {"BACKEND": own, "LOCATION": "alias:shop", "OPTIONS": database},
+        "bad": {"BACKEND": own, "LOCATION": 5, "OPTIONS": database},
+    }
+    assert [(where, backend.address) for where, backend in checks.backends_of_caches()] == [
+        ('CACHES["own"]', two[0]),
+        ('CACHES["own"]', two[1]),
+        ('CACHES["keys"]', "redis://h:4/1"),
+    ]
+    emptied = {
+        name: [location.address for location in checks.empties_its_database(name, entry)]
+        for name, entry in settings.CACHES.items()
+    }
+    assert emptied == {
+        "default": [], "own": two, "keys": [], "alias": ["redis://h:3/1"], "bad": [],
+    }  # fmt: skip

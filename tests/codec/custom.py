@@ -51,3 +51,10 @@ class WithoutCode:
 
     def loads(self, data: bytes) -> Any:
         raise NotImplementedError
+
+
+class Unmakable:
+    """One that needs what nobody gives it."""
+
+    def __init__(self) -> None:
+        raise ZeroDivisionError("on\npurpose")

@@ -10,13 +10,17 @@ from contextlib import contextmanager
 
 import lz4.frame
 import pytest
-from backports import zstd
 from ormsgpack import Ext, packb
 
 from redisdict.codec import Codec
 from redisdict.codec.codec import DEFAULT_MAX_DECODED_LENGTH
 from redisdict.codec.envelope import seal
 from redisdict.exceptions import DeserializationError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 MEBIBYTE = 1024 * 1024
 

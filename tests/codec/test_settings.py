@@ -9,6 +9,8 @@ import pytest
 from psycopg.types.range import Range
 
 from redisdict.codec import Codec, get_codec, serializers
+from redisdict.codec.codec import codec_of
+from redisdict.conf import parse_alias
 from redisdict.exceptions import ConfigurationError, DeserializationError, SerializationError
 from tests.codec import custom
 
@@ -128,6 +130,27 @@ def test_wrong_serializers(serializer: object, message: str) -> None:
         get_codec(serializer)
     with pytest.raises(ConfigurationError, match=message):
         Codec(also_read=[serializer])
+
+
+def test_the_codec_of_an_alias() -> None:
+    good = parse_alias("shop", {"LOCATION": "redis://h", "COMPRESSOR": "zlib"})
+    assert codec_of(good) is get_codec("msgpack", "zlib")
+    assert codec_of(good, "json", "lz4") is get_codec("json", "lz4")
+    bad = parse_alias("shop", {"LOCATION": "redis://h", "SERIALIZER": "yaml"})
+    with pytest.raises(ConfigurationError, match=r'^REDISDICT\["shop"\]: SERIALIZER \'yaml\''):
+        codec_of(bad)
+    with pytest.raises(ConfigurationError, match=r"^SERIALIZER 'toml' isn't known\. There are"):
+        codec_of(bad, "toml")
+
+
+def test_a_class_that_cannot_be_made_or_imported_is_one_line() -> None:
+    for path, why in {
+        "tests.codec.custom.Unmakable": "can't be made without arguments: ZeroDivisionError: on",
+        "tests.checks.broken.anything": "can't be imported: ZeroDivisionError: on purpose",
+    }.items():
+        with pytest.raises(ConfigurationError, match=why) as caught:
+            get_codec(path)
+        assert "\n" not in str(caught.value)
 
 
 def test_two_serializers_with_one_code() -> None:

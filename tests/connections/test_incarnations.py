@@ -16,10 +16,19 @@ from redis.exceptions import NoPermissionError, ResponseError
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.connections.cluster import _ask_importing as ask_node
+from redisdict.pools import ConnectionPool
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.topologies import ClusterTopology
 from redisdict.wire.commands import slot_of
-from redisdict.wire.requests import Batch, Identified, IdentifiedAnew, Operation, Step, as_batch
+from redisdict.wire.requests import (
+    Batch,
+    Identified,
+    IdentifiedAnew,
+    Operation,
+    Step,
+    Witnessed,
+    as_batch,
+)
 from redisdict.wire.server_state import (
     LENGTH,
     UNKNOWN,
@@ -134,6 +143,31 @@ def test_a_connection_made_anew_is_asked_anew(
     assert ask(ECHO) == name_of(servers[0])  # it is still the old connection
     hang_up(servers[0])
     assert ask(ECHO) == name_of(servers[1])
+
+
+def test_a_witnessed_reply_has_the_name_at_its_end(
+    backend: Backend, address: Proxy, servers: tuple[ServerProcess, ServerProcess]
+) -> None:
+    first, second = map(name_of, servers)
+    step = Step(Witnessed((b"MGET", b"nothing", b"neither")), one, (ECHO,))
+    has_fast_path = isinstance(backend.pool(), ConnectionPool)
+
+    def expected(name: bytes) -> Any:
+        return [None, None, name] if has_fast_path else name
+
+    # The operation is run where there is no fast path, and until the name is known.
+    assert [backend.driver.do(step) for _ in range(3)] == [first, *[expected(first)] * 2]
+    address.lead_to(servers[1].port)
+    assert backend.driver.do(step) == expected(first)  # it is still the old connection
+    hang_up(servers[0])
+    assert [backend.driver.do(step) for _ in range(2)] == [second, expected(second)]
+
+    async def ask_in_a_task() -> Any:
+        return [await backend.async_driver.do(step) for _ in range(2)]
+
+    assert asyncio.run(ask_in_a_task()) == [second, second]
+    wrong = Step(Witnessed((b"HGETALL", b"nothing", b"neither")), one, (ECHO,))
+    assert backend.driver.do(wrong) == second
 
 
 def hang_up(server: ServerProcess) -> None:

@@ -46,6 +46,8 @@ class Project:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        #: Blocks for the shell that is open.
+        self.typed: list[Fence] = []
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("PYTEST")},
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -65,13 +67,24 @@ class Project:
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
+    def leave_shell(self) -> None:
+        """Type what was to be typed, in one process."""
+        if self.typed:
+            text = "".join(fence.text for fence in self.typed)
+            self.run(sys.executable, "-c", SHELL, given=json.dumps([str(self.typed[0]), text]))
+        self.typed.clear()
+
     def follow(self, fence: Fence) -> None:
         """Do what a reader does with a block."""
+        if fence.language != "pycon":
+            self.leave_shell()
         if fence.language == "sh":
             lines = [one for one in fence.text.splitlines() if not one.startswith(ENVIRONMENT)]
             self.run("bash", "-euc", "\n".join(lines))
         elif fence.language == "pycon":
-            self.run(sys.executable, "-c", SHELL, given=json.dumps([str(fence), fence.text]))
+            if fence.text.startswith(">>> from "):  # what a reader does in a new shell
+                self.leave_shell()
+            self.typed.append(fence)
         else:
             assert fence.title, f"{fence} doesn't say which file it belongs to"
             with (self.directory / fence.title).open("a", encoding="utf-8") as file:
@@ -86,4 +99,5 @@ def test_the_tutorial(tmp_path: Path) -> None:
         if fence.title == "mysite/urls.py":
             has_views = True
             project.run(sys.executable, "-c", BROWSER)
+    project.leave_shell()
     assert has_views

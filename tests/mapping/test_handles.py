@@ -161,3 +161,10 @@ def test_a_dict_follows_the_settings(
     assert mapping.ttl("k") is None
     assert mapping.ttl("t") is not None
     mapping.clear()
+
+
+@pytest.mark.parametrize("using", [None, 5, ["default"]])
+def test_an_alias_is_a_name(using: Any) -> None:
+    kind = type(using).__name__
+    with pytest.raises(TypeError, match=f"using is {kind}; the name of an alias of REDISDICT"):
+        PersistentDict("d", using=using)

@@ -18,7 +18,7 @@ from django.test import override_settings
 from pytest_django.plugin import DjangoDbBlocker
 
 from redisdict import ModelDict
-from redisdict.modelcache import cached_models, stats
+from redisdict.modelcache import registrations, stats
 from redisdict.modelcache.invalidation import hooks, relations
 from tests.codec.models import Author, EveryField
 from tests.conftest import UNPACKAGED
@@ -152,7 +152,7 @@ def _alike_in_any_order(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Each test may use databases, which are made for tests, and leaves no model registered."""
     with django_db_blocker.unblock():
         yield
-    if cached_models._registered:
+    if registrations._registered:
         forget_registrations()
 
 
@@ -197,7 +197,7 @@ def tea(database: str, products: ModelDict[Product]) -> Product:
 
 
 def forget_registrations() -> None:
-    cached_models._registered.clear()
+    registrations._registered.clear()
     relations.forget()
     for model in apps.get_models(include_auto_created=True):
         post_save.disconnect(sender=model, dispatch_uid=hooks.UID)

@@ -20,8 +20,10 @@ from redisdict.modelcache.slots.results import ResultStore
 from redisdict.modelcache.slots.store import Answer, RowStore
 from redisdict.wire.requests import Batch, Call, Identified, Operation, Sleep
 from redisdict.wire.server_state import is_asked_anew, named
-from tests.modelcache.schedules import Move, NeverDue, StaleRead
+from tests import schedules
+from tests.modelcache.schedules import NeverDue, StaleRead
 from tests.modelcache.server_model import Barriers, Lease, ServerModel
+from tests.schedules import Move
 
 NAMES = Names("test", ("result",))
 TABLES = [RowStore(Names("test", (name, "default")), b"8 bytes!") for name in "AB"]
@@ -85,26 +87,30 @@ class Process:
     def is_done(self) -> bool:
         return self.is_over or self.is_dead
 
+    @property
+    def is_reader(self) -> bool:
+        return isinstance(self.kind, str)
+
 
 class World:
     """One schedule under way."""
 
+    #: What results depend on, and the results.
+    versions: Sequence[RowStore] = TABLES
+    results: Sequence[bytes] = (RESULT,)
+
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.server = plan.make_server()
-        self.database = Database()
-        if plan.is_warm:
-            operation = self._read(b"warm")
-            warm = Process("warm", None, operation, request=operation.send(None))
-            while not warm.is_over:
-                self._step(warm)
+        self.database = self._make_database()
+        for reader in self._readers().values() if plan.is_warm else ():
+            reader.request = reader.operation.send(None)
+            while not reader.is_over:
+                self._step(reader)
         self.saved = [dict(self.server.cells)]
         self.left = {"crash": plan.crashes, "expire": plan.expiries, "restart": plan.restarts}
         self.processes = {
-            **{
-                name: Process(name, "reader", self._read(name.encode()))
-                for name in (f"reader {n}" for n in range(plan.readers))
-            },
+            **self._readers(),
             **{
                 name: Process(name, tables, self._write(name, tables), tables)
                 for name, tables in ((f"writer {n}", of) for n, of in enumerate(plan.writers))
@@ -112,6 +118,13 @@ class World:
         }
         for process in self.processes.values():
             process.request = process.operation.send(None)
+
+    def _make_database(self) -> Database:
+        return Database()
+
+    def _readers(self) -> dict[str, Process]:
+        names = [f"reader {n}" for n in range(self.plan.readers)]
+        return {name: Process(name, "reader", self._read(name.encode())) for name in names}
 
     def moves(self) -> Iterator[Move]:
         waiting_kinds = []
@@ -122,15 +135,15 @@ class World:
                 if process.kind in waiting_kinds:  # see `schedules`
                     continue
                 waiting_kinds.append(process.kind)
-            elif self.left["crash"] and process.kind != "reader":
+            elif self.left["crash"] and not process.is_reader:
                 # Nobody waits for a reader: to crash is to take no further step.
                 yield ("crash", name)
             if not self._waits_for_lock(process):
                 yield ("step", name)
-        cell = self.server.cells.get(RESULT)
-        if isinstance(cell, Lease) and self.left["expire"]:
-            yield ("expire", RESULT, None)
-        for table in TABLES:
+        for result in self.results:
+            if isinstance(self.server.cells.get(result), Lease) and self.left["expire"]:
+                yield ("expire", result, None)
+        for table in self.versions:
             cell = self.server.cells.get(table.table_key)
             if isinstance(cell, Barriers):
                 for token in cell.tokens:
@@ -158,7 +171,7 @@ class World:
             self.saved.append(dict(self.server.cells))
         self._check()
 
-    def state(self) -> Any:
+    def snapshot(self) -> Any:
         """Whatever decides how things can go on."""
         return (
             frozenset(self.server.cells.items()),
@@ -173,7 +186,7 @@ class World:
                 (one.is_over, one.is_dead)
                 if one.is_done
                 else (
-                    one.kind == "reader" and one.committed_at_begin,
+                    one.is_reader and one.committed_at_begin,
                     one.incarnation,
                     *one.history,
                 )
@@ -259,11 +272,23 @@ class World:
 
     def _check(self) -> None:
         for process in self.processes.values():
-            if process.is_over and process.kind == "reader":
+            if process.is_over and process.is_reader:
                 assert process.committed_at_begin is not None
                 got = process.result[RESULT]
                 if any(map(int.__lt__, got, process.committed_at_begin)):
                     raise StaleRead(f"{process.name} got {got}, {process.committed_at_begin=}")
+        self._look()
+
+    def _look(self) -> None:
+        """Read as a hit is read, by one MGET at this moment."""
+        tables = [copy(table) for table in TABLES]
+        store = self.plan.make_store(tables, RowStore(NAMES, b"the form"))
+        command: Any = store.look(RESULT).command
+        body = store.body([*self.server.execute(command), self.server.incarnation])
+        if body is not None:
+            got = tuple(map(int, body.split()))
+            if any(map(int.__lt__, got, self.database.committed)):
+                raise StaleRead(f"who looks now gets {got}, {self.database.committed=}")
 
 
 @dataclass(frozen=True)
@@ -286,33 +311,13 @@ class Plan:
     change: Callable[..., Operation[None]] = change_behind_barriers
 
 
-def explore(plan: Plan) -> int:
+def explore(plan: Plan, world_of: Callable[[Any], Any] = World) -> int:
     """Try every schedule; how many states there are.
 
     Raises:
         StaleRead: with the moves that lead to it.
     """
-    seen = set()
-    paths: list[tuple[Move, ...]] = [()]
-    while paths:
-        path = paths.pop()
-        world = World(plan)
-        try:
-            for move in path:
-                world.make(move)
-            while (state := world.state()) not in seen:
-                seen.add(state)
-                moves = list(world.moves())
-                if not moves:
-                    break
-                # The last is tried at once: to come here again takes all steps from the beginning.
-                paths += [(*path, move) for move in moves[:-1]]
-                path = (*path, moves[-1])
-                world.make(moves[-1])
-        except StaleRead as error:
-            error.add_note("after " + ", ".join(" ".join(map(str, move)) for move in path))
-            raise
-    return len(seen)
+    return schedules.explore(lambda: world_of(plan))
 
 
 class BelievesAnyVersion(ResultStore):
@@ -323,6 +328,13 @@ class BelievesAnyVersion(ResultStore):
         if isinstance(cell, bytes) and cell.startswith(b"V"):
             return [cell[25:]]
         return (yield from super().read(keys, token, lease_ms))
+
+
+class ForgetsIncarnations(ResultStore):
+    """Whoever looks believes versions of any incarnation of the server."""
+
+    def body(self, found: Any) -> bytes | None:
+        return super().body(found[:-1] if all(found) else None)
 
 
 class ReadsOneVersion(ResultStore):

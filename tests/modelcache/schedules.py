@@ -1,9 +1,7 @@
 """Every order in which readers, writers, crashes and time limits can take their steps.
 
 The operations under test are the real ones. A step is one request of one of them: a script on
-the server, a query, a commit. The search is depth-first over states; a state that was seen
-before, by whatever way, is not searched again. Generators can't be copied, so a state is reached
-anew by taking all steps that lead to it.
+the server, a query, a commit. `tests.schedules` has the search.
 
 A process has one connection, which is lost when the server is. What was under way then is sent
 again over a new one, whether it had been carried out or not.
@@ -26,7 +24,9 @@ from redisdict.modelcache.slots.store import RowStore
 from redisdict.modelcache.stats import Counters
 from redisdict.wire.requests import Batch, Call, Operation, Sleep
 from redisdict.wire.server_state import is_asked_anew, is_identified, named
+from tests import schedules
 from tests.modelcache.server_model import Barriers, Generation, Lease, ServerModel, Value
+from tests.schedules import Breach, Move
 
 FIRST_GENERATION = b"gen00000" + ServerModel().incarnation
 
@@ -34,10 +34,8 @@ NAMES = Names("test", ("shop.Product", "default"))
 STORE = RowStore(NAMES, b"8 bytes!")
 ROW = STORE.prefix + b"1"
 
-Move = tuple[Any, ...]
 
-
-class StaleRead(AssertionError):
+class StaleRead(Breach):
     """A reader got, or the next one would get, an older version than the committed one."""
 
 
@@ -165,7 +163,7 @@ class World:
             self.saved.append(dict(self.server.cells))
         self._check()
 
-    def state(self) -> Any:
+    def snapshot(self) -> Any:
         """Whatever decides how things can go on."""
         return (
             frozenset(self.server.cells.items()),
@@ -333,26 +331,10 @@ class Plan:
     make_server: Callable[[], ServerModel] = ServerModel
 
 
-def explore(plan: Plan, world_of: Callable[[Plan], World] = World) -> int:
+def explore(plan: Plan, world_of: Callable[[Any], Any] = World) -> int:
     """Try every schedule; how many states there are.
 
     Raises:
         StaleRead: with the moves that lead to it.
     """
-    seen = set()
-    paths: list[tuple[Move, ...]] = [()]
-    while paths:
-        path = paths.pop()
-        world = world_of(plan)
-        try:
-            for move in path:
-                world.make(move)
-        except StaleRead as error:
-            error.add_note("after " + ", ".join(" ".join(map(str, move)) for move in path))
-            raise
-        state = world.state()
-        if state in seen:
-            continue
-        seen.add(state)
-        paths += [(*path, move) for move in world.moves()]
-    return len(seen)
+    return schedules.explore(lambda: world_of(plan))

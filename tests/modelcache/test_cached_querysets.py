@@ -464,3 +464,48 @@ def test_readers_at_once_ask_once(shop: str) -> None:
         thread.join(60)
     assert got == [5] * 4
     assert len(asked) == 1
+
+
+def test_what_is_known_by_its_sql_goes_with_any_of_its_tables(shop: str) -> None:
+    """Unions, and the many-to-many queries of `prefetch_related()`, are compiled, and kept."""
+
+    def union() -> list[str]:
+        names = CachedQuerySet(Product).using(shop).cached().order_by().values_list("name")
+        both = names.filter(slug="tea").union(Category.objects.using(shop).values_list("name"))
+        return sorted(name for (name,) in both)
+
+    def tags() -> list[str]:
+        rows = CachedQuerySet(Product).using(shop).cached().filter(slug="tea")
+        return [tag.name for row in rows.prefetch_related("tags") for tag in row.tags.all()]
+
+    def is_kept(ask: Callable[[], Any]) -> bool:
+        with queries(shop) as asked:
+            ask()
+        return not asked
+
+    tea = Product.objects.get(slug="tea")
+    for ask, changes in (
+        (
+            union,
+            [
+                lambda: Product.objects.filter(slug="tea").update(stock=1),
+                lambda: Category.objects.create(name="More"),
+            ],
+        ),
+        (
+            tags,
+            [
+                lambda: Tag.objects.filter(name="hot").update(name="warm"),
+                lambda: tea.tags.remove(Tag.objects.get(name="warm")),
+                lambda: tea.tags.add(Tag.objects.create(name="black")),
+            ],
+        ),
+    ):
+        ask()
+        assert is_kept(ask)
+        for change in changes:
+            change()
+            assert not is_kept(ask)
+            assert is_kept(ask)
+    assert union() == ["Drinks", "Food", "More", "Tea"]
+    assert sorted(tags()) == ["black", "green"]

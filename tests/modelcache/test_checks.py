@@ -10,7 +10,7 @@ from django.test.utils import isolate_apps
 
 from redisdict import ModelDict
 from redisdict.checks import check_model_dicts
-from redisdict.modelcache import cached_models
+from redisdict.modelcache import registrations
 from redisdict.modelcache.invalidation import relations
 from redisdict.modelcache.options import Options
 from redisdict.modelcache.overview import _check_registration, check_cached_models
@@ -67,7 +67,7 @@ def test_tables_of_others() -> None:
             app_label = "shop"
             managed = False
 
-    cached = cached_models.register(View, "default", Options(barrier_timeout=0.001))
+    cached = registrations.register(View, "default", Options(barrier_timeout=0.001))
     cached.made_at = ""
     [message] = _check_registration(cached)
     assert message.id == "redisdict.W103"

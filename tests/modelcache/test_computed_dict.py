@@ -513,12 +513,12 @@ def test_what_it_refuses(options: dict[str, Any], text: str) -> None:
 
 def test_keys(server: str, database: str) -> None:
     whole: ComputedDict[int] = ComputedDict("whole", depends_on=[Product], compute=lambda: 3)
-    with pytest.raises(TypeError, match=r"of no key, and was given 'Tea'; use d\.get\(\)"):
+    with pytest.raises(TypeError, match=r"without a key, and was given 'Tea'; use d\.get\(\)"):
         _ = whole["Tea"]
     by_key: ComputedDict[Any] = ComputedDict(
         "by key", depends_on=[Product], compute=lambda key: [key]
     )
-    with pytest.raises(TypeError, match=r"one is expected, as in d\[key\]"):
+    with pytest.raises(TypeError, match=r"a function of a key; give one, as in d\[key\]"):
         by_key.get()
     with pytest.raises(TypeError, match="A key of this dict is str, not int"):
         _ = by_key[3]

@@ -8,17 +8,18 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from asgiref.sync import async_to_sync
 
-from redisdict import ComputedDict
+from redisdict import CachedManager, ComputedDict, cache_results_of
+from tests.modelcache.counting import queries
 from tests.shop import models
 
 PAGE = (Path(__file__).parents[2] / "docs" / "results.md").read_text()
 
 
-DECLARED, USED, DECLARED_QUERYSETS, USED_QUERYSETS = re.findall(
-    r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE
-)
+BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+DECLARED, USED, DECLARED_QUERYSETS, USED_QUERYSETS, DECLARED_COLUMNS, USED_COLUMNS = BLOCKS
 
 
 def _run(code: str, names: dict[str, Any]) -> list[Any]:
@@ -59,6 +60,26 @@ def test_the_examples_of_querysets(server: str, database: str) -> None:
     for _ in range(2):
         listed, count, first = _run(USED_QUERYSETS, names)
         assert (listed, count, first.name) == (["Tea"], 1, "Tea")
+
+
+def test_the_examples_of_declared_columns(
+    server: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = dict(vars(models))
+    *_, declared, _, called = DECLARED_COLUMNS.strip().splitlines()
+    manager = eval(declared.split("=", 1)[1], {"CachedManager": CachedManager})  # our own page
+    objects = models.Product._meta.managers_map["objects"]
+    monkeypatch.setattr(objects, "versions", manager.versions)
+    _run(called, {**names, "cache_results_of": cache_results_of})
+    models.Category.objects.create(pk=5, name="Drinks")
+    models.Product.objects.create(name="Tea", category_id=5)
+    assert _run(USED_COLUMNS, names) == [1]
+    models.Product.objects.create(name="Bread")
+    with queries(models.Product.objects.db) as asked:
+        assert _run(USED_COLUMNS, names) == [1]
+    assert not asked
+    models.Product.objects.create(name="Coffee", category_id=5)
+    assert _run(USED_COLUMNS, names) == [2]
 
 
 def test_the_signature() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from redisdict import ModelDict
-from redisdict.modelcache.cached_models import cached_models
+from redisdict.modelcache.registrations import cached_models
 from tests.modelcache.conftest import forget_registrations
 from tests.modelcache.counting import queries
 from tests.shop.models import Product, ProductProxy

@@ -16,7 +16,7 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from redisdict import ModelDict
-from redisdict.modelcache import cached_models, triggers
+from redisdict.modelcache import registrations, triggers
 from redisdict.modelcache.invalidation import relations
 from redisdict.modelcache.triggers import Changes, Listener, parse
 from tests.modelcache.counting import queries
@@ -247,7 +247,7 @@ def test_a_table_whose_rows_cannot_be_named_is_not_the_others(
     raw.execute("UPDATE shop_stamp SET worth = 2")
     wait_until(lambda: (products[tea.pk].name, stamps["red"].worth) == ("Coffee", 2))
     # Without a server it would refuse the statements that clean up.
-    del cached_models._registered[Product, "nowhere", (), False, None, None]
+    del registrations._registered[Product, "nowhere", (), False, None, None, False]
     relations.forget()
 
 

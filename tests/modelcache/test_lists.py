@@ -524,8 +524,6 @@ def test_copies(tea: Product, drinks: Category, lists: Lists) -> None:
         ({"key": "id"}, "has one row"),
         ({"key": "colour"}, "no such field with a column. Possible are: name, slug"),
         ({"key": "tags"}, "no such field with a column"),
-        ({"key": "category", "near": 1.0}, "near=1.0, which is for rows"),
-        ({"key": "category", "absent_timeout": 3}, "absent_timeout=3, which is for rows"),
         ({"key": "category", "exclude": ["category"]}, "no field that can be left out"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",

@@ -6,6 +6,7 @@ import datetime
 from decimal import Decimal
 from enum import IntEnum
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import models
@@ -16,7 +17,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from redisdict import cache_results_of
-from redisdict.modelcache.results import structure as structure_module
+from redisdict.modelcache.results import field_names
 from redisdict.modelcache.results.plans import QueryPlan, can_be_planned
 from redisdict.modelcache.results.structure import structure_of, text_of
 from tests.modelcache.counting import queries
@@ -201,12 +202,12 @@ def test_an_ordering_of_the_model_counts(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_fields_are_forgotten_when_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     before = structure_of(products().filter(stock=1).query)
-    monkeypatch.setattr(structure_module, "MOST_FIELDS", 0)
-    monkeypatch.setattr(structure_module, "_field_names", {})
+    monkeypatch.setattr(field_names, "MOST_FIELDS", 0)
+    monkeypatch.setattr(field_names, "_field_names", {})
     after = structure_of(products().filter(stock=1, name="a").query)
     assert before
     assert after
-    assert len(structure_module._field_names) == 1
+    assert len(field_names._field_names) == 1
 
 
 def _plan(rows: Any, database: str) -> tuple[QueryPlan, Any]:
@@ -236,6 +237,25 @@ def test_the_time_zone_is_a_part_of_the_name(database: str) -> None:
         assert plan.name_of(structure) != name
     with override_settings(USE_TZ=False):
         assert plan.name_of(structure) != name
+
+
+def test_without_a_time_in_it_the_current_time_zone_is_of_no_account(database: str) -> None:
+    plan, structure = _plan(products().filter(stock=1), database)
+    name = plan.name_of(structure)
+    with timezone.override("Asia/Tokyo"):
+        assert plan.name_of(structure) == name
+    with override_settings(USE_TZ=False):  # which decides of which type the rows' times are
+        assert plan.name_of(structure) != name
+
+
+def test_values_that_are_written_in_other_ways_have_other_names(database: str) -> None:
+    values = [1, 2**70, "1", "\ud800", b"1", None, 1.0, UUID(int=1), Decimal(1)]
+    names = set()
+    for value in values:
+        plan, structure = _plan(products().filter(stock=1), database)
+        structure.values[1] = value
+        names.add(plan.name_of(structure))
+    assert len(names - {None}) == len(values)
 
 
 def test_pages_of_a_list_have_one_plan(database: str) -> None:

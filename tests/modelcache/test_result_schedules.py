@@ -14,6 +14,7 @@ from redisdict.modelcache.slots.store import put_barriers
 from redisdict.wire.requests import Call, Operation
 from tests.modelcache.result_schedules import (
     BelievesAnyVersion,
+    ForgetsIncarnations,
     Plan,
     ReadsOneVersion,
     StaleRead,
@@ -64,6 +65,7 @@ def _remove_before(
         {"change": _remove_before},
         {"make_store": BelievesAnyVersion},
         {"make_store": ReadsOneVersion, "writers": ((1,),)},
+        {"make_store": ForgetsIncarnations, "restarts": 1},
     ],
     ids=lambda fault: next(iter(fault.values())).__name__,
 )

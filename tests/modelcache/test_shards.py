@@ -12,10 +12,13 @@ from django.test import override_settings
 from redisdict import ConfigurationError, ModelDict
 from redisdict.modelcache.slots.sharded import ShardedStore
 from redisdict.modelcache.slots.store import BLOCKED, new_token
+from redisdict.near.barrier import near_barrier
 from tests.modelcache.beneath import change_unseen
 from tests.modelcache.conftest import forget_registrations
 from tests.modelcache.counting import queries
+from tests.near.conftest import AGES
 from tests.shop.models import Category, Product, Stamp
+from tests.waiting import wait_until
 
 COUNT = 4
 
@@ -190,12 +193,71 @@ def test_in_a_cluster(database: str, group: None) -> None:
     assert list(sharded) == []
 
 
+def _is_served(rows: ModelDict[Product], pks: list[int]) -> bool:
+    """Whether all of these rows come from memory."""
+    before = rows.near_stats().hits
+    rows.get_many(pks)
+    return rows.near_stats().hits - before == len(pks)
+
+
+@pytest.mark.parametrize("near", [AGES, "request"])
+def test_near(made: list[Product], database: str, near: Any) -> None:
+    rows = ModelDict(Product, shards=COUNT, near=near)
+    pks = [one.pk for one in made]
+    with near_barrier():
+        wait_until(lambda: _is_served(rows, pks))
+        assert rows.get_many(pks) == {one.pk: one for one in made}
+        assert {one.pk: rows[one.pk] for one in made} == {one.pk: one for one in made}
+    stats = rows.near_stats()
+    assert (stats.is_on, stats.items) == (True, len(pks))
+    for change, expected in ((_save, "Coffee"), (_tea_again, "Tea"), (_by_sql, "Coffee")):
+        with near_barrier():
+            change(made)
+            assert {one.name for one in rows.get_many(pks).values()} == {expected}
+            wait_until(lambda: _is_served(rows, pks))
+            assert {one.name for one in rows.get_many(pks).values()} == {expected}
+
+
+def _tea_again(made: list[Product]) -> None:
+    Product.plain.filter(pk__in=[one.pk for one in made]).update(name="Tea")
+
+
+def test_near_of_lists(made: list[Product], database: str) -> None:
+    drinks = Category.objects.create(name="Drinks")
+    Product.plain.filter(pk=made[0].pk).update(category=drinks)
+    lists: Any = ModelDict(Product, key="category", many=True, shards=COUNT, near=AGES)
+
+    def is_from_memory() -> bool:
+        before = lists.near_stats().hits
+        assert lists[drinks.pk] == [made[0]]
+        return bool(lists.near_stats().hits > before)
+
+    wait_until(is_from_memory)
+    Product.plain.filter(pk=made[0].pk).update(category=None)
+    assert lists[drinks.pk] == []
+
+
+def test_near_what_another_process_changes(made: list[Product], database: str) -> None:
+    rows = ModelDict(Product, shards=COUNT, near=AGES)
+    pks = [one.pk for one in made]
+    wait_until(lambda: _is_served(rows, pks))
+    table = rows._lookup().table
+    change_unseen(database, "UPDATE shop_product SET name = 'Coffee'")
+    other = ShardedStore(table.names, table.store.fingerprint, count=COUNT)
+    for pk in pks[:3]:
+        table.backend.driver.run(other.lift([table.key(pk)], new_token()))
+    wait_until(lambda: {rows[pk].name for pk in pks[:3]} == {"Coffee"})
+    assert rows[pks[5]].name.startswith("Tea")  # nobody has told of it
+    table.backend.driver.run(other.lift(other.table_keys, new_token()))
+    wait_until(lambda: {one.name for one in rows.get_many(pks).values()} == {"Coffee"})
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"shards": 1}, "from 2 to 1024 are possible"),
         ({"shards": "4"}, "shards is str; an int"),
-        ({"shards": 4, "near": 1.0}, "don't go together"),
+        ({"shards": 4, "near": "strict"}, "don't go together"),
     ],
     ids=str,
 )

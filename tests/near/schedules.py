@@ -13,8 +13,7 @@ Checked when a read ends: it gives nothing that was replaced more than BOUND bef
 before its request began), nothing whose time was over, nothing older than what this process has
 written before the read began, and nothing older than any of its reads has given before that.
 
-The search is depth-first over states, each reached anew by taking all steps that lead to it; a
-state that was seen before, by whatever way, is not searched again.
+`tests.schedules` has the search.
 """
 
 from __future__ import annotations
@@ -25,17 +24,15 @@ from typing import Any
 
 from redisdict.near.eviction import FOREVER
 from redisdict.near.state import FillToken, NearState
+from tests import schedules
+from tests.schedules import Breach, Move
 
 #: The bound of the promise, in ticks of the clock.
 BOUND = 1
 
 KEY = b"k"
 
-Move = tuple[Any, ...]
-
-
-class Breach(AssertionError):
-    """A read gave what its promise excludes."""
+__all__ = ["BOUND", "Breach", "Plan", "World", "explore"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -376,20 +373,4 @@ def explore(plan: Plan, world_class: type[World] = World) -> int:
     Raises:
         Breach: with the moves that lead to it.
     """
-    seen = set()
-    paths: list[tuple[Move, ...]] = [()]
-    while paths:
-        path = paths.pop()
-        world = world_class(plan)
-        try:
-            for move in path:
-                world.make(move)
-        except Breach as error:
-            error.add_note("after " + ", ".join(" ".join(map(str, move)) for move in path))
-            raise
-        snapshot = world.snapshot()
-        if snapshot in seen:
-            continue
-        seen.add(snapshot)
-        paths += [(*path, move) for move in world.moves()]
-    return len(seen)
+    return schedules.explore(lambda: world_class(plan))

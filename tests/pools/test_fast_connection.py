@@ -209,13 +209,20 @@ def test_it_steps_aside(pools: Callable[..., ConnectionPool], plain_url: str) ->
     for options in (
         {"health_check_interval": 10},
         {"connection_class": type("Own", (redis.Connection,), {})},
-        {"credential_provider": redis.UsernamePasswordCredentialProvider()},
     ):
         pool = pools(plain_url, **options)
         client = redis.Redis(connection_pool=pool)
         client.ping()
         assert pool.execute(PING) is FAST_PATH_UNAVAILABLE
         assert client.ping()
+
+
+def test_a_credential_provider_costs_nothing(
+    pools: Callable[..., ConnectionPool], plain_url: str
+) -> None:
+    pool = pools(plain_url, credential_provider=redis.UsernamePasswordCredentialProvider())
+    redis.Redis(connection_pool=pool).ping()
+    assert pool.execute(PING) == b"PONG"
 
 
 def test_a_connection_idle_for_long_is_polled_first(

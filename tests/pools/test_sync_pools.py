@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import redis
 from django.test import override_settings
+from redis.credentials import StreamingCredentialProvider
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError
 
@@ -203,7 +204,28 @@ def test_django_redis_can_use_them(
         pool.disconnect()
 
 
-def test_only_a_streaming_credential_provider_hears_of_releases(plain_url: str) -> None:
+class Streaming(StreamingCredentialProvider):
+    """Gives what the server takes without a user, and no token."""
+
+    def get_credentials(self) -> tuple[str]:
+        return ("",)
+
+    def on_next(self, callback: Callable[[Any], Any]) -> None: ...
+
+    def on_error(self, callback: Callable[[Exception], Any]) -> None: ...
+
+    def is_streaming(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("provider", "count"),
+    [(redis.UsernamePasswordCredentialProvider(), 0), (Streaming(), 1)],
+    ids=["plain", "streaming"],
+)
+def test_only_a_streaming_credential_provider_hears_of_releases(
+    plain_url: str, provider: Any, count: int
+) -> None:
     released: list[Callable[..., Any]] = []
 
     class Dispatcher:
@@ -213,11 +235,9 @@ def test_only_a_streaming_credential_provider_hears_of_releases(plain_url: str) 
         def register_listeners(self, listeners: Any) -> None: ...
 
     pool = ConnectionPool.from_url(
-        plain_url,
-        credential_provider=redis.UsernamePasswordCredentialProvider(),
-        event_dispatcher=Dispatcher(),
+        plain_url, credential_provider=provider, event_dispatcher=Dispatcher()
     )
     connection = pool.make_connection()
     pool._in_use_connections.add(connection)
     pool.release(connection)
-    assert len(released) == 1
+    assert len(released) == count

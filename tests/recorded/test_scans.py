@@ -15,7 +15,7 @@ from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.mapping.catalog import find_dicts
 from redisdict.modelcache.cached_models import CachedTable
-from redisdict.modelcache.lookup import Scan
+from redisdict.modelcache.scan import Scan
 from redisdict.wire.requests import Operation
 from tests.mapping.conftest import Face
 from tests.mapping.costs import COSTS, ITEMS, Cost

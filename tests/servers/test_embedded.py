@@ -312,6 +312,20 @@ def test_processes_with_other_temporary_directories_find_the_socket(
         stop_server(home)
 
 
+def test_git_leaves_the_data_out(home: Path) -> None:
+    ensure_server(home)
+    stop_server(home)
+    assert (home / ".gitignore").read_text() == "*\n"
+
+
+def test_a_gitignore_that_is_there_stays(home: Path) -> None:
+    home.mkdir()
+    (home / ".gitignore").write_text("dump.rdb\n")
+    ensure_server(home)
+    stop_server(home)
+    assert (home / ".gitignore").read_text() == "dump.rdb\n"
+
+
 def test_a_directory_with_other_files_is_refused(temporary: Path) -> None:
     (temporary / "manage.py").touch()
     mode = temporary.stat().st_mode

@@ -138,8 +138,43 @@ def test_nobody_is_given_an_old_list(where: tuple[str, ...]) -> None:
     assert_nothing_is_old(has_seen_enough, *few_writes, *where)
 
 
+@on_each_database
+def test_nobody_is_given_an_old_result_of_some_values(where: tuple[str, ...]) -> None:
+    def has_seen_enough(result: Result) -> bool:
+        return bool(result["hits"] > 100 and result["killed_at_random"] > 3)
+
+    few_writes = ("--cache", "declared", "--writes", "0.03")
+    assert_nothing_is_old(has_seen_enough, *few_writes, *where)
+
+
+@on_each_database
+def test_nobody_is_given_anything_old_of_all_that_there_is(where: tuple[str, ...]) -> None:
+    def has_seen_enough(result: Result) -> bool:
+        return bool(
+            result["hits_of_declared"] > 50
+            and result["hits_of_results"] > 50
+            and result["hits_of_lists"] > 50
+            and result["killed_at_random"] > 3
+        )
+
+    few_writes = ("--cache", "everything", "--writes", "0.02")
+    assert_nothing_is_old(has_seen_enough, *few_writes, *where)
+
+
 @pytest.mark.parametrize(
-    "cache", ["post_save", "no_net", "results_without_versions", "lists_no_values"]
+    "cache",
+    [
+        "post_save",
+        "no_net",
+        "no_barriers",
+        "results_without_versions",
+        "results_without_barriers",
+        "lists_no_values",
+        "lists_no_barriers",
+        "declared_no_values",
+        "declared_no_barriers",
+        "everything_no_barriers",
+    ],
 )
 def test_the_same_run_finds_old_rows(cache: str) -> None:
     """In a cache written by hand, and in ours where it doesn't see statements."""

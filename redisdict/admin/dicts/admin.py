@@ -15,22 +15,23 @@ from django.utils.translation import gettext_lazy
 
 from redisdict import conf
 from redisdict.admin.dicts.editing import ItemForm, codec_for, form_for, version_of
-from redisdict.admin.dicts.export import exported
 from redisdict.admin.dicts.pages import (
     BEGINNING,
+    found_of,
     glob_of,
     layout_of,
-    lifetime_text,
     list_dicts,
     list_items,
     shown_name,
 )
-from redisdict.admin.dicts.servers import SERVER_ERRORS, all_servers, model_caches, warnings
-from redisdict.admin.dicts.values import LONGEST_WHOLE, show_key, show_value
 from redisdict.admin.pages import PagesAdmin
 from redisdict.connections.backend import Backend
 from redisdict.connections.registry import get_backend
 from redisdict.exceptions import RedisDictError
+from redisdict.inspection.finding import open_dict
+from redisdict.inspection.json_lines import exported
+from redisdict.inspection.servers import SERVER_ERRORS, all_servers, model_caches, warnings
+from redisdict.inspection.values import LONGEST_WHOLE, lifetime_text, show_key, show_value
 from redisdict.models import StoredDict
 
 #: As servers give them, and as dicts in shards make them of several.
@@ -197,7 +198,7 @@ class StoredDictAdmin(PagesAdmin):
         try:
             backend = get_backend(stored.alias)
             glob = glob_of(request.GET.get("q", ""))
-            file = exported(backend, layout_of(backend, stored), glob)
+            file = exported(open_dict(backend, found_of(stored)), glob)
         except (*SERVER_ERRORS, ValueError) as error:
             return self._failed(request, stored, error)
         name = slugify("-".join(stored.path))[:60] or "dict"

@@ -9,8 +9,6 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from redisdict.admin.dicts.literals import is_same, read_literal
-from redisdict.admin.dicts.values import LONGEST_WHOLE, decode_value, literal
 from redisdict.codec import Codec
 from redisdict.codec.codec import get_codec
 from redisdict.codec.envelope import (
@@ -27,6 +25,8 @@ from redisdict.codec.envelope import (
 )
 from redisdict.conf import AliasConfig
 from redisdict.exceptions import DeserializationError, RedisDictError
+from redisdict.inspection.literals import is_same, read_literal
+from redisdict.inspection.values import LONGEST_WHOLE, decode_value, literal
 
 TEXT, LITERAL = "text", "literal"
 

@@ -9,17 +9,22 @@ from itertools import chain
 from typing import Generic, TypeVar
 
 from django.template.defaultfilters import filesizeformat
-from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
 
-from redisdict.admin.dicts.export import matches
-from redisdict.admin.dicts.values import ShownKey, ShownValue, is_plain, show_key, show_value
 from redisdict.connections.backend import Backend
-from redisdict.mapping.catalog import DictFacts, find_dicts, hash_facts, keys_facts
+from redisdict.inspection import finding
+from redisdict.inspection.json_lines import matches
+from redisdict.inspection.names import shown_path
+from redisdict.inspection.values import (
+    ShownKey,
+    ShownValue,
+    lifetime_text,
+    show_key,
+    show_value,
+)
+from redisdict.mapping.catalog import DictFacts, FoundDict, find_dicts, hash_facts, keys_facts
 from redisdict.mapping.globs import Glob
 from redisdict.mapping.keys import Names
-from redisdict.mapping.layouts.base import FOREVER, Layout
-from redisdict.mapping.layouts.sharded import make_layout
+from redisdict.mapping.layouts.base import Layout
 from redisdict.models import StoredDict
 from redisdict.templatetags.redisdict_figures import NOTHING, whole
 
@@ -155,25 +160,16 @@ def _find_fields(
 
 
 def layout_of(backend: Backend, stored: StoredDict) -> Layout:
-    names = Names(backend.config.key_prefix, stored.path)
-    return make_layout(
-        names,
-        backend.capabilities,
-        is_hash=stored.is_hash,
-        shards=stored.shards,
-        shown_name=str(stored),
-    )
+    return finding.layout_of(backend, found_of(stored))
+
+
+def found_of(stored: StoredDict) -> FoundDict:
+    return FoundDict(stored.path, stored.is_hash, stored.shards)
 
 
 def shown_name(stored: StoredDict) -> str:
-    """Name a dict as a reader may see it; child dicts with those they belong to.
-
-    A name with anything in it that nobody sees, or that would read as several, has quotes.
-    """
-    return "/".join(
-        part if is_plain(part) and not set(part) & set("/'\"\\") else repr(part)
-        for part in stored.path
-    )
+    """Name a dict as a reader may see it, and as `parse_path()` reads it."""
+    return shown_path(stored.path)
 
 
 def _facts(backend: Backend, stored: StoredDict, keys: list[bytes]) -> DictFacts:
@@ -196,21 +192,3 @@ def glob_of(pattern: str) -> Glob | None:
     if any(special in pattern for special in "*?["):
         return Glob(pattern)
     return Glob("*" + re.sub(r"([\\\]])", r"\\\1", pattern) + "*")
-
-
-def lifetime_text(left_ms: int | None) -> str:
-    """Write the two greatest units that aren't zero: `2 d 3 h`, `5 min 10 s`."""
-    if left_ms in (None, FOREVER):
-        return _("for ever")
-    seconds = max(left_ms, 0) // 1000
-    days, seconds = divmod(seconds, 86_400)
-    hours, seconds = divmod(seconds, 3_600)
-    minutes, seconds = divmod(seconds, 60)
-    parts = [
-        (days, pgettext("duration", "d")),
-        (hours, pgettext("duration", "h")),
-        (minutes, pgettext("duration", "min")),
-        (seconds, pgettext("duration", "s")),
-    ]
-    texts = [f"{number} {unit}" for number, unit in parts if number]
-    return " ".join(texts[:2]) or f"0 {parts[-1][1]}"

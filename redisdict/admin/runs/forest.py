@@ -19,7 +19,7 @@ VERDICT_TEXTS: dict[str, Promise] = {
     Verdict.FASTER: gettext_lazy("faster"),
     Verdict.SLOWER: gettext_lazy("slower"),
     Verdict.SAME: gettext_lazy("same"),
-    Verdict.UNSURE: gettext_lazy("no evidence"),
+    Verdict.UNSURE: gettext_lazy("undecided"),
     Verdict.NOT_COMPARABLE: gettext_lazy("not comparable"),
 }
 

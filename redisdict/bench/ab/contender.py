@@ -1,4 +1,4 @@
-"""The process of one side, and its turns in the rounds."""
+"""The process of one contender, and its turns in the rounds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -19,44 +20,60 @@ from redisdict.exceptions import RedisDictError
 CHILD = Path(__file__).with_name("child.py")
 
 
-class SideFailed(RedisDictError):
-    """The process of a side has ended, or got a wrong reply."""
+class ContenderFailed(RedisDictError):
+    """The process of a contender has ended, or got a wrong reply."""
 
 
 class Contender:
-    """A side in a process of its own, which is started at once and ends with the `with` block.
+    """A program in a process of its own, which is started at once and ends with the `with` block.
+
+    Each line of its input names a call; each line of its output begins with "fine" or "failed".
 
     Args:
-        side: what it runs.
-        url: where its server is.
-        prefix: of its keys.
+        title: what the report calls it.
+        command: the program, and its arguments.
+        environment: of its process.
 
     Raises:
         UsageError: the process can't be started.
     """
 
-    def __init__(self, side: Side, url: str, prefix: str) -> None:
-        self._side = side
+    def __init__(self, title: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.title = title
         #: What it can be asked to do, once it is ready.
         self.calls: list[str] = []
-        root = str(side.root) if side.root else None
-        task = {"url": url, "prefix": prefix, "alias": dict(side.alias), "root": root}
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [side.python, str(CHILD), json.dumps(task)],
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._said,
                 text=True,
-                env=environment | ({"PYTHONPATH": root} if root else {}),
+                env=environment,
                 process_group=0,  # Ctrl-C is for the run, which ends its processes in order
             )
         except OSError as error:
             self._said.close()
-            raise UsageError(f"{side.title}: {side.python} can't be run: {error}.") from error
+            raise UsageError(f"{title}: {command[0]} can't be run: {error}.") from error
         self.pid = self._process.pid
+
+    @classmethod
+    def of_side(cls, side: Side, url: str, prefix: str) -> Self:
+        """Start what one side of `redisbench ab` runs.
+
+        Args:
+            url: where its server is.
+            prefix: of its keys.
+        """
+        root = str(side.root) if side.root else None
+        task = {"url": url, "prefix": prefix, "alias": dict(side.alias), "root": root}
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        return cls(
+            side.title,
+            [side.python, str(CHILD), json.dumps(task)],
+            environment | ({"PYTHONPATH": root} if root else {}),
+        )
 
     def wait(self) -> None:
         """Wait until it is ready.
@@ -66,10 +83,10 @@ class Contender:
         """
         try:
             self.calls = self._answer().split(",")
-        except SideFailed as error:
+        except ContenderFailed as error:
             self._said.seek(0)
             said = self._said.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
-            raise UsageError(f"{self._side.title} can't be measured: {said or error}") from error
+            raise UsageError(f"{self.title} can't be measured: {said or error}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -82,14 +99,14 @@ class Contender:
         """Have a block of calls made, timed and checked.
 
         Raises:
-            SideFailed: a call failed, or the process has ended.
+            ContenderFailed: a call failed, or the process has ended.
         """
         assert self._process.stdin is not None  # it is a pipe
         try:
             self._process.stdin.write(f"{call}\n")
             self._process.stdin.flush()
         except BrokenPipeError as error:
-            raise SideFailed(f"{self._side.title}: its process has ended") from error
+            raise ContenderFailed(f"{self.title}: its process has ended") from error
         duration_ns, count = self._answer().split()
         return Block(int(duration_ns), int(count))
 
@@ -97,7 +114,7 @@ class Contender:
         assert self._process.stdout is not None  # it is a pipe
         verdict, _, rest = self._process.stdout.readline().strip().partition(": ")
         if verdict != "fine":
-            raise SideFailed(f"{self._side.title}: {rest or 'its process has ended'}")
+            raise ContenderFailed(f"{self.title}: {rest or 'its process has ended'}")
         return rest
 
 

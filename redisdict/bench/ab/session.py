@@ -112,7 +112,7 @@ class AbSession(Session):
             server = running[service.title, is_twin]
             # As long for each, and no more often one's than another's.
             prefix = f"redisbench:{self._token}:{number:02d}{place}"
-            contender = stack.enter_context(Contender(side, server.location, prefix))
+            contender = stack.enter_context(Contender.of_side(side, server.location, prefix))
             started.append((contender, server, role, side))
         for contender, *_ in started:
             contender.wait()

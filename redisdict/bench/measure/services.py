@@ -163,6 +163,12 @@ def configured_services() -> Mapping[str, str]:
     _refuse_unknown("REDISDICT_BENCH", configured, ["SERVICES"])
     services: Mapping[str, str] = configured.get("SERVICES", {})
     _refuse_unknown('REDISDICT_BENCH["SERVICES"]', services, [kind.key for kind in KNOWN])
+    for key, value in services.items():
+        if not isinstance(value, str):
+            raise ConfigurationError(
+                f'REDISDICT_BENCH["SERVICES"]["{key}"] is {type(value).__name__}; a URL, or the'
+                " name of an alias of REDISDICT, is expected."
+            )
     return services
 
 
@@ -344,6 +350,6 @@ def _refuse_unknown(where: str, values: Mapping[str, object], known: Sequence[st
         raise ConfigurationError(f"{where} is {type(values).__name__}; a dict is expected.")
     for name in values:
         if name not in known:
-            close = nearest(name, known, cutoff=0.6)
+            close = nearest(name, known)
             hint = f", did you mean {close!r}?" if close else f"; known: {', '.join(known)}."
             raise ConfigurationError(f"{where} has the unknown key {name!r}{hint}")

@@ -1,33 +1,50 @@
-"""`manage.py modeldict`: what raw SQL and other programs change, told by PostgreSQL."""
+"""`manage.py modeldict`: audit what is cached; have PostgreSQL tell of what others change."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from redisdict.exceptions import ConfigurationError
+from redisdict.management.auditing import Auditing, add_audit_arguments
 from redisdict.modelcache.triggers import Listener, creating_sql, dropping_sql, watched_models
 
 
 class Command(BaseCommand):
-    help = "Has PostgreSQL tell ModelDict of rows that raw SQL or another program changes."
+    help = (
+        "Compares what ModelDict has cached with the database (audit), and has PostgreSQL tell"
+        " ModelDict of rows that raw SQL or another program changes (sql, create, drop, listen)."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "action",
-            choices=["sql", "create", "drop", "listen"],
-            help="sql: print what create does, for a migration. create, drop: the triggers."
-            " listen: remove what changes from the cache, until interrupted.",
+            choices=["audit", "sql", "create", "drop", "listen"],
+            help="audit: compare cells with the database. sql: print what create does, for a"
+            " migration. create, drop: the triggers. listen: remove what changes from the cache,"
+            " until interrupted.",
         )
         parser.add_argument(
-            "--database", default=DEFAULT_DB_ALIAS, help='an alias of DATABASES; "default" if none'
+            "--database",
+            help='an alias of DATABASES; "default" if none, and for an audit the one that each'
+            " model is written to",
         )
+        add_audit_arguments(parser)
 
-    def handle(self, *args: Any, action: str, database: str, **options: Any) -> None:
-        if database not in connections:
+    def handle(self, *args: Any, action: str, database: str | None, **options: Any) -> None:
+        if database is not None and database not in connections:
             raise CommandError(f"--database is {database!r}; an alias of DATABASES is expected.")
+        if action == "audit":
+            status = Auditing(self.stdout, self.stderr, {**options, "database": database}).run()
+            if status:
+                sys.exit(status)
+            return
+        self._tell_of_changes(action, database or DEFAULT_DB_ALIAS)
+
+    def _tell_of_changes(self, action: str, database: str) -> None:
         try:
             listener = Listener(database)
         except ConfigurationError as error:

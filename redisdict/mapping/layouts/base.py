@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
+from redisdict.conf import LONGEST_S
+from redisdict.wire.limits import ITEMS_A_COMMAND
+from redisdict.wire.limits import slices as slices
 from redisdict.wire.requests import Argument, Command, Operation, Step
 
 
@@ -22,9 +25,6 @@ class Default:
 DEFAULT: Final = Default()
 
 Timeout = float | Default | None
-
-#: The server keeps deadlines in 64 bits of milliseconds; a thousand years leave room for its clock.
-LONGEST_S = 1000 * 365 * 86400
 
 
 def to_milliseconds(timeout: Timeout, default_ms: int | None) -> int | None:
@@ -54,12 +54,11 @@ def to_milliseconds(timeout: Timeout, default_ms: int | None) -> int | None:
     return max(0, math.ceil(timeout * 1000))
 
 
-#: Items in one command of a bulk operation. 2,000 is where MGET and MSET are fastest, and far from
-#: the 65,536 arguments at which Dragonfly closes the connection.
-CHUNK = 2000
+#: Items in one command of a bulk operation.
+CHUNK = ITEMS_A_COMMAND
 
 #: Items in one round trip of a bulk operation, which bounds what either side has to hold.
-BATCH = 8 * CHUNK
+BATCH = 10 * CHUNK
 
 #: Items asked for in one SCAN or HSCAN: such a page costs the server about half a millisecond.
 SCAN_COUNT = 1000
@@ -82,14 +81,6 @@ PageOfPairs = tuple[bytes, list[bytes], list[bytes]]
 
 #: A field, its value, and the milliseconds it has left or `FOREVER`.
 Record = tuple[bytes, bytes, int]
-
-T = TypeVar("T")
-
-
-def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Cut the items up, `size` at a time."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
 
 
 def bytes_of(sizes: Iterable[Any]) -> int:

@@ -167,7 +167,7 @@ class KeysLayout(Layout):
         yield from self._of_each_page(lambda keys: ask((b"UNLINK", *keys)))
 
     def expire(self, timeout_ms: int | None) -> Operation[int]:
-        def limit(keys: list[bytes]) -> Operation[Any]:
+        def limit(keys: Sequence[bytes]) -> Operation[Any]:
             if timeout_ms is None:
                 return _all([(b"PERSIST", key) for key in keys])
             return SHORTEN.call(keys, timeout_ms)
@@ -175,19 +175,22 @@ class KeysLayout(Layout):
         return int(bool((yield from self._of_each_page(limit))))
 
     def memory_usage(self) -> Operation[int]:
-        def ask_for_sizes(keys: list[bytes]) -> Operation[list[Any]]:
+        def ask_for_sizes(keys: Sequence[bytes]) -> Operation[list[Any]]:
             return _all([(b"MEMORY", b"USAGE", key) for key in keys])
 
         return sum(map(bytes_of, (yield from self._of_each_page(ask_for_sizes))))
 
-    def _of_each_page(self, begin: Callable[[list[bytes]], Operation[T]]) -> Operation[list[T]]:
-        """Scan all keys, and do something with those of each page that has any."""
+    def _of_each_page(self, begin: Callable[[Sequence[bytes]], Operation[T]]) -> Operation[list[T]]:
+        """Scan all keys, and do something with those of each page that has any.
+
+        A page may have many more than were asked for.
+        """
         results = []
         cursor = b"0"
         while True:
             cursor, keys = yield from self._scan(cursor)
-            if keys:
-                results.append((yield from begin(keys)))
+            for some in slices(keys, CHUNK):
+                results.append((yield from begin(some)))  # noqa: PERF401  # it yields
             if cursor == b"0":
                 return results
 

@@ -17,9 +17,9 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from redisdict import forks
-from redisdict.modelcache.cached_models import on_registration
 from redisdict.modelcache.connection_state import ask
 from redisdict.modelcache.invalidation.statements import Statement, names_in, read_body
+from redisdict.modelcache.registrations import on_registration
 from redisdict.modelcache.triggers import FUNCTION
 
 #: Seconds after which the catalog is read again: another process may have made a trigger.

@@ -17,7 +17,6 @@ from django.db.models import Model
 from django.db.models.signals import class_prepared, m2m_changed, post_save
 
 from redisdict.modelcache import search_paths
-from redisdict.modelcache.cached_models import on_registration
 from redisdict.modelcache.connection_state import is_in_transaction
 from redisdict.modelcache.database_connections import for_each, keep_track
 from redisdict.modelcache.invalidation import relations
@@ -28,6 +27,7 @@ from redisdict.modelcache.invalidation.migrations import connect_migrations
 from redisdict.modelcache.invalidation.relations import is_known
 from redisdict.modelcache.invalidation.statements import table_of
 from redisdict.modelcache.invalidation.transactions import note_or_remove, note_unseen_changes
+from redisdict.modelcache.registrations import on_registration
 
 UID = "redisdict.modelcache"
 

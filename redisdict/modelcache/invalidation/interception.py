@@ -21,12 +21,7 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from redisdict.modelcache import identity, search_paths
-from redisdict.modelcache.cached_models import (
-    CachedModel,
-    CachedTable,
-    cached_models,
-    calling_place,
-)
+from redisdict.modelcache.cached_models import CachedModel, CachedTable
 from redisdict.modelcache.connection_state import is_in_transaction
 from redisdict.modelcache.invalidation import relations
 from redisdict.modelcache.invalidation.cursors import run_to_its_end
@@ -48,6 +43,7 @@ from redisdict.modelcache.invalidation.transactions import (
     note_begin,
     note_changes,
 )
+from redisdict.modelcache.registrations import cached_models, calling_place
 
 #: By vendor: texts of statements that only read, and call no function that isn't known to do the
 #: same.
@@ -72,6 +68,9 @@ class Watch:
         self._changes_keys = True
         #: Called with each of those statements and its cursor, right after it.
         self._collect: Collect | None = None
+        #: Statements of the ORM's that change nothing but what was told of them, and by what that
+        #: is known: the registrations and the catalog.
+        self._told_of: dict[Any, tuple[Any, Any]] = {}
         #: The rows that the ORM has written last, until a signal has told of them too.
         self.last_written: tuple[str, Sequence[Any]] | None = None
 
@@ -110,6 +109,12 @@ class Watch:
         if not relations.cached_by_table():
             return execute(sql, params, many, context)
         collect = self._collect if self._told else None
+        if self._told and collect is None and self._is_all_told(sql):
+            told, self._told = self._told, frozenset()
+            try:
+                return execute(sql, params, many, context)
+            finally:
+                self._told = told
 
         def run() -> Any:
             result = execute(sql, params, many, context)
@@ -128,6 +133,32 @@ class Watch:
                 self._harmless.add(sql)
             return execute(sql, params, many, context)
         return self._run(statement, run, context["cursor"])
+
+    def _is_all_told(self, sql: Any) -> bool:
+        """Whether a statement of the ORM's does nothing beside what was told of it, as usual."""
+        connection = self._connection
+        if type(sql) is not str or len(sql) > LONGEST_KEPT or connection.vendor == "mysql":
+            return False
+        key = sql, self._told, self._changes_keys
+        known_by = relations.cached_by_table(), catalog_of(connection)
+        known = self._told_of.get(key)
+        if known is not None and known[0] is known_by[0] and known[1] is known_by[1]:
+            return True
+        statement = self._read(sql)
+        is_all = (
+            statement.control is Control.NONE
+            and not statement.is_definition
+            and not statement.begins
+            and not statement.changes_session
+            and not self._may_set_path(statement)
+            and not self._may_commit(statement)
+            and not self._changed_by(statement)
+        )
+        if is_all:
+            if len(self._told_of) >= MOST_HARMLESS:
+                self._told_of.clear()
+            self._told_of[key] = known_by
+        return is_all
 
     def run_procedure(self, call: Callable[[], Any]) -> Any:
         """Run what no statement is seen of: a procedure, say. It may change anything."""

@@ -34,6 +34,7 @@ def make_behind_barriers(rows: Sequence[Rows], change: Callable[[], T]) -> T:
     by_backend: dict[Backend, list[Rows]] = {}
     for table, keys in rows:
         table.counters.invalidations += len(keys)
+        table.counters.barriers += 1
         by_backend.setdefault(table.backend, []).append((table, keys))
     return _change_over(list(by_backend.values()), change)
 

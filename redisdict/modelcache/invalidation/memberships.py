@@ -49,6 +49,9 @@ class Lists:
         self._is_computed = catalog_of(connection).may_rewrite(name) or any(
             getattr(one, "generated", False) for one in local.values() if str(one.column) in here
         )
+        gives = cached.members and cached.members.gives
+        #: Whether readers read the rows, too, each of which says whether it is in the list.
+        self._is_checked = gives == "pk" and not cached.is_version
         #: Whether it is the table of a parent, in which a row is there before the listed one is.
         self._is_parents = name != table_of(concrete_of(cached.model))
 
@@ -63,11 +66,16 @@ class Lists:
 
     def are_touched(self, fields: Iterable[Field[Any, Any]]) -> bool:
         """Whether an update of these fields may change a list."""
+        if self.cached.is_version:
+            return True
         return self._is_computed or any(str(one.column) in self._columns for one in fields)
 
     def of_inserted(self, query: Any) -> Rows:
         """What bars the lists that rows come to, by the query that inserts them."""
         field = self.field
+        is_upsert = query.on_conflict is not None and query.on_conflict.name == "UPDATE"
+        if is_upsert and not self._is_checked:
+            return self.all  # a row that it updates comes from nobody knows where
         if not self._is_by_here and self._is_parents:
             return self.of(())
         if field is None or self._is_computed or str(field.column) not in _columns(query.fields):
@@ -104,7 +112,7 @@ class Lists:
             new = new.prepare_database_save(field)
         if hasattr(new, "resolve_expression"):
             return self.of(_hashable(found)), True
-        if len(self._columns) == 1:
+        if len(self._columns) == 1 and not self.cached.is_version:
             found = [value for value in found if not self._are_same(value, new)]
             if not found:
                 return self.of(()), False

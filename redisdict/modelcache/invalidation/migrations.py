@@ -18,9 +18,10 @@ from django.apps import apps
 from django.db import connections
 from django.db.models.signals import post_migrate, pre_migrate
 
-from redisdict.modelcache.cached_models import CachedTable, cached_models
+from redisdict.modelcache.cached_models import CachedTable
 from redisdict.modelcache.invalidation.invalidate import close, remove, reopen
 from redisdict.modelcache.outages import UNREACHED
+from redisdict.modelcache.registrations import cached_models
 from redisdict.modelcache.slots.store import new_token
 
 UID = "redisdict.modelcache"

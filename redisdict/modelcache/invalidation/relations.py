@@ -16,14 +16,9 @@ from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from redisdict.modelcache.cached_models import (
-    CachedModel,
-    Rows,
-    cached_models,
-    concrete_of,
-    on_registration,
-)
+from redisdict.modelcache.cached_models import CachedModel, Rows, concrete_of
 from redisdict.modelcache.invalidation.statements import table_of
+from redisdict.modelcache.registrations import cached_models, on_registration
 
 #: So many foreign keys in a row, each of which cascades in the database, are followed.
 DEEPEST = 5

@@ -163,7 +163,12 @@ NAMING_SETTINGS = frozenset({"search_path", "schema", "role", "authorization", "
 
 def table_of(model: type[Model]) -> str:
     """Name a model's own table as statements and catalogs do: without schema, in small letters."""
-    return model._meta.db_table.replace("`", '"').rsplit('"."', 1)[-1].strip('"').lower()
+    return _name_in(model._meta.db_table)
+
+
+@lru_cache(maxsize=4096)
+def _name_in(db_table: str) -> str:
+    return db_table.replace("`", '"').rsplit('"."', 1)[-1].strip('"').lower()
 
 
 def text_of(sql: Any, raw_connection: Any) -> str:

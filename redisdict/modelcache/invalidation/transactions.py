@@ -19,11 +19,12 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from redisdict.modelcache.cached_models import CachedTable, Rows, cached_models
+from redisdict.modelcache.cached_models import CachedTable, Rows
 from redisdict.modelcache.connection_state import BEGUN, is_in_transaction, may_have_ended
 from redisdict.modelcache.invalidation.invalidate import make_behind_barriers, remove
 from redisdict.modelcache.invalidation.relations import affected_by, lineage, rows_of
 from redisdict.modelcache.outages import UNREACHED
+from redisdict.modelcache.registrations import cached_models
 
 T = TypeVar("T")
 

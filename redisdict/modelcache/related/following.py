@@ -11,11 +11,13 @@ from django.db.models.query import prefetch_related_objects
 
 from redisdict.connections.backend import Backend
 from redisdict.exceptions import ConfigurationError
-from redisdict.modelcache.cached_models import CachedModel, CachedTable, cached_models, register
+from redisdict.modelcache.cached_models import CachedModel, CachedTable
 from redisdict.modelcache.handle import Handle
-from redisdict.modelcache.lookup import Caller, PkLookup, Plan
+from redisdict.modelcache.lookup import PkLookup
 from redisdict.modelcache.members import Members
 from redisdict.modelcache.options import Options
+from redisdict.modelcache.plans import Caller, Plan
+from redisdict.modelcache.registrations import cached_models, register
 from redisdict.modelcache.related.loading import UNLISTED
 from redisdict.modelcache.related.lookup import ListLookup
 from redisdict.modelcache.related.relations import (
@@ -269,6 +271,7 @@ def _registered(
             and one.using == using
             and one.members == members
             and not one.is_whole
+            and not one.is_version
             and not one.exclude
         ),
         None,

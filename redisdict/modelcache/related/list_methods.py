@@ -8,12 +8,14 @@ from typing import Any, TypeVar
 from django.db import models
 from django.http import Http404
 
-from redisdict.modelcache.cached_models import CachedModel, CachedTable, register
+from redisdict.modelcache.cached_models import CachedModel, CachedTable
 from redisdict.modelcache.handle import Handle, refuse_to_block
 from redisdict.modelcache.invalidation.transactions import note_or_remove, note_or_remove_rows
-from redisdict.modelcache.lookup import TASK, THREAD, PkLookup, arun, distinct_keys, run
+from redisdict.modelcache.lookup import PkLookup, distinct_keys
 from redisdict.modelcache.members import Members
 from redisdict.modelcache.options import Options, listed_field
+from redisdict.modelcache.plans import TASK, THREAD, arun, run
+from redisdict.modelcache.registrations import register
 from redisdict.modelcache.related.lookup import RowsLookup
 
 M = TypeVar("M", bound=models.Model)

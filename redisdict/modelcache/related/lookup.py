@@ -14,18 +14,13 @@ from django.db import models
 
 from redisdict.mapping.layouts.base import slices
 from redisdict.modelcache.cached_models import CachedTable
-from redisdict.modelcache.lookup import (
-    WARM_CHUNK,
-    Caller,
-    PkLookup,
-    Plan,
-    Scan,
-    distinct_keys,
-)
+from redisdict.modelcache.lookup import WARM_CHUNK, PkLookup, distinct_keys
 from redisdict.modelcache.members import read_members, write_members
 from redisdict.modelcache.options import Options
 from redisdict.modelcache.outages import UNREACHED
+from redisdict.modelcache.plans import Caller, Plan
 from redisdict.modelcache.related.loading import UNLISTED, load_listed_rows, load_lists
+from redisdict.modelcache.scan import Scan
 from redisdict.modelcache.slots.lease import Loaded, Reader
 from redisdict.modelcache.slots.store import Answer, new_token
 from redisdict.wire.requests import Call, Step
@@ -74,15 +69,27 @@ class ListLookup(PkLookup[Any]):
             return None
         return found
 
+    def find_lists_near(self, keys: Sequence[Any], caller: Caller) -> Plan[dict[Any, Any] | None]:
+        """Get the same, as far as may be from memory."""
+        found = yield from self._find_near(keys, caller)
+        if missing := [key for key in keys if key not in found]:
+            others = yield from self.find_lists(missing, caller)
+            if others is None:
+                return None
+            found.update(others)
+        return found
+
     def ask_lists(self, keys: Sequence[Any]) -> dict[Any, list[Any]]:
         """Get the lists of values that are exact from the database alone. One query."""
         self.table.counters.misses += len(keys)
         asked = {self._cell_of(key): key for key in keys}
-        found = load_lists(self.table, asked).found
+        found = self._load(asked, list(asked)).found
         return {key: found[cell] for cell, key in asked.items()}
 
     def _load(self, asked: Mapping[bytes, Any], cells: Sequence[bytes]) -> Loaded[Any]:
-        return load_lists(self.table, {cell: asked[cell] for cell in cells})
+        loaded = load_lists(self.table, {cell: asked[cell] for cell in cells})
+        self._note_seen(cells, ())
+        return loaded
 
 
 class RowsLookup(ListLookup):
@@ -112,7 +119,7 @@ class RowsLookup(ListLookup):
         """Get the rows that have each of these values, in the order of their primary keys."""
         for key in keys:
             self._encode_key(key)  # raises TypeError, whoever is asked then
-        lists = yield from self.find_lists(keys, caller)
+        lists = yield from self.find_lists_near(keys, caller)
         if lists is None:
             asked: dict[Any, Any] = yield Call(self.ask_database, (keys,))
             return asked
@@ -142,6 +149,7 @@ class RowsLookup(ListLookup):
         """Get the same from the database alone. One query, for values that are exact."""
         self.table.counters.misses += len(keys)
         rows = load_listed_rows(self.by_pk.table, self._field, self.table.key_form, keys)
+        self._note_seen([self._cell_of(key) for key in keys], ())
         self.by_pk._note_seen((), (row for some in rows.values() for row in some))
         return rows
 

@@ -14,7 +14,7 @@ from django.db.models.manager import BaseManager
 from redisdict.modelcache.cached_models import concrete_of
 from redisdict.modelcache.handle import Handle, refuse_to_block
 from redisdict.modelcache.invalidation.hooks import when_models_are_ready
-from redisdict.modelcache.lookup import TASK, THREAD, arun, run
+from redisdict.modelcache.plans import TASK, THREAD, arun, run
 from redisdict.modelcache.related.following import Follower
 
 M = TypeVar("M", bound=models.Model)

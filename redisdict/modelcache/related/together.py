@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from redisdict.modelcache.lookup import Plan
 from redisdict.modelcache.outages import UNREACHED
+from redisdict.modelcache.plans import Plan
 from redisdict.wire.combinators import run_concurrently
 from redisdict.wire.requests import Call, Operation
 

@@ -18,9 +18,9 @@ from redisdict.modelcache.cached_models import CachedTable
 from redisdict.modelcache.connection_state import is_in_transaction
 from redisdict.modelcache.invalidation.reads import recording
 from redisdict.modelcache.invalidation.transactions import note_or_remove_tables
-from redisdict.modelcache.lookup import TASK, THREAD, arun, run
 from redisdict.modelcache.model_dict import refuse_to_block
 from redisdict.modelcache.options import Options
+from redisdict.modelcache.plans import TASK, THREAD, arun, run
 from redisdict.modelcache.results.computation import Computation, Refusals
 from redisdict.modelcache.results.dependencies import Dependencies
 from redisdict.modelcache.results.in_tasks import run_in_task
@@ -285,6 +285,11 @@ class ComputedDict(Generic[V]):
             use = ResultSpace(
                 ("computed", self.name), tables, self._options, self._refusals, self._version
             )
+            if rows := self._dependencies.versions(tables):
+                use = use.depending_on(
+                    [table.store.version_in(cell) for table, cell in rows],
+                    [table.heat for table, _ in rows],
+                )
             backend = use.table.backend
             # Those of former settings have done their part.
             kept = {one: each for one, each in self._uses.items() if one[0].backend is backend}

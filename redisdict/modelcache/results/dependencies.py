@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
+from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.apps import apps
@@ -13,12 +14,13 @@ from django.db import models, router
 
 from redisdict.connections.backend import Backend
 from redisdict.exceptions import ConfigurationError, NotCacheable
-from redisdict.modelcache.cached_models import CachedModel, CachedTable, concrete_of, register
+from redisdict.modelcache.cached_models import CachedModel, CachedTable, concrete_of, own_relations
 from redisdict.modelcache.invalidation.hooks import begin_if_ready
 from redisdict.modelcache.invalidation.reads import labels_of, tables_in
-from redisdict.modelcache.invalidation.relations import cached_by_table
+from redisdict.modelcache.invalidation.relations import cached_by_table, lineage
 from redisdict.modelcache.invalidation.statements import table_of
 from redisdict.modelcache.options import Options
+from redisdict.modelcache.registrations import register
 
 
 class Dependencies:
@@ -44,8 +46,16 @@ class Dependencies:
         where: str,
     ) -> None:
         self._database = database
-        chosen = [model for one in names for model in _models_of(one, where)]
-        if not chosen:
+        rows: list[models.Model] = []
+        chosen: list[type[models.Model]] = []
+        for one in names:
+            # What is kept in memory goes with its tables' versions, and with no others.
+            if options.near is None and isinstance(one, models.Model) and _is_one_row(one):
+                rows.append(one)
+            else:
+                chosen += _models_of(one, where)
+        chosen += [each for row in rows for part in _parts(row) for each in own_relations(part)]
+        if not chosen and not rows:
             raise ConfigurationError(
                 f"{where}: depends_on is empty; the models that the results are computed of are"
                 " expected, such as [Product]."
@@ -53,7 +63,21 @@ class Dependencies:
         self.models: Sequence[CachedModel] = [
             register(one, using, options, is_whole=True) for one in dict.fromkeys(chosen)
         ]
+        #: Single rows: of which of the models, by its place among them, and their primary keys.
+        self._rows: list[tuple[int, Any]] = []
+        of_rows: dict[type[models.Model], int] = {}
+        for row in rows:
+            for part in _parts(row):
+                if part not in of_rows:
+                    of_rows[part] = len(self.models)
+                    versions = register(part, using, options, is_version=True)
+                    self.models = [*self.models, versions]
+                self._rows.append((of_rows[part], getattr(row, part._meta.pk.attname)))
         begin_if_ready()
+
+    def versions(self, tables: Sequence[CachedTable]) -> list[tuple[CachedTable, bytes]]:
+        """The single rows that they depend on, beside the tables: of which, and in which cell."""
+        return [(tables[at], tables[at].key(pk)) for at, pk in self._rows]
 
     def tables(self) -> list[CachedTable]:
         """The tables that they lead to now, by the calling thread's connections."""
@@ -72,6 +96,16 @@ class Dependencies:
 
     def _alias_of(self, cached: CachedModel) -> str:
         return self._database or router.db_for_write(cached.model)
+
+
+def _is_one_row(instance: models.Model) -> bool:
+    """Whether an instance stands for its row: one that others spell in the same way for certain."""
+    return type(instance.pk) in (int, UUID) and not instance._state.adding
+
+
+def _parts(row: models.Model) -> list[type[models.Model]]:
+    """The models whose tables hold parts of a row."""
+    return lineage(type(row))
 
 
 def _models_of(named: object, where: str) -> list[type[models.Model]]:

@@ -16,9 +16,9 @@ from redisdict.exceptions import NotCacheable, SerializationError
 from redisdict.modelcache.cached_models import CachedTable
 from redisdict.modelcache.invalidation.reads import recording
 from redisdict.modelcache.invalidation.statements import table_of
-from redisdict.modelcache.lookup import THREAD, run
 from redisdict.modelcache.model_dict import refuse_to_block
 from redisdict.modelcache.options import Options
+from redisdict.modelcache.plans import THREAD, run
 from redisdict.modelcache.results.computation import Computation, Refusals
 from redisdict.modelcache.results.dependencies import known_models
 from redisdict.modelcache.results.space import ResultSpace

@@ -7,22 +7,16 @@ the rows. Where nobody could tell the difference, they are made here at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from django.db import connections, models
+from django.db import models
 from django.db.models.base import ModelState
-from django.db.models.expressions import ColPairs
 from django.db.models.fields.mixins import FieldCacheMixin
 from django.db.models.signals import post_init, pre_init
 
+from redisdict.modelcache.results.columns import Columns
 from redisdict.modelcache.rows import is_heard, is_made_plainly
-
-#: The attribute of a connection: by what makes instances, the converters of its columns.
-CONVERTERS = "_redisdict_converters"
-
-#: Sets instances that are joined to one, from the row; the last argument is the alias.
-Join = Callable[[Any, Sequence[Any], str], None]
 
 
 class Maker:
@@ -37,114 +31,116 @@ class Maker:
         select: Sequence[Any],
         klass_info: Any,
         annotations: dict[str, int],
-        col_count: int,
     ) -> None:
-        self._columns = [one[0] for one in select[:col_count]]
-        self._models: list[type[models.Model]] = []
-        first, last = klass_info["select_fields"][0], klass_info["select_fields"][-1] + 1
-        names = [one[0].target.attname for one in select[first:last]]
-        self._make = self._maker(klass_info["model"], names, first, last)
-        self._joins = self._joins_of(klass_info, select)
+        self._part = _Part(klass_info, select)
         self._annotations = list(annotations.items()) if annotations else []
 
     @property
     def can_make(self) -> bool:
         """Whether nobody listens to new instances."""
-        return not (
-            (pre_init.receivers or post_init.receivers) and any(map(is_heard, self._models))
-        )
+        return not ((pre_init.receivers or post_init.receivers) and self._part.is_heard)
 
-    def make(self, rows: list[list[Any]], database: str) -> list[Any]:
-        """Make an instance of each row. The rows are changed."""
-        converters = self._converters(database)
-        if converters:
-            connection = connections[database]
-            for row in rows:
-                for position, functions, column in converters:
-                    value = row[position]
-                    for convert in functions:
-                        value = convert(value, column, connection)
-                    row[position] = value
-        make, joins, annotations = self._make, self._joins, self._annotations
-        if not joins and not annotations:
-            return [make(row, database) for row in rows]
-        made = []
-        for row in rows:
-            instance = make(row, database)
-            for join in joins:
-                join(instance, row, database)
-            for name, position in annotations:
-                setattr(instance, name, row[position])
-            made.append(instance)
+    def make(self, rows: Columns, database: str) -> list[Any]:
+        """Make an instance of each row, whose values have been converted."""
+        columns = rows.columns
+        made = self._part.make(columns, rows.count, database)
+        for name, position in self._annotations:
+            for instance, value in zip(made, columns[position], strict=True):
+                setattr(instance, name, value)
         return made
 
-    def _converters(self, database: str) -> list[Any]:
-        """What makes values of the database's columns; of each connection its own."""
-        connection = connections[database]
-        held = connection.__dict__.get(CONVERTERS)
-        if held is None:
-            held = connection.__dict__[CONVERTERS] = WeakKeyDictionary()
-        found: list[Any] | None = held.get(self)
-        if found is None:
-            found = held[self] = list[Any]()
-            for position, column in enumerate(self._columns):
-                of_backend = connection.ops.get_db_converters(column)
-                functions = of_backend + column.get_db_converters(connection)
-                if functions:
-                    found.append((position, functions, column))
-        return found
 
-    def _maker(
-        self, model: type[models.Model], names: Sequence[str], first: int, last: int
-    ) -> Callable[[Sequence[Any], str], Any]:
-        """Make the function from a row and an alias to an instance, as `from_db()` makes it."""
-        self._models.append(model)
-        new = model.__new__
-        empty = dict.fromkeys(["_state", *names])
+class _Part:
+    """Makes the instances of one model, with those that are joined to them."""
 
-        def make(row: Sequence[Any], database: str) -> Any:
-            state = ModelState()
-            state.adding = False
-            state.db = database
-            held = empty.copy()
-            held["_state"] = state
-            held.update(zip(names, row[first:last], strict=True))
-            instance = new(model)
-            instance.__dict__ = held
-            return instance
+    def __init__(self, klass_info: Any, select: Sequence[Any]) -> None:
+        self._model: type[models.Model] = klass_info["model"]
+        places = klass_info["select_fields"]
+        self._place = slice(places[0], places[-1] + 1)
+        self._attnames = [one[0].target.attname for one in select[self._place]]
+        self._joins = [_Join(one, select) for one in klass_info.get("related_klass_infos", ())]
+        self._kept = [join for join in self._joins if join.cache_name is not None]
+        cached = [join.cache_name for join in self._kept]
+        self._fill = _function_for(tuple(self._attnames), tuple(cached))
 
-        return make
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody listens to new instances of one of the models."""
+        return is_heard(self._model) or any(join.is_heard for join in self._joins)
 
-    def _joins_of(self, klass_info: Any, select: Sequence[Any]) -> list[Join]:
-        return [self._join(one, select) for one in klass_info.get("related_klass_infos", ())]
+    def make(self, columns: Sequence[Sequence[Any]], count: int, database: str) -> list[Any]:
+        """Make an instance of each row, as `from_db()` makes it."""
+        model, place = self._model, self._place
+        joined = {join: join.make_joined(columns, count, database) for join in self._joins}
+        kept = [joined[join] for join in self._kept]
+        rows = zip(*columns[place], *kept, strict=True)
+        made: list[Any] = self._fill(rows, database, model, model.__new__, ModelState)
+        for join, others in joined.items():
+            join.set(made, others)
+        return made
 
-    def _join(self, klass_info: Any, select: Sequence[Any]) -> Join:
-        """Do what Django's `RelatedPopulator` does."""
-        first, last = klass_info["select_fields"][0], klass_info["select_fields"][-1] + 1
-        names = [one[0].target.attname for one in select[first:last]]
-        model = klass_info["model"]
-        key = first + names.index(model._meta.pk_fields[0].attname)
-        make = self._maker(model, names, first, last)
-        joins = self._joins_of(klass_info, select)
-        local_setter, remote_setter = klass_info["local_setter"], klass_info["remote_setter"]
-        cache_name = _cache_name(local_setter)
+
+class _Join(_Part):
+    """Makes the instances that are joined to others, as Django's `RelatedPopulator` does."""
+
+    def __init__(self, klass_info: Any, select: Sequence[Any]) -> None:
+        super().__init__(klass_info, select)
+        key = self._model._meta.pk_fields[0].attname
+        self._key = self._place.start + self._attnames.index(key)
+        self._set_local = klass_info["local_setter"]
+        #: The name under which an instance keeps the joined one; None where a function does it.
+        self.cache_name = _cache_name(self._set_local)
+        setter = klass_info["remote_setter"]
         # Django's own function for a relation that has no other end to set.
-        is_one_way = getattr(remote_setter, "__name__", "") == "<lambda>"
+        is_one_way = getattr(setter, "__name__", "") == "<lambda>"
+        self._set_remote = None if is_one_way else setter
 
-        def join(instance: Any, row: Sequence[Any], database: str) -> None:
-            joined = None
-            if row[key] is not None:
-                joined = make(row, database)
-                for deeper in joins:
-                    deeper(joined, row, database)
-            if cache_name is None:
-                local_setter(instance, joined)
-            else:
-                instance._state.fields_cache[cache_name] = joined
-            if joined is not None and not is_one_way:
-                remote_setter(joined, instance)
+    def make_joined(self, columns: Sequence[Sequence[Any]], count: int, database: str) -> list[Any]:
+        """Make what is joined to each row; None where nothing is."""
+        joined = self.make(columns, count, database)
+        keys = columns[self._key]
+        if None not in keys:
+            return joined
+        return [None if key is None else one for one, key in zip(joined, keys, strict=True)]
 
-        return join
+    def set(self, instances: Sequence[Any], joined: Sequence[Any]) -> None:
+        """Do what is to be done for each instance and what is joined to it."""
+        if self.cache_name is None:
+            for instance, one in zip(instances, joined, strict=True):
+                self._set_local(instance, one)
+        if self._set_remote is not None:
+            for instance, one in zip(instances, joined, strict=True):
+                if one is not None:
+                    self._set_remote(one, instance)
+
+
+@lru_cache(maxsize=4096)
+def _function_for(attnames: Sequence[str], cached: Sequence[str]) -> Callable[..., list[Any]]:
+    """Write the function that makes instances of rows, of their fields and what is joined to them.
+
+    A display of a dict with its names takes half the time of any function that puts names and
+    values together.
+    """
+    values = [f"value_{number}" for number in range(len(attnames) + len(cached))]
+    pairs = [f"{name!r}: {value}" for name, value in zip((*attnames, *cached), values, strict=True)]
+    fields, relations = pairs[: len(attnames)], pairs[len(attnames) :]
+    text = f"""
+def make(rows, database, model, new, ModelState):
+    made = []
+    for {", ".join(values)}, in rows:
+        state = ModelState()
+        state.adding = False
+        state.db = database
+        {f"state.fields_cache = {{{', '.join(relations)}}}" if relations else ""}
+        instance = new(model)
+        instance.__dict__ = {{"_state": state, {", ".join(fields)}}}
+        made.append(instance)
+    return made
+"""
+    names: dict[str, Any] = {}
+    exec(text, names)  # noqa: S102  # of names that Django has made attributes of, as literals
+    made: Callable[..., list[Any]] = names["make"]
+    return made
 
 
 def _cache_name(setter: Any) -> str | None:
@@ -156,13 +152,9 @@ def _cache_name(setter: Any) -> str | None:
     return None
 
 
-def maker_of(
-    select: Sequence[Any], klass_info: Any, annotations: dict[str, int], col_count: int
-) -> Maker | None:
+def maker_of(select: Sequence[Any], klass_info: Any, annotations: dict[str, int]) -> Maker | None:
     """What makes instances of these columns; None where a model or a field minds how."""
-    if any(isinstance(one[0], ColPairs) for one in select) or not _is_plain(klass_info):
-        return None
-    return Maker(select, klass_info, annotations, col_count)
+    return Maker(select, klass_info, annotations) if _is_plain(klass_info) else None
 
 
 def _is_plain(klass_info: Any) -> bool:

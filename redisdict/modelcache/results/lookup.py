@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from redisdict.modelcache.cached_models import CachedTable
-from redisdict.modelcache.lookup import Caller, Plan
 from redisdict.modelcache.outages import UNREACHED
+from redisdict.modelcache.plans import Caller, Plan
 from redisdict.modelcache.results.computation import Computation
 from redisdict.modelcache.results.near import NearResults
 from redisdict.modelcache.slots.lease import Reader
@@ -86,13 +86,16 @@ class ResultLookup:
 
     def may_use_server(self, caller: Caller) -> bool | None:
         """Tell whether the server's results count; None when it has failed and should be tried."""
-        if not all(table.shows_all_alike for table in self.tables):
-            return False
-        if any(table.changed_by and caller.has_changed(table) for table in self.tables):
-            return False
-        if any(table.heat.is_resting for table in self.tables):
-            return False
-        if all(table.outages.is_calm for table in self.tables):
+        is_calm = True
+        for table in self.tables:
+            if not table.shows_all_alike:
+                return False
+            if table.changed_by and caller.has_changed(table):
+                return False
+            if table.heat.is_resting:
+                return False
+            is_calm = is_calm and table.outages.is_calm
+        if is_calm:
             return True
         is_resting = any(table.outages.is_resting for table in self.tables)
         return False if is_resting and self.serves_when_down else None

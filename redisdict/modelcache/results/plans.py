@@ -10,9 +10,10 @@ from hashlib import blake2b
 from typing import Any
 
 import django
+import ormsgpack
 from django.conf import settings
 from django.db import connections
-from django.db.models.expressions import Col
+from django.db.models.expressions import Col, ColPairs
 from django.utils import timezone
 
 from redisdict.codec import messagepack
@@ -21,6 +22,11 @@ from redisdict.modelcache.cached_models import CachedModel
 from redisdict.modelcache.invalidation.relations import cached_by_table
 from redisdict.modelcache.results.instances import Maker, maker_of
 from redisdict.modelcache.results.structure import RELATIONS, Structure, text_of
+from redisdict.modelcache.results.values import Converters
+from redisdict.modelcache.results.versions import Narrowing
+
+#: Types whose values MessagePack writes each in another way.
+PLAIN = frozenset([str, int, bytes, bool, type(None)])
 
 #: What a compiler has found out when it has compiled, for those who read its rows.
 OF_COMPILER = ("select", "klass_info", "annotation_col_map", "col_count")
@@ -51,18 +57,17 @@ class QueryPlan:
         self.declared = declared
         self.models = models
         self._registered = cached_by_table()
+        #: What they depend on in place of these, if that is less than whole tables.
+        self.narrowing: Narrowing | None = None
         self.database = database
         self._of_compiler: dict[str, Any] = {
             name: getattr(compiler, name, None) for name in OF_COMPILER
         }
+        shape = text_of(structure.shape)
+        # A query has to have a time in it for the current time zone to be of account.
+        self._minds_zone = "datetime" in shape.lower()
         text = "\n".join(
-            (
-                django.get_version(),
-                compiler.connection.vendor,
-                kind,
-                LIMITS.sub("", sql),
-                text_of(structure.shape),
-            )
+            (django.get_version(), compiler.connection.vendor, kind, LIMITS.sub("", sql), shape)
         )
         self._salt = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
@@ -73,15 +78,22 @@ class QueryPlan:
 
     def name_of(self, structure: Structure) -> str | None:
         """What stands for a query of this shape on the server; None where its SQL has to."""
-        zone = timezone.get_current_timezone_name() if settings.USE_TZ else ""
+        zone = ""
+        if settings.USE_TZ:
+            zone = timezone.get_current_timezone_name() if self._minds_zone else "any"
         values = [*structure.values, zone, connections[self.database].timezone_name]
-        try:
-            packed = messagepack.dumps(values)
-        except SerializationError:
+        low, high = values[0]
+        plain = [low, high, *values[1:]]
+        packed = None
+        if PLAIN.issuperset(map(type, plain)):  # the usual case, which asks no hook
             try:
-                packed = messagepack.dumps([plain_of(one) for one in values])
-            except SerializationError:
-                return None
+                packed = ormsgpack.packb(plain)
+            except ormsgpack.MsgpackEncodeError:
+                packed = None  # a large number, or text with a lone surrogate
+        if packed is None:
+            packed = _packed(values)
+        if packed is None:
+            return None
         return blake2b(packed, digest_size=16, key=self._salt).hexdigest()
 
     def prepare(self, compiler: Any) -> None:
@@ -89,12 +101,32 @@ class QueryPlan:
         compiler.__dict__.update(self._of_compiler)
 
     @cached_property
+    def converters(self) -> Converters | None:
+        """What makes values of fields of the rows'; None where only Django can read them."""
+        select, count = self._of_compiler["select"], self._of_compiler["col_count"]
+        columns = [one[0] for one in select or ()]
+        if not columns or any(isinstance(one, ColPairs) for one in columns):
+            return None
+        return Converters(columns[:count])
+
+    @cached_property
     def maker(self) -> Maker | None:
         """What makes instances of rows; None where only Django can."""
         of = self._of_compiler
-        if not of["klass_info"] or not of["select"]:
+        if not of["klass_info"] or self.converters is None:
             return None
-        return maker_of(of["select"], of["klass_info"], of["annotation_col_map"], of["col_count"])
+        return maker_of(of["select"], of["klass_info"], of["annotation_col_map"])
+
+
+def _packed(values: Sequence[Any]) -> bytes | None:
+    """The values as bytes, each list of values as others; None where one can't be written."""
+    try:
+        return messagepack.dumps(values)
+    except SerializationError:
+        try:
+            return messagepack.dumps([plain_of(one) for one in values])
+        except SerializationError:
+            return None
 
 
 #: The limits of a query, which are among its values.

@@ -20,9 +20,10 @@ from redisdict.exceptions import NotCacheable, SerializationError
 from redisdict.modelcache.cached_models import CachedModel, CachedTable
 from redisdict.modelcache.invalidation import reads
 from redisdict.modelcache.invalidation.statements import table_of
-from redisdict.modelcache.lookup import THREAD, run
 from redisdict.modelcache.options import Options
-from redisdict.modelcache.results.columns import pack_rows, unpack_rows
+from redisdict.modelcache.plans import THREAD, run
+from redisdict.modelcache.results.chains import Chain, Shape
+from redisdict.modelcache.results.columns import Columns, pack_rows, unpack_columns
 from redisdict.modelcache.results.computation import Computation, Refusals
 from redisdict.modelcache.results.dependencies import known_models
 from redisdict.modelcache.results.in_tasks import NeedsThread, answers, need_thread
@@ -30,6 +31,7 @@ from redisdict.modelcache.results.plans import QueryPlan, can_be_planned, plain_
 from redisdict.modelcache.results.purity import impurity
 from redisdict.modelcache.results.space import ResultSpace
 from redisdict.modelcache.results.structure import Structure, structure_of
+from redisdict.modelcache.results.versions import QUERY, Narrowing, narrow, space_of
 from redisdict.modelcache.stats import CacheStats
 from redisdict.near.reader import check_near
 
@@ -40,7 +42,7 @@ MOST_SPACES = 1000
 MOST_PLANS = 4096
 
 #: Where results are named on the server, and in which form their rows are.
-PATH, FORM = ("query",), "columns"
+PATH, FORM = ("query",), "columns 3"
 
 
 class Queries:
@@ -66,45 +68,64 @@ class Queries:
         self._refusals = Refusals("a queryset")
         self._spaces: dict[tuple[CachedTable, ...], ResultSpace] = {}
         self._plans: dict[tuple[str, str, Any], QueryPlan] = {}
+        self._by_shape: dict[tuple[Shape, str, str], QueryPlan] = {}
 
     def __reduce__(self) -> Any:
         """A queryset can be pickled, to be made of the same options elsewhere."""
         return queries_of, self._arguments
 
-    def find(self, query: Any, database: str, kind: str) -> tuple[QueryPlan, Any] | None:
+    def find(self, queryset: Any, kind: str) -> tuple[QueryPlan, Columns] | None:
         """Give the rows that are kept of a query, with its plan; None where more has to be done.
 
-        One round trip, an EVALSHA. Nothing is compiled.
+        One round trip: MGET, in tasks EVALSHA. Nothing is compiled, and where the queryset has its
+        calls noted no query is made.
         """
-        structure = structure_of(query)
-        plan = structure and self._known_plan((database, kind, structure.shape))
+        calls: Chain | None = queryset._calls
+        if calls is not None:
+            structure: Structure | None = calls.structure()
+            plan = self._plan_of_shape(calls.shape, queryset.db, kind)
+        else:
+            structure = structure_of(queryset.query)
+            plan = structure and self._known_plan((queryset.db, kind, structure.shape))
         if structure is None or plan is None:
             return None
         rows = self._peek(plan, structure)
         return None if rows is None else (plan, rows)
 
+    def _plan_of_shape(self, shape: Shape, database: str, kind: str) -> QueryPlan | None:
+        """As `_known_plan()`; a structure is large, and to look for it takes its time."""
+        key = shape, database, kind
+        plan = self._by_shape.get(key)
+        if plan is None or not plan.is_current:
+            plan = self._known_plan((database, kind, shape.structure))
+            if plan is not None:
+                if len(self._by_shape) >= MOST_PLANS:
+                    self._by_shape.clear()
+                self._by_shape[key] = plan
+        return plan
+
     def _known_plan(self, key: tuple[str, str, Any]) -> QueryPlan | None:
         plan = self._plans.get(key)
         return plan if plan is not None and plan.is_current else None
 
-    def _peek(self, plan: QueryPlan, structure: Structure) -> Any:
+    def _peek(self, plan: QueryPlan, structure: Structure) -> Columns | None:
         name = plan.name_of(structure)
         if name is None:
             return None
-        found = self._space_of(plan.models, plan.database).peek_at(name)
-        rows = None if found is None else unpack_rows(found[0])
+        found = self._space_for(plan, structure).peek_at(name)
+        rows = None if found is None else unpack_columns(found[0])
         if rows is not None and (outer := reads.recording.get()) is not None:
             outer.tables |= plan.declared  # on a hit no statement tells of them
         return rows
 
     def asking(self, query: Any, kind: str) -> Callable[[Any, Callable[[], Any], str], Any]:
         """What executes the one query that Django makes of this one, to tell `kind` of it."""
-        asked = [structure_of(query)]
+        asked = [(query, structure_of(query))]
 
         def execute(compiler: Any, execute: Callable[[], Any], result_type: str) -> Any:
             if not asked:
                 return self.execute(compiler, execute, result_type)
-            return self._execute(compiler, execute, result_type, kind, asked.pop())
+            return self._execute(compiler, execute, result_type, kind, *asked.pop())
 
         return execute
 
@@ -116,14 +137,15 @@ class Queries:
         """
         if result_type not in (MULTI, SINGLE):
             return execute()
-        structure = structure_of(compiler.query)
+        query = compiler.query
+        structure = structure_of(query)
         if structure is not None:
             key = compiler.connection.alias, result_type, structure.shape
             plan = self._known_plan(key)
             if plan is not None and (rows := self._peek(plan, structure)) is not None:
                 plan.prepare(compiler)
-                return result_of(rows, result_type)
-        return self._execute(compiler, execute, result_type, result_type, structure)
+                return result_of(rows.rows(), result_type)
+        return self._execute(compiler, execute, result_type, result_type, query, structure)
 
     def _execute(
         self,
@@ -131,9 +153,14 @@ class Queries:
         execute: Callable[[], Any],
         result_type: str,
         kind: str,
+        query: Any,
         structure: Structure | None,
     ) -> Any:
-        """The same, when there was no hit by a plan."""
+        """The same, when there was no hit by a plan.
+
+        Args:
+            query: that of the structure, of which Django has made the compiler's.
+        """
         need_thread()
         compiled = None
         key = structure and (compiler.connection.alias, kind, structure.shape)
@@ -149,9 +176,11 @@ class Queries:
                 raise NotCacheable(
                     f"The result of this query can't be kept: it has no table: {sql:.300}"
                 )
-            models = known_models(declared, self.using, "The result of this query")
+            models = known_models(declared, self.using, QUERY)
             if plan is None and structure is not None and key:
                 plan = self._plan(key, structure, compiler, sql, declared, models)
+                if plan is not None:
+                    plan.narrowing = self._narrowing_of(query, structure, sql, declared)
                 name = plan.name_of(structure) if plan else None
             if name is None:
                 zone = compiler.connection.timezone_name
@@ -159,7 +188,10 @@ class Queries:
         else:
             declared, models = plan.declared, list(plan.models)
             plan.prepare(compiler)
-        space = self._space_of(models, compiler.connection.alias)
+        if plan is not None and structure is not None:
+            space = self._space_for(plan, structure)
+        else:
+            space = self._space_of(models, compiler.connection.alias)
         if (outer := reads.recording.get()) is not None:
             outer.tables |= declared  # on a hit no statement tells of them
 
@@ -176,7 +208,7 @@ class Queries:
 
         computation = Computation(read, space.tables, declared, self._refusals)
         find = space.lookup.find(space.cell(name), computation, computation.load, THREAD)
-        return result_of(unpack_rows(run(space.table, find)), result_type)
+        return result_of(unpack_columns(run(space.table, find)).rows(), result_type)
 
     def _plan(
         self,
@@ -199,12 +231,38 @@ class Queries:
         self._plans[key] = plan
         return plan
 
+    def _space_for(self, plan: QueryPlan, structure: Structure) -> ResultSpace:
+        """Where the result of a query of this plan's is: what it depends on is part of that."""
+        narrow_space = plan.narrowing and self._narrow_space(
+            plan.narrowing, structure, plan.database
+        )
+        return narrow_space or self._space_of(plan.models, plan.database)
+
+    def _narrow_space(
+        self, narrowing: Narrowing | None, structure: Structure, database: str
+    ) -> ResultSpace | None:
+        if narrowing is None:
+            return None
+        return space_of(narrowing.choice(structure), self._space_of(narrowing.models, database))
+
+    def _narrowing_of(
+        self, query: Any, structure: Structure, sql: str, declared: frozenset[str]
+    ) -> Narrowing | None:
+        # What is kept in memory goes with its tables' versions, and with no others.
+        if self._options.near is not None:
+            return None
+        return narrow(query, structure, sql, declared, self.using)
+
     def stats(self, compiler: Any) -> CacheStats:
         """What happened to results of a query's tables."""
         sql, _ = compiler.as_sql()
         declared = _pure.get(sql) or look_at(compiler.query, sql)
-        models = known_models(declared, self.using, "The result of this query")
-        space = self._space_of(models, compiler.connection.alias)
+        models = known_models(declared, self.using, QUERY)
+        alias, structure = compiler.connection.alias, structure_of(compiler.query)
+        narrow_space = structure and self._narrow_space(
+            self._narrowing_of(compiler.query, structure, sql, declared), structure, alias
+        )
+        space = narrow_space or self._space_of(models, alias)
         total = space.lookup.reader.counters.total()
         stats: CacheStats = space.table.backend.driver.run(total)
         return stats
@@ -231,18 +289,18 @@ def _table_of(model: CachedModel, database: str) -> CachedTable:
     return table
 
 
-def rows_of(got: Any, result_type: str) -> list[list[Any]]:
+def rows_of(got: Any, result_type: str) -> list[Sequence[Any]]:
     """The rows of what a compiler's `execute_sql()` gives."""
     if result_type == SINGLE:
-        return [] if got is None else [list(got)]
-    return [list(row) for chunk in got for row in chunk]
+        return [] if got is None else [got]
+    return [row for chunk in got for row in chunk]
 
 
-def result_of(rows: list[list[Any]], result_type: str) -> Any:
+def result_of(rows: list[tuple[Any, ...]], result_type: str) -> Any:
     """What a compiler's `execute_sql()` gives, of its rows."""
     if result_type == SINGLE:
-        return tuple(rows[0]) if rows else None
-    return [[tuple(row) for row in rows]]
+        return rows[0] if rows else None
+    return [rows]
 
 
 @lru_cache(maxsize=1024)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Self, TypeVar
 
 from asgiref.sync import sync_to_async
+from django.core.checks import CheckMessage, Error
 from django.db import models
 from django.db.models.query import ModelIterable
 from django.db.models.sql.constants import MULTI
 
 from redisdict.conf import DEFAULT_ALIAS
+from redisdict.exceptions import ConfigurationError
+from redisdict.modelcache.invalidation.hooks import when_models_are_ready
 from redisdict.modelcache.invalidation.reads import executing
+from redisdict.modelcache.invalidation.relations import lineage
+from redisdict.modelcache.members import Members
 from redisdict.modelcache.model_dict import refuse_to_block
 from redisdict.modelcache.options import Options
+from redisdict.modelcache.registrations import register
 from redisdict.modelcache.results.dependencies import Dependencies
 from redisdict.modelcache.results.in_tasks import answers, need_thread, run_in_task
 from redisdict.modelcache.results.queries import Queries, queries_of
+from redisdict.modelcache.results.recorded import RecordedQuerySet
+from redisdict.modelcache.results.values import MAKERS, names_of
+from redisdict.modelcache.results.versions import DeclaresVersions, declared_columns
 from redisdict.modelcache.stats import CacheStats
 
 M = TypeVar("M", bound=models.Model)
@@ -37,26 +46,36 @@ def cache_results_of(
 
     Args:
         names: models; each stands for its table, its parents' tables, and those of the many-to-many
-            relations that Django makes for it.
+            relations that Django makes for it. What their managers declare, by
+            `CachedManager(versions=…)`, is announced by values, too.
         using: an alias of the setting REDISDICT, whose server keeps the results.
         barrier_timeout: seconds that nothing is kept after a process died at its commit. It has to
             be longer than any COMMIT takes, and any save() outside a transaction.
         strict: whether a change fails when the server can't be told of it.
 
     Raises:
-        ConfigurationError: there is no model, or one has no table.
+        ConfigurationError: there is no model, or one has no table; or a manager declares something
+            that is no column, once all models are loaded.
     """
     options = Options(barrier_timeout=barrier_timeout, strict=strict)
-    Dependencies(names, using, None, options, "cache_results_of()")
+    found = Dependencies(names, using, None, options, "cache_results_of()").models
+
+    def register_columns() -> None:
+        for one in dict.fromkeys(part for cached in found for part in lineage(cached.model)):
+            for field in declared_columns(one):
+                by = None if field.primary_key else Members(field.attname)
+                register(one, using, options, members=by, is_version=True)
+
+    when_models_are_ready(register_columns)
 
 
-class CachedQuerySet(models.QuerySet[M]):
+class CachedQuerySet(RecordedQuerySet[M]):
     """Django's queryset, with `cached()`.
 
     What it changes is seen below it, like that of every other queryset.
     """
 
-    _queries: Queries | None = None
+    _queries: Queries | None
 
     def cached(
         self,
@@ -74,8 +93,9 @@ class CachedQuerySet(models.QuerySet[M]):
         `iterator()` asks the database. A result is never older than a change that was visible to
         others before it was read: see docs/results.md.
 
-        Each query costs one round trip: EVALSHA for each table, and GET; on a miss an EVALSHA
-        before the query, and one after it.
+        Each query costs one round trip: MGET, in tasks EVALSHA, in a Cluster EVALSHA for each table
+        and GET. A miss costs EVALSHA for each table and GET beside it, an EVALSHA before the query,
+        and one after it.
 
         Args:
             timeout: seconds that a result is kept; None means the alias's TIMEOUT.
@@ -91,17 +111,14 @@ class CachedQuerySet(models.QuerySet[M]):
             NotCacheable: at the query: the result isn't a function of its tables, or one of these
                 isn't among those of `cache_results_of()`.
         """
-        clone = self._chain()  # type: ignore[attr-defined]  # the stubs lack it
+        clone: Any = (
+            self._copy(self._calls) if self._calls and self._is_noted() else self._chain()  # type: ignore[attr-defined]  # the stubs lack it
+        )
         clone._queries = queries_of(using, timeout, lease_timeout, serve_when_down, near)
         # A replica may lag behind: what db_for_write() names isn't one.
         clone._for_write = True
         same: Self = clone
         return same
-
-    def _clone(self) -> Self:
-        clone: Self = super()._clone()  # type: ignore[misc]  # the stubs lack it
-        clone._queries = self._queries
-        return clone
 
     @contextmanager
     def _cached(self, called: str, twin: str, execute: Any = None) -> Iterator[None]:
@@ -120,25 +137,47 @@ class CachedQuerySet(models.QuerySet[M]):
         if self._queries is None or self._is_fetched:
             super()._fetch_all()
             return
-        with self._cached("the rows", "async for"):
-            self._take_rows()
+        _refuse_to_block("the rows", "async for")
+        is_missed = self._take_rows()
+        if self._is_fetched:
+            return
+        asking = self._queries.asking(self.query, MULTI) if is_missed else None
+        with self._cached("the rows", "async for", asking):
             if not self._is_read and self._iterable_class is ModelIterable:
                 need_thread()  # a model may ask the database when an instance is made
             super()._fetch_all()
 
-    def _take_rows(self) -> None:
-        """Make instances of rows that are kept, where that takes no more than to read them."""
+    def _take_rows(self) -> bool:
+        """Make of rows that are kept what is asked for, where it takes no more than to read them.
+
+        Returns:
+            Whether they were looked for, and aren't there.
+        """
         queryset: Any = self
+        kind, calls = queryset._iterable_class, self._calls
+        make = MAKERS.get(kind)
         if (
-            queryset._result_cache is None
-            and queryset._iterable_class is ModelIterable
-            and not queryset._known_related_objects
+            queryset._result_cache is not None
+            or queryset._known_related_objects
+            or (make is None and kind is not ModelIterable)
         ):
-            found = queryset._queries.find(self.query, self.db, MULTI)
-            if found is not None:
-                plan, rows = found
-                if plan.maker is not None and plan.maker.can_make:
-                    queryset._result_cache = plan.maker.make(rows, self.db)
+            return False
+        found = queryset._queries.find(self, MULTI)
+        if found is None:
+            return True
+        plan, rows = found
+        if not rows.count:
+            queryset._result_cache = []
+        if plan.converters is None or not rows.count:
+            return False
+        if make is not None:
+            names = names_of(self.query) if calls is None else calls.shape.names
+            plan.converters.convert(rows.columns, plan.database)
+            queryset._result_cache = make(rows, names)
+        elif plan.maker is not None and plan.maker.can_make:
+            plan.converters.convert(rows.columns, plan.database)
+            queryset._result_cache = plan.maker.make(rows, plan.database)
+        return False
 
     @property
     def _is_fetched(self) -> bool:
@@ -151,9 +190,9 @@ class CachedQuerySet(models.QuerySet[M]):
         if self._queries is None or self._is_read:
             return super().count()
         _refuse_to_block("count()", "await rows.acount()")
-        found = self._queries.find(self.query, self.db, "count")
+        found = self._queries.find(self, "count")
         if found is not None:
-            number: int = found[1][0][0]
+            number: int = found[1].columns[0][0]
             return number
         asking = self._queries.asking(self.query, "count")
         with self._cached("count()", "await rows.acount()", asking):
@@ -164,9 +203,9 @@ class CachedQuerySet(models.QuerySet[M]):
         if self._queries is None or self._is_read:
             return super().exists()
         _refuse_to_block("exists()", "await rows.aexists()")
-        found = self._queries.find(self.query, self.db, "exists")
+        found = self._queries.find(self, "exists")
         if found is not None:
-            return bool(found[1])
+            return bool(found[1].count)
         asking = self._queries.asking(self.query, "exists")
         with self._cached("exists()", "await rows.aexists()", asking):
             return super().exists()
@@ -230,5 +269,30 @@ for _name in (
     setattr(CachedQuerySet, f"a{_name}", _twin(_name))
 
 
-class CachedManager(models.Manager.from_queryset(CachedQuerySet)[M]):  # type: ignore[misc]  # made at run time
-    """The manager of `CachedQuerySet`. A `ModelDict` doesn't need it."""
+class CachedManager(DeclaresVersions, models.Manager.from_queryset(CachedQuerySet)[M]):  # type: ignore[misc]  # made at run time
+    """The manager of `CachedQuerySet`. A `ModelDict` doesn't need it.
+
+    Args:
+        versions: names of fields of the model's own table. A query of `cached()` whose filter says
+            that one of them has a value, as `filter(category=5, …)` does, depends on the rows with
+            that value, and no longer on all rows of the table; see docs/results.md. Needs
+            `cache_results_of()`. Each update and deletion then costs a query more, which locks its
+            rows and finds out what values they have; but for the primary key.
+
+    Raises:
+        ConfigurationError: `versions` aren't names. Whether there are such fields Django's checks
+            say, and `cache_results_of()`.
+    """
+
+    def __init__(self, versions: Iterable[str] = ()) -> None:
+        super().__init__()
+        self.set_versions(versions)
+
+    def check(self, **options: Any) -> list[CheckMessage]:
+        """As Django's, and whether `versions` names columns."""
+        found: list[CheckMessage] = super().check(**options)
+        try:
+            declared_columns(self.model)
+        except ConfigurationError as error:
+            found.append(Error(str(error), id="redisdict.E102", obj=self.model))
+        return found

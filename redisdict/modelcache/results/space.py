@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
-from redisdict.codec import Codec, get_codec
+from redisdict.codec import Codec
+from redisdict.codec.codec import codec_of
 from redisdict.exceptions import RedisDictError
 from redisdict.mapping.keys import Names
 from redisdict.mapping.layouts.base import to_milliseconds
 from redisdict.modelcache.cached_models import CachedTable
-from redisdict.modelcache.lookup import TASK, THREAD
+from redisdict.modelcache.heat import Heat
 from redisdict.modelcache.options import Options
 from redisdict.modelcache.outages import UNREACHED
+from redisdict.modelcache.plans import TASK, THREAD
 from redisdict.modelcache.results.computation import Refusals
 from redisdict.modelcache.results.in_tasks import answers, ask
 from redisdict.modelcache.results.lookup import ResultLookup
@@ -56,7 +60,7 @@ class ResultSpace:
         self.table = tables[0]
         config = self.table.backend.config
         self._prefix = config.key_prefix
-        self._codec: Codec = get_codec(config.serializer, config.compressor)
+        self._codec: Codec = codec_of(config)
         self.refusals = refusals
         of_tables = blake2b(digest_size=8)
         form = blake2b(f"{FORMAT}/{len(version)}/{version}".encode(), digest_size=8)
@@ -85,6 +89,20 @@ class ResultSpace:
             names = Names(self._prefix, self._path)
             self.near = NearResults(names, self._before, tables, self.store, options.near)
         self.lookup = ResultLookup(tables, reader, options.serve_when_down, self.near)
+        #: Those that depend on some values of columns, by these; see `versions`.
+        self.by_choice: dict[Any, ResultSpace | None] = {}
+
+    def depending_on(self, versions: Sequence[RowStore], heats: Sequence[Heat]) -> ResultSpace:
+        """Make the results that depend on further versions; they are counted with these.
+
+        Args:
+            heats: of each version.
+        """
+        space = copy.copy(self)
+        space.store = self.store.depending_on(versions, heats)
+        reader = replace(self.lookup.reader, store=space.store)  # type: ignore[arg-type]
+        space.lookup = replace(self.lookup, reader=reader)
+        return space
 
     def cell(self, name: str) -> bytes:
         """The key of a result: in a Cluster each is in a slot of its own."""
@@ -108,7 +126,8 @@ class ResultSpace:
             if self.near is not None:
                 body = self.near.body(key)
             else:
-                body = self.store.body(ask(self.table.backend, key, self.store.peek(key)))
+                step = self.store.look(key) if caller is THREAD else self.store.peek(key)
+                body = self.store.body(ask(self.table.backend, key, step))
         except UNREACHED:
             return None  # who asks again will note it
         if body is None or len(body) < SHORTEST:

@@ -25,6 +25,8 @@ from django.db.models.sql import Query
 from django.db.models.sql.datastructures import BaseTable, Join
 from django.db.models.sql.where import NothingNode, WhereNode
 
+from redisdict.modelcache.results.field_names import PLAIN, FieldName, Unknown, name_of_field
+
 
 class Structure(NamedTuple):
     """A query, described.
@@ -47,20 +49,6 @@ class Values(list[Any]):
     def __init__(self) -> None:
         super().__init__()
         self.tables: set[str] = set()
-
-
-class Unknown(Exception):
-    """Something isn't known well enough to be described."""
-
-
-class FieldName:
-    """Stands for one field in shapes: no other has the same one."""
-
-    __slots__ = ("field", "text")
-
-    def __init__(self, field: Any, text: str) -> None:
-        self.field = field
-        self.text = text
 
 
 #: The attributes of a query that decide nothing: what is made of others, and what only further
@@ -155,14 +143,9 @@ OF_VALUE = frozenset(["value", "for_save", "is_summary"]) | KEPT
 #: Joins along these are made of their columns alone; others have further conditions.
 RELATIONS = (ForeignKey, OneToOneField, ManyToManyField, ManyToOneRel, OneToOneRel, ManyToManyRel)
 
-PLAIN = (str, int, float, bytes, type(None))
 
 #: By class, what describes its instances.
 _describers: dict[type, Callable[[Any, Values], Hashable]] = {}
-
-#: By the identity of a field, which stands in it, so that no other gets it.
-_field_names: dict[int, FieldName] = {}
-MOST_FIELDS = 20_000
 
 
 def structure_of(query: Any) -> Structure | None:
@@ -175,6 +158,25 @@ def structure_of(query: Any) -> Structure | None:
     except Unknown:
         return None
     return Structure(shape, values, values.tables)
+
+
+def places_of_values(query: Any) -> dict[int, range]:
+    """Tell where the values of each condition, by its identity, stand among all of a structure."""
+    values = Values()
+    values.append(None)  # the limits
+    found: dict[int, range] = {}
+
+    def look_at(node: WhereNode) -> None:
+        for child in node.children:
+            if isinstance(child, WhereNode):
+                look_at(child)
+            else:
+                first = len(values)
+                _where(child, values)
+                found[id(child)] = range(first, len(values))
+
+    look_at(query.where)
+    return found
 
 
 def text_of(shape: Any) -> str:
@@ -244,7 +246,7 @@ def _table(table: Any, values: Values) -> Hashable:
         table.table_alias,
         table.join_type,
         table.nullable,
-        _field(along),
+        name_of_field(along),
     )
 
 
@@ -277,7 +279,7 @@ def _describer_of(kind: type) -> Callable[[Any, Values], Hashable]:
     if issubclass(kind, Lookup):
         return _lookup
     if issubclass(kind, Field | ForeignObjectRel):
-        return lambda field, _: _field(field)
+        return lambda field, _: name_of_field(field)
     if issubclass(kind, BaseExpression):
         return _expression
     return _refuse
@@ -320,7 +322,7 @@ def _col(col: Any, values: Values) -> Hashable:
     target = held["target"]
     other = held.get("output_field", target)
     alias = held["alias"]
-    return Col, alias, _field(target), None if other is target else _field(other)
+    return Col, alias, name_of_field(target), None if other is target else name_of_field(other)
 
 
 def _lookup(lookup: Any, values: Values) -> Hashable:
@@ -376,47 +378,7 @@ def _output_field(node: Any) -> Hashable:
         field = node._output_field_or_none
     except Exception as error:
         raise Unknown from error
-    return None if field is None else _field(field)
-
-
-def _field(field: Any) -> Hashable:
-    known = _field_names.get(id(field))
-    if known is not None:
-        return known
-    if not _is_of_django(field):
-        raise Unknown
-    if isinstance(field, ForeignObjectRel):
-        return type(field), field.model, field.related_model, _field(field.field)
-    model = getattr(field, "model", None)
-    if model is None:
-        return _unbound(field)
-    text = f"{model._meta.label}.{field.name} {model._meta.db_table}.{field.column} {type(field)!r}"
-    if len(_field_names) >= MOST_FIELDS:
-        _field_names.clear()
-    named = _field_names[id(field)] = FieldName(field, text)
-    return named
-
-
-def _unbound(field: Any) -> Hashable:
-    """A field of no model, such as an expression's: by what it is made with."""
-    _, _, arguments, options = field.deconstruct()
-    if arguments or not all(type(one) in PLAIN or type(one) is bool for one in options.values()):
-        raise Unknown
-    return type(field), tuple(sorted((name, repr(one)) for name, one in options.items()))
-
-
-def _is_of_django(field: Any) -> bool:
-    """Whether a field, and those that it asks how to write a value, are Django's own."""
-    if type(field).__module__.partition(".")[0] != "django":
-        return False
-    if isinstance(field, ForeignObjectRel):
-        return True
-    base = getattr(field, "base_field", None)
-    if base is not None and not _is_of_django(base):
-        return False
-    if isinstance(field, ForeignKey):
-        return _is_of_django(field.target_field)
-    return not getattr(field, "encoder", None) and not getattr(field, "decoder", None)
+    return None if field is None else name_of_field(field)
 
 
 SPECIAL: dict[type, Callable[[Any, Values], Hashable]] = {

@@ -120,6 +120,7 @@ class Reader(Generic[T]):
             if not sorted_.busy or is_impatient:
                 yield from self.counters.push_if_due()
                 return found
+            self.counters.lease_waits += not attempt
             keys = sorted_.busy
             longest_ms = min(LONGEST_PAUSE_MS, SHORTEST_PAUSE_MS * 2 ** min(attempt, 10))
             # Random, so that the waiting spread out.

@@ -17,7 +17,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from redisdict.mapping.keys import Names
 from redisdict.modelcache.slots.store import BEGIN, REFUSAL
 from redisdict.wire.requests import Argument, Command, Identified, IdentifiedAnew, Operation, Sleep
-from redisdict.wire.scripts import Script
+from redisdict.wire.scripts import Script, check_scripts_run
 
 RENEW: Final = Script("near_renew", __package__)
 WAIT: Final = Script("near_wait", __package__)
@@ -136,6 +136,7 @@ def _ask(script: Script, keys: Sequence[bytes], *arguments: Argument) -> Operati
             how, code = b"EVAL", script.text
         except ResponseError as error:
             if not str(error).startswith(REFUSAL):
+                check_scripts_run(error)
                 raise
             # The connection's name may be of before, so the server is asked for it anew.
             kind, begin = IdentifiedAnew, BEGIN

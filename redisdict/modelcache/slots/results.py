@@ -24,8 +24,8 @@ from redisdict.modelcache.slots.store import (
     RowStore,
     put_barriers,
 )
-from redisdict.wire.requests import Batch, Command, Identified, Operation, Step
-from redisdict.wire.scripts import Script
+from redisdict.wire.requests import Batch, Command, Identified, Operation, Step, Witnessed
+from redisdict.wire.scripts import Script, check_scripts_run
 
 RESULT = Script("result", __package__)
 HIT = Script("hit", __package__)
@@ -59,6 +59,10 @@ class ResultStore:
             *(one.table_key for one in tables),
         )
 
+    def depending_on(self, versions: Sequence[RowStore], heats: Sequence[Heat]) -> ResultStore:
+        """Make the store of the results that depend on further versions."""
+        return ResultStore([*self._tables, *versions], self._cells, [*self._heats, *heats])
+
     def peek(self, key: bytes, *, with_time_left: bool = False) -> Step[Any]:
         """Make the step that reads a result which is there: one EVALSHA. Not for a Cluster.
 
@@ -68,18 +72,44 @@ class ResultStore:
         command = (*self._hit, key, b"TIME") if with_time_left else (*self._hit, key)
         return Step(Identified(command), self._peek, (command,))
 
+    def look(self, key: bytes) -> Step[Any]:
+        """Do what `peek()` does by one MGET, for threads: the server's script costs more than that.
+
+        Whoever reads the reply compares the name of the incarnation, as the script does.
+        """
+        tables = self._hit[3:]
+        return Step(Witnessed((b"MGET", *tables, key)), self._peek, ((*self._hit, key),))
+
     def _peek(self, command: Command) -> Operation[Any]:
         try:
-            return (yield Identified(command))
-        except NoScriptError:
-            return (yield Identified((b"EVAL", HIT.text, *command[2:])))
+            try:
+                return (yield Identified(command))
+            except NoScriptError:
+                return (yield Identified((b"EVAL", HIT.text, *command[2:])))
+        except ResponseError as error:
+            check_scripts_run(error)
+            raise
 
     def body(self, found: Sequence[bytes | None] | None) -> bytes | None:
-        """The body of the result that `peek()` has found; None when it has found none to be had."""
-        if not found or found[-1] is None:
+        """The body of the result that was found; None when it was none to be had.
+
+        Args:
+            found: what `peek()` or `look()` gives.
+        """
+        if not found:
             return None
-        cell: bytes = found[-1]
-        digest = blake2b(b"".join(found[:-1]), digest_size=DIGEST_BYTES).digest()  # type: ignore[arg-type]  # the script gives no table without a cell
+        count = len(self._tables)
+        versions, cell = found[:count], found[count]
+        if cell is None:
+            return None
+        if len(found) > count + 1:
+            incarnation = found[-1]
+            for version in versions:
+                if version is None or version[:1] != b"G" or version[9:] != incarnation:
+                    return None
+            if not incarnation:
+                return None
+        digest = blake2b(b"".join(versions), digest_size=DIGEST_BYTES).digest()  # type: ignore[arg-type]  # each table has a cell
         if not cell.startswith(b"V" + digest + self._cells.fingerprint):
             return None
         for heat in self._heats:
@@ -141,5 +171,7 @@ def _version_again(table: RowStore, token: bytes, error: Exception) -> Operation
         isinstance(error, ResponseError) and str(error).startswith(REFUSAL)
     )
     if not is_expected:
+        if isinstance(error, ResponseError):
+            check_scripts_run(error)
         raise error
     return (yield from table.read_version(token))

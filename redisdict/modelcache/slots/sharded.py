@@ -12,7 +12,7 @@ from typing import Any
 
 from redisdict.mapping.keys import Names, shard_of
 from redisdict.mapping.layouts.base import slices
-from redisdict.modelcache.slots.store import CHUNK, Answer, RowStore, put_barriers
+from redisdict.modelcache.slots.store import CHUNK, Answer, Memory, RowStore, put_barriers
 from redisdict.wire.combinators import run_concurrently
 from redisdict.wire.requests import Command, Operation
 
@@ -24,6 +24,8 @@ class ShardedStore(RowStore):
 
     Args:
         names: under which the keys of all shards are.
+        near: what the process keeps of each shard.
+        keep: see `RowStore`.
         count: of shards.
     """
 
@@ -31,12 +33,16 @@ class ShardedStore(RowStore):
         self,
         names: Names,
         fingerprint: bytes,
+        near: Sequence[Memory] = (),
         keep: Callable[[bytes], Any] = lambda _body: None,
         *,
         count: int,
     ) -> None:
-        super().__init__(names, fingerprint, None, keep)
-        self.shards = [RowStore(one, fingerprint) for one in names.of_shards(count)]
+        super().__init__(names, fingerprint)
+        self.shards = [
+            RowStore(one, fingerprint, near[at] if near else None, keep, owner=self)
+            for at, one in enumerate(names.of_shards(count))
+        ]
         self.table_keys = [shard.table_key for shard in self.shards]
         self.table_key = self.table_keys[0]
         self._number_of_table = {key: at for at, key in enumerate(self.table_keys)}
@@ -65,6 +71,22 @@ class ShardedStore(RowStore):
         [key] = keys
         return self.shards[self._number(key)].read_command(keys, token, lease_ms)
 
+    def read(
+        self, keys: Sequence[bytes], token: bytes, lease_ms: int, *, keeps: bool = True
+    ) -> Operation[list[Answer]]:
+        """Read rows of any shards; see `RowStore`."""
+        near = self.shards[0].near
+        if near is None or not near.is_on:
+            return (yield from self._read(keys, token, lease_ms))
+        groups = self.groups(keys)
+        answers = yield from run_concurrently(
+            [
+                self.shards[self._number(some[0])].read(some, token, lease_ms, keeps=keeps)
+                for some in groups
+            ]
+        )
+        return _in_order(keys, groups, answers)
+
     def _read(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Operation[list[Answer]]:
         groups = self.groups(keys)
         if len(groups) == 1:
@@ -72,12 +94,7 @@ class ShardedStore(RowStore):
         answers = yield from run_concurrently(
             [self._read_of_one(some, token, lease_ms) for some in groups]
         )
-        found = {
-            key: answer
-            for some, of_some in zip(groups, answers, strict=True)
-            for key, answer in zip(some, of_some, strict=True)
-        }
-        return [found[key] for key in keys]
+        return _in_order(keys, groups, answers)
 
     def _read_of_one(
         self, keys: Sequence[bytes], token: bytes, lease_ms: int
@@ -117,3 +134,15 @@ class ShardedStore(RowStore):
     def lift(self, keys: Sequence[bytes], token: bytes) -> Operation[None]:
         """Take the barrier of `token` down, and remove whatever isn't a barrier."""
         yield from put_barriers(self.groups(keys), token, 0)
+
+
+def _in_order(
+    keys: Sequence[bytes], groups: Sequence[Sequence[bytes]], answers: Sequence[Sequence[Answer]]
+) -> list[Answer]:
+    """The answers about these keys, which were asked for in groups."""
+    found = {
+        key: answer
+        for some, of_some in zip(groups, answers, strict=True)
+        for key, answer in zip(some, of_some, strict=True)
+    }
+    return [found[key] for key in keys]

@@ -24,6 +24,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any, Protocol
 
 from redis.exceptions import NoScriptError, ResponseError
@@ -32,7 +33,7 @@ from redisdict.forks import on_fork, own, take_over
 from redisdict.mapping.keys import Names, escape_glob
 from redisdict.mapping.layouts.base import slices
 from redisdict.wire.requests import Batch, Command, Identified, IdentifiedAnew, Operation, Sleep
-from redisdict.wire.scripts import Script
+from redisdict.wire.scripts import Script, check_scripts_run
 
 #: What the server answers about a row that it has no value of.
 LEASED = 1  #: it is leased to who asks
@@ -67,6 +68,7 @@ PAUSE_S = 0.002
 
 FILL = Script("fill", __package__)
 BARRIER = Script("barrier", __package__)
+VERSION = Script("version", __package__)
 
 _identity = secrets.token_bytes(8)
 _numbers = itertools.count()
@@ -110,6 +112,7 @@ class RowStore:
         fingerprint: 8 bytes that stand for the fields and the form of a body.
         near: what the process keeps of the table.
         keep: gives what is to be kept of a body, None for nothing.
+        owner: who alone is given what is kept; None is this one.
     """
 
     def __init__(
@@ -118,8 +121,10 @@ class RowStore:
         fingerprint: bytes,
         near: Memory | None = None,
         keep: Callable[[bytes], Any] = lambda _body: None,
+        owner: object = None,
     ) -> None:
         self.near = near
+        self._owner = owner
         self._keep = keep
         self.table_key = names.cached_table
         #: All keys that together stand for all rows.
@@ -160,7 +165,8 @@ class RowStore:
         near = self.near
         if near is not None and near.is_on:
             asking = self._read(keys, token, lease_ms)
-            return (yield from near.read(keys, asking, self._keep if keeps else None, self))
+            owner = self._owner or self
+            return (yield from near.read(keys, asking, self._keep if keeps else None, owner))
         return (yield from self._read(keys, token, lease_ms))
 
     def _read(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Operation[list[Answer]]:
@@ -189,11 +195,15 @@ class RowStore:
         The script is called for no row, in the same transaction: it refuses, or isn't known, on a
         server whose values are of an earlier incarnation and count for nothing.
         """
-        is_known, cells = yield Batch(
-            [self.read_command((), token, lease_ms), (b"MGET", self.table_key, *keys)],
-            is_atomic=True,
-            is_identified=True,
-        )
+        try:
+            is_known, cells = yield Batch(
+                [self.read_command((), token, lease_ms), (b"MGET", self.table_key, *keys)],
+                is_atomic=True,
+                is_identified=True,
+            )
+        except ResponseError as error:  # of a command that isn't even taken into a transaction
+            check_scripts_run(error)
+            raise
         if isinstance(is_known, ResponseError) or not cells[0].startswith(b"G"):
             return [None] * len(keys)
         head = b"V" + cells[0][1:] + self.fingerprint
@@ -214,6 +224,7 @@ class RowStore:
                     break
             except ResponseError as error:
                 if not str(error).startswith(REFUSAL):
+                    check_scripts_run(error)
                     raise
                 command = IdentifiedAnew((b"EVALSHA", self._digest, *arguments, BEGIN))
                 continue
@@ -226,6 +237,14 @@ class RowStore:
         finally:
             self._is_teaching = False
             self._lessons += 1
+
+    def version_in(self, cell: bytes) -> RowStore:
+        """Make what reads the version in a cell, as that of a table of its own is read."""
+        version = copy(self)
+        version.near = None
+        version.table_key, version.table_keys = cell, [cell]
+        version._digest, version._text = VERSION.digest, VERSION.text
+        return version
 
     def read_version(self, token: bytes) -> Operation[list[Answer]]:
         """Read the table's cell, which any change of all rows changes; nothing behind a barrier."""
@@ -279,4 +298,6 @@ def put_barriers(
             if isinstance(answer, NoScriptError):
                 yield from BARRIER.call(chunk, token, duration_ms)
             elif isinstance(answer, Exception):
+                if isinstance(answer, ResponseError):
+                    check_scripts_run(answer)
                 raise answer

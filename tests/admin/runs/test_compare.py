@@ -67,8 +67,8 @@ def test_verdicts_and_their_counts(viewer: Client) -> None:
         "after", [cell("A", 1.2), cell("B", 0.8), cell("C", 1.0), cell("D", 1.0, 0.2)], day=1
     )
     page = compare(viewer, after, before)
-    assert verdicts(page) == {"A": "faster", "B": "slower", "C": "same", "D": "no evidence"}
-    assert "1 faster 1 slower 1 same 1 no evidence 0 not comparable" in page.text
+    assert verdicts(page) == {"A": "faster", "B": "slower", "C": "same", "D": "undecided"}
+    assert "1 faster 1 slower 1 same 1 undecided 0 not comparable" in page.text
     assert "after (2026-03-02 12:00) against before (2026-03-01 12:00)" in page.text
 
 
@@ -109,7 +109,7 @@ def test_most_decided_cells_stand_open_and_no_more(viewer: Client) -> None:
 def test_noise_floor_hides_what_it_could_explain(viewer: Client) -> None:
     before = run_of("before", [cell("A", 1.0)], noise_floor=0.5)
     after = run_of("after", [cell("A", 1.2)], day=1)
-    assert verdicts(compare(viewer, before, after)) == {"A": "no evidence"}
+    assert verdicts(compare(viewer, before, after)) == {"A": "undecided"}
 
 
 def test_cells_that_cannot_be_compared_say_why(viewer: Client) -> None:

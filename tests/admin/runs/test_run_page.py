@@ -275,7 +275,7 @@ def test_conclusions_come_first_with_the_strongest_ahead(viewer: Client) -> None
         ("Services", ["Dragonfly"]),
     ]
     page = Page(response.content)
-    assert "2 faster 3 slower 1 no evidence" in page.text
+    assert "2 faster 3 slower 1 undecided" in page.text
     assert "B against A Standard Redis, 50 workers, 5 connections" in page.text
     assert "GET 0.80 slower SET 1.10 faster" in page.text
     rows = page.rows("Compared", "Operation", "Ratio", "Verdict")
@@ -323,7 +323,7 @@ def test_run_that_proves_nothing_says_so(viewer: Client) -> None:
     run = make_run(comparisons=pairs)
     response = viewer.get(f"/admin/redisdict/benchmarkrun/{run.pk}/change/")
     page = Page(response.content)
-    assert "7 no evidence" in page.text
+    assert "7 undecided" in page.text
     assert "Nothing is decided." in page.text
     assert "2 further pairs" in page.text
     # The page begins with a picture all the same.

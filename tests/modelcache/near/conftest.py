@@ -38,7 +38,7 @@ def near_table(rows: ModelDict[Any]) -> CachedTable:
 
 def settle(rows: ModelDict[Any]) -> None:
     """Let the pushes of all changes before this arrive."""
-    space = near_table(rows).near._space
+    space = near_table(rows).near.space
     assert space is not None
     assert space.parts[0].listener.ping_after(clock())
 

@@ -10,7 +10,7 @@ Checked when a read ends: under "strict" it gives no version older than what was
 began; under seconds none that was replaced more than BOUND before; and in both nothing older than
 what this process has written before, or has read before.
 
-The search is that of `tests.modelcache.schedules`.
+`tests.schedules` has the search.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from redisdict.near.reader import SecondsReader
 from redisdict.near.state import NearState
 from redisdict.wire.requests import Batch, Call, Operation, Sleep, commands_of
 from redisdict.wire.server_state import is_asked_anew, is_identified, named
+from tests import schedules
 from tests.modelcache.near.leases_model import LeasesModel
 from tests.modelcache.schedules import (
     FIRST_GENERATION,
@@ -41,11 +42,11 @@ from tests.modelcache.schedules import (
     ROW,
     STORE,
     Database,
-    Move,
     NeverDue,
     StaleRead,
 )
 from tests.modelcache.server_model import Barriers, Cell, Generation, ServerModel, Value
+from tests.schedules import Move
 
 REST = ROW[len(STORE.prefix) :]
 
@@ -231,6 +232,8 @@ class World:
     # Moves
 
     def moves(self) -> Iterator[Move]:
+        if all(reader.is_over for reader in self.readers):
+            return
         for number, reader in enumerate(self.readers):
             if not reader.is_over and self._may_go_on(reader):
                 yield ("reader", number)
@@ -305,7 +308,7 @@ class World:
             self.leases = LeasesModel()
             self._tell("flush")
 
-    def state_now(self) -> Any:
+    def snapshot(self) -> Any:
         """Whatever decides how things can go on."""
         entry = self.state._entries.get(REST)
         fills = self.state._fills.get(REST)
@@ -600,27 +603,5 @@ def explore(plan: Plan) -> int:
     Raises:
         StaleRead: with the moves that lead to it.
     """
-    seen = set()
-    paths: list[tuple[Move, ...]] = [()]
     with _in_ticks(plan):
-        while paths:
-            path = paths.pop()
-            world = World(plan)
-            try:
-                for move in path:
-                    world.make(move)
-                while (state := world.state_now()) not in seen:
-                    seen.add(state)
-                    if all(reader.is_over for reader in world.readers):
-                        break
-                    # On with the first in this very world, and later with the others anew.
-                    first, *others = [*world.moves(), None]
-                    if first is None:
-                        break
-                    paths += [(*path, move) for move in others if move is not None]
-                    path = (*path, first)
-                    world.make(first)
-            except StaleRead as error:
-                error.add_note("after " + ", ".join(" ".join(map(str, move)) for move in path))
-                raise
-    return len(seen)
+        return schedules.explore(lambda: World(plan))

@@ -16,8 +16,8 @@ from redisdict import ModelDict
 from redisdict.connections import registry
 from redisdict.exceptions import ConfigurationError
 from redisdict.modelcache import near as near_module
-from redisdict.modelcache.lookup import THREAD
 from redisdict.modelcache.near import NOT_NEAR
+from redisdict.modelcache.plans import THREAD
 from redisdict.near.barrier import near_barrier
 from tests.modelcache.counting import queries
 from tests.modelcache.near.conftest import Elsewhere, is_served, keep, near_table, settle

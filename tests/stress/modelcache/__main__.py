@@ -28,6 +28,11 @@ NAMES = (
     "lists",
     "lists_no_values",
     "lists_no_barriers",
+    "declared",
+    "declared_no_values",
+    "declared_no_barriers",
+    "everything",
+    "everything_no_barriers",
     "no_barriers",
     "no_net",
     "no_compilers",
@@ -66,7 +71,8 @@ def main() -> int:
         if moved is not None:
             result["slots_moved"] = len(moved)
     print(json.dumps({**vars(arguments), **result}, indent=2))
-    return 1 if result["stale_reads"] or result["own_changes_not_seen"] else 0
+    is_wrong = any(result[name] for name in ("stale_reads", "own_changes_not_seen", "alarms"))
+    return 1 if is_wrong else 0
 
 
 def parse() -> argparse.Namespace:
@@ -82,11 +88,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--behind", choices=["nothing", "cluster"], default="nothing")
     parser.add_argument("--tracking", choices=["auto", "plain"], default="auto")
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--checks", type=int, default=0, help="end after so many; 0 for never")
     parser.add_argument("--until-stale", action="store_true", help="end with the first old row")
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--rows", type=int, default=50)
     parser.add_argument("--kill-every", type=float, default=0.5, help="seconds, on average")
+    parser.add_argument(
+        "--stops", type=float, default=0.05, help="share of 20 ms in which a process is stopped"
+    )
     parser.add_argument("--writes", type=float, default=0.03, help="share of all that is done")
+    parser.add_argument("--auditors", type=int, default=0, help="processes that audit meanwhile")
     return parser.parse_args()
 
 

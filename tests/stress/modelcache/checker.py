@@ -19,6 +19,11 @@ ASKS_DATABASE = 1 / 20
 SLOW = 1 / 50
 SLOW_S = 0.02
 
+#: How often a writer is held up right behind its COMMIT, before the cache can hear of that, and
+#: for how long. A cache that believes in the order of the two gives old rows meanwhile.
+STALLED = 1 / 25
+STALLED_S = 0.03
+
 #: How complaints begin.
 STALE = "stale:"
 NOT_SEEN = "own change:"
@@ -49,6 +54,14 @@ class Checker:
         if self.random.random() < SLOW:
             time.sleep(SLOW_S * self.random.random())
 
+    def stall(self) -> None:
+        """Be held up behind a COMMIT, as by the scheduler. The others ask the database then."""
+        if self.random.random() < STALLED:
+            self.ledger.stalls[self.number] += 1
+            self.ledger.stalled[self.number] = 1
+            time.sleep(STALLED_S * self.random.random())
+            self.ledger.stalled[self.number] = 0
+
     def publish(self, item: int, state: int) -> None:
         self.ledger.publish(self.number, item, state)
 
@@ -60,8 +73,12 @@ class Checker:
     def check(self, subject: Subject, pks: set[int]) -> None:
         """Read, and complain of anything older than what was known before."""
         before = self.known(subject, pks)
-        if self.random.random() < ASKS_DATABASE:
-            item = self.random.choice(sorted(before))
+        asked: Iterable[int] = ()
+        if any(self.ledger.stalled):
+            asked = before  # somebody has committed, and hasn't told of it
+        elif self.random.random() < ASKS_DATABASE:
+            asked = [self.random.choice(sorted(before))]
+        for item in asked:
             before[item] = max(before[item], in_database(item))
             self.publish(item, before[item])
         self.check_against(before)

@@ -23,6 +23,8 @@ class Ledger:
         checks: by process, how many rows it has read and checked.
         done: by process and way to write, how often that was done to the end.
         undone: the same for what was rolled back, or refused by the database.
+        stalled: by process, whether it is held up behind a COMMIT, of which it hasn't told yet.
+        stalls: by process, how often it was.
     """
 
     def __init__(self, processes: int, counts: Mapping[Subject, int], ways: Sequence[str]) -> None:
@@ -31,6 +33,8 @@ class Ledger:
         self.checks = RawArray(ctypes.c_long, processes)
         self.done = [RawArray(ctypes.c_long, len(ways)) for _ in range(processes)]
         self.undone = [RawArray(ctypes.c_long, len(ways)) for _ in range(processes)]
+        self.stalled = RawArray(ctypes.c_int, processes)
+        self.stalls = RawArray(ctypes.c_long, processes)
         size = len(SUBJECTS) * MOST
         self._known = [RawArray(ctypes.c_long, size) for _ in range(processes)]
 
@@ -53,6 +57,20 @@ def in_database(item: int) -> int:
     subject, pk = at(item)
     state = _first(f"SELECT {subject.state} FROM {subject.table} WHERE id = %s", pk)
     return newest_deletion(item) if state is None else state
+
+
+def all_in_database() -> dict[int, int]:
+    """The newest states of all rows that the database shows now, by their numbers."""
+    found: dict[int, int] = {}
+    with connection.cursor() as cursor:
+        # First: a row that is gone when its table is looked at is in neither.
+        cursor.execute("SELECT row, max(version) FROM modelcache_deletion GROUP BY row")
+        for item, version in cursor.fetchall():
+            found[item] = state_of(version, is_deleted=True)
+        for subject in SUBJECTS:
+            cursor.execute(f"SELECT id, {subject.state} FROM {subject.table}")
+            found |= {subject.item(pk): state for pk, state in cursor.fetchall()}
+    return found
 
 
 def newest_deletion(item: int) -> int:

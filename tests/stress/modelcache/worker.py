@@ -87,6 +87,8 @@ class Worker(KinWays):
             result = execute(sql, *rest)
             if fate < 1:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if is_commit:
+                self.stall()
             self.dawdle()
             return result
 
@@ -103,5 +105,6 @@ class Worker(KinWays):
             commit()
             if fate < 1:
                 os.kill(os.getpid(), signal.SIGKILL)
+            self.stall()
 
         wrapper._commit = commit_or_die

@@ -6,17 +6,21 @@ is done here below the server. What was done, and why not, is told in a file at 
 
 Each query that is known by its structure is compiled all the same: no two of one name may have
 another text or other parameters. And instances that are made of rows are compared with Django's.
+Calls of querysets are noted as `CachedQuerySet` does, and what is noted is compared with the query
+that Django has made.
 """
 
 import atexit
 import collections
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
-from django.db.models.query import ModelIterable
+from django.db.models.query import ModelIterable, QuerySet
 from django.db.models.sql.compiler import SQLAggregateCompiler, SQLCompiler
 from django.db.models.sql.constants import MULTI, SINGLE
 from test_sqlite import *  # noqa: F403  # Django's, beside runtests.py
@@ -76,10 +80,11 @@ def execute_as_a_hit(
         del self.__dict__["as_sql"]
     rows = queries.rows_of(got, result_type)
     codec = get_codec("msgpack")
-    hit = columns.unpack_rows(codec.decode(codec.encode(columns.pack_rows(rows))))
-    rows = queries.rows_of([[tuple(row) for row in rows]], MULTI)
+    stored = codec.encode(columns.pack_rows(rows))
+    hit = columns.unpack_columns(codec.decode(stored)).rows()
+    rows = [tuple(row) for row in rows]
     done["same" if is_same(rows, hit) else f"another: {sql}"] += 1
-    last[:] = [plan, hit]
+    last[:] = [plan, columns.unpack_columns(codec.decode(stored))]
     return queries.result_of(hit, result_type)
 
 
@@ -122,10 +127,11 @@ def iterate_and_compare(self: Any) -> Any:
 
 def compare(found: list[Any], plan: Any, rows: Any, database: str) -> None:
     maker = plan.maker
-    if maker is None or not maker.can_make or len(rows) != len(found):
+    if maker is None or not maker.can_make or rows.count != len(found):
         done["not made of rows"] += 1
         return
-    for one, made in zip(found, maker.make([list(row) for row in rows], database), strict=True):
+    plan.converters.convert(rows.columns, database)
+    for one, made in zip(found, maker.make(rows, database), strict=True):
         is_same = described(one) == described(made)
         done["made alike" if is_same else f"made otherwise: {one!r}"] += 1
 
@@ -147,10 +153,94 @@ def described(instance: Any, within: tuple[int, ...] = ()) -> Any:
     )
 
 
+#: Whether queries are made to find out what calls make.
+is_following: list[bool] = []
+
+
+@contextlib.contextmanager
+def following() -> Iterator[None]:
+    is_following.append(True)
+    try:
+        yield
+    finally:
+        is_following.pop()
+
+
+def followed(name: str, follow: Any) -> Any:
+    """A method of QuerySet whose calls are noted, too, by `follow` of the calls before."""
+    method = getattr(QuerySet, name)
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        from redisdict.modelcache.results.structure import structure_of
+
+        if is_following:
+            return method(self, *args, **kwargs)
+        calls = self.__dict__.get("_calls")
+        is_plain = not (self._sticky_filter or self._defer_next_filter or self._deferred_filter)
+        result = method(self, *args, **kwargs)
+        if calls is None or not is_plain or not isinstance(result, QuerySet):
+            return result
+        with following():
+            noted = follow(calls, *args, **kwargs)
+        if noted is None:
+            done["not noted"] += 1
+            return result
+        expected = structure_of(result._query)
+        is_like = expected and noted.structure()[:2] == expected[:2]
+        done["noted" if is_like else f"noted otherwise: {expected!r:.1000}"] += 1
+        if noted.shape.is_ordered != result.ordered:
+            done[f"ordered otherwise: {expected!r:.1000}"] += 1
+        result._calls = noted
+        return result
+
+    return call
+
+
+def follow_slice(calls: Any, key: Any) -> Any:
+    is_plain = isinstance(key, slice) and key.step is None
+    return calls.slice(key.start, key.stop) if is_plain else None
+
+
+def by_names(name: str) -> Any:
+    return lambda calls, *names, **options: calls.then(name, names, **options)
+
+
+def follow_calls() -> None:
+    begin, plain = QuerySet.__init__, QuerySet.__dict__["query"]
+
+    def init(self: Any, model: Any = None, query: Any = None, *args: Any, **options: Any) -> None:
+        from redisdict.modelcache.results.chains import chain_of
+
+        begin(self, model, query, *args, **options)
+        if query is None and model is not None and not is_following:
+            with following():
+                self._calls = chain_of(model)
+
+    def query_of(self: Any) -> Any:
+        self.__dict__.pop("_calls", None)  # whoever gets it may change it
+        return plain.fget(self)
+
+    def follow_filter(name: str) -> Any:
+        return lambda calls, *args, **kwargs: calls.filter(name, args, kwargs)
+
+    methods = {name: follow_filter(name) for name in ("filter", "exclude")}
+    for name in ("order_by", "reverse", "distinct", "only", "defer", "values", "values_list"):
+        methods[name] = by_names(name)
+    methods["select_related"] = by_names("select_related")
+    methods["__getitem__"] = follow_slice
+    methods["all"] = lambda calls: calls
+    made = {name: followed(name, follow) for name, follow in methods.items()}
+    QuerySet.__init__ = init  # type: ignore[method-assign]
+    QuerySet.query = property(query_of, plain.fset)  # type: ignore[assignment, method-assign]
+    for name, method in made.items():
+        setattr(QuerySet, name, method)
+
+
 def tell() -> None:
     Path(os.environ["REDISDICT_SUITE_TOLD"]).write_text(json.dumps(done))
 
 
 SQLCompiler.execute_sql = execute_as_a_hit  # type: ignore[method-assign]
 ModelIterable.__iter__ = iterate_and_compare  # type: ignore[method-assign]
+follow_calls()
 atexit.register(tell)

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Model
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from redisdict.codec import Codec
 from redisdict.exceptions import RedisDictError
+from redisdict.mapping.layouts.base import FOREVER
 
 #: Characters of a value that a list of items shows; the item's own page shows the whole.
 LONGEST_TEXT = 500
@@ -95,6 +98,24 @@ def decode_value(stored: bytes) -> Any:
         RedisDictError: it is a pickle, is damaged, too long, or not this package's.
     """
     return _CODEC.decode(stored)
+
+
+def lifetime_text(left_ms: int | None) -> str:
+    """Write the two greatest units that aren't zero: `2 d 3 h`, `5 min 10 s`."""
+    if left_ms in (None, FOREVER):
+        return _("for ever")
+    seconds = max(left_ms, 0) // 1000
+    days, seconds = divmod(seconds, 86_400)
+    hours, seconds = divmod(seconds, 3_600)
+    minutes, seconds = divmod(seconds, 60)
+    parts = [
+        (days, pgettext("duration", "d")),
+        (hours, pgettext("duration", "h")),
+        (minutes, pgettext("duration", "min")),
+        (seconds, pgettext("duration", "s")),
+    ]
+    texts = [f"{number} {unit}" for number, unit in parts if number]
+    return " ".join(texts[:2]) or f"0 {parts[-1][1]}"
 
 
 def literal(value: Any) -> str:

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from redisdict import conf
 from redisdict.checks import check_servers_at_deployment, check_settings
+from redisdict.connections.backend import Backend
 from redisdict.connections.registry import get_backend
 from redisdict.exceptions import RedisDictError
 from redisdict.templatetags.redisdict_figures import NOTHING
@@ -76,12 +77,18 @@ def warnings() -> list[CheckMessage]:
 
 
 def server_facts(alias: str) -> ServerFacts:
-    """Ask one server: INFO, CONFIG GET of a few settings, DBSIZE. An error is a fact too."""
-    address = topology = NOTHING
+    """Describe the server of one alias. An error is a fact too."""
     try:
-        backend = get_backend(alias)
-        address = backend.address
-        topology = str(TOPOLOGIES[backend.factory.location.kind])
+        return facts_of_backend(get_backend(alias))
+    except SERVER_ERRORS as error:
+        return ServerFacts(alias=alias, problem=str(error))
+
+
+def facts_of_backend(backend: Backend) -> ServerFacts:
+    """Ask one server: INFO, CONFIG GET of a few settings, DBSIZE. An error is a fact too."""
+    alias, address = backend.config.alias, backend.address
+    topology = str(TOPOLOGIES[backend.factory.location.kind])
+    try:
         info, settings, key_count = backend.driver.run(_ask())
     except SERVER_ERRORS as error:
         return ServerFacts(alias=alias, address=address, topology=topology, problem=str(error))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from redisdict.admin.dicts.literals import is_same, read_literal
+from redisdict.inspection.literals import is_same, read_literal
 
 VALUES = (
     1, -1, 10**40, 1.5, -0.0, True, None, "text", "a\nb", b"\x00", [], [1, [2]], (), (1,),

@@ -6,7 +6,6 @@ import ast
 import datetime
 import uuid
 import zoneinfo
-from collections import Counter
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -61,7 +60,8 @@ def is_same(one: Any, other: Any) -> bool:
     if isinstance(one, list | tuple):
         return all(map(is_same, one, other))
     if isinstance(one, set | frozenset):
-        return Counter(map(type, one)) == Counter(map(type, other))
+        twins = {element: element for element in other}
+        return all(is_same(element, twins[element]) for element in one)
     return True
 
 

@@ -1,0 +1,113 @@
+"""Renew the credentials of connections that are open, for providers that don't do so themselves."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from redis.auth.token import SimpleToken
+from redis.credentials import CredentialProvider, StreamingCredentialProvider
+
+from redisdict.forks import on_fork, own, take_over
+
+__all__ = ["RenewingCredentialProvider"]
+
+
+class RenewingCredentialProvider(StreamingCredentialProvider):
+    """Have open connections authenticate again, every so many seconds.
+
+    A provider of redis-py's gives credentials to new connections. Services that hang up on those
+    whose token has ended (ElastiCache and MemoryDB do 12 hours after the last AUTH) let them stay
+    when they send AUTH with a new one. This asks a provider for new credentials in a thread of its
+    own, which begins with the first connection, and tells of them.
+
+    Args:
+        provider: any `redis.CredentialProvider`; its `get_credentials()` is called by a thread.
+        every: seconds from one renewal to the next, well below what a token or connection lives.
+
+    Raises:
+        TypeError: `provider` is none, or `every` is no number.
+        ValueError: `every` isn't above 0, or isn't finite.
+    """
+
+    def __init__(self, provider: CredentialProvider, every: float) -> None:
+        if not isinstance(provider, CredentialProvider):
+            raise TypeError(
+                f"provider is {type(provider).__name__}; a redis.CredentialProvider is expected."
+            )
+        if isinstance(every, bool) or not isinstance(every, int | float):
+            raise TypeError(f"every is {type(every).__name__}; seconds as a number are expected.")
+        if not 0 < every < math.inf:
+            raise ValueError(f"every is {every} s; seconds above 0 are expected.")
+        self._provider = provider
+        self._every = every
+        self._on_next: Callable[[Any], Any] = lambda _token: None
+        self._on_error: Callable[[Exception], Any] = lambda _error: None
+        self._begin_anew()
+        on_fork(self._begin_anew)
+
+    def _begin_anew(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        """Ask the provider for the credentials of a new connection."""
+        self._ensure_thread()
+        return self._provider.get_credentials()
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        """Ask the provider for the credentials of a new connection."""
+        self._ensure_thread()
+        return await self._provider.get_credentials_async()
+
+    def on_next(self, callback: Callable[[Any], Any]) -> None:
+        """Have a function called with each new token, in place of the one before."""
+        self._on_next = callback
+
+    def on_error(self, callback: Callable[[Exception], Any]) -> None:
+        """Have a function called with each error of the provider, in place of the one before."""
+        self._on_error = callback
+
+    def is_streaming(self) -> bool:
+        """Tell whether the thread runs."""
+        return self._thread is not None
+
+    def _ensure_thread(self) -> None:
+        if not own[0]:
+            take_over()
+        if self._thread is not None:
+            return
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=_renew_until_gone,
+                    args=(weakref.ref(self), self._every),
+                    name="redisdict-credentials",
+                    daemon=True,
+                )
+                self._thread.start()
+
+    def _renew(self) -> None:
+        try:
+            *user, value = self._provider.get_credentials()
+        except Exception as error:  # noqa: BLE001  # told, and tried again
+            self._on_error(error)
+            return
+        now_ms = time.time() * 1000
+        # redis-py has the user under the name that Entra ID gives it.
+        claims = {"oid": user[0] if user else "default"}
+        self._on_next(SimpleToken(value, now_ms + self._every * 1000, now_ms, claims))
+
+
+def _renew_until_gone(reference: weakref.ref[RenewingCredentialProvider], every: float) -> None:
+    while True:
+        time.sleep(every)
+        provider = reference()
+        if provider is None:
+            return
+        provider._renew()
+        del provider

@@ -1,0 +1,56 @@
+"""Move the items of one dict into another, such that each is in one of them at every moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from redisdict.inspection.json_lines import pages_of
+from redisdict.mapping.dict import PersistentDict
+from redisdict.mapping.layouts.base import Record
+from redisdict.wire.combinators import run_concurrently
+
+#: An item that is stored while the walk goes on may be missed, so the walk is repeated.
+MOST_WALKS = 3
+
+
+def move(source: PersistentDict[bytes, Any], target: PersistentDict[bytes, Any]) -> Iterator[int]:
+    """Store a page of items in the target, remove it from the source, and tell how many they were.
+
+    Whoever stops this, or kills it, leaves each item in one of the dicts or in both. What others do
+    meanwhile to an item that has just been stored is taken over when it is removed: a new value is
+    stored, with the time to live that the old one had, and what was deleted is deleted. A kill in
+    the round trip between can leave the value before it, so writers had better be stopped.
+    """
+    for _ in range(MOST_WALKS):
+        count = 0
+        for page in pages_of(source):
+            _store(source, target, page)
+            _remove(source, target, page)
+            count += len(page)
+            yield len(page)
+        if not count or not len(source):
+            return
+
+
+def _store(
+    source: PersistentDict[bytes, Any], target: PersistentDict[bytes, Any], page: Sequence[Record]
+) -> None:
+    if page:
+        target._run(target._bound.layout.set_records(source._rewritten(page, target._bound)))
+
+
+def _remove(
+    source: PersistentDict[bytes, Any], target: PersistentDict[bytes, Any], page: Sequence[Record]
+) -> None:
+    layout = source._bound.layout
+    removed = source._run(run_concurrently(layout.pop(record[0]) for record in page))
+    pairs = list(zip(page, removed, strict=True))
+    _store(source, target, [
+        (field, value, left_ms)
+        for (field, stored, left_ms), value in pairs
+        if value is not None and value != stored
+    ])  # fmt: skip
+    gone = [record[0] for record, value in pairs if value is None]
+    if gone:
+        target.delete_many(gone)

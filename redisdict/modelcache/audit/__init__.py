@@ -1,0 +1,1 @@
+"""Compare what the server has of a cached table with the database, without ever a false alarm."""

@@ -1,0 +1,91 @@
+"""Keep rows of a table in shards in this process's memory: as of a table for each shard.
+
+Each shard lies in a slot of its own, and the node that has it tells of its changes. So what is kept
+of one shard goes with that node's connection, and is as new as its last PING.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from redisdict.connections.backend import Backend
+from redisdict.mapping.keys import Names, shard_of
+from redisdict.modelcache.near import NearRows
+from redisdict.near.eviction import Entry
+from redisdict.near.reader import RequestReader, Teller
+from redisdict.near.space import NearSpace, Reader
+from redisdict.near.state import NearState
+
+
+def make_near(backend: Backend, names: Names, shards: int | None) -> NearRows:
+    """Make what keeps the cells of a table, which is in so many shards, or in none."""
+    return NearRows(backend, names) if shards is None else ShardedNearRows(backend, names, shards)
+
+
+class ShardedNearRows(NearRows):
+    """What this process keeps of the cells of one table in shards, for all of its handles."""
+
+    def __init__(self, backend: Backend, names: Names, count: int) -> None:
+        super().__init__(backend, names)
+        self.shards = [NearRows(backend, one, share=count) for one in names.of_shards(count)]
+        self._number_of_table = {
+            one.cached_table: at for at, one in enumerate(names.of_shards(count))
+        }
+
+    def begin(self, near: float | str) -> Reader:
+        """Begin to keep what is read, and make the reader of a handle with this promise.
+
+        Raises:
+            ConfigurationError: the alias reads from replicas.
+        """
+        readers = [shard.begin(near) for shard in self.shards]
+        parts = [part for shard in self.shards if shard.space for part in shard.space.parts]
+        self.space = NearSpace(parts)
+        self.is_on = True
+        return ShardedReader(readers)
+
+    def drop(self, cells: Collection[bytes]) -> None:
+        """Drop rows, or all of a shard by its table's key; see `NearRows`."""
+        for state in self.results:
+            state.drop_all()
+        if not self.is_on:
+            return
+        by_shard: dict[int, list[bytes]] = {}
+        for cell in cells:
+            by_shard.setdefault(self._number(cell), []).append(cell)
+        for at, some in by_shard.items():
+            self.shards[at].drop(some)
+
+    def _number(self, cell: bytes) -> int:
+        at = self._number_of_table.get(cell)
+        # A brace in a name is written otherwise.
+        return shard_of(cell.partition(b"}:")[2], len(self.shards)) if at is None else at
+
+
+class ShardedReader:
+    """Finds what may be served under its promise in the shard that has it."""
+
+    def __init__(self, readers: Sequence[Reader]) -> None:
+        self._readers = readers
+
+    @property
+    def state(self) -> NearState:
+        """That of the first shard."""
+        return self._readers[0].state
+
+    @property
+    def listener(self) -> Teller:
+        """That of the first shard."""
+        return self._readers[0].listener
+
+    def find(self, key: object) -> Entry | None:
+        """Find what may be served now, without asking anybody."""
+        return self._of(key).find(key)
+
+    def who_pings(self, key: object) -> RequestReader | None:
+        """Tell who could wait for a PING that makes something servable, or None."""
+        return self._of(key).who_pings(key)
+
+    def _of(self, key: object) -> Reader:
+        assert isinstance(key, bytes)  # what the key's form has encoded
+        return self._readers[shard_of(key, len(self._readers))]

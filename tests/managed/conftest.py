@@ -1,0 +1,51 @@
+"""Backends before a service that refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from pytest_django.plugin import DjangoDbBlocker
+
+from redisdict.conf import parse_alias
+from redisdict.connections.backend import Backend
+from redisdict.servers.process import ServerProcess
+from tests.managed.service import ManagedService, managed_service
+from tests.modelcache.conftest import add_sqlite
+
+
+@pytest.fixture
+def service(redis_server: ServerProcess) -> Iterator[ManagedService]:
+    with managed_service(redis_server.port) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def shop_alias(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> str:
+    """The alias of a database with the shop's tables, of these tests alone."""
+    return add_sqlite("shop_managed", tmp_path_factory.mktemp("shop"), django_db_blocker)
+
+
+@pytest.fixture
+def open_backend(alias_for: Callable[..., dict[str, Any]]) -> Iterator[Callable[..., Backend]]:
+    """Makes a backend of a location, with settings, and closes it at the end."""
+    with ExitStack() as stack:
+
+        def make(location: str, **settings: Any) -> Backend:
+            backend = Backend(parse_alias("test", alias_for(location, **settings)))
+            stack.callback(backend.close)
+            return backend
+
+        yield make
+
+
+@pytest.fixture(params=["sync", "async"])
+def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner | None]:
+    if request.param == "sync":
+        yield None
+        return
+    with asyncio.Runner() as running:
+        yield running
