@@ -22,15 +22,27 @@ from tests.connections.faults import faulty_server
 OPTIONS = {"socket_timeout": 3, "socket_connect_timeout": 3, "client_name": "load"}
 
 
-@pytest.fixture(
-    scope="module", params=["redis", "valkey", *filter(is_installed, ("keydb", "dragonfly"))]
-)
+#: Each server and each fault once; the others in the deep suite.
+FAULTS = [
+    ("redis", "killed"),
+    ("valkey", "hung"),
+    pytest.param("redis", "hung", marks=pytest.mark.deep),
+    pytest.param("valkey", "killed", marks=pytest.mark.deep),
+    *(
+        pytest.param(family, fault, marks=pytest.mark.deep)
+        for family in filter(is_installed, ("keydb", "dragonfly"))
+        for fault in ("killed", "hung")
+    ),
+]
+
+
+@pytest.fixture(scope="module")
 def topology(request: pytest.FixtureRequest) -> Iterator[SentinelTopology]:
     with SentinelTopology(program_for_tests(request.param), down_after_ms=1000) as made:
         yield made
 
 
-@pytest.mark.parametrize("fault", ["killed", "hung"])
+@pytest.mark.parametrize(("topology", "fault"), FAULTS, indirect=["topology"])
 def test_writes_go_on_with_the_new_primary(
     topology: SentinelTopology, fault: Fault, alias_for: Callable[..., dict[str, Any]]
 ) -> None:

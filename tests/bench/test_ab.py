@@ -24,7 +24,8 @@ from tests.bench.cli.command.calling import Outcome
 
 pytestmark = pytest.mark.django_db
 
-FAST = ["--call", "hash get", "--call", "hash aget", "--verbose"]
+CALLS = ["--call", "hash get", "--call", "hash aget"]
+FAST = [*CALLS, "--verbose"]
 
 
 @pytest.fixture(autouse=True)
@@ -33,13 +34,27 @@ def _two_short_generations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("redisdict.bench.cli.ab.SPEC", replace(SPEC, precision=precision))
 
 
-def test_every_call_of_both_is_measured_and_saved_as_any_run(tmp_path: Path) -> None:
-    outcome = Outcome("ab", str(ROOT), ".", "--label", "mine", "--fail-threshold", "99")
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        (CALLS, {"hash get", "hash aget"}),
+        pytest.param(
+            [],
+            {"hash get", "keys aget in 50 tasks", "cache set", "ModelDict hit"},
+            marks=pytest.mark.deep,
+        ),
+    ],
+    ids=["chosen calls", "every call"],
+)
+def test_calls_of_both_are_measured_and_saved_as_any_run(
+    tmp_path: Path, chosen: list[str], expected: set[str]
+) -> None:
+    outcome = Outcome("ab", str(ROOT), ".", "--label", "mine", "--fail-threshold", "99", *chosen)
     assert outcome.status == 0, outcome.err
     run = find_run("mine")
     assert (run.status, run.preset) == (RunStatus.FINISHED, "ab")
     calls = list(dict.fromkeys(one.operation for one in run.cells))
-    assert {"hash get", "keys aget in 50 tasks", "cache set", "ModelDict hit"} < set(calls)
+    assert expected <= set(calls)
     assert [one.service for one in run.cells[:2]] == [f"A: {ROOT}", "B: ."]
     assert len(run.cells) == len(run.measured) == 2 * len(calls)
     assert {one["kind"] for one in run.comparisons} == {"A/A", "service"}
@@ -108,9 +123,16 @@ def test_settings_and_servers(valkey_url: str) -> None:
     assert ",A: valkey,,SYNC,,,hash get," in outcome.out
 
 
-def test_keys_on_another_ones_server_are_removed(redis_server: ServerProcess) -> None:
+@pytest.mark.parametrize(
+    "chosen",
+    [CALLS, pytest.param([], marks=pytest.mark.deep)],
+    ids=["chosen calls", "every call"],
+)
+def test_keys_on_another_ones_server_are_removed(
+    redis_server: ServerProcess, chosen: list[str]
+) -> None:
     with redis_server.client() as client:
-        outcome = Outcome("ab", "valkey", redis_server.url, "--no-save")
+        outcome = Outcome("ab", "valkey", redis_server.url, "--no-save", *chosen)
         assert outcome.status in (0, 1), outcome.err
         assert client.keys("redisbench:*") == []
 

@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.near import peers
+
+pytestmark = pytest.mark.deep
 
 ROOT = Path(__file__).parents[2]
 

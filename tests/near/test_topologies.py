@@ -129,7 +129,7 @@ def test_a_slot_that_was_away(
 
 
 def test_a_failover_behind_sentinels(alias_for: Callable[..., dict[str, Any]]) -> None:
-    with SentinelTopology(program_for_tests("valkey")) as topology:
+    with SentinelTopology(program_for_tests("valkey"), down_after_ms=2000) as topology:
         values = alias_for(topology.location, OPTIONS={"socket_timeout": 1}, RETRY_FOR=60)
         with opened(values) as backend, opened(values) as elsewhere:
             # By a bound that nobody waits for, a primary that hangs isn't noticed.
@@ -150,7 +150,11 @@ def test_a_failover_behind_sentinels(alias_for: Callable[..., dict[str, Any]]) -
 
 
 @pytest.mark.parametrize(
-    "pool_class", ["OptimizedAsyncConnectionPool", "AsyncBlockingConnectionPool"]
+    "pool_class",
+    [
+        "OptimizedAsyncConnectionPool",
+        pytest.param("AsyncBlockingConnectionPool", marks=pytest.mark.deep),
+    ],
 )
 def test_what_an_old_primary_says_is_not_kept(
     alias_for: Callable[..., dict[str, Any]], pool_class: str
