@@ -38,9 +38,6 @@ SHELL = [fence for page in PAGES for fence in fences(page, "sh")]
 #: Settings of this package, and those of Django that lead to it.
 SETTINGS = {"REDISDICT", "CACHES", "REDISDICT_ADMIN", "REDISDICT_BENCH"}
 
-#: Pages whose settings name what only a cloud has: `tests/managed/test_docs.py` tries them.
-CLOUD = ["docs/managed.md"]
-
 #: Pages whose blocks are run in their order, in one namespace each.
 RUN = ["docs/howto/recipes.md"]
 
