@@ -29,6 +29,9 @@ NAMES = Names("test", ("result",))
 TABLES = [RowStore(Names("test", (name, "default")), b"8 bytes!") for name in "AB"]
 RESULT = NAMES.cached_table
 
+#: Names and writes results; to make one takes a script that is read from its file.
+CELLS = RowStore(NAMES, b"the form")
+
 #: What the query gives: of each table the number of its commits.
 Result = tuple[int, ...]
 
@@ -195,9 +198,8 @@ class World:
         )
 
     def _read(self, token: bytes) -> Operation[Any]:
-        cells = RowStore(NAMES, b"the form")
         reader: Reader[Result] = Reader(
-            self.plan.make_store([copy(table) for table in TABLES], cells),
+            self.plan.make_store([copy(table) for table in TABLES], CELLS),
             NeverDue(NAMES.counts),
             encode=lambda versions: b"%d %d" % versions,
             decode=lambda body: tuple(map(int, body.split())),
@@ -282,7 +284,7 @@ class World:
     def _look(self) -> None:
         """Read as a hit is read, by one MGET at this moment."""
         tables = [copy(table) for table in TABLES]
-        store = self.plan.make_store(tables, RowStore(NAMES, b"the form"))
+        store = self.plan.make_store(tables, CELLS)
         command: Any = store.look(RESULT).command
         body = store.body([*self.server.execute(command), self.server.incarnation])
         if body is not None:

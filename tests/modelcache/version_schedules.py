@@ -19,7 +19,7 @@ from redisdict.modelcache.slots.results import ResultStore
 from redisdict.modelcache.slots.store import RowStore
 from redisdict.wire.requests import Call, Operation
 from tests import schedules
-from tests.modelcache.result_schedules import NAMES, Database, Plan, Process, World
+from tests.modelcache.result_schedules import CELLS, NAMES, Database, Plan, Process, World
 from tests.modelcache.schedules import NeverDue, StaleRead
 
 COLUMN = RowStore(Names("test", ("column", "default")), b"8 bytes!")
@@ -88,7 +88,7 @@ class VersionWorld(World):
 
     def _ask(self, token: bytes, value: int) -> Operation[Any]:
         reader: Reader[int] = Reader(
-            ResultStore(self.plan.depends_on(value), RowStore(NAMES, b"the form")),  # type: ignore[arg-type]  # as product code has it
+            ResultStore(self.plan.depends_on(value), CELLS),  # type: ignore[arg-type]  # as product code has it
             NeverDue(NAMES.counts),
             encode=lambda has: b"%d," % has,
             decode=lambda body: int(body[:1]),
@@ -142,7 +142,7 @@ class VersionWorld(World):
 
     def _look_at(self, value: int, now: int) -> None:
         """Read as a hit is read, by one MGET at this moment."""
-        store = ResultStore(self.plan.depends_on(value), RowStore(NAMES, b"the form"))
+        store = ResultStore(self.plan.depends_on(value), CELLS)
         command: Any = store.look(result_of(value)).command
         body = store.body([*self.server.execute(command), self.server.incarnation])
         if body is not None and int(body[:1]) != (now == value):
