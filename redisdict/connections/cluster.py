@@ -21,6 +21,12 @@ from redis.exceptions import (
 from redisdict.conf import AliasConfig
 from redisdict.connections import retry
 from redisdict.connections.announced import AddressBook
+from redisdict.connections.cluster_requests import (
+    as_it_is,
+    ask_importing,
+    ask_replica,
+    reading,
+)
 from redisdict.connections.locations import Address, Location
 from redisdict.connections.retry import Failure, retries
 from redisdict.connections.routing import Node, Routing
@@ -126,7 +132,7 @@ class Cluster(Generic[N]):
                     yield from self._learn_slots()
                 node = self._node_for(slot, redirection)
                 is_asking = redirection is not None and not isinstance(redirection, MovedError)
-                how = _ask_importing if is_asking else self._ask
+                how = ask_importing if is_asking else self._ask
                 reply = yield node, how(request)
                 if isinstance(request, Batch) and not request.is_atomic:
                     return (yield from self._complete(request, reply))
@@ -151,7 +157,7 @@ class Cluster(Generic[N]):
                 yield self._node(self._location.nodes[0]), ask(Sleep(pause_s))
 
     def _ask(self, request: Command | Batch) -> Operation[Reply]:
-        return _ask_replica(request) if self._to_replicas else ask(request)
+        return ask_replica(request) if self._to_replicas else ask(request)
 
     def _scan_all(self, request: Command | Batch) -> Routing[Reply]:
         """Read one page of a SCAN of all primaries, one node after the other.
@@ -199,7 +205,7 @@ class Cluster(Generic[N]):
                 if isinstance(assured, GuaranteeRefused):
                     raise assured
         with _partial():
-            ready = _reading if self._to_replicas else _as_it_is
+            ready = reading if self._to_replicas else as_it_is
             replies = yield [(node, ready(answers.part(places))) for node, places in parts]
             for (_, places), reply in zip(parts, replies, strict=True):
                 is_read = self._to_replicas and isinstance(reply, list)
@@ -340,41 +346,6 @@ class _Answers:
     def whole(self) -> Reply:
         """Give the answer to the batch."""
         return self._own if self._batch.wait is None else (self._own, Waits.of(*self._waits))
-
-
-def _ask_importing(request: Command | Batch) -> Operation[Reply]:
-    """Ask a node that is to get the slot of a request and doesn't have it yet, by ASKING."""
-    batch = as_batch(request)
-    commands = [each for command in batch.commands for each in ((b"ASKING",), command)]
-    if not isinstance(request, Batch):
-        _, reply = yield dataclasses.replace(batch, commands=commands, is_repeatable=False)
-        if isinstance(reply, ResponseError):
-            raise reply
-        return reply
-    reply = yield dataclasses.replace(batch, commands=commands)
-    if batch.wait is None:
-        return reply[1::2]
-    own, waited = reply
-    return own[1::2], waited
-
-
-def _as_it_is(batch: Batch) -> Batch:
-    return batch
-
-
-def _reading(batch: Batch) -> Batch:
-    """Say before the commands of a batch that a replica may answer them: the first reply is OK."""
-    return dataclasses.replace(batch, commands=[(b"READONLY",), *batch.commands])
-
-
-def _ask_replica(request: Command | Batch) -> Operation[Reply]:
-    """Ask a replica, which refuses reads over a connection that hasn't said READONLY."""
-    reply = yield _reading(as_batch(request))
-    if isinstance(request, Batch):
-        return reply[1:]
-    if isinstance(reply[1], ResponseError):
-        raise reply[1]
-    return reply[1]
 
 
 def _next_node(by_slot: Mapping[int, Address], slot: int) -> int | None:

@@ -15,7 +15,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.connections.cluster import _ask_importing as ask_node
+from redisdict.connections.cluster_requests import ask_importing as ask_node
 from redisdict.pools import ConnectionPool
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.topologies import ClusterTopology
