@@ -38,7 +38,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redisdict.forks import own, take_over
 from redisdict.pools.parser import NO_REPLY, READ_SIZE, Parser
 from redisdict.wire.packing import pack_command
-from redisdict.wire.requests import Command, Reply
+from redisdict.wire.requests import Command, Reply, Witnessed
 from redisdict.wire.server_state import Known
 
 #: What of a connection's description tells where the server is.
@@ -106,7 +106,8 @@ class FastConnection(redis.connection.AbstractConnection):
         """Send a packed command and read its reply, undecoded.
 
         Args:
-            packed: or a command to whose end belongs the name of the server's incarnation.
+            packed: or a command to whose end belongs the name of the server's incarnation, or one
+                that is `Witnessed`.
 
         Returns:
             The reply; or `FAST_PATH_UNAVAILABLE`, and nothing was sent: the connection isn't open,
@@ -125,12 +126,17 @@ class FastConnection(redis.connection.AbstractConnection):
         reader = self._ready_reader
         if reader is None and (reader := self._find_reader()) is None:
             return FAST_PATH_UNAVAILABLE
+        witness = None
         if isinstance(packed, tuple):
             known = self.incarnation
             if known is None or known.name is None:
                 return FAST_PATH_UNAVAILABLE
-            command = packed + (known.name,)  # noqa: RUF005  # half the time
-            packed = pack_command(command)
+            if type(packed) is Witnessed:
+                witness = known.name
+                packed = pack_command(packed)
+            else:
+                command = packed + (known.name,)  # noqa: RUF005  # half the time
+                packed = pack_command(command)
         reply: Any = NO_REPLY
         is_sent = False
         try:
@@ -151,7 +157,10 @@ class FastConnection(redis.connection.AbstractConnection):
         kind = type(reply)
         if kind is bytes or kind is int or reply is None:
             return reply
-        return self._checked(reply)
+        reply = self._checked(reply)
+        if witness is not None:
+            reply.append(witness)
+        return reply
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         """Write bytes, as redis-py does, whose TimeoutError the kernel's timeout is, too."""
