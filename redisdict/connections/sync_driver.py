@@ -14,7 +14,7 @@ from redisdict.connections import retry
 from redisdict.connections.drivers import Driver
 from redisdict.connections.retry import FAILED, LOST, Failure, check_retry, retries
 from redisdict.exceptions import BackendUnavailable
-from redisdict.pools.fast_connection import FAST_PATH_UNAVAILABLE, FastConnection
+from redisdict.pools.fast_connection import FAST_PATH_UNAVAILABLE
 from redisdict.wire import conversation
 from redisdict.wire.conversation import SENT, Conversation, Sent, converse, is_plain
 from redisdict.wire.packing import pack, pack_command, reply_count, unwrap
@@ -154,12 +154,6 @@ class _Channel:
         is_sent = False
         try:
             connection = self._connection or self._check_out()
-            if type(request) is tuple and isinstance(connection, FastConnection):
-                is_sent = True  # it says by its error when it isn't
-                reply = connection.execute(pack_command(request))
-                if reply is not FAST_PATH_UNAVAILABLE:
-                    return reply
-                is_sent = False
             if type(request) is tuple or is_plain(request):
                 connection.send_packed_command((pack(request),))
             else:

@@ -65,7 +65,7 @@ def _remove_before(
         {"change": _remove_before},
         {"make_store": BelievesAnyVersion},
         {"make_store": ReadsOneVersion, "writers": ((1,),)},
-        {"make_store": ForgetsIncarnations, "restarts": 1},
+        {"make_store": ForgetsIncarnations, "restarts": 1, "readers": 1, "crashes": 0},
     ],
     ids=lambda fault: next(iter(fault.values())).__name__,
 )
