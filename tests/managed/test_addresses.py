@@ -70,7 +70,9 @@ def test_without_a_remap_they_lead_nowhere(
         mapping.set_many({str(number): number for number in range(100)})
 
 
-@pytest.mark.parametrize("remap", [outer, "tests.managed.test_addresses.outer"], ids=["function", "dotted path"])
+@pytest.mark.parametrize(
+    "remap", [outer, "tests.managed.test_addresses.outer"], ids=["function", "dotted path"]
+)
 def test_dicts_scans_and_clients(
     hidden: ClusterTopology, open_backend: Callable[..., Backend], key_prefix: str, remap: Any
 ) -> None:
