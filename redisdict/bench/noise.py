@@ -70,7 +70,7 @@ def estimate(run: BenchmarkRun, calibration: BenchmarkRun | None = None) -> dict
 
     Gives `source` in words and `deviations` by family, of a ratio's logarithm over the whole run.
     """
-    starts: int = run.spec.get("precision", {}).get("server_starts", 1)
+    starts = _starts_of(run)
     sources = []
     usual = {family.name: family.usual for family in FAMILIES}
     # What is usual or was calibrated is one start of the servers; over several it is averaged.
@@ -86,6 +86,11 @@ def estimate(run: BenchmarkRun, calibration: BenchmarkRun | None = None) -> dict
         }
         sources += [f"{starts} starts of each server"]
     return {"source": " and ".join(sources) or USUAL, "deviations": deviations}
+
+
+def _starts_of(run: BenchmarkRun) -> int:
+    starts: int = run.spec.get("precision", {}).get("server_starts", 1)
+    return starts
 
 
 def calibrate(runs: Sequence[BenchmarkRun]) -> dict[str, float]:
@@ -110,7 +115,9 @@ def calibrate(runs: Sequence[BenchmarkRun]) -> dict[str, float]:
             more = statistics.variance(values) - statistics.fmean(within[key])
             excess.setdefault(family_of(members[key]), []).append(more)
     # The cells of a run aren't independent: they share a reference and the hour.
-    factor = upper_factor(len(runs) - 1)
+    # Of one start of the servers: over several, as a run has them, it is averaged.
+    starts = max(_starts_of(run) for run in runs)
+    factor = upper_factor(len(runs) - 1) * math.sqrt(starts)
     # Nothing is ever trusted to vary less than a quarter of what is usual.
     return {
         family.name: max(factor * math.sqrt(variance), family.usual / 4)

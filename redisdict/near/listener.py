@@ -287,6 +287,7 @@ class Listener:
     def _run(self, wake: Wake) -> None:
         pause_s = 0.0
         reason = "the connection was closed"
+        is_refused = False
         try:
             pool = self._server.pool()
             provider = pool.connection_kwargs.get("credential_provider")
@@ -299,8 +300,7 @@ class Listener:
             self._server.leave_connections()
             Session(self, connection, wake).run()
         except NotTracked as refusal:
-            pause_s, reason = OFF_FOR_S, str(refusal)
-            self._warn(reason)
+            pause_s, reason, is_refused = OFF_FOR_S, str(refusal), True
         except LOST as error:
             pause_s = min(SHORTEST_PAUSE_S * 2**self._losses, LONGEST_PAUSE_S)
             self._losses = min(self._losses + 1, 10)
@@ -310,6 +310,8 @@ class Listener:
             logger.exception("near is off for %s", self._server.address)
         finally:
             self._end(wake, pause_s, reason)
+            if is_refused:
+                self._warn(reason)
 
     def _end(self, wake: Wake, pause_s: float, reason: str) -> None:
         self.is_up = False

@@ -19,7 +19,7 @@ from redisdict.bench.selection import (
     spec_from_dict,
     spec_to_dict,
 )
-from redisdict.bench.spec import ASYNC, PRESETS, Precision
+from redisdict.bench.spec import ASYNC, PRESETS
 
 STANDARD = PRESETS["standard"]
 
@@ -34,10 +34,10 @@ def test_less_time_leaves_less_of_everything() -> None:
     standard = PRESETS["standard"]
     short = shortened(standard, 8)
     assert (short.precision.seconds, short.precision.server_starts) == (8, 1)
-    assert (short.precision.min_rounds, short.latency_operations) == (9, 100)
+    assert (short.precision.min_rounds, short.latency_operations) == (8, 100)
     half = shortened(standard, 90)
-    assert (half.precision.server_starts, half.precision.min_rounds) == (3, 100)
-    assert half.latency_operations == 1000
+    assert (half.precision.server_starts, half.precision.min_rounds) == (3, 90)
+    assert half.latency_operations == 900
     assert shortened(standard, 360) == replace(
         standard, precision=replace(standard.precision, seconds=360)
     )
@@ -111,7 +111,7 @@ def test_a_specification_survives_its_file(tmp_path: Path) -> None:
         tables=(Table.POOLS,),
         rate=100,
         concurrency=(3,),
-        precision=Precision(min_rounds=9, max_rounds=200, seconds=1.5, half_width=0.02),
+        precision=replace(PRESETS["quick"].precision, min_rounds=9, seconds=1.5),
     )
 
 

@@ -91,6 +91,7 @@ def test_a_transform_begins_again(face: Face) -> None:
 def operations(is_hash: bool = True) -> PersistentDict[str, Any]:
     """A dict whose operations are given their replies, so that it needs no server."""
     nowhere = Backend(parse_alias("test", {"LOCATION": "redis://nowhere", "KEY_PREFIX": "p"}))
+    nowhere.capabilities.runs_scripts = True
     return PersistentDict("d", nowhere, hset_enabled=is_hash)
 
 

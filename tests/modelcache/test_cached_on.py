@@ -81,7 +81,7 @@ def test_what_it_refuses(shop: str) -> None:
     for tag in ('"shop.Product"', '"shop.Product" "names" other=3', ""):
         with pytest.raises(TemplateSyntaxError, match="cached_on got"):
             Template("{% load redisdict_cache %}{% cached_on " + tag + " %}{% endcached_on %}")
-    reason = r"The fragment 'names' can't be kept, for it reads shop\.Tag, of whose changes"
+    reason = r"'names' can't be kept, for it reads shop\.Tag, whose changes aren't announced"
     with pytest.raises(NotCacheable, match=reason):
         _render(text=TEXT.replace("shop.Product", "shop.Tag"))
 

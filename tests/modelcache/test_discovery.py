@@ -79,7 +79,7 @@ def run_in_project(
 def test_the_modules_of_all_apps_and_what_they_do_when_ready(tmp_path: Path) -> None:
     done = run_in_project(
         tmp_path,
-        "from redisdict.modelcache.cached_models import cached_models\n"
+        "from redisdict.modelcache.registrations import cached_models\n"
         "from redisdict.modelcache.invalidation.cursors import WATCH\n"
         "from django.db import connection, connections\n"
         "print(sorted(one.model._meta.label for one in cached_models()))\n"
@@ -94,7 +94,7 @@ def test_the_only_dict_is_made_when_the_last_app_is_ready(tmp_path: Path) -> Non
     """Nothing of the model cache is loaded before."""
     done = run_in_project(
         tmp_path,
-        "from redisdict.modelcache.cached_models import cached_models\n"
+        "from redisdict.modelcache.registrations import cached_models\n"
         "from redisdict.modelcache.invalidation.cursors import WATCH\n"
         "from django.db import connection, connections\n"
         "print([one.model._meta.label for one in cached_models()])\n"

@@ -74,7 +74,7 @@ def test_another_process_unpickles_it(server: str) -> None:
     program = (
         "import django, pickle, sys; django.setup();"
         f"print(pickle.loads(bytes.fromhex({data.hex()!r})));"
-        "from redisdict.modelcache.cached_models import cached_models; print(len(cached_models()))"
+        "from redisdict.modelcache.registrations import cached_models; print(len(cached_models()))"
     )
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
     done = subprocess.run(

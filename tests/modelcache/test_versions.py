@@ -347,7 +347,6 @@ def _flush() -> Any:
     return (yield (b"FLUSHDB",))
 
 
-@pytest.mark.django_db(transaction=True)
 def test_in_coroutines(drinks: Category, food: Category) -> None:
     async def names_of(category: Category) -> list[str]:
         return [row.name async for row in kept().filter(category=category).order_by("pk")]

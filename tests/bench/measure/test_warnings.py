@@ -66,7 +66,11 @@ DETAILS = measured().details
             good(results=[measured(details={**DETAILS, "spread": 0.4})]),
             "differ widely",
         ),
-        ("drift", good(results=[measured(details={**DETAILS, "drift": -0.2})]), "slower or faster"),
+        (
+            "drift",
+            good(results=[measured(details={**DETAILS, "drift": -0.2})]),
+            "changed over the rounds",
+        ),
         (
             "foreign-cpu",
             good(environment={**good().environment, "foreign_cpu_share": 0.25}),

@@ -467,7 +467,7 @@ def test_what_is_no_promise_is_refused(near: Any) -> None:
 
 def test_replicas_are_refused(database: str, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = ModelDict(Product, near=1.0)
-    monkeypatch.setattr(registry.get_backend("default").factory, "reads_replicas", True)
+    monkeypatch.setattr(type(registry.get_backend("default").factory), "reads_replicas", True)
     with pytest.raises(ConfigurationError, match="read_from_replicas"):
         rows.get(1)
 
