@@ -13,6 +13,8 @@ from redisdict import BackendUnavailable, ConcurrentUpdate, PersistentDict
 from redisdict.connections.backend import Backend
 from redisdict.mapping.keys import escape_glob
 from redisdict.mapping.locks import Lock
+from redisdict.wire.requests import Sleep
+from tests.mapping.feeding import feed
 from tests.waiting import LIMIT_S
 
 
@@ -79,6 +81,14 @@ def test_it_is_waited_for(lock: Callable[..., Any]) -> None:
     lock(timeout=0.1).acquire()
     assert lock(wait=2 * LIMIT_S).acquire() is True
     assert 0.1 <= time.monotonic() - begin < LIMIT_S
+
+
+def test_without_a_limit_it_is_waited_for_as_long_as_it_takes(backend: Backend) -> None:
+    backend.capabilities.runs_scripts = True
+    locks = PersistentDict("d", backend)._bound.locks
+    asked, result = feed(locks.acquire(b"a", b"token", 30, None), *[None, None] * 5, b"OK")
+    assert result is True
+    assert sum(type(request) is Sleep for request in asked) == 5
 
 
 def test_who_comes_too_late_is_told(lock: Callable[..., Any]) -> None:

@@ -95,3 +95,4 @@ def test_two_handles_at_once_make_one(backend: Backend) -> None:
     first, second = (service.space_of_dict("one", lambda: NearSpace([])) for _ in range(2))
     assert first is second
     assert service.find_of_dict("one") is first
+    assert service.spaces() == [(None, first)]

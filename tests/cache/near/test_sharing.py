@@ -242,6 +242,7 @@ def test_two_threads_make_one_space(cache: DictCache) -> None:
     assert spaces.get(b"x:", 1000, 10) is first
     assert spaces.find(b"x:y") is first
     assert spaces.find(b"y") is None
+    assert spaces.every() == [first]
 
 
 class Counting(DictCache):
