@@ -1,6 +1,7 @@
 """Fork as C code does, which Python's own hooks don't hear of, and hear from the child."""
 
 import ctypes
+import faulthandler
 import os
 import pickle
 import signal
@@ -72,6 +73,8 @@ class Child:
         self.pid = fork()
         if self.pid == 0:  # pragma: no cover  # runs in the child, where coverage doesn't look
             signal.signal(signal.SIGALRM, signal.SIG_DFL)  # pytest-timeout's is the parent's
+            # Says where it hangs, also where it waits for the interpreter itself.
+            faulthandler.register(signal.SIGALRM, file=sys.__stderr__, chain=True)
             signal.alarm(LONGEST_S)
             try:
                 try:
