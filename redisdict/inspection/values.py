@@ -120,7 +120,10 @@ def lifetime_text(left_ms: int | None) -> str:
 
 def literal(value: Any) -> str:
     """Write a value as Python code would have it, over several lines where it is long."""
-    return _Printer(width=100, compact=True, sort_dicts=False).pformat(value)
+    try:
+        return _Printer(width=100, compact=True, sort_dicts=False).pformat(value)
+    except ArithmeticError:  # a set with a NaN of Decimal, which is compared with nothing
+        return repr(value)
 
 
 def is_plain(text: str) -> bool:
