@@ -53,7 +53,7 @@ FAULTS: list[dict[str, Any]] = [
     {"change": _remove_before, "reads": (0, 0)},
     {"barred": lambda value: (value,), "reads": (1, 1)},  # the new one alone is forgotten
     {"barred": lambda value: (value + 1,), "reads": (0, 0)},
-    {"looks_early": True, "writers": TWO, "reads": (1, 1)},
+    {"looks_early": True, "writers": TWO, "reads": (2, 2)},  # what the second one sets
     {
         "depends_on": lambda value: [COLUMN.version_in(cell_of(value))],
         "barred": lambda _: None,
