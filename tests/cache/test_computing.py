@@ -12,7 +12,7 @@ from django.core.cache import caches
 
 from redisdict.cache import DictCache
 from tests.cache.conftest import Face
-from tests.forks.forking import Child
+from tests.forks.forking import Child, fork_in_python
 
 
 def test_the_value_or_the_computed_one(face: Face) -> None:
@@ -114,7 +114,7 @@ def test_one_of_several_processes_computes(cache: DictCache) -> None:
 
         return cache.get_or_set("k", compute), len(computed)
 
-    children = [Child(ask) for _ in range(8)]
+    children = [Child(ask, fork_in_python) for _ in range(8)]
     results = [child.result() for child in children]
     assert [value for value, _ in results] == [42] * 8
     assert sum(count for _, count in results) == 1

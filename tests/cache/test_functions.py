@@ -17,7 +17,7 @@ from redisdict import PersistentDict, SerializationError
 from redisdict.cache import DictCache, cached
 from tests.cache.conftest import entry
 from tests.cache.decorated import Calls, doubled
-from tests.forks.forking import Child
+from tests.forks.forking import Child, fork_in_python
 from tests.waiting import LIMIT_S, wait_until
 
 STORES = ("msgpack", "pickle", "hash", "keys", "locmem")
@@ -268,7 +268,7 @@ def test_one_of_several_processes_computes(store: Any) -> None:
 
         return slow(4), len(calls)
 
-    children = [Child(ask) for _ in range(6)]
+    children = [Child(ask, fork_in_python) for _ in range(6)]
     results = [child.result() for child in children]
     assert [value for value, _ in results] == [8] * 6
     assert sum(count for _, count in results) == 1

@@ -16,7 +16,7 @@ from redisdict import afinish_background, finish_background
 from redisdict.cache import DictCache, cached
 from tests.cache.conftest import Face
 from tests.cache.test_functions import once, store
-from tests.forks.forking import Child
+from tests.forks.forking import Child, fork_in_python
 from tests.waiting import LIMIT_S, await_until
 
 __all__ = ["store"]  # a fixture
@@ -159,7 +159,7 @@ def test_one_computation_an_expiry(
 
     cache.set("calls", 0, None)
     for number in range(3):
-        children = [Child(lambda number=number: ask(number)) for _ in range(8)]  # type: ignore[misc]
+        children = [Child(lambda number=number: ask(number), fork_in_python) for _ in range(8)]  # type: ignore[misc]
         values = set().union(*(child.result() for child in children))
         assert values <= {number, number - 1} if number else values == {0}
         assert cache.get("calls") == number + 1
