@@ -85,7 +85,7 @@ class RenewingCredentialProvider(StreamingCredentialProvider):
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=_renew_until_gone,
-                    args=(weakref.ref(self), self._every),
+                    args=(weakref.ref(self),),
                     name="redisdict-credentials",
                     daemon=True,
                 )
@@ -103,11 +103,12 @@ class RenewingCredentialProvider(StreamingCredentialProvider):
         self._on_next(SimpleToken(value, now_ms + self._every * 1000, now_ms, claims))
 
 
-def _renew_until_gone(reference: weakref.ref[RenewingCredentialProvider], every: float) -> None:
-    while True:
+def _renew_until_gone(reference: weakref.ref[RenewingCredentialProvider]) -> None:
+    provider = reference()
+    while provider is not None:
+        every = provider._every
+        del provider
         time.sleep(every)
         provider = reference()
-        if provider is None:
-            return
-        provider._renew()
-        del provider
+        if provider is not None:
+            provider._renew()

@@ -446,6 +446,7 @@ def test_tokens_are_renewed_for_a_provider_that_tells_of_none(
     assert mapping.get("n") == 2
     assert renewing._thread not in (None, thread)
     mapping.clear()
+    renewing._every = 3600.0  # its threads are in nobody's way any more
 
 
 def test_a_token_without_a_user(user: User) -> None:
