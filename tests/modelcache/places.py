@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from django.db import connections
@@ -11,7 +13,7 @@ from django.db import connections
 from redisdict.modelcache import identity, search_paths
 from tests.modelcache.beneath import change_unseen
 
-__all__ = ["another_alias", "forget_places", "tenant_schemas"]
+__all__ = ["another_alias", "copy_sqlite", "forget_places", "tenant_schemas"]
 
 
 def forget_places() -> None:
@@ -32,6 +34,17 @@ def another_alias(alias: str, like: str, **changes: Any) -> Iterator[str]:
     finally:
         connections[alias].close()
         del connections[alias], connections.settings[alias]
+
+
+def copy_sqlite(source: Path | str, target: Path) -> None:
+    """Copy a database through SQLite, never as a file.
+
+    Whoever opens and closes the file by other means takes from this process the locks of all its
+    connections to it, those of other threads, too; the next program that closes the database then
+    removes the log that they write to (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+    """
+    with contextlib.closing(sqlite3.connect(source)) as connection:
+        connection.execute("VACUUM INTO ?", (str(target),))
 
 
 @contextlib.contextmanager

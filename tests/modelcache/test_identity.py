@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -23,7 +22,7 @@ from tests.modelcache.beneath import change_unseen
 from tests.modelcache.conftest import TEMPLATE
 from tests.modelcache.counting import queries
 from tests.modelcache.elsewhere import elsewhere
-from tests.modelcache.places import another_alias, forget_places, tenant_schemas
+from tests.modelcache.places import another_alias, copy_sqlite, forget_places, tenant_schemas
 from tests.modelcache.postgres import PostgresCluster
 from tests.shop.models import Product, Stamp
 
@@ -55,9 +54,9 @@ def other_database(database: str, tmp_path: Path) -> Iterator[str]:
     connection = connections[database]
     if connection.vendor == "sqlite":
         connection.close()
-        path = str(tmp_path / "other.sqlite3")
-        shutil.copy(connection.settings_dict["NAME"], path)
-        yield path
+        path = tmp_path / "other.sqlite3"
+        copy_sqlite(connection.settings_dict["NAME"], path)
+        yield str(path)
         return
     with another_alias("template", database, NAME="template1") as template:
         connection.close()
@@ -411,14 +410,12 @@ def test_a_file_in_the_place_of_another(
 ) -> None:
     """A backup that is put back, say: the next connection leads to another file."""
     first, second = tmp_path / "first", tmp_path / "second"
-    connections[sqlite_alias].close()
-    source = connections.settings[sqlite_alias]["NAME"]
-    shutil.copy(source, first)
+    copy_sqlite(connections.settings[sqlite_alias]["NAME"], first)
     with another_alias("restored", sqlite_alias, NAME=str(first)) as alias:
         stamps = ModelDict(Stamp, database=alias)
         Stamp.objects.using(alias).create(code="red", worth=1)
         connections[alias].close()
-        shutil.copy(first, second)
+        copy_sqlite(first, second)
         Stamp.objects.using(alias).update(worth=2)
         assert stamps["red"].worth == 2
         connections[alias].close()

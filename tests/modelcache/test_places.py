@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +22,7 @@ from tests.modelcache.beneath import change_unseen
 from tests.modelcache.conftest import TEMPLATE
 from tests.modelcache.counting import queries
 from tests.modelcache.elsewhere import elsewhere
-from tests.modelcache.places import another_alias, forget_places, tenant_schemas
+from tests.modelcache.places import another_alias, copy_sqlite, forget_places, tenant_schemas
 from tests.modelcache.postgres import PostgresCluster
 from tests.shop.models import Product, Stamp
 
@@ -49,8 +48,7 @@ def file(sqlite_alias: str, tmp_path: Path, django_db_blocker: DjangoDbBlocker) 
     """A database with the shop's tables."""
     path = tmp_path / "shop.sqlite3"
     with django_db_blocker.unblock():
-        connections[sqlite_alias].close()
-        shutil.copy(connections.settings[sqlite_alias]["NAME"], path)
+        copy_sqlite(connections.settings[sqlite_alias]["NAME"], path)
         yield path
 
 
