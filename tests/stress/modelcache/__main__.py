@@ -39,7 +39,9 @@ NAMES = (
     "post_save",
     "memoize",
     "cacheops",
+    "cacheops_results",
     "cachalot",
+    "cachalot_results",
 )
 
 #: No statement takes longer than barriers stand.
@@ -118,7 +120,7 @@ def set_up_django(arguments: argparse.Namespace, server: str, database: dict[str
         "database": database,
         "tracking": getattr(arguments, "tracking", "auto"),
         "isolation": arguments.isolation if arguments.database == "postgres" else "",
-        "apps": [arguments.cache] if arguments.cache in APPS else [],
+        "apps": [app for app in APPS if arguments.cache.startswith(app)],
     }
     os.environ["REDISDICT_STRESS"] = json.dumps(given)
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.stress.modelcache.settings"

@@ -203,7 +203,7 @@ class ResultsCache(OurCache):
 
     def read(self, subject: Subject, pks: Sequence[int]) -> dict[int, Any]:
         if random.random() < QUERYSETS:
-            return _read_by_queryset(subject, pks)
+            return _read_by_queryset(_kept, subject, pks)
         model, lists = random.choice(self.lists[subject])
         found = [model(**row) for part in {pk // PART for pk in pks} for row in lists[part]]
         return {row.pk: row for row in found if row.pk in pks}
@@ -222,44 +222,45 @@ class ResultsCache(OurCache):
 QUERYSETS = 1 / 2
 
 
-def _read_by_queryset(subject: Subject, pks: Sequence[int]) -> dict[int, Any]:
+#: Gives all rows of a model, in the way that a cache has.
+Querysets = Callable[[Any], Any]
+
+
+def _kept(model: Any) -> Any:
+    return CachedQuerySet(model).cached(lease_timeout=1)
+
+
+def _read_by_queryset(rows_of: Querysets, subject: Subject, pks: Sequence[int]) -> dict[int, Any]:
     """The rows, with what is joined to them; and of some subjects by another way."""
     if subject is ROWS and random.random() < 1 / 3:
-        return _read_by_aggregates(pks)
+        return _read_by_aggregates(rows_of, pks)
     first = min(pks) // PART * PART
     model = {ROWS: Row, PLACES: Shop, NODES: Node, PARTS: Part, LEAVES: Leaf}[subject]
-    rows = CachedQuerySet(model).cached(lease_timeout=1)
-    rows = rows.filter(pk__gte=first, pk__lt=max(max(pks) + 1, first + PART))
+    rows = rows_of(model).filter(pk__gte=first, pk__lt=max(max(pks) + 1, first + PART))
     if model in (Part, Leaf):
         if random.random() < 1 / 2:
-            return _read_by_prefetch(model, pks)
+            return _read_by_prefetch(rows_of, model, pks)
         rows = rows.select_related("owner")
     if model is Row and random.random() < 1 / 2:
-        rows = (
-            CachedQuerySet(Row)
-            .cached(lease_timeout=1)
-            .filter(pk__in=CachedQuerySet(Shown).filter(pk__in=list(pks)).values("pk"))
-        )
+        shown = CachedQuerySet(Shown).filter(pk__in=list(pks))
+        rows = rows_of(Row).filter(pk__in=shown.values("pk"))
     return {row.pk: row for row in rows if row.pk in pks}
 
 
-def _read_by_prefetch(model: Any, pks: Sequence[int]) -> dict[int, Any]:
+def _read_by_prefetch(rows_of: Querysets, model: Any, pks: Sequence[int]) -> dict[int, Any]:
     """Rows as their owners have them, whose numbers are the same; and those without an owner."""
     name = "parts" if model is Part else "leaves"
-    owners = CachedQuerySet(Owner).cached(lease_timeout=1).filter(pk__in=list(pks))
-    found = {
-        row.pk: row for owner in owners.prefetch_related(name) for row in getattr(owner, name).all()
-    }
+    owners = rows_of(Owner).filter(pk__in=list(pks)).prefetch_related(name)
+    found = {row.pk: row for owner in owners for row in getattr(owner, name).all()}
     others = [pk for pk in pks if pk not in found]
-    rows = CachedQuerySet(model).cached(lease_timeout=1).filter(pk__in=others)
-    return found | {row.pk: row for row in rows}
+    return found | {row.pk: row for row in rows_of(model).filter(pk__in=others)}
 
 
-def _read_by_aggregates(pks: Sequence[int]) -> dict[int, Any]:
+def _read_by_aggregates(rows_of: Querysets, pks: Sequence[int]) -> dict[int, Any]:
     """What counts, sums and the like tell of each row."""
     found = {}
     for pk in pks:
-        rows = CachedQuerySet(Row).cached(lease_timeout=1).filter(pk=pk)
+        rows = rows_of(Row).filter(pk=pk)
         if random.random() < 1 / 2:
             told = rows.aggregate(version=Max("version"), number=Count("pk"))
         elif rows.exists() and rows.count():
@@ -417,6 +418,20 @@ class CacheopsCache(Cache):
             invalidate_obj(Row(pk=pk))
 
 
+class CachalotResults(CachalotCache):
+    """The same of lists, joins and aggregates."""
+
+    def read(self, subject: Subject, pks: Sequence[int]) -> dict[int, Any]:
+        return _read_by_queryset(lambda model: model._default_manager.all(), subject, pks)
+
+
+class CacheopsResults(CacheopsCache):
+    """The same of lists, joins and aggregates, each of which it is asked to keep."""
+
+    def read(self, subject: Subject, pks: Sequence[int]) -> dict[int, Any]:
+        return _read_by_queryset(lambda model: model._default_manager.all().cache(), subject, pks)
+
+
 CACHES: dict[str, Callable[[], Cache]] = {
     "modeldict": OurCache,
     "strict": OurStrictCache,
@@ -430,5 +445,7 @@ CACHES: dict[str, Callable[[], Cache]] = {
     "post_save": HandWrittenCache,
     "memoize": MemoizeCache,
     "cachalot": CachalotCache,
+    "cachalot_results": CachalotResults,
     "cacheops": CacheopsCache,
+    "cacheops_results": CacheopsResults,
 }
