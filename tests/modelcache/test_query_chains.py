@@ -289,10 +289,14 @@ def test_a_lookup_that_is_registered_later() -> None:
 
     before = products().filter(stock=1)
     assert before._calls
-    with register_lookup(models.IntegerField, Other, lookup_name="exact"):
-        made = products().filter(stock=1)
-        assert sql_of(made) == sql_of(plain().filter(stock=1))
-        assert "NOT" in sql_of(made)[0]
+    own = models.IntegerField.class_lookups["exact"]
+    try:
+        with register_lookup(models.IntegerField, Other, lookup_name="exact"):
+            made = products().filter(stock=1)
+            assert sql_of(made) == sql_of(plain().filter(stock=1))
+            assert "NOT" in sql_of(made)[0]
+    finally:  # the end of the `with` has removed both
+        models.IntegerField.register_lookup(own)
     assert "NOT" not in sql_of(products().filter(stock=1))[0]
 
 
