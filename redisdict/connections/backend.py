@@ -369,8 +369,10 @@ class _OfLoop:
         finally:
             forget()
             await asyncio.gather(*self._leaving, return_exceptions=True)
-            await self.held.aclose()
-            await _close_route(self.held)
+            try:
+                await self.held.aclose()
+            finally:
+                await _close_remaining(self.held)
 
 
 async def _retire(pool: redis.asyncio.ConnectionPool) -> None:
@@ -379,6 +381,19 @@ async def _retire(pool: redis.asyncio.ConnectionPool) -> None:
     else:
         await pool.disconnect(inuse_connections=False)
     await _close_route(pool)
+
+
+async def _close_remaining(held: Any) -> None:
+    """Close what redis-py leaves open when a pool or a client is closed.
+
+    A client of a Cluster that has lost a connection begins anew at its next command. Closed before
+    that, it believes to have nothing to close.
+    """
+    nodes = getattr(held, "nodes_manager", None)
+    if nodes is not None:
+        left = [*nodes.nodes_cache.values(), *nodes.startup_nodes.values()]  # two of each name
+        await asyncio.gather(*(node.disconnect() for node in left), return_exceptions=True)
+    await _close_route(held)
 
 
 async def _close_route(held: Any) -> None:

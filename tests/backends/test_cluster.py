@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import redis.asyncio
+from redis.asyncio.cluster import ClusterNode as AsyncClusterNode
 from redis.crc import key_slot
 
 from redisdict import BackendUnavailable, ConfigurationError, PersistentDict
@@ -251,6 +252,30 @@ def test_clients_of_redis_py(backend: Backend, key_prefix: str) -> None:
     assert asyncio.run(ask()) == b"v"
     assert asyncio.run(ask()) == b"v"  # in another loop it is another one
     client.delete(key_prefix)
+
+
+def test_a_client_of_redis_py_that_has_lost_a_connection_is_closed(
+    backend: Backend, key_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own `aclose()` takes it for one that has yet to be opened."""
+
+    async def lose(*_: Any, **__: Any) -> None:
+        raise redis.exceptions.ConnectionError("lost")
+
+    async def ask() -> list[Any]:
+        client: Any = backend.async_client()
+        await client.get(key_prefix)
+        nodes = client.get_primaries()
+        with monkeypatch.context() as patch:
+            patch.setattr(AsyncClusterNode, "execute_command", lose)
+            with pytest.raises(redis.exceptions.ConnectionError, match="lost"):
+                await client.ping(target_nodes=nodes[0])
+        known = [*client.nodes_manager.nodes_cache.values(), *client.startup_nodes]
+        connected = [each for node in known for each in node._connections if each.is_connected]
+        assert connected
+        return connected
+
+    assert not any(connection.is_connected for connection in asyncio.run(ask()))
 
 
 def test_an_option_that_cluster_clients_lack_is_named(
