@@ -14,7 +14,7 @@ from redisdict.connections import retry
 from redisdict.connections.drivers import Driver
 from redisdict.connections.retry import FAILED, LOST, Failure, check_retry, retries
 from redisdict.exceptions import BackendUnavailable
-from redisdict.pools.fast_connection import FAST_PATH_UNAVAILABLE
+from redisdict.pools.fast_connection import FAST_PATH_UNAVAILABLE, no_fast_path
 from redisdict.wire import conversation
 from redisdict.wire.conversation import SENT, Conversation, Sent, converse, is_plain
 from redisdict.wire.packing import pack, pack_command, reply_count, unwrap
@@ -23,6 +23,7 @@ from redisdict.wire.requests import (
     Call,
     Command,
     Identified,
+    Once,
     Operation,
     Reply,
     Sleep,
@@ -35,6 +36,9 @@ T = TypeVar("T")
 
 #: Commands that the connection packs, for what it knows of its server belongs to them.
 BY_CONNECTION = (Identified, Witnessed)
+
+#: Commands that a pool or a connection with a fast path carries out in one call.
+AT_ONCE = frozenset({tuple, Once, Identified})
 
 
 class Server(retry.Server, conversation.Server, Protocol):
@@ -57,8 +61,9 @@ class PoolDriver(Driver):
     def run(self, operation: Operation[T]) -> T:
         """Run an operation and give its result, as `Driver.run()` says.
 
-        One connection is held from the first command to the end, but not while the operation sleeps
-        or calls the user's function. It never goes back to the pool with a reply outstanding.
+        A single command takes the pool's fast path, where there is one. For anything else one
+        connection is held to the end, but not while the operation sleeps or calls the user's
+        function. It never goes back to the pool with a reply outstanding.
         """
         channel = _Channel(self._server)
         send = operation.send
@@ -66,7 +71,8 @@ class PoolDriver(Driver):
             request = send(None)
             while True:
                 if type(request) is Sleep or type(request) is Call:
-                    channel.close()
+                    if channel.connection is not None:
+                        channel.close()
                     try:
                         answer = _outside(request)
                     except BaseException as error:  # noqa: BLE001  # passed on, not swallowed
@@ -86,7 +92,8 @@ class PoolDriver(Driver):
             result: T = stop.value
             return result
         finally:
-            channel.close()
+            if channel.connection is not None:
+                channel.close()
 
     def do(self, step: Step[T]) -> T:
         command = step.command
@@ -142,19 +149,27 @@ class PendingBatch:
 class _Channel:
     """A connection of the pool, for as long as it is held."""
 
-    __slots__ = ("_connection", "_conversation", "_pool", "_request", "_server")
+    __slots__ = ("_conversation", "_execute", "_pool", "_request", "_server", "connection")
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._pool: redis.ConnectionPool | None = None
-        self._connection: Any = None
+        self.connection: Any = None
 
     def ask(self, request: Command | Batch) -> Reply:
         """Send a request; give the reply, an error reply as an object, or a `Failure`."""
         is_sent = False
         try:
-            connection = self._connection or self._check_out()
-            if type(request) is tuple or is_plain(request):
+            if type(request) in AT_ONCE:
+                execute = self._server.execute if self.connection is None else self._execute
+                packed = request if type(request) is Identified else pack_command(request)
+                is_sent = True  # unless NotSentError says otherwise
+                reply = execute(packed)
+                if reply is not FAST_PATH_UNAVAILABLE:
+                    return reply
+                is_sent = False
+            connection = self.connection or self._check_out()
+            if is_plain(request):
                 connection.send_packed_command((pack(request),))
             else:
                 known = known_of(connection)
@@ -181,7 +196,7 @@ class _Channel:
     def begin(self, request: Command | Batch) -> Reply:
         """Do the first half of `ask()`: `SENT`, or what came of it already."""
         try:
-            connection = self._connection or self._check_out()
+            connection = self.connection or self._check_out()
         except FAILED as error:
             return self._fail(request, error, False)
         self._request = request
@@ -218,29 +233,32 @@ class _Channel:
 
     def close(self) -> None:
         """Give the connection back, if one is held."""
-        connection, self._connection = self._connection, None
+        connection, self.connection = self.connection, None
         if connection is not None and self._pool is not None:
             self._pool.release(connection)
 
     def drop(self) -> None:
         """Give the connection back closed, for a reply may be outstanding on it."""
-        if self._connection is not None:
-            self._connection.disconnect()
+        if self.connection is not None:
+            self.connection.disconnect()
         self.close()
 
     def _check_out(self) -> Any:
         self._pool = self._server.pool()
-        self._connection = self._pool.get_connection()
-        return self._connection
+        self.connection = connection = self._pool.get_connection()
+        self._execute = getattr(connection, "execute", no_fast_path)
+        return connection
 
     def _fail(self, request: Command | Batch, error: Exception, is_sent: bool) -> Failure:
-        is_begun = self._connection is not None
+        is_begun = self.connection is not None
         self.drop()
+        if is_sent and self._pool is None:  # by the pool's fast path
+            self._pool = self._server.pool()
         return Failure.of(request, error, is_sent=is_sent, is_begun=is_begun)
 
     def _go_on(self, *, is_sent: bool) -> Reply:
         try:
-            answer = _talk(self._connection, self._conversation)
+            answer = _talk(self.connection, self._conversation)
         except FAILED as error:
             return self._fail(self._request, error, is_sent)
         except ResponseError as error:  # to tell its incarnation, or to make the batch safe

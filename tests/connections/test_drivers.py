@@ -220,23 +220,41 @@ def test_a_wrong_password_is_not_tried_twice(
     assert "geheim" not in str(caught.value)
 
 
-def test_an_interrupted_call_leaves_no_reply_to_the_next(redis_url: str) -> None:
+@pytest.mark.parametrize("is_held", [False, True], ids=["of the pool", "held"])
+@pytest.mark.parametrize("is_batch", [False, True], ids=["a command", "a batch"])
+def test_an_interrupted_call_leaves_no_reply_to_the_next(
+    redis_url: str, is_held: bool, is_batch: bool
+) -> None:
     """KeyboardInterrupt between sending and reading: the connection must not be used again."""
     backend = Backend(parse_alias("test", {"LOCATION": redis_url}))
     pool = backend.pool()
-    connection = pool.get_connection()
-    read = connection.read_response
-
-    def interrupted(*args: object, **kwargs: object) -> Any:
-        connection.read_response = read
-        raise KeyboardInterrupt
-
-    connection.read_response = interrupted
+    connection: Any = pool.get_connection()
     pool.release(connection)
+    interrupted: Any = (b"ECHO", b"interrupted")
+    if is_batch:
+        interrupted = Batch([interrupted])
+
+    def operation() -> Operation[Any]:
+        if is_held:
+            yield Batch([(b"PING",)])
+        connection.sock = connection._own_parser.sock = _Interrupted(connection.sock)
+        yield interrupted
+
     with pytest.raises(KeyboardInterrupt):
-        backend.driver.run(ask((b"ECHO", b"interrupted")))
+        backend.driver.run(operation())
+    assert not connection.is_connected
     assert backend.driver.run(ask((b"ECHO", b"next"))) == [b"next"]
     backend.close()
+
+
+class _Interrupted:
+    """A socket whose reader is interrupted when the command has left."""
+
+    def __init__(self, sock: Any) -> None:
+        self.sendall, self.shutdown, self.close = sock.sendall, sock.shutdown, sock.close
+
+    def recv(self, size: int) -> bytes:
+        raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("pool_class", ASYNC_POOLS)

@@ -197,7 +197,7 @@ def _delete(write: Write, run: Run) -> Any:
             return delete_listed(write, run, lists)
         write.listed = [one.all for one in lists]
         if write.is_whole and all(cached.is_whole for cached, _ in dependents):
-            return write.change(write.whole_table(cached for cached, _ in dependents), run)
+            return write.change(write.whole_table([cached for cached, _ in dependents]), run)
         if dependents:
             # The rows that point at them must be known, and no more may come.
             with write.transaction():

@@ -25,7 +25,6 @@ from redisdict.modelcache.invalidation.cursors import WATCH, watched_cursors
 from redisdict.modelcache.invalidation.interception import Watch
 from redisdict.modelcache.invalidation.migrations import connect_migrations
 from redisdict.modelcache.invalidation.relations import is_known
-from redisdict.modelcache.invalidation.statements import table_of
 from redisdict.modelcache.invalidation.transactions import note_or_remove, note_unseen_changes
 from redisdict.modelcache.registrations import on_registration
 
@@ -46,17 +45,16 @@ def _after_save(
     sender: type[Model], instance: Any = None, using: str | None = None, **_: Any
 ) -> None:
     """A signal that `save()` sends is about what has just been written; others are by hand."""
-    if not isinstance(instance, Model) or not is_known(instance.pk):
+    if not isinstance(instance, Model) or not is_known(pk := instance.pk):
         return
-    database = _database_of(instance, using)
+    database = using or _database_of(instance, using)
     watch = watch_of(connections[database])
-    written, watch.last_written = watch.last_written, None
-    if written is not None:
+    if (written := watch.last_written) is not None:
+        watch.last_written = None
         table, pks = written
-        tables = map(table_of, relations.lineage(sender))
-        if table in tables and instance.pk in pks:
+        if pk in pks and table in relations.lineage_tables(sender):
             return
-    note_or_remove(type(instance), [instance.pk], database)
+    note_or_remove(type(instance), [pk], database)
 
 
 def _on_m2m_change(

@@ -31,11 +31,17 @@ def make_behind_barriers(rows: Sequence[Rows], change: Callable[[], T]) -> T:
     Raises:
         BackendUnavailable: a server can't be told, and a model is strict; the change isn't made.
     """
-    by_backend: dict[Backend, list[Rows]] = {}
-    for table, keys in rows:
+    if len(rows) == 1:
+        [(table, keys)] = rows
         table.counters.invalidations += len(keys)
         table.counters.barriers += 1
-        by_backend.setdefault(table.backend, []).append((table, keys))
+        return _change_on_one(rows, change)
+    by_backend: dict[Backend, list[Rows]] = {}
+    for one in rows:
+        table, keys = one
+        table.counters.invalidations += len(keys)
+        table.counters.barriers += 1
+        by_backend.setdefault(table.backend, []).append(one)
     return _change_over(list(by_backend.values()), change)
 
 
@@ -90,23 +96,32 @@ def _change_over(groups: Sequence[Sequence[Rows]], change: Callable[[], T]) -> T
     """Make the change behind the barriers of several servers; each has one of the groups."""
     if not groups:
         return change()
+    if len(groups) == 1:
+        return _change_on_one(groups[0], change)
     return _change_on_one(groups[0], lambda: _change_over(groups[1:], change))
 
 
 def _change_on_one(rows: Sequence[Rows], change: Callable[[], T]) -> T:
-    tables = [table for table, _ in rows]
     token = new_token()
-    barrier_ms = max(table.cached.barrier_ms for table in tables)
-    if any(table.cached.is_near_strict for table in tables):
+    barrier_ms = 0
+    tables: list[CachedTable] = []
+    changed: list[Sequence[bytes]] = []
+    are_awaited = False
+    for table, keys in rows:
+        tables.append(table)
+        changed += table.store.groups(keys)
+        barrier_ms = max(barrier_ms, table.cached.barrier_ms)
+        are_awaited = are_awaited or table.cached.is_near_strict
+    if are_awaited:
         barrier_ms += LONGEST_WAIT_MS  # they stand while readers are waited for, too
-    changed = [some for table, keys in rows for some in table.store.groups(keys)]
     is_begun = False
     results: list[T] = []
 
     def make() -> None:
         nonlocal is_begun
         _drop_near(rows)
-        _wait_for_readers(tables)
+        if are_awaited:
+            _wait_for_readers(tables)
         is_begun = True
         results.append(change())
 

@@ -51,7 +51,7 @@ def update_listed(write: Write, run: Run, lists: Sequence[Lists]) -> Any:
         for one in lists:
             had = column_of(one, fields, [values for _, values in found])
             told, is_open = one.of_update(had, set_to)
-            write.listed.append(told)
+            write.listed = [*write.listed, told]
             if is_open:
                 again.append(one)
         result = write.change(write.rows(pks), run)

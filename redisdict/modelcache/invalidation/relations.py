@@ -50,6 +50,18 @@ def affected_by(model: type[Model]) -> Sequence[CachedModel]:
 
 
 @cache
+def are_whole(model: type[Model]) -> bool:
+    """Whether nobody keeps rows or lists of the model's own table, but what is computed of it."""
+    return all(cached.is_whole for cached in affected_by(model))
+
+
+@cache
+def lineage_tables(model: type[Model]) -> Sequence[str]:
+    """The tables that hold parts of a row."""
+    return list(dict.fromkeys(map(table_of, lineage(model))))
+
+
+@cache
 def dependents_of(model: type[Model]) -> Sequence[tuple[CachedModel, str]]:
     """Registered models whose rows the database changes when a row of `model` is deleted.
 
@@ -67,6 +79,8 @@ def forget() -> None:
     """Find everything anew: there are other models now, or other registrations."""
     cached_by_table.cache_clear()
     affected_by.cache_clear()
+    are_whole.cache_clear()
+    lineage_tables.cache_clear()
     dependents_of.cache_clear()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,10 +14,10 @@ from django.db.models.sql import Query
 from redisdict.modelcache.cached_models import CachedModel, Rows
 from redisdict.modelcache.connection_state import is_in_transaction
 from redisdict.modelcache.invalidation.effects import catalog_of
-from redisdict.modelcache.invalidation.interception import Watch
+from redisdict.modelcache.invalidation.interception import Telling, Watch
 from redisdict.modelcache.invalidation.memberships import Lists, lists_of
 from redisdict.modelcache.invalidation.query_analysis import pk_of
-from redisdict.modelcache.invalidation.relations import affected_by, rows_of_table
+from redisdict.modelcache.invalidation.relations import affected_by, are_whole, rows_of_table
 from redisdict.modelcache.invalidation.statements import table_of
 from redisdict.modelcache.invalidation.transactions import change
 
@@ -39,6 +39,11 @@ EVERY_KEY = _EveryKey()
 class Write:
     """One query that changes rows of one table."""
 
+    #: What bars the lists that it changes, beside its rows.
+    listed: Sequence[Rows] = ()
+    #: Registrations of lists that it doesn't change.
+    spared: Collection[int] = ()
+
     def __init__(self, compiler: Any, watch: Watch) -> None:
         self.compiler = compiler
         self.watch = watch
@@ -46,31 +51,26 @@ class Write:
         self.connection: BaseDatabaseWrapper = compiler.connection
         self.model: type[Model] = self.query.get_meta().concrete_model
         self.table = table_of(self.model)
-        self.is_cached = bool(affected_by(self.model))
+        self._cached = affected_by(self.model)
+        self.is_cached = bool(self._cached)
         #: Whether nobody keeps rows of it, so that it doesn't matter which ones are changed.
-        self.is_whole = all(cached.is_whole for cached in affected_by(self.model))
-        #: What bars the lists that it changes, beside its rows.
-        self.listed: list[Rows] = []
-        #: Registrations of lists that it doesn't change.
-        self.spared: set[int] = set()
+        self.is_whole = are_whole(self.model)
 
-    @contextmanager
-    def telling(self, *, changes_keys: bool = True) -> Iterator[None]:
+    def telling(self, *, changes_keys: bool = True) -> Telling:
         """For its statements, whose rows are told here."""
-        with self.watch.telling([self.table], changes_keys=changes_keys):
-            yield
+        return self.watch.telling((self.table,), changes_keys=changes_keys)
 
     def rows(self, pks: Sequence[Any]) -> list[Rows]:
         self.watch.last_written = (self.table, pks)
         # Of the lists that this changes `listed` tells.
         return rows_of_table(self.model, pks, self.connection, has_moved=False)
 
-    def whole_table(self, others: Iterable[CachedModel] = ()) -> list[Rows]:
+    def whole_table(self, others: Sequence[CachedModel] = ()) -> list[Rows]:
         """All rows of those who cache the table, and of others."""
         self.watch.last_written = (self.table, EVERY_KEY)
-        cached = dict.fromkeys([*affected_by(self.model), *others])
-        concerned = [one for one in cached if id(one) not in self.spared]
-        return [one.table_of(self.connection).all_rows for one in concerned]
+        connection, spared = self.connection, self.spared
+        cached = dict.fromkeys([*self._cached, *others]) if others else self._cached
+        return [one.table_of(connection).all_rows for one in cached if id(one) not in spared]
 
     @property
     def lists(self) -> list[Lists]:
@@ -78,7 +78,7 @@ class Write:
         return lists_of(self.model, self.connection)
 
     def change(self, rows: Sequence[Rows], run: Run) -> Any:
-        return change(self.connection, [*rows, *self.listed], run)
+        return change(self.connection, [*rows, *self.listed] if self.listed else rows, run)
 
     @property
     def can_return_keys(self) -> bool:

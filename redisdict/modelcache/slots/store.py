@@ -285,10 +285,10 @@ def put_barriers(
     Args:
         tables: keys of cells, those of one table together: they lie in one slot of a Cluster.
     """
-    chunks = [chunk for keys in tables for chunk in slices(keys, CHUNK)]
-    if len(chunks) == 1:
-        yield from BARRIER.call(chunks[0], token, duration_ms)
+    if len(tables) == 1 and len(tables[0]) <= CHUNK:
+        yield from BARRIER.call(tables[0], token, duration_ms)
         return
+    chunks = [chunk for keys in tables for chunk in slices(keys, CHUNK)]
     for some in slices(chunks, MOST_COMMANDS):
         commands: list[Command] = [
             (b"EVALSHA", BARRIER.digest, len(chunk), *chunk, token, duration_ms) for chunk in some

@@ -12,8 +12,26 @@
 -- A cell with barriers is the letter B and, for each, its token and the time of its end: 29 bytes.
 
 local TOKEN_LENGTH, LENGTH = 16, 29
-local send = redis.acall or redis.call
 local token, duration_ms = ARGV[1], tonumber(ARGV[2])
+local cells = redis.call('MGET', unpack(KEYS))
+
+-- The usual case at half the price: one cell, on which nobody else's barrier is.
+if #KEYS == 1 then
+  local cell = cells[1]
+  local is_barred = cell and string.byte(cell) == 66 -- B
+  if not is_barred or #cell == 1 + LENGTH and string.sub(cell, 2, 1 + TOKEN_LENGTH) == token then
+    if duration_ms > 0 then
+      local clock = redis.call('TIME')
+      local ends = clock[1] * 1000 + math.floor(clock[2] / 1000) + duration_ms
+      redis.call('SET', KEYS[1], 'B' .. token .. string.format('%013.0f', ends), 'PX', ARGV[2])
+    elseif cell then
+      redis.call('DEL', KEYS[1])
+    end
+    return
+  end
+end
+
+local send = redis.acall or redis.call
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 
@@ -32,7 +50,7 @@ local function others(cell)
   return standing, last
 end
 
-local cells, bare = redis.call('MGET', unpack(KEYS)), {}
+local bare = {}
 for position, key in ipairs(KEYS) do
   local standing, last = others(cells[position])
   if duration_ms > 0 then
