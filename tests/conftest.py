@@ -165,8 +165,14 @@ def sentinel() -> Iterator[SentinelTopology]:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[ClusterTopology]:
-    """A Cluster of three primaries, for tests that leave all of them running."""
+    """A Cluster of three primaries, for tests that leave all of them running.
+
+    A node that hangs for a moment, by a test or on a busy machine, isn't taken for lost.
+    """
     with ClusterTopology(program_for_tests("valkey")) as topology:
+        for member in topology.members:
+            with member.client() as client:
+                client.config_set("cluster-node-timeout", 100_000)
         yield topology
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.bench.short import write_short_spec
 from tests.browser.site import PASSWORD, USER, Site, running_site
 from tests.waiting import LIMIT_S
 
@@ -26,9 +27,6 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-
-#: A run of the command line that is done in some seconds.
-SHORT_RUN = ("redisbench", "--quick", "--service", "valkey", "--seconds", "3")
 
 #: What audits of some days have counted.
 AUDITED = """
@@ -66,9 +64,11 @@ def site(
     tmp_path_factory: pytest.TempPathFactory, valkey_url: str, browser: Browser
 ) -> Iterator[Site]:
     """With two short runs, measured for real."""
-    with running_site(tmp_path_factory.mktemp("site"), valkey_url) as site:
-        site.manage(*SHORT_RUN, "--label", "before")
-        site.manage(*SHORT_RUN, "--label", "after")
+    directory = tmp_path_factory.mktemp("site")
+    with running_site(directory, valkey_url) as site:
+        spec = write_short_spec(directory)
+        for label in ("before", "after"):
+            site.manage("redisbench", "--service", "valkey", "--spec", spec, "--label", label)
         site.manage("shell", "-c", AUDITED)
         yield site
 
