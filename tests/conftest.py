@@ -169,10 +169,7 @@ def cluster() -> Iterator[ClusterTopology]:
 
     A node that hangs for a moment, by a test or on a busy machine, isn't taken for lost.
     """
-    with ClusterTopology(program_for_tests("valkey")) as topology:
-        for member in topology.members:
-            with member.client() as client:
-                client.config_set("cluster-node-timeout", 100_000)
+    with ClusterTopology(program_for_tests("valkey"), node_timeout_ms=100_000) as topology:
         yield topology
 
 

@@ -84,10 +84,12 @@ def node_of(topology: ClusterTopology, slot: int) -> ServerProcess:
     return next(member for member in topology.members if member.port == port)
 
 
-def move_slot(topology: ClusterTopology, slot: int) -> None:
-    """Move a slot with all its keys to another node, as a resharding does."""
+def move_slot(topology: ClusterTopology, slot: int, target: ServerProcess | None = None) -> None:
+    """Move a slot with all its keys to that or another node, as a resharding does."""
     source = node_of(topology, slot)
-    target = next(node for node in topology.primaries if node is not source)
+    if target is source:
+        return
+    target = target or next(node for node in topology.primaries if node is not source)
     with source.client() as giver, target.client() as taker:
         source_id, target_id = (each.execute_command("CLUSTER", "MYID") for each in (giver, taker))
         taker.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)

@@ -62,10 +62,22 @@ def test_a_cluster(
                 mapping.clear()
 
 
-@pytest.fixture
-def own_cluster() -> Iterator[ClusterTopology]:
-    with ClusterTopology(program_for_tests("valkey")) as topology:
+@pytest.fixture(scope="module")
+def whole_cluster() -> Iterator[ClusterTopology]:
+    with ClusterTopology(program_for_tests("valkey"), node_timeout_ms=100_000) as topology:
         yield topology
+
+
+@pytest.fixture
+def own_cluster(whole_cluster: ClusterTopology) -> Iterator[ClusterTopology]:
+    """A Cluster whose slot of a dict "d", and whose user, the test may change."""
+    slot = key_slot(b"d")
+    home = node_of(whole_cluster, slot)
+    yield whole_cluster
+    for node in whole_cluster.primaries:
+        with node.client() as client:
+            client.execute_command("ACL", "SETUSER", "default", "+@all")
+    move_slot(whole_cluster, slot, home)
 
 
 def test_a_slot_moves(
