@@ -191,8 +191,8 @@ def test_a_lost_node_is_told_and_the_others_have_answered(
     values = alias_for(cluster.location, OPTIONS=HASTY, RETRY_FOR=0.1)
     backend = Backend(parse_alias("test", values))
     patient = Backend(parse_alias("patient", alias_for(cluster.location)))
-    d: PersistentDict[str, int] = PersistentDict("d", backend, shards=12)
-    all_of_it: PersistentDict[str, int] = PersistentDict("d", patient, shards=12)
+    d: PersistentDict[str, int] = PersistentDict("d", backend, shards=5)
+    all_of_it: PersistentDict[str, int] = PersistentDict("d", patient, shards=5)
     items = {str(number): number for number in range(100)}
     all_of_it.set_many(items)
 
@@ -203,7 +203,7 @@ def test_a_lost_node_is_told_and_the_others_have_answered(
         return False
 
     wait_until(is_connected)
-    hung = node_of(cluster, key_slot(b"d%:0:12"))
+    hung = node_of(cluster, key_slot(b"d%:0:5"))
     os.kill(hung.pid, signal.SIGSTOP)
     try:
         with pytest.raises(BackendUnavailable) as removing:
