@@ -43,9 +43,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """With `--dist loadfile`, which the README's command has."""
     if config.getoption("dist") != "loadfile":
         return None
-    from tests.order import LongFilesFirst
+    from tests.order import LongFilesBesideOthers
 
-    return LongFilesFirst(config, log)
+    return LongFilesBesideOthers(config, log)
 
 
 def _keep_bytecode() -> None:
