@@ -39,7 +39,7 @@ def install_tests(session: nox.Session, django: str) -> None:
 def tests(session: nox.Session, django: str) -> None:
     """Run the quick tests, with every pair of Python and Django that is supported."""
     install_tests(session, django)
-    session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
+    session.run("pytest", "-n", "4", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session(python=OLDEST)
@@ -47,14 +47,14 @@ def deep(session: nox.Session) -> None:
     """Run the long tests: races, kills, millions, every schedule, the distributions."""
     session.install(*DEVELOPMENT)
     marks = ("-m", "deep or hypothesis", "--hypothesis-profile=deep")
-    session.run("pytest", "-n", "2", *marks, *session.posargs)
+    session.run("pytest", "-n", "3", "--dist", "worksteal", *marks, *session.posargs)
 
 
 @nox.session(python=OLDEST, venv_backend="uv")
 def lowest(session: nox.Session) -> None:
     """Run the quick tests with the oldest releases that the requirements allow."""
     session.install("--resolution", "lowest-direct", "-r", "requirements.txt")
-    session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
+    session.run("pytest", "-n", "4", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session(python=NEWEST)

@@ -43,9 +43,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """With `--dist loadfile`, which the README's command has."""
     if config.getoption("dist") != "loadfile":
         return None
-    from tests.order import LongFilesFirst
+    from tests.order import LongFilesBesideOthers
 
-    return LongFilesFirst(config, log)
+    return LongFilesBesideOthers(config, log)
 
 
 def _keep_bytecode() -> None:
@@ -165,8 +165,11 @@ def sentinel() -> Iterator[SentinelTopology]:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[ClusterTopology]:
-    """A Cluster of three primaries, for tests that leave all of them running."""
-    with ClusterTopology(program_for_tests("valkey")) as topology:
+    """A Cluster of three primaries, for tests that leave all of them running.
+
+    A node that hangs for a moment, by a test or on a busy machine, isn't taken for lost.
+    """
+    with ClusterTopology(program_for_tests("valkey"), node_timeout_ms=100_000) as topology:
         yield topology
 
 

@@ -16,6 +16,8 @@ __all__ = ["examples", "mark_repeated_combinations", "register_profiles"]
 
 QUICK, DEEP = "quick", "deep"
 
+EACH_VALUE_ONCE = "each_value_once"
+
 #: Fixtures whose values are combined with one another: servers, layouts, colours, ways to track.
 FACTORS = frozenset(
     {
@@ -70,13 +72,18 @@ def mark_repeated_combinations(items: Iterable[pytest.Item]) -> None:
     and keys, sync and async, it runs redis-hash-sync, redis-keys-async, valkey-hash-async and
     valkey-keys-sync. The values of a test's other parameters are no factors: each has all of these.
     A test that is asked for by the name of one combination isn't marked.
+
+    One marked `each_value_once`, for taking seconds, has each value of each factor once there: with
+    redis and valkey, auto and plain it runs redis-auto and valkey-plain. The mark may name further
+    parameters that are factors of this test.
     """
     tests: dict[Any, list[pytest.Item]] = defaultdict(list)
     for item in items:
         call = getattr(item, "callspec", None)
         if call is not None and not item.get_closest_marker(DEEP):
             # Each value is one object for all combinations; it may be of any type.
-            others = tuple(id(value) for name, value in call.params.items() if name not in FACTORS)
+            factors = _names_of_factors(item)
+            others = tuple(id(value) for name, value in call.params.items() if name not in factors)
             tests[item.nodeid.partition("[")[0], others].append(item)
     for combinations in tests.values():
         chosen = [_factors(item) for item in combinations]
@@ -85,13 +92,27 @@ def mark_repeated_combinations(items: Iterable[pytest.Item]) -> None:
             values = sorted({values[name] for values in chosen})
             numbers[name] = {value: number for number, value in enumerate(values)}
         varying = [name for name, values in numbers.items() if len(values) > 1]
-        if len(varying) < 3:
+        is_once = combinations[0].get_closest_marker(EACH_VALUE_ONCE) is not None
+        if len(varying) < (2 if is_once else 3):
             continue
+        most = max(len(numbers[name]) for name in varying)
+        diagonal = [[place % len(numbers[name]) for name in varying] for place in range(most)]
         for item, values in zip(combinations, chosen, strict=True):
-            if sum(numbers[name][values[name]] for name in varying) % 2:
+            places = [numbers[name][values[name]] for name in varying]
+            if places not in diagonal if is_once else sum(places) % 2:
                 item.add_marker(DEEP)
+
+
+def _names_of_factors(item: pytest.Item) -> frozenset[str]:
+    once = item.get_closest_marker(EACH_VALUE_ONCE)
+    return FACTORS if once is None else FACTORS.union(once.args)
 
 
 def _factors(item: Any) -> dict[str, str]:
     """The factors of a combination, and their values by what they are called."""
-    return {name: repr(value) for name, value in item.callspec.params.items() if name in FACTORS}
+    factors = _names_of_factors(item)
+    return {
+        name: getattr(value, "__name__", repr(value))
+        for name, value in item.callspec.params.items()
+        if name in factors
+    }

@@ -16,13 +16,18 @@ __all__ = ["LIMIT_S", "LoopClock", "await_until", "wait_until", "wait_until_read
 
 LIMIT_S = 100.0
 
+#: The first pause between two looks; each is twice as long as the one before, up to the last.
+PAUSE_S, LONGEST_PAUSE_S = 0.0005, 0.01
+
 
 def wait_until(is_so: Callable[[], object], limit_s: float = LIMIT_S) -> None:
     """Block until the condition holds."""
     deadline = time.monotonic() + limit_s
+    pause_s = PAUSE_S
     while not is_so():
         assert time.monotonic() < deadline, f"it didn't come to that within {limit_s} s"
-        time.sleep(0.01)
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
 async def await_until(is_so: Callable[[], object], limit_s: float = LIMIT_S) -> None:

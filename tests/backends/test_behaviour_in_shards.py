@@ -20,6 +20,9 @@ from tests.mapping.test_transfer import *  # noqa: F403
 
 __all__ = ["make", "server_url"]
 
+# On one server as hashes, and on the Cluster as keys: shards are made alike everywhere.
+pytestmark = pytest.mark.each_value_once
+
 # It counts commands, and a dict in shards that has no item yet asks for their number each time.
 del test_many_waiting_tasks_ask_the_server_once_each  # type: ignore[name-defined]  # noqa: F821
 # These look at one key or one pool, and a dict in shards has several.

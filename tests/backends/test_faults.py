@@ -91,17 +91,24 @@ async def acall(d: PersistentDict[str, Any], seen: Seen, key: str) -> None:
         seen.took(began)
 
 
-def in_threads(d: PersistentDict[str, Any], proxy: Proxy, fault: str, seen: Seen) -> None:
+#: How often a fault strikes; those that a caller's whole time goes with, once in the quick suite.
+TIMES = 3
+SLOW = [fault for fault in FAULTS if "silence" in fault or "late" in fault]
+
+
+def in_threads(
+    d: PersistentDict[str, Any], proxy: Proxy, fault: str, seen: Seen, times: int
+) -> None:
     with ThreadPoolExecutor(4) as threads:
-        for _ in range(3):
+        for _ in range(times):
             proxy.fault = fault
             list(threads.map(lambda key: call(d, seen, key), ITEMS))
 
 
-def in_tasks(d: PersistentDict[str, Any], proxy: Proxy, fault: str, seen: Seen) -> None:
+def in_tasks(d: PersistentDict[str, Any], proxy: Proxy, fault: str, seen: Seen, times: int) -> None:
     async def work() -> None:
         await d.aget("k1")  # the connection is there when the fault strikes
-        for _ in range(3):
+        for _ in range(times):
             proxy.fault = fault
             await asyncio.gather(*(acall(d, seen, key) for key in ITEMS))
 
@@ -109,20 +116,27 @@ def in_tasks(d: PersistentDict[str, Any], proxy: Proxy, fault: str, seen: Seen) 
 
 
 @pytest.mark.parametrize("work", [in_threads, in_tasks])
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    ("fault", "times"),
+    [
+        *((fault, 1 if fault in SLOW else TIMES) for fault in FAULTS),
+        *(pytest.param(fault, TIMES, marks=pytest.mark.deep) for fault in SLOW),
+    ],
+)
 def test_no_wrong_value_and_no_call_without_an_end(
     spoiled: PersistentDict[str, Any],
     proxy: Proxy,
     fault: str,
-    work: Callable[[PersistentDict[str, Any], Proxy, str, Seen], None],
+    times: int,
+    work: Callable[[PersistentDict[str, Any], Proxy, str, Seen, int], None],
 ) -> None:
     seen = Seen()
-    work(spoiled, proxy, fault, seen)
-    assert proxy.spent == 3
+    work(spoiled, proxy, fault, seen, times)
+    assert proxy.spent == times
     assert seen.wrong == []
     # Every call has come to its end; tests/connections/test_retry.py says how often it is tried.
     assert seen.slowest_s < LIMIT_S
     assert seen.counted <= spoiled["n"] <= seen.counted + seen.unknown
     assert {key: spoiled[key] for key in ITEMS} == ITEMS
     if fault in ("single bytes", "close before the command", "close after the reply"):
-        assert seen.counted + seen.unknown == 3 * len(ITEMS)
+        assert seen.counted + seen.unknown == times * len(ITEMS)

@@ -28,10 +28,23 @@ CALLS = ["--call", "hash get", "--call", "hash aget"]
 FAST = [*CALLS, "--verbose"]
 
 
-@pytest.fixture(autouse=True)
-def _two_short_generations(monkeypatch: pytest.MonkeyPatch) -> None:
-    precision = Precision(min_rounds=12, max_rounds=12, seconds=60, server_starts=2)
+def shorten(monkeypatch: pytest.MonkeyPatch, generations: int) -> None:
+    rounds = 6 * generations
+    precision = Precision(
+        min_rounds=rounds, max_rounds=rounds, seconds=60, server_starts=generations
+    )
     monkeypatch.setattr("redisdict.bench.cli.ab.SPEC", replace(SPEC, precision=precision))
+
+
+@pytest.fixture(autouse=True)
+def _one_short_generation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes a server or two, and three processes that import Django."""
+    shorten(monkeypatch, 1)
+
+
+@pytest.fixture
+def two_generations(monkeypatch: pytest.MonkeyPatch, _one_short_generation: None) -> None:
+    shorten(monkeypatch, 2)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +59,7 @@ def _two_short_generations(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["chosen calls", "every call"],
 )
+@pytest.mark.usefixtures("two_generations")
 def test_calls_of_both_are_measured_and_saved_as_any_run(
     tmp_path: Path, chosen: list[str], expected: set[str]
 ) -> None:
@@ -96,6 +110,7 @@ protocol.MappingMethods.get = slow_get
 """
 
 
+@pytest.mark.usefixtures("two_generations")
 def test_what_became_slower_is_told_by_the_exit_status(tmp_path: Path) -> None:
     slow = checkout(tmp_path, SLOW_GET)
     outcome = Outcome("ab", ".", slow, "--no-save", *FAST)
@@ -103,6 +118,12 @@ def test_what_became_slower_is_told_by_the_exit_status(tmp_path: Path) -> None:
     told = " ".join(outcome.out.split())  # whose lines end where the path of a side has them end
     assert re.search(r"hash get 0\.\d\d \[0\.\d\d, 0\.\d\d\] slower", told)
     assert "hash aget 0.0" not in told
+
+
+@pytest.mark.deep
+@pytest.mark.usefixtures("two_generations")
+def test_what_became_faster_or_little_slower_is_0(tmp_path: Path) -> None:
+    slow = checkout(tmp_path, SLOW_GET)
     assert Outcome("ab", slow, ".", "--no-save", *FAST[:2]).status == 0
     assert Outcome("ab", ".", slow, "--no-save", *FAST, "--fail-threshold", "99.9").status == 0
 

@@ -58,8 +58,15 @@ def table(columns: Any, clients: list[Client], *, mode: str = SYNC) -> Table:
     return Table("hash", "Smoke", mode, columns, clients)
 
 
-@pytest.mark.parametrize("is_hash", [True, False], ids=["hash", "keys"])
-@pytest.mark.parametrize("columns", [SINGLE, SMALL_BULK], ids=["single", "bulk"])
+@pytest.mark.parametrize(
+    ("columns", "is_hash"),
+    [
+        pytest.param(SINGLE, True, id="single-hash"),
+        pytest.param(SMALL_BULK, False, id="bulk-keys"),
+        pytest.param(SINGLE, False, id="single-keys", marks=pytest.mark.deep),
+        pytest.param(SMALL_BULK, True, id="bulk-hash", marks=pytest.mark.deep),
+    ],
+)
 def test_every_operation_gives_figures(server: Server, columns: Any, is_hash: bool) -> None:
     names = (DICT, f"{DICT}, raw", f"{DICT}, unix socket", BY_HAND, "socket and hiredis")
     clients = chosen(sync_clients(is_hash=is_hash), *names)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.bench.short import write_short_spec
 from tests.browser.site import PASSWORD, USER, Site, running_site
 from tests.waiting import LIMIT_S
 
@@ -27,11 +28,13 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 
-#: A run of the command line that is done in some seconds.
-SHORT_RUN = ("redisbench", "--quick", "--service", "valkey", "--seconds", "3")
-
-#: What audits of some days have counted.
-AUDITED = """
+#: Two runs, measured for real, and what audits of some days have counted.
+MEASURED = """
+for label in ("before", "after"):
+    try:
+        call_command("redisbench", "--spec", sys.argv[1], "--service", "valkey", "--label", label)
+    except SystemExit as end:
+        assert not end.code, end.code
 from datetime import timedelta
 from django.utils import timezone
 from redisdict.models import AuditCount
@@ -65,11 +68,9 @@ def browser() -> Iterator[Browser]:
 def site(
     tmp_path_factory: pytest.TempPathFactory, valkey_url: str, browser: Browser
 ) -> Iterator[Site]:
-    """With two short runs, measured for real."""
-    with running_site(tmp_path_factory.mktemp("site"), valkey_url) as site:
-        site.manage(*SHORT_RUN, "--label", "before")
-        site.manage(*SHORT_RUN, "--label", "after")
-        site.manage("shell", "-c", AUDITED)
+    directory = tmp_path_factory.mktemp("site")
+    with running_site(directory, valkey_url) as site:
+        site.run(MEASURED, write_short_spec(directory))
         yield site
 
 

@@ -92,16 +92,23 @@ def test_the_client_of_a_cluster(cluster: ClusterTopology, configure: Any, key_p
     made.clear()
 
 
-def test_clear_of_the_database_of_a_cluster(configure: Any, runner: Any) -> None:
+@pytest.fixture(scope="module")
+def own_cluster() -> Iterator[ClusterTopology]:
     with ClusterTopology(program_for_tests("valkey")) as topology:
-        configure(default=entry(topology.location, "p", OPTIONS={"CLEAR": "database"}))
-        made: Any = caches["default"]
-        face = Face(made, runner)
-        face.set_many({f"k{number}": number for number in range(50)})
-        made.client.set("other", 1)
-        face.clear()
-        assert face.keys() == []
-        assert not made.client.exists("other")
+        yield topology
+
+
+def test_clear_of_the_database_of_a_cluster(
+    own_cluster: ClusterTopology, configure: Any, runner: Any
+) -> None:
+    configure(default=entry(own_cluster.location, "p", OPTIONS={"CLEAR": "database"}))
+    made: Any = caches["default"]
+    face = Face(made, runner)
+    face.set_many({f"k{number}": number for number in range(50)})
+    made.client.set("other", 1)
+    face.clear()
+    assert face.keys() == []
+    assert not made.client.exists("other")
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ def fill(mapping: PersistentDict[Any, Any]) -> dict[str, Any]:
     return items | {"soon": float("inf")}
 
 
+@pytest.mark.each_value_once("server")
 @LAYOUTS
 @pytest.mark.parametrize("flag", [[], ["--stored"]])
 def test_what_was_exported_is_imported_as_it_was(
@@ -166,6 +167,7 @@ MOVES = {
 }
 
 
+@pytest.mark.each_value_once("server")
 @LAYOUTS
 @pytest.mark.parametrize("way", MOVES)
 def test_items_are_moved(

@@ -112,6 +112,7 @@ print("fine")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts sockets in /proc")
+@pytest.mark.each_value_once("pool")
 @pytest.mark.parametrize(
     "pool", ["AsyncConnectionPool", "AsyncBlockingConnectionPool", "OptimizedAsyncConnectionPool"]
 )

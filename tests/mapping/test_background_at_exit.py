@@ -20,11 +20,11 @@ from redisdict.mapping import background
 from redisdict.mapping.background import BACKGROUND
 from redisdict.mapping.keys import Names
 from tests.forks.forking import FORKS, Child, Fork
-from tests.mapping.test_background import SOFT, finished, stale
+from tests.mapping.test_background import SOFT, finished, stale, threads_end_soon
 from tests.mapping.test_old_values import STALE_S, TIMES, lease_of
 from tests.waiting import LIMIT_S, wait_until
 
-__all__ = ["finished", "stale"]
+__all__ = ["finished", "stale", "threads_end_soon"]
 
 
 def test_a_fork_is_noticed_at_the_next_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +225,6 @@ def test_the_end_gives_up_what_takes_longer(
     monkeypatch.setattr(BACKGROUND, "_is_over", False)
     monkeypatch.setattr(background, "EXIT_S", 0)
     monkeypatch.setattr(background, "MOST_THREADS", 1)
-    monkeypatch.setattr(background, "IDLE_S", 0.01)
     wait_until(lambda: not BACKGROUND._threads)
     begun, may_end = threading.Event(), threading.Event()
 

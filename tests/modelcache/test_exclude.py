@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from django.db import connections, transaction
+from django.test import override_settings
 from redis import Redis
 
 from redisdict import ConfigurationError, ModelDict
 from redisdict.modelcache.overview import overview
 from redisdict.modelcache.sameness import differences
+from redisdict.servers.process import ServerProcess
+from tests.conftest import program_for_tests
 from tests.modelcache.counting import queries
 from tests.shop.models import Book, Place, Point, Price, Product
 from tests.shop.odd import Patient, Remembering
@@ -65,9 +67,17 @@ def test_an_excluded_field_is_deferred_on_a_miss_and_on_a_hit(
     assert hit.ssn == SECRET
 
 
-def test_its_value_is_never_on_the_server(database: str, server: str, patient: Patient) -> None:
-    patient.ssn = str(uuid4())  # the server has what other tests have stored
-    patient.save()
+@pytest.fixture
+def own_server(alias_for: Callable[..., dict[str, Any]]) -> Iterator[str]:
+    """A server that has nothing of other tests."""
+    with ServerProcess(program_for_tests("valkey")) as own:
+        with override_settings(REDISDICT={"default": alias_for(own.url)}):
+            yield own.url
+
+
+def test_its_value_is_never_on_the_server(
+    database: str, server: str, own_server: str, patient: Patient
+) -> None:
     patients = ModelDict(Patient, exclude=["ssn"])
     by_number = ModelDict(Patient, key="number", exclude=["ssn"])
     assert patients.warm(Patient.objects.all()) == 1
@@ -78,10 +88,10 @@ def test_its_value_is_never_on_the_server(database: str, server: str, patient: P
     with transaction.atomic(database):
         Patient.objects.create(name="Eve", ssn=patient.ssn)
     assert {row.ssn for row in patients.get_many([1, 2, patient.pk, patient.pk + 1]).values()}
-    assert b"Bob" in everything_on(server)
-    assert patient.ssn.encode() not in everything_on(server)
+    assert b"Bob" in everything_on(own_server)
+    assert patient.ssn.encode() not in everything_on(own_server)
     assert ModelDict(Patient)[patient.pk].ssn == patient.ssn
-    assert patient.ssn.encode() in everything_on(server)  # so the search would find it
+    assert patient.ssn.encode() in everything_on(own_server)  # so the search would find it
 
 
 def test_a_save_leaves_the_deferred_field_alone(

@@ -135,6 +135,7 @@ def test_the_server_goes_back_in_time(
 
 
 @hangs
+@pytest.mark.each_value_once("change")
 @WAYS
 def test_a_hung_server_is_told_before_it_is_believed(
     tea: Product, own_server: ServerProcess, change: Callable[[Product, str], None]

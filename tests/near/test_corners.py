@@ -353,6 +353,7 @@ def test_the_end_of_the_process_closes_all(backend: Backend) -> None:
     wait_until_on(mapping)
 
 
+@pytest.mark.each_value_once
 def test_a_lost_write_that_isnt_repeated(own_backend: Backend) -> None:
     mapping = make(own_backend)
     mapping["k"] = 1

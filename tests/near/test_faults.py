@@ -96,6 +96,7 @@ def _get(mapping: Any, key: str) -> tuple[bool, Any]:
         return False, None
 
 
+@pytest.mark.each_value_once
 def test_a_stopped_server_answers_no_ping(own_backend: Backend, own_server: ServerProcess) -> None:
     bound = 0.3
     mapping = make(own_backend, near=bound)
@@ -124,6 +125,7 @@ def is_served_or_lost(mapping: Any) -> bool:
         return False
 
 
+@pytest.mark.each_value_once
 def test_a_ping_that_isnt_answered_ends_the_connection(
     own_backend: Backend, own_server: ServerProcess
 ) -> None:
@@ -317,6 +319,7 @@ def test_pings_are_sent_only_while_somebody_reads(
     wait_until(lambda: is_served(mapping, "k"))
 
 
+@pytest.mark.each_value_once
 def test_more_prefixes_than_a_connection_has(
     own_backend: Backend, own_elsewhere: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,6 +116,7 @@ def test_what_another_handle_reads_is_not_older_afterwards(
     mapping.clear()
 
 
+@pytest.mark.each_value_once
 def test_an_unknown_outcome_drops_as_well(own_backend: Backend, own_server: Any) -> None:
     mapping = make(own_backend)
     mapping["k"] = "v"

@@ -115,6 +115,7 @@ WAYS = {
 }
 
 
+@pytest.mark.each_value_once("way")
 @pytest.mark.parametrize("way", WAYS)
 def test_neither_thread_nor_connection_is_left(own_backend: Backend, url_of: str, way: str) -> None:
     module = {"uvloop": "uvloop", "gevent": "gevent"}.get(way)

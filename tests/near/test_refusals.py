@@ -92,6 +92,7 @@ def test_the_probe_cant_be_written(
         wait_until(lambda: mapping["k"] == "v" and "provoke" in mapping.near_stats().reason)
 
 
+@pytest.mark.each_value_once
 def test_a_server_that_says_yes_and_sends_nothing(
     own_backend: Backend,
     warnings_: Callable[[], list[str]],

@@ -16,7 +16,7 @@ from redisdict.near.barrier import near_barrier
 from redisdict.near.clock import clock
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
-from tests.backends.failover import fail_over, mend, switches_of
+from tests.backends.failover import Fault, fail_over, mend, switches_of
 from tests.backends.test_cluster import move_slot, node_of
 from tests.conftest import program_for_tests
 from tests.near.conftest import (
@@ -62,10 +62,22 @@ def test_a_cluster(
                 mapping.clear()
 
 
-@pytest.fixture
-def own_cluster() -> Iterator[ClusterTopology]:
-    with ClusterTopology(program_for_tests("valkey")) as topology:
+@pytest.fixture(scope="module")
+def whole_cluster() -> Iterator[ClusterTopology]:
+    with ClusterTopology(program_for_tests("valkey"), node_timeout_ms=100_000) as topology:
         yield topology
+
+
+@pytest.fixture
+def own_cluster(whole_cluster: ClusterTopology) -> Iterator[ClusterTopology]:
+    """A Cluster whose slot of a dict "d", and whose user, the test may change."""
+    slot = key_slot(b"d")
+    home = node_of(whole_cluster, slot)
+    yield whole_cluster
+    for node in whole_cluster.primaries:
+        with node.client() as client:
+            client.execute_command("ACL", "SETUSER", "default", "+@all")
+    move_slot(whole_cluster, slot, home)
 
 
 def test_a_slot_moves(
@@ -128,7 +140,10 @@ def test_a_slot_that_was_away(
         assert not state.has(b"k")
 
 
-def test_a_failover_behind_sentinels(alias_for: Callable[..., dict[str, Any]]) -> None:
+@pytest.mark.parametrize("fault", ["killed", pytest.param("hung", marks=pytest.mark.deep)])
+def test_a_failover_behind_sentinels(
+    alias_for: Callable[..., dict[str, Any]], fault: Fault
+) -> None:
     with SentinelTopology(program_for_tests("valkey"), down_after_ms=2000) as topology:
         values = alias_for(topology.location, OPTIONS={"socket_timeout": 1}, RETRY_FOR=60)
         with opened(values) as backend, opened(values) as elsewhere:
@@ -136,16 +151,15 @@ def test_a_failover_behind_sentinels(alias_for: Callable[..., dict[str, Any]]) -
             mapping = make(backend, near=1.0)
             other = make(elsewhere, near=None)
             wait_until_on(mapping)
-            for fault in ("killed", "hung"):
-                mapping["k"] = "old"
-                wait_until(lambda: is_served(mapping, "k"))
-                with switches_of(topology) as switches:
-                    lost = fail_over(topology, fault)  # type: ignore[arg-type]
-                    switches.wait_for(1)
-                other["k"] = fault
-                wait_until(lambda: mapping.get("k") == fault)  # noqa: B023
-                mend(topology, lost)
-                wait_until_on(mapping)
+            mapping["k"] = "old"
+            wait_until(lambda: is_served(mapping, "k"))
+            with switches_of(topology) as switches:
+                lost = fail_over(topology, fault)
+                switches.wait_for(1)
+            other["k"] = fault
+            wait_until(lambda: mapping.get("k") == fault)
+            mend(topology, lost)
+            wait_until_on(mapping)
             mapping.clear()
 
 

@@ -151,12 +151,18 @@ def test_visitor_is_asked_to_log_in(client: Client) -> None:
         assert client.get(path).headers["Location"] == f"{reverse('admin:login')}?next={path}"
 
 
-def test_500_runs_of_200_results_cost_a_page_of_runs(
-    client_with: Callable[..., Client], request: pytest.FixtureRequest
+@pytest.mark.parametrize(
+    ("runs", "results_each"), [(500, 4), pytest.param(500, 200, marks=pytest.mark.deep)]
+)
+def test_many_runs_cost_a_page_of_runs(
+    client_with: Callable[..., Client],
+    request: pytest.FixtureRequest,
+    runs: int,
+    results_each: int,
 ) -> None:
     """However many there are: a page reads the runs that it shows, and no result."""
     client = client_with("view_benchmarkrun", "change_benchmarkrun", "delete_benchmarkrun")
-    make_runs(500, results_each=200)
+    make_runs(runs, results_each=results_each)
     read: list[type[Model]] = []
 
     def note(sender: type[Model], **_: Any) -> None:

@@ -186,6 +186,7 @@ def count_in_a_process(url: str, key_prefix: str, key: str) -> None:
         caches["default"].incr(key)
 
 
+@pytest.mark.each_value_once
 def test_two_processes(cache: DictCache, face: Face, url: str, key_prefix: str) -> None:
     cache.set("n", 0)
     context = multiprocessing.get_context("spawn")

@@ -22,6 +22,8 @@ from tests.waiting import wait_until
 
 Lists = Any
 
+pytestmark = pytest.mark.each_value_once("lists")
+
 
 @pytest.fixture(params=[AGES, STRICT])
 def lists(database: str, server: str, request: pytest.FixtureRequest) -> Lists:
@@ -32,8 +34,8 @@ def lists(database: str, server: str, request: pytest.FixtureRequest) -> Lists:
 def drinks(lists: Lists) -> Category:
     """A category whose two products are in memory; and there is an empty one."""
     made = Category.objects.create(name="Drinks")
-    for name in ("Tea", "Coffee"):
-        Product.objects.create(name=name, category=made)
+    # With `near="strict"` each change waits for readers.
+    Product.objects.bulk_create(Product(name=name, category=made) for name in ("Tea", "Coffee"))
     keep(lists, made.pk)
     wait_until(lambda: is_from_memory(lists, made.pk))
     return made

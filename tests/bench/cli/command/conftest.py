@@ -9,27 +9,17 @@ import pytest
 
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import find_program
-
-#: Its rounds end it, and not its seconds, of which a busy machine needs many.
-SHORT = """
-preset = "quick"
-key_count = 10
-iteration_items = 30
-latency_operations = 20
-concurrency = [3]
-connections = [2, 3]
-[precision]
-min_rounds = 8
-max_rounds = 8
-seconds = 600
-"""
+from tests.bench.short import write_short_spec
 
 
 @pytest.fixture
 def spec(tmp_path: Path) -> str:
-    path = tmp_path / "short.toml"
-    path.write_text(SHORT)
-    return str(path)
+    return write_short_spec(tmp_path)
+
+
+@pytest.fixture
+def spec_of_two_starts(tmp_path: Path) -> str:
+    return write_short_spec(tmp_path, server_starts=2)
 
 
 @pytest.fixture

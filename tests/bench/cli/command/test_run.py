@@ -86,7 +86,8 @@ def test_a_service_that_one_cpu_cripples_has_rows_under_both_placements(
         return [replace(valkey, placement=SAME), *beside]
 
     monkeypatch.setattr(Prober, "placed", placed)
-    outcome = Outcome("--spec", spec, "--label", "mine", *ONE, "--verbose")
+    chosen = (*ONE, "--placement", "auto")
+    outcome = Outcome("--spec", spec, "--label", "mine", *chosen, "--verbose")
     assert outcome.status == 0, outcome.err
     record = find_run("mine")
     found = {one.service: one.placement for one in record.measured}
@@ -109,7 +110,8 @@ def test_a_service_that_is_not_there_has_its_row_in_its_place(spec: str) -> None
 
 def test_selection(spec: str) -> None:
     chosen = ["--service", "valkey", "--mode", "async", "--pool", "OptimizedAsyncConnectionPool"]
-    outcome = Outcome("--spec", spec, "--no-save", "--format", "csv", *chosen, "--operation", "set")
+    chosen += ["--operation", "set", "--placement", "auto"]
+    outcome = Outcome("--spec", spec, "--no-save", "--format", "csv", *chosen)
     rows = [line.split(",") for line in outcome.out.splitlines()]
     assert {tuple(row[5:9]) for row in rows[1:]} == {
         ("Valkey", "", "ASYNC", "OptimizedAsyncConnectionPool")
@@ -120,8 +122,7 @@ def test_selection(spec: str) -> None:
 @pytest.mark.parametrize("name", ["table", "markdown", "json", "csv"])
 def test_the_report_goes_to_the_file(spec: str, tmp_path: Path, name: str) -> None:
     path = tmp_path / "report"
-    chosen = ["--service", "valkey", "--operation", "get", "--table", "pools"]
-    outcome = Outcome("--spec", spec, "--no-save", *chosen, "--format", name, "--output", str(path))
+    outcome = Outcome("--spec", spec, "--no-save", *ONE, "--format", name, "--output", str(path))
     assert (outcome.status, outcome.out) == (0, "")
     assert "ConnectionPool" in path.read_text()
 
