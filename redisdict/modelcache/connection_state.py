@@ -13,6 +13,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 #: has begun a transaction, and whether it certainly has: mysqlclient doesn't tell of it.
 BEGUN = "_redisdict_begun"
 
+#: The attribute of a connection to MySQL that holds the driver's connection which may read what
+#: others haven't committed.
+UNCOMMITTED = "_redisdict_uncommitted"
+
 #: The bits of MySQL's server status.
 IN_TRANSACTION, AUTOCOMMIT = 1, 2
 
@@ -54,6 +58,20 @@ def may_have_ended(connection: BaseDatabaseWrapper) -> bool:
         return False
     is_known = connection.in_atomic_block or not connection.autocommit
     return not is_known or _commits_each_statement(connection.connection)
+
+
+def note_uncommitted(connection: BaseDatabaseWrapper) -> None:
+    """On MySQL: a statement may have set the level of isolation to READ UNCOMMITTED.
+
+    For the next transaction alone, or for all: the server doesn't tell of the former.
+    """
+    connection.__dict__[UNCOMMITTED] = connection.connection
+
+
+def may_read_uncommitted(connection: BaseDatabaseWrapper) -> bool:
+    """Whether, by a statement, the connection may read what others haven't committed."""
+    raw = connection.__dict__.get(UNCOMMITTED)
+    return raw is not None and raw is connection.connection
 
 
 def _was_begun_on_mysql(connection: BaseDatabaseWrapper, raw: Any) -> bool:

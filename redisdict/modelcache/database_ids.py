@@ -35,7 +35,8 @@ class Database:
 
     Attributes:
         id: equal for one database, whatever it is called, and different for two.
-        is_standby: whether it follows another one, and may lag behind it.
+        is_standby: whether what it shows isn't what is committed: it follows another one and may
+            lag behind it, or the connection reads what others haven't committed yet.
         file: where SQLite has it.
     """
 
@@ -103,7 +104,8 @@ def _ask_mysql(cursor: Any, connection: BaseDatabaseWrapper) -> Database:
 
 
 def name_mysql(variables: Mapping[str, str], galera: str) -> Database:
-    """A name of the server whose variables these are, and whether it may lag behind another one.
+    """A name of the server whose variables these are, and whether it may show something else than
+    what is committed: it may lag behind another one, or the session reads uncommitted rows.
 
     Those that replicate one another's changes as one database have one name: a client may be led to
     any of them. MariaDB has no UUID of its own, so all that tells its servers apart is the name.
@@ -112,6 +114,7 @@ def name_mysql(variables: Mapping[str, str], galera: str) -> Database:
         galera: the UUID of a Galera cluster's state; empty for a server that is in none.
     """
     lags = variables.get("read_only", "OFF").upper() not in ("OFF", "0")
+    lags = lags or any(variables.get(name) == UNCOMMITTED for name in ISOLATION_OF_MYSQL)
     group = variables.get("group_replication_group_name", "")
     if galera and variables.get("wsrep_on", "OFF").upper() in ("ON", "1"):
         # Bit 1: a SELECT waits until the node has what the others have committed.
@@ -131,10 +134,16 @@ def name_mysql(variables: Mapping[str, str], galera: str) -> Database:
 #: What one MariaDB has in common with no other one.
 NAMES_OF_MARIADB = ("server_uid", "server_id", "hostname", "port", "socket", "datadir")
 
+#: What MySQL or MariaDB calls the level of a session, and that at which no row may be kept.
+ISOLATION_OF_MYSQL = ("transaction_isolation", "tx_isolation")
+UNCOMMITTED = "READ-UNCOMMITTED"
+
+#: The session's values, where it has its own.
 SERVER_OF_MYSQL = (
-    "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('server_uuid', 'read_only', 'wsrep_on',"
+    "SHOW VARIABLES WHERE Variable_name IN ('server_uuid', 'read_only', 'wsrep_on',"
     " 'wsrep_sync_wait', 'group_replication_group_name', 'group_replication_consistency',"
-    f" 'group_replication_single_primary_mode', {', '.join(map(repr, NAMES_OF_MARIADB))})"
+    " 'group_replication_single_primary_mode',"
+    f" {', '.join(map(repr, ISOLATION_OF_MYSQL + NAMES_OF_MARIADB))})"
 )
 
 

@@ -14,7 +14,7 @@ from django.db.models.expressions import RawSQL
 
 from redisdict.mapping.layouts.base import slices
 from redisdict.modelcache.cached_models import CachedTable
-from redisdict.modelcache.connection_state import is_in_transaction
+from redisdict.modelcache.connection_state import is_in_transaction, may_read_uncommitted
 from redisdict.modelcache.identity import is_on_standby, leads_to
 from redisdict.modelcache.keys import KeyForm
 from redisdict.modelcache.slots.lease import Loaded
@@ -102,7 +102,7 @@ def _without_annotations(row: models.Model, rows: models.QuerySet[models.Model])
 
 def sees_committed_state(connection: BaseDatabaseWrapper) -> bool:
     """Whether a statement, outside PostgreSQL's transactions, sees all that is committed."""
-    if is_in_transaction(connection):
+    if is_in_transaction(connection) or may_read_uncommitted(connection):
         return False
     return connection.vendor != "sqlite" or not _has_open_statement(connection.connection)
 

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from tests.modelcache.mariadb import MariadbMissing, MariadbServer
 from tests.modelcache.postgres import PostgresCluster, PostgresMissing
 
 
@@ -16,4 +17,12 @@ def cluster_for_tests() -> PostgresCluster:
     except PostgresMissing as error:
         if os.environ.get("CI"):
             pytest.fail(f"CI is set, and no database may be missing there. {error}")
+        pytest.skip(str(error))
+
+
+def mariadb_for_tests() -> MariadbServer:
+    """A server that isn't started, or a skip: what is tried on it in CI is listed there."""
+    try:
+        return MariadbServer()
+    except MariadbMissing as error:
         pytest.skip(str(error))

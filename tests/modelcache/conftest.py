@@ -22,7 +22,8 @@ from redisdict.modelcache import registrations, stats
 from redisdict.modelcache.invalidation import hooks, relations
 from tests.codec.models import Author, EveryField
 from tests.conftest import UNPACKAGED
-from tests.modelcache.availability import cluster_for_tests
+from tests.modelcache.availability import cluster_for_tests, mariadb_for_tests
+from tests.modelcache.mariadb import MariadbServer
 from tests.modelcache.postgres import PostgresCluster
 from tests.shop.models import Product
 
@@ -64,7 +65,20 @@ def add_database(alias: str, values: dict[str, Any]) -> None:
         shop = apps.get_app_config("shop").get_models()
         for model in (ContentType, *shop, Author, EveryField):
             if model._meta.can_migrate(connection) and not model._meta.proxy:
-                editor.create_model(model)
+                with short_binary_keys(connection, model):
+                    editor.create_model(model)
+
+
+@contextmanager
+def short_binary_keys(connection: BaseDatabaseWrapper, model: Any) -> Iterator[None]:
+    """MySQL's keys are of a bounded length, which Django's `longblob` isn't."""
+    types = connection.data_types
+    if connection.vendor == "mysql" and model._meta.pk.get_internal_type() == "BinaryField":
+        connection.data_types = {**types, "BinaryField": "varbinary(255)"}
+    try:
+        yield
+    finally:
+        connection.data_types = types
 
 
 def add_sqlite(alias: str, directory: Path, blocker: DjangoDbBlocker) -> str:
@@ -95,7 +109,21 @@ def postgres_alias(postgres: PostgresCluster, django_db_blocker: DjangoDbBlocker
     connections["shop_postgres"].close()
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariadbServer]:
+    with mariadb_for_tests() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_alias(mariadb: MariadbServer, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    with django_db_blocker.unblock():
+        add_database("shop_mariadb", mariadb.settings())
+    yield "shop_mariadb"
+    connections["shop_mariadb"].close()
+
+
+@pytest.fixture(params=["sqlite", "postgres", pytest.param("mariadb", marks=pytest.mark.deep)])
 def database(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
     """The alias of an empty database that has the shop's tables. The test runs on each."""
     alias: str = request.getfixturevalue(f"{request.param}_alias")
@@ -125,6 +153,11 @@ def _empty(alias: str) -> None:
     if connection not in _emptying:
         _emptying[connection] = _deletions(connection)
     # Below Django: whatever is registered, these rows are no concern of it.
+    if connection.vendor == "mysql":
+        with closing(connection.connection.cursor()) as cursor:
+            for statement in _emptying[connection].split(";"):
+                cursor.execute(statement)
+        return
     with connection.constraint_checks_disabled(), closing(connection.connection.cursor()) as cursor:
         execute_all = getattr(cursor, "executescript", cursor.execute)  # SQLite's takes one alone
         execute_all(_emptying[connection])
@@ -144,6 +177,8 @@ def _deletions(connection: BaseDatabaseWrapper) -> str:
     if connection.vendor == "postgresql":
         # Neither triggers nor foreign keys are looked at, so the order of the tables is no matter.
         return f"SET LOCAL session_replication_role = replica; {deletions}"
+    if connection.vendor == "mysql":
+        return f"SET foreign_key_checks = 0;BEGIN;{deletions}COMMIT;SET foreign_key_checks = 1"
     return f"BEGIN; {deletions} COMMIT"
 
 

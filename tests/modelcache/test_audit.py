@@ -34,6 +34,11 @@ BY_SQLITE = (
 BY_POSTGRES = (
     "import psycopg, sys; psycopg.connect(sys.argv[1], autocommit=True).execute(sys.argv[2])"
 )
+BY_MYSQLCLIENT = (
+    "import MySQLdb, sys; socket, _, name = sys.argv[1].partition(' ');"
+    " c = MySQLdb.connect(unix_socket=socket, database=name, user='root', autocommit=True);"
+    " c.cursor().execute(sys.argv[2])"
+)
 
 
 def change_outside(alias: str, sql: str) -> None:
@@ -44,6 +49,8 @@ def change_outside(alias: str, sql: str) -> None:
         names = {"host": "HOST", "port": "PORT", "dbname": "NAME", "user": "USER"}
         parts = [f"{name}={values[key]}" for name, key in names.items() if values[key]]
         code, address = BY_POSTGRES, " ".join(parts)
+    if connections[alias].vendor == "mysql":
+        code, address = BY_MYSQLCLIENT, f"{values['HOST']} {values['NAME']}"
     subprocess.run([sys.executable, "-c", code, address, sql], check=True, capture_output=True)
 
 

@@ -7,12 +7,14 @@ methods, which Django's pass on: they are led to the connection's watch (`interc
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
+
+from redisdict.modelcache.slots.barrier import is_refusal
 
 #: The attribute of a connection that holds its watch.
 WATCH = "_redisdict_watch"
@@ -53,7 +55,7 @@ def _watched_class(kind: type[CursorWrapper]) -> type[CursorWrapper]:
     class Watched(kind):  # type: ignore[misc, valid-type]  # made at run time
         def callproc(self, *args: Any, **kwargs: Any) -> Any:
             call = super().callproc
-            return self.db.__dict__[WATCH].run_procedure(lambda: call(*args, **kwargs))
+            return self.db.__dict__[WATCH].run_procedure(lambda: call(*args, **kwargs), self)
 
     for name, way in BY_STATEMENT.items():
         setattr(Watched, name, property(_by_statement(kind, name, way)))
@@ -93,45 +95,109 @@ def _method_of(kind: type[CursorWrapper], name: str, cursor: Any) -> Any:
 
 
 def run_to_its_end(run: Callable[[], Any], cursor: Any) -> Any:
-    """Run a statement that changes something, and fetch what it returns.
+    """Run what changes something, and fetch all that it returns: only then is it certainly over.
+
+    A procedure, and several statements in one text, may have several results on MySQL. Its drivers
+    come back with the first one, while the server still executes what stands after it. What is
+    refused then is raised by `nextset()`, as the driver would.
 
     Args:
         cursor: Django's, whose driver's cursor `run` uses.
+
+    Raises:
+        Exception: of the driver, when the connection is lost before the last result.
     """
     result = run()
     raw = cursor.cursor
-    if raw.description is None:
+    found: list[ResultSet | Exception] = [ResultSet(raw)]
+    with cursor.db.wrap_database_errors:
+        _fetch_later_sets(raw, found)
+    if raw.description is None and len(found) == 1:
         return result
-    cursor.cursor = FetchedCursor(raw)
+    cursor.cursor = FetchedCursor(raw, found)
     return cursor.cursor if result is raw else result
 
 
-class FetchedCursor:
-    """A cursor of the driver whose rows have been fetched; else it does what that one does."""
+def _fetch_later_sets(raw: Any, found: list[ResultSet | Exception]) -> None:
+    advance = getattr(raw, "nextset", None)
+    while advance is not None:
+        try:
+            if not advance():
+                return
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            found.append(error)
+            return
+        found.append(ResultSet(raw))
+
+
+class ResultSet:
+    """What a driver's cursor shows of one result, whose rows are fetched."""
 
     def __init__(self, raw: Any) -> None:
+        self.description = raw.description
+        self.rowcount = raw.rowcount
+        self.lastrowid = getattr(raw, "lastrowid", None)
+        fetched = () if raw.description is None else raw.fetchall()
+        #: Django knows the end of the rows by an empty one of these.
+        self.kind = tuple if isinstance(fetched, tuple) else list
+        self.rows: Iterator[Any] = iter(fetched)
+
+
+class FetchedCursor:
+    """A cursor of the driver whose results have been fetched; else it does what that one does.
+
+    Args:
+        found: the results, and what was raised instead of another one.
+    """
+
+    def __init__(self, raw: Any, found: Sequence[ResultSet | Exception]) -> None:
         self._raw = raw
-        self._rows: Iterator[Any] = iter(raw.fetchall())
+        self._later: list[ResultSet | Exception] | None = list(found)
+        self.nextset()
+
+    def nextset(self) -> bool | None:
+        """Go on to the next result; None when there is none."""
+        if self._later is None:
+            is_there: bool | None = self._raw.nextset()
+            self._rows = iter(self._raw)
+            return is_there
+        if not self._later:
+            return None
+        found = self._later.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        self._rows, self._kind = found.rows, found.kind
+        self.description, self.rowcount = found.description, found.rowcount
+        self.lastrowid = found.lastrowid
+        return True
 
     def fetchone(self) -> Any:
         return next(self._rows, None)
 
-    def fetchmany(self, size: int | None = None) -> list[Any]:
-        return list(islice(self._rows, self._raw.arraysize if size is None else size))
+    def fetchmany(self, size: int | None = None) -> Sequence[Any]:
+        return self._kind(islice(self._rows, self._raw.arraysize if size is None else size))
 
-    def fetchall(self) -> list[Any]:
-        return list(self._rows)
+    def fetchall(self) -> Sequence[Any]:
+        return self._kind(self._rows)
 
     def __iter__(self) -> Iterator[Any]:
         return self._rows
 
     def execute(self, *arguments: Any) -> Any:
-        self._rows = iter(self._raw)
+        self._show_as_it_is()
         return self._raw.execute(*arguments)
 
     def executemany(self, *arguments: Any) -> Any:
-        self._rows = iter(self._raw)
+        self._show_as_it_is()
         return self._raw.executemany(*arguments)
+
+    def _show_as_it_is(self) -> None:
+        """Show what the driver's cursor does from now on."""
+        self._rows, self._later = iter(self._raw), None
+        for name in ("description", "rowcount", "lastrowid"):
+            self.__dict__.pop(name, None)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._raw, name)

@@ -22,7 +22,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from redisdict.modelcache import identity, search_paths
 from redisdict.modelcache.cached_models import CachedModel, CachedTable
-from redisdict.modelcache.connection_state import is_in_transaction
+from redisdict.modelcache.connection_state import is_in_transaction, note_uncommitted
 from redisdict.modelcache.invalidation import relations
 from redisdict.modelcache.invalidation.cursors import run_to_its_end
 from redisdict.modelcache.invalidation.effects import ANYTHING, catalog_of, forget_catalog
@@ -154,9 +154,9 @@ class Watch:
             self._told_of[key] = known_by
         return is_all
 
-    def run_procedure(self, call: Callable[[], Any]) -> Any:
+    def run_procedure(self, call: Callable[[], Any], cursor: Any = None) -> Any:
         """Run what no statement is seen of: a procedure, say. It may change anything."""
-        return self._run(UNKNOWN, call)
+        return self._run(UNKNOWN, call, cursor)
 
     def run_statement(self, sql: Any, run: Callable[[], Any]) -> Any:
         """Run a statement by another method of the driver's cursor."""
@@ -207,7 +207,7 @@ class Watch:
             return run()
         connection = self._connection
         changed = self._tables_changed_by(statement)
-        if changed and cursor is not None and connection.vendor == "sqlite":
+        if cursor is not None and self._may_go_on(statement, changed):
             run = functools.partial(run_to_its_end, run, cursor)
         if self._may_set_path(statement):
             run = functools.partial(search_paths.follow, connection, run)
@@ -229,6 +229,8 @@ class Watch:
             ):
                 note_begin(connection, is_certain=statement.begins)
                 self._note_late(changed)
+            if connection.vendor == "mysql" and statement.reads_uncommitted:
+                note_uncommitted(connection)
             return result
         finally:
             self._told = told
@@ -237,6 +239,13 @@ class Watch:
                 identity.forget_names()
             if statement.verb in ENDING:
                 search_paths.transaction_has_ended(connection)
+
+    def _may_go_on(self, statement: Statement, changed: Sequence[CachedTable]) -> bool:
+        """Whether a change may still be under way when the driver comes back with a result."""
+        vendor = self._connection.vendor
+        if vendor == "mysql" and self._may_commit(statement):
+            return True
+        return bool(changed) and vendor in ("sqlite", "mysql")
 
     def _may_set_path(self, statement: Statement) -> bool:
         """Whether names may mean other tables after it, for another reason than a rollback."""

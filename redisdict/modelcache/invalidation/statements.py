@@ -39,6 +39,7 @@ class Statement:
         begins: whether a transaction is under way after it.
         is_several: whether it is several statements in one text.
         changes_session: whether names may mean other tables after it.
+        reads_uncommitted: whether what is read after it on MySQL may not be committed.
         functions: names that are called in it. A function may change tables.
         verb: the first word.
     """
@@ -51,6 +52,7 @@ class Statement:
     begins: bool = False
     is_several: bool = False
     changes_session: bool = False
+    reads_uncommitted: bool = False
     functions: frozenset[str] = frozenset()
     verb: str = ""
 
@@ -62,6 +64,7 @@ class Statement:
             and not self.is_unknown
             and not self.is_definition
             and not self.changes_session
+            and not self.reads_uncommitted
             and self.control is Control.NONE
         )
 
@@ -90,6 +93,12 @@ BEGIN = re.compile(r"\b(?:BEGIN|START\s+TRANSACTION|XA\s+(?:START|BEGIN))\b", re
 #: PostgreSQL's comments may hold others, and then the first end isn't theirs.
 NESTED = re.compile(rf"(?:{COMMENT}|[(;])*/\*(?:[^*/]|\*(?!/)|/(?!\*))*/\*")
 SETTING = re.compile(rf"set_config{COMMENT}*\({COMMENT}*'([^']*)'", re.IGNORECASE)
+#: What names MySQL's level of isolation, but in a variable that gets one which keeps to commits.
+LEVEL = re.compile(
+    r"\bUNCOMMITTED\b|\b(?:transaction|tx)_isolation\b"
+    r"(?!\s*:?=\s*['\"](?:READ-COMMITTED|REPEATABLE-READ|SERIALIZABLE)\b)",
+    re.IGNORECASE,
+)
 SECOND_STATEMENT = re.compile(rf";{COMMENT}*+[^\s;]")
 
 #: What comes between the verb and the table.
@@ -290,6 +299,7 @@ def _several(sql: str, verb: str) -> Statement:
         begins=begins,
         is_several=True,
         changes_session=bool(words & SESSION) or _calls_setting_function(sql),
+        reads_uncommitted=LEVEL.search(sql) is not None,
     )
 
 
@@ -325,6 +335,7 @@ def _setting(sql: str, verb: str) -> Statement:
     return Statement(
         control=Control.COMMIT if is_committing else Control.NONE,
         changes_session=is_about_names,
+        reads_uncommitted=LEVEL.search(sql) is not None,
         functions=_functions(sql),
         verb=verb,
     )

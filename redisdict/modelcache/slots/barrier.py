@@ -70,9 +70,14 @@ def change_behind_barriers(
 
 
 def _is_certainly_undone(error: DatabaseError) -> bool:
-    if isinstance(error, IntegrityError):
-        return True
-    cause = error.__cause__
+    return isinstance(error, IntegrityError) or is_refusal(error.__cause__)
+
+
+def is_refusal(cause: BaseException | None) -> bool:
+    """Tell whether a driver's error says that the database has refused a statement, and undone it.
+
+    If not, it may have been carried out, or be carried out yet.
+    """
     if isinstance(cause, sqlite3.Error):
         # The lowest byte is the code; those above say more of it.
         return getattr(cause, "sqlite_errorcode", 0) & 0xFF in SQLITE_REFUSALS

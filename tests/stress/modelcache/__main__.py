@@ -14,6 +14,7 @@ from typing import Any
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.programs import find_program
 from redisdict.servers.topologies import ClusterTopology
+from tests.modelcache.mariadb import MariadbServer
 from tests.modelcache.postgres import PostgresCluster
 from tests.stress.modelcache.resharding import slots_moving
 
@@ -47,6 +48,12 @@ NAMES = (
 #: No statement takes longer than barriers stand.
 PATIENCE = "-c lock_timeout=1s -c statement_timeout=2s"
 
+#: The same of MariaDB, which also takes the standard's `||` and quotes then, as the others do.
+PATIENCE_OF_MARIADB = (
+    "SET innodb_lock_wait_timeout = 1, max_statement_time = 2,"
+    " sql_mode = CONCAT(@@sql_mode, ',PIPES_AS_CONCAT,ANSI_QUOTES')"
+)
+
 #: Those that have to be among the installed apps.
 APPS = ("cacheops", "cachalot")
 
@@ -64,6 +71,12 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         if arguments.database == "postgres":
             database = stack.enter_context(PostgresCluster()).settings(options=PATIENCE)
+        elif arguments.database == "mariadb":
+            database = stack.enter_context(MariadbServer()).settings(
+                "stress",
+                init_command=PATIENCE_OF_MARIADB,
+                isolation_level=arguments.isolation,
+            )
         else:
             database = sqlite_settings(folder)
         set_up_django(arguments, server, database)
@@ -80,12 +93,12 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.stress.modelcache", description=__doc__)
     parser.add_argument("--cache", choices=NAMES, default="modeldict")
-    parser.add_argument("--database", choices=["postgres", "sqlite"], default="postgres")
+    parser.add_argument("--database", choices=["postgres", "mariadb", "sqlite"], default="postgres")
     parser.add_argument(
         "--isolation",
         choices=["read committed", "repeatable read"],
         default="read committed",
-        help="of PostgreSQL's transactions",
+        help="of PostgreSQL's or MariaDB's transactions",
     )
     parser.add_argument("--behind", choices=["nothing", "cluster"], default="nothing")
     parser.add_argument("--tracking", choices=["auto", "plain"], default="auto")

@@ -27,9 +27,11 @@ __all__ = ["counts", "make_tables"]
 #: Tables whose foreign keys Django can't make, and a view.
 BOTH = (
     "CREATE TABLE modelcache_part (id bigint PRIMARY KEY, version integer NOT NULL,"
-    " owner_id bigint REFERENCES modelcache_owner (id) ON DELETE SET NULL)",
+    " owner_id bigint,"
+    " FOREIGN KEY (owner_id) REFERENCES modelcache_owner (id) ON DELETE SET NULL)",
     "CREATE TABLE modelcache_leaf (id bigint PRIMARY KEY, version integer NOT NULL,"
-    " owner_id bigint NOT NULL REFERENCES modelcache_owner (id) ON DELETE CASCADE)",
+    " owner_id bigint NOT NULL,"
+    " FOREIGN KEY (owner_id) REFERENCES modelcache_owner (id) ON DELETE CASCADE)",
 )
 
 POSTGRESQL = (
@@ -52,6 +54,19 @@ SQLITE = (
     " UPDATE modelcache_row SET version = NEW.version WHERE id = NEW.id; END",
 )
 
+MYSQL = (
+    "CREATE TRIGGER stress_bumped AFTER INSERT ON modelcache_bump FOR EACH ROW"
+    " UPDATE modelcache_row SET version = version + 1 WHERE id = NEW.row",
+    "CREATE VIEW stress_view AS SELECT id, version FROM modelcache_row",
+    "CREATE FUNCTION stress_raise(pk bigint) RETURNS bigint MODIFIES SQL DATA BEGIN"
+    " UPDATE modelcache_row SET version = version + 1 WHERE id = pk; RETURN pk; END",
+    # What it selects comes before what it changes.
+    "CREATE PROCEDURE stress_call(pk bigint) BEGIN SELECT pk; SELECT stress_raise(pk); END",
+)
+
+#: What the database does by itself, by its vendor.
+FURNITURE = {"postgresql": POSTGRESQL, "sqlite": SQLITE, "mysql": MYSQL}
+
 
 def counts(rows: int) -> dict[Subject, int]:
     """How many rows each table has."""
@@ -65,7 +80,7 @@ def make_tables(of: Mapping[Subject, int]) -> None:
         for model in (Row, Deletion, Bump, Place, Shop, Office, Node, Owner):
             editor.create_model(model)
     with connection.cursor() as cursor:
-        for sql in (*BOTH, *(POSTGRESQL if connection.vendor == "postgresql" else SQLITE)):
+        for sql in (*BOTH, *FURNITURE[connection.vendor]):
             cursor.execute(sql)
     pks = range(1, of[ROWS] + 1)
     Row.objects.bulk_create([Row(pk=pk, code=code_of(pk), version=1) for pk in pks])

@@ -9,7 +9,7 @@ from django.db.models import F
 
 from tests.stress.modelcache.models import Leaf, Node, Office, Owner, Part, Place, Shop, step_of
 from tests.stress.modelcache.subjects import LEAVES, NODES, PARTS, PLACES, state_of
-from tests.stress.modelcache.unknown_ways import UnknownWays, is_on_postgresql
+from tests.stress.modelcache.unknown_ways import UnknownWays
 
 __all__ = ["KIN_WAYS", "KinWays"]
 
@@ -54,7 +54,7 @@ class KinWays(UnknownWays):
     def move_node(self) -> None:
         """As tree packages do: a statement for a whole subtree, and one for each parent."""
         with transaction.atomic():
-            if is_on_postgresql():  # one at a time
+            if connection.features.has_select_for_update:  # one at a time
                 Node.objects.select_for_update().get(pk=1)
             move = self.some_move()
             if move is None:

@@ -39,12 +39,15 @@ UNKNOWN_WAYS = (
 BOTH = (
     "UPDATE modelcache_row SET version = version + 1 WHERE id = {pk}",
     '/* by hand */ update "modelcache_row" Set version = version + 1 where id = {pk}',
-    "WITH wanted AS (SELECT {pk} AS id)"
-    " UPDATE modelcache_row SET version = version + 1 WHERE id = (SELECT id FROM wanted)",
     "UPDATE stress_view SET version = version + 1 WHERE id = {pk}",
     "INSERT INTO modelcache_bump (row) VALUES ({pk})",
 )
+WITH_BEFORE_UPDATE = (
+    "WITH wanted AS (SELECT {pk} AS id)"
+    " UPDATE modelcache_row SET version = version + 1 WHERE id = (SELECT id FROM wanted)"
+)
 POSTGRESQL = (
+    WITH_BEFORE_UPDATE,
     "WITH raised AS (UPDATE modelcache_row SET version = version + 1 WHERE id = {pk} RETURNING id)"
     " SELECT id FROM raised",
     "MERGE INTO modelcache_row r USING (SELECT {pk} AS id) w ON r.id = w.id"
@@ -54,10 +57,27 @@ POSTGRESQL = (
     "CALL stress_call({pk})",
 )
 SQLITE = (
+    WITH_BEFORE_UPDATE,
     "UPDATE OR REPLACE modelcache_row SET version = version + 1 WHERE id = {pk}",
     "REPLACE INTO modelcache_row (id, code, version, name, changed_at)"
     " SELECT id, code, version + 1, name, changed_at FROM modelcache_row WHERE id = {pk}",
 )
+COPIED = "SELECT id, code, version + 1, name, changed_at FROM modelcache_row WHERE id = {pk}"
+MARIADB = (
+    "UPDATE modelcache_row r JOIN (SELECT {pk} AS id) w ON r.id = w.id"
+    " SET r.version = r.version + 1",
+    f"REPLACE INTO modelcache_row (id, code, version, name, changed_at) {COPIED} FOR UPDATE",
+    f"INSERT INTO modelcache_row (id, code, version, name, changed_at) {COPIED}"
+    " ON DUPLICATE KEY UPDATE modelcache_row.version = modelcache_row.version + 1",
+    "/*!40000 UPDATE modelcache_row SET version = version + 1 WHERE id = {pk} */",
+    "SET STATEMENT sort_buffer_size = 100000 FOR"
+    " UPDATE modelcache_row SET version = version + 1 WHERE id = {pk}",
+    "BEGIN NOT ATOMIC UPDATE modelcache_row SET version = version + 1 WHERE id = {pk}; END",
+    "EXECUTE IMMEDIATE 'UPDATE modelcache_row SET version = version + 1 WHERE id = {pk}'",
+    "SELECT stress_raise({pk})",
+    "CALL stress_call({pk})",
+)
+OWN = {"postgresql": POSTGRESQL, "sqlite": SQLITE, "mysql": MARIADB}
 
 COLUMNS = ("id", "code", "version", "name", "changed_at")
 
@@ -83,8 +103,9 @@ class UnknownWays(KnownWays):
                 row.version += 1
                 if by == "code":
                     row.pk = None
+            fields = [by] if connection.features.supports_update_conflicts_with_target else None
             Row.objects.bulk_create(
-                rows, update_conflicts=True, unique_fields=[by], update_fields=["version"]
+                rows, update_conflicts=True, unique_fields=fields, update_fields=["version"]
             )
         for pk, state in states.items():
             self.publish(pk, state)
@@ -153,10 +174,12 @@ class UnknownWays(KnownWays):
         text = "; ".join(statements)
         with connection.cursor() as cursor:
             try:
-                if is_on_postgresql():
-                    cursor.execute(text)
-                else:
+                if connection.vendor == "sqlite":
                     cursor.executescript(text)
+                else:
+                    cursor.execute(text)
+                while connection.vendor == "mysql" and cursor.nextset():
+                    pass  # a refusal of a later statement comes with its result
             except Exception:
                 if statements[0] == "BEGIN":
                     cursor.execute("ROLLBACK")
@@ -213,10 +236,11 @@ class UnknownWays(KnownWays):
     def execute(self, sql: str, parameters: Any = None) -> None:
         with connection.cursor() as cursor:
             cursor.execute(sql, parameters)
+            while connection.vendor == "mysql" and cursor.nextset():
+                pass  # as above, of a procedure
 
     def some_sql(self, pk: int) -> str:
-        own = POSTGRESQL if is_on_postgresql() else SQLITE
-        return random.choice(BOTH + own).format(pk=pk)
+        return random.choice(BOTH + OWN[connection.vendor]).format(pk=pk)
 
     def state_in_transaction(self, pk: int) -> int:
         """The state that the transaction has left the row in; sees whether the cache has it."""
