@@ -5,6 +5,7 @@ from typing import Any
 from django import template
 from django.template.base import FilterExpression, NodeList, Parser, Token, token_kwargs
 from django.template.context import Context
+from django.utils.crypto import salted_hmac
 
 from redisdict.modelcache.results.fragments import render_kept
 
@@ -33,14 +34,28 @@ class CachedOnNode(template.Node):
         options: dict[str, Any] = {
             key: value.resolve(context) for key, value in self.options.items()
         }
-        return render_kept(
-            name,
-            labels.split(),
-            vary_on,
-            self.source,
-            lambda: self.nodelist.render(context),
-            **options,
-        )
+        token = context.get("csrf_token")
+        place = {} if token is None else {"csrf_token": token_place()}
+
+        def render() -> str:
+            # What the fragment sets isn't there on a hit, so it isn't on a miss.
+            with context.push(**place):
+                return self.nodelist.render(context)
+
+        varied = [*vary_on, *place.values()]
+        text = render_kept(name, labels.split(), varied, self.source, render, **options)
+        for one in place.values():
+            if one in text:
+                text = text.replace(one, str(token))
+        return text
+
+
+def token_place() -> str:
+    """What stands in a kept fragment where each visitor's CSRF token goes.
+
+    Nobody can guess it, and have a token put into a text of his own.
+    """
+    return salted_hmac("redisdict.cached_on", "csrf_token", algorithm="sha256").hexdigest()
 
 
 @register.tag
@@ -49,7 +64,7 @@ def cached_on(parser: Parser, token: Token) -> CachedOnNode:
 
     The models are labels in one text, and have to be among those of `cache_results_of()`; then come
     the fragment's name, and any values for which it is another. `timeout` is in seconds, `using` an
-    alias of REDISDICT.
+    alias of REDISDICT. Where it has `{% csrf_token %}` each visitor gets a token of his own.
     """
     ahead: list[Any] = list(parser.tokens)  # in reverse order
     nodelist = parser.parse(("endcached_on",))

@@ -154,8 +154,9 @@ class ComputedDict(Generic[V]):
     def get(self, key: Any = NO_KEY) -> V:
         """Get the value of a key, or without one the only value there is.
 
-        One round trip: EVALSHA for each table, and GET. On a miss an EVALSHA before the function is
-        called, and one after it.
+        One round trip: MGET, in tasks EVALSHA, in a Cluster EVALSHA for each table and GET. A miss
+        costs EVALSHA for each table and GET beside it, an EVALSHA before the function is called,
+        and one after it.
 
         Raises:
             TypeError: it is no key of this dict, or there is one too many, or one is missing.
@@ -168,10 +169,9 @@ class ComputedDict(Generic[V]):
         name = self._name_of(key)
         use = self._use_of(await self._dependencies.atables())
         computation = self._computation(use, key)
-        if use.near is not None:
-            kept: list[V] | None = await run_in_task(use.peek, use.cell(name))
-            if kept is not None:
-                return kept[0]
+        kept: list[V] | None = await run_in_task(use.peek, use.cell(name))
+        if kept is not None:
+            return kept[0]
         find = use.lookup.find(use.cell(name), computation, computation.aload, TASK)
         value: V = await arun(use.table, find)
         return value
@@ -185,9 +185,9 @@ class ComputedDict(Generic[V]):
         name = self._name_of(key)
         use = self._use_of(self._dependencies.tables())
         computation = self._computation(use, key)
-        if use.near is not None and (kept := use.peek(use.cell(name))) is not None:
-            near: V = kept[0]
-            return near
+        if (kept := use.peek(use.cell(name))) is not None:
+            known: V = kept[0]
+            return known
         find = use.lookup.find(use.cell(name), computation, computation.load, THREAD)
         value: V = run(use.table, find)
         return value

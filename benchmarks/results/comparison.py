@@ -1,0 +1,145 @@
+"""Measure contenders of one kind, each a process with databases of its own, in one run."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.target import started_server
+from redisdict.bench.ab.contender import Contender, Turn
+from redisdict.bench.choices import Table
+from redisdict.bench.measure.placement import SAME, choose_cpus, pinned_client
+from redisdict.bench.measure.rounds import Rounds, Series, ratio_between
+from redisdict.bench.measure.statistics import percentile
+from redisdict.bench.spec import SYNC, Cell, Precision
+from tests.modelcache.postgres import PostgresCluster
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Comparison:
+    """Starts a Redis, a PostgreSQL and the contenders, and measures their calls in turn.
+
+    Args:
+        package: of the benchmark, which has `child.py` and `settings.py`.
+        kinds: names of the contenders, which the settings tell apart.
+        make_database: makes the database that each contender gets a copy of; it is given what
+            their settings are to be given.
+        packages: whose versions are printed.
+        given: what else the settings are to be given.
+    """
+
+    def __init__(
+        self,
+        package: str,
+        kinds: Sequence[str],
+        make_database: Callable[[Mapping[str, str]], None],
+        packages: Sequence[str],
+        given: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._package = package
+        self._kinds = kinds
+        self._make_database = make_database
+        self._packages = packages
+        self._given = dict(given or {})
+
+    def run(
+        self,
+        rounds: int,
+        only: Sequence[str] | None,
+        references: Mapping[str, str],
+        announce: Callable[[Sequence[Contender]], Iterator[str]] = lambda _: iter(()),
+    ) -> None:
+        """Print a table for each call.
+
+        Args:
+            only: the calls; None means all that the contenders have.
+            references: by whose speed the others are told, for each call; otherwise by the first.
+            announce: lines to print before.
+        """
+        cpus = choose_cpus(SAME)
+        with ExitStack() as stack:
+            stack.enter_context(pinned_client(cpus.client if cpus else None))
+            server = stack.enter_context(started_server(cpus))
+            cluster = stack.enter_context(PostgresCluster(listen="tcp"))
+            database = cluster.settings()
+            template_url = server.new_target().url
+            self._make_database(self.environ(self._kinds[0], template_url, database))
+            contenders = []
+            for number, kind in enumerate(self._kinds):
+                name = f"contender_{number}"
+                cluster.copy_database("postgres", name)
+                own = self.environ(kind, server.new_target().url, {**database, "NAME": name})
+                child = str(ROOT / self._package.replace(".", "/") / "child.py")
+                contender = Contender(kind, [sys.executable, child], own)
+                contenders.append(stack.enter_context(contender))
+            for contender in contenders:
+                contender.wait()
+            machine = f"{platform.machine()}, Python {platform.python_version()}"
+            print(f"{machine}, {versions(self._packages)};")
+            print(f"load {os.getloadavg()[0]:.1f} at the start, {rounds} rounds.\n")
+            for line in announce(contenders):
+                print(line, flush=True)
+            for call in only or contenders[0].calls:
+                turns = [Turn(cell_of(each, call), each, (server.pid,)) for each in contenders]
+                measured = Rounds(
+                    turns,
+                    {},
+                    Precision(min_rounds=rounds, max_rounds=rounds, seconds=3600),
+                    rng=random.Random(1),  # noqa: S311  # an order
+                    clock=time.perf_counter_ns,
+                ).run()
+                series = {cell.service: each for cell, each in measured.items()}
+                for line in table(call, series, references.get(call, self._kinds[0])):
+                    print(line, flush=True)
+            print(f"load {os.getloadavg()[0]:.1f} at the end.")
+
+    def environ(self, kind: str, server: str, database: Mapping[str, Any]) -> dict[str, str]:
+        """The environment of a process with this contender's settings."""
+        given = {**self._given, "kind": kind, "server": server, "database": database}
+        return {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "REDISDICT_BENCHMARK": json.dumps(given),
+            "DJANGO_SETTINGS_MODULE": f"{self._package}.settings",
+        }
+
+
+def cell_of(contender: Contender, call: str) -> Cell:
+    return Cell(table=Table.WORKLOADS, service=contender.title, mode=SYNC, operation=call)
+
+
+def table(call: str, series: Mapping[str, Series], reference: str) -> Iterator[str]:
+    yield f"### {call}"
+    yield ""
+    yield f"| | median µs | p99 µs | speed, {reference} = 1 |"
+    yield "|---|---:|---:|---:|"
+    for name, own in series.items():
+        if own.failure is not None:
+            yield f"| {name} | | | failed: {own.failure.reason} |"
+            continue
+        times = sorted(value / 1000 for value in own.times if value is not None)
+        ratio = ratio_between(own, series[reference])
+        shown = "" if ratio is None else f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+        middle, slow = percentile(times, 50), percentile(times, 99)
+        yield f"| {name} | {middle:.0f} | {slow:.0f} | {shown} |"
+    yield ""
+
+
+def versions(packages: Sequence[str]) -> str:
+    found = []
+    for name in packages:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return ", ".join(found)

@@ -1,0 +1,1 @@
+"""Pages of a real site, django-oscar, with and without caches: `python -m benchmarks.site`."""
