@@ -29,7 +29,7 @@ class Category(ListView):  # type: ignore[type-arg]
 
     template_name = "oscar/catalogue/category.html"
     context_object_name = "products"
-    paginate_by = settings.OSCAR_PRODUCTS_PER_PAGE
+    paginate_by = settings.OSCAR_PRODUCTS_PER_PAGE  # type: ignore[misc]  # oscar's setting
 
     def get_queryset(self) -> Any:
         self.category = get_object_or_404(categories(), pk=self.kwargs["pk"], is_public=True)
@@ -43,7 +43,7 @@ class Category(ListView):  # type: ignore[type-arg]
         return context
 
 
-class Product(ProductDetailView):
+class Product(ProductDetailView):  # type: ignore[misc]  # oscar isn't typed
     """Oscar's view of a product."""
 
     def get_queryset(self) -> Any:

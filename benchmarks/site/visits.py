@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -47,7 +48,11 @@ class Shop:
             "wsgi.input": BytesIO(),
         }
         told: list[str] = []
-        response = self._handler(environ, lambda status, _headers: told.append(status))
+
+        def start(status: str, *_: Any) -> Any:
+            told.append(status)
+
+        response = self._handler(environ, start)
         try:
             page = b"".join(response).decode()
         finally:
@@ -82,6 +87,10 @@ class Shop:
 Change = tuple[str, Callable[[], Any], Callable[[], Any], Callable[[str], bool]]
 
 
+def _shows(text: str, page: str) -> bool:
+    return text in page
+
+
 def _changes(product: Product, record: StockRecord) -> Iterator[Change]:
     """The name of each, what makes it and what takes it back, and whether a page shows it."""
     for field, instance, value, shown in (
@@ -103,7 +112,7 @@ def _changes(product: Product, record: StockRecord) -> Iterator[Change]:
         for how, write in (("save()", save), ("update()", update)):
             yield (
                 f"{field} by {how}",
-                lambda write=write, value=value: write(value),
-                lambda write=write, old=old: write(old),
-                lambda page, shown=shown: shown in page,
+                partial(write, value),
+                partial(write, old),
+                partial(_shows, shown),
             )

@@ -162,7 +162,10 @@ class _Channel:
         try:
             if type(request) in AT_ONCE:
                 execute = self._server.execute if self.connection is None else self._execute
-                packed = request if type(request) is Identified else pack_command(request)
+                if type(request) is Identified:
+                    packed: Any = request
+                else:
+                    packed = pack_command(request)  # type: ignore[arg-type]  # it is no batch
                 is_sent = True  # unless NotSentError says otherwise
                 reply = execute(packed)
                 if reply is not FAST_PATH_UNAVAILABLE:
