@@ -162,12 +162,9 @@ class _Channel:
         try:
             if type(request) in AT_ONCE:
                 execute = self._server.execute if self.connection is None else self._execute
-                if type(request) is Identified:
-                    packed: Any = request
-                else:
-                    packed = pack_command(request)  # type: ignore[arg-type]  # it is no batch
+                command: Any = request
                 is_sent = True  # unless NotSentError says otherwise
-                reply = execute(packed)
+                reply = execute(command if type(command) is Identified else pack_command(command))
                 if reply is not FAST_PATH_UNAVAILABLE:
                     return reply
                 is_sent = False

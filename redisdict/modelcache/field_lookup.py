@@ -15,7 +15,7 @@ from redisdict.mapping.keys import Names
 from redisdict.modelcache.cached_models import CachedTable
 from redisdict.modelcache.keys import KeyForm
 from redisdict.modelcache.loading import Matched, load_by_field
-from redisdict.modelcache.lookup import PkLookup
+from redisdict.modelcache.lookup import PkLookup, Reading
 from redisdict.modelcache.near import NOT_NEAR, Kept, NearRows
 from redisdict.modelcache.options import Options
 from redisdict.modelcache.outages import UNREACHED
@@ -92,20 +92,15 @@ class FieldLookup(PkLookup[M]):
         # Without a hint nothing can be served; the reader is told that somebody reads.
         return near.who_pings(b"" if pk is None else self.table.key_form.encode(pk))
 
-    def _find(
-        self,
-        keys: Sequence[Any],
-        caller: Caller,
-        is_peek: bool,
-        token: bytes,
-        answers: Sequence[Answer] | None = None,
-    ) -> Operation[dict[Any, M]]:
-        hint_of = {key: self._hint_for(key) for key in keys}
-        asked = {hint: key for key, hint in hint_of.items()}
+    def _read(
+        self, asked: Mapping[bytes, Any], caller: Caller, how: Reading
+    ) -> Operation[Mapping[bytes, Any]]:
+        """Read hints, and the rows that they lead to."""
         found: dict[bytes, M] = {}
         load = caller.adapt(partial(self._load_hints, asked, found))
-        hinted = yield from self._hints.read(list(asked), load, token, answers, is_peek)
+        hinted = yield from self._hints.read(list(asked), load, *how)
         pks = list(set(hinted.values()))
+        _, _, is_peek = how
         rows = yield from self.by_pk._find(pks, caller, is_peek, new_token())
         misled = []
         for hint, pk in hinted.items():
@@ -120,7 +115,7 @@ class FieldLookup(PkLookup[M]):
             self.table.counters.misses += len(misled)
             loaded = yield Call(caller.adapt(partial(self._load, asked)), (misled,))
             found.update(loaded.found)
-        return {key: found[hint] for key, hint in hint_of.items() if hint in found}
+        return found
 
     def pks_of(self, keys: Sequence[Any]) -> Sequence[Any] | None:
         if not all(map(self._form.is_exact, keys)):

@@ -28,6 +28,9 @@ from redisdict.wire.requests import Call, Operation, Step
 M = TypeVar("M", bound=models.Model)
 T = TypeVar("T")
 
+#: What `Reader.read()` is given beside cells: the token, answers, and whether it is a peek.
+Reading = tuple[bytes, Sequence[Answer] | None, bool]
+
 #: Rows that are warmed at a time.
 WARM_CHUNK = 1000
 
@@ -242,9 +245,15 @@ class PkLookup(Generic[M]):
         """Read those of the rows that are there, by key; the arguments are those of `Reader`."""
         cell_of = {key: self._cell_of(key) for key in keys}
         asked = {cell: key for key, cell in cell_of.items()}
-        load = caller.adapt(partial(self._load, asked))
-        found = yield from self._reader.read(list(asked), load, token, answers, is_peek)
+        found = yield from self._read(asked, caller, (token, answers, is_peek))
         return {key: found[cell] for key, cell in cell_of.items() if cell in found}
+
+    def _read(
+        self, asked: Mapping[bytes, Any], caller: Caller, how: Reading
+    ) -> Operation[Mapping[bytes, Any]]:
+        """Read the rows of these cells, each of which stands for a key."""
+        load = caller.adapt(partial(self._load, asked))
+        return (yield from self._reader.read(list(asked), load, *how))
 
     def ask_database(self, keys: Sequence[Any]) -> dict[Any, M]:
         """Get the same from the database alone."""

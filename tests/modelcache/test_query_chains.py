@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -281,23 +282,62 @@ def test_attributes_that_somebody_sets_are_treated_as_django_does() -> None:
     assert sql_of(sticky) == sql_of(expected)
 
 
-def test_a_lookup_that_is_registered_later() -> None:
+@contextmanager
+def registered(owner: Any, lookup: Any, name: str) -> Iterator[None]:
+    """Register a lookup of a class of fields, or of one field, for a while.
+
+    Django's own way takes away at the end what the class had under that name before.
+    """
+    own = vars(owner).get("class_lookups", {}).get(name)
+    try:
+        with register_lookup(owner, lookup, lookup_name=name):
+            yield
+    finally:
+        if own is not None:
+            owner.register_lookup(own, name)
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [models.IntegerField, Product._meta.get_field("stock")],
+    ids=["of a class", "of a field"],
+)
+def test_a_lookup_that_is_registered_later(owner: Any) -> None:
     class Other(models.lookups.Exact):
         def as_sql(self, *arguments: Any) -> Any:
             sql, params = super().as_sql(*arguments)
             return f"NOT {sql}", params
 
-    before = products().filter(stock=1)
+    held = products()
+    before = held.filter(stock=1)
     assert before._calls
-    own = models.IntegerField.class_lookups["exact"]
-    try:
-        with register_lookup(models.IntegerField, Other, lookup_name="exact"):
-            made = products().filter(stock=1)
+    with registered(owner, Other, "exact"):
+        for rows in (products(), held):
+            made = rows.filter(stock=1)
+            assert made._calls is None  # nobody knows what a lookup does that isn't Django's
             assert sql_of(made) == sql_of(plain().filter(stock=1))
             assert "NOT" in sql_of(made)[0]
-    finally:  # the end of the `with` has removed both
-        models.IntegerField.register_lookup(own)
-    assert "NOT" not in sql_of(products().filter(stock=1))[0]
+    for rows in (products(), held):
+        assert "NOT" not in sql_of(rows.filter(stock=1))[0]
+
+
+@pytest.mark.parametrize(
+    "owner", [models.CharField, Product._meta.get_field("name")], ids=["of a class", "of a field"]
+)
+def test_a_transform_that_is_registered_later(owner: Any) -> None:
+    """A lookup that is one of its own now is a transform then."""
+
+    class Other(Lower):
+        lookup_name = "startswith"
+
+    before = products().filter(name__startswith="a")
+    assert before._calls
+    with registered(owner, Other, "startswith"):
+        made = products().filter(name__startswith="a")
+        assert made._calls is None
+        assert sql_of(made) == sql_of(plain().filter(name__startswith="a"))
+        assert "LOWER" in sql_of(made)[0]
+    assert "LOWER" not in sql_of(products().filter(name__startswith="a"))[0]
 
 
 def test_an_ordering_that_is_set_later(monkeypatch: pytest.MonkeyPatch) -> None:

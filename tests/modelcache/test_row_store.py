@@ -16,7 +16,14 @@ from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.mapping.keys import Names
 from redisdict.modelcache.slots.lease import ABSENT
-from redisdict.modelcache.slots.store import BLOCKED, BUSY, LEASED, RowStore, new_token
+from redisdict.modelcache.slots.store import (
+    BLOCKED,
+    BUSY,
+    LEASED,
+    RowStore,
+    new_token,
+    put_barriers,
+)
 from redisdict.wire.combinators import intercept
 from redisdict.wire.requests import Batch, Operation
 from redisdict.wire.server_state import UNKNOWN, is_identified, named
@@ -177,6 +184,11 @@ def test_a_dead_writers_barrier_is_swept_away_by_the_next(
         stored = client.get(key)
     run(store.lift([key], alive))
     assert client.get(key) is None
+
+
+@pytest.mark.parametrize("tables", [[], [[]], [[], []]], ids=repr)
+def test_what_concerns_no_row_asks_nothing(tables: list[list[bytes]]) -> None:
+    assert list(put_barriers(tables, new_token(), LONG_MS)) == []
 
 
 def test_a_value_of_other_fields_is_leased_anew(backend: Backend, store: RowStore) -> None:

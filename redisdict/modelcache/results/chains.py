@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import wraps
 from typing import Any
 from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.query_utils import RegisterLookupMixin
 
 from redisdict.modelcache.results.structure import Structure, structure_of
 from redisdict.modelcache.results.values import names_of
@@ -188,14 +190,10 @@ SLICED = ("[:]",)
 #: By model, where calls begin, None where nothing is known of its queries; and how it was ordered.
 _roots: dict[type[models.Model], tuple[Chain | None, Any]] = {}
 _count = 0
-_lookups: Any = None
 
 
 def chain_of(model: type[models.Model]) -> Chain | None:
     """Where the calls of a queryset of this model begin."""
-    # Whoever registers a lookup may give a name another meaning.
-    if models.Field.get_class_lookups() is not _lookups:
-        _forget()
     found = _roots.get(model)
     if found is None or found[1] is not model._meta.ordering:
         found = _roots[model] = _begin(model), model._meta.ordering
@@ -211,10 +209,41 @@ def _begin(model: type[models.Model]) -> Chain | None:
 
 
 def _forget() -> None:
-    global _lookups, _count
-    _lookups = models.Field.get_class_lookups()
+    """Forget all shapes, also where a queryset that somebody holds would go on with one."""
+    global _count
+    known = [chain.shape for chain, _ in _roots.values() if chain is not None]
     _roots.clear()
     _count = 0
+    while known:
+        shape = known.pop()
+        known += [one for one in list(shape.next.values()) if isinstance(one, Shape)]
+        shape.next.clear()
+
+
+def _noticed(register: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(register)
+    def noticed(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return register(*args, **kwargs)
+        finally:
+            _forget()
+
+    return noticed
+
+
+def _notice_lookups() -> None:
+    """Forget all shapes whenever a lookup is registered: it may give a name another meaning.
+
+    Fields don't tell of it, neither a class nor a field that gets a lookup of its own. So it is the
+    two ways in which Django's `register_lookup()` goes that tell, and those back.
+    """
+    for name in ("register_lookup", "_unregister_lookup"):
+        both: Any = vars(RegisterLookupMixin)[name]
+        both.class_method = _noticed(both.class_method)
+        both.instance_method = _noticed(both.instance_method)
+
+
+_notice_lookups()
 
 
 def _apply(rows: models.QuerySet[Any], call: Call, values: Iterator[Any]) -> models.QuerySet[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
+from weakref import ref
 
 from django.db import models
 from django.db.models.base import ModelState
@@ -17,6 +18,9 @@ from django.db.models.signals import post_init, pre_init
 
 from redisdict.modelcache.results.columns import Columns
 from redisdict.modelcache.rows import is_heard, is_made_plainly
+
+#: How an instance fetches fields and relations that it lacks, unless it is told; since Django 6.1.
+FETCH_ONE: Any = getattr(models, "FETCH_ONE", None)
 
 
 class Maker:
@@ -40,10 +44,17 @@ class Maker:
         """Whether nobody listens to new instances."""
         return not ((pre_init.receivers or post_init.receivers) and self._part.is_heard)
 
-    def make(self, rows: Columns, database: str) -> list[Any]:
-        """Make an instance of each row, whose values have been converted."""
+    def make(self, rows: Columns, database: str, fetch_mode: Any = None) -> list[Any]:
+        """Make an instance of each row, whose values have been converted.
+
+        Args:
+            fetch_mode: that of the queryset, since Django 6.1.
+        """
         columns = rows.columns
-        made = self._part.make(columns, rows.count, database)
+        mode = None if fetch_mode is FETCH_ONE else fetch_mode
+        made = self._part.make(columns, rows.count, database, mode)
+        if mode is not None:
+            _set_fetch_mode(made, mode)
         for name, position in self._annotations:
             for instance, value in zip(made, columns[position], strict=True):
                 setattr(instance, name, value)
@@ -68,10 +79,16 @@ class _Part:
         """Whether anybody listens to new instances of one of the models."""
         return is_heard(self._model) or any(join.is_heard for join in self._joins)
 
-    def make(self, columns: Sequence[Sequence[Any]], count: int, database: str) -> list[Any]:
-        """Make an instance of each row, as `from_db()` makes it."""
+    def make(
+        self, columns: Sequence[Sequence[Any]], count: int, database: str, mode: Any
+    ) -> list[Any]:
+        """Make an instance of each row, as `from_db()` makes it.
+
+        Args:
+            mode: how those that are joined fetch what they lack; None for what they do anyway.
+        """
         model, place = self._model, self._place
-        joined = {join: join.make_joined(columns, count, database) for join in self._joins}
+        joined = {join: join.make_joined(columns, count, database, mode) for join in self._joins}
         kept = [joined[join] for join in self._kept]
         rows = zip(*columns[place], *kept, strict=True)
         made: list[Any] = self._fill(rows, database, model, model.__new__, ModelState)
@@ -95,13 +112,17 @@ class _Join(_Part):
         is_one_way = getattr(setter, "__name__", "") == "<lambda>"
         self._set_remote = None if is_one_way else setter
 
-    def make_joined(self, columns: Sequence[Sequence[Any]], count: int, database: str) -> list[Any]:
+    def make_joined(
+        self, columns: Sequence[Sequence[Any]], count: int, database: str, mode: Any
+    ) -> list[Any]:
         """Make what is joined to each row; None where nothing is."""
-        joined = self.make(columns, count, database)
+        joined = self.make(columns, count, database, mode)
         keys = columns[self._key]
-        if None not in keys:
-            return joined
-        return [None if key is None else one for one, key in zip(joined, keys, strict=True)]
+        if None in keys:
+            joined = [None if key is None else one for one, key in zip(joined, keys, strict=True)]
+        if mode is not None:
+            _set_fetch_mode([one for one in joined if one is not None], mode)
+        return joined
 
     def set(self, instances: Sequence[Any], joined: Sequence[Any]) -> None:
         """Do what is to be done for each instance and what is joined to it."""
@@ -112,6 +133,15 @@ class _Join(_Part):
             for instance, one in zip(instances, joined, strict=True):
                 if one is not None:
                     self._set_remote(one, instance)
+
+
+def _set_fetch_mode(instances: Sequence[Any], mode: Any) -> None:
+    """Have instances know how to fetch what they lack, and of those who lack it with them."""
+    peers = [ref(one) for one in instances] if mode.track_peers else None
+    for one in instances:
+        one._state.fetch_mode = mode
+        if peers is not None:
+            one._state.peers = peers
 
 
 @lru_cache(maxsize=4096)

@@ -176,7 +176,8 @@ class CachedQuerySet(RecordedQuerySet[M]):
             queryset._result_cache = make(rows, names)
         elif plan.maker is not None and plan.maker.can_make:
             plan.converters.convert(rows.columns, plan.database)
-            queryset._result_cache = plan.maker.make(rows, plan.database)
+            mode = getattr(queryset, "_fetch_mode", None)  # since Django 6.1
+            queryset._result_cache = plan.maker.make(rows, plan.database, mode)
         return False
 
     @property

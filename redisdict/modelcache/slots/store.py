@@ -285,7 +285,7 @@ def put_barriers(
     Args:
         tables: keys of cells, those of one table together: they lie in one slot of a Cluster.
     """
-    if len(tables) == 1 and len(tables[0]) <= CHUNK:
+    if len(tables) == 1 and 0 < len(tables[0]) <= CHUNK:
         yield from BARRIER.call(tables[0], token, duration_ms)
         return
     chunks = [chunk for keys in tables for chunk in slices(keys, CHUNK)]

@@ -64,7 +64,9 @@ class Fight:
         self.until = self.context.RawValue("d", 0.0)
 
         self.auditors = [Auditor(self._is_over, self._complain) for _ in range(arguments.auditors)]
-        self.kills = self.deaths = self.stops = 0
+        #: Processes that are killed at random, and how many have ended so, or by themselves.
+        self.killed: set[Any] = set()
+        self.kills = self.suicides = self.stops = 0
         #: Processes that are stopped, and until when.
         self.stopped: dict[Any, float] = {}
 
@@ -148,12 +150,15 @@ class Fight:
     def _kill(self, worker: Any) -> None:
         if worker.is_alive():
             os.kill(worker.pid, signal.SIGKILL)
-            self.kills += 1
+            self.killed.add(worker)
 
     def _bury(self, worker: Any) -> None:
         worker.join()
         if worker.exitcode == -signal.SIGKILL:
-            self.deaths += 1
+            if worker in self.killed:
+                self.kills += 1
+            else:
+                self.suicides += 1
         elif worker.exitcode:
             self._complain(f"a process ended with {worker.exitcode}")
 
@@ -180,7 +185,7 @@ class Fight:
             "writes": self._sums(self.ledger.done),
             "writes_undone": self._sums(self.ledger.undone),
             "killed_at_random": self.kills,
-            "killed_at_a_commit": self.deaths - self.kills,
+            "killed_at_a_commit": self.suicides,
             "stopped": self.stops,
             "stalled_behind_a_commit": sum(self.ledger.stalls),
             "stale_reads": len(stale),
