@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -14,7 +15,6 @@ from oscar.apps.partner.models import StockRecord
 
 CATEGORIES = 4
 PRODUCTS = 8
-IN_STOCK = 'class="available availability"'
 
 #: What differs between any two responses: the token of their forms, and the minute.
 OWN = re.compile(r'(name="csrfmiddlewaretoken" value=|name="created" content=)"[^"]*"')
@@ -47,7 +47,12 @@ class Shop:
             "wsgi.input": BytesIO(),
         }
         told: list[str] = []
-        response = self._handler(environ, lambda status, _headers: told.append(status))
+
+        def start(status: str, _headers: Any, _error: Any = None, /) -> Callable[[bytes], object]:
+            told.append(status)
+            return BytesIO().write
+
+        response = self._handler(environ, start)
         try:
             page = b"".join(response).decode()
         finally:
@@ -103,7 +108,11 @@ def _changes(product: Product, record: StockRecord) -> Iterator[Change]:
         for how, write in (("save()", save), ("update()", update)):
             yield (
                 f"{field} by {how}",
-                lambda write=write, value=value: write(value),
-                lambda write=write, old=old: write(old),
-                lambda page, shown=shown: shown in page,
+                partial(write, value),
+                partial(write, old),
+                partial(_has, shown),
             )
+
+
+def _has(shown: str, page: str) -> bool:
+    return shown in page
