@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import sys
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from importlib.util import find_spec
 
@@ -21,6 +22,9 @@ from benchmarks.results.comparison import Comparison
 
 ORM, OURS, NEAR, UNWATCHED = "ORM", "cached()", "cached(near=60)", "unwatched"
 KINDS = (ORM, f"{ORM}, A/A", OURS, f"{OURS}, A/A", NEAR, UNWATCHED, "cacheops", "cachalot")
+
+WORDS = """thing sold described hundred characters paper light machine river island harbour letter
+winter garden coast night stone field bird guide history small blue heavy"""
 
 #: By whose speed the others are told.
 REFERENCES = {"a write": UNWATCHED, "a whole row": UNWATCHED}
@@ -61,18 +65,19 @@ def make_rows(environ: Mapping[str, str]) -> None:
         for number in range(CATEGORIES)
     )
     now = datetime.now(UTC)
+    chance = random.Random(7)  # noqa: S311  # texts, prices and ratings
     Product.objects.bulk_create(
         Product(
             name=f"Product {number}",
             slug=f"product-{number}",
-            description="A thing that is sold, described in a hundred characters or so. " * 2,
-            price=Decimal("12.50"),
+            description=" ".join(chance.choices(WORDS.split(), k=22)),
+            price=Decimal(chance.randrange(100, 100_000)) / 100,
             stock=number,
             is_active=True,
-            created_at=now,
-            updated_at=now,
+            created_at=now - timedelta(minutes=chance.randrange(1_000_000)),
+            updated_at=now - timedelta(seconds=chance.randrange(1_000_000)),
             sku=uuid.uuid4(),
-            rating=4.5,
+            rating=chance.randrange(50) / 10,
             category=categories[number % CATEGORIES],
         )
         for number in range(PRODUCTS)

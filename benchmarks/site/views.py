@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.functional import SimpleLazyObject
 from django.views.generic import ListView
 from oscar.apps.catalogue.views import ProductDetailView
+from oscar.defaults import OSCAR_PRODUCTS_PER_PAGE
 
 from benchmarks.site.settings import CACHE, HAS_FRAGMENTS
 from benchmarks.site.sources import categories, products
@@ -29,7 +29,7 @@ class Category(ListView):  # type: ignore[type-arg]
 
     template_name = "oscar/catalogue/category.html"
     context_object_name = "products"
-    paginate_by = settings.OSCAR_PRODUCTS_PER_PAGE  # type: ignore[misc]  # oscar's setting
+    paginate_by = OSCAR_PRODUCTS_PER_PAGE
 
     def get_queryset(self) -> Any:
         self.category = get_object_or_404(categories(), pk=self.kwargs["pk"], is_public=True)
@@ -43,7 +43,7 @@ class Category(ListView):  # type: ignore[type-arg]
         return context
 
 
-class Product(ProductDetailView):  # type: ignore[misc]  # oscar isn't typed
+class Product(ProductDetailView):  # type: ignore[misc]
     """Oscar's view of a product."""
 
     def get_queryset(self) -> Any:

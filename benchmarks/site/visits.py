@@ -15,7 +15,6 @@ from oscar.apps.partner.models import StockRecord
 
 CATEGORIES = 4
 PRODUCTS = 8
-IN_STOCK = 'class="available availability"'
 
 #: What differs between any two responses: the token of their forms, and the minute.
 OWN = re.compile(r'(name="csrfmiddlewaretoken" value=|name="created" content=)"[^"]*"')
@@ -49,8 +48,9 @@ class Shop:
         }
         told: list[str] = []
 
-        def start(status: str, *_: Any) -> Any:
+        def start(status: str, _headers: Any, _error: Any = None, /) -> Callable[[bytes], object]:
             told.append(status)
+            return BytesIO().write
 
         response = self._handler(environ, start)
         try:
@@ -87,10 +87,6 @@ class Shop:
 Change = tuple[str, Callable[[], Any], Callable[[], Any], Callable[[str], bool]]
 
 
-def _shows(text: str, page: str) -> bool:
-    return text in page
-
-
 def _changes(product: Product, record: StockRecord) -> Iterator[Change]:
     """The name of each, what makes it and what takes it back, and whether a page shows it."""
     for field, instance, value, shown in (
@@ -114,5 +110,9 @@ def _changes(product: Product, record: StockRecord) -> Iterator[Change]:
                 f"{field} by {how}",
                 partial(write, value),
                 partial(write, old),
-                partial(_shows, shown),
+                partial(_has, shown),
             )
+
+
+def _has(shown: str, page: str) -> bool:
+    return shown in page

@@ -44,6 +44,7 @@ from redisdict import CachedQuerySet, ComputedDict, NotCacheable, cache_results_
 from redisdict.exceptions import BackendUnavailable
 from redisdict.modelcache.results import in_tasks
 from redisdict.modelcache.results.queries import name_of
+from redisdict.modelcache.results.space import ResultSpace
 from redisdict.modelcache.stats import MOST_HITS
 from tests.codec.models import EveryField
 from tests.modelcache.counting import queries
@@ -394,6 +395,30 @@ def test_coroutines_ask_the_database_in_a_thread(
         monkeypatch.undo()
         assert names() == first
         assert names() == first
+
+
+def test_a_hit_of_which_django_makes_the_instances_is_read_once(
+    shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = products().cached().prefetch_related("tags").order_by("name")
+    models.signals.post_init.connect(_listen, sender=Product)
+    try:
+        made = [_described(list(rows.all())) for _ in range(3)]
+        read: list[bytes] = []
+        peek = ResultSpace.peek
+
+        def noted(space: ResultSpace, key: bytes) -> Any:
+            read.append(key)
+            return peek(space, key)
+
+        monkeypatch.setattr(ResultSpace, "peek", noted)
+        with queries(shop) as asked:
+            made.append(_described(list(rows.all())))
+    finally:
+        models.signals.post_init.disconnect(_listen, sender=Product)
+    assert made == [made[0]] * 4
+    assert len(asked) == 0
+    assert len(read) == len(set(read)) > 0  # its own rows, and those of the prefetch
 
 
 def _listen(**_: Any) -> None:

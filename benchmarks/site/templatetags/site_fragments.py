@@ -42,7 +42,7 @@ class CsrfApartNode(template.Node):
         return text.replace(PLACE, str(token)) if PLACE in text else text
 
 
-@register.tag  # type: ignore[untyped-decorator]  # Django's isn't typed
+@register.tag  # type: ignore[untyped-decorator]
 def csrf_apart(parser: Parser, token: Token) -> CsrfApartNode:
     nodelist = parser.parse(("endcsrf_apart",))
     parser.delete_first_token()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.apps import apps
 from django.core.exceptions import EmptyResultSet
@@ -34,6 +34,9 @@ from redisdict.modelcache.results.structure import Structure, structure_of
 from redisdict.modelcache.results.versions import QUERY, Narrowing, narrow, space_of
 from redisdict.modelcache.stats import CacheStats
 from redisdict.near.reader import check_near
+
+#: Executes a compiler's query: given that, Django's own way to do it, and the type of the result.
+Execute: TypeAlias = Callable[[Any, Callable[[], Any], str], Any]
 
 #: So many sets of tables are remembered.
 MOST_SPACES = 1000
@@ -118,7 +121,20 @@ class Queries:
             outer.tables |= plan.declared  # on a hit no statement tells of them
         return rows
 
-    def asking(self, query: Any, kind: str) -> Callable[[Any, Callable[[], Any], str], Any]:
+    def giving(self, plan: QueryPlan, rows: Columns) -> Execute:
+        """What gives the one query that Django makes these rows, which were found before."""
+        given = [(plan, rows)]
+
+        def execute(compiler: Any, execute: Callable[[], Any], result_type: str) -> Any:
+            if not given:
+                return self.execute(compiler, execute, result_type)
+            plan, rows = given.pop()
+            plan.prepare(compiler)
+            return result_of(rows.rows(), result_type)
+
+        return execute
+
+    def asking(self, query: Any, kind: str) -> Execute:
         """What executes the one query that Django makes of this one, to tell `kind` of it."""
         asked = [(query, structure_of(query))]
 

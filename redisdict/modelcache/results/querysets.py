@@ -24,7 +24,7 @@ from redisdict.modelcache.options import Options
 from redisdict.modelcache.registrations import register
 from redisdict.modelcache.results.dependencies import Dependencies
 from redisdict.modelcache.results.in_tasks import answers, need_thread, run_in_task
-from redisdict.modelcache.results.queries import Queries, queries_of
+from redisdict.modelcache.results.queries import Execute, Queries, queries_of
 from redisdict.modelcache.results.recorded import RecordedQuerySet
 from redisdict.modelcache.results.values import MAKERS, names_of
 from redisdict.modelcache.results.versions import DeclaresVersions, declared_columns
@@ -121,7 +121,7 @@ class CachedQuerySet(RecordedQuerySet[M]):
         return same
 
     @contextmanager
-    def _cached(self, called: str, twin: str, execute: Any = None) -> Iterator[None]:
+    def _cached(self, called: str, twin: str, execute: Execute | None = None) -> Iterator[None]:
         """Have queries executed from kept results meanwhile."""
         if self._queries is None:
             yield
@@ -138,20 +138,19 @@ class CachedQuerySet(RecordedQuerySet[M]):
             super()._fetch_all()
             return
         _refuse_to_block("the rows", "async for")
-        is_missed = self._take_rows()
+        execute = self._take_rows()
         if self._is_fetched:
             return
-        asking = self._queries.asking(self.query, MULTI) if is_missed else None
-        with self._cached("the rows", "async for", asking):
+        with self._cached("the rows", "async for", execute):
             if not self._is_read and self._iterable_class is ModelIterable:
                 need_thread()  # a model may ask the database when an instance is made
             super()._fetch_all()
 
-    def _take_rows(self) -> bool:
+    def _take_rows(self) -> Execute | None:
         """Make of rows that are kept what is asked for, where it takes no more than to read them.
 
         Returns:
-            Whether they were looked for, and aren't there.
+            What executes the query that Django makes then, when the server has been asked.
         """
         queryset: Any = self
         kind, calls = queryset._iterable_class, self._calls
@@ -161,16 +160,17 @@ class CachedQuerySet(RecordedQuerySet[M]):
             or queryset._known_related_objects
             or (make is None and kind is not ModelIterable)
         ):
-            return False
-        found = queryset._queries.find(self, MULTI)
+            return None
+        queries: Queries = queryset._queries
+        found = queries.find(self, MULTI)
         if found is None:
-            return True
+            return queries.asking(self.query, MULTI)
         plan, rows = found
         if not rows.count:
             queryset._result_cache = []
-        if plan.converters is None or not rows.count:
-            return False
-        if make is not None:
+        elif plan.converters is None:
+            return queries.giving(plan, rows)
+        elif make is not None:
             names = names_of(self.query) if calls is None else calls.shape.names
             plan.converters.convert(rows.columns, plan.database)
             queryset._result_cache = make(rows, names)
@@ -178,7 +178,9 @@ class CachedQuerySet(RecordedQuerySet[M]):
             plan.converters.convert(rows.columns, plan.database)
             mode = getattr(queryset, "_fetch_mode", None)  # since Django 6.1
             queryset._result_cache = plan.maker.make(rows, plan.database, mode)
-        return False
+        else:
+            return queries.giving(plan, rows)
+        return None
 
     @property
     def _is_fetched(self) -> bool:
