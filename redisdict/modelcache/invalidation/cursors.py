@@ -183,7 +183,8 @@ class FetchedCursor:
         return self._kind(self._rows)
 
     def __iter__(self) -> Iterator[Any]:
-        return self._rows
+        rows: Iterator[Any] = self._rows
+        return rows
 
     def execute(self, *arguments: Any) -> Any:
         self._show_as_it_is()
