@@ -13,8 +13,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 #: has begun a transaction, and whether it certainly has: mysqlclient doesn't tell of it.
 BEGUN = "_redisdict_begun"
 
-#: The attribute of a connection to MySQL that holds the driver's connection which may read what
-#: others haven't committed.
+#: The attribute of a connection to MySQL that holds the driver's connection which may read
+#: something else than what is committed.
 UNCOMMITTED = "_redisdict_uncommitted"
 
 #: The bits of MySQL's server status.
@@ -61,15 +61,16 @@ def may_have_ended(connection: BaseDatabaseWrapper) -> bool:
 
 
 def note_uncommitted(connection: BaseDatabaseWrapper) -> None:
-    """On MySQL: a statement may have set the level of isolation to READ UNCOMMITTED.
+    """On MySQL: what the connection reads from now on may not be what is committed.
 
-    For the next transaction alone, or for all: the server doesn't tell of the former.
+    A statement has set the level of isolation to READ UNCOMMITTED, which the server doesn't tell
+    when it is for one transaction alone; or it has made a temporary table, which hides another.
     """
     connection.__dict__[UNCOMMITTED] = connection.connection
 
 
 def may_read_uncommitted(connection: BaseDatabaseWrapper) -> bool:
-    """Whether, by a statement, the connection may read what others haven't committed."""
+    """Whether, by a statement, the connection may read something else than what is committed."""
     raw = connection.__dict__.get(UNCOMMITTED)
     return raw is not None and raw is connection.connection
 

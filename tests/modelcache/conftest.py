@@ -23,6 +23,7 @@ from redisdict.modelcache.invalidation import hooks, relations
 from tests.codec.models import Author, EveryField
 from tests.conftest import UNPACKAGED
 from tests.modelcache.availability import cluster_for_tests, mariadb_for_tests
+from tests.modelcache.left_out import reason_on_mariadb
 from tests.modelcache.mariadb import MariadbServer
 from tests.modelcache.postgres import PostgresCluster
 from tests.shop.models import Product
@@ -126,6 +127,8 @@ def mariadb_alias(mariadb: MariadbServer, django_db_blocker: DjangoDbBlocker) ->
 @pytest.fixture(params=["sqlite", "postgres", pytest.param("mariadb", marks=pytest.mark.deep)])
 def database(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
     """The alias of an empty database that has the shop's tables. The test runs on each."""
+    if request.param == "mariadb" and (reason := reason_on_mariadb(request.node.name)):
+        pytest.skip(reason)
     alias: str = request.getfixturevalue(f"{request.param}_alias")
     with shop_in(alias, django_db_blocker):
         yield alias

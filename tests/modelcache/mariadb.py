@@ -36,6 +36,13 @@ FAST = (
     "--log-bin-trust-function-creators=1",
 )
 
+#: Without tables of zones Django can't group by days.
+UTC = (
+    "INSERT INTO mysql.time_zone VALUES (1, 'N')",
+    "INSERT INTO mysql.time_zone_name VALUES ('UTC', 1)",
+    "INSERT INTO mysql.time_zone_transition_type VALUES (1, 0, 0, 0, 'UTC')",
+)
+
 
 class MariadbMissing(Exception):
     """This machine has no MariaDB, or no driver for it."""
@@ -69,6 +76,8 @@ class MariadbServer:
                     told, self._server, data, where, f"--pid-file={self.directory / 'pid'}", *FAST
                 )
             self._wait_for(log)
+            for sql in UTC:
+                self.execute(sql)
         except BaseException:
             shutil.rmtree(self.directory, ignore_errors=True)
             raise

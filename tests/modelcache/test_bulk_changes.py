@@ -9,6 +9,7 @@ from redisdict import ModelDict
 from redisdict.modelcache.invalidation import migrations
 from tests.modelcache.beneath import change_unseen
 from tests.modelcache.counting import queries
+from tests.modelcache.upserts import upsert
 from tests.shop.models import (
     Product,
     Stamp,
@@ -20,12 +21,7 @@ def test_a_conflict_in_another_field_than_the_primary_key(
 ) -> None:
     tea = Product.objects.create(name="Tea", slug="tea")
     assert products[tea.pk].name == "Tea"
-    Product.objects.bulk_create(
-        [Product(pk=tea.pk + 1000, slug="tea", name="Coffee")],
-        update_conflicts=True,
-        unique_fields=["slug"],
-        update_fields=["name"],
-    )
+    upsert(Product.objects, Product(pk=tea.pk + 1000, slug="tea", name="Coffee"), "slug", ["name"])
     assert products[tea.pk].name == "Coffee"
 
 
@@ -33,12 +29,7 @@ def test_conflicts_of_rows_without_primary_key(database: str, products: ModelDic
     tea = Product.objects.create(name="Tea", slug="tea")
     other = Product.objects.create(name="Other")
     assert products.get_many([tea.pk, other.pk])
-    Product.objects.bulk_create(
-        [Product(slug="tea", name="Coffee")],
-        update_conflicts=True,
-        unique_fields=["slug"],
-        update_fields=["name"],
-    )
+    upsert(Product.objects, Product(slug="tea", name="Coffee"), "slug", ["name"])
     assert products[tea.pk].name == "Coffee"
 
 

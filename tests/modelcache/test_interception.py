@@ -14,6 +14,7 @@ from redisdict.modelcache.invalidation import relations
 from tests.modelcache.counting import queries
 from tests.modelcache.elsewhere import elsewhere
 from tests.shop.models import Product, Stamp
+from tests.shop.spellings import Word
 
 #: Statements that turn Tea into Coffee. Those of each database, and those of both.
 BOTH = {
@@ -380,3 +381,44 @@ def test_a_statement_is_over_when_its_rows_are_fetched(
         cursor.executemany("UPDATE shop_product SET name = %s", [("Milk",)])
         assert cursor.fetchall() == []
     assert products[tea.pk].name == "Milk"
+
+
+@pytest.fixture
+def nicknames(database: str) -> Iterator[None]:
+    """Words whose nickname is that of a stamp, and goes with it."""
+    with connections[database].cursor() as cursor:
+        cursor.execute(
+            "CREATE TABLE shop_word (spelling varchar(10) PRIMARY KEY, nick varchar(50) UNIQUE,"
+            " worth integer, FOREIGN KEY (nick) REFERENCES shop_stamp (code)"
+            " ON UPDATE CASCADE ON DELETE CASCADE)"
+        )
+    yield
+    with connections[database].cursor() as cursor:
+        cursor.execute("DROP TABLE shop_word")
+
+
+#: What an INSERT or UPDATE does with a row that is in its way, by databases.
+IN_THE_WAY = {
+    "postgresql": ["ON CONFLICT (code) DO UPDATE SET code = 'b'"],
+    "sqlite": ["ON CONFLICT (code) DO UPDATE SET code = 'b'", "OR REPLACE"],
+    "mysql": ["ON DUPLICATE KEY UPDATE code = 'b'", "REPLACE"],
+}
+
+
+def test_what_the_database_does_with_rows_that_follow_one_in_the_way(
+    database: str, server: str, nicknames: None
+) -> None:
+    words, stamps = ModelDict(Word), ModelDict(Stamp)
+    for way in IN_THE_WAY[connections[database].vendor]:
+        Stamp.objects.create(code="a", worth=1)
+        Word.objects.create(spelling="x", nick="a", worth=1)
+        assert words["x"].nick == stamps["a"].code == "a"
+        verb = {"OR REPLACE": "INSERT OR REPLACE", "REPLACE": "REPLACE"}.get(way, "INSERT")
+        rest = way if verb == "INSERT" else ""
+        with connections[database].cursor() as cursor:
+            cursor.execute(f"{verb} INTO shop_stamp (code, worth) VALUES ('a', 1) {rest}")
+            cursor.execute("SELECT nick FROM shop_word")
+            found = cursor.fetchone()
+        seen = words.get("x")
+        assert (seen and seen.nick) == (found and found[0]), way
+        Stamp.objects.all().delete()

@@ -14,6 +14,7 @@ from redisdict.modelcache.invalidation import relations
 from redisdict.modelcache.invalidation.effects import forget_catalog
 from tests.modelcache.counting import queries
 from tests.modelcache.elsewhere import elsewhere
+from tests.modelcache.upserts import upsert
 from tests.shop.models import Book, Category, Price, Product
 
 
@@ -28,9 +29,7 @@ def _plain_bulk_update(tea: Product) -> None:
 
 def _plain_bulk_create(tea: Product) -> None:
     tea.name = "Coffee"
-    Product.plain.bulk_create(
-        [tea], update_conflicts=True, unique_fields=["id"], update_fields=["name"]
-    )
+    upsert(Product.plain, tea, "id", ["name"])
 
 
 def _update_or_create(tea: Product) -> None:

@@ -236,6 +236,7 @@ def test_a_writer_that_dies_after_its_commit(
 
     def commit_and_die() -> None:
         connection = connections[database]
+        connection.ensure_connection()  # which takes statements of Django's on MySQL
         tea.name = "Coffee"
         if is_atomic:
             connection._commit = die_after(connection._commit)

@@ -29,6 +29,10 @@ COLLATED = {
     "ICU, accents": ("postgres", 'text COLLATE "ignores_accents"', "téa"),
     "citext": ("postgres", "citext", "TEA"),
     "char(n)": ("postgres", "char(10)", "tea"),
+    "MariaDB": ("mariadb", "varchar(10)", "TEA"),
+    "MariaDB, accents": ("mariadb", "varchar(10)", "téa"),
+    "MariaDB, blanks": ("mariadb", "varchar(10)", "tea  "),
+    "MariaDB, char(n)": ("mariadb", "char(10) COLLATE utf8mb4_bin", "tea"),
 }
 
 COLLATIONS = """
@@ -62,7 +66,12 @@ def words(request: pytest.FixtureRequest, database: str) -> Iterator[str]:
 
 def kinds(*names: str) -> pytest.MarkDecorator:
     chosen = names or tuple(COLLATED)
-    values = [(COLLATED[name][0], *COLLATED[name][1:]) for name in chosen]
+    values = [
+        pytest.param(*COLLATED[name], marks=pytest.mark.deep)
+        if COLLATED[name][0] == "mariadb"
+        else COLLATED[name]
+        for name in chosen
+    ]
     return pytest.mark.parametrize(
         ("database", "words", "other"), values, indirect=["database", "words"], ids=chosen
     )
@@ -136,7 +145,7 @@ class TestCollatedText:
         Word.objects.create(spelling="tea", nick="tea", worth=1)
         assert rows[other].worth == rows["tea"].worth == 1
 
-    @kinds("sqlite NOCASE", "ICU")
+    @kinds("sqlite NOCASE", "ICU", "MariaDB")
     def test_a_row_that_is_spelled_anew(
         self, database: str, words: str, server: str, other: str
     ) -> None:
@@ -148,7 +157,7 @@ class TestCollatedText:
         assert (rows["tea"].pk, rows["tea"].worth) == (other, 2)
         assert (rows[other].pk, rows[other].worth) == (other, 2)
 
-    @kinds("sqlite NOCASE", "ICU", "citext")
+    @kinds("sqlite NOCASE", "ICU", "citext", "MariaDB", "MariaDB, blanks")
     def test_a_part_of_a_composite_key(
         self, database: str, words: str, server: str, other: str
     ) -> None:
@@ -161,7 +170,7 @@ class TestCollatedText:
         Translation.objects.filter(pk=(other, "de")).update(text="Tee!")
         assert rows[other, "de"].text == rows["tea", "de"].text == "Tee!"
 
-    @kinds("sqlite NOCASE", "ICU")
+    @kinds("sqlite NOCASE", "ICU", "MariaDB")
     def test_what_the_other_spelling_costs(
         self, database: str, words: str, server: str, other: str
     ) -> None:
@@ -175,7 +184,7 @@ class TestCollatedText:
             assert rows[other]
         assert len(asked) == 2  # the row, and that it is this one
 
-    @kinds("sqlite NOCASE", "ICU")
+    @kinds("sqlite NOCASE", "ICU", "MariaDB")
     async def test_for_tasks(self, database: str, words: str, server: str, other: str) -> None:
         by_pk, by_nick = ModelDict(Word), ModelDict(Word, key="nick")
         await Word.objects.acreate(spelling="tea", nick="tea", worth=1)

@@ -100,7 +100,8 @@ def test_composite_primary_keys(database: str, server: str) -> None:
     assert prices[keys[1]].amount == 3
     assert Price.objects.filter(pk=keys[1]).update(amount=4) == 1
     assert prices[keys[1]].amount == 4
-    assert is_kept(prices, keys[2])
+    if connections[database].vendor != "mysql":  # where text is compared by rules of its own
+        assert is_kept(prices, keys[2])
     assert sorted(prices) == sorted(keys)
     Price.objects.filter(currency="CHF").delete()
     assert keys[2] not in prices
@@ -108,6 +109,7 @@ def test_composite_primary_keys(database: str, server: str) -> None:
         prices[product.pk]
 
 
+@pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
 def test_the_same_key_in_two_databases(
     sqlite_alias: str, postgres_alias: str, database: str, server: str
 ) -> None:

@@ -16,6 +16,7 @@ from django.http import Http404
 from redisdict import ConfigurationError, ModelDict
 from redisdict.modelcache.model_dict import ModelLists
 from tests.modelcache.counting import queries
+from tests.modelcache.upserts import upsert
 from tests.shop.models import Book, Category, Place, Price, Product, Stamp
 
 Lists = ModelLists[Product]
@@ -140,12 +141,7 @@ def _bulk_update(tea: Product, to: Category) -> None:
 
 
 def _upsert(tea: Product, to: Category) -> None:
-    Product.plain.bulk_create(
-        [Product(pk=tea.pk, name="Tea", category=to)],
-        update_conflicts=True,
-        unique_fields=["id"],
-        update_fields=["category"],
-    )
+    upsert(Product.plain, Product(pk=tea.pk, name="Tea", category=to), "id", ["category"])
 
 
 def _by_the_related_manager(tea: Product, to: Category) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import pytest
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, OperationalError, connections, models, transaction
 from django.db.models import Func
 
 from redisdict import ModelDict
 from tests.modelcache.elsewhere import elsewhere
 from tests.modelcache.places import another_alias
-from tests.shop.models import Product, Stamp
+from tests.shop.models import Product, Review, Stamp
 
 pytestmark = [
     pytest.mark.deep,
@@ -135,6 +135,124 @@ def test_a_query_of_the_orms_that_calls_a_function(
         brewed = Product.objects.annotate(brewed=Func("pk", function="brew"))
         assert [product.brewed for product in brewed] == [tea.pk]
     assert stamps["Tea"].worth == 1
+
+
+@pytest.mark.skipif(not hasattr(models, "DB_CASCADE"), reason="Django has it since 6.1")
+def test_rows_that_the_database_deletes_and_the_transaction_does_not_see(
+    database: str, server: str
+) -> None:
+    """At REPEATABLE READ a query finds the rows of its beginning, and a deletion those of now."""
+    reviews = ModelDict(Review)
+    product = Product.objects.create(name="Tea")
+    with connections[database].cursor() as cursor:
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    with transaction.atomic(using=database):
+        assert not Review.objects.exists()
+        made = elsewhere(lambda: Review.objects.create(text="good", product=product))
+        assert elsewhere(lambda: reviews[made.pk]).text == "good"
+        assert not Review.objects.exists()
+        Product.objects.filter(name="Tea").delete()
+    assert reviews.get(made.pk) is None
+
+
+class TestTransactions:
+    """Those of which Django knows nothing, and those that end without a word."""
+
+    def _execute(self, alias: str, *statements: str) -> None:
+        with connections[alias].cursor() as cursor:
+            for sql in statements:
+                cursor.execute(sql)
+
+    def test_a_definition_commits_what_there_is(
+        self, database: str, products: ModelDict[Product], tea: Product
+    ) -> None:
+        with transaction.atomic(using=database):
+            tea.name = "New"
+            tea.save()
+            assert elsewhere(lambda: products[tea.pk]).name == "Tea"
+            self._execute(database, "CREATE TABLE shop_passing (id integer)")
+            assert elsewhere(lambda: products[tea.pk]).name == "New"
+            tea.name = "Newer"
+            tea.save()
+        assert elsewhere(lambda: products[tea.pk]).name == "Newer"
+        self._execute(database, "DROP TABLE shop_passing")
+
+    def test_autocommit_that_is_off(
+        self, database: str, products: ModelDict[Product], tea: Product
+    ) -> None:
+        update = "UPDATE shop_product SET name = 'New'"
+        self._execute(database, "SET autocommit = 0", update)
+        assert products[tea.pk].name == "New"
+        assert elsewhere(lambda: products[tea.pk]).name == "Tea"
+        self._execute(database, "COMMIT")
+        assert elsewhere(lambda: products[tea.pk]).name == "New"
+        Product.objects.update(name="Newer")
+        assert elsewhere(lambda: products[tea.pk]).name == "New"
+        self._execute(database, "SET autocommit = 1")
+        assert elsewhere(lambda: products[tea.pk]).name == "Newer"
+
+    def test_of_several_servers(
+        self, database: str, products: ModelDict[Product], tea: Product
+    ) -> None:
+        self._execute(database, "XA START 'x'", "UPDATE shop_product SET name = 'New'")
+        assert elsewhere(lambda: products[tea.pk]).name == "Tea"
+        self._execute(database, "XA END 'x'", "XA PREPARE 'x'")
+        assert elsewhere(lambda: products[tea.pk]).name == "Tea"
+        self._execute(database, "XA COMMIT 'x'")
+        assert elsewhere(lambda: products[tea.pk]).name == "New"
+
+    def test_locked_tables(self, database: str, products: ModelDict[Product], tea: Product) -> None:
+        self._execute(database, "SET autocommit = 0", "LOCK TABLES shop_product WRITE")
+        Product.objects.filter(pk=tea.pk).update(name="New")
+        self._execute(database, "COMMIT", "UNLOCK TABLES", "SET autocommit = 1")
+        assert elsewhere(lambda: products[tea.pk]).name == "New"
+
+    def test_a_deadlock_rolls_all_of_it_back(
+        self, database: str, products: ModelDict[Product], tea: Product
+    ) -> None:
+        """The statements after it are of no transaction, or of another one."""
+        milk = Product.objects.create(name="Milk")
+        assert products[milk.pk].name == "Milk"
+        holds, waits = threading.Event(), threading.Event()
+
+        def other() -> None:
+            with transaction.atomic(using=database):
+                Product.objects.filter(pk=milk.pk).update(name="Milk of the other")
+                # The lighter of two transactions is the victim.
+                Product.objects.bulk_create(Product(name="x") for _ in range(50))
+                holds.set()
+                waits.wait(30)
+                Product.objects.filter(pk=tea.pk).update(name="Tea of the other")
+            connections[database].close()
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert holds.wait(30)
+        self._execute(
+            database, "BEGIN", f"UPDATE shop_product SET name = 'Mine' WHERE id = {tea.pk}"
+        )
+        waits.set()
+        with pytest.raises(OperationalError, match="1213"):
+            Product.objects.filter(pk=milk.pk).update(name="Mine")
+        thread.join()
+        assert elsewhere(lambda: products[tea.pk]).name == "Tea of the other"
+        assert elsewhere(lambda: products[milk.pk]).name == "Milk of the other"
+        Product.objects.filter(pk=tea.pk).update(name="Alone")
+        assert elsewhere(lambda: products[tea.pk]).name == "Alone"
+        self._execute(database, "ROLLBACK")
+
+
+def test_a_temporary_table_of_the_same_name(
+    database: str, products: ModelDict[Product], tea: Product
+) -> None:
+    """Only its connection sees it, and what that reads isn't kept for others."""
+    milk = Product.objects.create(name="Milk")
+    with connections[database].cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE shop_product AS SELECT * FROM shop_product")
+        cursor.execute("UPDATE shop_product SET name = 'Passing'")
+    assert products[milk.pk].name == "Passing"
+    assert elsewhere(lambda: products[milk.pk]).name == "Milk"
+    connections[database].close()
 
 
 class TestReadUncommitted:

@@ -21,6 +21,7 @@ from redisdict.modelcache.results import in_tasks, space, versions
 from tests.modelcache.counting import queries
 from tests.modelcache.elsewhere import elsewhere
 from tests.modelcache.test_lists import WAYS
+from tests.modelcache.upserts import upsert
 from tests.shop.models import Book, Category, Place, Price, Product, Tag
 from tests.shop.spellings import Mailbox, Word
 
@@ -233,12 +234,7 @@ def test_an_upsert_takes_a_row_from_where_nobody_knows(
     tea: Product, drinks: Category, food: Category
 ) -> None:
     assert in_category(drinks) == ["Tea", "Coffee"]
-    Product.plain.bulk_create(
-        [Product(pk=tea.pk, name="Tea", category=food)],
-        update_conflicts=True,
-        unique_fields=["id"],
-        update_fields=["category"],
-    )
+    upsert(Product.plain, Product(pk=tea.pk, name="Tea", category=food), "id", ["category"])
     assert in_category(drinks) == ["Coffee"]
 
 

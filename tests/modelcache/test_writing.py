@@ -11,6 +11,7 @@ from django.db import connections, models, transaction
 from redisdict import ModelDict
 from redisdict.modelcache.slots.store import BLOCKED, new_token
 from tests.modelcache.counting import queries
+from tests.modelcache.upserts import upsert
 from tests.shop.models import (
     Product,
 )
@@ -44,12 +45,7 @@ def _update_or_create(tea: Product) -> None:
 
 
 def _bulk_create_over(tea: Product) -> None:
-    Product.objects.bulk_create(
-        [Product(pk=tea.pk, name="Coffee")],
-        update_conflicts=True,
-        unique_fields=["id"],
-        update_fields=["name"],
-    )
+    upsert(Product.objects, Product(pk=tea.pk, name="Coffee"), "id", ["name"])
 
 
 def _raw_and_invalidate(tea: Product) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import program_for_tests
-from tests.modelcache.availability import cluster_for_tests
+from tests.modelcache.availability import cluster_for_tests, mariadb_for_tests
 
 pytestmark = pytest.mark.deep
 
@@ -70,25 +70,30 @@ def assert_is_found(*arguments: str) -> None:
     assert result["stale_reads"] > 0
 
 
-on_each_database = pytest.mark.parametrize(
-    "where",
-    [
-        ("--database", "postgres"),
-        ("--database", "postgres", "--isolation", "repeatable read"),
-        ("--database", "sqlite"),
-    ],
-    ids=["read committed", "repeatable read", "sqlite"],
-)
+PLACES = {
+    "read committed": ("--database", "postgres"),
+    "repeatable read": ("--database", "postgres", "--isolation", "repeatable read"),
+    "sqlite": ("--database", "sqlite"),
+}
+ON_MARIADB = {
+    "mariadb": ("--database", "mariadb"),
+    "mariadb, repeatable read": ("--database", "mariadb", "--isolation", "repeatable read"),
+}
+WITH_MARIADB = PLACES | ON_MARIADB
+on_each_database = pytest.mark.parametrize("where", PLACES.values(), ids=PLACES)
+on_each_and_mariadb = pytest.mark.parametrize("where", WITH_MARIADB.values(), ids=WITH_MARIADB)
 
 
 @pytest.fixture(autouse=True)
-def _programs() -> None:
+def _programs(request: pytest.FixtureRequest) -> None:
     """The programs are here, or the test ends."""
+    if "mariadb" in request.node.name:
+        mariadb_for_tests()
     program_for_tests("redis")
     cluster_for_tests()
 
 
-@on_each_database
+@on_each_and_mariadb
 def test_nobody_reads_an_old_row(where: tuple[str, ...]) -> None:
     result = assert_nothing_is_old(
         lambda result: result["checks"] > 500 and result["killed_at_random"] > 3, *where
@@ -147,7 +152,7 @@ def test_nobody_is_given_an_old_result_of_some_values(where: tuple[str, ...]) ->
     assert_nothing_is_old(has_seen_enough, *few_writes, *where)
 
 
-@on_each_database
+@on_each_and_mariadb
 def test_nobody_is_given_anything_old_of_all_that_there_is(where: tuple[str, ...]) -> None:
     def has_seen_enough(result: Result) -> bool:
         return bool(
@@ -180,6 +185,11 @@ def test_the_same_run_finds_old_rows(cache: str) -> None:
     """In a cache written by hand, and in ours where it doesn't see statements."""
     few = ("--rows", "6", "--processes", "4", "--kill-every", "5")
     assert_is_found("--writes", "0.15", *few, "--cache", cache)
+
+
+def test_the_same_run_finds_old_rows_on_mariadb() -> None:
+    few = ("--rows", "6", "--processes", "4", "--kill-every", "5", "--writes", "0.15")
+    assert_is_found("--database", "mariadb", "--cache", "no_barriers", *few)
 
 
 def test_a_thousand_readers_of_a_missing_row_in_eight_processes_are_one_query() -> None:

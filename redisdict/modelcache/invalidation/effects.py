@@ -71,9 +71,10 @@ class Catalog:
         graphs = [self.always]
         if statement.is_definition:
             graphs.append(self.on_truncate)
-        if statement.verb not in ("insert", "update"):
+        if statement.replaces or statement.verb not in ("insert", "update"):
             graphs.append(self.on_delete)
-        if statement.verb not in ("insert", "delete") and changes_keys:
+        may_update = statement.upserts or statement.replaces
+        if (may_update or statement.verb not in ("insert", "delete")) and changes_keys:
             graphs.append(self.on_update)
         found = _followed(statement.writes, graphs)
         for name in statement.functions & self.functions.keys():

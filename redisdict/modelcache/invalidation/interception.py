@@ -229,7 +229,9 @@ class Watch:
             ):
                 note_begin(connection, is_certain=statement.begins)
                 self._note_late(changed)
-            if connection.vendor == "mysql" and statement.reads_uncommitted:
+            if connection.vendor == "mysql" and (
+                statement.reads_uncommitted or (changed and statement.makes_temporary)
+            ):
                 note_uncommitted(connection)
             return result
         finally:

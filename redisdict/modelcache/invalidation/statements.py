@@ -16,6 +16,8 @@ from typing import Any
 
 from django.db.models import Model
 
+from redisdict.modelcache.invalidation.functions import NO_FUNCTIONS
+
 
 class Control(Enum):
     """What a statement does to the transaction that it is sent in."""
@@ -40,6 +42,9 @@ class Statement:
         is_several: whether it is several statements in one text.
         changes_session: whether names may mean other tables after it.
         reads_uncommitted: whether what is read after it on MySQL may not be committed.
+        upserts: whether an INSERT may update rows that are in its way.
+        replaces: whether rows that are in its way are deleted first.
+        makes_temporary: whether it makes a temporary table, which may have the name of another.
         functions: names that are called in it. A function may change tables.
         verb: the first word.
     """
@@ -53,6 +58,9 @@ class Statement:
     is_several: bool = False
     changes_session: bool = False
     reads_uncommitted: bool = False
+    upserts: bool = False
+    replaces: bool = False
+    makes_temporary: bool = False
     functions: frozenset[str] = frozenset()
     verb: str = ""
 
@@ -99,6 +107,10 @@ LEVEL = re.compile(
     r"(?!\s*:?=\s*['\"](?:READ-COMMITTED|REPEATABLE-READ|SERIALIZABLE)\b)",
     re.IGNORECASE,
 )
+#: What an INSERT does with rows that are in its way.
+UPSERTS = re.compile(rf"\bON{COMMENT}+(?:CONFLICT|DUPLICATE)\b", re.IGNORECASE)
+REPLACES = re.compile(rf"\bOR{COMMENT}+REPLACE\b", re.IGNORECASE)
+TEMPORARY = re.compile(r"\bCREATE\b.*?\bTEMP(?:ORARY)?\b", re.IGNORECASE | re.DOTALL)
 SECOND_STATEMENT = re.compile(rf";{COMMENT}*+[^\s;]")
 
 #: What comes between the verb and the table.
@@ -265,6 +277,8 @@ def _change(sql: str, verb: str, lead: re.Pattern[str], start: int) -> Statement
     return Statement(
         writes=frozenset({name}),
         qualified=frozenset((schema, name) for schema in schemas[-1:]),
+        upserts=UPSERTS.search(sql) is not None,
+        replaces=REPLACES.search(sql) is not None,
         functions=_functions(sql[target.end() :]),
         verb=verb,
     )
@@ -309,6 +323,9 @@ def _mentioning(sql: str, verb: str) -> Statement:
     return Statement(
         writes=names_in(sql),
         qualified=frozenset(qualified),
+        upserts=UPSERTS.search(sql) is not None,
+        replaces=REPLACES.search(sql) is not None,
+        makes_temporary=TEMPORARY.search(sql) is not None,
         functions=_functions(sql),
         verb=verb,
     )
@@ -366,36 +383,3 @@ def _unquoted(identifier: str) -> str:
 
 def _plain(quoted: str) -> str:
     return quoted.replace('""', '"').replace("``", "`").lower()
-
-
-#: What stands before a bracket and is no function, and functions that every database has and that
-#: change nothing: those that Django's ORM and hand-written queries are full of.
-NO_FUNCTIONS = _words(
-    """
-    in as on and or not any all some exists over values from join using where select set when
-    then else case by union except intersect limit offset filter within group distinct between
-    like ilike is array row returning into having order partition with interval integer int
-    bigint smallint numeric decimal varchar char character varying text timestamp time float
-    real double precision bit serial bigserial count sum avg min max coalesce nullif greatest
-    least cast convert upper lower length char_length substring substr trim ltrim rtrim btrim
-    lpad rpad replace position strpos concat concat_ws left right reverse repeat md5 ascii chr
-    abs ceil ceiling floor round sqrt power mod exp ln log sign random extract date_trunc
-    date_part to_char to_date to_timestamp now current_setting current_schema current_schemas
-    current_database row_number rank dense_rank lag lead first_value last_value nth_value
-    ntile percent_rank cume_dist string_agg array_agg json_agg jsonb_agg json_object_agg
-    jsonb_object_agg json_build_object jsonb_build_object json_build_array jsonb_build_array
-    jsonb_array_length json_extract json_type json_array json_object unnest generate_series
-    stddev_pop stddev_samp var_pop var_samp bool_and bool_or every group_concat total ifnull
-    iif instr strftime date datetime julianday typeof glob django_date_extract
-    django_date_trunc django_datetime_extract django_datetime_trunc django_datetime_cast_date
-    django_datetime_cast_time django_time_extract django_time_trunc django_time_diff
-    django_timestamp_diff django_format_dtdelta regexp bitand bitor bitxor to_tsvector
-    to_tsquery plainto_tsquery phraseto_tsquery websearch_to_tsquery ts_rank ts_headline
-    setweight similarity word_similarity unaccent lateral rollup cube grouping sets nextval
-    currval lastval setval pg_get_serial_sequence to_regclass format_type pg_get_expr
-    pg_table_is_visible pg_get_userbyid obj_description col_description quote_ident
-    quote_literal version txid_current pg_current_xact_id_if_assigned pg_backend_pid
-    last_insert_rowid changes materialized recursive primary unique check references foreign
-    key index default
-    """
-)
