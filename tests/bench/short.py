@@ -13,12 +13,12 @@ __all__ = ["write_short_spec"]
 SHORT = """
 preset = "quick"
 placement = "same"
-block_operations = 3
+block_operations = 2
 lead_in_operations = 1
 batch_size = 10
 key_count = 10
 iteration_items = 30
-latency_operations = 20
+latency_operations = 5
 concurrency = [3]
 connections = [2, 3]
 [precision]

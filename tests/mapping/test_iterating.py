@@ -67,7 +67,6 @@ def test_what_stays_is_delivered_once(face: Face, way: str) -> None:
     assert staying.keys() <= delivered.keys()
 
 
-@pytest.mark.each_value_once
 @pytest.mark.parametrize("left", [5000, 200, 10])
 def test_a_table_that_shrinks_under_the_iteration(
     make: Callable[..., PersistentDict[str, int]], left: int

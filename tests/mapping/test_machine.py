@@ -22,7 +22,6 @@ STEPS = 50
 pytestmark = pytest.mark.hypothesis
 
 
-@pytest.mark.each_value_once
 @pytest.mark.parametrize("serializer", VALUES)
 @pytest.mark.parametrize("is_hash", [True, False], ids=["hash", "keys"])
 def test_a_dict_does_what_a_plain_one_does(
