@@ -7,7 +7,7 @@ methods, which Django's pass on: they are led to the connection's watch (`interc
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -141,7 +141,9 @@ class ResultSet:
         self.lastrowid = getattr(raw, "lastrowid", None)
         fetched = () if raw.description is None else raw.fetchall()
         #: Django knows the end of the rows by an empty one of these.
-        self.kind = tuple if isinstance(fetched, tuple) else list
+        self.kind: Callable[[Iterable[Any]], Sequence[Any]] = (
+            tuple if isinstance(fetched, tuple) else list
+        )
         self.rows: Iterator[Any] = iter(fetched)
 
 
