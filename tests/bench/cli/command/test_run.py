@@ -25,18 +25,25 @@ from tests.bench.cli.command.calling import ONE, Outcome
 pytestmark = pytest.mark.django_db
 
 
+@pytest.mark.parametrize(
+    ("operations", "with_pools", "with_dicts"),
+    [(["get", "set"], 2, 2), pytest.param([], 4, 5, marks=pytest.mark.deep)],
+    ids=["two operations", "all operations"],
+)
 @pytest.mark.usefixtures("packaged_servers_only")
-def test_a_run_measures_prints_and_saves(spec: str) -> None:
-    outcome = Outcome("--spec", spec, "--label", "mine", "--format", "markdown")
+def test_a_run_measures_prints_and_saves(
+    spec: str, operations: list[str], with_pools: int, with_dicts: int
+) -> None:
+    chosen = [word for name in operations for word in ("--operation", name)]
+    outcome = Outcome("--spec", spec, "--label", "mine", "--format", "markdown", *chosen)
     assert outcome.status == 0, outcome.err
     assert outcome.out.startswith("# Benchmark Results (Median of up to 8 interleaved rounds)\n")
     record = find_run("mine")
     assert record.status == RunStatus.FINISHED
     assert record.finished_at is not None
     measured = [one for one in record.cells if one.is_measured]
-    # Two services with five pools, Sentinel and Cluster with two; four operations each. Four dicts,
-    # five operations.
-    assert len(measured) == (5 + 5 + 2 + 2) * 4 + 4 * 5
+    # Two services with five pools, Sentinel and Cluster with two; and four dicts.
+    assert len(measured) == (5 + 5 + 2 + 2) * with_pools + 4 * with_dicts
     for one in measured:
         assert one.ops_per_second
         assert one.p50_us
@@ -129,7 +136,8 @@ def test_the_report_goes_to_the_file(spec: str, tmp_path: Path, name: str) -> No
 
 def test_keys_on_another_ones_server_are_removed(spec: str, other_server: ServerProcess) -> None:
     url = f"Mine={other_server.url}"
-    outcome = Outcome("--spec", spec, "--no-save", "--service", "mine", "--url", url)
+    chosen = ("--service", "mine", "--url", url, "--mode", "sync")
+    outcome = Outcome("--spec", spec, "--no-save", *chosen)
     assert outcome.status == 0, outcome.err
     assert "warning placement-uncontrolled" not in outcome.err
     with other_server.client() as client:
