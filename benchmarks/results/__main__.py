@@ -21,7 +21,20 @@ from benchmarks.results.child import CATEGORIES, PRODUCTS
 from benchmarks.results.comparison import Comparison
 
 ORM, OURS, NEAR, UNWATCHED = "ORM", "cached()", "cached(near=60)", "unwatched"
-KINDS = (ORM, f"{ORM}, A/A", OURS, f"{OURS}, A/A", NEAR, UNWATCHED, "cacheops", "cachalot")
+ROWS, BOTH = "ModelDict", "ModelDict and cached()"
+KINDS = (
+    ORM,
+    f"{ORM}, A/A",
+    OURS,
+    f"{OURS}, A/A",
+    NEAR,
+    UNWATCHED,
+    ROWS,
+    f"{ROWS}, A/A",
+    BOTH,
+    "cacheops",
+    "cachalot",
+)
 
 WORDS = """thing sold described hundred characters paper light machine river island harbour letter
 winter garden coast night stone field bird guide history small blue heavy"""

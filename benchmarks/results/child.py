@@ -30,9 +30,9 @@ def make_calls() -> dict[str, Call]:
     from django.template import engines
 
     from benchmarks.results import models
-    from benchmarks.results.settings import KIND, NEAR, OURS
+    from benchmarks.results.settings import KIND, NEAR, RESULTS
 
-    is_ours = KIND in OURS and KIND != "unwatched"
+    is_ours = KIND in RESULTS
     near = 60 if KIND == NEAR else None
 
     def rows(model: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import models
 
-from benchmarks.results.settings import KIND, OURS
+from benchmarks.results.settings import KIND, OURS, RESULTS, ROWS
 
 manager: Any = models.Manager
 if KIND in OURS:
@@ -44,7 +44,12 @@ class Product(models.Model):
         return self.name
 
 
-if KIND in OURS and KIND != "unwatched":
+if KIND in ROWS:
+    from redisdict import ModelDict
+
+    products = ModelDict(Product)
+
+if KIND in RESULTS:
     from redisdict import cache_results_of
 
     cache_results_of(Product, Category)

@@ -12,7 +12,10 @@ SECRET_KEY = "benchmark"  # noqa: S105  # of nothing
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 NEAR = "cached(near=60)"
-OURS = ("cached()", "cached(), A/A", NEAR, "unwatched")
+#: Kinds of which results are kept, and of which rows are; "unwatched" has nothing but the manager.
+RESULTS = ("cached()", "cached(), A/A", NEAR, "ModelDict and cached()")
+ROWS = ("ModelDict", "ModelDict, A/A", "ModelDict and cached()")
+OURS = (*RESULTS, *ROWS, "unwatched")
 APPS = {
     "cacheops": ["cacheops"],
     "cachalot": ["cachalot"],

@@ -137,9 +137,9 @@ class ResultSet:
 
     def __init__(self, raw: Any) -> None:
         self.description = raw.description
-        self.rowcount = raw.rowcount
         self.lastrowid = getattr(raw, "lastrowid", None)
         fetched = () if raw.description is None else raw.fetchall()
+        self.rowcount = raw.rowcount  # SQLite counts them as they are fetched
         #: Django knows the end of the rows by an empty one of these.
         self.kind: Callable[[Iterable[Any]], Sequence[Any]] = (
             tuple if isinstance(fetched, tuple) else list
@@ -162,7 +162,8 @@ class FetchedCursor:
     def nextset(self) -> bool | None:
         """Go on to the next result; None when there is none."""
         if self._later is None:
-            is_there: bool | None = self._raw.nextset()
+            advance = getattr(self._raw, "nextset", None)  # SQLite's has none
+            is_there: bool | None = None if advance is None else advance()
             self._rows = iter(self._raw)
             return is_there
         if not self._later:
