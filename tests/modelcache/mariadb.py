@@ -124,7 +124,9 @@ class MariadbServer:
         if self._user is not None:
             user = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
         command = [program, "--no-defaults", *arguments]
-        return subprocess.Popen(command, cwd="/", stdout=told, stderr=told, **user)
+        # In a directory of several servers they would take the same names for temporary tables.
+        own = {**os.environ, "TMPDIR": str(self.directory)}
+        return subprocess.Popen(command, cwd="/", stdout=told, stderr=told, env=own, **user)
 
     def _wait_for(self, log: Path) -> None:
         import MySQLdb

@@ -166,7 +166,10 @@ class TestCollatedText:
         Translation.objects.create(word_id="tea", language="de", text="Tee")
         for _ in range(2):
             assert rows[other, "de"].text == rows["tea", "de"].text == "Tee"
-        assert len(rows.get_many([(other, "de"), ("tea", "de"), ("tea", "DE")])) == 2
+        # Only MariaDB takes the languages for equal, whose column has its collation, too.
+        is_everywhere = connections[database].vendor == "mysql"
+        found = rows.get_many([(other, "de"), ("tea", "de"), ("tea", "DE")])
+        assert len(found) == (3 if is_everywhere else 2)
         Translation.objects.filter(pk=(other, "de")).update(text="Tee!")
         assert rows[other, "de"].text == rows["tea", "de"].text == "Tee!"
 

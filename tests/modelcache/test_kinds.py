@@ -100,9 +100,9 @@ def test_composite_primary_keys(database: str, server: str) -> None:
     assert prices[keys[1]].amount == 3
     assert Price.objects.filter(pk=keys[1]).update(amount=4) == 1
     assert prices[keys[1]].amount == 4
-    if connections[database].vendor != "mysql":  # where text is compared by rules of its own
+    if connections[database].vendor != "mysql":  # where a change by a text is one of all rows
         assert is_kept(prices, keys[2])
-    assert sorted(prices) == sorted(keys)
+        assert sorted(prices) == sorted(keys)
     Price.objects.filter(currency="CHF").delete()
     assert keys[2] not in prices
     with pytest.raises(TypeError, match="a tuple of 2 values is expected"):
