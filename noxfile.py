@@ -50,6 +50,14 @@ def deep(session: nox.Session) -> None:
     session.run("pytest", "-n", "3", "--dist", "worksteal", *marks, *session.posargs)
 
 
+@nox.session(python=OLDEST)
+def django_suites(session: nox.Session) -> None:
+    """Run Django's own tests of caches on this one, and those of its ORM on kept results."""
+    session.install(*DEVELOPMENT)
+    files = ("tests/cache/test_django_suite.py", "tests/modelcache/test_django_suite.py")
+    session.run("pytest", "-m", "deep or not deep", *files, *session.posargs)
+
+
 @nox.session(python=OLDEST, venv_backend="uv")
 def lowest(session: nox.Session) -> None:
     """Run the quick tests with the oldest releases that the requirements allow."""
