@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -111,6 +112,23 @@ def packaged_servers_only(monkeypatch: pytest.MonkeyPatch) -> None:
         return None if family in ("keydb", "dragonfly") else on_path(family)
 
     monkeypatch.setattr(programs, "_on_path", look)
+
+
+@pytest.fixture(autouse=True)
+def no_repair_is_left() -> Iterator[None]:
+    """What a test's lost server was to be told is given up with it.
+
+    A thread would try for ever, and later tests count its commands among their own.
+    """
+    yield
+    for thread in threading.enumerate():
+        if thread.name.startswith("redisdict: repair of "):
+            repair = getattr(thread, "_target", None)  # gone once it has ended
+            if repair is not None:
+                outages = repair.__self__
+                with outages._lock:
+                    outages._under_way.clear()
+                    outages._told = outages._untold
 
 
 @pytest.fixture(scope="session")
