@@ -124,6 +124,7 @@ def sql_of(rows: Any) -> Any:
         return None
 
 
+@pytest.mark.filterwarnings("ignore:Calling select_related")  # without names, in Django 6.1
 @pytest.mark.parametrize("make", NOTED, ids=range(len(NOTED)))
 def test_calls_are_noted(make: Make) -> None:
     for number in (3, 1, 2, 1000):
