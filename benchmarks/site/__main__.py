@@ -39,6 +39,9 @@ KINDS = (
     "cacheops, page",
     "cachalot, page",
 )
+#: Packages that need not be there.
+PEERS = ("cacheops", "cachalot")
+
 PACKAGES = (
     "Django",
     "django-oscar",
@@ -63,7 +66,7 @@ def main() -> int:
     kinds = [
         kind
         for kind in KINDS
-        if (not kind.startswith("cache") or find_spec(kind.partition(",")[0]))
+        if ((name := kind.partition(",")[0]) not in PEERS or find_spec(name))
         and (options.kind is None or kind == ORM or kind in options.kind)
     ]
     with tempfile.TemporaryDirectory(prefix="redisdict-site-") as name:

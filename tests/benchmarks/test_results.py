@@ -35,7 +35,7 @@ def test_it_measures_kept_results(postgres: None) -> None:
     assert "failed" not in done.stdout
     for call in ("a list", "a count", "a page", "a write", "a whole row"):
         assert f"### {call}\n" in done.stdout
-    for contender in ("ORM", "ORM, A/A", "cached()", "cached(near=60)", "unwatched"):
+    for contender in ("ORM", "ORM, A/A", "cached()", "cached(near=60)", "unwatched", "ModelDict"):
         assert done.stdout.count(f"\n| {contender} |") == 5
 
 
