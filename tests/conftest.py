@@ -114,6 +114,14 @@ def packaged_servers_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "_on_path", look)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def database_of_tests(django_db_setup: None) -> None:
+    """The tests' database is there before any thread has a connection.
+
+    One that a thread of asgiref's got earlier would lead to an empty database for good.
+    """
+
+
 @pytest.fixture(autouse=True)
 def no_repair_is_left() -> Iterator[None]:
     """What a test's lost server was to be told is given up with it.
