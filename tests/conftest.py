@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from django.utils import translation
 
 from redisdict.servers import process, programs
 from redisdict.servers.process import ServerProcess
@@ -120,6 +121,13 @@ def database_of_tests(django_db_setup: None) -> None:
 
     One that a thread of asgiref's got earlier would lead to an empty database for good.
     """
+
+
+@pytest.fixture(autouse=True)
+def no_language_is_left() -> Iterator[None]:
+    """A page that was asked for in a language leaves that to its thread."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture(autouse=True)

@@ -76,7 +76,7 @@ class ManagedService:
     def _drop(self, chooses: Callable[[bytes], bool]) -> int:
         chosen = [pair for pair, token in list(self._pairs.items()) if chooses(token)]
         for pair in chosen:
-            del self._pairs[pair]
+            self._pairs.pop(pair, None)  # its own thread may have done so meanwhile
             for side in pair:
                 with suppress(OSError):
                     side.shutdown(socket.SHUT_RDWR)
