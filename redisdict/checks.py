@@ -145,7 +145,7 @@ def check_alias(alias: str) -> Iterator[CheckMessage]:
     if not factory.socket_timeout_s:
         yield CheckWarning(
             f"{where} has no socket timeout: a server that hangs holds every caller for ever.",
-            hint='Set "OPTIONS": {"socket_timeout": 5}, or leave it out, for 5 s is the default.',
+            hint='Set "OPTIONS": {"socket_timeout": 5}, or leave it out: the default is 5 s.',
             id="redisdict.W002",
         )
 
@@ -182,14 +182,14 @@ def check_backend(name: str, backend: Backend) -> Iterator[CheckMessage]:
     yield from _check_eviction(where, info)
     if not has_hello:
         yield CheckWarning(
-            f"{where} speaks RESP2 only, for it has no HELLO.",
+            f"{where} speaks RESP2 only, because it has no HELLO.",
             hint="Use Redis 6 or later, Valkey, KeyDB or Dragonfly.",
             id="redisdict.W005",
         )
     if quorum == 1:
         yield CheckWarning(
-            f"{where} fails over when a single sentinel has lost sight of the primary (quorum 1):"
-            " a network fault can leave two primaries, and what one of them was given is lost.",
+            f"{where} fails over when a single sentinel can't reach the primary (quorum 1): a"
+            " network fault can leave two primaries, and the writes to one of them are lost.",
             hint="Run three sentinels or more, with a quorum of more than half of them.",
             id="redisdict.W006",
         )
@@ -222,8 +222,8 @@ def _check_persistence(
         hint = 'Start it with --dbfilename=dump and --snapshot_cron="*/5 * * * *", say.'
     dangers = {
         "off": "writes nothing to disk: a restart loses every dict.",
-        AT_SHUTDOWN: "writes to disk only when it is shut down:"
-        " a crash loses what was stored since then.",
+        AT_SHUTDOWN: "writes to disk only when it is shut down: a crash loses everything stored"
+        " since the last start.",
     }
     if kept in dangers:
         yield CheckWarning(f"{where} {dangers[kept]}", hint=hint, id="redisdict.W003")

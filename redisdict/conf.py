@@ -208,9 +208,8 @@ def _check_near_lease(where: str, lease: object) -> None:
 def _check_near_tracking(where: str, tracking: object) -> None:
     if tracking not in ("auto", PLAIN_TRACKING):
         raise ConfigurationError(
-            f'{where}["NEAR_TRACKING"] is {tracking!r}; "auto" (the server tells of all keys'
-            ' of what is read near, where it can) or "plain" (it tells of those that were read) is'
-            " expected."
+            f'{where}["NEAR_TRACKING"] is {tracking!r}; "auto" (the server sends messages about'
+            ' all keys, if it can) or "plain" (only about keys that were read) is expected.'
         )
 
 
@@ -311,8 +310,8 @@ def _check_source(where: str, values: Mapping[str, Any]) -> None:
     location, cache = values.get("LOCATION"), values.get("CACHE")
     if not location and not cache:
         raise ConfigurationError(
-            f'{where} says no server: add "LOCATION": "redis://127.0.0.1:6379/0",'
-            ' or "CACHE": "default" to borrow the pool of a django-redis cache.'
+            f'{where} names no server: add "LOCATION": "redis://127.0.0.1:6379/0", or "CACHE":'
+            ' "default" to borrow the pool of a django-redis cache.'
         )
     if not cache:
         return

@@ -48,8 +48,8 @@ NO_ANSWER = "no answer in time"
 NOT_WRITABLE = "it can be read but not written: only a replica answers, or writes are refused"
 UNREACHABLE = "it can't be reached, or refuses"
 MISCONFIGURED = "its configuration is wrong"
-LOST_VALUE = "it doesn't give back what was written"
-NEAR_OFF = "near caches are off: the server doesn't tell of changes"
+LOST_VALUE = "it returned another value than was written"
+NEAR_OFF = "near caches are off: the server doesn't report changes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ def _look_at(alias: str) -> Health:
     try:
         problem = backend.driver.run(_write_and_read(key))
     except (BackendUnavailable, RedisError) as error:
-        logger.warning("The server of the alias %r isn't well: %s", alias, error)
+        logger.warning("The server of the alias %r has a problem: %s", alias, error)
         if _can_read(backend, key):
             return Health(alias, "degraded", (NOT_WRITABLE,), time.monotonic() - began)
         return Health(alias, "unavailable", (UNREACHABLE,))

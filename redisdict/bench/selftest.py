@@ -107,7 +107,7 @@ def broken_promises(findings: Sequence[Finding]) -> Iterator[str]:
     for delay in DELAYS:
         chosen = [one for one in findings if one.delay == delay]
         if not chosen:
-            yield f"{_of_delay(delay)}: there is no ratio, for no round had both servers measured"
+            yield f"{_of_delay(delay)}: there is no ratio, because no round measured both servers"
             continue
         few = len(chosen) // ONE_WRONG_OF
         wrong = [f"{one.operation} {one.verdict}" for one in chosen if not one.is_right]

@@ -136,9 +136,9 @@ class KeyMaker:
         except NoKey as error:
             what = "What key= gave" if name == "key=" else f"The argument {name!r}"
             raise TypeError(
-                f"{what} for {self.name}() is or holds {error}, of which no key can be made. Give"
-                " cached() a key=, a template or a function that makes one of the arguments, or"
-                " its class a method __cache_key__()."
+                f"{what} for {self.name}() is or contains {error}, from which no key can be made."
+                " Give cached() a key= (a template, or a function of the arguments), or give the"
+                " value's class a method __cache_key__()."
             ) from None
 
     def _check_template(self, template: str) -> None:

@@ -87,7 +87,8 @@ def _check(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
         yield CheckWarning(
             f"{options.where} reads pickles from {factories[0].address}: whoever can write to that"
             " server can run code in this project.",
-            hint='Use "SERIALIZER": "msgpack" without "READ_FROM" once nothing old is left there.',
+            hint='Use "SERIALIZER": "msgpack" without "READ_FROM" once no old values are left'
+            " there.",
             id="redisdict.W001",
         )
 

@@ -208,7 +208,7 @@ class _Cached(Generic[P, R]):
         if self._keeping.keys.takes_class and given and not isinstance(given[0], type):
             # From Python 3.13 on, a classmethod gives its function's attributes unbound.
             raise TypeError(
-                f"{self._keeping.keys.name}() is got without its class; write @cached(…) above"
+                f"{self._keeping.keys.name}() is used without its class; write @cached(…) above"
                 " @classmethod."
             )
         return self._keeping.keys.key_of(given, kwargs)
@@ -398,8 +398,8 @@ def cached(
 def _check_function(function: Any) -> None:
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
-            f"{function.__qualname__}() is a generator, which gives its values only once; have it"
-            " return a list to cache it."
+            f"{function.__qualname__}() is a generator, which gives its values only once; return a"
+            " list to cache it."
         )
     if not callable(function) or isinstance(function, type):
         raise TypeError(

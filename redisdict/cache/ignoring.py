@@ -109,4 +109,4 @@ def _wrap(name: str, method: Any, instead: Callable[..., Any]) -> Any:
 def _note(name: str, error: Exception) -> None:
     if isinstance(error, NotANumberError):
         raise error
-    logger.warning("%s() of a cache was ignored: %s", name, error)
+    logger.warning("An error of %s() of a cache was ignored: %s", name, error)

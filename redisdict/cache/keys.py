@@ -51,8 +51,8 @@ class KeySpace:
         before, found, after = self._probe(version)
         if not found:
             raise ConfigurationError(
-                "The keys of this cache can't be found by a pattern, for its KEY_FUNCTION"
-                f" ({self.function}) doesn't keep them as they are."
+                "The keys of this cache can't be found by a pattern, because its KEY_FUNCTION"
+                f" ({self.function}) changes them."
             )
         return before, after
 
@@ -82,10 +82,10 @@ class KeySpace:
         is_told = bool(head) and self.prefix in before + after
         if not self.is_default and not (found and is_told):
             raise ConfigurationError(
-                "clear() can't tell the keys of this cache from others', for its KEY_FUNCTION"
-                f" ({self.function}) doesn't begin them with a text of their own."
-                ' If the database holds nothing else, its "OPTIONS": {"CLEAR": "database"} has'
-                " clear() empty it; otherwise let the function begin with KEY_PREFIX."
+                "clear() can't recognize the keys of this cache, because its KEY_FUNCTION"
+                f" ({self.function}) doesn't begin them with a fixed text. If the database holds"
+                ' nothing else, give its "OPTIONS": {"CLEAR": "database"}, and clear() empties it;'
+                " otherwise let the function begin keys with KEY_PREFIX."
             )
         parts = [head, rest] if has_version else [before]
         pattern = b"*".join(escape_glob(encode_key(part)) for part in parts) + b"*"

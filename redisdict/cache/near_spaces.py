@@ -164,11 +164,11 @@ def refuse_near(options: CacheOptions, factory: PoolFactory) -> None:
     where = f'{options.where}["OPTIONS"] has "NEAR": {options.near!r}'
     if len(options.locations) > 1 or factory.reads_replicas:
         raise ConfigurationError(
-            f"{where}, and reads from replicas, which may not have yet what the primary has told"
-            " of. Give the primary alone, or leave NEAR out."
+            f"{where}, and reads from replicas, which may not yet have what the primary has"
+            " announced. Give the primary alone, or leave NEAR out."
         )
     if factory.location.kind == "cluster":
         raise ConfigurationError(
-            f"{where}, and its LOCATION is a Cluster, over all of whose nodes its keys are spread;"
-            " NEAR needs a single server or Sentinel. A PersistentDict with near works there."
+            f"{where}, and its LOCATION is a Cluster, which spreads its keys over all nodes; NEAR"
+            " needs a single server or Sentinel. A PersistentDict with near works there."
         )

@@ -88,7 +88,7 @@ def move(options: Options, output: Output) -> None:
     if there and not options["merge"]:
         raise CommandError(
             f"There are {there:,} items in {target.where} already, so nothing was moved. If they"
-            " are of a move that was interrupted, or may be replaced, add --merge."
+            " are from an interrupted move, or may be replaced, add --merge."
         )
     left = 0
     if not is_dry:
@@ -110,8 +110,8 @@ def move(options: Options, output: Output) -> None:
     )
     if left:
         raise CommandError(
-            f"{left:,} items were stored in {source.where} meanwhile and are there still: stop what"
-            " writes to it, and run the same command again with --merge."
+            f"{left:,} items were stored in {source.where} meanwhile and are still there: stop the"
+            " programs that write to it, and run the same command again with --merge."
         )
 
 
@@ -136,8 +136,8 @@ def _target(source: Chosen, options: Options) -> Chosen:
     names = [(each.config.key_prefix, each.address) for each in (source.backend, backend)]
     if found == source.found and names[0] == names[1]:
         raise CommandError(
-            f"{source.where} is where the items are already ({layout_text(found)}): say with"
-            " --to-using, --to-layout, --to-shards, --to-prefix or --to-name where they are to go."
+            f"{source.where} has the items already ({layout_text(found)}): name another place by"
+            " --to-using, --to-layout, --to-shards, --to-prefix or --to-name."
         )
     return Chosen(backend, found, open_dict(backend, found))
 

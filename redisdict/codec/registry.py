@@ -111,8 +111,8 @@ def take_apart(value: Any) -> list[Any]:
     except Exception as error:
         # A function of the project's may raise anything.
         raise Unstorable(
-            f"{type_name(value)} can't be stored: taking it apart raised "
-            f"{type(error).__name__}: {error}"
+            f"{type_name(value)} can't be stored: converting it raised"
+            f" {type(error).__name__}: {error}"
         ) from error
 
 
@@ -124,9 +124,9 @@ def put_together(parts: list[Any]) -> Any:
         form = _form_of_name.get(name)
     if form is None:
         raise DeserializationError(
-            f"A stored value has the type name {name!r}, which isn't registered in this process: "
-            f"call redisdict.codec.register_type() for its class, with name={name!r} where that "
-            "isn't the class's own, before it is read, or delete the item."
+            f"A stored value has the type name {name!r}, which isn't registered in this process:"
+            f" call redisdict.codec.register_type() for its class, with name={name!r} if that"
+            " isn't the class's own, before it is read, or delete the item."
         )
     try:
         value = form.put_together(rest)
@@ -134,13 +134,13 @@ def put_together(parts: list[Any]) -> Any:
         raise
     except Exception as error:
         raise DeserializationError(
-            f"A stored {name} can't be put together again: {type(error).__name__}: {error}. "
-            "Its bytes stay on the server as they are."
+            f"A stored {name} can't be restored: {type(error).__name__}: {error}. Its bytes stay"
+            " on the server as they are."
         ) from error
     if type(value) is not form.kind:
         raise DeserializationError(
-            f"A stored {name} was put together as a {type_name(value)}: its `from_` has to give "
-            f"a {_full_name(form.kind)}."
+            f"A stored {name} was restored as a {type_name(value)}: its `from_` has to give a"
+            f" {_full_name(form.kind)}."
         )
     return value
 

@@ -135,7 +135,7 @@ class Durability:
                 return ""
             count = yield (b"WAIT", max(1, wanted), self._wait_ms)
         except ResponseError as error:
-            return f"whether a replica had it couldn't be asked ({error})"
+            return f"the server couldn't be asked whether a replica had it ({error})"
         if count >= max(1, wanted):
             return ""
         if not wanted:
@@ -178,7 +178,7 @@ class _Writes:
     def _refuse(self, refusal: GuaranteeRefused) -> NoReturn:
         if refusal.is_partial:
             raise self._durability.not_durable(
-                f"not on all servers that it was for: {refusal}"
+                f"not on all servers that it was meant for: {refusal}"
             ) from refusal
         error = NoReplica if refusal.is_for_now else ServerUnsupported
         what = (
@@ -207,7 +207,7 @@ def _find_replicas(address: str) -> Operation[bool]:
     except ResponseError as error:
         name = yield from server_name()
         raise GuaranteeRefused(
-            f'{address} can\'t give durable="replicas": {name} refuses to tell of its replicas'
+            f'{address} can\'t give durable="replicas": {name} refuses to report its replicas'
             f" ({error}); it needs INFO and WAIT (ACL: +info +wait)"
         ) from error
     if not count_replicas(info):

@@ -245,8 +245,8 @@ class PoolFactory:
     def _refuse_single(self, where: str, *kinds: str) -> None:
         if self.location.kind not in (kinds or ("cluster", "sentinel")):
             raise ConfigurationError(
-                f"{where} is for servers that tell of one another, and {self.address} is"
-                " connected to as it stands there; leave it out, or give a"
+                f"{where} is for servers that announce one another's addresses, and {self.address}"
+                " is used as it is; leave it out, or give a"
                 f" {' or '.join(f'redis+{kind}://' for kind in kinds or ('cluster', 'sentinel'))}"
                 " location."
             )
@@ -255,10 +255,10 @@ class PoolFactory:
         for name in CLIENT_CACHE:
             if name in self._options:
                 raise ConfigurationError(
-                    f'{self._where}["OPTIONS"]["{name}"] is redis-py\'s cache on the client\'s'
-                    " side, which the commands of dicts don't go through. Leave it out, and give"
-                    " the dict, ModelDict or cache near=1.0, say: it answers reads from this"
-                    " process's memory (docs/near.md)."
+                    f'{self._where}["OPTIONS"]["{name}"] is redis-py\'s client-side cache,'
+                    " which dicts don't use. Leave it out, and give the dict, ModelDict or cache,"
+                    " for example, near=1.0: it answers reads from this process's memory"
+                    " (docs/near.md)."
                 )
 
     def _refuse_cluster(self) -> None:

@@ -122,7 +122,7 @@ def report(
         except Exception:
             if observer not in _failed:
                 _failed.add(observer)
-                logger.exception("An observer of exchanges fails; this isn't told again.")
+                logger.exception("An observer of exchanges fails; this isn't logged again.")
 
 
 def start(server: Any, batch: Batch) -> PendingBatch:

@@ -141,6 +141,6 @@ def _give_up(server: Server, request: Request, failure: Failure) -> NoReturn:
     if is_unknown:
         text += (
             " The command had been sent already, so whether the server carried it out is unknown;"
-            " it was not sent again, for it would count twice."
+            " it was not sent again, because it might count twice."
         )
     raise BackendUnavailable(text, outcome_unknown=is_unknown) from failure.error

@@ -150,7 +150,7 @@ def read_items(
     if needs_end:
         raise DeserializationError(
             f'The end is missing: the last line has to be {{"{END}": …}}, and after {count} items'
-            " there was none, so something was cut off"
+            " there was none, so the file was cut off"
         )
 
 

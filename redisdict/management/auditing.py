@@ -37,10 +37,15 @@ def add_audit_arguments(parser: CommandParser) -> None:
     group = parser.add_argument_group("audit")
     group.add_argument("--using", help="an alias of REDISDICT; all if none")
     group.add_argument(
-        "--sample", type=_positive_int, metavar="N", help="so many cells a pass, at random; or all"
+        "--sample",
+        type=_positive_int,
+        metavar="N",
+        help="number of cells per pass, at random; all if none",
     )
     group.add_argument(
-        "--seconds", type=_positive_float, help="pass after pass for so long, instead of one pass"
+        "--seconds",
+        type=_positive_float,
+        help="pass after pass for this many seconds, instead of one pass",
     )
     group.add_argument("--forever", action="store_true", help="pass after pass, until interrupted")
     group.add_argument(
@@ -49,12 +54,16 @@ def add_audit_arguments(parser: CommandParser) -> None:
         default=INTERVAL_S,
         help=f"seconds between two passes with --forever; {INTERVAL_S:.0f} if none",
     )
-    group.add_argument("--json", action="store_true", help="an object for each pass, on one line")
     group.add_argument(
-        "--repair", action="store_true", help="remove what disagrees, so that it is read again"
+        "--json", action="store_true", help="a JSON object for each pass, on one line"
     )
     group.add_argument(
-        "--no-save", action="store_true", help="don't keep the counts for the admin's page"
+        "--repair",
+        action="store_true",
+        help="remove cells that disagree, so that their rows are read again",
+    )
+    group.add_argument(
+        "--no-save", action="store_true", help="don't save the counts for the admin's page"
     )
     group.add_argument(
         "--keep",
@@ -173,7 +182,7 @@ class Auditing:
             audits.save(counts, now)
             audits.prune(now, self._options["keep"])
         except DatabaseError as error:
-            self._stderr.write(f"The counts weren't kept: {error} Was `migrate` run?")
+            self._stderr.write(f"The counts weren't saved: {error} Was `migrate` run?")
 
 
 def merged(totals: Sequence[TableCount], counts: Sequence[TableCount]) -> list[TableCount]:

@@ -189,7 +189,9 @@ class Background:
             left, waiting = list(self._jobs), list(self._waiting)
             self._waiting.clear()
         if left:
-            logger.warning("%d computations weren't done at the end of this process.", len(left))
+            logger.warning(
+                "%d background computations hadn't finished at the end of this process.", len(left)
+            )
         for job in left:
             with suppress(Exception):  # the time limit of its lease is what remains
                 job.driver.run(job.give_up())

@@ -286,7 +286,7 @@ class Computation:
     def _log(self, error: BaseException) -> None:
         counted["failed"] += 1
         logger.error(
-            "The value of %r couldn't be computed anew; the old one is served.",
+            "The value of %r couldn't be computed again; the old one is served.",
             self._field.decode(errors="replace"),
             exc_info=error,
         )

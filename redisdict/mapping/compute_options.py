@@ -73,13 +73,13 @@ def parse_options(
         )
     if refresh_ms and not timeout_ms:
         raise ValueError(
-            f"refresh_ahead{of} is {refresh_ahead} s, but the item has no timeout before whose end"
-            " it could be refreshed; give a timeout above 0."
+            f"refresh_ahead{of} is {refresh_ahead} s, but the item has no timeout, so it never has"
+            " to be refreshed; give a timeout above 0."
         )
     if refresh_ms and timeout_ms and refresh_ms >= timeout_ms:
         raise ValueError(
             f"refresh_ahead{of} is {refresh_ahead} s, and the timeout {timeout_ms / 1000} s, so"
-            " that every read would compute the value anew; give less than the timeout."
+            " that every read would compute the value again; give less than the timeout."
         )
     if soft_timeout is not None:
         _milliseconds(f"soft_timeout{of}", soft_timeout)

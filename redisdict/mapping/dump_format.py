@@ -147,7 +147,7 @@ class DumpReader:
         expected = self._checksum
         [checksum] = _CHECKSUM.unpack(self._read(_CHECKSUM.size))
         if count != self._count or checksum != expected:
-            raise self._damaged("comes before an end that doesn't fit to what was read")
+            raise self._damaged("comes before an end mark that doesn't match what was read")
 
     def _read(self, length: int) -> bytes:
         parts = []

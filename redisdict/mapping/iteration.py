@@ -61,8 +61,8 @@ class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
         text = bound.key_codec.text
         if text is None:
             raise TypeError(
-                f"The keys of this dict are {bound.key_codec.kind}, not text, so no pattern matches"
-                " them; go through the keys and choose."
+                f"The keys of this dict are {bound.key_codec.kind}, not text, so no pattern"
+                " matches them; iterate over the keys and select them yourself."
             )
         layout, glob = bound.layout, Glob(pattern)
 

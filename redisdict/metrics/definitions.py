@@ -132,8 +132,8 @@ NEAR = Metric(
     kind="counter",
     unit="{event}",
     labels=("alias", "kind", "event"),
-    help="Reads of near caches that memory answered (hits) or didn't (misses), changed keys that the"
-    " server reported (pushes), entries removed to make room (evictions).",
+    help="Reads of near caches that memory answered (hits) or didn't (misses), changed keys that"
+    " the server reported (pushes), entries removed to make room (evictions).",
 )
 NEAR_ITEMS = Metric(
     name="near_items",

@@ -196,15 +196,15 @@ Rows = tuple[CachedTable, Sequence[bytes]]
 
 #: Of a table, and of an error.
 NOT_KEPT = (
-    "A row of %s is not cached, and others may not be for the same reason, which isn't told again:"
-    " %s"
+    "A row of %s is not cached; others may not be cached for the same reason, which is logged only"
+    " once: %s"
 )
 UNREADABLE = "A cached row of %s can't be read and is removed: %s"
 
 #: Of a table.
 HIDES_ROWS = (
-    "%s has row-level security, and no `scope` says who may see what: readers"
-    " that a policy applies to are given its rows by the database each time."
+    "%s has row-level security, and no `scope` says who may see what: readers to whom a policy"
+    " applies always get its rows from the database."
 )
 
 #: So many scopes of a table are remembered.

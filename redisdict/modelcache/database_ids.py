@@ -88,9 +88,9 @@ def _ask_postgresql(cursor: Any, connection: BaseDatabaseWrapper) -> Database:
 
 #: Of an alias.
 NOT_TOLD = (
-    "The database %r doesn't tell which one it is, so cached rows are told apart by HOST, PORT and"
-    " NAME, which have to be the same in all processes. GRANT EXECUTE ON FUNCTION"
-    " pg_control_system() to the role of each, or to none."
+    "The database %r can't be identified, so its cached rows are named by HOST, PORT and NAME,"
+    " which have to be the same in all processes. GRANT EXECUTE ON FUNCTION pg_control_system() to"
+    " the role of each, or to none."
 )
 
 

@@ -54,9 +54,9 @@ class Options:
             raise ConfigurationError(f"ModelDict(): {error}") from error
         if self.shards and self.near == STRICT:
             raise ConfigurationError(
-                f"ModelDict(): near={self.near!r} and shards={self.shards} don't go together, for a"
-                " writer would wait for the readers of each shard; leave one of them out, or give"
-                ' near seconds, or "request".'
+                f"ModelDict(): near={self.near!r} and shards={self.shards} can't be combined,"
+                " because a writer would have to wait for the readers of each shard; leave one of"
+                ' them out, or give near seconds, or "request".'
             )
         to_milliseconds(self.absent_timeout, None)
         for name in ("lease_timeout", "barrier_timeout"):

@@ -100,15 +100,15 @@ def _check_registration(cached: CachedModel) -> Iterator[CheckMessage]:
         yield Info(
             f"{label} has a ModelDict, and its table isn't managed by Django. What another program"
             " changes there goes unnoticed.",
-            hint="If there is such a program, have it followed by the dict's invalidate() or"
-            " clear(), or see `manage.py modeldict`.",
+            hint="If there is such a program, call the dict's invalidate() or clear() after it, or"
+            " see `manage.py modeldict`.",
             id="redisdict.W103",
             obj=model,
         )
     if cached.made_at:
         yield CheckWarning(
-            f"{cached.kind} is made in {cached.made_at}. A process that doesn't import"
-            " that module changes rows without telling the others.",
+            f"{cached.kind} is made in {cached.made_at}. A process that doesn't import that module"
+            " changes rows without announcing it.",
             hint="Make it in models.py, or in dicts.py of an installed app: both are imported in"
             " every process, at its start.",
             id="redisdict.W104",

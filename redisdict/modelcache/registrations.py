@@ -77,9 +77,8 @@ def register(
 
 #: Of `CachedModel.kind` and a place.
 LATE = (
-    "%s is made in %s, after the project's start. A process that doesn't run that"
-    " line changes rows without telling the others: make it in models.py, or in dicts.py of an"
-    " installed app."
+    "%s is made in %s, after the project's start. A process that doesn't run that line changes"
+    " rows without announcing it: make it in models.py, or in dicts.py of an installed app."
 )
 
 

@@ -198,7 +198,7 @@ class Listener:
         if connections[database].vendor != "postgresql":
             raise ConfigurationError(
                 f"The database {database!r} is {connections[database].display_name}; only"
-                " PostgreSQL tells of changes."
+                " PostgreSQL can announce changes."
             )
         self._database = database
         self._models = {model._meta.db_table: model for model in watched_models(database)}

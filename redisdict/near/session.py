@@ -163,8 +163,8 @@ class Session:
         if not is_in_order:
             raise NotTracked(
                 f"it refuses CLIENT TRACKING with BCAST ({refusal}), and may be a Dragonfly, whose"
-                " threads may answer a PING before they tell of a change that came before it."
-                ' "NEAR_TRACKING": "plain" uses it all the same; docs/near.md says with what bound'
+                " threads may answer a PING before they announce an earlier change."
+                ' "NEAR_TRACKING": "plain" uses it anyway; docs/near.md says what that is worth'
             )
 
     def _adopt(self, watches: Watches) -> None:

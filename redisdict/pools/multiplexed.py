@@ -213,7 +213,7 @@ class MultiplexedConnection(AbstractConnection):
             name, info = lookup(args[0])
             if info.is_about_own_writes:
                 raise RedisError(
-                    f"{name} tells of the writes of its own connection, and the commands of this"
+                    f"{name} reports on the writes of its own connection, and the commands of this"
                     " pool share one. Send it in a pipeline together with the writes, or use"
                     " another pool, such as AsyncBlockingConnectionPool."
                 )

@@ -166,14 +166,14 @@ class SharedConnection(asyncio.Protocol):
                 if type(reply) is hiredis.PushNotification:
                     continue
                 if not waiters:
-                    raise InvalidResponse("a reply came that nobody had asked for")
+                    raise InvalidResponse("a reply came without a request")
                 waiter = waiters.popleft()
                 if type(waiter) is _Replies:
                     waiter.add(reply)
                 elif not waiter.done():  # type: ignore[union-attr]  # a Future here
                     waiter.set_result(reply)  # type: ignore[union-attr]  # a Future here
         except (InvalidResponse, RedisError) as error:
-            self._lose(RedisConnectionError(f"{self._address} sent nonsense: {error}"))
+            self._lose(RedisConnectionError(f"{self._address} sent an invalid reply: {error}"))
             return
         self._replied += before - len(waiters)
         turns = self._turns

@@ -184,8 +184,9 @@ def _runs(home: Path, deadline: float) -> bool:
     while (state := supervisor.ping(socket_path(home))) == supervisor.BUSY:
         if time.monotonic() > deadline:
             raise BackendUnavailable(
-                f"The server of embedded://{home} accepts connections but doesn't answer yet; it "
-                f"may still be loading its data. {home / supervisor.LOG} tells; try again later."
+                f"The server of embedded://{home} accepts connections but doesn't answer yet; it"
+                f" may still be loading its data. See {home / supervisor.LOG}, and try again"
+                " later."
             )
         time.sleep(_POLL_INTERVAL_S)
     return state == supervisor.READY
@@ -226,8 +227,8 @@ def _start(
         said = _first_words(starter, deadline)
     if said is None:
         raise BackendUnavailable(
-            f"The server of embedded://{home} was not ready in time; it goes on starting, "
-            f"and {home / supervisor.LOG} tells what it does. Try again later."
+            f"The server of embedded://{home} was not ready in time and is still starting; see"
+            f" {home / supervisor.LOG}, and try again later."
         )
     if said != supervisor.READY:
         why = said or f"its supervisor was killed; see {home / supervisor.LOG} and try again"

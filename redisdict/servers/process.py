@@ -106,8 +106,8 @@ def interpreter() -> str:
         if candidate and os.access(candidate, os.X_OK):
             return candidate
     raise ServerStartError(
-        f"No Python interpreter to watch over a server with: sys.executable is "
-        f"{sys.executable!r} and there is no {version} in {sys.exec_prefix}/bin or on PATH."
+        "There is no Python interpreter to supervise a server: sys.executable is"
+        f" {sys.executable!r} and there is no {version} in {sys.exec_prefix}/bin or on PATH."
     )
 
 

@@ -79,9 +79,9 @@ class Incarnations:
         why = "tells neither in INFO" if refusal is None else f"refuses INFO ({refusal})"
         logger.warning(
             "A ModelDict needs the run_id, process_id and master_replid of %s, which %s. Without"
-            " them it notices that the server has started again with an older state, or that a"
-            " replica which lagged has taken over, only where the scripts are forgotten, and may"
-            " give old rows where they aren't. Let its user call INFO (ACL: +info).",
+            " them it detects a restart with an older state, or the takeover by a replica that"
+            " lagged, only if the server has lost its scripts; otherwise it may give old rows. Let"
+            " its user call INFO (ACL: +info).",
             self._address,
             why,
         )

@@ -253,7 +253,7 @@ class StoredDictAdmin(PagesAdmin):
             self.log_change(request, stored, _("Deleted the item %(key)s.") % {"key": key})
             text, level = _("The item %(key)s is deleted."), messages.SUCCESS
         else:
-            text, level = _("The item %(key)s was gone already."), messages.WARNING
+            text, level = _("The item %(key)s had been deleted already."), messages.WARNING
         self.message_user(request, text % {"key": key}, level)
         return self.to_page_of(stored)
 

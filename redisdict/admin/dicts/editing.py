@@ -51,7 +51,7 @@ class ItemForm(forms.Form):
     kind = forms.ChoiceField(
         label=gettext_lazy("Written as"),
         choices=[
-            (TEXT, gettext_lazy("text, kept as it stands")),
+            (TEXT, gettext_lazy("a text as it stands")),
             (
                 LITERAL,
                 gettext_lazy("a Python literal, such as 42, True, None, ['a'], {'a': 1}"),
@@ -80,8 +80,8 @@ class ItemForm(forms.Form):
         self.add_error(
             None,
             _(
-                "The item was changed meanwhile, so nothing was stored. What is there now stands "
-                "below; save again to put your value in its place."
+                "The item was changed meanwhile, so nothing was stored. Its present value is shown"
+                " below; save again to replace it by yours."
             ),
         )
         self.data = {name: self.data.get(name) for name in self.fields} | {"version": version}

@@ -61,8 +61,8 @@ def check_setting(app_configs: Any, **_: Any) -> list[CheckMessage]:
     if is_on and not is_installed("bench"):
         return [
             Error(
-                'REDISDICT_ADMIN["RUN_BENCHMARKS"] is True, but what runs benchmarks is not'
-                " installed.",
+                'REDISDICT_ADMIN["RUN_BENCHMARKS"] is True, but the packages that benchmarks need'
+                " aren't installed.",
                 hint=f"Run {install_command('bench')}, or take the setting out.",
                 id="redisdict.E003",
             )
@@ -122,7 +122,7 @@ def start(label: str, preset: str, services: list[str]) -> BenchmarkRun:
 def cancel(run: BenchmarkRun) -> None:
     """Have a run end as if somebody had pressed Ctrl-C; one whose process is gone just ends."""
     if is_silent(run):
-        _end(run.pk, RunStatus.INTERRUPTED, "its process ended without a word")
+        _end(run.pk, RunStatus.INTERRUPTED, "its process ended without an error message")
     else:
         BenchmarkProgress.objects.filter(run=run).update(is_cancel_requested=True)
 

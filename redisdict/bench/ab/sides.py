@@ -113,7 +113,7 @@ def _unpacked(revision: str, stack: ExitStack) -> Path:
     """Unpack a commit of the checkout that is running; the work tree isn't touched."""
     found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if found.returncode:
-        raise UsageError(f"{revision!r} is nothing that can be compared: {EXPECTED}.")
+        raise UsageError(f"{revision!r} can't be compared: {EXPECTED}.")
     directory = Path(stack.enter_context(TemporaryDirectory(prefix="redisbench-")))
     with TemporaryFile() as archive:
         archive.write(_git("archive", found.stdout.decode().strip(), "redisdict").stdout)

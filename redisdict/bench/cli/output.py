@@ -175,6 +175,9 @@ def rescue(run: BenchmarkRun, stderr: OutputWrapper) -> None:
     try:
         path.write_text(to_json(run), encoding="utf-8")
     except OSError as error:
-        stderr.write(f"The run is lost but for its report: {path} can't be written: {error}\n")
+        stderr.write(
+            f"The run couldn't be saved, and only its report is left: {path} can't be"
+            f" written: {error}\n"
+        )
     else:
         stderr.write(f"The run is in {path}; `redisbench import {path}` saves it later.\n")

@@ -206,7 +206,7 @@ def cell_result(
     placement = own.placement
     times = own.times_at(placement)
     if len(times) < LEAST_ROUNDS:
-        reason = f"ended after {len(times)} rounds; at least {LEAST_ROUNDS} make a figure"
+        reason = f"ended after {len(times)} rounds; at least {LEAST_ROUNDS} are needed for a figure"
         return result_of(cell, CellStatus.UNAVAILABLE, reason)
     reference = group.references.get(cell)
     ratio = _ratio(series, cell, reference)

@@ -129,7 +129,7 @@ class Prober:
         """Choose the placement of a server that has nothing beside it."""
         if not self.probe(service).is_crippled:
             return SAME
-        self.said.append(f"{service.title} is measured unpinned: one CPU cripples it.")
+        self.said.append(f"{service.title} is measured unpinned: it is much slower on one CPU.")
         return FREE
 
     def _places(

@@ -57,8 +57,8 @@ def _of_figures(run: BenchmarkRun) -> Warnings:
         yield (
             "noise-floor",
             f"Two copies of the reference may differ by up to {floors}.",
-            "Smaller differences are taken for noise there. Measure longer (--preset rigorous), on"
-            " a quieter machine.",
+            "Smaller differences are treated as noise there. Measure longer (--preset rigorous),"
+            " on a quieter machine.",
         )
     if wide := [
         one
@@ -117,8 +117,8 @@ def _of_conditions(run: BenchmarkRun) -> Warnings:
         yield (
             "placement-uncontrolled",
             f"It is unknown on which CPU the server ran: {', '.join(dict.fromkeys(uncontrolled))}.",
-            "That can make a factor of three. Compare these services only with one"
-            " another, or let redisbench start the server.",
+            "That can change the figures by a factor of three. Compare these services only with"
+            " one another, or let redisbench start the server.",
         )
     writing = [
         f"{title} ({one['persistence']})"

@@ -101,9 +101,9 @@ class Follower:
             for name in lookup.split("__"):
                 if not hasattr(one, name):
                     raise ConfigurationError(
-                        f"ModelDict({model._meta.label}, related=…): {lookup!r} leads nowhere, for"
-                        f" {one._meta.label} has no {name!r}; names of relations are expected, as"
-                        " prefetch_related() takes them."
+                        f"ModelDict({model._meta.label}, related=…): {lookup!r} is no chain of"
+                        f" relations: {one._meta.label} has no {name!r}; names of relations are"
+                        " expected, as prefetch_related() takes them."
                     )
                 relation = relation_of(one, name)
                 if relation is None:

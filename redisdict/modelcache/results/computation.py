@@ -30,7 +30,7 @@ class Refusals:
     def tell(self, reason: str) -> None:
         if reason not in self._told:
             self._told.add(reason)
-            logger.warning("A result of %s is not kept: %s", self._name, reason)
+            logger.warning("A result of %s is not cached: %s", self._name, reason)
 
 
 class Computation:
@@ -108,7 +108,7 @@ class Computation:
         if undeclared:
             return f"it reads {', '.join(undeclared)} too; add that to depends_on."
         if reads.has_written:
-            return "it has changed the database; a result is to be computed by reading alone."
+            return "it has changed the database; a result may only be computed by reading."
         others = reads.databases - {table.database for table in self._tables}
         if others:
             return (

@@ -57,7 +57,7 @@ class Dependencies:
         chosen += [each for row in rows for part in _parts(row) for each in own_relations(part)]
         if not chosen and not rows:
             raise ConfigurationError(
-                f"{where}: depends_on is empty; the models that the results are computed of are"
+                f"{where}: depends_on is empty; the models that the results are computed from are"
                 " expected, such as [Product]."
             )
         self.models: Sequence[CachedModel] = [
@@ -188,7 +188,7 @@ def known_models(tables: Collection[str], using: str, what: str) -> list[CachedM
     if unknown:
         labels = ", ".join(labels_of(unknown))
         raise NotCacheable(
-            f"{what} can't be kept, for it reads {labels}, whose changes aren't announced: call"
-            f" cache_results_of({labels}) in models.py, or in dicts.py of an installed app."
+            f"{what} can't be cached, because it reads {labels}, whose changes aren't announced:"
+            f" call cache_results_of({labels}) in models.py, or in dicts.py of an installed app."
         )
     return [found[label] for label in sorted(found)]

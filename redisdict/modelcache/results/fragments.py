@@ -58,8 +58,8 @@ def render_kept(
         packed = messagepack.dumps([source, translation.get_language(), zone, *vary_on])
     except SerializationError as error:
         raise NotCacheable(
-            f"{where} can't be kept, for what it varies on can't be written: {error} Give a primary"
-            " key, say, in place of an instance."
+            f"{where} can't be cached, because a value that it varies on can't be written: {error}"
+            " Give, for example, a primary key in place of an instance."
         ) from error
     space = _space_of(name, tables, timeout)
     cell = space.cell(blake2b(packed, digest_size=16).hexdigest())

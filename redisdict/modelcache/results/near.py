@@ -51,8 +51,8 @@ class NearResults:
         if backend.cluster is not None or backend.factory.reads_replicas:
             what = "replicas that are read from" if backend.cluster is None else "a Cluster"
             raise ConfigurationError(
-                f"near={near!r} for results is on {config.where}, which is {what}: the versions of"
-                " tables and the results would be told of by several servers, in no order. Use an"
+                f"near={near!r} for results is on {config.where}, which is {what}: several servers"
+                " would announce the changes of tables and results, in no common order. Use an"
                 " alias of one server, or leave near out."
             )
         self._store = store

@@ -190,7 +190,7 @@ class Queries:
             declared = _pure.get(sql) or look_at(compiler.query, sql)
             if not declared:
                 raise NotCacheable(
-                    f"The result of this query can't be kept: it has no table: {sql:.300}"
+                    f"The result of this query can't be cached, because it has no table: {sql:.300}"
                 )
             models = known_models(declared, self.using, QUERY)
             if plan is None and structure is not None and key:
@@ -337,7 +337,8 @@ def name_of(sql: str, params: Sequence[Any], result_type: str, zone: str) -> str
         packed = messagepack.dumps([sql, [plain_of(one) for one in params], result_type, zone])
     except SerializationError as error:
         raise NotCacheable(
-            f"The result of this query can't be kept, for a parameter can't be written: {error}"
+            "The result of this query can't be cached, because a parameter can't be written:"
+            f" {error}"
         ) from error
     return blake2b(packed, digest_size=16).hexdigest()
 
@@ -358,7 +359,7 @@ def look_at(query: Any, sql: str) -> frozenset[str]:
     """
     reason = impurity(query, sql)
     if reason:
-        raise NotCacheable(f"The result of this query can't be kept, for {reason}: {sql:.300}")
+        raise NotCacheable(f"The result of this query can't be cached: {reason}: {sql:.300}")
     models = apps.get_models(include_auto_created=True)
     tables = frozenset({*reads.tables_in(sql)} & {*map(table_of, models)})
     if len(sql) <= LONGEST_PURE:
