@@ -1,9 +1,9 @@
-"""System checks: of the settings always, of the servers when asked.
+"""Check the settings always, and the servers on request (Django's system checks).
 
 `manage.py check` looks at the settings alone. `manage.py check --tag redisdict_server`, or
 `--deploy`, also asks every configured server whether it could lose the dicts' data.
 
-This module is imported at every start of a project, so what it needs for its work is imported then.
+This module is imported at every start of a project, so it imports what it needs when it works.
 """
 
 from __future__ import annotations

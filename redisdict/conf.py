@@ -1,4 +1,4 @@
-"""The `REDISDICT` setting, read once into frozen objects.
+"""Read the setting `REDISDICT` once, into frozen objects.
 
 The user's dict is never changed.
 """

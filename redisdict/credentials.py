@@ -1,4 +1,4 @@
-"""Renew the credentials of connections that are open, for providers that don't do so themselves."""
+"""Renew the credentials of open connections, for providers that don't do so themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every error this package raises on purpose, all under `RedisDictError`."""
+"""Define every error that this package raises on purpose, all under `RedisDictError`."""
 
 from django.core.exceptions import ImproperlyConfigured
 

@@ -1,4 +1,4 @@
-"""Find out which extras of the package are installed, and say how to get one that isn't."""
+"""Find out which extras of the package are installed, and name the command to install one."""
 
 from __future__ import annotations
 

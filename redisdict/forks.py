@@ -1,16 +1,16 @@
-"""Notice that this process is a forked child, however it was forked.
+"""Detect that this process is a forked child, however it was forked.
 
-A child has copies of everything of its parent's: of its sockets, so that each would read what the
-other has asked for; of the state that tokens are made from; of locks that a thread held which the
-child doesn't have. Python's own hooks (`os.register_at_fork`) don't run when C code forks, as the
-master of uWSGI does. So whatever belongs to one process is asked for at its use:
+A child has copies of its parent's state: of sockets, from which each would read the other's
+replies; of the state that tokens are made from; of locks held by threads that the child doesn't
+have. Python's own hooks (`os.register_at_fork`) don't run when C code forks, as the master of uWSGI
+does. So each use of something that belongs to one process checks for a fork:
 
     if not own[0]:
         take_over()
 
 On Linux that reads a byte of a page that the kernel clears in every forked child, whatever forks
-it (MADV_WIPEONFORK). `os.getpid()` is a system call, which costs up to ten times as much; it is
-what is asked elsewhere.
+it (MADV_WIPEONFORK). On other systems `os.getpid()` is compared, a system call that costs up to ten
+times as much.
 """
 
 from __future__ import annotations

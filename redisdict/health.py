@@ -3,7 +3,7 @@
     path("health/redis", redisdict.health.view)
 
 The answer has status 200, or 503 when a server is unavailable, and JSON without addresses or
-passwords: what went wrong is logged under `redisdict.health`.
+passwords; errors are logged under `redisdict.health`.
 """
 
 from __future__ import annotations

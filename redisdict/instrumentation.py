@@ -1,14 +1,14 @@
-"""Give OpenTelemetry a span for each command, or for several sent together.
+"""Make an OpenTelemetry span for each command, or for several sent together.
 
-The drivers speak to connections and not to redis-py's client, so its instrumentation
-(opentelemetry-instrumentation-redis) sees nothing of theirs. While it is active, the spans come
-from here: of the same names, with the same attributes, in threads and in tasks. Without it
-`instrument()` does that, or `opentelemetry-instrument`, which finds `RedisDictInstrumentor` by its
-entry point.
+The drivers use connections and not redis-py's client, so its instrumentation
+(opentelemetry-instrumentation-redis) doesn't see their commands. While it is active, this module
+makes the spans: with the same names and attributes, in threads and in tasks. Without it,
+`instrument()` starts them, or `opentelemetry-instrument`, which finds `RedisDictInstrumentor` by
+its entry point.
 
-Attributes are those of the stable conventions where `OTEL_SEMCONV_STABILITY_OPT_IN` has `database`,
-both with `database/dup`, and by default the ones from before, which the instrumentation of redis-py
-gives. No span has a key or a value: a statement is `HSET ? ? ?`.
+By default attributes are the older ones, as redis-py's instrumentation sets them; with
+`OTEL_SEMCONV_STABILITY_OPT_IN=database` those of the stable conventions, with `database/dup` both.
+No span has a key or a value: a statement is `HSET ? ? ?`.
 """
 
 from __future__ import annotations

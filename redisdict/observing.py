@@ -1,7 +1,6 @@
-"""Begin to observe what the settings ask for: metrics, and spans where redis-py has them.
+"""Start the metrics that the settings name, and spans if redis-py's instrumentation is active.
 
-It is imported at every start of a project, so what it needs for its work is imported when a server
-is first used.
+It is imported at every start of a project, so it imports what it needs when a server is first used.
 """
 
 from __future__ import annotations

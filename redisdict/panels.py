@@ -1,4 +1,4 @@
-"""A panel for django-debug-toolbar: what a request has asked of servers, and from where.
+"""Show a request's commands to servers, and their lines of code, in django-debug-toolbar.
 
 DEBUG_TOOLBAR_PANELS = [..., "redisdict.panels.RedisDictPanel"]
 """

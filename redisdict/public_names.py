@@ -1,4 +1,4 @@
-"""Name methods by the class that users know."""
+"""Name methods by their public class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For the tests of projects that use dicts: a test finds none of others' items and leaves none.
+"""Isolate the dicts of a project's tests: a test finds no items of others and leaves none.
 
 With pytest there is the fixture `isolated_dicts` (`redisdict.pytest_plugin`).
 """

@@ -1,4 +1,4 @@
-"""Serve pages of a model that show and do not edit it, those of dicts and those of runs."""
+"""Serve read-only pages of a model, for dicts and for runs."""
 
 from __future__ import annotations
 

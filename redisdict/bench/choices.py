@@ -1,7 +1,7 @@
-"""Name the cells of a run, and what its records choose from: tables, how it and each cell ended.
+"""Define the names of a run's cells, and the choices of its records: tables and statuses.
 
-The models have these as choices of their fields; nothing here knows of the models, of a server or
-of a client.
+The models use these as choices of their fields; nothing here imports the models, a server or a
+client.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Name what goes wrong in a benchmark, apart from what the server client raises."""
+"""Define the errors of a benchmark, apart from those that the server client raises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""List the operations that are measured, one row each: all that the benchmark knows of one.
+"""List the operations that are measured, one row with all properties of each.
 
 A further workload is a row here and a class in `workloads/`; plan, time budget, blocks, latency
 pass, report and charts read the row.

@@ -1,8 +1,8 @@
-"""Test whether the benchmark finds a difference that is there, and none where there is none.
+"""Test whether the benchmark finds a known difference, and no others.
 
-Three servers of one program run side by side: a reference, its A/A twin, and a second server. That
-is measured as it is, and with blocks that are made 2 % and 5 % longer by waiting. All this may
-happen while another process works without pause.
+Three servers of one program run side by side: a reference, its A/A twin, and a second server. They
+are measured as they are, and with blocks that are made 2 % and 5 % longer by waiting, optionally
+while another process works without pause.
 """
 
 from __future__ import annotations

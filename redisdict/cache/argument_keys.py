@@ -2,7 +2,7 @@
 
     NAME:a=1,b="x"          the function's name, and each argument by the name of its parameter
     NAME@VERSION:a=1,b="x"  with a version
-    NAME#SHA256             what would be longer than a key may be, or has other characters
+    NAME#SHA256             instead of a text that is too long for a key, or has other characters
 
 Each value is written with its type, so that 1, True, "1" and 1.0 give different keys, and no text
 can look like the end of itself: all but letters, digits and some signs is percent-encoded in it.

@@ -1,4 +1,4 @@
-"""What every method of the cache begins with: its store, its keys, its timeouts."""
+"""Provide what every method of the cache needs: its store, its keys, its timeouts."""
 
 from __future__ import annotations
 

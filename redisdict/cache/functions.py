@@ -1,4 +1,4 @@
-"""`@cached`: what a function gives is kept in a cache or a dict, by its arguments."""
+"""Cache the results of functions, by their arguments, in a cache or a dict: `@cached`."""
 
 from __future__ import annotations
 

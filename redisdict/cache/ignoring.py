@@ -1,4 +1,4 @@
-"""A cache whose server may be away: as if it were empty, and nothing could be stored."""
+"""Ignore a cache's lost server: behave as if the cache were empty and nothing could be stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All that the cache takes from the dict: its scripts, its walks, and its `get_or_set()`."""
+"""Import all that the cache takes from the dict: its scripts, its scans, and its `get_or_set()`."""
 
 from __future__ import annotations
 

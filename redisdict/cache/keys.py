@@ -1,4 +1,4 @@
-"""The keys of one cache among all keys of a database."""
+"""Recognize the keys of one cache among all keys of a database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times to live, versions and locks of keys. Each method with its twin for tasks beside it."""
+"""Change times to live, versions and locks of keys; each method is beside its async twin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many keys: by name, by pattern, and all of a cache. Each with its twin for tasks beside it."""
+"""Handle many keys: by name, by pattern, or all; each method is beside its async twin."""
 
 from __future__ import annotations
 

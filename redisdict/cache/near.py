@@ -1,6 +1,6 @@
-"""Reads of a cache with NEAR, which this process's memory answers where its promise allows it.
+"""Answer reads of a cache with NEAR from this process's memory, where its promise allows it.
 
-Everything else that a cache does goes through drivers that drop what is kept of the keys concerned
+All other calls of a cache go through drivers that drop the keys concerned from memory
 (`redisdict.near.access`).
 """
 

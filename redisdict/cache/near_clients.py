@@ -1,4 +1,4 @@
-"""redis-py's clients of a cache with NEAR: a process sees what it writes by them, too."""
+"""Make redis-py's clients of a cache with NEAR, whose writes the process sees at once."""
 
 from __future__ import annotations
 

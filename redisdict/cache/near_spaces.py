@@ -1,7 +1,7 @@
-"""What a process keeps of the caches of one server, by what their keys begin with.
+"""Keep entries of the caches of one server in memory, by the beginning of their keys.
 
-An entry lies under the server's whole key, so that caches whose keys may be the same have one
-space, whatever their KEY_PREFIX and KEY_FUNCTION, and see one another's writes at once.
+An entry is kept under the server's whole key. So caches whose keys may be the same share one space,
+whatever their KEY_PREFIX and KEY_FUNCTION, and see one another's writes at once.
 """
 
 from __future__ import annotations

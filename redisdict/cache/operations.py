@@ -1,10 +1,10 @@
-"""What a cache asks the server: commands on whole keys, once for both colours.
+"""Define the commands of a cache on whole keys, once for sync and async.
 
 A plain command is a `Step`, everything else an operation (see `redisdict.wire.requests`).
 Times are milliseconds, None for ever; keys and values are bytes.
 
-What is removed may be removed again after a lost connection, for that leaves the same: only how
-many there were may then be told too low. What adds, counts or moves isn't repeated (`Once`).
+Removals are repeated after a lost connection, since that changes nothing; only the number of
+removed keys may then be too low. Commands that add, count or move aren't repeated (`Once`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An entry of `CACHES`, read once into a frozen object."""
+"""Read an entry of `CACHES` once, into a frozen object."""
 
 from __future__ import annotations
 

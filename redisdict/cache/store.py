@@ -1,4 +1,4 @@
-"""What all cache objects with one LOCATION and OPTIONS share in a process.
+"""Hold what all cache objects with one LOCATION and OPTIONS share in a process.
 
 Django makes a cache object for each thread and each context of tasks. All of them have the same
 store, whose backend has one pool for threads and one for each event loop.

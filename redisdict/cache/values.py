@@ -1,4 +1,4 @@
-"""One value: get, set, add, delete, count, compute. Each with its twin for tasks beside it."""
+"""Get, set, add, delete, count and compute one value; each method is beside its async twin."""
 
 from __future__ import annotations
 

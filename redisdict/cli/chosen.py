@@ -1,4 +1,4 @@
-"""Find the dict, and the key, that a command line means."""
+"""Find the dict, and the key, that a command line names."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Compressors: zlib, zstd, LZ4, each kept from filling the memory when it reads.
+"""Compress values with zlib, zstd or LZ4, and limit the memory that decompressing can take.
 
 A few stored bytes can announce gigabytes. Every `decompress` here stops after `max_length` bytes
-and never allocates what the stored bytes merely claim.
+and never allocates a size that the stored bytes merely claim.
 """
 
 import sys

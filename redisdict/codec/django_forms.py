@@ -1,8 +1,8 @@
-"""Give Django's responses their form: status, reason, headers, cookies, content and charset.
+"""Store Django's responses: status, reason, headers, cookies, content and charset.
 
-They come back as they do from a pickle: of a template's response, which must be rendered, without
-its template and context. Those of Django REST framework, which are of this kind, keep their data,
-made plain. Imported only when the first one is written or read.
+They come back as from a pickle: a template's response, which must be rendered, without its template
+and context. Responses of Django REST framework, which are of this kind, keep their data, as plain
+values. Imported only when the first one is written or read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The MessagePack extension types: values that MessagePack itself has no form for.
+"""Define the MessagePack extension types, for values that MessagePack itself has no form for.
 
 Codes are permanent, like those of the format byte: a code is never given to another type.
 """

@@ -1,8 +1,8 @@
-"""Keep the forms of registered types: what the extension 22 of the codec's MessagePack holds.
+"""Keep the forms of registered types: the content of extension 22 of the codec's MessagePack.
 
-A value is stored as the name of its type and the parts it was taken apart into. Reading looks the
-name up here and nowhere else: no stored bytes have anything imported but the modules of the types
-named below, or a class called that wasn't registered.
+A value is stored as the name of its type and its parts. Reading looks the name up here and nowhere
+else: stored bytes can't cause any import but of the modules of the types named below, nor a call of
+a class that wasn't registered.
 """
 
 from __future__ import annotations

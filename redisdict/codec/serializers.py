@@ -1,6 +1,6 @@
-"""Serializers beside MessagePack: JSON, pickle and raw bytes, and what one of your own has to have.
+"""Serialize values as JSON, pickle or raw bytes, and define the interface of a serializer.
 
-Each takes a value to bytes and back, and refuses a value that would come back changed. They know
+Each turns a value into bytes and back, and refuses a value that would come back changed. They know
 nothing of the format byte, the checksum or compression.
 """
 

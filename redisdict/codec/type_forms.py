@@ -1,7 +1,7 @@
-"""Register the types of a project, so that their values come back as what they were.
+"""Register the types of a project, so that their values come back with their type.
 
-Enums, dataclasses, named tuples, `OrderedDict` and responses bring their form with them; others are
-given two functions.
+Enums, dataclasses, named tuples, `OrderedDict` and responses have a known form; other types need
+two functions.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Where servers are reached that announce themselves: a Cluster's nodes, and those behind Sentinel.
+"""Map the addresses that a Cluster's nodes and sentinels announce to the ones to connect to.
 
-What they announce can lead nowhere from here: inner addresses behind NAT or a tunnel (the option
-`address_remap` has where they are reached), or bare addresses where the certificates have names.
+An announced address may be of no use here: an inner address behind NAT or a tunnel (the option
+`address_remap` translates it), or an IP address where the certificates have names.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Does the input and output of operations in the running event loop."""
+"""Do the input and output of operations in the running event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that belongs to one alias: its pools, its clients, its drivers.
+"""Hold everything that belongs to one alias: its pools, its clients, its drivers.
 
 The pool for threads exists once in the process. A pool for tasks exists once in an event loop: it
 is closed and forgotten when the loop shuts its generators down, as `asyncio.run()` and Django's own

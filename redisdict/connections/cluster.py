@@ -1,4 +1,4 @@
-"""A Cluster: every request goes to the node that has its slot."""
+"""Route requests in a Cluster: each goes to the node that has its slot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node of a Cluster is told before a command, so that it carries it out."""
+"""Prepare requests for a node of a Cluster, by commands such as ASKING and READONLY."""
 
 from __future__ import annotations
 

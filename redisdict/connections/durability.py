@@ -1,16 +1,16 @@
-"""Writes that return when they are safe: in the append-only file, or on a replica.
+"""Return from writes only when they are safe: in the append-only file, or on the replicas.
 
-The command that waits for that (WAITAOF, WAIT) speaks of what its own connection has written, so
-it travels on the same connection as the write. It holds that connection up, so such a batch has
-one of its own, also where tasks share one.
+The command that waits for that (WAITAOF, WAIT) reports on the writes of its own connection, so it
+is sent over the same connection as the write. It blocks that connection, so such a batch has one
+of its own, also where tasks share one.
 
-Whether the server can give the guarantee at all is asked over that connection before its first
-write, and again after a write that wasn't safe: what can't be safe isn't written.
+Before the first write of a connection, and again after a write that wasn't safe, the server is
+asked whether it can give the guarantee at all: a write that can't be safe isn't made.
 
-One replica would not be enough: Sentinel takes for the new primary the replica that it last heard
-to be ahead, and that news is up to a second old, so it may be another one than that which has the
-write. Every replica is waited for that is connected right after the write; one that connects later
-is given the write before it counts as connected.
+One replica would not be enough: Sentinel promotes the replica that it last knew to be ahead, and
+that knowledge is up to a second old, so it may choose a replica without the write. So the write
+waits for every replica that is connected right after it; a replica that connects later gets the
+write before it counts as connected.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a configuration to pools."""
+"""Make pools from a configuration."""
 
 from __future__ import annotations
 

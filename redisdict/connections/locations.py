@@ -1,4 +1,4 @@
-"""`LOCATION` strings: what each scheme means, parsed once."""
+"""Parse `LOCATION` strings, by scheme."""
 
 from __future__ import annotations
 

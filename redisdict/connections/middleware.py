@@ -1,8 +1,7 @@
-"""What comes between operations and a driver: durability, and tracing.
+"""Put middleware between operations and a driver: durability, and tracing.
 
-A middleware answers the requests of each operation with an operation of its own; whatever those
-yield is the driver's to do. It is chosen when the drivers are made: without one there is nothing of
-this in their way.
+A middleware answers the requests of each operation with an operation of its own; the driver carries
+out what that yields. It is chosen when the drivers are made: without one it costs nothing.
 """
 
 from __future__ import annotations

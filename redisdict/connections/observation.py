@@ -1,9 +1,9 @@
-"""Tell observers of every exchange with a server: metrics, spans, the panel of debug-toolbar.
+"""Notify observers of every exchange with a server: metrics, spans, the panel of debug-toolbar.
 
-The drivers speak to connections and not to redis-py's client, so tools that patch the client see
-nothing of theirs. Observers are told here instead, after each exchange, in the thread or task that
-asked. While there is none, nothing of this is in the drivers' way: only the first observer changes
-their class, and the last one changes it back.
+The drivers use connections and not redis-py's client, so tools that patch the client don't see
+their commands. Instead, observers are called here after each exchange, in the thread or task that
+sent it. Without observers this costs nothing: the first observer changes the class of the drivers,
+and the last one changes it back.
 """
 
 from __future__ import annotations

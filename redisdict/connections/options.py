@@ -1,4 +1,4 @@
-"""Check the OPTIONS of an alias or a cache, so that a mistake is told by name and not in use."""
+"""Check the OPTIONS of an alias or a cache by name, before they are used."""
 
 from __future__ import annotations
 

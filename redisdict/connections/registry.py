@@ -1,4 +1,4 @@
-"""The backends of the process, one for each alias."""
+"""Keep the backends of the process, one for each alias."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Retry rules: what a failed attempt at a request means, and whether and when it is made again.
+"""Decide whether and when a failed request is sent again, and which error it raises otherwise.
 
-They are the same for threads and tasks, for single servers and for the nodes of a Cluster. Nothing
-here waits, sends or reads.
+The rules are the same for threads and tasks, for single servers and for the nodes of a Cluster.
+Nothing here waits, sends or reads.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Drivers for several servers: a router says which of them each request is for.
+"""Run operations on several servers: a router chooses the server of each request.
 
 A router is a generator, as operations are: it yields `RoutedRequest`s and is sent their results. So
-each server behind it has the pools and the drivers that a single one has, and both colours and all
-pool classes work there without a further line.
+each server behind it has the pools and the drivers of a single one, and sync, async and all pool
+classes work there without further code.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Connections that ask the sentinels where the primary is, each time they connect.
+"""Connect to a primary behind Sentinel, asking the sentinels for its address each time.
 
-redis-py 8.1's own reconnect inside a command to the address they had before, and so miss a
-failover; these always go through `connect()`, which asks. One at a time does, since redis-py moves
+redis-py 8.1's own connections reconnect within a command to their former address, and so miss a
+failover; these always call `connect()`, which asks. Only one asks at a time, since redis-py moves
 the sentinel that has answered to the front of its list: when several do that at once, one sentinel
 ends up twice in the list, and another is lost.
 """

@@ -1,4 +1,4 @@
-"""What is to be called before a server is first used; it imports nothing, so apps may name it."""
+"""Register functions to call before a server is first used; imports nothing, so apps may use it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the input and output of operations in the calling thread."""
+"""Do the input and output of operations in the calling thread."""
 
 from __future__ import annotations
 

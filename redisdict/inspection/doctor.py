@@ -1,4 +1,4 @@
-"""Reach every configured server, and tell what should be changed."""
+"""Connect to every configured server, and report what should be changed."""
 
 from __future__ import annotations
 

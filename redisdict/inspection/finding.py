@@ -1,4 +1,4 @@
-"""Find dicts on a server: all of them, or the one that a name means."""
+"""Find dicts on a server: all of them, or the one with a name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Move the items of one dict into another, such that each is in one of them at every moment."""
+"""Move the items of one dict into another, so that each is in one of them at every moment."""
 
 from __future__ import annotations
 

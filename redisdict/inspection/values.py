@@ -1,4 +1,4 @@
-"""Show keys and values: whatever bytes are stored, harmless and bounded."""
+"""Show keys and values as harmless text of bounded length, whatever bytes are stored."""
 
 from __future__ import annotations
 

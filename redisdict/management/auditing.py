@@ -1,4 +1,4 @@
-"""What `manage.py modeldict audit` does: passes, reports, exit status."""
+"""Carry out `manage.py modeldict audit`: passes, reports, exit status."""
 
 from __future__ import annotations
 

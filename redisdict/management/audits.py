@@ -1,4 +1,4 @@
-"""Keep what audits have counted, hour by hour."""
+"""Save the counts of audits, hour by hour."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""What goes on in this process after its caller has left: bounded, and finished before the end.
+"""Run computations in the background, bounded in number, and finish them before the process ends.
 
 Work for threads is done by a few daemon threads, which end when they are idle. Work for tasks is a
-task of the caller's event loop. A loop that ends before its task is done cancels it: then a thread
-does the work from its beginning, in a loop of its own. So does one at once where the loop is one of
-`async_to_sync()`, which ends with the view.
+task of the caller's event loop. If the loop ends before the task is done, the task is cancelled,
+and a thread does the work from its beginning, in a loop of its own. If the loop is one of
+`async_to_sync()`, which ends with the view, a thread does the work from the start.
 
-At the end of the interpreter what is left gets `EXIT_S` seconds; what takes longer is given up, so
-that another process may do it. A process that is killed leaves its leases, which end by themselves.
+At the end of the interpreter remaining work gets `EXIT_S` seconds; then it is given up, so that
+another process may do it. A process that is killed leaves its leases, which end by themselves.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the methods of a dict work with: its layout, its codecs, and who runs its operations."""
+"""Hold what the methods of a dict work with: its layout, its codecs, its drivers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many items, or all, in one call: in slices, so that memory stays flat."""
+"""Read, store or delete many items, or all, in one call: in slices, so that memory stays flat."""
 
 from __future__ import annotations
 

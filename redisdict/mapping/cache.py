@@ -1,4 +1,4 @@
-"""What Django's caches have: items added, kept alive, and computed once for all who want them."""
+"""Add the methods of Django's caches: `add`, `touch`, `get_or_set` and the like."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which dicts a server holds, and what each costs, by commands that block no server."""
+"""List the dicts on a server, with the size of each, by commands that don't block the server."""
 
 from __future__ import annotations
 

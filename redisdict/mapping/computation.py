@@ -1,7 +1,7 @@
-"""One computation of `get_or_set()`: who may compute, what is served meanwhile, what is kept.
+"""Run one computation of `get_or_set()`: who computes, what is served meanwhile, what is stored.
 
-The lease is a lock under the item's key. Whoever holds it computes, in the foreground or in the
-background, and frees it; after a failure that nobody was told of it stays for a pause.
+The lease is a lock under the item's key. Its holder computes, in the foreground or in the
+background, and frees it; after a failure that no caller got as an error it stays for a pause.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `get_or_set()` is told about time: how long a value is fresh, kept, and waited for."""
+"""Check the times given to `get_or_set()`: how long a value is fresh, kept, and waited for."""
 
 from __future__ import annotations
 

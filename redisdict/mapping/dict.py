@@ -1,4 +1,4 @@
-"""`PersistentDict`, the mapping whose items live on a server, and the options of one."""
+"""Define `PersistentDict`, the mapping whose items live on a server, and its options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""The file that `dump()` writes and `load()` reads.
+r"""Write and read the files of `dump()` and `load()`.
 
 Numbers are unsigned and little-endian. A file has a header,
 
@@ -11,7 +11,7 @@ then for each item, in no order,
     01
     4 bytes                    the length of the key
     4 bytes                    the length of the value
-    8 bytes                    milliseconds that the item had left; 0 for ever
+    8 bytes                    the item's time to live in milliseconds; 0 for ever
     the key, the value         as they are on the server
 
 and at the end
@@ -20,7 +20,7 @@ and at the end
     8 bytes                    the number of items
     4 bytes                    CRC-32 of everything before it
 
-so a file that was cut off has no end. What follows the end is left alone.
+so a file that was cut off has no end. Bytes after the end are ignored.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Patterns for keys, with one meaning on every server and in both layouts."""
+"""Match keys by patterns, with one meaning on every server and in both layouts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The keys of a dict, as its user has them and on the server, such that no two dicts share one.
+"""Encode the keys of a dict for the server, so that no two dicts share a key, and decode them.
 
-What a user has is strictly of the dict's `key_type`: a key of another type is a TypeError. On the
+A user's key is strictly of the dict's `key_type`: a key of another type is a TypeError. On the
 server there are
 
     PREFIX:h:{NAME}          the public key: the hash of a dict, or the marker in its place
@@ -10,9 +10,9 @@ server there are
     PREFIX:l:{NAME}:ITEM     a lock or a lease
     PREFIX:m:{NAME}          the generation of a cached table of the database
     PREFIX:m:{NAME}:ROW      one row of it
-    PREFIX:p:{NAME}:RANDOM   written by a near cache, to see that it is told of it
-    PREFIX:c:{NAME}          what is counted of it
-    PREFIX:nh:{NAME}         how many shards a dict in the hash layout has, where it has any
+    PREFIX:p:{NAME}:RANDOM   written by a near cache, to test that it gets a message about it
+    PREFIX:c:{NAME}          the counts of it
+    PREFIX:nh:{NAME}         the number of shards of a dict in the hash layout, if it has any
     PREFIX:nk:{NAME}         the same of a dict in the keys layout
 
 NAME and PREFIX are escaped so that neither holds a brace: the first `{` of a key begins the name

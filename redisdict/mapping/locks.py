@@ -1,7 +1,7 @@
-"""Locks with a time limit and an owner, for threads and for tasks.
+"""Lock a name for one owner at a time, with a time limit, for threads and for tasks.
 
-One key with a random token, set only when it is not there (SET NX PX) and deleted only by who
-knows the token: the single-server algorithm of the Redis documentation ("Distributed locks").
+A lock is one key with a random token, set only if it doesn't exist (SET NX PX) and deleted only
+with its token: the single-server algorithm of the Redis documentation ("Distributed locks").
 """
 
 from __future__ import annotations

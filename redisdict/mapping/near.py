@@ -1,7 +1,7 @@
-"""Reads of a dict that are answered from this process's memory where its promise allows it.
+"""Answer reads of a dict from this process's memory, where its promise allows it.
 
-Everything else that a dict does goes through drivers that drop what is kept of the keys concerned
-(`redisdict.near.access`), so this is about reads alone.
+All other calls of a dict go through drivers that drop the keys concerned from memory
+(`redisdict.near.access`), so only reads are here.
 """
 
 from __future__ import annotations

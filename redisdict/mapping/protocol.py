@@ -1,4 +1,4 @@
-"""One item of a dict, as a `dict` has it: read, store, remove, take out."""
+"""Read, store, remove and pop single items, with the methods of `dict`."""
 
 from __future__ import annotations
 

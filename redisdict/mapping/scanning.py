@@ -1,4 +1,4 @@
-"""Pages of SCAN and HSCAN, without what the server repeats."""
+"""Remove repetitions by the server from pages of SCAN and HSCAN."""
 
 from __future__ import annotations
 

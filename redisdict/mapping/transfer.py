@@ -1,4 +1,4 @@
-"""A dict to a file and back, or to another dict, in flat memory."""
+"""Dump a dict to a file, load it, or copy it to another dict, in flat memory."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Metrics for Prometheus and OpenTelemetry: what is asked of servers, how long it takes, what hits.
+"""Export metrics of requests, their durations, hits and more to Prometheus and OpenTelemetry.
 
-Nothing is measured before one of the functions below is called. The setting
-`REDISDICT_METRICS = ["prometheus"]` has that done when a server is first used; `"opentelemetry"` is
-the other one.
-docs/operations.md lists the metrics.
+Nothing is measured before one of the functions below is called. With the setting
+`REDISDICT_METRICS = ["prometheus"]` (or `"opentelemetry"`) that happens when a server is first
+used. docs/operations.md lists the metrics.
 """
 
 from __future__ import annotations

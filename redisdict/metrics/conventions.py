@@ -1,6 +1,6 @@
 """Describe an exchange by OpenTelemetry's semantic conventions for database clients and Redis.
 
-No attribute has a key or a value of a command: of arguments there is a question mark each.
+No attribute has a key or a value of a command: each argument is shown as a question mark.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Name every metric, with its kind, unit and labels. docs/operations.md has the same list."""
+"""Define every metric, with its kind, unit and labels. docs/operations.md has the same list."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Metric:
             counter's.
         kind: a counter only grows while the process lives.
         unit: as OpenTelemetry writes it (UCUM): "s", "By", or what is counted in braces.
-        labels: what its series differ by.
-        help: what it tells.
-        opentelemetry: its name there, where the database conventions have one.
+        labels: the labels of its series.
+        help: what it measures.
+        opentelemetry: its name in OpenTelemetry, if the database conventions have one.
     """
 
     name: str

@@ -1,8 +1,9 @@
 """Export the metrics through prometheus_client, of one process or of many.
 
 With many (`PROMETHEUS_MULTIPROC_DIR`, as under gunicorn) prometheus_client asks no process when it
-is scraped, but reads the files into which each has written its values. So what is counted elsewhere
-is taken over every few seconds, at the end of an exchange with a server and at the process's end.
+is scraped, but reads the files into which each has written its values. So counts that are kept
+elsewhere are written there every few seconds, after an exchange with a server, and at the process's
+end.
 """
 
 from __future__ import annotations

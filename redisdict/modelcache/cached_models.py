@@ -1,4 +1,4 @@
-"""Registered models, and their tables on the server; `registrations` has all of them.
+"""Define registered models, and their tables on the server; `registrations` has all of them.
 
 A registered model has one `CachedTable` for each table of each database that it is read from or
 written to.

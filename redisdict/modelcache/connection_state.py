@@ -1,4 +1,4 @@
-"""Tell whether a database connection is in a transaction, whoever began it; ask beneath Django."""
+"""Find out whether a database connection is in a transaction, whoever began it."""
 
 from __future__ import annotations
 

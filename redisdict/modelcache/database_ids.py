@@ -1,11 +1,11 @@
-"""Tell which database a connection leads to, by what the database says of itself.
+"""Identify the database of a connection, by ids that the database reports.
 
-Settings don't tell: one server has several names (localhost, a socket, a pooler beside the
+Settings don't identify it: one server has several names (localhost, a socket, a pooler beside the
 process), one name leads to different servers on different machines, and test databases change
-NAME. So PostgreSQL, MySQL and MariaDB are asked, and of a file the file system. Where none of them
-tells, the settings have to do.
+NAME. So PostgreSQL, MySQL and MariaDB are asked for an id, and for a file the file system. If none
+of them has one, the settings are used.
 
-All of it goes past Django's cursors, as tests of the project may count what goes over those.
+No query goes through Django's cursors, because a project's tests may count queries there.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Tell whether a table changes so often that results of it aren't worth keeping.
+"""Decide whether a table changes so often that its results aren't worth caching.
 
-What is computed of a table that changes all the time is old before anybody reads it again, and its
-readers would ask the server in vain, twice each. So each process counts how its lookups went, and
-when nearly all of them found what a change had made old, it leaves the server alone for a while.
-Then it tries again by itself.
+If a table changes all the time, its results are old before anybody reads them again, and each
+reader would ask the server twice for nothing. So each process counts the outcomes of its lookups.
+If nearly all of them found a result that a change had made old, it doesn't ask the server for a
+while; then it tries again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ask the database for rows, and tell whether what it gave may be kept for others."""
+"""Read rows from the database, and decide whether they may be cached for others."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Look rows up by primary key, in threads and in tasks.
 
-A hit takes one command, a `Step`; whatever takes more is a `Plan`.
+A hit takes one command, a `Step`; everything else is a `Plan`.
 """
 
 from __future__ import annotations

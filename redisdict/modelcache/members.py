@@ -1,7 +1,7 @@
-"""Say which lists of rows are kept, by the value of a field, and write them as bytes.
+"""Define the cached lists of rows, by the value of a field, and write them as bytes.
 
-A cell for each value has what stands for the rows that have it: their primary keys, or for a
-many-to-many relation the keys that they point at.
+A cell for each value has the primary keys of the rows with that value, or for a many-to-many
+relation the keys to which these rows refer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`ModelDict`, the mapping of primary keys to model instances that is never stale.
 
-Here is how rows are looked up; `stored_methods`, `upkeep_methods` and `related` have the rest. Each
-method stands beside its async twin. What both do is a plan of `lookup`.
+The methods that look rows up are here; `stored_methods`, `upkeep_methods` and `related` have the
+others. Each method is beside its async twin; both run the same plan of `lookup`.
 """
 
 from __future__ import annotations

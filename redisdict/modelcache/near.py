@@ -1,9 +1,9 @@
 """Keep rows in this process's memory, for readers of a `ModelDict` with `near`.
 
-What is kept of a row stands under its cell's key, and a change of the cell, or of the table's, is
-told by the server (`redisdict.near`). Only what the server gave as a value is kept: its own cell is
-never old, so what is kept was the newest committed row when it was asked for. What a process has
-stored there itself it keeps when it reads it again, for the server also tells of that change.
+A row is kept under its cell's key, and the server sends a message about each change of the cell, or
+of the table's (`redisdict.near`). Only values that the server gave are kept: a cell is never old,
+so the value was the newest committed row when it was asked for. A row that the process has stored
+on the server itself is kept when it is read again, because the server also reports that change.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Check what a `ModelDict` is asked to be, and whether its model can be cached so."""
+"""Check the options of a `ModelDict`, and whether its model can be cached with them."""
 
 from __future__ import annotations
 

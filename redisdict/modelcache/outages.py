@@ -1,8 +1,8 @@
-"""Do without the server while it fails, and repair its rows before they are believed again.
+"""Work without the server while it fails, and invalidate its rows before they are trusted again.
 
-A change that the server couldn't be told of leaves old rows there. So the process stops using the
-table's rows before it commits such a change, and first of all has the table begin a new generation
-when the server answers again, by which no row that was stored before counts any more.
+A change that couldn't be announced leaves old rows on the server. So the process stops using the
+table's rows before it commits such a change. When the server answers again, the process first
+begins a new generation of the table, so that all rows stored before are misses.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Look at all cached models of the project: system checks, and what was counted of each table."""
+"""Check all cached models of the project, and read the counts of each table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compare two model instances so that nobody could tell them apart: class, attributes, types.
+"""Compare two model instances exactly: class, attributes, types.
 
 `==` doesn't say that: `1 == True`, `Decimal("1.5") == Decimal("1.50")`, `SafeString("a") == "a"`,
 and two model instances are equal when their primary keys are.

@@ -1,8 +1,8 @@
-"""Tell which tables unqualified names mean in a connection: follow its search path and its role.
+"""Find out which tables unqualified names mean in a connection: track its search path and role.
 
 As long as nothing in the process has set a search path, all connections of an alias see the same
-tables (`are_several`), and no connection has to be looked at. What statements set is seen by
-`interception`; tenants that the wrapper of a connection chooses by itself are asked of that.
+tables (`are_several`), and no connection has to be looked at. `interception` sees the statements
+that set one; a wrapper of a connection that chooses tenants by itself is asked for the tenant.
 """
 
 from __future__ import annotations

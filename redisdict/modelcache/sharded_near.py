@@ -1,7 +1,7 @@
-"""Keep rows of a table in shards in this process's memory: as of a table for each shard.
+"""Keep rows of a sharded table in this process's memory, each shard like a table of its own.
 
-Each shard lies in a slot of its own, and the node that has it tells of its changes. So what is kept
-of one shard goes with that node's connection, and is as new as its last PING.
+Each shard lies in a slot of its own, and its node sends the messages about its changes. So rows of
+a shard are dropped with that node's connection, and are as new as its last PING.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Count what happens to a cached table: in the process at once, on the server now and then."""
+"""Count what happens to a cached table: at once in the process, from time to time on the server."""
 
 from __future__ import annotations
 

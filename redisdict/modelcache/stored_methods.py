@@ -1,4 +1,4 @@
-"""Go through the rows of a `ModelDict` that are on the server."""
+"""Iterate over the rows of a `ModelDict` that are on the server."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Have PostgreSQL tell of changes made by raw SQL and by other programs: triggers, and a listener.
+"""Let PostgreSQL announce changes by raw SQL and other programs, by triggers and a listener.
 
-A trigger sends a notification for each row that is changed, whoever changes it; the database
-delivers it at the commit, and a `Listener` receives it.
+A trigger sends a notification for each changed row, whoever changes it; the database delivers it at
+the commit, and a `Listener` receives it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fill a `ModelDict` by hand, have rows read anew, and tell what was counted."""
+"""Fill a `ModelDict` by hand, invalidate rows, and read the counts."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Drop what is kept of every key that a command names, before it is sent and after its reply.
+"""Drop from memory every key that a command names, before it is sent and after its reply.
 
-So it is for all that reads or writes the keys of a dict and keeps nothing: whichever method of
-whichever handle it is, the command tells. A middleware does it, before the drivers of all handles
-of a dict in whose process one reads near; other dicts have nothing of it in their way.
+That covers all reads and writes of a dict's keys that keep nothing, whichever method of whichever
+handle sends them, because the command names the keys. A middleware does it, before the drivers of
+all handles of a dict if one handle in the process has `near`; for other dicts it costs nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""`near="request"`: a read gives nothing that was replaced before its request began.
+"""Mark the beginning of a request for `near="request"`.
 
-Which request that is says a context variable, so threads and tasks each have their own, and the
-tasks that one starts inherit it. When the block ends nothing more is served by it, also not to a
+Under that promise a read gives no value that was replaced before its request began. A context
+variable has the current request, so threads and tasks each have their own, and tasks inherit it
+from the task that starts them. When the block ends nothing more is served under it, not even to a
 task that goes on.
 """
 

@@ -1,9 +1,9 @@
-"""Bound what is kept, by bytes and by items: SIEVE.
+"""Evict entries beyond a number of bytes or items, by SIEVE.
 
 SIEVE is from Zhang, Yang, Yue, Vigfusson and Rashmi, "SIEVE is Simpler than LRU: an Efficient
 Turn-Key Eviction Algorithm for Web Caches", NSDI '24. A hit only sets a bit of the entry, so it
 needs no lock and moves nothing. To make room a hand goes from the oldest entry to the newest: it
-clears the bits that it meets, and takes out the first entry without one.
+clears the bits that it meets, and evicts the first entry without one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Listen to what a server says of changed keys: a thread with one connection, for all of a process.
+"""Listen to a server's messages about changed keys, in one thread with one connection per process.
 
-Nothing is started before the first near read. The thread ends when the connection is lost, and when
-the server turns out not to tell; the next near read starts another one, after a pause that grows.
-Without near reads no PING is sent and nothing wakes up but for pushes.
+Nothing is started before the first near read. The thread ends when the connection is lost, or when
+the server turns out to send no messages; the next near read starts another one, after a pause that
+grows. Without near reads no PING is sent, and the thread wakes up only for messages.
 """
 
 from __future__ import annotations

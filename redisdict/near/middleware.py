@@ -1,4 +1,4 @@
-"""The middleware that makes every HTTP request one of `near="request"`."""
+"""Make every HTTP request a request of `near="request"`, by a middleware."""
 
 from __future__ import annotations
 

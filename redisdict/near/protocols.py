@@ -1,4 +1,4 @@
-"""What the parts of the near cache need of one another, by name."""
+"""Define the interfaces between the parts of the near cache."""
 
 from __future__ import annotations
 

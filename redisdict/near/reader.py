@@ -1,4 +1,4 @@
-"""How a handle finds what may be served under its promise."""
+"""Find the values in memory that a handle may serve under its promise."""
 
 from __future__ import annotations
 

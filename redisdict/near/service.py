@@ -1,4 +1,4 @@
-"""What a process has of the near cache for one alias: the listener, and the states by name."""
+"""Hold a process's near cache of one alias: the listener, and the states by name."""
 
 from __future__ import annotations
 

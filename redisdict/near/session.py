@@ -1,4 +1,4 @@
-"""One connection of a listener: what the server is asked to tell, what it tells, and PINGs."""
+"""Run one connection of a listener: start tracking, read messages, send PINGs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept of one dict, shared by all its handles in the process."""
+"""Hold the items of one dict in memory, shared by all its handles in the process."""
 
 from __future__ import annotations
 

@@ -1,18 +1,18 @@
-"""What a process keeps of a dict, a table or a cache, and the rules that make it right.
+"""Keep values of a dict, a table or a cache in memory, by rules that keep them right.
 
-`NearState` does no input or output and has no clock, so a test can take every step of it in every
-order. Who does what:
+`NearState` does no input or output and has no clock, so a test can run its steps in every order.
+Its users:
 
-- A **reader** calls `lookup()`. When that gives nothing it has to ask the server, and then
+- A **reader** calls `lookup()`. If that gives nothing, it has to ask the server, and then
 
       token = state.begin_fill(key)               # before the command is sent
       yield from track(teller, state, [key])      # `reader.track()`, where servers don't broadcast
       reply = (yield command)                     # over any connection
       state.complete_fill(token, value, …)        # or abandon_fill(token), whatever happened
 
-  Every read that asks the server goes this way, also one that keeps nothing: otherwise it could see
-  a new value, and the next reader an older one from memory.
-- A **writer** of this process, and whoever reads without keeping, calls `drop()` before the command
+  Every read that asks the server does so, even if it keeps nothing: otherwise it could see a new
+  value, and the next reader an older one from memory.
+- A **writer** of this process, and a reader that doesn't do so, calls `drop()` before the command
   is sent and again after the reply, also when the outcome is unknown.
 - The **listener** calls `connect()` when the server tracks for it, `invalidate()` for the keys of a
   push, `flush()` for a push of nil, `pong()` for an answered PING, and `disconnect()` when the

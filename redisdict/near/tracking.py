@@ -1,4 +1,4 @@
-"""One connection over which a server tells which keys were changed: RESP3 and CLIENT TRACKING."""
+"""Open the connection over which a server reports changed keys: RESP3 and CLIENT TRACKING."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pushed key concerns which state, and which prefixes the server has to be told."""
+"""Find the states that a changed key concerns, and the prefixes that the server has to track."""
 
 from __future__ import annotations
 

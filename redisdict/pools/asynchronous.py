@@ -1,4 +1,4 @@
-"""Pools for tasks of one event loop: redis-py's, with a cheap way out and back in."""
+"""Pool connections for tasks of one loop: redis-py's pools with cheap check-out and check-in."""
 
 from __future__ import annotations
 

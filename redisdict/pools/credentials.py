@@ -1,11 +1,12 @@
-"""Pass the tokens of a streaming credential provider on to all connections that are open.
+"""Pass the tokens of a streaming credential provider on to all open connections.
 
-IAM and Entra ID give tokens that end. A *streaming* provider of redis-py's (redis-entraid has one)
-tells of each new token before the old one ends, so that connections authenticate anew and stay.
+IAM and Entra ID give tokens that expire. A *streaming* provider of redis-py's (redis-entraid has
+one) announces each new token before the old one expires, so that connections authenticate again and
+stay open.
 
-Such a provider keeps one callback, the one it was given last, and one provider serves many: pools
-of threads and of event loops, every node of a Cluster, redis-py's own clients, the connection that
-tells of changed keys. So each provider is wrapped once in a process, and the wrapper tells all.
+Such a provider keeps only the callback that it was given last, but one provider serves many: pools
+of threads and of event loops, every node of a Cluster, redis-py's own clients, the connection of
+the near cache. So each provider is wrapped once in a process, and the wrapper notifies all.
 """
 
 from __future__ import annotations

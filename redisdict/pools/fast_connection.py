@@ -1,19 +1,18 @@
-"""redis-py's connections for threads, with a fast path for one command.
+"""Add a fast path for one command to redis-py's connections for threads.
 
-redis-py 8.1 spends 1.8 µs of Python between `send_packed_command()` and the reply: it puts the
-server's name together for an error that doesn't happen, asks for the protocol, and goes through
-three methods. `execute()` does the same in one: it writes to the same socket, reads into the same
-hiredis reader, and raises the same exceptions. Whatever else is done over these connections is done
-by redis-py's own methods.
+redis-py 8.1 spends 1.8 µs of Python between `send_packed_command()` and the reply: it builds the
+server's name for an error that doesn't happen, asks for the protocol, and calls three methods.
+`execute()` does the same in one: it writes to the same socket, reads into the same hiredis reader,
+and raises the same exceptions. Everything else is done by redis-py's own methods.
 
 The socket is known from `_connect()`, the method that redis-py leaves to its connection classes,
-and the reader from the parser of this package. Over another parser `execute()` does nothing and
-says so.
+and the reader from the parser of this package. With another parser `execute()` does nothing and
+reports that.
 
-With that parser the kernel ends what waits for longer than `socket_timeout`, where Python itself
-would ask it by poll() before each call whether there is something to wait for: a tenth of what a
-command costs. The time is that of each wait, so a long command may take longer as long as the
-server goes on taking it; and a signal whose handler returns begins a wait anew.
+With this parser the kernel ends each wait after `socket_timeout`; Python would call poll() before
+each read and write instead, a tenth of the cost of a command. The time limits each single wait, so
+a long command may take longer as long as the server goes on reading it; and a signal whose handler
+returns restarts a wait.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The pool whose tasks share one connection for everything that allows it.
+"""Share one connection among all tasks, for all commands that allow it.
 
-redis-py's client checks a connection out for every command, sends over it and reads from it. Those
-that this pool gives out have a socket of their own only from the first command that needs one: most
-commands are given to the shared connection, and their replies are taken from there.
+redis-py's client checks a connection out for every command, sends over it and reads from it. This
+pool's connections open a socket of their own only at the first command that needs one: most
+commands are passed to the shared connection, and their replies come from there.
 """
 
 from __future__ import annotations

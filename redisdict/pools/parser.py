@@ -1,8 +1,8 @@
-"""A parser for redis-py's connections, by hiredis; the connection gets at its reader.
+"""Parse replies for redis-py's connections by hiredis, and give the connection the reader.
 
 redis-py lets the user of a connection choose the parser (`parser_class`) and calls five methods of
-it. This one does what redis-py's own does with hiredis. What it adds is that the connection is
-told when there is a reader, so that it can have a shorter way to a reply (`fast_connection`).
+it. This one does what redis-py's own does with hiredis. In addition the connection gets the reader,
+so that it can have a fast path to a reply (`fast_connection`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""One server connection for many tasks.
+"""Multiplex the commands of many tasks over one server connection.
 
-Commands issued in one turn of the event loop leave in one write; the server answers in order, so
+Commands issued in one turn of the event loop are sent in one write; the server answers in order, so
 replies are matched by counting. Nothing here is a task: bytes arrive in a protocol's callback,
 which resolves futures, so nothing is left to cancel when a loop ends.
 """

@@ -1,8 +1,8 @@
-"""One server for all processes of a project: what `embedded://PATH` stands for.
+"""Run one server for all processes of a project: `embedded://PATH`.
 
 The first process that needs it starts it, the others attach, and it ends a moment after the last
-one (`redisdict.servers.supervisor` tells how that is known). It listens on a unix socket only,
-which like all its files can be opened by its owner alone, and keeps an append-only file in PATH.
+one (`redisdict.servers.supervisor` explains how). It listens on a unix socket only, which like all
+its files can be opened by its owner alone, and keeps an append-only file in PATH.
 
 A forked child shares its parent's lock on `users.lock` (it belongs to the open file, not to the
 process), so the server lives until both are gone, and the end of one doesn't matter to the other.

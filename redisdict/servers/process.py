@@ -1,4 +1,4 @@
-"""One server, started by this process and for it alone."""
+"""Start one server for this process alone."""
 
 import atexit
 import json

@@ -1,26 +1,26 @@
-"""The process that a server runs under: it ends the server when nobody owns it any more.
+"""Supervise a server in a process of its own, and end it when it has no owner any more.
 
-The server is its child. What an owner holds is closed by the kernel however the owner ends, and
-the supervisor waits for that:
+The server is its child. The kernel closes an owner's pipe or lock however the owner ends, and the
+supervisor waits for that:
 
 - A private server (`own`) has one owner, the process at the other end of the standard input. It
-  has servers started and signalled through it, and is told of their ends. When it is gone, the
-  server is killed and its directory removed. The owner starts the supervisor before there is a
-  directory or a server, and both are the supervisor's doing: so there is no moment at which an
-  owner that is killed would leave something behind.
+  starts and signals servers through the supervisor, which reports when they end. When the owner is
+  gone, the server is killed and its directory removed. The supervisor starts before there is a
+  directory or a server, and it makes both: so an owner that is killed leaves nothing behind,
+  whenever that happens.
 - An embedded server (`share`) has any number of users, each of which holds a shared lock on
-  `users.lock`. The supervisor waits for the exclusive lock, which it gets when nobody is left,
-  gives newcomers `linger_s` to appear, and then stops the server while it holds the lock, so that
-  a process that comes just then waits and starts a new one.
+  `users.lock`. The supervisor waits for the exclusive lock, which it gets when no user is left,
+  waits `linger_s` for new users, and then stops the server while it holds the lock, so that a
+  process that comes just then waits and starts a new one.
 
 A supervisor can be killed, too. On Linux the kernel ends the server with it (`PR_SET_PDEATHSIG`:
-the thread that starts the server is the main thread, which lives as long as the process).
-Elsewhere it stays: an embedded one until `stop_server`, a private one until the next private
-server is started, which also removes what is left of its directory. That it is there is known by
-`server.lock`, which it inherits; it keeps a second server from the same data as well.
+the thread that starts the server is the main thread, which lives as long as the process). On other
+systems the server stays: an embedded one until `stop_server`, a private one until the next private
+server is started, which also removes the rest of its directory. `server.lock`, which the server
+inherits, shows that it still runs; the lock also keeps a second server from the same data.
 
-Started by path with `python -I -S`, so it imports nothing but the standard library and is there
-within 20 ms. What goes wrong before a server is ready is told to the starter.
+Started by path with `python -I -S`, so it imports nothing but the standard library and is ready
+within 20 ms. Errors before a server is ready are reported to the starter.
 """
 
 import ctypes

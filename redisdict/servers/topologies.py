@@ -1,4 +1,4 @@
-"""Several servers that work together: a primary with replicas under Sentinel, and a Cluster.
+"""Start several servers that work together: a primary with replicas under Sentinel, or a Cluster.
 
 Their servers are started from one program, set up through the servers' own commands, and usable
 when the `with` block begins: every member knows every other. Members are `ServerProcess`es, so

@@ -1,4 +1,4 @@
-"""The tag `{% cached_on %}`: a part of a template, rendered again when its tables have changed."""
+"""Cache a part of a template until its tables change: the tag `{% cached_on %}`."""
 
 from typing import Any
 

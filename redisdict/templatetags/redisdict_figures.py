@@ -1,4 +1,4 @@
-"""Template filters that write measured figures the way people read them."""
+"""Format measured figures for people, by template filters."""
 
 import math
 from typing import Any

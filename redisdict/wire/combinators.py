@@ -1,4 +1,4 @@
-"""Combine operations: intercept one's requests, run several concurrently, make one of a request."""
+"""Combine operations: intercept the requests of one, run several in step, wrap a request as one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of commands: one table for durability, replicas, Clusters and connections."""
+"""List the properties of commands: one table for durability, replicas, Clusters and connections."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What is said over one connection for one request, without input or output.
+"""Run the exchange over one connection for one request, without input or output.
 
 Most requests are one write and the replies to it (`is_plain`), and drivers do that themselves. The
-others are a conversation: one may have to ask first which incarnation its server is, or whether it
-can make writes safe, and to wait afterwards until they are.
+others are a conversation: the driver may have to ask first which incarnation its server is, or
+whether it can make writes safe, and to wait afterwards until they are.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Requests to bytes, and the replies to them put into their places."""
+"""Encode requests as bytes, and put the replies to them into their places."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operation may ask of its driver.
+"""Define the requests that an operation may yield to its driver.
 
 An operation is a generator that does no input or output itself. It yields requests and is sent
 the answers, so the same operation runs under the blocking and the async driver, and under a test

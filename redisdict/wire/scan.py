@@ -1,4 +1,4 @@
-"""The keys of a database, page by page; and cursors that lead through several tables."""
+"""Scan the keys of a database page by page, with cursors that lead through several tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lua scripts, sent by their digest: the text leaves only for a server that doesn't know it."""
+"""Send Lua scripts by their digest, and their text only to a server that doesn't know them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What a server says of itself, put into one set of words: INFO's fields, and a few settings.
+"""Translate what servers report, INFO's fields and a few settings, into one set of terms.
 
-Each server has words of its own. KeyDB's active replicas take writes and tell in INFO alone who
-follows them; Dragonfly evicts by a "cache mode", and takes snapshots by settings that no other has.
-Whoever has to know (the checks, the benchmarks, the admin, durable writes) asks here.
+Servers use different terms. KeyDB's active replicas take writes and list their replicas in INFO
+alone; Dragonfly evicts by a "cache mode", and takes snapshots by settings that no other has. The
+checks, the benchmarks, the admin and durable writes use this module.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What is known of a server: by one connection, by all of them, and its incarnation's name.
+"""Remember what is known of a server, by connection and for all, and name its incarnation.
 
 An incarnation is named by INFO's ids of the server's process and of its history.
 
 A server that starts again, and a replica that takes over, may have an older state than there was
-before. Whoever must not believe what it had then has to know that it is another one. What says so:
+before. Users that must not trust that state recognize another incarnation by these ids:
 
 - `run_id`: of the process, random (Redis, Valkey, KeyDB);
 - `process_id`: all have it, but in containers it is often 1;

@@ -1,4 +1,4 @@
-"""Edit the value of one item, which nobody may have changed meanwhile."""
+"""Edit the value of one item, unless somebody has changed it meanwhile."""
 
 from __future__ import annotations
 

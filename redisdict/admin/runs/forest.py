@@ -1,6 +1,6 @@
 """Place ratios with their intervals on a common axis, for rows of a table that show them as SVG.
 
-The places are written into the page, so the picture needs no script, and stands beside its numbers.
+The positions are written into the page, so the picture needs no script; its numbers are beside it.
 """
 
 from __future__ import annotations

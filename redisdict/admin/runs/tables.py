@@ -1,4 +1,4 @@
-"""Arrange the results of a run, and stored facts, as the rows that a reader looks for."""
+"""Arrange the results of a run, and stored facts, as rows for a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process of one contender, and its turns in the rounds."""
+"""Start the process of one contender, and let it take its turns in the rounds."""
 
 from __future__ import annotations
 

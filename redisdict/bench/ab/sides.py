@@ -1,4 +1,4 @@
-"""What may be compared by `redisbench ab`: commits, checkouts, environments, settings, servers."""
+"""Parse the sides of `redisbench ab`: commits, checkouts, environments, settings, servers."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Write reports: to a terminal, as wide as that and perhaps coloured; to a file or pipe, plain.
+"""Write reports: fitted to a terminal, perhaps in colours, or plain to a file or pipe.
 
-Whether a file can be written is found out before anything is measured.
+Whether a file can be written is tested before anything is measured.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Find the servers that one CPU cripples, before anything is measured.
+"""Find the servers that are much slower on one CPU, before anything is measured.
 
-Client and server on one CPU is how a server with one thread is measured best. A server whose
-threads wait for each other by spinning comes to a standstill there: KeyDB 6.3.4 answers 1,500 GETs
-a second, and 20,000 with two CPUs. So each server that a run starts is asked a few hundred GETs
-under both placements; one that has several threads at work, or is slower on one CPU, is compared
-with the reference under both, and where these ratios differ by more than noise, both are measured.
+A server with one thread is measured best on the client's CPU. A server whose threads wait for each
+other by spinning nearly stops there: KeyDB 6.3.4 answers 1,500 GETs a second, and 20,000 with two
+CPUs. So each server that a run starts is sent a few hundred GETs under both placements. If several
+of its threads work, or if it is slower on one CPU, it is compared with the reference under both;
+if these ratios differ by more than noise, both are measured.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Report how far a run is: a bar on a terminal, a line a group in a log, a row for the admin."""
+"""Report the progress of a run: a bar on a terminal, lines in a log, a row for the admin."""
 
 from __future__ import annotations
 

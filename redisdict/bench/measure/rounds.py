@@ -1,8 +1,8 @@
 """Run rounds: every cell once, in fresh random order, until the ratios are known well enough.
 
-Why so: on a shared machine three sequential runs of one server differ by up to 2.7 times, while
-cells that take turns in short blocks share whatever the machine does to them, and their ratio comes
-out within a fraction of a percent.
+Reason: on a shared machine three sequential runs of one server differ by up to 2.7 times. Cells
+that take turns in short blocks are disturbed alike, and their ratio is right within a fraction of a
+percent.
 """
 
 from __future__ import annotations

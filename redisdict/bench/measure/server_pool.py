@@ -1,8 +1,8 @@
 """Bring the servers of a run up, identify, pin and note them, and take them down again.
 
-Addresses that were given are looked at before anything is measured, since two names for one server
-would compare it with itself. Servers that the run starts live as long as their group, but for the
-one that has the reference.
+Given addresses are checked before anything is measured, since two names for one server would
+compare it with itself. Servers that the run starts live as long as their group, except for the one
+with the reference.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Find the services that can be measured, bring one up, and identify the server that answers.
 
-Each service is an address that the user gave, or a server started for the run. One that is neither
-has its place in the list as well, with the reason and what to do about it.
+Each service is an address that the user gave, or a server started for the run. A service that is
+neither is listed too, with the reason and what to do about it.
 """
 
 from __future__ import annotations

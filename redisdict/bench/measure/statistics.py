@@ -1,7 +1,7 @@
 """Compute the figures: paired ratios, their intervals, and what they prove.
 
 A ratio is a speed: above 1 is faster. It is the median over rounds of the paired log-ratio, so one
-stalled round moves nothing, and whatever slowed both cells of a round cancels out.
+stalled round changes nothing, and whatever slowed both cells of a round cancels out.
 
 Deviations are standard deviations on the log scale: 0.01 is 1 %.
 """

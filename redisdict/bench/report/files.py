@@ -1,6 +1,6 @@
 """Write a run as JSON and CSV, and read the JSON. docs/benchmarks.md has the schema.
 
-What is exported, imported and exported again is the same to the last byte.
+A run that is exported, imported and exported again is the same to the last byte.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Write the sentences of a report: what a run proves, how its figures came about, and where.
+"""Write the sentences of a report: its conclusions, the method, and the environment.
 
 Conclusions are made from the run's intervals and nothing else.
 """

@@ -1,4 +1,4 @@
-"""Sum up a run in a few lines: what is decided, the best and the worst, and how much is open."""
+"""Sum up a run in a few lines: decided differences, the best and the worst, how many are open."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Arrange the results of a run in tables, for whatever shows them: terminal, Markdown, admin.
+"""Arrange the results of a run in tables, for the terminal, Markdown and the admin.
 
-Headings and order are those that readers of earlier reports know.
+Headings and order are those of earlier reports.
 """
 
 from __future__ import annotations

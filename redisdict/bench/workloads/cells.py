@@ -1,7 +1,7 @@
 """Open a cell of the plan, so that it can be timed: its pool, client, workload and driver.
 
-Every service is reached through the same `Backend` that a dict uses, so the client code is the same
-for all of them, behind Sentinel as well.
+Every service is connected through the same `Backend` that a dict uses, so the client code is the
+same for all of them, behind Sentinel as well.
 """
 
 from __future__ import annotations

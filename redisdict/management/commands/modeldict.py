@@ -1,4 +1,4 @@
-"""`manage.py modeldict`: audit what is cached; have PostgreSQL tell of what others change."""
+"""Audit cached models, and have PostgreSQL announce other changes: `manage.py modeldict`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage.py redisdict`: see, change, export and move what dicts hold, and examine the servers."""
+"""Show, change, export and move items of dicts, and examine servers: `manage.py redisdict`."""
 
 from __future__ import annotations
 

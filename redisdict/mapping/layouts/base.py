@@ -1,4 +1,4 @@
-"""What a layout has to offer: items as bytes, on the server, as operations."""
+"""Define the interface of a layout: operations on items as bytes on the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dict as one HASH: an item is a field."""
+"""Store a dict as one HASH: an item is a field."""
 
 from __future__ import annotations
 

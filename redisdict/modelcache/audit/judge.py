@@ -1,14 +1,14 @@
-"""Judge cells of one table: which of them hold something else than the database.
+"""Judge cells of one table: find those that disagree with the database.
 
-The row is read between two reads of its cell. A cell that has changed meanwhile, or that a writer
-has barred, isn't judged: a writer that follows the protocol has its barrier in the cell from before
-its commit until after it (`slots.barrier`), so only a cell that stood unchanged has to agree with a
+The row is read between two reads of its cell. A cell that has changed meanwhile, or that has a
+writer's barrier, isn't judged: a writer that follows the protocol has its barrier in the cell from
+before its commit until after it (`slots.barrier`), so only an unchanged cell has to agree with a
 row that was read in between.
 
-Two equal reads don't prove that a cell stood unchanged: it may have been barred, and filled again
-with what it held before. So what seems to disagree is looked at once more, alone, while the server
-watches its cell and the table's (WATCH): EXEC refuses if anybody has touched them. Then the row is
-read twice, and a field that gives two readers two values, such as a random one, doesn't count.
+Two equal reads don't prove that a cell was unchanged: it may have had a barrier, and been filled
+again with the same value. So a cell that seems to disagree is read once more, alone, while the
+server watches it and the table's cell (WATCH): EXEC refuses if anybody has changed them. Then the
+row is read twice, and a field that gives two readers two values, such as a random one, is ignored.
 """
 
 from __future__ import annotations

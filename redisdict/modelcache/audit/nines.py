@@ -1,4 +1,4 @@
-"""Say how sure the agreement of cells with the database is, in nines."""
+"""Compute how many nines of agreement with the database the counts prove."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Go over the cells of every ModelDict, and count what disagrees with the database.
+"""Visit the cells of every ModelDict, and count those that disagree with the database.
 
-A pass visits each cell once, or a random sample of all of them. SCAN goes over all keys of the
-server's database, so a pass costs that for each table, and for 100 cells two EVALSHA and one query.
+A pass visits each cell once, or a random sample of all. It costs a SCAN over all keys of the
+server's database for each table, and for 100 cells two EVALSHA and one query.
 """
 
 from __future__ import annotations

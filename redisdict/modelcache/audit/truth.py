@@ -1,8 +1,8 @@
-"""Ask the database what a cell should hold, and tell whether it does.
+"""Ask the database what a cell should hold, and decide whether it does.
 
-A cell holds a row or a list. Of a row, the values of its fields are compared as a hit and a miss
-would give them: bytes that differ prove nothing, for a field may write equal values in several ways
-and may give another value each time it is loaded.
+A cell holds a row or a list. The values of a row's fields are compared as a hit and a miss would
+give them. Different bytes prove nothing, because a field may write equal values in several ways and
+may give another value each time it is loaded.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Invalidate the rows that the ORM changes, by the queries that it changes them with.
+"""Invalidate the rows that the ORM changes, by its queries.
 
-Whatever manager, queryset, `save()`, `delete()` or related manager a change is made by, Django
-makes a query of it and asks the connection for the compiler that executes it. Here that compiler
-tells of the rows before it does. So no model has to be prepared for it.
+Whichever manager, queryset, `save()`, `delete()` or related manager makes a change, Django builds a
+query of it and asks the connection for the compiler that executes it. Here that compiler announces
+the rows before it executes the query. So models need no preparation.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Make cursors of a watched connection, all of whose ways to execute something are seen.
+"""Make cursors of a watched connection, which intercept every method that executes statements.
 
 Django's `execute_wrappers` see `execute()` and `executemany()`. Drivers' cursors have other
-methods, which Django's pass on: they are led to the connection's watch (`interception`) here.
+methods, which Django's cursors pass on: here they go through the connection's watch
+(`interception`).
 """
 
 from __future__ import annotations

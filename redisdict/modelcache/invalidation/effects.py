@@ -1,8 +1,8 @@
-"""Find what the database itself changes when a table is changed, or a function is called.
+"""Find the tables that the database itself changes when a table is changed or a function called.
 
 Triggers, rules, views, partitions, the actions of foreign keys, and functions change tables that a
-statement doesn't name. The database's catalog tells of all of them, and their texts are read as
-statements are: what a text that may write mentions counts as changed.
+statement doesn't name. The database's catalog has all of them, and their texts are analysed like
+statements: if a text may write, every table that it mentions counts as changed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Have every change noticed: watch each database connection, and connect Django's signals.
+"""Detect every change: watch each database connection, and connect Django's signals.
 
-What the ORM writes is seen when it is written (`compilers`), with or without signals. A signal that
-somebody sends by hand, for a change that went another way, and a change of a many-to-many relation,
-which what makes instances may follow, count as changes too.
+The ORM's writes are seen when they are made (`compilers`), with or without signals. A signal that
+is sent by hand, for a change made in another way, counts as a change too; so does a change of a
+many-to-many relation, which code that makes instances may follow.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""See every statement that goes through a Django connection, and tell of what it changes.
+"""Intercept every statement that goes through a Django connection, and announce what it changes.
 
-Each connection is given a `Watch` when it is made. The ORM's own writes come to it as queries (see
-`compilers`), from which the rows are known. Every other statement comes to it as text, by Django's
-hook for that (`execute_wrappers`): what it may write to (`statements`), or have the database write
-to (`effects`), counts as changed, as a whole table. Either way the change is announced before it
+Each connection gets a `Watch` when it is made. The ORM's own writes reach it as queries (see
+`compilers`), which show the rows. Every other statement reaches it as text, by Django's hook for
+that (`execute_wrappers`): each table that it may write to (`statements`), or make the database
+write to (`effects`), counts as changed as a whole. Either way the change is announced before it
 becomes visible, as `transactions` says.
 
-What isn't seen are other programs, and drivers that are used beneath Django's cursors.
+Other programs, and drivers that are used beneath Django's cursors, aren't seen.
 """
 
 from __future__ import annotations

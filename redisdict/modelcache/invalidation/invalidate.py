@@ -1,4 +1,4 @@
-"""Tell servers of changes, and decide what becomes of a change when one can't be told."""
+"""Announce changes to servers, and decide what happens to a change if that fails."""
 
 from __future__ import annotations
 

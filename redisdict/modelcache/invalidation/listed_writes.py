@@ -1,6 +1,6 @@
-"""Run updates and deletions that take rows from lists, or bring them there.
+"""Run updates and deletions that remove rows from lists, or add rows to them.
 
-Where rows are is found out under their locks, so both run in a transaction.
+The lists of a row are found under its lock, so both run in a transaction.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Find the lists of rows that a query changes: those of the old and of the new value of a field.
 
-A list is barred by every change that could make it another one: that a row comes or goes, and that
-a field changes which the list is a function of. The old value is read under the row's lock, before
-the change. Where a value can't be known, all lists of the field are barred: for a value that the
-database computes, for rows that can't be locked, and in tables with triggers that may write
-something else than they were given.
+A list gets a barrier for every change that could change the list: a row comes or goes, or a field
+changes on which the list depends. The old value is read under the row's lock, before the change. If
+a value can't be known, all lists of the field get a barrier: for a value that the database
+computes, for rows that can't be locked, and in tables with triggers that may write another value
+than they were given.
 """
 
 from __future__ import annotations

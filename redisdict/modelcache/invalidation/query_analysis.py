@@ -1,4 +1,4 @@
-"""Find the rows that a query changes: by its filter, or by locking those that it chooses."""
+"""Find the rows that a query changes: by its filter, or by locking the rows that it selects."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Record which tables the statements of a computation read.
 
-Whoever declares what a computation depends on may forget a table, and would never notice: the
-result is only old now and then. So what a computation reads is compared with what it was declared
-to. The statements come from `interception`; what is read beneath it isn't seen.
+A developer may forget to declare a table that a computation reads, and would not notice: the result
+is only old now and then. So the tables that are read are compared with the declared ones. The
+statements come from `interception`; reads that bypass it aren't seen.
 """
 
 from __future__ import annotations

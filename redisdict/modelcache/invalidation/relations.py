@@ -1,8 +1,8 @@
-"""Find the cached models whose rows a change of some table makes old.
+"""Find the cached models whose rows are made old by a change of some table.
 
-Rows are told apart by tables, not by classes: a row of a model lies in its own table and in those
-of its parents (multi-table inheritance), a proxy has its model's, and two models may share one,
-managed by Django or not. And rows that point at a deleted row may be changed by the database itself
+Rows are identified by tables, not by classes: a row of a model lies in its own table and in those
+of its parents (multi-table inheritance), a proxy has its model's table, and two models may share
+one, managed by Django or not. And the database itself may change rows that refer to a deleted row
 (`DB_CASCADE`, `DB_SET_NULL`, `DB_SET_DEFAULT`).
 """
 

@@ -1,9 +1,9 @@
-"""Read from the text of an SQL statement what it may change. No I/O.
+"""Find out from the text of an SQL statement what it may change. No I/O.
 
-This is no parser of SQL. It tells apart what certainly only reads, what certainly changes one named
-table, and everything else; and of everything else it says "may change what it mentions", or "may
-change anything". A statement that is taken for more than it is costs a few misses. One that was
-taken for less would be a stale row, so every doubt ends in "more".
+This isn't a parser of SQL. It distinguishes statements that certainly only read, statements that
+certainly change one named table, and all others, which "may change the tables they mention" or "may
+change anything". An overestimate costs a few misses; an underestimate would cause a stale row. So
+in doubt it overestimates.
 """
 
 from __future__ import annotations

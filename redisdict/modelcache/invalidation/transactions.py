@@ -1,13 +1,13 @@
-"""Keep which rows a connection's transaction has changed, and announce its commit.
+"""Note the rows that a connection's transaction has changed, and announce its commit.
 
-Django calls nobody before a commit: `on_commit` comes after it. So from its first change on, a
-transaction's `connection.commit` is the guard's, which puts the barriers up, commits, and takes
-them down. A COMMIT that is sent as a statement is led through the guard too (see `interception`).
-Nothing is sent before, so a transaction that is rolled back costs the server nothing, and however
-long it takes, the barriers have to stand only as long as its COMMIT.
+Django has no hook before a commit: `on_commit` comes after it. So from the first change on,
+`connection.commit` is replaced by the guard's, which puts the barriers up, commits, and takes them
+down. A COMMIT that is sent as a statement goes through the guard too (see `interception`). Nothing
+is sent before that, so a transaction that is rolled back costs the server nothing, and however long
+it takes, the barriers have to stay only as long as its COMMIT.
 
 A guard that outlives its transaction, because the connection was lost, does no harm: it would put
-barriers around rows that nobody changes.
+barriers on rows that nobody changes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One query of the ORM's that changes rows of a table: what it concerns, and how it is run."""
+"""Describe and run one ORM query that changes rows of a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Follow relations of instances to rows and lists that are kept, each level in one round trip."""
+"""Follow relations of instances to cached rows and lists, each level in one round trip."""
 
 from __future__ import annotations
 

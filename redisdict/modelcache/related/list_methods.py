@@ -1,4 +1,4 @@
-"""The methods of `ModelLists`, the mapping of a field's values to lists of rows."""
+"""Define the methods of `ModelLists`, the mapping of a field's values to lists of rows."""
 
 from __future__ import annotations
 

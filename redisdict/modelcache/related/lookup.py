@@ -1,8 +1,8 @@
-"""Look lists of rows up, by the value of a field: which rows there are, and then the rows.
+"""Look up lists of rows by the value of a field: first the keys of the rows, then the rows.
 
-A list's cell has what stands for its rows, and is barred by whatever makes it another one; the rows
-come from their own cells. Between the two reads a row may have moved or gone. Then the row says so
-itself, being never old, and the database is asked for the list in one query.
+A list's cell has the keys of its rows, and gets a barrier by every change of the list; the rows
+come from their own cells. Between the two reads a row may have moved or gone. The row itself shows
+that, because it is never old, and then the database is asked for the list in one query.
 """
 
 from __future__ import annotations

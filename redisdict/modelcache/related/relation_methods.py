@@ -1,4 +1,4 @@
-"""The methods of `ModelDict` that follow relations of its rows."""
+"""Define the methods of `ModelDict` that follow relations of its rows."""
 
 from __future__ import annotations
 

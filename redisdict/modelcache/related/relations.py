@@ -1,8 +1,8 @@
-"""Tell what a relation of a model's leads to, and which rows and lists it can be read from.
+"""Find out what a model's relation leads to, and from which rows and lists it can be read.
 
-A relation is one or two levels: from a value of the instance to rows, as a foreign key has it; or
-to a list of what stands for rows, and from there to the rows. What isn't here is left to Django:
-relations with managers that choose rows, or with an order that isn't by columns of one table.
+A relation has one or two levels: from a value of the instance to rows, as for a foreign key; or to
+a list of keys, and from there to the rows. Other relations are left to Django: those with managers
+that filter rows, or with an order that isn't by columns of one table.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Carry several plans out at once, in as few round trips as the longest needs."""
+"""Run several plans at once, in as few round trips as the longest needs."""
 
 from __future__ import annotations
 

@@ -1,15 +1,14 @@
-"""Know a query by the calls that make it, so that a hit needs no query at all.
+"""Recognize a query by the queryset calls that make it, so that a hit builds no Django query.
 
-`filter()`, `order_by()` and a slice cost more than to get the result from a server: each copies the
-query, and a filter resolves names, joins and lookups. But what calls of one *shape* make, those
-that differ in their plain values alone, has one structure, in which the values stand at certain
-places. So the first time that a shape is met the query is made, and made once more of other values:
-where these turn up is where values go. From then on the calls are only noted, and a query is made
-of them where somebody asks for it.
+`filter()`, `order_by()` and a slice cost more than getting the result from a server: each copies
+the query, and a filter resolves names, joins and lookups. But calls of one *shape*, which differ in
+their plain values alone, give queries of one structure, with the values at certain places. So when
+a shape is first met, the query is built, and built once more with other values, to learn where the
+values go. From then on the calls are only recorded, and a query is built from them on demand.
 
-A shape of which that isn't certain isn't learned, and then Django makes the query at once, as ever.
-What a call raises, it raises when it is made: only shapes whose calls have succeeded are known, and
-only values of such types that no lookup refuses one of them.
+If the places aren't certain, the shape isn't learned, and Django builds the query at once, as
+usual. A call still raises its errors when it is made: only shapes whose calls have succeeded are
+learned, and only values of types that no lookup refuses.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ from django.db.models.query_utils import RegisterLookupMixin
 from redisdict.modelcache.results.structure import Structure, structure_of
 from redisdict.modelcache.results.values import names_of
 
-#: The types of values that may be others each time. What a field makes of one of these it makes of
-#: all; a time without a zone is warned of, and of numbers with a point some aren't taken.
+#: The types of values that may differ within a shape. A field treats all values of such a type
+#: alike; but times without a zone cause a warning, and fields refuse some decimals and floats.
 KINDS = frozenset([int, str, UUID])
 
-#: Those that decide what is compared, and are a part of the shape.
+#: The types of values that decide what is compared, and so are a part of the shape.
 DECIDING = frozenset([bool, type(None)])
 
 #: So many values of a list, at most.

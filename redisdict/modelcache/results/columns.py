@@ -1,8 +1,8 @@
-"""Write rows for the server by their columns: times, numbers and such in forms that are read fast.
+"""Write rows column by column, with times, numbers and the like in forms that are read fast.
 
-The codec brings any value back by a call of a hook each, which for twenty rows with some times in
-them takes longer than all the rest. A column in which all values are of one such type is written
-in a form that MessagePack has, and the form is told once; so one call reads the whole column.
+The codec calls a hook for each value that MessagePack lacks, which for twenty rows with some times
+takes longer than all the rest. A column whose values all have one such type is written in a form
+that MessagePack has, and the form is named once; so one call reads the whole column.
 """
 
 from __future__ import annotations

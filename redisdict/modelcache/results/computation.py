@@ -1,4 +1,4 @@
-"""Compute one result, and tell whether it may be kept for others."""
+"""Compute one result, and decide whether it may be cached for others."""
 
 from __future__ import annotations
 

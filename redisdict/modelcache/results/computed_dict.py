@@ -1,4 +1,4 @@
-"""`ComputedDict`, values that are computed of tables, and computed again only when these change."""
+"""Define `ComputedDict`, whose values are computed from tables, again only when these change."""
 
 from __future__ import annotations
 

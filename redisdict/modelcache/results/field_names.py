@@ -1,4 +1,4 @@
-"""Name the fields that a query is made of: each by what no other has."""
+"""Give each field that a query uses a unique name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keep what parts of templates are rendered as until one of their tables changes."""
+"""Cache rendered parts of templates until one of their tables changes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Give coroutines what is kept without Django's thread for synchronous code.
+"""Answer hits in coroutines without Django's thread for synchronous code.
 
-Django's methods are made for threads. So one of them is run in the task itself, and where it needs
-a result it ends with a question; when the server has answered, it is run once more from its
-beginning, with the answer. Whatever takes more than hits is done in Django's thread, as ever.
+Django's methods are made for threads. So a method is run in the task itself, and where it needs a
+result it ends with a request for it. When the server has answered, the method is run again from its
+beginning, with the answer. Anything but hits is done in Django's thread, as usual.
 """
 
 from __future__ import annotations

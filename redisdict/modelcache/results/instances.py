@@ -1,7 +1,7 @@
-"""Make instances of kept rows, with those that are joined to them, as Django does of a result's.
+"""Make instances from cached rows, with joined ones, as Django does from a query's rows.
 
-Django's way goes by each field's converters and `Model.__init__()`, which takes longer than to read
-the rows. Where nobody could tell the difference, they are made here at once.
+Django calls each field's converters and `Model.__init__()`, which takes longer than reading the
+rows. If the result is the same, instances are made directly here.
 """
 
 from __future__ import annotations

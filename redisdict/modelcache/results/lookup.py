@@ -1,4 +1,4 @@
-"""Look a result up, and have it computed where it isn't there: a plan for threads and tasks."""
+"""Look a result up, or compute it on a miss: a plan for threads and tasks."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Keep results in this process's memory, for readers with `near`.
 
-What is kept of a result stands under its cell's key. The server tells of a change of that cell, and
-of each change of the version of one of its tables, which a writer's barrier makes before others can
-see what he changes: then all results of these tables go. Only what one script has found to count is
-kept, with the times to live of that moment.
+A result is kept under its cell's key. The server sends a message about a change of that cell, and
+about each change of the version of one of its tables, which a writer's barrier makes before others
+can see the change: then all results of these tables are dropped. A result is kept only if one
+script has found that it counts, with its times to live at that moment.
 """
 
 from __future__ import annotations

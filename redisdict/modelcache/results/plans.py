@@ -1,4 +1,4 @@
-"""Remember what was found out of a shape of queries when the first one was compiled."""
+"""Remember what was learned about a shape of queries when the first one was compiled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tell why a query's result may be another one though none of its tables has changed."""
+"""Find out why a query's result may change although none of its tables has changed."""
 
 from __future__ import annotations
 

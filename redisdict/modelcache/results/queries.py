@@ -1,7 +1,7 @@
-"""Execute the ORM's queries from kept results: the rows as the database gave them.
+"""Answer the ORM's queries from cached results: the rows as the database gave them.
 
-What Django makes of rows, instances with what is joined, values, a count, it makes of a hit's rows
-as of a miss's, by the same code: so nobody can tell one from the other.
+Django turns a hit's rows into instances with joins, values or a count by the same code as a miss's,
+so both give the same.
 """
 
 from __future__ import annotations

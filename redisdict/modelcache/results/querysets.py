@@ -1,4 +1,4 @@
-"""`CachedQuerySet`, whose `cached()` keeps results until one of their tables changes."""
+"""Define `CachedQuerySet`, whose `cached()` caches results until one of their tables changes."""
 
 from __future__ import annotations
 

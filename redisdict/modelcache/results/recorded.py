@@ -1,4 +1,4 @@
-"""Querysets that note what is asked of them, and make a query where something needs it."""
+"""Record the calls of a queryset, and build a query from them on demand."""
 
 from __future__ import annotations
 

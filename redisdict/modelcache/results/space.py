@@ -1,4 +1,4 @@
-"""Name, write and read the results that are computed of the same tables."""
+"""Name, write and read the results that are computed from the same tables."""
 
 from __future__ import annotations
 

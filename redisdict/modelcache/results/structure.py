@@ -1,10 +1,10 @@
-"""Describe queries by what they are made of, so that equal ones are known without their SQL.
+"""Describe the structure of queries, so that equal ones are recognized without their SQL.
 
-Compiling a query costs more than to get its result from a server. What decides its SQL is in the
-attributes of the query and of its expressions, so these are written down: what is the same for all
-queries of one *shape* apart from the *values* that they compare with. All attributes are written,
-but for those that are known not to matter; whatever isn't known, of Django's or of others, leaves a
-query without a description, and then it is compiled.
+Compiling a query costs more than getting its result from a server. Its SQL depends on the
+attributes of the query and of its expressions, so these are written down: the part that is the same
+for all queries of one *shape*, and separately the *values* that they compare with. All attributes
+are written, except those that are known not to matter. If a query contains anything unknown, of
+Django's or of others, it has no description and is compiled.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Make of kept rows what `values()` and `values_list()` give."""
+"""Turn cached rows into the results of `values()` and `values_list()`."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""Narrow what a query depends on: to the rows that have the values which its filter names.
+"""Narrow what a query depends on to the rows with the values that its filter names.
 
 A model's manager declares columns, `CachedManager(versions=("category",))`. For each of them every
-value has a version, which a change of a row bars that has the value or gets it. A query for rows of
-one value depends on that version, and not on all of the table, if
+value has a version, which is replaced by a barrier when a row with the value changes or a row gets
+the value. A query for rows with one value depends on that version, and not on all of the table, if
 
-- its WHERE is a conjunction of which one condition compares the column with the value: so no row
-  that has another value contributes anything, whichever way its table is joined;
-- the table is mentioned nowhere else in it, in no subquery and no second join;
-- the database takes no other values for equal to this one than those that are written alike.
+- its WHERE is a conjunction, and one condition compares the column with the value: so no row with
+  another value contributes anything, however its table is joined;
+- the table occurs nowhere else in it, in no subquery and no second join;
+- the database finds no other spelling equal to this value.
 
-Where any of that isn't certain the query depends on the whole table, as it does without this.
+If any of that isn't certain, the query depends on the whole table, as without a declaration.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Read rows from the server; those that are missing from the database, and then store them.
+"""Read rows from the server; read missing ones from the database, and store them.
 
-Lease: a reader that misses has a token put under the key before it asks the database, and stores
-what it got only if the token is still there. Whoever changes the row removes the token. So a
-reader that was slow can't store what it saw before the change.
+Lease: a reader that misses puts a token under the key before it asks the database, and stores the
+row only if the token is still there. A change of the row removes the token. So a slow reader can't
+store a row that it saw before the change.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Near leases: which processes may serve rows of a table from memory, for its writers to wait for.
+"""Manage near leases: which processes may serve rows of a table from memory.
 
-They are for `near="strict"`. A process renews its lease while it reads; a writer, whose barriers
-are up, tells those that hold one, and waits before its COMMIT until each has confirmed that it has
-applied the server's pushes up to there, or may no longer serve what it hasn't applied.
+They are for `near="strict"`. A process renews its lease while it reads. A writer puts its barriers
+up and notifies the holders of leases; before its COMMIT it waits until each has confirmed that it
+has applied the server's messages up to then, or may no longer serve from memory.
 docs/near-strict.md has the proof.
 """
 
@@ -99,7 +99,7 @@ def wait_for_readers(
 
     Args:
         tables: the leases of each, and the writer's own process.
-        longest_ms: for how long a process may be behind, as far as the writer's settings know.
+        longest_ms: for how long a process may be behind, by the writer's settings.
     """
     waiting: list[tuple[NearLeases, bytes, Progress]] = []
     for leases, process in tables:

@@ -1,8 +1,8 @@
 """Spread the cells of a cached table over several slots of a Cluster.
 
-Each shard is a `RowStore` with a table's cell of its own, whose generation its rows are stored
-under. So every step of the protocol is one script in one slot, as without shards, and what counts
-for a table counts for each shard by itself. A change of all rows bars the cells of all shards.
+Each shard is a `RowStore` with a table's cell of its own, whose generation its rows carry. So every
+step of the protocol is one script in one slot, as without shards, and each shard works like a table
+of its own. A change of all rows puts a barrier on the table's cells of all shards.
 """
 
 from __future__ import annotations

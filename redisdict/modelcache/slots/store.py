@@ -2,21 +2,21 @@
 
 A cell is one string key. The table has one and each of its rows has one:
 
-    G generation                            the table: what is stored under it is believed
+    G generation                            the table: rows stored under it count
     V generation fingerprint body           a row
     L generation token                      a row leased to the reader with this token
     B token end  token end ...              the barriers of writers, on a row or on the table
 
-A row's value or lease of another generation than the table's counts as nothing. So does a value
+A row's value or lease of another generation than the table's doesn't count. Neither does a value
 whose fingerprint isn't the reader's: a migration has changed the fields.
 
 A generation is 16 bytes: 8 that are its own, and the name of the server's incarnation in which it
-has begun, so that what a server has brought from an earlier one counts as nothing, either. To a
-process of a release before there were incarnations it is 16 bytes like any; what such a process has
-begun ends in none that is known here. So both believe the same rows or none.
+began, so that rows that a server has brought from an earlier incarnation don't count, either. For a
+process of a release without incarnations these are any 16 bytes; a generation that such a process
+has begun ends in no name that is known here. So both trust the same rows or none.
 
-Every step of every protocol is one script on keys of one slot, and each can be repeated without
-harm: what a token has done once it has done, and others' tokens are left alone.
+Every step of every protocol is one script on keys of one slot, and can be repeated without harm: a
+token has its effect once, and others' tokens are left alone.
 """
 
 from __future__ import annotations
