@@ -54,13 +54,13 @@ NEAR_OFF = "near caches are off: the server doesn't report changes"
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How one server is.
+    """The state of one server.
 
     Attributes:
         alias: of REDISDICT.
         status: "degraded" if it can be used, but not for everything it is configured for.
-        problems: what is wrong, for people; no address, no password.
-        seconds: how long it took to write and to read a value; None without an answer.
+        problems: descriptions for people; no address, no password.
+        seconds: time for writing and reading a value; None without an answer.
     """
 
     alias: str
@@ -70,14 +70,14 @@ class Health:
 
 
 def check(aliases: Iterable[str] | None = None, timeout: float = TIMEOUT_S) -> list[Health]:
-    """Write to and read from the server of each alias, side by side, in threads of their own.
+    """Write to and read from the server of each alias, concurrently, in threads of their own.
 
-    SET with a time to live, and GET. Never takes longer than the time limit: of a server that hangs
-    a thread stays behind until the alias's `socket_timeout` ends it, and no second one is begun.
+    SET with a time to live, and GET. Never takes longer than the time limit: if a server hangs, its
+    thread goes on until the alias's `socket_timeout` ends it, and no second one is started.
 
     Args:
         aliases: of REDISDICT; None for all.
-        timeout: seconds that all together may take.
+        timeout: seconds for all together.
 
     Raises:
         ConfigurationError: REDISDICT can't be read.
@@ -88,12 +88,12 @@ def check(aliases: Iterable[str] | None = None, timeout: float = TIMEOUT_S) -> l
 
 
 async def acheck(aliases: Iterable[str] | None = None, timeout: float = TIMEOUT_S) -> list[Health]:  # noqa: ASYNC109  # as `check()` has it
-    """As `check()`; the event loop isn't held up."""
+    """As `check()`, without blocking the event loop."""
     return await asyncio.to_thread(check, aliases, timeout)
 
 
 def worst(found: Iterable[Health]) -> Status:
-    """Give the worst status of some servers; "ok" of none."""
+    """Return the worst status of some servers; "ok" for none."""
     statuses = {one.status for one in found}
     for status in ("unavailable", "degraded"):
         if status in statuses:
@@ -109,7 +109,7 @@ def view(
 
     Args:
         timeout: seconds, as `check()` has it.
-        fail_when_degraded: whether a server that is degraded is reason enough for 503.
+        fail_when_degraded: whether a degraded server causes a 503.
     """
     try:
         found = check(timeout=timeout)

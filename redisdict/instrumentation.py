@@ -36,7 +36,7 @@ OPT_IN = "OTEL_SEMCONV_STABILITY_OPT_IN"
 
 
 class Spans:
-    """Makes a span of each exchange.
+    """Makes a span for each exchange.
 
     Args:
         tracer_provider: None for the global one.
@@ -62,7 +62,7 @@ class Spans:
         self._is_enabled = _find_switch()
 
     def __call__(self, exchange: Exchange) -> None:
-        """Make the span of an exchange that has ended, below the one that is current here."""
+        """Make the span of an exchange that has ended, as a child of the current span."""
         if not self._is_enabled() or (self._follows and not is_redis_instrumented()):
             return
         ended_ns = time_ns()
@@ -142,7 +142,7 @@ def _find_switch() -> Any:
 
 
 def is_redis_instrumented() -> bool:
-    """Tell whether redis-py's instrumentation is active. Imports nothing."""
+    """Return whether redis-py's instrumentation is active. Imports nothing."""
     module: Any = sys.modules.get(REDIS_INSTRUMENTATION)
     if module is None or not hasattr(module, "RedisInstrumentor"):
         return False
@@ -154,9 +154,9 @@ _follower: Spans | None = None
 
 
 def instrument(tracer_provider: Any = None) -> None:
-    """Have each exchange with a server make a span; once is enough.
+    """Make a span for each exchange with a server from now on; call it once.
 
-    Not needed where opentelemetry-instrumentation-redis is active before a dict is first used.
+    Not needed if opentelemetry-instrumentation-redis is active before a dict is first used.
 
     Raises:
         ConfigurationError: opentelemetry-api isn't installed.
@@ -170,7 +170,7 @@ def instrument(tracer_provider: Any = None) -> None:
 
 
 def uninstrument() -> None:
-    """End what `instrument()` has begun."""
+    """End the spans that `instrument()` started."""
     global _spans
     if _spans is not None:
         observation.remove_observer(_spans)

@@ -42,7 +42,7 @@ class NearMethods(LifetimeMethods):
         return self._store.near[self._near_prefix]
 
     def near_stats(self) -> NearStats:
-        """Tell what this process keeps of the cache. Asks the server nothing."""
+        """Get the counts of this process's memory for the cache. Sends nothing to the server."""
         return self._near.stats()
 
     # `get()` and `aget()` find what is in memory without a further call, which would be a tenth of

@@ -22,7 +22,7 @@ from redisdict.suggestions import nearest
 
 
 class Serializer(Protocol):
-    """What a serializer has to have.
+    """The interface of a serializer.
 
     `code` is its permanent number in the format byte, 12 to 15 for serializers of your own.
     """
@@ -93,7 +93,7 @@ def _refuse_constant(name: str) -> float:
 class PickleSerializer:
     """pickle, for values that only Python knows.
 
-    Whoever can write to the server can run code in every process that reads with this.
+    Anyone who can write to the server can run code in every process that reads with this.
     """
 
     code = envelope.PICKLE
@@ -113,7 +113,7 @@ class PickleSerializer:
 
 
 class RawSerializer:
-    """Bytes as they are, nothing else."""
+    """Raw bytes, as they are, and no other values."""
 
     code = envelope.RAW
 

@@ -66,18 +66,18 @@ def register_type(
     to: Callable[[Any], Any] | None = None,
     from_: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """Have the serializer "msgpack" store values of a class, and give them back equal.
+    """Let the serializer "msgpack" store values of a class, and restore them equal.
 
     Enums, dataclasses, named tuples, `OrderedDict` and subclasses of Django's responses need no
-    more than this. For any other class `to` makes of a value something that can be stored, and
-    `from_` makes the value of that again. Only values of this very class are meant, not those of
-    its subclasses. Returns the class, so it can decorate it.
+    functions. For any other class `to` converts a value into something that can be stored, and
+    `from_` converts that back. It applies to values of this class only, not of its subclasses.
+    Returns the class, so it can be used as a decorator.
 
-    `name` is what is stored for the class and must never change: by default its module and its
-    qualified name. Every process that reads has to have it registered, so do it where the class is
-    defined or in `AppConfig.ready()`.
+    `name` is stored for the class and must never change: by default its module and its qualified
+    name. Every process that reads has to register it, so do it where the class is defined or in
+    `AppConfig.ready()`.
 
-    Raises `ConfigurationError` when the class has a form already, or the name stands for another.
+    Raises `ConfigurationError` if the class has a form already, or the name stands for another.
     """
     if kind is None:
         return partial(register_type, name=name, to=to, from_=from_)
@@ -99,7 +99,7 @@ def register_type(
 
 
 def form_by_itself(kind: type, name: str) -> TypeForm:
-    """Return the form of a class that brings it; raise `ConfigurationError` for other classes."""
+    """Return the known form of a class; raise `ConfigurationError` for classes without one."""
     return TypeForm(kind, name, *_functions_of(kind, name))
 
 

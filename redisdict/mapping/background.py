@@ -303,11 +303,11 @@ IN_TASKS: Final = InTasks()
 
 
 def finish_background(timeout: float = EXIT_S) -> bool:
-    """Wait until this process computes nothing in the background; tell whether it came to that.
+    """Wait until this process computes nothing in the background; return whether it finished.
 
-    For the end of processes that skip Python's own (`os._exit()`), and for tests. The end of the
-    interpreter does it by itself. It can't wait for tasks of the event loop that runs in the
-    calling thread: `afinish_background()` does.
+    For processes that skip the interpreter's normal end (`os._exit()`), and for tests. The normal
+    end does it by itself. It can't wait for tasks of the event loop that runs in the calling
+    thread: `afinish_background()` does.
 
     Args:
         timeout: seconds.

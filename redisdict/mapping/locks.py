@@ -127,8 +127,9 @@ class Lock:
     """A lock with a time limit. `with` and `async with` acquire and release it.
 
     Each object has one owner at a time; make one for each task or thread. `is_owned` says whether
-    this object has acquired it and not released it, which the server may see otherwise once the
-    time limit is over: whoever works longer calls `extend()` in time, which tells.
+    this object has acquired the lock and not released it. On the server it may be free once the
+    time limit is over: if you work longer, call `extend()` in time, which raises if it was too
+    late.
     """
 
     def __init__(self, mapping: Any, name: str, timeout: float, wait: float | None) -> None:
@@ -159,7 +160,7 @@ class Lock:
         return is_ours
 
     def acquire(self) -> bool:
-        """Wait for the lock; tell whether it was got. SET NX PX, repeated in growing pauses.
+        """Wait for the lock; return whether it was acquired. SET NX PX, after growing pauses.
 
         Raises:
             RuntimeError: this object has it already.

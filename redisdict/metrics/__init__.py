@@ -15,10 +15,10 @@ __all__ = ["METRICS", "Metric", "start_opentelemetry", "start_prometheus"]
 
 
 def start_prometheus(registry: Any = None) -> None:
-    """Export the metrics to Prometheus, through `prometheus_client`; once is enough.
+    """Export the metrics to Prometheus, through `prometheus_client`; call it once.
 
-    With `PROMETHEUS_MULTIPROC_DIR` they are in its files, as prometheus_client has it, at most
-    five seconds after they were counted.
+    With `PROMETHEUS_MULTIPROC_DIR` they are in the files of prometheus_client's multiprocess mode,
+    at most five seconds after they were counted.
 
     Args:
         registry: a `prometheus_client.CollectorRegistry`; None for its own.

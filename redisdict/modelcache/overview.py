@@ -32,8 +32,8 @@ class TableOverview:
         model: its label, such as "shop.Product", and the fields that its dicts exclude.
         database: the aliases of DATABASES that lead there.
         alias: of REDISDICT, whose server keeps the rows.
-        stats: what all processes have counted; None when that can't be known.
-        problem: why it can't be; no text of it holds a password.
+        stats: the counts of all processes; None if they can't be read.
+        problem: why they can't be read; never holds a password.
     """
 
     model: str
@@ -44,9 +44,9 @@ class TableOverview:
 
 
 def overview() -> list[TableOverview]:
-    """Every cached table, by model and database. HINCRBY, HKEYS and HMGET for each.
+    """List every cached table, by model and database. HINCRBY, HKEYS and HMGET for each.
 
-    A table that several aliases of DATABASES lead to is one.
+    A table to which several aliases of DATABASES lead is listed once.
     """
     found = [one for cached in cached_models() for one in _of_model(cached)]
     return sorted(found, key=lambda one: (one.model, one.database, one.alias))
@@ -74,16 +74,16 @@ def _of_model(cached: CachedModel) -> Iterator[TableOverview]:
 
 
 def import_urls() -> None:
-    """Import what the URLs lead to, for a dict may be made there.
+    """Import the modules of the URLs, because a dict may be made there.
 
-    What fails there Django's own check reports.
+    Django's own check reports their errors.
     """
     with contextlib.suppress(Exception):
         import_module(settings.ROOT_URLCONF)
 
 
 def check_cached_models(app_configs: Any, **_: Any) -> list[CheckMessage]:
-    """Look at every model that has a `ModelDict`."""
+    """Check every model that has a `ModelDict`."""
     import_urls()
     return [message for cached in cached_models() for message in _check_registration(cached)]
 

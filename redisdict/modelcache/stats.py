@@ -20,21 +20,20 @@ MOST_HITS = 1000
 class CacheStats:
     """What happened to a cached table since it was first used, in all processes.
 
-    A process that is killed takes up to 1,000 hits and what it has counted in its last second with
-    it.
+    A process that is killed loses up to 1,000 hits, and its counts of the last second.
 
     Attributes:
         hits: rows that came from the server.
-        misses: rows that were asked of the database.
+        misses: rows that were read from the database.
         fills: rows that were stored after a miss.
-        refused: rows that were not, for somebody changed them meanwhile.
-        unkept: rows that were not, for the server would give another instance than the database.
+        refused: rows that were not stored, because they were changed meanwhile.
+        unkept: rows that were not stored, because a hit would give another instance than a miss.
         invalidations: rows that were removed because they had been changed.
-        rested: results that were computed without a look at the server, for one of their tables
-            changes so often that nearly none was of use.
-        outages: times that the server couldn't be reached or refused.
-        dropped: times that all rows of the table counted as changed, for a statement didn't tell
-            which ones it would change.
+        rested: results that were computed without asking the server, because one of their tables
+            changes so often that nearly no result was of use.
+        outages: times that the server couldn't be reached, or refused.
+        dropped: times that all rows of the table counted as changed, because it was unknown which
+            rows a statement changed.
         dropped_by: the lines of code that sent such statements, with their first word, and how
             often each did; at most 100 from one process.
     """
@@ -104,7 +103,7 @@ class Counters(CacheStats):
             )
 
     def since_start(self) -> dict[str, int]:
-        """Tell what this process has counted since its start. Asks the server nothing."""
+        """Get the counts of this process since its start. Sends nothing to the server."""
         counted = {name: self._pushed[name] + getattr(self, name) for name in NAMES}
         return {**counted, "lease_waits": self.lease_waits, "barriers": self.barriers}
 

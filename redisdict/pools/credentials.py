@@ -177,7 +177,7 @@ def shared_by_all(provider: Any) -> Any:
 
 
 def subscribe(options: dict[str, Any], take_token: Callable[[Any], None]) -> bool:
-    """Have a pool told of new tokens, if the provider in its connections' options has any.
+    """Notify a pool of new tokens, if the provider in its connections' options renews them.
 
     Args:
         options: in which the wrapper takes the place of the provider.

@@ -54,14 +54,14 @@ FAST_PATH_UNAVAILABLE: Final = object()
 
 
 class NotSentError(RedisConnectionError):
-    """The connection was lost before the whole command had left, so it can't be carried out."""
+    """The connection was lost before the whole command was sent, so it can't be carried out."""
 
 
 def set_kernel_timeout(sock: Any) -> None:
-    """Have the kernel end what waits longer than a socket's timeout: BlockingIOError.
+    """Let the kernel end waits that are longer than a socket's timeout: BlockingIOError.
 
-    Left alone are sockets without a timeout, those that aren't Python's own, which are gevent's or
-    eventlet's and mustn't block, and TLS, which polls for itself.
+    Not changed are sockets without a timeout, sockets of gevent or eventlet, which mustn't block,
+    and TLS, which polls by itself.
     """
     seconds = sock.gettimeout()
     is_plain = isinstance(sock, _socket.socket) and not isinstance(sock, ssl.SSLSocket)

@@ -29,7 +29,7 @@ __all__ = ["OptimizedAsyncConnectionPool"]
 
 
 class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
-    """A pool whose tasks share one connection for everything that allows it.
+    """A pool whose tasks share one connection for all commands that allow it.
 
     `execute()` sends over the shared connection. So do the connections that `get_connection()`
     checks out, for a plain `redis.asyncio.Redis`, until a command or a pipeline needs one of its
@@ -111,7 +111,7 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
         return shared
 
     def retire_shared(self) -> None:
-        """Have the next command open a new shared connection; those under way end on the old."""
+        """Let the next command open a new shared connection; commands under way end on the old."""
         shared, self._shared = self._shared, None
         if shared is not None:
             shared.retire()
@@ -206,7 +206,7 @@ class MultiplexedConnection(AbstractConnection):
         """Send a command: over the shared connection, or where it needs its own, over that.
 
         Raises:
-            redis.exceptions.RedisError: it is WAIT or WAITAOF, which tell of the writes of their
+            redis.exceptions.RedisError: it is WAIT or WAITAOF, which report on the writes of their
                 own connection, and the writes weren't sent over that.
         """
         if not self._is_own:
@@ -265,12 +265,12 @@ class MultiplexedConnection(AbstractConnection):
             await super().re_auth()  # type: ignore[no-untyped-call]  # redis-py's
 
     async def disconnect(self, *args: Any, **options: Any) -> None:
-        """Close its own socket; replies that are still to come are thrown away."""
+        """Close its own socket; outstanding replies are discarded."""
         self._forget()
         await super().disconnect(*args, **options)
 
     def check_in(self) -> None:
-        """Begin anew, for whoever checks it out next."""
+        """Reset its state, for the next check-out."""
         self._forget()
         self._is_own = False
 

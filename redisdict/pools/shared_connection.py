@@ -51,12 +51,12 @@ class SharedConnection(asyncio.Protocol):
     """A connection used by many tasks of one loop at once.
 
     Args:
-        address: how the server is called in an error.
+        address: the server's name in errors.
         timeout_s: seconds that a command may wait for its reply; None waits for ever. When one
-            has waited so long, the connection is given up with all that wait on it.
+            has waited so long, the connection is closed, and all that wait on it fail.
 
-    A future given out here always gets a result, which may be an exception object: one that was
-    *set* as exception, but whose task was cancelled meanwhile, would be reported as never seen.
+    A future returned here always gets a result, which may be an exception object: if the exception
+    were *set*, and the task cancelled meanwhile, asyncio would report it as never retrieved.
     """
 
     def __init__(self, address: str, timeout_s: float | None) -> None:
@@ -131,7 +131,7 @@ class SharedConnection(asyncio.Protocol):
         return future
 
     def refuse(self) -> None:
-        """Be ready for no further command. Called by any thread; `retire()` has to follow."""
+        """Accept no further commands. Called by any thread; `retire()` has to follow."""
         self._is_retired = True
         self.is_ready = False
 
@@ -147,7 +147,7 @@ class SharedConnection(asyncio.Protocol):
         abandon(self._transport)
 
     async def aclose(self) -> None:
-        """Close the connection; those who wait get an error."""
+        """Close the connection; waiting tasks get an error."""
         self._lose(RedisConnectionError(f"The connection to {self._address} was closed here."))
         if self._transport is not None:
             await self._closed
