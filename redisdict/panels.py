@@ -203,7 +203,7 @@ def _describe(exchange: Exchange) -> tuple[str, str]:
 
 
 def _items_of(command: Any) -> list[tuple[str, str | None]]:
-    """Tell the dict and key of each item that a command is about."""
+    """Return the dict and key of each item that a command is about."""
     verb = command[0]
     if verb in (b"EVALSHA", b"EVAL"):
         keys = command[3 : 3 + int(command[2])]

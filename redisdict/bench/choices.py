@@ -64,7 +64,7 @@ class RunStatus(TextChoices):
 
 
 class NamedCell:
-    """What a cell is named by, before it is measured and afterwards."""
+    """The name of a cell, before it is measured and afterwards."""
 
     service: Any
     mode: Any
@@ -83,7 +83,7 @@ class NamedCell:
 
 
 def load_parts(cell: NamedCell) -> list[str]:
-    """Say how many call at once, and over how many connections, as far as it isn't the usual."""
+    """Describe the numbers of callers and connections, if they aren't the usual ones."""
     workers = [f"{cell.concurrency} workers"] if cell.concurrency > 1 else []
     return [*workers, f"{cell.connections} connections"] if cell.connections else workers
 

@@ -105,7 +105,7 @@ ALL_ROWS = "all {count} rows"
 def _over_rows(
     changes: Sequence[Change], quotients: Sequence[Quotient | None]
 ) -> Iterator[tuple[Change, Quotient]]:
-    """Yield for each service and operation that has several rows what became of all of them."""
+    """Yield one verdict for all rows of each service and operation that has several rows."""
     together: dict[tuple[str, ...], list[tuple[Change, Quotient]]] = {}
     for change, quotient in zip(changes, quotients, strict=True):
         cell = change.after

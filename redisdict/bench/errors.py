@@ -49,6 +49,6 @@ class WrongReply(RedisDictError):
 
 
 def describe(error: BaseException) -> str:
-    """Say what went wrong, in one line for a report."""
+    """Describe an error in one line for a report."""
     text = " ".join(str(error).split())
     return text or type(error).__name__

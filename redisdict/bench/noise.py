@@ -126,7 +126,7 @@ def calibrate(runs: Sequence[BenchmarkRun]) -> dict[str, float]:
 
 
 def between_runs(run: BenchmarkRun, result: BenchmarkResult) -> float:
-    """Find the deviation between runs of one cell: what the run stored, or what twins differ by.
+    """Return the deviation between runs of one cell: the stored one, or that between the twins.
 
     Of the twins' difference only that counts which is beyond chance: the chance of so many rounds
     is in the cell's own interval. Runs of earlier versions know the whole floor only.
@@ -182,7 +182,7 @@ PRIOR_DEGREES = 4
 
 
 def _restarts(results: Iterable[BenchmarkResult]) -> dict[str, float]:
-    """Estimate from what the starts of the servers differed by, within the run, of their mean."""
+    """Estimate the deviation of the mean from the differences between starts within the run."""
     excess: dict[Family, list[float]] = {}
     starts = 0
     for one in results:

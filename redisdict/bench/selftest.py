@@ -66,7 +66,7 @@ FIRST, TWIN, SECOND = "first server", "twin", "second server"
 
 @dataclass(frozen=True)
 class Finding:
-    """What the benchmark said about one cell of which the truth is known."""
+    """The result for one cell whose true ratio is known."""
 
     operation: str
     delay: float
@@ -75,7 +75,7 @@ class Finding:
 
     @property
     def error(self) -> float:
-        """How far the ratio is from the truth: 0.01 is 1 %."""
+        """The distance of the ratio from the truth: 0.01 is 1 %."""
         return self.ratio.value * (1 + self.delay) - 1
 
     @property
@@ -88,7 +88,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class SelfTest:
-    """What one run found.
+    """The findings of one run.
 
     `bare_loops`: operation -> how fast the plainest loop over the same client is, against ours.
     """

@@ -37,7 +37,7 @@ _is_plain: Final = re.compile(r"[\x21-\x7e]*").fullmatch
 
 
 class NoKey(TypeError):
-    """There is no key for a value; what it is."""
+    """No key can be made from a value; the text describes it."""
 
 
 class KeyMaker:

@@ -106,7 +106,7 @@ class CacheBase(BaseCache):
         return encode_key(self.make_and_validate_key(key, version))
 
     def _milliseconds(self, timeout: Any) -> int | None:
-        """Above 0, None for ever, or 0 for what is over already.
+        """Convert a timeout to milliseconds: above 0, None for ever, or 0 if it has passed already.
 
         One less than the timeout has: a server keeps a key until its clock, in milliseconds, is
         beyond the deadline, so that after the whole time the key would be there for one more. Who

@@ -32,7 +32,7 @@ def check_caches() -> Iterator[CheckMessage]:
 
 
 def backends_of_caches() -> Iterator[tuple[str, Backend]]:
-    """Give the servers of each entry that names no alias. Connects nothing.
+    """Return the servers of each entry that names no alias. Connects nothing.
 
     Entries that can't be used are left out: `check_caches()` tells of them.
     """
@@ -46,7 +46,7 @@ def backends_of_caches() -> Iterator[tuple[str, Backend]]:
 
 
 def empties_its_database(name: str, entry: Mapping[str, Any]) -> list[Location]:
-    """Tell where `clear()` of an entry deletes all that there is; nowhere if it does so nowhere."""
+    """Find the databases that `clear()` of an entry empties; none if it empties none."""
     if not _is_ours(entry.get("BACKEND")):
         return []
     with suppress(ConfigurationError):

@@ -149,7 +149,7 @@ class Keeping:
 
     @property
     def _serving(self) -> dict[str, Any]:
-        """What `get_or_set()` of this package takes beyond others'."""
+        """The arguments of this package's `get_or_set()` that others don't have."""
         return {name: getattr(self, name) for name in SERVING}
 
     def _lives(self, store: Any) -> dict[str, Any]:
@@ -174,7 +174,7 @@ class Keeping:
 
 
 class _Cached(Generic[P, R]):
-    """What a cached function has in both colours.
+    """The members of a cached function, sync and async.
 
     Attributes:
         uncached: the function itself; of a method that was got from an instance, bound to it.
@@ -241,7 +241,7 @@ class CachedFunction(_Cached[P, R]):
         return cast(R, await self._keeping.akeep(key, value))
 
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Remove the entry for these arguments; tell whether there was one."""
+        """Remove the entry for these arguments; return whether there was one."""
         return self._keeping.delete(self._key(args, kwargs))
 
     async def ainvalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
@@ -281,7 +281,7 @@ class CachedCoroutine(_Cached[P, R]):
         return cast(R, await self._keeping.akeep(key, await self.uncached(*args, **kwargs)))
 
     async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Remove the entry for these arguments; tell whether there was one."""
+        """Remove the entry for these arguments; return whether there was one."""
         return await self._keeping.adelete(self._key(args, kwargs))
 
     # Got from the class it may be a classmethod's or not, which checkers don't tell apart here.
@@ -318,7 +318,7 @@ class _OfNone(_OfClass[C]):
 
 
 class _Decorator(Protocol):
-    """What `cached()` gives; a function keeps its signature."""
+    """The decorator that `cached()` returns; a function keeps its signature."""
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a coroutine function is the narrower one

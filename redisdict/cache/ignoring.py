@@ -51,7 +51,7 @@ INSTEAD: dict[str, Callable[..., Any]] = {
 
 @functools.cache
 def ignoring(cache_class: type[Any]) -> type[Any]:
-    """Make a subclass that logs what fails because of the server, as a warning, and goes on."""
+    """Make a subclass that logs errors of the server as warnings, and goes on."""
     made_from = cache_class.made_from or cache_class
     methods: dict[str, Any] = {"made_from": made_from, "__module__": cache_class.__module__}
     for name, instead in INSTEAD.items():

@@ -151,7 +151,7 @@ class LifetimeMethods(ManyMethods):
 
 
 def _left(reply: int) -> int | None:
-    """From what the server says to what django-redis does."""
+    """Convert the server's reply to the result of django-redis."""
     return None if reply == -1 else max(0, reply)
 
 

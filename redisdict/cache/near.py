@@ -75,7 +75,7 @@ class NearMethods(LifetimeMethods):
         return default if value is ABSENT else value
 
     def has_key(self, key: Any, version: Any = None) -> bool:
-        """Tell whether there is such a key. As `get()`, whose value is kept."""
+        """Return whether there is such a key. As `get()`, whose value is kept."""
         near, raw = self._near, self._key(key, version)
         entry = near.find(raw)
         if entry is not None:
@@ -133,7 +133,7 @@ class NearMethods(LifetimeMethods):
     ) -> Any:
         """Get the value of `key`; when there is none, that of `default`, which is stored.
 
-        What is in memory is given while it isn't due to be computed anew. The arguments are those
+        A value in memory is used while it isn't due to be computed again. The arguments are those
         of a cache without NEAR.
         """
         times = stale, soft_timeout, refresh_ahead, fail_safe, lock_timeout
@@ -174,7 +174,7 @@ class NearMethods(LifetimeMethods):
 
     @property
     def client(self) -> Any:
-        """Return redis-py's client over the pool for threads, whose commands drop what is kept.
+        """Return redis-py's client over the pool for threads, whose commands drop keys from memory.
 
         Those of its pipelines don't: to this process they are as another's.
         """

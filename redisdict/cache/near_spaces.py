@@ -34,7 +34,7 @@ PROBE_PREFIX: Final = LEASE_PREFIX + b"near:"
 
 
 class CacheNear(NearBound[bytes]):
-    """What the reads of a cache work with.
+    """The state that the reads of a cache work with.
 
     Args:
         computing: of the cache.
@@ -62,7 +62,7 @@ class CacheNear(NearBound[bytes]):
 
     @property
     def is_current(self) -> bool:
-        """Whether no other space has taken the place of the one with its keys."""
+        """Whether its space hasn't been replaced by another one with the same keys."""
         return self._spaces.find(self.prefix) is self._space
 
     def known(self, key: bytes) -> Any:
@@ -119,7 +119,7 @@ class CacheSpaces:
         return list(self._by_prefix.values())
 
     def get(self, prefix: bytes, max_bytes: int, max_items: int) -> NearSpace:
-        """Get the space that has all keys with this prefix; what it has to make has these limits.
+        """Get the space with all keys of this prefix; a new one gets these limits.
 
         It takes the place of those that have some of the keys: `CacheNear.is_current` tells.
         """
@@ -147,7 +147,7 @@ def spaces_of(backend: Backend) -> CacheSpaces:
 
 
 def spaces_in_use(backend: Backend) -> CacheSpaces | None:
-    """Get the spaces of a backend of which a cache reads near; None if none does."""
+    """Get the spaces of a backend with a cache that has NEAR; None if it has none."""
     service = service_in_use(backend)
     found: CacheSpaces | None = None if service is None else service.find(_IDENTITY)
     return found

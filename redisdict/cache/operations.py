@@ -73,7 +73,7 @@ class CacheOperations:
         return plain((b"EXISTS", key))
 
     def is_free(self, key: bytes) -> Step[bool]:
-        """Tell whether there is no such key."""
+        """Return whether there is no such key."""
         return Step(None, self._is_free, (key,))
 
     def pttl(self, key: bytes) -> Step[int]:
@@ -172,7 +172,7 @@ class CacheOperations:
 
 
 class KeyScan:
-    """One walk over the keys that fit a pattern, none of them twice.
+    """One scan of the keys that match a pattern, none of them twice.
 
     Args:
         pattern: for MATCH, which every such key fits.

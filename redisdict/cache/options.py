@@ -77,7 +77,7 @@ CLEARING = ("keys", "database")
 
 @dataclass(frozen=True, kw_only=True)
 class CacheOptions:
-    """One entry of `CACHES`, checked, but for what Django itself reads.
+    """One checked entry of `CACHES`, without the keys that Django itself reads.
 
     Attributes:
         name: its alias, as errors call it.

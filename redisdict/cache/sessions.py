@@ -53,7 +53,7 @@ class SessionStore(SessionStoreOfDjango):
         return self._loaded(data)
 
     def save(self, must_create: bool = False) -> None:
-        """Store the data, or the time to live of what hasn't changed. SET NX or XX, or PEXPIRE.
+        """Store the data, or the time to live of unchanged data. SET NX or XX, or PEXPIRE.
 
         Raises:
             CreateError: `must_create`, and there is such a session.

@@ -234,7 +234,7 @@ class ValueMethods(CacheBase):
         return await store.async_driver.run(computing)
 
     async def _ask(self, step: Step[Any]) -> Any:
-        """The reply to a step, for methods that are rarely the hottest."""
+        """Return the reply to a step, for methods that are rarely called."""
         reply = await self._store.async_driver.send(step)
         if isinstance(reply, Exception):
             return await self._store.async_driver.recover(step, reply)
@@ -243,7 +243,7 @@ class ValueMethods(CacheBase):
     def _setting(
         self, key: Any, value: Any, timeout: Any, version: Any, nx: bool, xx: bool
     ) -> Step[Any]:
-        """What stores a value; the truth of its reply is whether it was stored."""
+        """Make the step that stores a value; its reply is true if it was stored."""
         raw = self._key(key, version)
         store = self._store
         stored = store.codec.encode(value)

@@ -116,7 +116,7 @@ def move(options: Options, output: Output) -> None:
 
 
 def _target(source: Chosen, options: Options) -> Chosen:
-    """Find where the items are to go: as the source, but for what was said.
+    """Find the target of a move: like the source, with the given changes.
 
     Raises:
         CommandError: it is the source itself.
@@ -144,7 +144,7 @@ def _target(source: Chosen, options: Options) -> Chosen:
 
 @contextmanager
 def _telling(progress: Progress, total: int, option: str = "") -> Iterator[None]:
-    """Say after an interruption how far it got, and how to go on."""
+    """Report after an interruption how many items are done, and how to go on."""
     again = f"run the same command again{f' with {option}' if option else ''} to do the rest"
     try:
         yield
@@ -162,7 +162,7 @@ def _telling(progress: Progress, total: int, option: str = "") -> Iterator[None]
 
 @contextmanager
 def _destination(name: str, output: Output) -> Iterator[Callable[[str], Any]]:
-    """Give what writes a line. A file gets its name when all is written."""
+    """Return the function that writes a line. A file gets its name when it is complete."""
     if name == STANDARD:
         yield output.write
         return
@@ -182,7 +182,7 @@ def _destination(name: str, output: Output) -> Iterator[Callable[[str], Any]]:
 
 @contextmanager
 def _source(name: str) -> Iterator[IO[bytes]]:
-    """Give a file that can be read twice: a copy of what can't, such as a pipe."""
+    """Return a file that can be read twice: a copy if it can't, such as a pipe."""
     with ExitStack() as stack:
         try:
             if name == STANDARD:

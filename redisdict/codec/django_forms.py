@@ -24,7 +24,7 @@ _LEFT_OUT: Final = frozenset({"_handler_class", "_resource_closers", "text"})
 
 
 def functions_of(kind: type) -> Any:
-    """Return what responses of a class are stored by; None unless they have a content."""
+    """Return the functions that store responses of a class; None unless they have a content."""
     if not issubclass(kind, HttpResponse):
         return None
 

@@ -31,7 +31,7 @@ _TYPES_OF_PACKAGES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class TypeForm:
-    """How values of one type are stored.
+    """The form in which values of one type are stored.
 
     `take_apart` gives a list of storable parts, `put_together` makes the value of such a list
     again; `steps` names the way from the value to each of its parts. `settings` are the two
@@ -84,7 +84,7 @@ def find_form(kind: type) -> TypeForm | None:
 
 
 def _has_known_form(name: str) -> bool:
-    """Register the type of this full name if this package knows its form; tell whether it does."""
+    """Register the type of this full name if its form is known here; return whether it is."""
     module, _, kind = name.rpartition(".")
     if module in _DJANGO_MODULES:
         import_module(_DJANGO_FORMS)

@@ -121,7 +121,7 @@ def _stable_name(kind: type) -> str:
 
 
 def _functions_of(kind: Any, name: str) -> _Functions:
-    """Return what a class of the known sorts is stored by."""
+    """Return the functions that store a class of a known sort."""
     if issubclass(kind, Flag):
         return lambda flag: [flag._value_], partial(_flag_of, kind), steps_by_number
     if issubclass(kind, Enum):

@@ -19,7 +19,7 @@ Remap: TypeAlias = Callable[[Address], Address]
 
 
 class AddressBook:
-    """Finds where a server is reached by what it, or another one of its group, announces.
+    """Translates an address that a server of a group announces to the one to connect to.
 
     Args:
         remap: the user's function, if there is one.
@@ -83,7 +83,7 @@ def _name_of(node: Sequence[Reply]) -> str | None:
 
 
 def is_address(host: str) -> bool:
-    """Whether it is an address of IPv4 or IPv6, and no name."""
+    """Whether it is an IPv4 or IPv6 address, and no name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -92,5 +92,5 @@ def is_address(host: str) -> bool:
 
 
 def has_names(hosts: Sequence[Address]) -> bool:
-    """Whether all of these are called by names."""
+    """Whether all of these are names."""
     return not any(is_address(host) for host, _ in hosts)

@@ -30,7 +30,7 @@ def as_it_is(batch: Batch) -> Batch:
 
 
 def reading(batch: Batch) -> Batch:
-    """Say before the commands of a batch that a replica may answer them: the first reply is OK."""
+    """Add READONLY before the commands of a batch for a replica: the first reply is OK."""
     return dataclasses.replace(batch, commands=[(b"READONLY",), *batch.commands])
 
 

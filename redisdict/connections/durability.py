@@ -91,7 +91,7 @@ class Durability:
             self._wait = Wait(guarantee, _find_replicas, REPLICATION, self._wait_for_replicas)
 
     def intercept(self) -> Interceptor:
-        """Make what has every write of one operation waited for."""
+        """Make the interceptor that waits for every write of one operation."""
         return _Writes(self)
 
     def concerns(self, command: Command) -> bool:
@@ -145,7 +145,7 @@ class Durability:
 
 
 class _Writes:
-    """The writes of one operation, of which each is waited for.
+    """The writes of one operation; each is waited for.
 
     What it answers with, and raises to the operation:
         ServerUnsupported: the server can't give the guarantee; the write wasn't made.
@@ -173,7 +173,7 @@ class _Writes:
         return own if isinstance(request, Batch) else single
 
     def fail(self, error: BaseException) -> None:
-        """Do nothing: what was written before was waited for."""
+        """Do nothing: earlier writes have been waited for."""
 
     def _refuse(self, refusal: GuaranteeRefused) -> NoReturn:
         if refusal.is_partial:
@@ -235,7 +235,7 @@ def _have_all_received(count: int) -> Operation[bool]:
 
 
 def _why_no_waitaof(error: ResponseError) -> Operation[str]:
-    """Tell why WAITAOF was refused, and what to do."""
+    """Explain why WAITAOF was refused, and what to do."""
     name = yield from server_name()
     text = str(error)
     if "appendonly" in text:

@@ -86,7 +86,7 @@ class PoolFactory:
         return bool(self._replicas)
 
     def config_of_replicas(self) -> AliasConfig:
-        """Say where the replicas are; where none answers, the primary does."""
+        """Return the configuration of the replicas; if none answers, the primary is used."""
         config = dataclasses.replace(self._config, retry_for=0.0)
         if not isinstance(self._replicas, str):
             return config
@@ -97,13 +97,13 @@ class PoolFactory:
 
     @property
     def socket_timeout_s(self) -> float | None:
-        """How long a connection waits for a reply, 5 s by redis-py's default; None for ever."""
+        """The seconds that a connection waits for a reply, by default 5; None for ever."""
         seconds: float | None = self._arguments.get("socket_timeout", 5)
         return seconds
 
     @property
     def has_credentials(self) -> bool:
-        """Whether connections say who they are."""
+        """Whether connections authenticate."""
         names = ("password", "credential_provider", "ssl_certfile")
         return any(self._arguments.get(name) for name in names)
 

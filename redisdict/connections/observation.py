@@ -27,7 +27,7 @@ logger = logging.getLogger("redisdict.observation")
 
 
 class Exchange:
-    """One request and what came of it. Retries are inside it.
+    """One request and its outcome, including retries.
 
     Attributes:
         server: the backend that was asked: its `config.alias`, its `address` without credentials.
@@ -69,7 +69,7 @@ _failed: set[Observer] = set()
 
 
 def add_observer(observer: Observer) -> None:
-    """Have `observer` called after every exchange of the process from now on; once is enough."""
+    """Call `observer` after every exchange of the process from now on."""
     global _observers
     with _lock:
         if observer not in _observers:
@@ -87,7 +87,7 @@ def remove_observer(observer: Observer) -> None:
 
 
 def enroll(*drivers: PoolDriver | AsyncPoolDriver) -> None:
-    """Have the drivers of one server observed while there are observers."""
+    """Let the drivers of one server be observed while there are observers."""
     call_starters()
     with _lock:
         _drivers.update(drivers)
@@ -111,7 +111,7 @@ def report(
     *,
     is_async: bool,
 ) -> None:
-    """Tell all observers of an exchange that has just ended.
+    """Notify all observers of an exchange that has just ended.
 
     One that fails is logged once, and is no error of the caller's.
     """
@@ -207,7 +207,7 @@ class AsyncObservedDriver(AsyncPoolDriver):
 
 
 class _NotedStep(Step[T]):
-    """A step that tells whether its operation was begun: then that is what was observed."""
+    """A step that records whether its operation was begun: then the operation is observed."""
 
     __slots__ = ("is_begun",)
 
@@ -223,7 +223,7 @@ class _NotedStep(Step[T]):
 
 
 class _Watch:
-    """Watches the exchanges of one operation, of which one at most is under way."""
+    """Watches the exchanges of one operation; at most one is under way."""
 
     __slots__ = ("_is_async", "_request", "_server", "_started_ns")
 

@@ -8,7 +8,7 @@ _starters: list[Callable[[], object]] = []
 
 
 def on_new_server(starter: Callable[[], object]) -> None:
-    """Have `starter` called whenever a server is about to be used: it may add an observer."""
+    """Call `starter` whenever a server is about to be used: it may add an observer."""
     if starter not in _starters:
         _starters.append(starter)
 

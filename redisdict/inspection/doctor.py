@@ -60,7 +60,7 @@ COMMANDS: Mapping[bytes, str] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. `advice` says what to do; it is empty where all is well."""
+    """The result of one check. `advice` says what to do; it is empty if all is well."""
 
     level: Level
     subject: str
@@ -70,7 +70,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class _Answers:
-    """What one server says of itself, and when."""
+    """A server's report about itself, and its time."""
 
     info: Mapping[str, str]
     settings: Mapping[str, str]
@@ -115,7 +115,7 @@ def _settings(using: str | None) -> Iterator[Finding]:
 
 
 def _backends(using: str | None) -> Iterator[tuple[str, Backend]]:
-    """Give the server of each alias, and of each cache that has one of its own."""
+    """Return the server of each alias, and of each cache that has one of its own."""
     try:
         aliases = conf.aliases() if using is None else (using,)
     except ConfigurationError:
@@ -134,7 +134,7 @@ def _backends(using: str | None) -> Iterator[tuple[str, Backend]]:
 
 
 def _nodes(subject: str, backend: Backend) -> Iterator[tuple[str, Backend]]:
-    """Give the primaries of a Cluster; of what is none, the server itself."""
+    """Return the primaries of a Cluster; for a single server, itself."""
     if backend.cluster is None:
         yield subject, backend
         return
@@ -232,7 +232,7 @@ def _capabilities(subject: str, answers: _Answers) -> Iterator[Finding]:
 
 
 def _near(subject: str, backend: Backend) -> Finding:
-    """Have a near cache begin, which provokes a change and waits until it is told of it."""
+    """Start a near cache, which changes a key and waits for the message about it."""
     if backend.factory.reads_replicas:
         return Finding("ok", subject, "can't be used with near=, because it reads from replicas")
     was_in_use = service_in_use(backend) is not None

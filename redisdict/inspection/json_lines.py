@@ -123,7 +123,7 @@ def as_stored(record: Record) -> dict[str, Any]:
 def read_items(
     lines: Iterable[bytes], encode: Callable[[Any], bytes], *, needs_end: bool = True
 ) -> Iterator[Record]:
-    """Read lines back, up to the end, as what is to be stored.
+    """Read lines, up to the end, as items to store.
 
     Args:
         encode: makes the stored bytes of a value that stands there in words.

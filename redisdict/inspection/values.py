@@ -127,7 +127,7 @@ def literal(value: Any) -> str:
 
 
 def is_plain(text: str) -> bool:
-    """Tell whether a text shows all that it is: printable, and no blanks that nobody sees."""
+    """Return whether a text is fully visible: printable, without invisible blanks."""
     return text.isprintable() and text == text.strip() != ""
 
 

@@ -186,7 +186,7 @@ class Auditing:
 
 
 def merged(totals: Sequence[TableCount], counts: Sequence[TableCount]) -> list[TableCount]:
-    """Add up what several passes have counted. Ages are those of the last one."""
+    """Add up the counts of several passes. Ages are those of the last one."""
     before = {(one.model, one.database, one.alias): one for one in totals}
     for count in counts:
         other = before.pop((count.model, count.database, count.alias), None)
@@ -201,7 +201,7 @@ def merged(totals: Sequence[TableCount], counts: Sequence[TableCount]) -> list[T
 
 
 def as_json(counts: Sequence[TableCount]) -> dict[str, Any]:
-    """Give what a pass has counted as JSON has it."""
+    """Return the counts of a pass as JSON."""
     return {
         "time": timezone.now().isoformat(),
         "judged": sum(count.judged for count in counts),
@@ -228,7 +228,7 @@ def as_json(counts: Sequence[TableCount]) -> dict[str, Any]:
 
 
 def lines(count: TableCount) -> Iterator[str]:
-    """Say what was counted of one table, for people."""
+    """Describe the counts of one table, for people."""
     nines = at_least(count.judged, count.disagreed)
     proven = "" if nines is None else f"; at least {nines:.1f} nines"
     text = f"{count.model} ({count.database} on {count.alias}): {count.judged:,} judged"

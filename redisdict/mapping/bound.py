@@ -26,7 +26,7 @@ ABSENT: Final = object()
 
 @dataclass(slots=True)
 class Bound(Generic[K]):
-    """What a dict finds at its first use.
+    """The objects that a dict looks up at its first use.
 
     Args:
         layout: where the items are.

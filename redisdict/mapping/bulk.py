@@ -249,7 +249,7 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
 
 
 def as_dict(other: Any = (), /, **more: Any) -> Mapping[Any, Any]:
-    """Read what `dict.update()` would take, completely before anything is stored."""
+    """Read any argument of `dict.update()` completely, before anything is stored."""
     if isinstance(other, IterationMethods):
         other = other.copy()  # `dict()` would ask for one item after the other
     if isinstance(other, Mapping) and not more:

@@ -195,7 +195,7 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
 
 
 def _is_beyond_the_server(error: ResponseError) -> bool:
-    """Tell whether the server can't count with what is stored, though Python may be able to.
+    """Return whether the server can't count with the stored value, although Python may.
 
     The stored number may be a float in the serializer's form, or go beyond 64 bits.
     """

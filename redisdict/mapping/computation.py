@@ -34,7 +34,7 @@ class Unkept(Exception):
 
 
 class Found(NamedTuple):
-    """What is stored of an item.
+    """The stored state of an item.
 
     Attributes:
         stored: its bytes; None where there is nothing.
@@ -51,7 +51,7 @@ class Found(NamedTuple):
         return self.stored is not None and self.fresh_ms > 0
 
     def is_due(self, options: ComputeOptions) -> bool:
-        """Whether it is time to compute it anew."""
+        """Whether it is time to compute it again."""
         return self.stored is None or self.fresh_ms <= options.refresh_ms
 
 
@@ -59,7 +59,7 @@ NOTHING: Final = Found(None)
 
 
 def look(bound: Bound[Any], field: bytes, options: ComputeOptions) -> Operation[Found]:
-    """Read what is stored, and how fresh it is, in one round trip."""
+    """Read the stored value, and how fresh it is, in one round trip."""
     if not options.needs_time:
         return Found((yield from bound.layout.get(field).begin()))
     stored, left_ms = yield from bound.layout.get_with_ttl(field)
@@ -95,7 +95,7 @@ def keep(
 
 
 class Computation:
-    """The computation of one item by one caller, and what becomes of it without the caller.
+    """The computation of one item by one caller, and its course in the background.
 
     Args:
         default: gives the value.

@@ -189,7 +189,7 @@ class PersistentDict(
         self._choose_class()
 
     def _choose_class(self) -> None:
-        """Have the reads of a dict with `near` looked up in another class than those of others."""
+        """Choose the class, so that dicts with `near` have their own methods for reads."""
         plain = _plain_class(type(self))
         kind = plain if self._options.near is None else _near_class(plain)
         if kind is not type(self):
@@ -284,7 +284,7 @@ class PersistentDict(
         return bound
 
     def _find_space(self, backend: Backend, names: Names) -> NearSpace | None:
-        """Find what this process keeps of the dict, for whichever handle; None if nothing."""
+        """Find this process's memory for the dict, of any handle; None if there is none."""
         options = self._options
         identity = (names.path, options.hset_enabled, options.shards)
         if options.near is None:

@@ -169,7 +169,7 @@ class DumpReader:
 
 
 def verified(file: IO[bytes], key_kind: str, check_key: Callable[[bytes], object]) -> IO[bytes]:
-    """Check a file to the end: what is returned holds a whole dump from its position on.
+    """Check a file to the end, and return one that has the whole dump from its position on.
 
     It is `file` itself, read once and set back; one that can't be set back, such as a pipe, is
     copied into a temporary file, which goes when it is closed.

@@ -166,7 +166,7 @@ def _escape(text: str, special: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class KeyCodec(Generic[K]):
-    """How the keys of one dict are written.
+    """The encoding of one dict's keys.
 
     Args:
         kind: what a key is: "str", "int", "uuid.UUID", "bytes", or "custom" for a pair of the
@@ -213,7 +213,7 @@ class KeyCodec(Generic[K]):
         return [encode(key) for key in keys]
 
     def arguments(self, keys: Sequence[K]) -> Sequence[Argument]:
-        """Make what a command has for these keys: ASCII text as it is, which packs the same."""
+        """Make a command's arguments for these keys: ASCII text as it is, which packs the same."""
         is_ascii = False
         if self.kind == "str":
             with suppress(TypeError):  # which `encode_many()` says more about

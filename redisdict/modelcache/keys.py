@@ -94,7 +94,7 @@ class KeyForm:
         return self._write(self._own(value), value)
 
     def is_exact(self, value: Any) -> bool:
-        """Tell whether a row that the database takes for having this value has the value's key.
+        """Return whether a row that the database takes for having this value has the value's key.
 
         If not, the row may be spelled otherwise, as "tea" is where "TEA" finds it, so the database
         has to be asked for it, and a change that names the value counts as one of the whole table.

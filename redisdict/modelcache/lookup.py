@@ -75,7 +75,7 @@ class PkLookup(Generic[M]):
         return Step(command, self.store.read, (cells, token, lease_ms))
 
     def hit(self, answers: Sequence[Answer]) -> M | None:
-        """Give the instance in the answer to `step()`; None when there is more to do."""
+        """Return the instance in the answer to `step()`; None when there is more to do."""
         body, counters = answers[0], self.table.counters
         if type(body) is not bytes or len(body) < SHORTEST or counters.hits >= MOST_HITS - 1:
             return None
@@ -110,7 +110,7 @@ class PkLookup(Generic[M]):
     # What this process keeps.
 
     def near_hit(self, key: Any, caller: Caller) -> Any:
-        """Give the row that is in memory, None for one that is absent; `NOT_NEAR` for neither."""
+        """Return the row that is in memory, None for one that is absent; `NOT_NEAR` for neither."""
         table, near = self.table, self.near
         if (
             near is None
@@ -209,7 +209,7 @@ class PkLookup(Generic[M]):
         return rows
 
     def _may_use_server(self, caller: Caller) -> bool | None:
-        """Tell whether the server's rows count; None when it has failed and should be tried."""
+        """Return whether the server's rows count; None when it has failed and should be tried."""
         table = self.table
         if (table.changed_by and caller.has_changed(table)) or not table.shows_all_alike:
             return False

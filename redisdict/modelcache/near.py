@@ -57,7 +57,7 @@ class KeptBody(bytes):
     kept: Kept
 
     def make(self) -> Any:
-        """Give the value in it, another one each time."""
+        """Return the value in it, another one each time."""
         assert self.kept.make is not None  # it was made of one that has it
         return self.kept.make(self.kept.value)
 
@@ -142,7 +142,7 @@ class NearRows:
         return NearLeases.of(self._names), b"" if lease is None else lease.process
 
     def stats(self) -> NearStats:
-        """Tell what is kept. Asks the server nothing."""
+        """Tell what is kept. Sends nothing to the server."""
         if self.space is None:
             return NearStats(is_on=False, reason="no ModelDict of this table has near")
         return self.space.stats()

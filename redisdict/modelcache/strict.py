@@ -93,7 +93,7 @@ class NearLease:
         self.read_at = NEVER
 
     def take(self, sent_at: float, *, was_held: bool) -> None:
-        """Take notice of a renewal that was sent at this time, and is answered now.
+        """Handle a renewal that was sent at this time, and is answered now.
 
         Args:
             was_held: the server's word. It may have carried out a renewal twice whose first answer
@@ -135,7 +135,7 @@ class NearLease:
         self.until = NEVER
 
     def is_idle(self, now: float) -> bool:
-        """Tell whether nobody has read for a while."""
+        """Return whether nobody has read for a while."""
         reads = self.state.hits + self.state.misses
         if reads != self.reads:
             self.reads, self.read_at = reads, now

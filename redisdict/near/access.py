@@ -39,7 +39,7 @@ _OF_NO_ITEM: Final = frozenset({b"HLEN", b"PTTL", b"MEMORY"})
 
 
 class Access:
-    """Which entries a command may have the reader see anew, by the keys that the command names.
+    """Which entries a command may have the reader see again, by the keys that the command names.
 
     A value that looks like a key is taken for one: more is dropped then, and nothing is wrong.
     """

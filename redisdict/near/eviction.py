@@ -82,7 +82,7 @@ class Sieve:
         self.clear()
 
     def clear(self) -> None:
-        """Forget all entries; the counts of bytes and items begin anew."""
+        """Forget all entries; the counts of bytes and items begin again."""
         self.bytes = 0
         self.items = 0
         self._newest: Entry | None = None
@@ -90,7 +90,7 @@ class Sieve:
         self._hand: Entry | None = None
 
     def fits(self, entry: Entry) -> bool:
-        """Tell whether there could be room for it at all."""
+        """Return whether there could be room for it at all."""
         return entry.size <= self.max_bytes and self.max_items > 0
 
     def room_for(self, entry: Entry) -> Iterator[Entry]:

@@ -185,7 +185,7 @@ class Listener:
             wake.wake()
 
     def ping_after(self, start: float) -> bool:
-        """Wait until a PING sent after `start` is answered; tell whether it was.
+        """Wait until a PING sent after `start` is answered; return whether it was.
 
         Callers share a PING that is sent after the start of all of them.
         """
@@ -260,7 +260,7 @@ class Listener:
                 self._wake.wake()
 
     def next_token(self) -> Any:
-        """Give the token that the connection hasn't been told of; None when there is none."""
+        """Return the token that the connection hasn't been told of; None when there is none."""
         if self._token is None:
             return None
         with self._lock:

@@ -103,7 +103,7 @@ class RequestReader:
         return self if would_help else None
 
     def ping(self) -> bool:
-        """Wait for a PING that was sent after the start of the request; tell whether it came."""
+        """Wait for a PING that was sent after the start of the request; return whether it came."""
         return self.listener.ping_after(start_of_request())
 
     async def aping(self) -> bool:

@@ -196,7 +196,7 @@ class Session:
         self._connection.send(commands)
 
     def _take(self, reply: Reply) -> None:
-        """Take notice of a reply, with the others that were asked for together when all are there.
+        """Handle a reply, with the others that were asked for together when all are there.
 
         Raises:
             ConnectionResetError: the server isn't the primary any more.
@@ -276,7 +276,7 @@ class Session:
             self._send(commands, partial(self._authenticated, take))
 
     def _authenticated(self, take: Callable[[list[Reply]], None], replies: list[Reply]) -> None:
-        """Take notice of an AUTH, which was sent before a PING.
+        """Handle an AUTH, which was sent before a PING.
 
         Raises:
             ConnectionResetError: it was refused, so the next connection asks for other credentials.
@@ -298,7 +298,7 @@ class Session:
         return [(b"PING",) if self._listener._primary_address is None else (b"ROLE",)]
 
     def _pong(self, told: set[NearState], asked: Sequence[bytes], replies: list[Reply]) -> None:
-        """Take notice of an answered PING.
+        """Handle an answered PING.
 
         Raises:
             ConnectionResetError: the server isn't the primary any more.

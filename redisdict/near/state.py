@@ -132,7 +132,7 @@ class NearState:
         return entry
 
     def has(self, key: Hashable) -> bool:
-        """Tell whether anything is kept of a key, whether or not it may be served."""
+        """Return whether anything is kept of a key, whether or not it may be served."""
         return key in self._entries
 
     def begin_fill(self, key: Hashable) -> FillToken:
@@ -161,7 +161,7 @@ class NearState:
         make: Callable[[Any], Any] | None = None,
         owner: object = None,
     ) -> bool:
-        """Keep what the server has answered, if the token still stands; tell whether it is kept.
+        """Keep what the server has answered, if the token still stands; return whether it is kept.
 
         Args:
             value: what to keep, `MISSING` where the server has none.
@@ -244,7 +244,7 @@ class NearState:
             self._clear()
 
     def pong(self, sent_at: float) -> None:
-        """Take notice of an answered PING, after all pushes that were read before its answer.
+        """Handle an answered PING, after all pushes that were read before its answer.
 
         Args:
             sent_at: read from the clock before the PING was sent.

@@ -78,7 +78,7 @@ class TrackingConnection:
         return None if host is None else (host, self._connection.port)
 
     def leads_elsewhere(self) -> bool:
-        """Tell whether the name that it was made with leads to other addresses only by now.
+        """Return whether the name that it was made with leads to other addresses only by now.
 
         One question to the resolver, where there is a name; of one that doesn't answer nothing is
         concluded.
@@ -94,7 +94,7 @@ class TrackingConnection:
         return all(each[4][0] != here for each in found)
 
     def fileno(self) -> int:
-        """Tell the descriptor, for poll()."""
+        """Return the descriptor, for poll()."""
         number: int = self._sock.fileno()
         return number
 
@@ -143,7 +143,7 @@ class TrackingConnection:
         return replies[0]
 
     def receive_until(self, is_so: Callable[[], bool]) -> bool:
-        """Apply pushes until the condition holds; tell whether it did in time."""
+        """Apply pushes until the condition holds; return whether it did in time."""
         deadline = clock() + self._timeout_s
         while not is_so():
             left_s = deadline - clock()
@@ -180,7 +180,7 @@ class Wake:
         self._there.setblocking(False)
 
     def fileno(self) -> int:
-        """Tell the descriptor that becomes readable."""
+        """Return the descriptor that becomes readable."""
         return self._here.fileno()
 
     def wake(self) -> None:
@@ -189,7 +189,7 @@ class Wake:
             self._there.send(b"\0")
 
     def clear(self) -> None:
-        """Take notice of having been woken."""
+        """Handle having been woken."""
         with suppress(BlockingIOError):
             while self._here.recv(READ_SIZE):
                 pass

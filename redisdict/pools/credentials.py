@@ -81,7 +81,7 @@ class SharedCredentials(StreamingCredentialProvider):
         return await self._provider.get_credentials_async()
 
     def is_streaming(self) -> bool:
-        """Tell whether the provider has begun to renew its token."""
+        """Return whether the provider has begun to renew its token."""
         return self._provider.is_streaming()
 
     def on_next(self, callback: Callback) -> None:
@@ -203,7 +203,7 @@ def has_new_token(connection: Any) -> bool:
 def authenticate(connection: Any) -> None:
     """Authenticate again with the token that a connection was given, if it was.
 
-    Where that fails it is connected anew, with what the provider gives then.
+    Where that fails it is connected again, with what the provider gives then.
 
     Raises:
         redis.exceptions.RedisError: it can't be.
@@ -227,6 +227,6 @@ async def aauthenticate(connection: Any) -> None:
 
 
 def credentials_of(token: TokenInterface) -> Credentials:
-    """Give the arguments of AUTH for a token, whose user redis-py has under the name `oid`."""
+    """Return the arguments of AUTH for a token, whose user redis-py has under the name `oid`."""
     user = token.try_get("oid")
     return (user, token.get_value()) if user else (token.get_value(),)

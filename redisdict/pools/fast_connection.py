@@ -97,7 +97,7 @@ class FastConnection(redis.connection.AbstractConnection):
         super().__init__(*args, **options)
 
     def on_parser(self, parser: Parser) -> None:
-        """Take notice of the parser that reads from the new socket."""
+        """Handle the parser that reads from the new socket."""
         self._own_parser = parser
         set_kernel_timeout(self.sock)
 
@@ -195,7 +195,7 @@ class FastConnection(redis.connection.AbstractConnection):
             super().check_health()  # type: ignore[no-untyped-call]  # redis-py's
 
     def mark_for_reconnect(self) -> None:
-        """Have the pool connect anew when it is checked in; until then there is no fast path."""
+        """Have the pool connect again when it is checked in; until then there is no fast path."""
         self._ready_reader = None
         super().mark_for_reconnect()  # type: ignore[no-untyped-call]  # redis-py's
 
@@ -205,7 +205,7 @@ class FastConnection(redis.connection.AbstractConnection):
         self._ready_reader = None
 
     def disconnect(self, *args: Any, **options: Any) -> None:
-        """Close the connection, as redis-py does; the next use opens it anew."""
+        """Close the connection, as redis-py does; the next use opens it again."""
         self._ready_reader = self._own_parser = None
         self._was_left = False
         super().disconnect(*args, **options)  # type: ignore[no-untyped-call]  # redis-py's

@@ -96,7 +96,7 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
         return (await self.ready_shared()).submit(packed, count)
 
     async def ready_shared(self) -> SharedConnection:
-        """Give the shared connection, opened if need be, when there is room for a command.
+        """Return the shared connection, opened if need be, when there is room for a command.
 
         Raises:
             redis.exceptions.ConnectionError: the server can't be reached.

@@ -59,7 +59,7 @@ class Parser(DefaultParser):  # type: ignore[misc, valid-type]  # redis-py choos
         self.reader = self.sock = None
 
     def can_read(self, timeout: float | None = 0) -> bool:
-        """Tell whether there is a byte to read, waiting `timeout` seconds for it, None for ever.
+        """Return whether there is a byte to read, waiting `timeout` seconds for it, None for ever.
 
         It is read at once, and kept until `read_response()` wants it.
 
@@ -111,7 +111,7 @@ class Parser(DefaultParser):  # type: ignore[misc, valid-type]  # redis-py choos
         return reply
 
     def _reader_now(self) -> Any:
-        """Give the reader, which another thread may take away by closing the connection."""
+        """Return the reader, which another thread may take away by closing the connection."""
         reader = self.reader
         if reader is None:
             raise RedisConnectionError(CLOSED)

@@ -54,7 +54,7 @@ class _Attachment:
         return supervisor.is_same_file(self.descriptor, self.status)
 
     def is_of(self, home: Path) -> bool:
-        """Whether the lock counts there: the directory may have been removed and made anew."""
+        """Whether the lock counts there: the directory may have been removed and made again."""
         return self.is_open() and supervisor.is_same_file(home / supervisor.USERS_LOCK, self.status)
 
 

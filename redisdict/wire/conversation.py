@@ -67,7 +67,7 @@ def converse(server: Server, known: Known, request: Command | Batch) -> Conversa
         known: what is known of the server at the end of this very connection.
 
     Raises:
-        redis.exceptions.ConnectionError: the connection was connected anew behind our back, so
+        redis.exceptions.ConnectionError: the connection was connected again behind our back, so
             that the name of the incarnation was that of the server before.
         redis.exceptions.ResponseError: the server refuses to tell its name for now, or can't make
             the batch safe; the request wasn't sent.

@@ -79,7 +79,7 @@ def reply_count(request: Command | Batch) -> int:
 
 
 def unwrap(request: Command | Batch, replies: list[Reply]) -> Reply:
-    """Give the reply to a command, or those to a batch's own commands (what EXEC gives).
+    """Return the reply to a command, or those to a batch's own commands (what EXEC gives).
 
     In place of those to a batch the refusal of a primary that has become a replica meanwhile.
     """

@@ -164,7 +164,7 @@ Operation: TypeAlias = Generator[Request, Reply, T]
 
 
 def commands_of(request: Command | Batch) -> Sequence[Command]:
-    """Give the commands of a request: those of a batch, or the one that it is."""
+    """Return the commands of a request: those of a batch, or the one that it is."""
     return request.commands if isinstance(request, Batch) else (request,)
 
 

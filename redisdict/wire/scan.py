@@ -59,7 +59,7 @@ class ShardsCursor(NamedTuple):
 
 
 def table_bits(cursor: bytes) -> list[int]:
-    """Tell the length of a cursor in bits, or the lengths of those of a `ShardsCursor`.
+    """Return the length of a cursor in bits, or the lengths of those of a `ShardsCursor`.
 
     A cursor is the number of a bucket, so its highest bit tells how large the table is at least.
     """

@@ -121,7 +121,7 @@ def persistence(info: Mapping[str, object], settings: Mapping[str, object]) -> s
 
 
 def eviction(info: Mapping[str, object]) -> str:
-    """Tell the policy by which keys are deleted when memory is short; empty if INFO has none.
+    """Return the policy by which keys are deleted when memory is short; empty if INFO has none.
 
     Dragonfly has two: "noeviction" and `CACHE_MODE`.
     """

@@ -104,7 +104,7 @@ class Known:
     """What is known of the server at the other end of one connection, and what that can do.
 
     A connection can't outlive the process at its other end, so what was asked over it holds for as
-    long as it isn't connected anew. redis-py's connections say when they are.
+    long as it isn't connected again. redis-py's connections say when they are.
 
     Attributes:
         name: of its incarnation, see above; None until it is asked.
@@ -118,7 +118,7 @@ class Known:
         self.assurances: dict[str, Assurance] = {}
 
     def forget(self, _connection: object = None) -> None:
-        """Forget all, for the connection was connected anew, maybe to another server."""
+        """Forget all, for the connection was connected again, maybe to another server."""
         self.name = None
         self.assurances.clear()
 

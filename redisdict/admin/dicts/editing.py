@@ -76,7 +76,7 @@ class ItemForm(forms.Form):
         return cleaned
 
     def is_outdated(self, version: str) -> None:
-        """Refuse to store over what somebody else did; sent again, the form replaces that."""
+        """Refuse to overwrite another user's change; sent again, the form replaces it."""
         self.add_error(
             None,
             _(
@@ -88,7 +88,7 @@ class ItemForm(forms.Form):
 
 
 def version_of(stored: bytes) -> str:
-    """Name what is stored, so that a form can tell whether it is still the same."""
+    """Make a digest of the stored bytes, by which a form detects a change."""
     return hashlib.sha256(stored).hexdigest()
 
 
@@ -117,7 +117,7 @@ def form_for(stored: bytes) -> ItemForm:
 
 
 def codec_for(stored: bytes, config: AliasConfig) -> Codec:
-    """Choose the codec that wrote what is stored; for numbers, which have none, the alias's.
+    """Choose the codec that wrote the stored value; for numbers, which have none, the alias's.
 
     Raises:
         ConfigurationError: the compressor's package isn't installed.
@@ -137,7 +137,7 @@ def codec_for(stored: bytes, config: AliasConfig) -> Codec:
 
 
 def _is_plain_text(value: Any) -> bool:
-    """Tell whether a textarea gives the text back as it is: it has no line ends but its own."""
+    """Return whether a textarea gives the text back as it is: it has no line ends but its own."""
     return type(value) is str and all(one.isprintable() or one == "\n" for one in value)
 
 

@@ -53,7 +53,7 @@ class Side:
 
 
 def find_side(letter: str, text: str, stack: ExitStack, *, allow_remote: bool = False) -> Side:
-    """Find what somebody means by this argument.
+    """Find the side that this argument names.
 
     Args:
         letter: "A" or "B".
@@ -98,7 +98,7 @@ def _of_directory(title: str, path: Path, text: str) -> Side:
 
 
 def _settings(text: str) -> dict[str, Any]:
-    """Read "NAME=VALUE,NAME=VALUE"; what isn't a Python literal is a text."""
+    """Parse "NAME=VALUE,NAME=VALUE"; values that aren't Python literals are texts."""
     values = {}
     for part in re.split(r",(?=[A-Z_]+=)", text):
         name, _, value = part.partition("=")

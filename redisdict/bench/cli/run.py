@@ -68,7 +68,7 @@ def measure(options: output.Options, stdout: OutputWrapper, stderr: OutputWrappe
 def carry_out(
     session: Session, options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper
 ) -> bool:
-    """Measure, save and report; tell whether the report and the database have got everything.
+    """Measure, save and report; return whether the report and the database are complete.
 
     Raises:
         UsageError: nothing could be measured.
@@ -171,7 +171,7 @@ def _reopened(run: BenchmarkRun) -> BenchmarkRun:
 def _deliver(
     options: output.Options, session: Session, stdout: OutputWrapper, stderr: OutputWrapper
 ) -> bool:
-    """Print or write the report; tell whether it and the database have got everything."""
+    """Print or write the report; return whether it and the database are complete."""
     text = output.report_text(session.record, options, stdout)
     is_delivered = output.deliver(text, options["output"], stdout, stderr)
     if session.recorder.failure:

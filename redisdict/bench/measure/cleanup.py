@@ -72,7 +72,7 @@ def keys_removed_after(
 
 
 def clear_ended_runs(client: redis.Redis) -> int:
-    """Remove what killed runs left on this server; gives back the number of keys.
+    """Remove the keys of killed runs from this server; return their number.
 
     Raises:
         redis.exceptions.RedisError: the server can't be used.

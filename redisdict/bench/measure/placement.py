@@ -71,7 +71,7 @@ class PlacementProbe:
 
 
 def can_pin() -> bool:
-    """Tell whether this system lets a process choose its CPU."""
+    """Return whether this system lets a process choose its CPU."""
     return hasattr(os, "sched_setaffinity")
 
 

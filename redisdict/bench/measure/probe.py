@@ -59,7 +59,7 @@ class Probed:
 
     @property
     def is_crippled(self) -> bool:
-        """Whether it is clearly slower on one CPU than on all of them."""
+        """Whether it is clearly slower on one CPU than on all CPUs."""
         return paired_ratio(self.times[SAME], self.times[FREE]).high < 1 / CRIPPLED
 
     @property
@@ -226,7 +226,7 @@ class _Asked:
         return (time.perf_counter_ns() - began) / CALLS
 
     def threads_at_work(self) -> int:
-        """Count the threads that had a share of what the server has used since it was asked."""
+        """Count the threads that used CPU time while the server was probed."""
         now = self._thread_times()
         used = [time_ns - self._before.get(path, 0) for path, time_ns in now.items()]
         return sum(one > LEAST_SHARE * sum(used) for one in used)

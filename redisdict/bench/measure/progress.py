@@ -26,7 +26,7 @@ LEAST_TO_TELL = 0.02
 
 
 class Reporter:
-    """Told by the session what happens; what shows it writes to stderr only."""
+    """Shows the events of a session, on stderr only."""
 
     def __init__(self) -> None:
         self._done = self._share = 0.0

@@ -36,7 +36,7 @@ class OpenCell(Protocol):
     def cell(self) -> Cell: ...
 
     def prepare(self) -> None:
-        """Untimed: put back what a block uses up."""
+        """Restore the data that a block uses up, without timing it."""
 
     def run(self, clock: Clock) -> Block:
         """One block; times nothing but the client's calls."""
@@ -215,7 +215,7 @@ class Series:
 
     @property
     def placement(self) -> str:
-        """Where client and server were in most rounds that can be compared."""
+        """The placement in most rounds that can be compared."""
         seen = Counter(where for where in self.placements if where not in ("", MOVED))
         return seen.most_common(1)[0][0] if seen else ""
 

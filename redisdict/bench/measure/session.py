@@ -314,7 +314,7 @@ class Session:
         self.record.cells.sort(key=place)
 
     def _is_done(self, group: Group) -> bool:
-        """Tell whether a run that is being completed has all the figures of this group."""
+        """Return whether a run that is being completed has all the figures of this group."""
         measured = {result.key for result in self.record.cells if result.is_measured}
         wanted = {cell.key for cell in group.measured}
         return wanted <= measured

@@ -147,7 +147,7 @@ def _range(ordered: Sequence[int]) -> str:
 
 
 def _noise(run: BenchmarkRun) -> str:
-    """Tell the least differences as the verdicts used them, and what runs differ by."""
+    """Describe the least differences that the verdicts used, and the difference between runs."""
     used: dict[str, list[float]] = {}
     for one in run.comparisons:
         if one["kind"] != Comparison.TWIN and one["least_difference"]:
@@ -197,7 +197,7 @@ def _placement(run: BenchmarkRun) -> str:
 
 
 def _iteration(run: BenchmarkRun) -> str:
-    """Tell the second figure of an iteration, and what the first one counts."""
+    """Describe the second figure of an iteration, and what the first one counts."""
     items = [result for result in run.of_table(Table.DICT) if result.operation == "Items"]
     figures = ", ".join(
         f"{one.variant} {one.ops_per_second:,.0f}" for one in items if one.ops_per_second

@@ -25,7 +25,7 @@ Starts = Callable[[], int]
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """What a block took, and all its replies, those of the lead-in first, in the calls' order."""
+    """The time of a block, and all its replies in the calls' order, the lead-in's first."""
 
     duration_ns: int
     replies: list[Any]

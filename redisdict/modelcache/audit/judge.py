@@ -76,7 +76,7 @@ class Judge:
     """Judges cells of one table.
 
     Args:
-        repairs: whether cells that disagree are removed, so that the next reader fills them anew.
+        repairs: whether cells that disagree are removed, so that the next reader fills them again.
     """
 
     def __init__(self, table: CachedTable, *, repairs: bool = False) -> None:
@@ -150,7 +150,7 @@ class Judge:
         verdicts.unjudged[UNKNOWN] += 1
 
     def _compare_closely(self, cell: bytes) -> tuple[bytes, list[str]] | None:
-        """Give the cell's body and what differs; None when that can't be told."""
+        """Return the cell's body and what differs; None when that can't be told."""
         held = self._read([cell])
         if not held:
             raise WatchError("it holds no value now")

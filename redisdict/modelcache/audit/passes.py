@@ -71,7 +71,7 @@ class Audit:
     Args:
         using: an alias of REDISDICT; None for those of all.
         database: an alias of DATABASES; None for the ones that each model's rows are written to.
-        repairs: whether cells that disagree are removed, so that the next reader fills them anew.
+        repairs: whether cells that disagree are removed, so that the next reader fills them again.
     """
 
     def __init__(

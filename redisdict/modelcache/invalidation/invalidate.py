@@ -73,7 +73,7 @@ def close(tables: Sequence[CachedTable], token: bytes) -> None:
 
 
 def reopen(tables: Sequence[CachedTable], token: bytes) -> None:
-    """End what `close()` with the same token has begun; all rows are read anew."""
+    """End what `close()` with the same token has begun; all rows are read again."""
     for table in tables:
         _tell(table, table.store.table_keys, token, 0)
 

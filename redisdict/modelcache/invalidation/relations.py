@@ -76,7 +76,7 @@ def dependents_of(model: type[Model]) -> Sequence[tuple[CachedModel, str]]:
 
 
 def forget() -> None:
-    """Find everything anew: there are other models now, or other registrations."""
+    """Find everything again: there are other models now, or other registrations."""
     cached_by_table.cache_clear()
     affected_by.cache_clear()
     are_whole.cache_clear()
@@ -94,7 +94,7 @@ def rows_of(
 
     Args:
         has_moved: whether columns may have changed by which lists are kept. What they were isn't
-            known here, so then all lists are made anew.
+            known here, so then all lists are made again.
     """
     pks = list(pks)
     found: dict[Any, set[bytes]] = {}

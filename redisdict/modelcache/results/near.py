@@ -71,7 +71,7 @@ class NearResults:
         self._reader = self._space.parts[0].reader(near)
 
     def body(self, key: bytes) -> bytes | None:
-        """Give the body of a result, from memory or by one EVALSHA; None when there is none.
+        """Return the body of a result, from memory or by one EVALSHA; None when there is none.
 
         Raises:
             NeedsThread: in a task, and it isn't in memory.
@@ -121,5 +121,5 @@ class NearResults:
         self._state.drop(keys)
 
     def stats(self) -> NearStats:
-        """Tell what is kept. Asks the server nothing."""
+        """Tell what is kept. Sends nothing to the server."""
         return self._space.stats()

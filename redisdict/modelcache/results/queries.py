@@ -78,7 +78,7 @@ class Queries:
         return queries_of, self._arguments
 
     def find(self, queryset: Any, kind: str) -> tuple[QueryPlan, Columns] | None:
-        """Give the rows that are kept of a query, with its plan; None where more has to be done.
+        """Return the rows that are kept of a query, with its plan; None where more has to be done.
 
         One round trip: MGET, in tasks EVALSHA. Nothing is compiled, and where the queryset has its
         calls noted no query is made.

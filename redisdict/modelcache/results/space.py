@@ -113,7 +113,7 @@ class ResultSpace:
         return self.peek(self._before + name.encode() + self._after)
 
     def peek(self, key: bytes) -> list[Any] | None:
-        """Give the result in this cell, in a list, where it takes no more than to read it."""
+        """Return the result in this cell, in a list, where it takes no more than to read it."""
         counters = self._counters
         caller = THREAD if answers.get() is None else TASK
         if (

@@ -75,7 +75,7 @@ def _is_certainly_undone(error: DatabaseError) -> bool:
 
 
 def is_refusal(cause: BaseException | None) -> bool:
-    """Tell whether a driver's error says that the database has refused a statement, and undone it.
+    """Return whether by a driver's error the database has refused and undone a statement.
 
     If not, it may have been carried out, or be carried out yet.
     """

@@ -125,7 +125,7 @@ def wait_for_readers(
 
 
 def _ask(script: Script, keys: Sequence[bytes], *arguments: Argument) -> Operation[Any]:
-    """Run a script that is told the server's incarnation; it begins anew in another one."""
+    """Run a script that is told the server's incarnation; it begins again in another one."""
     how, code, begin = b"EVALSHA", script.digest, b""
     kind: type[Identified] = Identified
     while True:
