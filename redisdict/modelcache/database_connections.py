@@ -22,7 +22,7 @@ _listeners: list[Callable[[BaseDatabaseWrapper], None]] = []
 
 
 def keep_track() -> None:
-    """Handle the connections that there are, and of each that is made from now on."""
+    """Track the present connections, and each that is made from now on."""
     create = connections.create_connection
     if not hasattr(create, "__wrapped__"):
 

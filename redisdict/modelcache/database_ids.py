@@ -31,7 +31,7 @@ logger = logging.getLogger("redisdict")
 
 @dataclass(slots=True)
 class Database:
-    """What was learned of the database that some settings lead to.
+    """The identity of the database to which some settings lead.
 
     Attributes:
         id: equal for one database, whatever it is called, and different for two.
@@ -154,7 +154,7 @@ ASKED: dict[str, Callable[[Any, BaseDatabaseWrapper], Database]] = {
 
 
 def _id_of_settings(connection: BaseDatabaseWrapper) -> str:
-    """By vendor, host, port and name; what one machine calls its own, by the machine too."""
+    """Identify by vendor, host, port and name; for local names by the machine too."""
     settings, vendor = connection.settings_dict, connection.vendor
     host = str(settings.get("HOST") or "").lower().rstrip(".")
     if host in LOCAL_HOSTS:
@@ -176,12 +176,12 @@ def is_memory(name: Any) -> bool:
 
 
 def id_of_memory(name: str) -> str:
-    """Tell a database in memory: it is its process's own, also after any fork."""
+    """Identify a database in memory: it belongs to its process, also after a fork."""
     return f"memory {_process_token().hex()} {name}"
 
 
 def id_of_connection() -> str:
-    """Tell a database that only one connection comes to."""
+    """Identify a database that only one connection can reach."""
     return f"connection {secrets.token_hex(16)}"
 
 
@@ -199,7 +199,7 @@ def _process_token() -> bytes:
 
 
 def id_of_file(path: str) -> str:
-    """Tell a file of SQLite. One or two system calls.
+    """Identify a file of SQLite. One or two system calls.
 
     Its path says nothing: the same on two machines means two files, two mounts of one file have
     two, and a restored backup has the old one's. File systems use the numbers of removed files
@@ -223,7 +223,7 @@ def _machine() -> str:
 
 
 def _made_at(path: str) -> str:
-    """When a file was made, on Linux, where Python doesn't tell; "" where nobody does."""
+    """Return when a file was created, on Linux, where Python lacks that; "" if it is unknown."""
     statx = _statx()
     if statx is None:
         return ""

@@ -161,7 +161,7 @@ class FieldLookup(PkLookup[M]):
 
 
 def _keep_hint(body: bytes) -> Kept | None:
-    """Say what the process keeps of a hint."""
+    """Make the entry in memory for a hint."""
     pk = _read_hint(body) if len(body) >= SHORTEST or body not in NOT_ROWS else None
     return None if pk is None else Kept(pk, len(body))
 

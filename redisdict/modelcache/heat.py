@@ -21,7 +21,7 @@ REST_S = 10.0
 
 
 class Heat:
-    """How lookups of results of one table went, in this process.
+    """The outcomes of lookups of one table's results, in this process.
 
     Threads may lose one another's counts now and then, which doesn't matter.
 
@@ -38,7 +38,7 @@ class Heat:
         self._resting_until = 0.0
 
     def note_in_vain(self) -> None:
-        """A lookup was in vain, for this table was changed."""
+        """Note that a lookup was in vain, because this table was changed."""
         self.vain += 1
         if self.useful + self.vain < WINDOW:
             return
@@ -48,7 +48,7 @@ class Heat:
 
     @property
     def is_resting(self) -> bool:
-        """Whether the server is left alone, and the database asked at once."""
+        """Whether the database is asked at once, without the server."""
         if not self._resting_until:
             return False
         if time.monotonic() < self._resting_until:

@@ -183,7 +183,7 @@ def place_in(connection: BaseDatabaseWrapper, model: type[models.Model], schema:
 
 
 def forget_names() -> None:
-    """A statement may have made, moved or removed tables, or changed who sees what in them."""
+    """Forget names, since a statement may have changed tables, or who sees what in them."""
     global _names
     _names = object()
     _places.clear()
@@ -191,7 +191,7 @@ def forget_names() -> None:
 
 
 def is_on_standby(connection: BaseDatabaseWrapper) -> bool:
-    """Whether an open connection leads to a server that follows another one. No query."""
+    """Whether an open connection leads to a standby. No query."""
     raw = connection.connection
     ask = getattr(getattr(raw, "info", raw), "parameter_status", None)
     told = ask("in_hot_standby") if ask is not None else None  # since PostgreSQL 14
@@ -307,7 +307,7 @@ def _leads_to_its_file(database: Database) -> bool:
 
 
 def _on_connection(connection: BaseDatabaseWrapper) -> None:
-    """A connection was made: what the settings lead to may be another database by now."""
+    """Note that a connection was made: the settings may lead to another database by now."""
     if search_paths.sets_by_itself(connection):
         search_paths.note_several()
     if connection.connection is None:

@@ -51,7 +51,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 class KeyForm:
-    """How values of one field are written in keys: different values differently, equal ones alike.
+    """The form of one field's values in keys: equal values alike, different ones differently.
 
     Args:
         field: the primary key, a composite one too, or another unique field.
@@ -94,7 +94,7 @@ class KeyForm:
         return self._write(self._own(value), value)
 
     def is_exact(self, value: Any) -> bool:
-        """Return whether a row that the database takes for having this value has the value's key.
+        """Return whether a row that the database finds by this value has the value's key.
 
         If not, the row may be spelled otherwise, as "tea" is where "TEA" finds it, so the database
         has to be asked for it, and a change that names the value counts as one of the whole table.
@@ -135,7 +135,7 @@ class KeyForm:
         return list(zip(parts, value, strict=True))
 
     def to_python(self, value: Any) -> Any:
-        """Convert a value to what the field's attribute holds, which the database can be asked by.
+        """Convert a value to that of the field's attribute, which can be used in a query.
 
         Raises:
             TypeError: the field has no such value.
@@ -212,7 +212,7 @@ class KeyForm:
 
 
 def _has_text(kind: Any) -> bool:
-    """Whether str() says more of an object of this class than where it lies in memory."""
+    """Whether str() of an object of this class shows more than its memory address."""
     return kind.__str__ is not object.__str__ or kind.__repr__ is not object.__repr__
 
 

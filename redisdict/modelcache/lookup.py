@@ -87,7 +87,7 @@ class PkLookup(Generic[M]):
     def finish(
         self, key: Any, step: Step[Any], answers: Sequence[Answer] | Exception, caller: Caller
     ) -> Plan[M | None]:
-        """Do what follows when `step()` was no hit, or has failed."""
+        """Go on after `step()` was no hit, or has failed."""
         try:
             if isinstance(answers, Exception):
                 raise answers
@@ -138,7 +138,7 @@ class PkLookup(Generic[M]):
         return {key: row for key in keys if (row := found.get(key)) is not None}
 
     def _find_near(self, keys: Sequence[Any], caller: Caller) -> Plan[dict[Any, Any]]:
-        """Get what is in memory, None for a row that is absent; it may take a PING."""
+        """Get the rows in memory, None for a row that is absent; it may take a PING."""
         found: dict[Any, Any] = {}
         near = self.near
         if near is None:
@@ -151,7 +151,7 @@ class PkLookup(Generic[M]):
         return found
 
     def _take_near(self, keys: Sequence[Any], found: dict[Any, Any], caller: Caller) -> list[Any]:
-        """Put what is in memory into `found`; give the keys of the others."""
+        """Put the rows in memory into `found`; return the keys of the others."""
         missing = []
         for key in keys:
             row = self.near_hit(key, caller)
@@ -162,11 +162,11 @@ class PkLookup(Generic[M]):
         return missing
 
     def _who_pings(self, near: NearReader, key: Any) -> Any:
-        """Tell who could wait for a PING that makes something servable of a key, or None."""
+        """Return the reader that could wait for a PING that makes a key servable, or None."""
         return near.who_pings(self._encode_key(key))
 
     def _note_seen(self, cells: Iterable[bytes], rows: Iterable[models.Model]) -> None:
-        """Rows were read from the database: what is kept of them may be older."""
+        """Note that rows were read from the database: those in memory may be older."""
         table = self.table
         if table.near.is_on:
             table.near.drop({*cells, *(table.key(row.pk) for row in rows)})
@@ -190,7 +190,7 @@ class PkLookup(Generic[M]):
         return found
 
     def warm(self, keys: Iterable[Any], caller: Caller) -> Plan[int]:
-        """Have rows on the server; how many there are."""
+        """Store rows on the server; return how many there are."""
         lookup = self
         if isinstance(keys, models.QuerySet | models.Manager):
             lookup = self.by_pk
@@ -201,7 +201,7 @@ class PkLookup(Generic[M]):
         return count
 
     def next_page(self, scan: Scan, caller: Caller) -> Plan[list[M]]:
-        """Get the rows of the next page of what is on the server, as readers would get them."""
+        """Get the next page of the rows on the server, as readers would get them."""
         rows: list[M] = yield scan.next_page()
         if not self.table.shows_all_alike or caller.has_changed(self.table):
             found: dict[Any, M] = yield Call(self.by_pk.ask_database, ([row.pk for row in rows],))

@@ -35,7 +35,7 @@ class Members:
     order: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """What is kept; its keys on the server are named by that."""
+        """A description, by which its keys on the server are named."""
         giving = "" if self.gives == "pk" else f" giving {self.gives}"
         ordered = f" ordered by {', '.join(self.order)}" if self.order else ""
         return f"by {self.by}{giving}{ordered}"
@@ -45,7 +45,7 @@ class Members:
         return by_attribute(model, self.by)
 
     def fields(self, model: type[models.Model]) -> list[models.Field[Any, Any]]:
-        """All fields of which a list is a function, beside the primary key."""
+        """All fields on which a list depends, beside the primary key."""
         names = [self.by, self.gives, *(name.lstrip("-") for name in self.order)]
         return [by_attribute(model, name) for name in dict.fromkeys(names) if name != "pk"]
 

@@ -34,7 +34,7 @@ LONGEST_PAUSE_S = 2.0
 
 
 class Outages:
-    """Tracks the server's failures to serve one table, and repairs what they have left there."""
+    """Tracks the server's failures for one table, and invalidates rows that they left old."""
 
     def __init__(self, name: str, backend: Backend, store: RowStore, counters: Counters) -> None:
         self._name = name
@@ -51,7 +51,7 @@ class Outages:
 
     @property
     def is_calm(self) -> bool:
-        """Whether nothing has failed that isn't mended."""
+        """Whether there is no failure that isn't repaired."""
         return self._untold == self._told and not self._resting_until and not self._under_way
 
     @property
@@ -96,7 +96,7 @@ class Outages:
         return True
 
     def repair(self) -> Operation[bool]:
-        """Have the table begin a new generation; whether its rows can be believed now.
+        """Begin a new generation of the table; return whether its rows can be trusted now.
 
         Not while a change is under way: its commit would come after the new generation.
         """

@@ -27,7 +27,7 @@ Plan: TypeAlias = Generator[Operation[Any] | Call, Any, T]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What a plan does otherwise in a task than in a thread.
+    """The parts of a plan that differ between tasks and threads.
 
     In which thread a task's queries will run isn't known before. So a transaction of any thread
     that has changed the table counts as the task's own, and a task whose row will turn out not to

@@ -51,7 +51,7 @@ def register(
     is_version: bool = False,
     members: Members | None = None,
 ) -> CachedModel:
-    """Have changes of the model noticed from now on, for ever.
+    """Detect changes of the model from now on, for ever.
 
     Of several registrations with the same `exclude` the strictest and the longest barrier count.
     """
@@ -86,12 +86,12 @@ LATE = (
 
 
 def cached_models() -> list[CachedModel]:
-    """All that are registered."""
+    """All registered models."""
     return list(_registered.values())
 
 
 def on_registration(listener: Callable[[], None]) -> None:
-    """Have `listener` called whenever a model has been registered."""
+    """Call `listener` whenever a model has been registered."""
     _listeners.append(listener)
 
 

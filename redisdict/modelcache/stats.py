@@ -18,7 +18,7 @@ MOST_HITS = 1000
 
 @dataclass(slots=True)
 class CacheStats:
-    """What happened to a cached table since it was first used, in all processes.
+    """The counts of a cached table since it was first used, in all processes.
 
     A process that is killed loses up to 1,000 hits, and its counts of the last second.
 
@@ -60,7 +60,7 @@ MOST_PLACES = 100
 
 
 class Counters(CacheStats):
-    """Counts in this process, and pushes what isn't on the server yet.
+    """Counts in this process, and adds new counts to the server's.
 
     Threads may lose one another's counts now and then: a lock for each hit would cost more than
     an exact count is worth.
@@ -77,7 +77,7 @@ class Counters(CacheStats):
         on_fork(self._begin_anew)
 
     def count_drop(self, place: str) -> None:
-        """All rows counted as changed, by a statement that was sent from this line of code."""
+        """Count that all rows counted as changed, by a statement from this line of code."""
         self.dropped += 1
         if place in self.dropped_by or len(self.dropped_by) < MOST_PLACES:
             self.dropped_by[place] = self.dropped_by.get(place, 0) + 1
@@ -118,7 +118,7 @@ class Counters(CacheStats):
         self.dropped_by = {}
 
     def total(self) -> Operation[CacheStats]:
-        """Push, and read what all processes have counted. HKEYS and HMGET."""
+        """Push, and read the counts of all processes. HKEYS and HMGET."""
         yield from self.push()
         names: list[bytes] = yield (b"HKEYS", self._key)
         if not names:

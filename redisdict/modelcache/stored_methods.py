@@ -82,6 +82,6 @@ class StoredMethods(Handle[M]):
             yield from self._with_keys(run(lookup.table, lookup.next_page(scan, THREAD)))
 
     def _with_keys(self, rows: Iterable[M]) -> Iterator[tuple[Any, M]]:
-        """What each row is looked up by; a row whose field has no value is left out."""
+        """Yield rows with the keys of the dict; rows without a value of the field are left out."""
         name = "pk" if self._field is None else self._field.attname
         return ((key, row) for row in rows if (key := getattr(row, name)) is not None)

@@ -51,7 +51,7 @@ class Disagreement:
 
 @dataclass(slots=True)
 class Verdicts:
-    """What became of the cells that were looked at.
+    """The verdicts on the cells that were compared.
 
     Attributes:
         judged: how many were compared with the database, among them those that disagree.
@@ -113,7 +113,7 @@ class Judge:
         return verdicts
 
     def _read(self, cells: Sequence[bytes]) -> dict[bytes, bytes]:
-        """What readers would be given of these cells now, without a lease and without a wait."""
+        """Read these cells as readers would now, without a lease and without a wait."""
         table = self.table
         operation = table.store.read(cells, new_token(), 0, keeps=False)
         answers = table.backend.driver.run(operation)
@@ -150,7 +150,7 @@ class Judge:
         verdicts.unjudged[UNKNOWN] += 1
 
     def _compare_closely(self, cell: bytes) -> tuple[bytes, list[str]] | None:
-        """Return the cell's body and what differs; None when that can't be told."""
+        """Return the cell's body and the differences; None if these can't be determined."""
         held = self._read([cell])
         if not held:
             raise WatchError("it holds no value now")
@@ -182,7 +182,7 @@ class Judge:
 
 @contextmanager
 def _watching(table: CachedTable, cell: bytes) -> Iterator[None]:
-    """Have the server notice whether a cell, or its table's, is touched in the block.
+    """Let the server watch a cell, and its table's, for changes in the block.
 
     WATCH, and EXEC with a GET, over a connection of its own.
 

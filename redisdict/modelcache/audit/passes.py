@@ -33,7 +33,7 @@ _random = random.SystemRandom()
 
 @dataclass(slots=True)
 class TableCount:
-    """What a pass has counted of one table.
+    """The counts of one table in a pass.
 
     Attributes:
         model: its label and what is kept, such as "shop.Product" or "shop.Product by category_id".
@@ -156,7 +156,7 @@ def _count_of(table: CachedTable) -> TableCount:
 
 
 def _paged(tables: Sequence[CachedTable]) -> Iterator[tuple[CachedTable, Sequence[bytes]]]:
-    """All cells, by tables, as they are found."""
+    """Iterate over all cells, by tables, as they are found."""
     for table in tables:
         for cells in _pages(table):
             for some in slices(cells, CHUNK):

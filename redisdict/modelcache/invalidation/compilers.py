@@ -46,7 +46,7 @@ from redisdict.modelcache.invalidation.writes import Run, Write
 
 @functools.cache
 def watched_compiler(kind: type[SQLCompiler]) -> type[SQLCompiler]:
-    """The class of compilers that tells of what those of this class change, or read."""
+    """Make the compiler class that announces the changes and reads of compilers of this class."""
     for base, tell in (
         (SQLInsertCompiler, _insert),
         (SQLUpdateCompiler, _update),
@@ -144,7 +144,7 @@ def _insert(write: Write, run: Run) -> Any:
 
 
 def _made_rows(write: Write, pks: Sequence[Any], made: Any) -> list[Rows]:
-    """What an insertion has changed. Whoever takes rows for absent must hear of each one."""
+    """Return the rows of an insertion, each of which readers may have taken for absent."""
     known = _made_pks(write, pks, made)
     is_known = len(known) >= len(pks)
     if is_known or not any(cached.believes_absence for cached in affected_by(write.model)):

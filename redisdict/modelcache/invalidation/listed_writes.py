@@ -65,7 +65,7 @@ def update_listed(write: Write, run: Run, lists: Sequence[Lists]) -> Any:
 
 
 def _count_of(result: Any) -> Any:
-    """How many rows an update has changed: Django 6.1 may ask for something of each."""
+    """Return how many rows an update has changed: Django 6.1 may ask for values of each."""
     return len(result) if isinstance(result, list | tuple) else result
 
 

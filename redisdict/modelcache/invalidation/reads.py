@@ -42,7 +42,7 @@ NEXT = re.compile(rf"(?:{COMMENT}*\bAS\b)?(?:{COMMENT}*{IDENTIFIER})?{COMMENT}*,
 
 
 class Reads:
-    """What statements have read.
+    """The tables that statements have read.
 
     Attributes:
         tables: their names, as `table_of()` gives them, with other names that stand where a table's
@@ -68,7 +68,7 @@ class Reads:
             self.databases.add(connection.alias)
 
     def add(self, others: Reads) -> None:
-        """Note what another one has noted."""
+        """Add the reads of another one."""
         self.tables |= others.tables
         self.databases |= others.databases
         self.has_written |= others.has_written

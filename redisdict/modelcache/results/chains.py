@@ -48,7 +48,7 @@ FIRST_PROBE = 10_000_019
 
 
 class Shape:
-    """What all queries have in common that are made by calls of one shape.
+    """The common part of all queries that are made by calls of one shape.
 
     Attributes:
         structure: what `structure_of()` gives for the query, without values.
@@ -118,7 +118,7 @@ class Chain:
         return _apply(self.before._build(values), self.call, values)
 
     def filter(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Chain | None:
-        """Go on with `filter()` or `exclude()`; None where Django has to."""
+        """Continue with `filter()` or `exclude()`; None if Django has to build the query."""
         key: list[Any] = [method]
         values: list[Any] = []
         noted_args, noted = args, kwargs
@@ -144,7 +144,7 @@ class Chain:
         return Chain(self, call, found, (*self.values, *values), self.low, self.high)
 
     def then(self, method: str, arguments: Sequence[Any], **options: bool) -> Chain | None:
-        """Go on with a method that takes names; None where Django has to."""
+        """Continue with a method that takes names; None if Django has to build the query."""
         if not TEXT.issuperset(map(type, arguments)):
             return None
         key = (method, *arguments, *options.items())
@@ -157,7 +157,7 @@ class Chain:
         return Chain(self, call, found, self.values, self.low, self.high)
 
     def slice(self, start: int | None, stop: int | None) -> Chain | None:
-        """Go on with a slice; None where Django has to."""
+        """Continue with a slice; None if Django has to build the query."""
         if type(start) not in LIMITS or type(stop) not in LIMITS:
             return None
         if (start or 0) < 0 or (stop or 0) < 0:
@@ -192,7 +192,7 @@ _count = 0
 
 
 def chain_of(model: type[models.Model]) -> Chain | None:
-    """Where the calls of a queryset of this model begin."""
+    """Return the beginning of the calls of a queryset of this model."""
     found = _roots.get(model)
     if found is None or found[1] is not model._meta.ordering:
         found = _roots[model] = _begin(model), model._meta.ordering
@@ -208,7 +208,7 @@ def _begin(model: type[models.Model]) -> Chain | None:
 
 
 def _forget() -> None:
-    """Forget all shapes, also where a queryset that somebody holds would go on with one."""
+    """Forget all shapes, also those that an existing queryset would continue."""
     global _count
     known = [chain.shape for chain, _ in _roots.values() if chain is not None]
     _roots.clear()
@@ -278,7 +278,7 @@ _UNKNOWN: Any = object()
 
 
 def _noted(name: str, value: Any, key: list[Any], values: list[Any]) -> Any:
-    """What is noted of a value, which nobody changes any more; or `_UNKNOWN`."""
+    """Return the recorded form of a value, an immutable copy; or `_UNKNOWN`."""
     kind = type(value)
     if kind in KINDS and value != "":
         key.append((name, kind))
@@ -305,7 +305,7 @@ def _noted(name: str, value: Any, key: list[Any], values: list[Any]) -> Any:
 
 
 def _noted_q(node: Any, key: list[Any], values: list[Any]) -> Q | None:
-    """The same of conditions; None where they can't be noted."""
+    """The same for conditions; None if they can't be recorded."""
     if type(node) is not Q:
         return None
     key.append((Q, node.connector, node.negated, len(node.children)))
@@ -333,7 +333,7 @@ def _learn(
     given: tuple[tuple[Any, ...], dict[str, Any]] | None = None,
     limits: tuple[int, int | None] | None = None,
 ) -> Shape | bool | None:
-    """Find out what a further call makes of queries of a shape; None if the call fails.
+    """Learn what a further call makes of queries of a shape; None if the call fails.
 
     Args:
         values: those in the call.
@@ -366,7 +366,7 @@ def _compare(
     probes: Sequence[Any],
     limits: tuple[int, int | None],
 ) -> Shape | bool:
-    """The shape of what was made of values, if what was made of probes is of the same."""
+    """Return the shape of the query made with values, if the one made with probes has the same."""
     structure = structure_of(rows.query)
     others = [structure_of(one.query) for one in probed]
     if structure is None or structure.values[0] != limits:

@@ -34,7 +34,7 @@ def _read_uuids(
     put_number: Callable[..., None] = UUID.__dict__["int"].__set__,
     put_safety: Callable[..., None] = UUID.__dict__["is_safe"].__set__,
 ) -> list[UUID]:
-    """Do what `unpack_uuid()` does for each, all by what C calls."""
+    """Read each as `unpack_uuid()` does, in functions of C alone."""
     if {*map(len, column)} != {UUID_BYTES}:
         return list(map(unpack_uuid, column))
     made = list(map(UUID.__new__, repeat(UUID, len(column))))
@@ -103,7 +103,7 @@ def pack_rows(rows: Sequence[Sequence[Any]]) -> list[Any]:
 
 
 def unpack_columns(stored: Sequence[Any]) -> Columns:
-    """Read what `pack_rows()` has written."""
+    """Read the bytes of `pack_rows()`."""
     count, forms, repeating, columns = stored
     places = {}
     for position in repeating:

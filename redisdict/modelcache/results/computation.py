@@ -21,7 +21,7 @@ logger = logging.getLogger("redisdict")
 
 
 class Refusals:
-    """Says, once for each reason, why results of one declaration aren't kept."""
+    """Logs, once for each reason, why results of one declaration aren't cached."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -120,7 +120,7 @@ class Computation:
 
 @contextmanager
 def _recorded() -> Iterator[Reads]:
-    """Record what is read meanwhile; a computation around this one has read it, too."""
+    """Record the tables that are read meanwhile, also for an enclosing computation."""
     reads = Reads()
     outer = recording.get()
     token = recording.set(reads)
@@ -133,7 +133,7 @@ def _recorded() -> Iterator[Reads]:
 
 
 def see_all_committed(tables: Sequence[CachedTable]) -> bool:
-    """Whether the thread's connections show what is committed, and nothing of their own.
+    """Whether the thread's connections show all committed rows, and no changes of their own.
 
     In a transaction of PostgreSQL a query. And each leads to the table that was looked up: since
     then it may have been made, or its search path have been set.

@@ -34,7 +34,7 @@ def render_kept(
     timeout: float | None = None,
     using: str = "default",
 ) -> str:
-    """Give what `render()` does, from the server until one of these models' tables changes.
+    """Return the result of `render()`, cached until one of these models' tables changes.
 
     Args:
         name: of the fragment.

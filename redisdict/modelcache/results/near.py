@@ -27,7 +27,7 @@ from redisdict.near.watches import Watch
 
 
 class NearResults:
-    """What this process keeps of results of the same tables.
+    """This process's memory for results of the same tables.
 
     Args:
         names: under which a key of the results' own is made, to see that the server tells.
@@ -121,5 +121,5 @@ class NearResults:
         self._state.drop(keys)
 
     def stats(self) -> NearStats:
-        """Tell what is kept. Sends nothing to the server."""
+        """Get the counts of the memory. Sends nothing to the server."""
         return self._space.stats()

@@ -61,7 +61,7 @@ def _reason(node: Any) -> str:
 
 
 def _is_of_prefetch(extra: tuple[str, tuple[str, Any]]) -> bool:
-    """Whether it is the column that Django adds to find out whose a prefetched row is."""
+    """Whether it is the column that Django adds to assign prefetched rows."""
     name, (sql, _) = extra
     return name.startswith("_prefetch_related_val_") and COLUMN.fullmatch(sql) is not None
 

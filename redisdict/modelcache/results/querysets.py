@@ -124,7 +124,7 @@ class CachedQuerySet(RecordedQuerySet[M]):
 
     @contextmanager
     def _cached(self, called: str, twin: str, execute: Execute | None = None) -> Iterator[None]:
-        """Have queries executed from kept results meanwhile."""
+        """Let queries in the block be answered from cached results."""
         if self._queries is None:
             yield
             return
@@ -149,7 +149,7 @@ class CachedQuerySet(RecordedQuerySet[M]):
             super()._fetch_all()
 
     def _take_rows(self) -> Execute | None:
-        """Make of rows that are kept what is asked for, where it takes no more than to read them.
+        """Make the result from cached rows, if that takes no more than reading them.
 
         Returns:
             What executes the query that Django makes then, when the server has been asked.

@@ -161,7 +161,7 @@ def structure_of(query: Any) -> Structure | None:
 
 
 def places_of_values(query: Any) -> dict[int, range]:
-    """Tell where the values of each condition, by its identity, stand among all of a structure."""
+    """Find the places of each condition's values, by its identity, among all of a structure."""
     values = Values()
     values.append(None)  # the limits
     found: dict[int, range] = {}
@@ -345,7 +345,7 @@ def _first(pair: Any) -> str:
 
 
 def _value(value: Any, values: Values) -> Hashable:
-    """Describe what is compared with; a plain value is put aside."""
+    """Describe the right side of a comparison; a plain value is listed separately."""
     if hasattr(value, "resolve_expression"):
         return _describe(value, values)
     kind = type(value)

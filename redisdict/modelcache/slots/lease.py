@@ -48,7 +48,7 @@ _random = random.SystemRandom()
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Generic[T]):
-    """What the database gave.
+    """The rows that the database gave.
 
     Attributes:
         found: by row key; those that the database doesn't have are left out.
@@ -95,7 +95,7 @@ class Reader(Generic[T]):
         answers: Sequence[Answer] | None = None,
         is_peek: bool = False,
     ) -> Operation[dict[bytes, T]]:
-        """Those of the rows that are there.
+        """Get the rows of these keys that exist.
 
         Args:
             token: of this reader.
@@ -132,7 +132,7 @@ class Reader(Generic[T]):
     def _sort(
         self, keys: Sequence[bytes], answers: Sequence[Answer], found: dict[bytes, T]
     ) -> _Sorted:
-        """Put the hits into `found`, and tell the keys of the others apart."""
+        """Put the hits into `found`, and sort the keys of the others."""
         others = _Sorted()
         absent = 0
         decode, before = self.decode, len(found)
@@ -160,7 +160,7 @@ class Reader(Generic[T]):
     def _load(
         self, leased: list[bytes], unleased: list[bytes], load: Load, token: bytes
     ) -> Operation[Mapping[bytes, T]]:
-        """Ask the database, and store what was leased."""
+        """Ask the database, and store the leased rows."""
         self.counters.misses += len(leased) + len(unleased)
         try:
             loaded: Loaded[T] = yield Call(load, (leased + unleased,))

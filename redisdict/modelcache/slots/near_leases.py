@@ -41,7 +41,7 @@ UNKNOWN: Final = -1
 
 
 class Progress(NamedTuple):
-    """How many changes of a table writers have announced since the leases were begun."""
+    """The number of announced changes of a table since the leases were begun."""
 
     begun: int = 0
     number: int = 0
@@ -92,7 +92,7 @@ class NearLeases:
 def wait_for_readers(
     tables: Sequence[tuple[NearLeases, bytes]], longest_ms: int
 ) -> Operation[None]:
-    """Wait until no process can serve what the writer's barriers have removed.
+    """Wait until no process can serve the rows that the writer's barriers have removed.
 
     That takes nothing but a script for each table where nobody holds a lease, and `longest_ms` at
     most, or what a process with a longer setting has told.
@@ -125,7 +125,7 @@ def wait_for_readers(
 
 
 def _ask(script: Script, keys: Sequence[bytes], *arguments: Argument) -> Operation[Any]:
-    """Run a script that is told the server's incarnation; it begins again in another one."""
+    """Run a script with the server's incarnation; in another one it begins new leases."""
     how, code, begin = b"EVALSHA", script.digest, b""
     kind: type[Identified] = Identified
     while True:

@@ -73,7 +73,7 @@ class ResultStore:
         return Step(Identified(command), self._peek, (command,))
 
     def look(self, key: bytes) -> Step[Any]:
-        """Do what `peek()` does by one MGET, for threads: the server's script costs more than that.
+        """As `peek()`, by one MGET, for threads: the server's script costs more.
 
         Whoever reads the reply compares the name of the incarnation, as the script does.
         """

@@ -90,7 +90,7 @@ on_fork(_take_another_identity)
 
 
 class Memory(Protocol):
-    """Keeps what a process reads of a table: `redisdict.modelcache.near.NearRows`."""
+    """A process's memory for a table's rows: `redisdict.modelcache.near.NearRows`."""
 
     @property
     def is_on(self) -> bool: ...
@@ -148,7 +148,7 @@ class RowStore:
         return [keys]
 
     def read_command(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Command:
-        """Make the command that `read()` begins with, for the fast path of a driver."""
+        """Make the first command of `read()`, for the fast path of a driver."""
         count, table, script = len(keys) + 1, self.table_key, self._digest
         return Identified(
             (b"EVALSHA", script, count, table, *keys, token, lease_ms, self.fingerprint)
@@ -239,7 +239,7 @@ class RowStore:
             self._lessons += 1
 
     def version_in(self, cell: bytes) -> RowStore:
-        """Make what reads the version in a cell, as that of a table of its own is read."""
+        """Make the store that reads the version in a cell like that of a table."""
         version = copy(self)
         version.near = None
         version.table_key, version.table_keys = cell, [cell]
@@ -265,7 +265,7 @@ class RowStore:
         return count
 
     def block(self, keys: Sequence[bytes], token: bytes, duration_ms: int) -> Operation[None]:
-        """Remove rows, or all rows by the table's key, and let nobody store them meanwhile."""
+        """Remove rows, or all rows by the table's key, and put up barriers against storing them."""
         yield from put_barriers([keys], token, duration_ms)
 
     def lift(self, keys: Sequence[bytes], token: bytes) -> Operation[None]:
