@@ -17,12 +17,12 @@ PACKAGES = {"prometheus": "prometheus_client", "opentelemetry": "opentelemetry"}
 
 
 def begin() -> None:
-    """Have `start()` called before a server is first used."""
+    """Call `start()` before a server is first used."""
     on_new_server(start)
 
 
 def start() -> None:
-    """Start what the setting names, and follow the instrumentation of redis-py.
+    """Start the metrics that the setting names, and follow the instrumentation of redis-py.
 
     Raises:
         ConfigurationError: the setting names something else, or a package is missing.

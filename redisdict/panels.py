@@ -66,7 +66,7 @@ class Record:
 
 @dataclass(slots=True)
 class Recorder:
-    """What one request has asked."""
+    """The exchanges of one request."""
 
     records: list[Record] = field(default_factory=list)
     count: int = 0
@@ -158,7 +158,7 @@ class RedisDictPanel(Panel):  # type: ignore[misc]  # the toolbar may be missing
 
 
 def _near_hits() -> float:
-    """How many reads of the process were answered from memory so far."""
+    """Count the reads of the process that memory has answered so far."""
     totals = read_totals()
     return sum(
         one.value for one in totals if one.metric.name == "near_events" and one.labels[2] == "hits"

@@ -270,7 +270,7 @@ class StrictReader:
         return self.state.lookup(key, now, max(not_before, since))
 
     def who_pings(self, key: object) -> None:
-        """Let the lease be taken and a PING be sent, for the next reader: this one asks the server."""
+        """Take the lease and let a PING be sent for the next reader; this one asks the server."""
         if not self.state.is_connected:
             self.listener.ensure()
         elif self.state.watermark < clock() - self._bound:

@@ -204,7 +204,7 @@ class Listener:
         self._models = {model._meta.db_table: model for model in watched_models(database)}
 
     def run(self, should_end: Callable[[], bool] = lambda: False) -> None:
-        """Remove changed rows until `should_end()` is true, which is called every 5 seconds or so."""
+        """Remove changed rows until `should_end()`, called every 5 seconds or so, is true."""
         import psycopg  # what it raises itself comes from where Django's cursor isn't between
 
         while not should_end():

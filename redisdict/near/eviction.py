@@ -19,7 +19,7 @@ ENTRY_BYTES: Final = 250
 
 
 class Entry:
-    """One value that is kept.
+    """One value in memory.
 
     Attributes:
         key: under which it is kept.
@@ -90,7 +90,7 @@ class Sieve:
         self._hand: Entry | None = None
 
     def fits(self, entry: Entry) -> bool:
-        """Return whether there could be room for it at all."""
+        """Return whether it could fit at all."""
         return entry.size <= self.max_bytes and self.max_items > 0
 
     def room_for(self, entry: Entry) -> Iterator[Entry]:

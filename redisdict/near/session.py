@@ -151,7 +151,7 @@ class Session:
         self._connection.ask((b"CLIENT", b"TRACKING", b"ON", b"BCAST", *words))
 
     def _check_order(self, refusal: ResponseError) -> None:
-        """Refuse a server that doesn't broadcast and may answer a PING before it tells of a change.
+        """Refuse a server that doesn't broadcast and may answer a PING before it reports a change.
 
         Raises:
             NotTracked: it is a Dragonfly, or doesn't say.
@@ -286,7 +286,7 @@ class Session:
         take(replies[1:])
 
     def _questions(self, asked: Sequence[bytes]) -> list[Command]:
-        """Choose what is sent as a PING: what also tells whether the server is still the one.
+        """Choose the commands of a PING, which also check that the server is the right one.
 
         A node of a Cluster refuses keys of slots that it doesn't have (MOVED), or is about to give
         away (ASK), and all of them while it is cut off from most others (CLUSTERDOWN). Its epoch is
@@ -362,6 +362,6 @@ def _tell_tracked(answer: Future[bool], replies: list[Reply]) -> None:
 
 
 def resolve(answer: Future[bool], is_so: bool) -> None:
-    """Answer whoever still waits."""
+    """Answer all waiting readers."""
     if answer.set_running_or_notify_cancel():
         answer.set_result(is_so)

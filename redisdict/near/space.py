@@ -41,7 +41,7 @@ class NearStats:
 
 
 class Reader(Protocol):
-    """How a handle finds what may be served under its promise; see `reader`."""
+    """Finds the values that a handle may serve under its promise; see `reader`."""
 
     @property
     def state(self) -> NearState: ...

@@ -25,7 +25,7 @@ _NO_REPLY: Final = object()
 
 
 class NotTracked(Exception):
-    """The server can't or won't tell of changes; the text says why."""
+    """The server can't or won't report changes; the text says why."""
 
 
 class TrackingConnection:
@@ -78,7 +78,7 @@ class TrackingConnection:
         return None if host is None else (host, self._connection.port)
 
     def leads_elsewhere(self) -> bool:
-        """Return whether the name that it was made with leads to other addresses only by now.
+        """Return whether its server's name leads to other addresses only by now.
 
         One question to the resolver, where there is a name; of one that doesn't answer nothing is
         concluded.
@@ -104,7 +104,7 @@ class TrackingConnection:
         self._sock.sendall(packed)
 
     def receive(self) -> list[Reply]:
-        """Read what is there, at least one byte; apply the pushes and give the replies.
+        """Read the available bytes, at least one; apply the pushes and return the replies.
 
         Raises:
             redis.exceptions.ConnectionError: the server has hung up.
@@ -172,7 +172,7 @@ def wait(sources: Sequence[Any], timeout_s: float | None) -> list[Any]:
 
 
 class Wake:
-    """What another thread can wake a thread with that waits for a socket."""
+    """Lets a thread wake another one that waits for a socket."""
 
     def __init__(self) -> None:
         self._here, self._there = socket.socketpair()
@@ -189,7 +189,7 @@ class Wake:
             self._there.send(b"\0")
 
     def clear(self) -> None:
-        """Handle having been woken."""
+        """Reset after a wake-up."""
         with suppress(BlockingIOError):
             while self._here.recv(READ_SIZE):
                 pass

@@ -186,7 +186,7 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
 
 
 def awaited(connect: Callable[[Any], Any]) -> Callable[[Any], Awaitable[None]]:
-    """Have what a function gives awaited, if it can be, so that one serves threads and tasks.
+    """Await a function's result if it can be, so that one function serves threads and tasks.
 
     redis-py awaits coroutine functions alone.
     """

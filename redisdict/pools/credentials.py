@@ -33,14 +33,14 @@ Credentials: TypeAlias = tuple[str] | tuple[str, str]
 
 
 class Done:
-    """What a callback gives that may be called as a function or awaited."""
+    """The result of a callback that may be called as a function or awaited."""
 
     def __await__(self) -> Generator[Any, None, None]:
         yield from ()
 
 
 class SharedCredentials(StreamingCredentialProvider):
-    """Tells all that ask for it of each token of one streaming provider.
+    """Passes each token of one streaming provider on to all subscribers.
 
     Args:
         provider: of which it becomes the only listener.
@@ -85,15 +85,15 @@ class SharedCredentials(StreamingCredentialProvider):
         return self._provider.is_streaming()
 
     def on_next(self, callback: Callback) -> None:
-        """Have a function called with each new token. A method doesn't keep its object alive."""
+        """Call a function with each new token. A method doesn't keep its object alive."""
         self._subscribe(self._on_next, callback)
 
     def on_error(self, callback: Callback) -> None:
-        """Have a function called with each error in getting a new token."""
+        """Call a function with each error in getting a new token."""
         self._subscribe(self._on_error, callback)
 
     def send(self, token: TokenInterface) -> Done:
-        """Tell of a new token, once. Called by the provider, in any thread or loop.
+        """Pass a new token on, once. Called by the provider, in any thread or loop.
 
         Publish/subscribe of redis-py's, when it is told of one, tells its pool, which calls this.
         """
@@ -103,7 +103,7 @@ class SharedCredentials(StreamingCredentialProvider):
         return Done()
 
     def fail(self, error: Exception) -> Done:
-        """Tell that no token could be had: connections stay as long as the old one is good."""
+        """Report that no token could be got: connections stay as long as the old one is valid."""
         logger.warning("The credential provider couldn't renew its token: %s", error)
         self._tell(self._on_error, error)
         return Done()
@@ -123,7 +123,7 @@ class SharedCredentials(StreamingCredentialProvider):
 
 
 class _Subscription:
-    """One who wants to be told, and in which loop, if he is a coroutine function of redis-py's."""
+    """One subscriber, with its loop if it is a coroutine function of redis-py's."""
 
     def __init__(self, callback: Callback) -> None:
         self.find: Callable[[], Callback | None] = (
@@ -195,7 +195,7 @@ def subscribe(options: dict[str, Any], take_token: Callable[[Any], None]) -> boo
 
 
 def has_new_token(connection: Any) -> bool:
-    """Whether a connection is to authenticate again before its next command."""
+    """Whether a connection has to authenticate again before its next command."""
     inner = getattr(connection, "_conn", connection)  # of one with a client-side cache
     return getattr(inner, "_re_auth_token", None) is not None
 
@@ -227,6 +227,6 @@ async def aauthenticate(connection: Any) -> None:
 
 
 def credentials_of(token: TokenInterface) -> Credentials:
-    """Return the arguments of AUTH for a token, whose user redis-py has under the name `oid`."""
+    """Return the arguments of AUTH for a token; redis-py has its user under the name `oid`."""
     user = token.try_get("oid")
     return (user, token.get_value()) if user else (token.get_value(),)

@@ -80,7 +80,7 @@ def no_fast_path(_packed: bytes | Command) -> Reply:
 
 
 class FastConnection(redis.connection.AbstractConnection):
-    """Gives a connection class of redis-py the fast path."""
+    """Adds the fast path to a connection class of redis-py."""
 
     #: What is known of the server, once it was asked; see `known_of()`.
     incarnation: Known | None = None
@@ -195,12 +195,12 @@ class FastConnection(redis.connection.AbstractConnection):
             super().check_health()  # type: ignore[no-untyped-call]  # redis-py's
 
     def mark_for_reconnect(self) -> None:
-        """Have the pool connect again when it is checked in; until then there is no fast path."""
+        """Let the pool connect again when it is checked in; until then there is no fast path."""
         self._ready_reader = None
         super().mark_for_reconnect()  # type: ignore[no-untyped-call]  # redis-py's
 
     def set_re_auth_token(self, token: Any) -> None:
-        """Have the pool authenticate with a new token first; until then there is no fast path."""
+        """Let the pool authenticate with a new token first; until then there is no fast path."""
         super().set_re_auth_token(token)
         self._ready_reader = None
 

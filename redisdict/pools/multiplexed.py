@@ -96,7 +96,7 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
         return (await self.ready_shared()).submit(packed, count)
 
     async def ready_shared(self) -> SharedConnection:
-        """Return the shared connection, opened if need be, when there is room for a command.
+        """Return the shared connection, opened if necessary, once it has room for a command.
 
         Raises:
             redis.exceptions.ConnectionError: the server can't be reached.
@@ -117,13 +117,13 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
             shared.retire()
 
     def refuse(self) -> None:
-        """Have the shared connection take no further command. Called by any thread."""
+        """Let the shared connection take no further commands. Called by any thread."""
         shared = self._shared
         if shared is not None:
             shared.refuse()
 
     async def retire(self) -> None:
-        """Close the idle connections, and the others when what is under way there has ended."""
+        """Close the idle connections, and the others when their commands have ended."""
         if self._opening is not None:
             self._opening.add_done_callback(lambda _: self.retire_shared())
         self.retire_shared()
@@ -164,7 +164,7 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
         super()._check_in(connection)
 
     async def _open_shared(self) -> SharedConnection:
-        """Open the shared connection once, whoever asks; a caller's end doesn't end the attempt."""
+        """Open the shared connection once for all; a caller's end doesn't end the attempt."""
         if self._opening is None:
             self._opening = asyncio.create_task(self._connect_shared())
             self._opening.add_done_callback(self._opened)

@@ -55,7 +55,7 @@ class Parser(DefaultParser):  # type: ignore[misc, valid-type]  # redis-py choos
         connection.on_parser(self)
 
     def on_disconnect(self) -> None:
-        """Forget what was read and not parsed."""
+        """Discard bytes that were read and not parsed."""
         self.reader = self.sock = None
 
     def can_read(self, timeout: float | None = 0) -> bool:
@@ -118,7 +118,7 @@ class Parser(DefaultParser):  # type: ignore[misc, valid-type]  # redis-py choos
         return reader
 
     def _read(self, timeout: Any = SENTINEL) -> None:
-        """Wait for what comes next, and feed it to the reader."""
+        """Wait for the next bytes, and feed them to the reader."""
         if not own[0]:
             take_over()  # what comes there may be the parent's, and the socket is gone then
         sock, reader = self.sock, self._reader_now()
@@ -132,7 +132,7 @@ class Parser(DefaultParser):  # type: ignore[misc, valid-type]  # redis-py choos
 
 
 def _receive(sock: Any, timeout: float | None) -> bytes:
-    """Read what comes within `timeout` seconds; then the socket has its own timeout again."""
+    """Read bytes that come within `timeout` seconds; then restore the socket's own timeout."""
     own_timeout = sock.gettimeout()
     sock.settimeout(timeout)
     try:

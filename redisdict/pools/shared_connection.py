@@ -219,7 +219,7 @@ class SharedConnection(asyncio.Protocol):
             self._transport.write(packed)
 
     def _watch(self) -> None:
-        """Give the connection up when the oldest command has waited too long."""
+        """Close the connection when the oldest command has waited too long."""
         self._watchdog = None
         if not self._turns or self._timeout_s is None:
             return

@@ -54,7 +54,7 @@ class _Attachment:
         return supervisor.is_same_file(self.descriptor, self.status)
 
     def is_of(self, home: Path) -> bool:
-        """Whether the lock counts there: the directory may have been removed and made again."""
+        """Whether the lock is valid there: the directory may have been removed and made again."""
         return self.is_open() and supervisor.is_same_file(home / supervisor.USERS_LOCK, self.status)
 
 
@@ -101,7 +101,7 @@ def ensure_server(
 
 
 def stop_server(path: str | os.PathLike[str], *, timeout_s: float = 10.0) -> bool:
-    """Stop the server of that directory, whoever uses it; false if none was running.
+    """Stop the server of that directory, even if it is in use; false if none was running.
 
     Its data stay, and the next use starts it again. A server that doesn't end in time is killed.
     """
@@ -236,7 +236,7 @@ def _start(
 
 
 def _first_words(starter: subprocess.Popen[bytes], deadline: float) -> str | None:
-    """What the supervisor tells before it is silent for good; None when that takes too long."""
+    """Read the supervisor's first message; None if it takes too long."""
     assert starter.stdout is not None
     said = b""
     while time_left := max(0.0, deadline - time.monotonic()):
@@ -282,7 +282,7 @@ def _flock(descriptor: int, operation: int, path: Path, deadline: float) -> None
 
 
 def socket_path(home: Path) -> Path:
-    """Where the server of that directory listens, or would."""
+    """Return the address at which the server of that directory listens, or would."""
     path = home / _SOCKET
     if _fits(path):
         return path
@@ -325,7 +325,7 @@ def _fits(path: Path) -> bool:
 
 
 def accepts(path: Path) -> bool:
-    """Whether somebody listens there (15 µs)."""
+    """Whether a server listens there (15 µs)."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.setblocking(False)
         try:

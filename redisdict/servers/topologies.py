@@ -249,7 +249,7 @@ def _cluster_info(client: redis.Redis) -> tuple[str, int]:
 
 
 def _replicas_in_step(client: redis.Redis) -> int:
-    """How many replicas the server has that got their first copy and follow since."""
+    """Count the replicas of a server that have their first copy and follow it."""
     info: Any = client.info("replication")
     count: int = info["connected_slaves"]
     return sum(info[f"slave{number}"]["state"] == "online" for number in range(count))

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Sent(Enum):
-    """Said in between: the request itself has left, and its replies are what is read next."""
+    """Signals that the request itself was sent, and that its replies are read next."""
 
     SENT = "sent"
 
@@ -44,7 +44,7 @@ Conversation: TypeAlias = Generator[bytes | int | Sleep | Sent, Reply, T]
 
 
 class Server(Protocol):
-    """What is known of the server, or group of servers, at the other end."""
+    """The known properties of the server, or group of servers, at the other end."""
 
     capabilities: Capabilities
     incarnations: Incarnations
@@ -54,7 +54,7 @@ class Server(Protocol):
 
 
 def is_plain(request: Command | Batch) -> bool:
-    """Whether a request leaves as it is, and its replies are all there is to it."""
+    """Whether a request is one write and its replies."""
     if type(request) is Batch and request.wait is not None:
         return False
     return not is_identified(request)

@@ -21,7 +21,7 @@ _REASON = re.compile(
 
 
 def check_scripts_run(error: ResponseError) -> None:
-    """Tell a refusal to run any script from other errors.
+    """Distinguish a refusal to run any script from other errors.
 
     Raises:
         ServerUnsupported: it is one.

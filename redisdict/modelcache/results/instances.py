@@ -183,7 +183,7 @@ def _cache_name(setter: Any) -> str | None:
 
 
 def maker_of(select: Sequence[Any], klass_info: Any, annotations: dict[str, int]) -> Maker | None:
-    """Return the maker of instances of these columns; None if a model or a field needs its own way."""
+    """Return the maker of instances of these columns; None if a model or field needs its own."""
     return Maker(select, klass_info, annotations) if _is_plain(klass_info) else None
 
 

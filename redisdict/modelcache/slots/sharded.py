@@ -99,7 +99,7 @@ class ShardedStore(RowStore):
     def _read_of_one(
         self, keys: Sequence[bytes], token: bytes, lease_ms: int
     ) -> Operation[list[Answer]]:
-        """Read by scripts alone: a transaction with MGET can't be combined with those of other shards."""
+        """Read by scripts alone: a transaction with MGET excludes other shards' ones."""
         shard = self.shards[self._number(keys[0])]
         answers: list[Answer] = []
         for chunk in slices(keys, CHUNK):
@@ -128,7 +128,7 @@ class ShardedStore(RowStore):
         return sum(counts)
 
     def block(self, keys: Sequence[bytes], token: bytes, duration_ms: int) -> Operation[None]:
-        """Remove rows, or all rows by the tables' keys, and put up barriers against storing them."""
+        """Remove rows, or all rows by the tables' keys, and put up barriers in their place."""
         yield from put_barriers(self.groups(keys), token, duration_ms)
 
     def lift(self, keys: Sequence[bytes], token: bytes) -> Operation[None]:

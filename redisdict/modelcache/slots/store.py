@@ -265,7 +265,7 @@ class RowStore:
         return count
 
     def block(self, keys: Sequence[bytes], token: bytes, duration_ms: int) -> Operation[None]:
-        """Remove rows, or all rows by the table's key, and put up barriers against storing them."""
+        """Remove rows, or all rows by the table's key, and put up barriers in their place."""
         yield from put_barriers([keys], token, duration_ms)
 
     def lift(self, keys: Sequence[bytes], token: bytes) -> Operation[None]:
