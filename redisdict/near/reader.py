@@ -82,7 +82,7 @@ class SecondsReader:
 
 
 class RequestReader:
-    """Serves values that were not replaced before the current request began; none outside of any."""
+    """Serves values not replaced before the current request began; none outside of any."""
 
     def __init__(self, state: NearState, listener: Teller) -> None:
         self.state = state
