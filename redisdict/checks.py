@@ -137,8 +137,8 @@ def check_alias(alias: str) -> Iterator[CheckMessage]:
     where = f'REDISDICT["{alias}"]'
     if config.serializer == "pickle" and factory.location.kind not in ("unix", "embedded"):
         yield CheckWarning(
-            f"{where} reads pickles from {factory.address}: whoever can write to that server can"
-            " run code in this project.",
+            f"{where} reads pickles from {factory.address}: anyone who can write to that server"
+            " can run code in this project.",
             hint='Use "SERIALIZER": "msgpack", or a server on a unix socket.',
             id="redisdict.W001",
         )

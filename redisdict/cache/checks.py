@@ -85,8 +85,8 @@ def _check(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
     is_near = all(factory.location.kind in ("unix", "embedded") for factory in factories)
     if reads_pickles and not is_near:
         yield CheckWarning(
-            f"{options.where} reads pickles from {factories[0].address}: whoever can write to that"
-            " server can run code in this project.",
+            f"{options.where} reads pickles from {factories[0].address}: anyone who can write to"
+            " that server can run code in this project.",
             hint='Use "SERIALIZER": "msgpack" without "READ_FROM" once no old values are left'
             " there.",
             id="redisdict.W001",

@@ -44,7 +44,7 @@ class ForeignReader:
 
     Args:
         kind: what READ_FROM says. Pickles are read only where it names no other serializer, for
-            whoever can write to the server can run code in every process that reads them.
+            anyone who can write to the server can run code in every process that reads them.
         max_length: bytes that a compressed value may become.
     """
 

@@ -164,7 +164,7 @@ class Session:
             raise NotTracked(
                 f"it refuses CLIENT TRACKING with BCAST ({refusal}), and may be a Dragonfly, whose"
                 " threads may answer a PING before they announce an earlier change."
-                ' "NEAR_TRACKING": "plain" uses it anyway; docs/near.md says what that is worth'
+                ' "NEAR_TRACKING": "plain" uses it anyway; docs/near.md says what is promised then'
             )
 
     def _adopt(self, watches: Watches) -> None:

@@ -84,7 +84,7 @@ def converse(server: Server, known: Known, request: Command | Batch) -> Conversa
         name = known.name
         yield pack(named(request, name))
         if known.name is not name:
-            raise RedisConnectionError("The connection was lost, and connected anew.")
+            raise RedisConnectionError("The connection was lost, and connected again.")
     else:
         yield pack(request)
     yield SENT
