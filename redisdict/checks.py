@@ -108,7 +108,7 @@ def check_servers() -> list[CheckMessage]:
 def _is_tag_asked_for(caller: FrameType) -> bool:
     """Return whether Django's `run_checks(tags=...)` was told this tag.
 
-    It tells a check nothing of that, and has no kind of check that only a tag brings about.
+    Django doesn't pass the tags to a check, and has no kind of check that runs only for a tag.
     """
     return SERVER_TAG in (caller.f_locals.get("tags") or ())
 

@@ -34,7 +34,7 @@ def check_caches() -> Iterator[CheckMessage]:
 def backends_of_caches() -> Iterator[tuple[str, Backend]]:
     """Return the servers of each entry that names no alias. Connects nothing.
 
-    Entries that can't be used are left out: `check_caches()` tells of them.
+    Entries that can't be used are left out: `check_caches()` reports them.
     """
     for name, entry in (getattr(settings, "CACHES", None) or {}).items():
         if not (isinstance(entry, Mapping) and _is_ours(entry.get("BACKEND"))):

@@ -104,8 +104,8 @@ class ForeignWriter:
     """Writes what those read: integers as text, and pickles, compressed or not.
 
     Args:
-        compressor: those have to be told the same one.
-        min_length: so many bytes are compressed if that makes them fewer.
+        compressor: the compressor; the other backends must be configured with the same one.
+        min_length: values of at least this many bytes are compressed, if that makes them shorter.
     """
 
     def __init__(self, compressor: Compressor | None, min_length: int) -> None:
