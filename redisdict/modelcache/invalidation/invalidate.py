@@ -167,7 +167,7 @@ def _near_lease_ms(table: CachedTable) -> int:
 
 
 def _drop_near(rows: Sequence[Rows]) -> None:
-    """Drop rows from this process's memory while the barriers are up, so that no reply restores them.
+    """Drop rows from this process's memory, while the barriers are up: no reply restores them.
 
     And again after the change, for readers that have asked in between.
     """
