@@ -106,7 +106,7 @@ def check_servers() -> list[CheckMessage]:
 
 
 def _is_tag_asked_for(caller: FrameType) -> bool:
-    """Return whether Django's `run_checks(tags=...)` was told this tag.
+    """Return whether Django's `run_checks(tags=...)` was given this tag.
 
     Django doesn't pass the tags to a check, and has no kind of check that runs only for a tag.
     """

@@ -8,7 +8,7 @@ class RedisDictError(Exception):
 
 
 class ConfigurationError(RedisDictError, ImproperlyConfigured):
-    """A setting can't be used; the message names the setting, what was got and what to do."""
+    """A setting can't be used; the message has the setting, its value and what to do."""
 
 
 class NotCacheable(RedisDictError):

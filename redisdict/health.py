@@ -57,7 +57,7 @@ class Health:
     """The state of one server.
 
     Attributes:
-        alias: of REDISDICT.
+        alias: an alias of REDISDICT.
         status: "degraded" if it can be used, but not for everything it is configured for.
         problems: descriptions for people; no address, no password.
         seconds: time for writing and reading a value; None without an answer.
@@ -76,7 +76,7 @@ def check(aliases: Iterable[str] | None = None, timeout: float = TIMEOUT_S) -> l
     thread goes on until the alias's `socket_timeout` ends it, and no second one is started.
 
     Args:
-        aliases: of REDISDICT; None for all.
+        aliases: aliases of REDISDICT; None for all.
         timeout: seconds for all together.
 
     Raises:

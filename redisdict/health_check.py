@@ -22,7 +22,7 @@ class RedisDictHealthCheck(HealthCheck):  # type: ignore[misc]  # the package ma
     """Does what `redisdict.health.check()` does, as one check.
 
     Args:
-        aliases: of REDISDICT; None for all.
+        aliases: aliases of REDISDICT; None for all.
         seconds: that all of them may take.
     """
 

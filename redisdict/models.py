@@ -173,7 +173,7 @@ class BenchmarkResult(NamedCell, models.Model):  # noqa: DJ008 - named by NamedC
 
 
 class BenchmarkProgress(models.Model):
-    """How far a run is that was started from the admin, and whether somebody wants it to end."""
+    """The progress of a run that was started from the admin, and whether it should end."""
 
     run = models.OneToOneField(
         BenchmarkRun,

@@ -18,7 +18,7 @@ from redisdict.connections.registry import get_client, used_aliases
 from redisdict.mapping.background import BACKGROUND, finish_background
 from redisdict.wire.scan import SMALL_COUNT
 
-#: Keys that one UNLINK takes away.
+#: Keys that one UNLINK removes.
 CHUNK = 1000
 
 

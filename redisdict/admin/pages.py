@@ -18,7 +18,7 @@ from django.urls import URLPattern, path, reverse
 class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
     """A read-only admin: no page edits an object; other actions have views of their own."""
 
-    #: What is told when there is no such object.
+    #: The message when there is no such object.
     missing: Any = ""
 
     class Media:

@@ -21,7 +21,7 @@ from redisdict.bench.records import CALIBRATION
 from redisdict.bench.report.files import from_json
 from redisdict.models import BenchmarkRun
 
-#: The differences between fewer runs say next to nothing.
+#: The least number of runs: the differences between fewer show almost nothing.
 LEAST_RUNS = 3
 
 ARGUMENTS = ("--quick", "--no-save", "--format", "json")

@@ -13,7 +13,7 @@ from typing import Any
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
-#: What tells one cell of a run from all others.
+#: The fields that distinguish a cell from all others of the run.
 CELL_FIELDS = (
     "table", "service", "mode", "pool", "variant", "operation", "concurrency", "connections",
 )  # fmt: skip

@@ -31,7 +31,7 @@ from redisdict.bench.noise import between_runs, conditions
 from redisdict.bench.records import speeds_across
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
-#: What must be equal in two specifications, or their figures stand for different things.
+#: The keys that must be equal in two specifications for their figures to be comparable.
 COMPARABLE_SPEC = (
     "event_loop", "batch_size", "is_transaction", "value_bytes", "key_count", "iteration_items",
     "block_operations", "lead_in_operations",
@@ -98,7 +98,7 @@ def _judged(
             yield replace(change, ratio=ratio, verdict=judge(ratio))
 
 
-#: How a row is named that stands for all rows of its service in a table.
+#: The name of a row that stands for all rows of its service in a table.
 ALL_ROWS = "all {count} rows"
 
 

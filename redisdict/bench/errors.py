@@ -8,7 +8,7 @@ from redis.exceptions import RedisError
 
 from redisdict.exceptions import RedisDictError
 
-#: What makes a cell or a service fail without ending the run.
+#: The errors that make a cell or a service fail without ending the run.
 CELL_ERRORS = (RedisError, RedisDictError, OSError)
 
 
@@ -22,7 +22,7 @@ class ExitStatus(IntEnum):
     WRONG_REPLY = 5
 
 
-#: What every exit status means: the help and the documentation say the same.
+#: The meaning of every exit status, also in the help and in the documentation.
 EXIT_STATUSES = {
     "0": "fine",
     "1": "a proven slowdown by more than `--fail-threshold`, which the last line on standard error"

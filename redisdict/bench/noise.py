@@ -29,10 +29,10 @@ from redisdict.models import BenchmarkResult, BenchmarkRun
 #: Where a run keeps its estimate, in `environment`.
 KEY = "between_runs"
 
-#: What a run may say of where its estimate comes from.
+#: The source that a run names for its estimate.
 USUAL = "what such machines usually show"
 
-#: How many deviations the interval of `CONFIDENCE` reaches.
+#: The half-width of the interval of `CONFIDENCE`, in standard deviations.
 REACH = statistics.NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
@@ -97,7 +97,7 @@ def calibrate(runs: Sequence[BenchmarkRun]) -> dict[str, float]:
     """Estimate by how much runs differ that are truly equal, by family.
 
     Args:
-        runs: of one commit and one specification, two at least, each by a process of its own.
+        runs: at least two runs of one commit and one specification, each by a process of its own.
     """
     logs: dict[Any, list[float]] = {}
     within: dict[Any, list[float]] = {}
@@ -175,10 +175,10 @@ def _floor(run: BenchmarkRun, result: BenchmarkResult) -> float:
     return floor if floor is not None else run.noise_floor or 0.0
 
 
-#: So many starts say something of what further ones would vary by.
+#: The least number of starts from which their variation can be estimated.
 FEWEST_STARTS = 3
 
-#: The starts of one run are few, so what is usual is weighed in as if so many more had shown it.
+#: The starts of one run are few, so the usual deviation is weighed in like this many more starts.
 PRIOR_DEGREES = 4
 
 

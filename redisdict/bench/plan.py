@@ -55,7 +55,7 @@ class Group:
         extra: references that are no rows here, and A/A twins.
         references: which cell each is compared with.
         left_out: rows that can't be measured, with the reason.
-        alike: of asynchronous rows, the asynchronous call that other runs are compared through.
+        alike: for asynchronous rows, the asynchronous call through which runs are compared.
     """
 
     name: str
@@ -295,9 +295,9 @@ def _chosen_workloads(spec: BenchmarkSpec) -> list[str]:
     return named or [name for name in WORKLOADS if OPERATIONS[name].reference in commands]
 
 
-#: What a block of a cell with many workers gets, for each of them, in the unit of `time_budget()`.
-#: It takes twice as much; but those cells differ by more from run to run than more rounds could
-#: make up for, and single calls can be known well.
+#: The time for a block of a cell with many workers, for each worker, in the unit of
+#: `time_budget()`. It takes twice as much; but these cells differ more from run to run than more
+#: rounds could correct, and single calls are measured well.
 CROWD_BUDGET = {ASYNC: 0.3, SYNC: 0.5}
 
 

@@ -81,10 +81,10 @@ def select(
     return chosen
 
 
-#: Of all rounds, one start of the servers gets so many seconds at least.
+#: The least seconds of rounds for each start of the servers.
 LEAST_SECONDS_A_START = 30
 
-#: Calls of the latency pass without which there are no percentiles to speak of.
+#: The least number of calls of the latency pass that gives useful percentiles.
 LEAST_LATENCY_CALLS = 100
 
 

@@ -35,7 +35,7 @@ from redisdict.servers.process import interpreter
 #: How much longer the blocks of the second server are made.
 DELAYS = (0.0, 0.02, 0.05)
 
-#: One of so many may be wrong, as an interval of 95 % has it.
+#: One of this many may be wrong, as with an interval of 95 %.
 ONE_WRONG_OF = 20
 
 #: How far a ratio may be from the truth, one of `ONE_WRONG_OF` excepted; and how far that one may.
@@ -44,7 +44,7 @@ FARTHEST = 0.05
 
 MAX_ROUNDS = 20_000
 
-#: The rows of the loops that no harness is around.
+#: The rows of the loops that run without the harness.
 BARE = "bare loop"
 
 #: As a real run calls.
@@ -52,7 +52,7 @@ SPEC = replace(PRESETS["standard"], key_count=112)
 
 MEASURED = ("SET", "GET")
 
-#: Works as long as the process that started it, which may be killed, is there.
+#: Works as long as the process that started it lives; that process may be killed.
 NEIGHBOUR = """
 import os
 parent = os.getppid()

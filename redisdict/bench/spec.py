@@ -25,7 +25,7 @@ DEFAULT_POOL = "Default"
 #: The pools a dict has when its settings name none.
 DICT_POOLS = {ASYNC: "OptimizedAsyncConnectionPool", SYNC: "BlockingConnectionPool"}
 
-#: Whose event loop the asynchronous cells run in.
+#: The packages whose event loop the asynchronous cells can run in.
 EVENT_LOOPS = ("asyncio", "uvloop")
 
 #: The dict's variants: name -> (mode, hset_enabled).

@@ -75,7 +75,7 @@ class KeySpace:
         number.
 
         Raises:
-            ConfigurationError: the KEY_FUNCTION doesn't tell its keys from others'.
+            ConfigurationError: the KEY_FUNCTION's keys can't be distinguished from others'.
         """
         before, found, after = self._probe(PROBE_VERSION)
         head, has_version, rest = before.partition(str(PROBE_VERSION))

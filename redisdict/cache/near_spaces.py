@@ -37,8 +37,8 @@ class CacheNear(NearBound[bytes]):
     """The state that the reads of a cache work with.
 
     Args:
-        computing: of the cache.
-        spaces: of its backend.
+        computing: the cache's `get_or_set()` operations.
+        spaces: its backend's spaces.
         space: the one that has its keys.
         prefix: what its keys begin with. One that doesn't, as KEY_FUNCTION may make it, isn't kept.
         near: its promise.

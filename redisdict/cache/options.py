@@ -172,7 +172,7 @@ def parse_options(name: str, location: Any, params: Mapping[str, Any]) -> CacheO
 
 
 def name_in_settings(location: Any, params: Mapping[str, Any]) -> str:
-    """Find the alias of the `CACHES` entry with these values: Django doesn't tell it."""
+    """Find the alias of the `CACHES` entry with these values; Django doesn't pass it."""
     for name, entry in (getattr(settings, "CACHES", None) or {}).items():
         if entry.get("LOCATION", "") == location and all(
             entry.get(key) == value for key, value in params.items()

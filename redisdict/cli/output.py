@@ -11,7 +11,7 @@ from django.core.management.base import OutputWrapper
 
 from redisdict.inspection.json_lines import to_json
 
-#: Seconds between two looks of the progress.
+#: Seconds between two updates of the progress.
 PAUSE_S = 0.1
 
 
@@ -25,7 +25,7 @@ class ExitStatus(IntEnum):
     INTERRUPTED = 130
 
 
-#: What every exit status means: the help and the documentation say the same.
+#: The meaning of every exit status, also in the help and in the documentation.
 EXIT_STATUSES = {
     "0": "done; of doctor: nothing has to be changed",
     "1": "not done, and one line on standard error says why: a setting or an argument can't be"

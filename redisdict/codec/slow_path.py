@@ -41,7 +41,7 @@ def dumps(value: Any) -> bytes:
 
 
 def _prepare(value: Any, levels: int) -> Any:
-    """Return the value with an extension in the place of all that MessagePack doesn't have."""
+    """Return the value with everything that MessagePack doesn't have replaced by an extension."""
     kind = type(value)
     if kind in _NATIVE_TYPES:
         return value

@@ -70,7 +70,7 @@ class Durability:
         address: how the server is called in an error.
         socket_timeout_s: seconds after which a connection gives its server up. The server has to
             answer well before that, for it looks at such clients ten times a second only.
-        retry_for_s: for so many seconds a write is tried again while no replica is connected.
+        retry_for_s: how long a write is tried again while no replica is connected, in seconds.
     """
 
     def __init__(

@@ -48,7 +48,7 @@ class Names:
     Args:
         prefix: the alias's KEY_PREFIX, any text.
         path: the dict's name, and below it those of a child dict; any text.
-        shard: of a dict in shards, the number of one, from 0, and how many there are.
+        shard: for a dict in shards, the shard's number, from 0, and the number of shards.
     """
 
     prefix: str

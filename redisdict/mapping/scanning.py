@@ -165,7 +165,7 @@ class Scan(Generic[T]):
         self.is_over = False
 
     def next_page(self) -> Operation[Iterable[T]]:
-        """Read and decode one page; afterwards `is_over` tells whether it was the last."""
+        """Read and decode one page; afterwards `is_over` is true if it was the last."""
         cursor, fields, columns = yield from self._page(self._cursor)
         self._cursor = cursor
         self.is_over = cursor == b"0"

@@ -390,7 +390,7 @@ class CachedModel:
 
 
 def concrete_of(model: type[models.Model]) -> type[models.Model]:
-    """The model that has the table: of a proxy the one that it stands for."""
+    """Return the model that has the table: for a proxy the one that it stands for."""
     concrete = model._meta.concrete_model
     assert concrete is not None  # only an abstract model has none
     return concrete

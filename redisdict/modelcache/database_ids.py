@@ -67,7 +67,7 @@ def ask_database(connection: BaseDatabaseWrapper) -> Database:
     """Ask the database that an open connection leads to: two queries of PostgreSQL, three of MySQL.
 
     Raises:
-        Exception: of the driver, when the database doesn't answer.
+        Exception: an error of the driver, when the database doesn't answer.
     """
     if connection.vendor in ASKED:
         with closing(connection.connection.cursor()) as cursor:

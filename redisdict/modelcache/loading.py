@@ -64,7 +64,7 @@ def load_by_field(
     """Load the rows with these values of a field. One query, and that of `match()`.
 
     Args:
-        form: of the field.
+        form: the field's form.
         asked: the values, by their keys.
         key_of: the function that gives the key of a row's own value.
     """
@@ -172,7 +172,7 @@ def match(
         asked: the values, by their keys.
         found: the rows that the database gave for them, by the keys of their own spellings.
         rows: a queryset of all rows of the table.
-        attname: of the field; "pk" for the primary key.
+        attname: the field's attribute; "pk" for the primary key.
     """
     own = {key: row for key, row in found.items() if key in asked}
     unsure = [key for key, value in asked.items() if key not in own and not form.is_exact(value)]

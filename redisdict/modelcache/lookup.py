@@ -264,7 +264,7 @@ class PkLookup(Generic[M]):
         return {key: found[cell] for key, cell in cell_of.items() if cell in found}
 
     def pks_of(self, keys: Sequence[Any]) -> Sequence[Any] | None:
-        """Find the primary keys of rows, to remove them; None when only the database can tell."""
+        """Find the primary keys of rows, to remove them; None when only the database knows them."""
         return keys
 
     def _load(self, asked: Mapping[bytes, Any], cells: Sequence[bytes]) -> Loaded[models.Model]:

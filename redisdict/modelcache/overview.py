@@ -31,7 +31,7 @@ class TableOverview:
     Attributes:
         model: its label, such as "shop.Product", and the fields that its dicts exclude.
         database: the aliases of DATABASES that lead there.
-        alias: of REDISDICT, whose server keeps the rows.
+        alias: the alias of REDISDICT whose server keeps the rows.
         stats: the counts of all processes; None if they can't be read.
         problem: why they can't be read; never holds a password.
     """

@@ -144,7 +144,7 @@ def schemas_of(
 
     Args:
         database: what stands for the database and for the settings that lead there.
-        names: of tables, as models have them.
+        names: names of tables, as in models.
 
     A query for each, once.
     """

@@ -131,7 +131,7 @@ class NearLease:
         return announced
 
     def lose(self) -> None:
-        """Serve no more; a lease that is taken later is another one."""
+        """Stop serving; a lease that is taken later is another one."""
         self.until = NEVER
 
     def is_idle(self, now: float) -> bool:

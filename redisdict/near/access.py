@@ -48,7 +48,7 @@ class Access:
         self._watches = Watches(watches)
 
     def watch(self, watches: Sequence[Watch]) -> None:
-        """Watch these from now on, in the place of those before."""
+        """Watch these from now on, instead of the earlier ones."""
         self._watches = Watches(watches)
 
     def drop(self, commands: Sequence[Command]) -> None:

@@ -65,7 +65,7 @@ class SecondsReader:
         self._bound = bound
 
     def find(self, key: object) -> Entry | None:
-        """Find what may be served now, without asking anybody."""
+        """Find what may be served now, without a request to the server."""
         now = clock()
         return self.state.lookup(key, now, now - self._bound)
 
@@ -89,7 +89,7 @@ class RequestReader:
         self.listener = listener
 
     def find(self, key: object) -> Entry | None:
-        """Find what may be served now, without asking anybody."""
+        """Find what may be served now, without a request to the server."""
         return self.state.lookup(key, clock(), start_of_request())
 
     def who_pings(self, key: object) -> RequestReader | None:

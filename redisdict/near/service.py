@@ -196,7 +196,7 @@ def teller_of(backend: Backend, watches: Sequence[Watch], probe_prefix: bytes) -
     """Get the object that will notify the states of changes; connects nothing.
 
     Args:
-        watches: of keys that lie in one slot.
+        watches: watches of keys in one slot.
         probe_prefix: as `Listener.watch()` takes it, of the same slot.
     """
     if backend.cluster is None:

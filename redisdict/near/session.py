@@ -168,7 +168,7 @@ class Session:
             )
 
     def _adopt(self, watches: Watches) -> None:
-        """Let the states keep: the server tells of all their keys from now on."""
+        """Let the states keep values: from now on the server reports all their keys."""
         for state in watches.states:
             if not state.is_connected:
                 state.connect()
@@ -209,7 +209,7 @@ class Session:
             take(replies)
 
     def _ask_for_keys(self) -> None:
-        """Have the server tell of the keys that readers are about to read."""
+        """Have the server track the keys that readers are about to read."""
         listener = self._listener
         with listener._lock:
             asked, listener._tracks = listener._tracks, []
@@ -225,7 +225,7 @@ class Session:
     # PING
 
     def _turn(self) -> float | None:
-        """Send what is due; tell how long to wait for what comes, None for ever.
+        """Send what is due; return how long to wait for messages, None for ever.
 
         Raises:
             TimeoutError: a PING wasn't answered in time.
@@ -250,7 +250,7 @@ class Session:
         return None if next_at is None else next_at - now
 
     def _next_ping(self, now: float, bound: float) -> float | None:
-        """Tell when the next PING is due by the shortest bound; None while nobody reads."""
+        """Return when the next PING is due by the shortest bound; None while nothing is read."""
         activity = sum(state.hits + state.misses for state in self._listener._watches.states)
         if activity != self._activity:
             self._activity, self._active_at = activity, now

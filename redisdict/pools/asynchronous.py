@@ -29,10 +29,10 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
     Args:
         connection_class: any connection class of `redis.asyncio`.
         max_connections: most connections; None means redis-py's 100.
-        connection_kwargs: for the connections, as in redis-py.
+        connection_kwargs: arguments of the connections, as in redis-py.
 
     Raises:
-        redis.exceptions.MaxConnectionsError: from `get_connection()`, when all are in use.
+        redis.exceptions.MaxConnectionsError: raised by `get_connection()` when all are in use.
 
     It belongs to the event loop in which it is first used.
     """
@@ -208,7 +208,7 @@ class AsyncBlockingConnectionPool(AsyncConnectionPool, redis.asyncio.BlockingCon
         connection_class, connection_kwargs: as for `AsyncConnectionPool`.
 
     Raises:
-        redis.exceptions.ConnectionError: from `get_connection()`, when none came in time.
+        redis.exceptions.ConnectionError: raised by `get_connection()` when none came free in time.
     """
 
     def __init__(

@@ -43,7 +43,7 @@ class SharedCredentials(StreamingCredentialProvider):
     """Passes each token of one streaming provider on to all subscribers.
 
     Args:
-        provider: of which it becomes the only listener.
+        provider: the provider; this becomes its only listener.
     """
 
     def __init__(self, provider: StreamingCredentialProvider) -> None:

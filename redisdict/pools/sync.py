@@ -41,10 +41,10 @@ class ConnectionPool(redis.ConnectionPool):
         connection_class: any connection class of redis-py; its own three are replaced by those of
             `redisdict.pools.fast_connection`, which read faster.
         max_connections: most connections; None means redis-py's 100.
-        connection_kwargs: for the connections, as in redis-py.
+        connection_kwargs: arguments of the connections, as in redis-py.
 
     Raises:
-        redis.exceptions.MaxConnectionsError: from `get_connection()`, when all are in use.
+        redis.exceptions.MaxConnectionsError: raised by `get_connection()` when all are in use.
 
     Maintenance notifications are off unless `maint_notifications_config` asks for them: only
     Redis Enterprise sends them, and every other server answers the request for them with an error.
@@ -314,7 +314,7 @@ class BlockingConnectionPool(ConnectionPool, redis.BlockingConnectionPool):
         connection_class, connection_kwargs: as for `ConnectionPool`.
 
     Raises:
-        redis.exceptions.ConnectionError: from `get_connection()`, when none came in time.
+        redis.exceptions.ConnectionError: raised by `get_connection()` when none came free in time.
     """
 
     def __init__(

@@ -43,7 +43,7 @@ _random = random.SystemRandom()
 def free_port() -> int:
     """Find a port of 127.0.0.1 that is free now, together with its cluster bus port.
 
-    Somebody else may take it a moment later, so who needs to be sure asks who answers there.
+    Another process may take it a moment later, so check who answers where that matters.
     """
     for port in _random.sample(_PORTS, _ATTEMPTS):
         if is_free(port) and is_free(port + _BUS_OFFSET):
@@ -87,7 +87,7 @@ _owned_here: set["ServerProcess"] = set()
 
 
 class ServerStartError(RedisDictError):
-    """A server could not be started here; the message quotes what it said."""
+    """A server couldn't be started here; the message quotes its output."""
 
 
 def interpreter() -> str:
@@ -223,7 +223,7 @@ class _Supervisor:
         return news
 
     def _forget(self) -> None:
-        """In a forked child: what it closes stays open in the parent."""
+        """In a forked child, forget the server; what the child closes stays open in the parent."""
         self.is_running = False
         self._hang_up()
         if hasattr(self, "_process"):  # another thread has forked while it was being started

@@ -277,7 +277,7 @@ def _end_orphan(path: Path) -> None:
 
 
 def share(home: Path, socket_path: Path, linger_s: float, program: str) -> None:
-    """Run an embedded server from start to end; tells the starter "ready", or what went wrong."""
+    """Run an embedded server from start to end; send the starter "ready", or the error."""
     try:
         # Before there is a server: the directory may go with a starter that is killed now.
         users = os.open(home / USERS_LOCK, os.O_RDWR | os.O_CLOEXEC)

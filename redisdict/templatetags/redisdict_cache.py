@@ -53,7 +53,7 @@ class CachedOnNode(template.Node):
 def token_place() -> str:
     """The placeholder in a cached fragment for each visitor's CSRF token.
 
-    Nobody can guess it, and have a token put into a text of his own.
+    It can't be guessed, so no text can contain it to have a token put there.
     """
     return salted_hmac("redisdict.cached_on", "csrf_token", algorithm="sha256").hexdigest()
 

@@ -41,7 +41,7 @@ class ShardsCursor(NamedTuple):
 
     Attributes:
         following: the number of the first shard that the walk hasn't begun.
-        places: of each of those that it is in, the number, and the cursor there.
+        places: for each shard that it is in, the shard's number and the cursor there.
     """
 
     following: int

@@ -40,7 +40,7 @@ class Script:
     """One `.lua` file of a package.
 
     Args:
-        name: of the file, without its suffix.
+        name: the file's name without its suffix.
         package: the package that has it in its folder `lua`.
         heading: comes before the text, where scripts of one text must differ in their digest.
     """

@@ -34,7 +34,7 @@ from redisdict.inspection.servers import SERVER_ERRORS, all_servers, model_cache
 from redisdict.inspection.values import LONGEST_WHOLE, lifetime_text, show_key, show_value
 from redisdict.models import StoredDict
 
-#: As servers give them, and as dicts in shards make them of several.
+#: Cursors as servers give them, and as dicts in shards join several.
 _CURSOR = re.compile(r"[0-9]+(:[0-9=,]*)?")
 
 

@@ -30,7 +30,7 @@ from redisdict.inspection.values import LONGEST_WHOLE, decode_value, literal
 
 TEXT, LITERAL = "text", "literal"
 
-#: The codes of what an edited value can be written by, and their names in settings.
+#: The codes of the serializers that can write an edited value, and their names in settings.
 _SERIALIZERS = {MSGPACK: "msgpack", JSON: "json", RAW: "raw"}
 _COMPRESSORS = {UNCOMPRESSED: None, ZLIB: "zlib", ZSTD: "zstd", LZ4: "lz4"}
 

@@ -62,7 +62,7 @@ class Chart:
     """One picture.
 
     Args:
-        id: of its HTML element; unique on the page.
+        id: its HTML element's id; unique on the page.
         kind: "bars" from zero, "dots" without a line, "lines".
         labels: one for each value, and so for each row of the table.
         label_title: the heading of the labels in the table.

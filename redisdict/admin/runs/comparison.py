@@ -31,7 +31,7 @@ from redisdict.bench.compare import Change, compare, obstacles
 from redisdict.bench.measure.statistics import Verdict
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
-#: More don't fit beside one another; the trend of a cell shows any number of runs.
+#: The most runs that fit beside one another; the trend of a cell shows any number of runs.
 MOST_RUNS = 6
 
 #: Decided cells of a comparison that stand open; the smaller changes are folded away.
@@ -116,7 +116,7 @@ def _measured(run: BenchmarkRun) -> dict[CellKey, str]:
     return {result.key: cell_label(result) for result in run.measured}
 
 
-#: So many of the latest runs are shown.
+#: The number of latest runs that are shown.
 MOST_TREND_RUNS = 100
 
 

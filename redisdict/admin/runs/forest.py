@@ -26,7 +26,7 @@ VERDICT_TEXTS: dict[str, Promise] = {
 #: Verdicts that decide something.
 DECIDED = (Verdict.FASTER, Verdict.SLOWER)
 
-#: Where axes are labelled, what matters most first: each that has room gets its label.
+#: The values to label on axes, the most important first: each gets its label if there is room.
 _TICKS = (
     1.0, 0.5, 2.0, 0.1, 10.0, 0.2, 5.0, 0.8, 1.25, 0.65, 1.5, 0.9, 1.1, 0.95, 1.05, 0.98, 1.02,
     0.99, 1.01, 0.35, 3.0, 0.01, 100.0,
@@ -38,7 +38,7 @@ _ROOM = 0.09
 #: Share of the axis that stays empty at each end.
 _MARGIN = 0.05
 
-#: What an interval may stretch the axis by; wider ones end at its edge.
+#: The factor by which an interval may stretch the axis; wider ones end at its edge.
 _STRETCH = 1.5
 
 #: The least that the axis spans, as a factor to either side of 1.
@@ -47,7 +47,7 @@ _LEAST_SPAN = 1.05
 #: Height of one mark, in pixels.
 _LANE = 8
 
-#: The outlines of marks, around the origin: told apart without their colours.
+#: The outlines of marks, around the origin: they differ not only in colour.
 _SHAPES = (
     "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0",
     "M-3.5-3.5h7v7h-7z",

@@ -73,7 +73,7 @@ def check_setting(app_configs: Any, **_: Any) -> list[CheckMessage]:
 #: A run writes its progress once a second, and between two parts of it stops and starts servers.
 SILENT_AFTER = timedelta(seconds=60)
 
-#: The last lines of what a process said before it failed are kept.
+#: The number of characters kept of a failed process's last output.
 LONGEST_ERROR = 2000
 
 

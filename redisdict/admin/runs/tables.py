@@ -137,7 +137,7 @@ def _load(cell: NamedCell) -> list[str]:
     ]
 
 
-#: What is another with every start of a server or run, so that a difference says nothing.
+#: Facts that change with every start of a server or run, so that a difference means nothing.
 VOLATILE = (
     "connected clients", "foreign cpu share", "keys", "load average", "process id", "run id",
     "tcp port", "uptime in seconds", "used memory",

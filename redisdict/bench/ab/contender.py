@@ -32,7 +32,7 @@ class Contender:
     Args:
         title: what the report calls it.
         command: the program, and its arguments.
-        environment: of its process.
+        environment: its process's environment.
 
     Raises:
         UsageError: the process can't be started.
@@ -40,7 +40,7 @@ class Contender:
 
     def __init__(self, title: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self.title = title
-        #: What it can be asked to do, once it is ready.
+        #: The calls that it can make, once it is ready.
         self.calls: list[str] = []
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         try:
@@ -64,7 +64,7 @@ class Contender:
 
         Args:
             url: where its server is.
-            prefix: of its keys.
+            prefix: its keys' prefix.
         """
         root = str(side.root) if side.root else None
         task = {"url": url, "prefix": prefix, "alias": dict(side.alias), "root": root}
@@ -79,7 +79,7 @@ class Contender:
         """Wait until it is ready.
 
         Raises:
-            UsageError: it ended before; its last word is told.
+            UsageError: it ended before that; the message has its last line of output.
         """
         try:
             self.calls = self._answer().split(",")

@@ -21,7 +21,7 @@ from redisdict.bench.measure.services import Service, discover
 #: The root of the package that is running.
 ROOT = Path(redisdict.__file__).resolve().parents[1]
 
-#: As wide as a service may be in a stored run.
+#: The longest name that a service may have in a stored run.
 LONGEST_TITLE = 100
 
 EXPECTED = (

@@ -24,7 +24,7 @@ from redisdict.bench.report.files import to_json
 from redisdict.bench.report.terminal import DEFAULT_WIDTH, item, printed, terminal
 from redisdict.models import BenchmarkRun
 
-#: What Django parsed of the command line.
+#: The command line's options, parsed by Django.
 Options = Mapping[str, Any]
 
 

@@ -29,10 +29,10 @@ from redisdict.wire.scan import SMALL_COUNT
 
 LEDGER = "redisbench:runs"
 
-#: A run of another machine, whose process can't be looked up here, is taken for over by then.
+#: A run of another machine, whose process can't be looked up here, counts as ended after this time.
 LONGEST_RUN = timedelta(days=1)
 
-#: Keys that one UNLINK takes away.
+#: Keys that one UNLINK removes.
 CHUNK = 1000
 
 

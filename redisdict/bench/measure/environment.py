@@ -14,10 +14,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-#: A machine of which others take more disturbs.
+#: The greatest share of the machine that other processes may use without disturbing the run.
 HIGH_FOREIGN_SHARE = 0.1
 
-#: The packages whose versions decide how fast a client is.
+#: The packages whose versions decide a client's speed.
 PACKAGES = ("django-redisdict", "redis", "hiredis", "Django", "uvloop", "ormsgpack")
 
 

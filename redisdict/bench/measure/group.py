@@ -63,7 +63,7 @@ def measure_group(
             precision's server starts. All that it opens is closed through the stack.
 
     Raises:
-        RedisDictError, redis.exceptions.RedisError, OSError: from `start`.
+        RedisDictError, redis.exceptions.RedisError, OSError: `start` raised it.
     """
     series = {cell: Series() for cell in group.cells}
     latencies: dict[Cell, Latencies | None] = {}

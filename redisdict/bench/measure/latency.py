@@ -15,10 +15,10 @@ from redisdict.bench.measure.rounds import Clock, quiet_collector
 from redisdict.bench.measure.statistics import percentile
 from redisdict.bench.workloads.cells import WorkloadCell
 
-#: Nanoseconds of CPU time that somebody had so far; None when it can't be known.
+#: Returns a process's CPU time so far, in nanoseconds; None when it can't be known.
 CpuClock = Callable[[], int | None]
 
-#: Below so many calls beyond a percentile, it would be an accident.
+#: With fewer calls beyond a percentile, the percentile would be accidental.
 LEAST_CALLS_BEYOND = 1
 
 

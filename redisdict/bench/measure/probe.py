@@ -37,16 +37,16 @@ SETTLE_CALLS, SETTLE_S = 200, 0.5
 #: Connections that share the calls, so that a server can use its threads.
 CONNECTIONS = 4
 
-#: A thread that has had less of a server's CPU time than this only helps.
+#: A thread with less than this share of a server's CPU time isn't counted as working.
 LEAST_SHARE = 0.1
 
-#: What one CPU has to cost a server until it counts as crippled.
+#: The factor by which one CPU has to slow a server down for it to count as crippled.
 CRIPPLED = 1.5
 
-#: Ratios that differ by less are one.
+#: Ratios that differ by less count as equal.
 LEAST_DIFFERENCE = 1.1
 
-#: What is said behind the title of a service that is measured under both placements.
+#: The addition to the title of a service that is measured under both placements.
 NAMES = {SAME: "one CPU", FREE: "unpinned"}
 
 

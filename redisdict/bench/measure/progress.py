@@ -21,7 +21,7 @@ from redisdict.models import BenchmarkProgress
 #: Seconds between two drawings of the bar.
 REFRESH_S = 0.5
 
-#: Before so much is done, nobody can say how long the rest takes.
+#: The share that has to be done before the remaining time can be estimated.
 LEAST_TO_TELL = 0.02
 
 
@@ -123,7 +123,7 @@ def reporter_for(stderr: OutputWrapper) -> Reporter:
     return BarProgress(sys.stderr) if stderr.isatty() else LineProgress(stderr)
 
 
-#: Seconds between two looks at the database, which happen between rounds and cost a millisecond.
+#: Seconds between two queries of the database; each is made between rounds and takes a millisecond.
 INTERVAL_S = 1.0
 
 

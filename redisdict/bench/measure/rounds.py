@@ -25,7 +25,7 @@ Clock = Callable[[], int]
 #: Rounds that are run and thrown away first, so that caches, sockets and CPU clocks are warm.
 WARM_UP_ROUNDS = 5
 
-#: Rounds between two looks at the intervals.
+#: Rounds between two checks of the intervals.
 CHECK_EVERY = 50
 
 

@@ -164,7 +164,8 @@ def pin_all(pids: Iterable[int], cpus: Cpus) -> None:
         pin_process(pid, {cpus.server})
 
 
-#: What is kept is listed, not what is left out: a field that a later version adds may be a secret.
+#: A list of the fields that are kept, not of those left out: a field of a later version may be
+#: secret.
 INFO_FIELDS = (
     "redis_version", "valkey_version", "dragonfly_version", "redis_mode", "role", "arch_bits",
     "multiplexing_api", "mem_allocator", "run_id", "process_id", "tcp_port", "uptime_in_seconds",

@@ -123,7 +123,7 @@ class Service:
         return self.key == "sentinel" or self.is_cluster
 
 
-#: Those that the report knows, in its order, before it is known whether they are there.
+#: All services of the report, in its order, whether they are available or not.
 KNOWN = (
     Service(key="redis", title="Standard Redis", family="redis"),
     Service(key="keydb", title="KeyDB", family="keydb"),
@@ -312,7 +312,7 @@ def _start(service: Service, stack: ExitStack) -> tuple[str, tuple[int, ...]]:
     return server.url, (server.pid,)
 
 
-#: Settings whose defaults differ between servers, and what those that a run starts have.
+#: Settings whose defaults differ between servers, with the value in servers that a run starts.
 ALIKE = {"lazyfree-lazy-user-del": "no"}
 
 

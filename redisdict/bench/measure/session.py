@@ -117,7 +117,7 @@ class Session:
             self.interruption.start_cleaning_up()
 
     def _look_at_services(self, servers: ServerPool) -> list[Service]:
-        """Find what can be measured; the others get their row with the reason."""
+        """Find the services that can be measured; the others get a row with the reason."""
         reasons = servers.look_at([service for service in self.services if service.is_available])
         available = []
         for service in self.services:

@@ -18,17 +18,18 @@ from typing import Self
 
 CONFIDENCE = 0.95
 
-#: Of the differences that one comparison of two runs calls real, so many may be none: 0.01 is 1 %.
-#: When there is none at all, so many comparisons say something (Benjamini and Hochberg, 1995).
+#: The accepted share of false ones among the differences that a comparison of two runs calls real:
+#: 0.01 is 1 %. When there is no difference at all, this share of comparisons reports one (Benjamini
+#: and Hochberg, 1995).
 FALSE_DISCOVERIES = 0.01
 
 _NORMAL = statistics.NormalDist()
 _SQRT2 = math.sqrt(2)
 
-#: Fewer rounds than this have no interval, and so they are no figure.
+#: Fewer rounds than this give no interval, and so no figure.
 LEAST_ROUNDS = 6
 
-#: Two things are called the same only when the whole interval lies this close to 1.
+#: Two cells are called the same only when the whole interval lies this close to 1.
 SAME_WITHIN = 0.05
 
 
@@ -90,8 +91,8 @@ def paired_ratio(times: Sequence[float], reference_times: Sequence[float]) -> Ra
     """Compute a speed against the reference, from the times both took in the same rounds.
 
     Args:
-        times: of the cell, one a round, in any unit.
-        reference_times: of the reference in the same rounds, in the same unit.
+        times: the cell's times, one a round, in any unit.
+        reference_times: the reference's times in the same rounds and the same unit.
 
     Raises:
         ValueError: no rounds, or not the same number of them.
@@ -144,8 +145,8 @@ class Quotient:
 
     Attributes:
         value: the quotient of the two ratios.
-        deviation: of its logarithm: what either run leaves open, and what runs differ by anyway.
-        rounds: of the run that had fewer.
+        deviation: the standard deviation of its logarithm: within both runs, and between runs.
+        rounds: the number of rounds of the run that had fewer.
         between_runs: the part of the deviation that is what runs differ by anyway.
     """
 
@@ -197,7 +198,8 @@ class Quotient:
         return Ratio(self.value, self.value / reach, self.value * reach, self.rounds)
 
 
-#: How many standard errors of a mean hold it with `CONFIDENCE`, by degrees of freedom (Student).
+#: The half-width of a mean's interval of `CONFIDENCE` in standard errors, by degrees of freedom
+#: (Student).
 STUDENT = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
 
@@ -208,7 +210,7 @@ def over_starts(ratio: Ratio, logs: Sequence[float]) -> Ratio:
 
     Args:
         ratio: over all rounds.
-        logs: of the ratio with each start; fewer than three change nothing.
+        logs: the ratio's logarithm for each start; fewer than three change nothing.
     """
     degrees = len(logs) - 1
     if degrees < min(STUDENT):
@@ -247,7 +249,7 @@ def upper_factor(degrees: int) -> float:
     By the approximation of Wilson and Hilferty to the tenth percentile of chi-square.
 
     Args:
-        degrees: of freedom of the estimate, at least 1.
+        degrees: the estimate's degrees of freedom, at least 1.
     """
     spread = 2 / (9 * degrees)
     share = max(1 - spread + _NORMAL.inv_cdf(0.1) * math.sqrt(spread), 0.2) ** 3

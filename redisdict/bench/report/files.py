@@ -18,10 +18,10 @@ from redisdict.models import BenchmarkResult, BenchmarkRun
 
 SCHEMA = "redisdict-benchmark-run"
 
-#: Raised when a reader of the old form would misread the new one; fields may be added without.
+#: Increased when a reader of the old form would misread the new one; not for additional fields.
 VERSION = 1
 
-#: What is written of a run and of each of its results: all but what only one database knows.
+#: The fields of a run and of each result that are written: all but those of one database alone.
 RUN_FIELDS = [field.name for field in BenchmarkRun._meta.concrete_fields if field.name != "id"]
 RESULT_FIELDS = [
     field.name
@@ -29,7 +29,7 @@ RESULT_FIELDS = [
     if field.name not in ("id", "run", "position")
 ]
 
-#: What makes a spreadsheet take a text for a formula (OWASP, "CSV Injection").
+#: Characters that make a spreadsheet read a text as a formula (OWASP, "CSV Injection").
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 #: Everything but `details`, which is nested.

@@ -15,10 +15,10 @@ from redisdict.models import BenchmarkRun
 
 Pair = Mapping[str, Any]
 
-#: So many lines at most, on a terminal that is at least 80 columns wide.
+#: The most lines, on a terminal that is at least 80 columns wide.
 MOST_LINES = 8
 
-#: In the order in which they are counted, as they are called.
+#: The names of the verdicts, in the order in which they are counted.
 WORDS = {
     Verdict.FASTER: "faster",
     Verdict.SLOWER: "slower",

@@ -109,7 +109,7 @@ def _section_name(labels: Sequence[str], values: Sequence[str]) -> str:
     )
 
 
-#: Where nobody says how wide the terminal is.
+#: The width that is used when the terminal's isn't known.
 DEFAULT_WIDTH = 120
 
 #: Before a ratio.

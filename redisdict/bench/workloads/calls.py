@@ -69,7 +69,7 @@ class Workload(ABC):
         return len(replies)
 
 
-#: Blocks between two looks at what is really stored.
+#: Blocks between two checks of the stored values.
 READ_BACK_EVERY = 20
 
 

@@ -29,7 +29,7 @@ from redisdict.bench.workloads.calls import (
 #: Of five operations of the mix, four read.
 WRITE_SHARE = 0.2
 
-#: So often each key comes up on average before a mix repeats itself.
+#: How often each key occurs on average before a mix repeats itself.
 REPEATS = 10
 
 Pair = tuple[str, bytes]
@@ -40,8 +40,8 @@ class StringCommands(BlockWorkload):
 
     Args:
         client: whose calls are timed.
-        inspector: for everything that is not timed.
-        prefix: of all its keys.
+        inspector: the client for everything that isn't timed.
+        prefix: the prefix of all its keys.
     """
 
     def __init__(self, client: Any, inspector: redis.Redis, prefix: str, **sizes: Any) -> None:

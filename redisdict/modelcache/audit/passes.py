@@ -38,7 +38,7 @@ class TableCount:
     Attributes:
         model: its label and what is kept, such as "shop.Product" or "shop.Product by category_id".
         database: the alias of DATABASES that its rows were read from.
-        alias: of REDISDICT, whose server keeps the cells.
+        alias: the alias of REDISDICT whose server keeps the cells.
         judged: cells that were compared with the database, including those that disagree.
         disagreed: cells whose content differs from the database's.
         by_age: the number of those, by the time since they were first seen to disagree.

@@ -106,7 +106,7 @@ def run_to_its_end(run: Callable[[], Any], cursor: Any) -> Any:
         cursor: Django's, whose driver's cursor `run` uses.
 
     Raises:
-        Exception: of the driver, when the connection is lost before the last result.
+        Exception: an error of the driver, when the connection is lost before the last result.
     """
     result = run()
     raw = cursor.cursor

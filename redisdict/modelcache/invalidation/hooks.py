@@ -44,7 +44,7 @@ def connect_all() -> None:
 def _after_save(
     sender: type[Model], instance: Any = None, using: str | None = None, **_: Any
 ) -> None:
-    """Handle `post_save`: from `save()` the row was just written; others are sent by hand."""
+    """Handle `post_save`: after `save()` the row was just written; others are sent by hand."""
     if not isinstance(instance, Model) or not is_known(pk := instance.pk):
         return
     database = using or _database_of(instance, using)

@@ -37,7 +37,7 @@ class Statement:
         qualified: the names that have a schema, with it.
         is_unknown: whether it may change any table.
         is_definition: whether it may change what tables, views, triggers or functions there are.
-        control: what it does to the transaction.
+        control: its effect on the transaction.
         begins: whether a transaction is under way after it.
         is_several: whether the text has several statements.
         changes_session: whether names may mean other tables after it.

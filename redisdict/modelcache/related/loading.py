@@ -16,7 +16,7 @@ from redisdict.modelcache.slots.lease import Loaded
 
 
 class Unlisted:
-    """Stands for a list that can't be kept: only the database can tell which rows are in it."""
+    """Stands for a list that can't be kept: only the database knows which rows are in it."""
 
 
 UNLISTED = Unlisted()

@@ -32,7 +32,7 @@ class ListLookup(PkLookup[Any]):
     """Looks up the keys of the rows with a value, most often their primary keys.
 
     Args:
-        table: of lists.
+        table: the table of the lists.
     """
 
     def __init__(self, table: CachedTable, options: Options) -> None:
@@ -186,7 +186,7 @@ class RowsLookup(ListLookup):
         return count
 
     def pks_of(self, keys: Sequence[Any]) -> Sequence[Any] | None:
-        """Find the rows that are in these lists, or were; None when only the database can tell."""
+        """Find the rows that are or were in these lists; None when only the database knows them."""
         form = self.table.key_form
         if not all(map(form.is_exact, keys)):
             return None

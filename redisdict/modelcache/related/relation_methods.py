@@ -47,7 +47,7 @@ class RelationMethods(Handle[M]):
         that no dict caches are read from the database, as by `prefetch_related_objects()`.
 
         Args:
-            instances: of the model; relations that they have loaded already are left as they are.
+            instances: instances of the model; relations that are already loaded stay as they are.
             lookups: names of relations, or chains of them, such as "category__parent"; a
                 `Prefetch` is left to Django.
 

@@ -79,7 +79,7 @@ class Chain:
 
     Attributes:
         before: the calls before; None at the beginning.
-        values: of all calls, in order.
+        values: the values in all calls, in order.
         low, high: the limits, as a query has them.
     """
 

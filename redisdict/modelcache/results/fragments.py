@@ -37,8 +37,8 @@ def render_kept(
     """Return the result of `render()`, cached until one of these models' tables changes.
 
     Args:
-        name: of the fragment.
-        labels: of models that `cache_results_of()` has named, such as "shop.Product".
+        name: the fragment's name.
+        labels: labels of models given to `cache_results_of()`, such as "shop.Product".
         vary_on: values; for each combination the fragment is another. It is another for each
             language and time zone, too.
         source: the text of the template's part; for each it is another as well.

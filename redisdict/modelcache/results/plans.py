@@ -1,4 +1,4 @@
-"""Remember what was learned about a shape of queries when the first one was compiled."""
+"""Remember what compiling the first query of a shape has shown about the shape."""
 
 from __future__ import annotations
 

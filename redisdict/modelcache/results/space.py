@@ -43,7 +43,7 @@ class ResultSpace:
 
     Args:
         path: names the results, beside their tables.
-        tables: of one server.
+        tables: the tables, all kept on one server.
         version: any text; results of another one are misses.
     """
 
@@ -96,7 +96,7 @@ class ResultSpace:
         """Make the results that depend on further versions; they are counted with these.
 
         Args:
-            heats: of each version.
+            heats: one for each version.
         """
         space = copy.copy(self)
         space.store = self.store.depending_on(versions, heats)

@@ -40,7 +40,7 @@ class ResultStore:
     Args:
         tables: where the versions are, each on the server that has the results.
         cells: names the results, and has the fingerprint of their form.
-        heats: of the tables, in the same order.
+        heats: one for each table, in the same order.
     """
 
     def __init__(
