@@ -28,14 +28,14 @@ DEFAULT_ALIAS = "default"
 #: room for its clock.
 LONGEST_S = 1000 * 365 * 86400
 
-#: What DURABLE can be.
+#: The values of DURABLE.
 GUARANTEES = ("aof", "replicas")
 
-#: What NEAR_LEASE can be, in seconds.
+#: The range of NEAR_LEASE, in seconds.
 SHORTEST_NEAR_LEASE_S = 0.01
 LONGEST_NEAR_LEASE_S = 1.0
 
-#: What NEAR_TRACKING is where the server isn't to broadcast.
+#: The value of NEAR_TRACKING with which the server doesn't broadcast.
 PLAIN_TRACKING = "plain"
 
 
@@ -83,7 +83,7 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
 )
 
 
-#: What others have under a name of their own, and where it stands here.
+#: Keys of other packages' settings, and where they belong here.
 ELSEWHERE: Mapping[object, str] = MappingProxyType(
     {
         "BACKEND": "that is a key of CACHES; the scheme of LOCATION says what the server is",

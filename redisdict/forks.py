@@ -59,7 +59,8 @@ def _make_page() -> mmap.mmap | ProcessId:
 own: Final = _make_page()
 own[0] = 1
 
-#: What is to be called in a child, by its id; of objects that may end before, weak references.
+#: The functions to call in a child, by id; methods of objects that may end earlier as weak
+#: references.
 _renewals: dict[int, Callable[[], None] | weakref.WeakMethod[MethodType]] = {}
 
 #: By process, since a lock inherited from the parent may be held for ever.

@@ -37,13 +37,13 @@ Status = Literal["ok", "degraded", "unavailable"]
 #: Seconds that all servers together may take.
 TIMEOUT_S = 2.0
 
-#: Milliseconds that the value lives which is written and read.
+#: The time to live, in milliseconds, of the value that is written and read.
 LIVES_MS = 60_000
 
 #: The name under which it is written, one for each process.
 NAME = "redisdict health"
 
-#: Problems that are told; what more there is to say of them is logged.
+#: The problems that are reported; their details are logged.
 NO_ANSWER = "no answer in time"
 NOT_WRITABLE = "it can be read but not written: only a replica answers, or writes are refused"
 UNREACHABLE = "it can't be reached, or refuses"

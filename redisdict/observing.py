@@ -12,7 +12,7 @@ from django.conf import settings
 from redisdict.connections.starters import on_new_server
 from redisdict.exceptions import ConfigurationError
 
-#: The package that each of what REDISDICT_METRICS may name needs.
+#: The package that each exporter in REDISDICT_METRICS needs.
 PACKAGES = {"prometheus": "prometheus_client", "opentelemetry": "opentelemetry"}
 
 

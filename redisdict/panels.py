@@ -41,7 +41,7 @@ MOST_LISTED = 500
 MOST_KEYS = 3
 LONGEST_KEY = 60
 
-#: How the names of modules begin that are never where a call came from.
+#: Prefixes of modules that are never the origin of a call.
 OWN = ("redisdict.", "asyncio.", "asgiref.", "threading", "concurrent.", "_collections_abc")
 
 #: Commands in which the key of an item is a field behind the dict's key.

@@ -31,7 +31,7 @@ from django.utils.safestring import SafeString
 #: A cache has 250 characters at most for the key and what it puts before it.
 LONGEST: Final = 200
 
-#: Of the name that stands before a hash, so that one sees whose entry it is.
+#: The longest name before a hash, which shows whose entry it is.
 LONGEST_HEAD: Final = 100
 
 _is_plain: Final = re.compile(r"[\x21-\x7e]*").fullmatch
@@ -232,7 +232,7 @@ def _dict(values: Mapping[Any, Any]) -> str:
     return ",".join(f"{key}:{value}" for key, value in pairs)
 
 
-#: What texts keep of their signs; letters, digits and `_.-~` are kept anyway.
+#: The signs that aren't percent-encoded in texts; nor are letters, digits and `_.-~`.
 _SAFE: Final = "/:@+=!$*;?|"
 
 _BY_TYPE: Final[Mapping[type, Callable[[Any], str]]] = {

@@ -19,10 +19,10 @@ from redisdict.cache.store import Store, store_of
 from redisdict.cache.times import LONGEST_S, to_milliseconds
 from redisdict.near.space import NearStats
 
-#: What a subclass may do in its own way.
+#: Methods that a subclass may override.
 MAKING_KEYS: Final = ("make_key", "validate_key", "make_and_validate_key")
 
-#: How long a key may be without a warning of Django's.
+#: The longest key for which Django doesn't warn.
 LONGEST_PORTABLE: Final = 250
 
 

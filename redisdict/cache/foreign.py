@@ -20,8 +20,8 @@ import ormsgpack
 from redisdict.codec.compressors import Compressor, Lz4Compressor, ZstdCompressor
 from redisdict.exceptions import DeserializationError
 
-#: What compressed bytes begin with. No pickle and no JSON does, and no
-#: MessagePack of two bytes or more.
+#: The first bytes of compressed values. No pickle, no JSON, and no MessagePack of two bytes or more
+#: begins with them.
 MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\x1f\x8b", "gzip"),
     (b"\xfd7zXZ\x00", "xz"),
@@ -33,7 +33,7 @@ MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
 #: The second byte of zlib's, whose first is `x`, by its level.
 ZLIB_LEVELS: Final = frozenset(b"\x01\x5e\x9c\xda")
 
-#: An interpreter reads no more digits unless it is told to.
+#: An interpreter reads no more digits by default.
 LONGEST_NUMBER: Final = 4300
 
 PICKLE_PROTOCOL: Final = 5

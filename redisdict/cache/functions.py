@@ -38,7 +38,7 @@ C = TypeVar("C")
 
 _MISSING = object()
 
-#: The options that are those of `get_or_set()`, by its names.
+#: The options that are passed to `get_or_set()`, under the same names.
 SERVING: Final = ("stale", "soft_timeout", "refresh_ahead", "fail_safe", "lock_timeout")
 
 

@@ -24,7 +24,7 @@ def _compute(key: Any, default: Any, *_: Any, **__: Any) -> Any:
     return default() if callable(default) else default
 
 
-#: What a method gives instead, from its arguments.
+#: The result that a method returns instead, made from its arguments.
 INSTEAD: dict[str, Callable[..., Any]] = {
     "get": lambda key, default=None, version=None: default,
     "get_many": lambda *_, **__: {},

@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 
-#: Where the leases of `get_or_set()` lie.
+#: The prefix of the keys of `get_or_set()`'s leases.
 LEASE_PREFIX: Final = b"redisdict:lease:"
 
 

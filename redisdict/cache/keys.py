@@ -10,7 +10,7 @@ from typing import Any
 from redisdict.cache.inside import Glob, escape_glob
 from redisdict.exceptions import ConfigurationError
 
-#: What a KEY_FUNCTION is tried with.
+#: The key by which a KEY_FUNCTION is tried.
 PROBE = "redisdict-probe-7f3a"
 PROBE_VERSION = 982451653
 

@@ -25,11 +25,11 @@ from redisdict.wire.requests import Operation
 
 _IDENTITY: Final = "caches"
 
-#: What PTTL says where there is none.
+#: The reply of PTTL for a missing key.
 NO_KEY: Final = -2
 
-#: A key that begins so is written to see that the server tells of it; a user with the rights of a
-#: cache may write it, and no cache has it.
+#: The prefix of a key that is written to test that the server reports changes; a user with the
+#: rights of a cache may write it, and no cache uses it.
 PROBE_PREFIX: Final = LEASE_PREFIX + b"near:"
 
 

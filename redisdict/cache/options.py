@@ -15,7 +15,7 @@ from redisdict.exceptions import ConfigurationError
 from redisdict.near.reader import check_near
 from redisdict.suggestions import nearest
 
-#: What LOCATION begins with where an alias of REDISDICT is meant.
+#: The prefix of a LOCATION that names an alias of REDISDICT.
 ALIAS_SCHEME = "alias:"
 
 #: The capitals of OPTIONS that say how to reach the server, as an alias of REDISDICT does.
@@ -43,7 +43,7 @@ CAPITALS: Mapping[str, Any] = MappingProxyType(
     }
 )
 
-#: What other backends call otherwise, or don't need.
+#: Options that have another name in other backends, or that aren't needed here.
 ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
         "CLIENT_CLASS": "there is one client for all servers; LOCATION says which they are",

@@ -39,8 +39,8 @@ from redisdict.near.access import drivers_that_drop
 #: By the text of LOCATION and OPTIONS, which may hold a password.
 _stores: dict[str, Store] = {}
 
-#: The same for those that were asked for before, by LOCATION and the identity of the dict of
-#: OPTIONS, which is kept beside it, so that no other dict can have that identity.
+#: The same for earlier entries, by LOCATION and the id of the dict of OPTIONS, which is kept beside
+#: it, so that no other dict can have that id.
 _known: dict[tuple[object, int], tuple[object, Store]] = {}
 
 #: Entries of CACHES are few; unpickled caches have dicts of their own.

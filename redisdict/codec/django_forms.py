@@ -19,7 +19,7 @@ from redisdict.codec.extensions import alternate, pair_up
 from redisdict.codec.normalize import Step
 from redisdict.codec.registry import TypeForm, add_form, attribute_steps
 
-#: What belongs to the request that is being answered, or is computed again when it is asked for.
+#: Attributes that belong to the current request, or that are computed again when they are used.
 _LEFT_OUT: Final = frozenset({"_handler_class", "_resource_closers", "text"})
 
 

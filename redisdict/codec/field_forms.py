@@ -22,12 +22,12 @@ from redisdict.codec.extensions import unpack_uuid
 from redisdict.codec.normalize import MADE_PLAIN
 from redisdict.exceptions import SerializationError
 
-#: How the bytes of a value begin that have no plain form: the codec's MessagePack, or the text
-#: that fixtures have for it.
+#: The first byte of a value without a plain form. After it comes the codec's MessagePack, or the
+#: text that fixtures have for the value.
 BY_CODEC = b"m"
 BY_TEXT = b"t"
 
-#: What the field says of these counts, not the codec.
+#: For these types the field's form is used, not the codec's.
 _LEFT_TO_THE_FIELD = (SafeString, *MADE_PLAIN)
 
 
@@ -133,7 +133,7 @@ _PLAIN = frozenset(
     }
 )
 
-#: Types of which MessagePack stores every value that it takes as it is.
+#: Types of which MessagePack stores every accepted value unchanged.
 PLAINLY_EXACT = frozenset({type(None), str, bytes, int, float, bool})
 
 _BY_CODEC_EXACTLY = PLAINLY_EXACT | {Decimal, datetime, date, time, timedelta, UUID}

@@ -142,7 +142,7 @@ COMPRESSORS: Final[dict[str, type[Compressor]]] = {
 }
 
 
-#: What others call them.
+#: Their names in other packages.
 OTHER_NAMES: Final[dict[str, str]] = {
     "messagepack": "msgpack",
     "gzip": "zlib",

@@ -14,7 +14,7 @@ from redisdict.connections.locations import Address
 from redisdict.exceptions import ConfigurationError
 from redisdict.wire.requests import Reply
 
-#: From the host and port that a server announces to those it is reached at.
+#: Translates the host and port that a server announces to those to connect to.
 Remap: TypeAlias = Callable[[Address], Address]
 
 

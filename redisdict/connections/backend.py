@@ -45,8 +45,8 @@ from redisdict.pools.sync import ConnectionPool
 from redisdict.wire.requests import Batch, Command, Reply
 from redisdict.wire.server_state import Capabilities, Incarnations
 
-#: RETRY_FOR where another server takes the place of a lost one by itself, which takes sentinels
-#: the time they are told to wait (often 5 s) and 1.3 s more.
+#: The default of RETRY_FOR where another server replaces a lost one automatically. Sentinels need
+#: the time they are configured to wait (often 5 s) and 1.3 s more.
 GROUP_RETRY_FOR_S = 10.0
 
 
@@ -87,7 +87,7 @@ class Backend:
             None,
         )
         self._cluster_client: redis.RedisCluster | None = None
-        #: What layers above keep with it, by a name of theirs; `close()` closes it.
+        #: Objects that the layers above keep with it, by a name; `close()` closes them.
         self.attachments: dict[str, Attachment] = {}
         self.capabilities = Capabilities()
         self.incarnations = Incarnations(self.factory.address)
@@ -331,7 +331,7 @@ class _OfLoop:
 
     def __init__(self, held: Any) -> None:
         self.held = held
-        #: Whether another pool has to take the place of the held one.
+        #: Whether another pool has to replace the held one.
         self.is_left = False
         self._leaving: set[asyncio.Task[None]] = set()
         self._keeper: AsyncGenerator[None] | None = None

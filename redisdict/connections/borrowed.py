@@ -21,7 +21,7 @@ CONNECTION_OPTIONS: Mapping[str, str] = {
 }
 
 
-#: How an error calls the alias that borrows, where it isn't told.
+#: The name of the borrowing alias in errors, if none is given.
 AN_ALIAS = "An alias of REDISDICT"
 
 

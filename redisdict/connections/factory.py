@@ -31,7 +31,7 @@ CONNECTION_CLASSES: Mapping[str, tuple[type[Any], type[Any]]] = {
 #: Whether dicts may read from replicas.
 READ_FROM_REPLICAS = "read_from_replicas"
 
-#: From the addresses that servers of a group announce to those that they are reached at.
+#: Translates the addresses that servers of a group announce to those to connect to.
 ADDRESS_REMAP = "address_remap"
 
 #: Whether the nodes that were found are asked where the slots are, or the location's alone.

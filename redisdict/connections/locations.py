@@ -31,7 +31,7 @@ SCHEMES: Mapping[str, Kind] = {
 }
 
 
-#: What an error says where a piece of a password may stand in the wrong place.
+#: The hint in an error where a part of a password may stand in the wrong place.
 ENCODING = "in a user or a password write / as %2F, ? as %3F, # as %23 and @ as %40"
 
 

@@ -58,13 +58,13 @@ class Exchange:
         self.is_async = is_async
 
 
-#: Called after each exchange. It must be quick, and ask nothing of a server.
+#: Called after each exchange. It must be quick, and send no request.
 Observer: TypeAlias = Callable[[Exchange], None]
 
 _observers: tuple[Observer, ...] = ()
 _drivers: weakref.WeakSet[PoolDriver | AsyncPoolDriver] = weakref.WeakSet()
 _lock = forks.Lock()
-#: Observers that have failed; each is told of once.
+#: Observers that have failed; each is logged once.
 _failed: set[Observer] = set()
 
 

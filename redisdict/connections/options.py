@@ -15,7 +15,7 @@ from redisdict.suggestions import nearest
 #: Options that belong to the pool itself; all others belong to its connections.
 POOL_OPTIONS = frozenset({"max_connections", "timeout", "connection_class", "queue_class"})
 
-#: Of these an error never repeats the value.
+#: Options whose value is never shown in an error.
 SECRETS = frozenset({"password", "username", "ssl_password", "sentinel_password"})
 
 _UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
@@ -104,7 +104,7 @@ KINDS: Mapping[str, _Kind] = {
     ),
 }
 
-#: Those for which None is nothing.
+#: Options that can't be None.
 NEVER_NONE = frozenset({"decode_responses", "connection_class"})
 
 

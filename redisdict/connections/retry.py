@@ -31,10 +31,10 @@ from redisdict.wire.requests import Batch, Once, Request
 #: what isn't a reply.
 LOST = (RedisConnectionError, RedisTimeoutError, InvalidResponse, OSError)
 
-#: Those after which an attempt has failed: also the refusal of a primary that is one no more.
+#: Errors after which an attempt has failed, including the refusal of a former primary.
 FAILED = (ReadOnlyError, *LOST)
 
-#: Those that a second attempt can't mend.
+#: Errors that a second attempt can't avoid.
 FINAL = (AuthenticationError, MaxConnectionsError)
 
 #: With these a server refuses the whole request: a primary that has become a replica (redis-py's

@@ -27,7 +27,7 @@ class Node(Endpoint, Protocol):
     def start(self, batch: Batch) -> PendingBatch: ...
 
 
-#: Where an operation is to be run; or batches for several nodes that go out at once, of which the
+#: The server that runs an operation; or batches for several nodes that are sent at once. Their
 #: result is a list, with the error of a node that didn't answer in its place.
 RoutedRequest: TypeAlias = "tuple[Endpoint, Operation[Any]] | list[tuple[Node, Batch]]"
 

@@ -34,7 +34,7 @@ from redisdict.wire.server_state import known_of, named_at_once
 
 T = TypeVar("T")
 
-#: Commands that the connection packs, for what it knows of its server belongs to them.
+#: Commands that the connection packs, since they contain what it knows about its server.
 BY_CONNECTION = (Identified, Witnessed)
 
 #: Commands that a pool or a connection with a fast path carries out in one call.
@@ -44,7 +44,7 @@ AT_ONCE = frozenset({tuple, Once, Identified})
 class Server(retry.Server, conversation.Server, Protocol):
     """The part of a backend that the driver needs."""
 
-    #: `execute()` of the pool, or what says that there is none.
+    #: `execute()` of the pool, or a function that returns that there is none.
     execute: Callable[[bytes | Command], Reply]
 
     def pool(self) -> redis.ConnectionPool: ...

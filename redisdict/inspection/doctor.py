@@ -34,20 +34,20 @@ from redisdict.wire.server_info import ask_info, ask_settings
 
 Level: TypeAlias = Literal["ok", "warning", "error"]
 
-#: PINGs that the latency is taken from, and the median from which on it is worth a look.
+#: The number of PINGs that measure the latency, and the median from which it is reported.
 PINGS = 20
 SLOW_PING_S = 0.005
 
-#: How far the server's clock may be from this machine's.
+#: The greatest difference between the server's clock and this machine's.
 CLOCK_S = 1.0
 
-#: How long a near cache has to be told of a change that it provokes.
+#: The time within which a near cache must hear of a change that it makes.
 NEAR_S = 3.0
 
 #: From this number on a pool has no limit; it is redis-py's own.
 UNLIMITED = 2**31
 
-#: What the package has a use for where a server has it, by the command that shows it.
+#: The features that the package uses where a server has them, by the command that shows them.
 COMMANDS: Mapping[bytes, str] = {
     b"EVALSHA": "scripts",
     b"WAIT": 'durable="replicas"',

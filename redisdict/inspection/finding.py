@@ -23,7 +23,7 @@ from redisdict.mapping.layouts.base import Layout
 from redisdict.mapping.layouts.sharded import make_layout
 from redisdict.wire.requests import Batch, Operation
 
-#: How many names of dicts are looked through for one that may have been meant.
+#: The number of dicts whose names are searched for a similar one.
 MOST_SUGGESTED = 10_000
 
 

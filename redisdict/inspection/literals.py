@@ -12,8 +12,8 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-#: What may be called: the types of values that Python has no literal for, by the names that
-#: `repr()` gives them.
+#: The functions that may be called: types without a literal in Python, by the names that `repr()`
+#: gives them.
 _CALLABLE: Mapping[str, Callable[..., Any]] = {
     "datetime.date": datetime.date,
     "datetime.datetime": datetime.datetime,
@@ -29,7 +29,7 @@ _CALLABLE: Mapping[str, Callable[..., Any]] = {
 
 _NAMED: Mapping[str, Any] = {"datetime.timezone.utc": datetime.timezone.utc}  # noqa: UP017
 
-#: Words of JSON, and what Python has for them.
+#: Words of JSON, and Python's equivalents.
 _FOREIGN = {"true": "True", "false": "False", "null": "None"}
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from redisdict.inspection.values import is_plain
 
-#: A part of a name, in the quotes of a Python string or as it stands, and what ends it.
+#: A part of a name, in the quotes of a Python string or without quotes, and the end of the part.
 _PART = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^/]*)(/|\Z)""", re.DOTALL)
 
 

@@ -36,7 +36,7 @@ from redisdict.wire.server_info import (
 if TYPE_CHECKING:
     from redisdict.modelcache.overview import TableOverview
 
-#: What asking a server may raise; the texts name no password.
+#: The errors that a request to a server may raise; their texts contain no password.
 SERVER_ERRORS = (RedisDictError, redis.RedisError, OSError)
 
 TOPOLOGIES: Mapping[str, str | Promise] = {

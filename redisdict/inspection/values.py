@@ -23,7 +23,7 @@ LONGEST_WHOLE = 1_000_000
 #: Bytes that are shown of what can't be decoded.
 LONGEST_HEX = 64
 
-#: A compressed value that would become longer than this isn't decoded only to be looked at.
+#: A compressed value that would become longer than this isn't decoded for display.
 MAX_DECODED_LENGTH = 1024 * 1024
 
 #: Reads what every serializer of this package but pickle has written: looking at a value must

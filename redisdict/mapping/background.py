@@ -41,7 +41,8 @@ MOST_TASKS: Final = 100
 #: How long a thread waits for the next job before it ends.
 IDLE_S: Final = 5.0
 
-#: What the end of the interpreter waits for: less than the 30 s that gunicorn gives its workers.
+#: The longest time for which the interpreter's end is delayed: less than the 30 s that gunicorn
+#: gives its workers.
 EXIT_S: Final = 10.0
 
 

@@ -24,8 +24,8 @@ from redisdict.wire.requests import Call, Operation, Sleep
 logger = logging.getLogger("redisdict.computation")
 
 
-#: What has happened to computations of this process, for metrics: "computed", and of those that
-#: didn't come to a value in time "soft_timeout" and "failed".
+#: The outcomes of this process's computations, for metrics: "computed", and without a value in time
+#: "soft_timeout" and "failed".
 counted: Counter[str] = Counter()
 
 
@@ -119,7 +119,7 @@ class Computation:
         self._found = NOTHING
         self._value: Any = None
         self._stored: bytes | None = None
-        #: Of a computation in the background: its error or None, unless the caller has left.
+        #: For a computation in the background: its error or None, unless the caller has left.
         self._ticket: Future[BaseException | None] = Future()
 
     def run(self, found: Found, colour: Colour) -> Operation[Any]:

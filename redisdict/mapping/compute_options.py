@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from redisdict.conf import LONGEST_S
 
-#: `fail_safe=True`, and the pause after a failure in the background that nobody was told of.
+#: The pause for `fail_safe=True`, and after a failure in the background that no caller got.
 DEFAULT_PAUSE_S: Final = 5.0
 
 

@@ -71,7 +71,7 @@ class _FirstUse:
         return mapping._bind()
 
 
-#: Every dict that is bound, by its id: it has to be bound anew when the settings change.
+#: Every dict that is bound, by its id: it has to be bound again when the settings change.
 _bound: weakref.WeakValueDictionary[int, PersistentDict[Any, Any]] = weakref.WeakValueDictionary()
 
 

@@ -44,7 +44,7 @@ _CHECKSUM = struct.Struct("<I")
 _IS_ITEM = b"\x01"
 _IS_END = b"\x00"
 
-#: What servers take at most for a key or a value (proto-max-bulk-len), so more is damage.
+#: The longest key or value that servers accept (proto-max-bulk-len); more means a damaged file.
 MAX_LENGTH = 512 * 1024 * 1024
 
 #: No read asks for more at once: a wrong length costs no more memory than the file has bytes.

@@ -37,7 +37,8 @@ from redisdict.wire.requests import Argument
 
 K = TypeVar("K")
 
-#: A slot has room for a good many items, and whatever concerns all items visits every shard.
+#: The most shards of a dict: a slot has room for many items, and an operation on all items visits
+#: every shard.
 MOST_SHARDS = 1024
 
 

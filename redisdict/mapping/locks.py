@@ -269,7 +269,7 @@ def limit_ms(timeout: float) -> int:
     return timeout_ms
 
 
-#: What the others wait for: the bytes of the value, or None when there will be none.
+#: The result that the others wait for: the bytes of the value, or None when there will be none.
 Value: TypeAlias = "Future[Any]"
 
 
@@ -277,7 +277,7 @@ class InFlight:
     """The values of one dict that callers in this process are about to get, by their fields."""
 
     def __init__(self) -> None:
-        #: Each with the time after which another takes over, as it does from another process.
+        #: Each with the time after which another caller takes over, as from another process.
         self._values: dict[bytes, tuple[Value, float]] = {}
         on_fork(self._renew)
 

@@ -37,7 +37,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
 
-#: In the place of a value that memory doesn't have: the server has to be asked.
+#: Instead of a value that isn't in memory: the server has to be asked.
 UNKNOWN: Final = object()
 
 
@@ -58,7 +58,7 @@ class NearBound(Generic[K]):
         self._space = space  # which ends with the last handle
         self._readers = [part.reader(near) for part in space.parts]
         self.drivers = drivers
-        #: Who alone may read what was decoded: another codec might refuse it.
+        #: The only codec that may read decoded values: another might refuse them.
         self.codec = bound.codec
         self.encode_plain_key = bound.encode_plain_key
         self.field_of = bound.field_of

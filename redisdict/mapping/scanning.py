@@ -14,27 +14,29 @@ from redisdict.wire.scan import table_bits
 
 T = TypeVar("T")
 
-#: So many fields are remembered at most, or one page if that has more.
+#: The most fields that are remembered, or one page if that has more.
 WINDOW = 32_768
 
-#: A table that has shrunk to a half can give again what it gave at most twice so many fields ago.
+#: A table that has shrunk to a half can repeat a field at most twice this many fields later.
 REACH = 64
 
-#: So many fields are in one bucket at most. Tables are made larger before it is a dozen.
+#: The most fields in one bucket. Tables grow before a bucket has a dozen.
 BUCKET = 64
 
-#: So many pages are compared with each other in any case.
+#: The number of first pages that are always compared with each other.
 FEW = 4
 
-#: Of a longer field a digest is remembered.
+#: For a longer field a digest is remembered.
 LONGEST_FIELD = 128
 DIGEST_BYTES = 32
 
-#: What a page of items should have in bytes, and how many are asked for before that is known.
+#: The intended bytes of a page of items, and the number of items to ask for before their size is
+#: known.
 PAGE_BYTES = 1024 * 1024
 FIRST_COUNT = 100
 
-#: Of a longer page so many are looked at to tell how long its fields and values are, or a few less.
+#: The number of items (or a few less) from which the length of fields and values in a longer page
+#: is estimated.
 SAMPLES = 30
 
 

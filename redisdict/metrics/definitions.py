@@ -194,7 +194,7 @@ METRICS: tuple[Metric, ...] = (
     AUDITED,
 )
 
-#: Bounds of the histogram, in seconds: of a hit on this machine, of a slow command elsewhere.
+#: Bounds of the histogram, in seconds: from a hit on this machine to a slow command elsewhere.
 BOUNDS_S = (
     0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0,
 )  # fmt: skip

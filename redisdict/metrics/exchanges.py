@@ -8,7 +8,7 @@ from typing import Any
 from redisdict.connections.observation import Exchange
 from redisdict.wire.requests import Argument, Batch, Command
 
-#: Commands whose reply is a value, or nil where there is none; and those with a list of such.
+#: Commands whose reply is a value, or nil if there is none; and those with a list of them.
 READS_ONE = frozenset({b"GET", b"HGET", b"GETEX", b"GETDEL"})
 READS_MANY = frozenset({b"MGET", b"HMGET"})
 

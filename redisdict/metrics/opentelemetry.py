@@ -18,7 +18,7 @@ MISSING = (
     ' pip install "django-redisdict[opentelemetry]".'
 )
 
-#: Counted by exchanges; all others are read when a reader asks.
+#: Metrics that each exchange updates; all others are read when a reader asks.
 DIRECT = (DURATION, READS, ERRORS)
 
 
@@ -54,7 +54,8 @@ class Exporter:
         self._errors = meter.create_counter(
             ERRORS.opentelemetry_name, unit=ERRORS.unit, description=ERRORS.help
         )
-        #: Of exchanges: they don't change, and to make them costs as much as to record.
+        #: The attributes of exchanges: they don't change, and making them costs as much as
+        #: recording.
         self._attributes: dict[tuple[Any, ...], dict[str, Any]] = {}
         for metric in METRICS:
             if metric not in DIRECT:

@@ -21,7 +21,7 @@ from redisdict.metrics.definitions import BOUNDS_S, DURATION, ERRORS, METRICS, R
 from redisdict.metrics.exchanges import hits_and_misses, name_of
 from redisdict.metrics.totals import read_totals
 
-#: Seconds between two times that a process writes down what was counted elsewhere.
+#: Seconds between two times that a process copies the counts made elsewhere.
 TAKE_OVER_EVERY_S = 5.0
 
 MISSING = (

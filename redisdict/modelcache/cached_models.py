@@ -95,7 +95,7 @@ class CachedTable:
         self.is_scoped = False
         self.scope_name = ""
         self._scopes: dict[str, CachedTable] = {}
-        #: The instance of a body; None when it can't be read.
+        #: Makes the instance of a body; None when it can't be read.
         self.decode: Callable[[bytes], Any] = (
             read_members if cached.members else self.codec.decoder(self._complain)
         )
@@ -207,7 +207,7 @@ HIDES_ROWS = (
     " applies always get its rows from the database."
 )
 
-#: So many scopes of a table are remembered.
+#: The most scopes of a table that are remembered.
 MOST_SCOPES = 1000
 
 

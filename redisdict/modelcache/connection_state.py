@@ -10,7 +10,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 #: The attribute of a connection to MySQL that holds the driver's connection on which a statement
-#: has begun a transaction, and whether it certainly has: mysqlclient doesn't tell of it.
+#: has begun a transaction, and whether it certainly has: mysqlclient doesn't report it.
 BEGUN = "_redisdict_begun"
 
 #: The attribute of a connection to MySQL that holds the driver's connection which may read

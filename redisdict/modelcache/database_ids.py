@@ -131,10 +131,11 @@ def name_mysql(variables: Mapping[str, str], galera: str) -> Database:
     return Database(f"mariadb {' '.join(own)}", lags)
 
 
-#: What one MariaDB has in common with no other one.
+#: The variables whose values no two MariaDB servers share.
 NAMES_OF_MARIADB = ("server_uid", "server_id", "hostname", "port", "socket", "datadir")
 
-#: What MySQL or MariaDB calls the level of a session, and that at which no row may be kept.
+#: The variables of a session's isolation level in MySQL and MariaDB, and the level at which no row
+#: may be kept.
 ISOLATION_OF_MYSQL = ("transaction_isolation", "tx_isolation")
 UNCOMMITTED = "READ-UNCOMMITTED"
 

@@ -29,7 +29,7 @@ from redisdict.wire.requests import Call, Operation
 
 M = TypeVar("M", bound=models.Model)
 
-#: Seconds within which hints that are kept are told of changes, which are none that matter.
+#: The bound in seconds for changes of hints in memory; such changes don't matter.
 HINTS_BOUND_S = 3600.0
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import time
 
-#: After so many lookups it is decided.
+#: The number of lookups after which it is decided.
 WINDOW = 64
 
-#: The share of lookups that were in vain from which on the server is left alone.
+#: The share of vain lookups from which the server is no longer asked.
 BOUND = 0.9
 
-#: For so many seconds.
+#: The seconds for which it isn't asked.
 REST_S = 10.0
 
 

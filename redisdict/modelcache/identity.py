@@ -75,14 +75,14 @@ class _Known:
     looked_at: float
 
 
-#: By what the settings say.
+#: Databases by their settings.
 _databases: dict[Any, Database] = {}
 
 #: By alias and model.
 _places: dict[tuple[str, type[models.Model]], _Known] = {}
 
-#: Threads that ask for a place, with what the others wait for: by process, alias and model. For to
-#: ask takes a connection, and a new process may have more threads than the database allows.
+#: Threads that ask for a place, with what the others wait for: by process, alias and model. Asking
+#: takes a connection, and a new process may have more threads than the database allows connections.
 _askers: dict[tuple[int, str, type[models.Model]], tuple[int, threading.Event]] = {}
 
 #: Seconds after which a thread asks by itself.

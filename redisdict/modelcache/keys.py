@@ -37,13 +37,13 @@ KINDS: dict[type[models.Field[Any, Any]], type] = {
     models.UUIDField: UUID,
 }
 
-#: What fields raise for a value that isn't theirs; somebody's own fields may raise any of these.
+#: Errors that fields raise for a value of another type; custom fields may raise any of these.
 NOT_ITS_OWN = (ValidationError, ValueError, TypeError, ArithmeticError, AttributeError)
 
 #: Wide enough to write any number that a database holds without rounding it.
 WIDE = Context(prec=200_000, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
-#: SQLite keeps decimals as floats, which have so many digits for sure.
+#: SQLite keeps decimals as floats, which are exact to this many digits.
 DIGITS_OF_SQLITE = 15
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -73,7 +73,7 @@ class KeyForm:
         # What somebody's own field makes of a value says little of what the database compares.
         is_djangos = type(field).__module__.startswith("django.db.models.")
         self._prepare: Callable[[Any], Any] | None = None if is_djangos else field.get_prep_value
-        #: The class of values that the field takes as they are, where that is quickly told.
+        #: The class of values that the field takes unchanged, where that is quickly checked.
         kinds = [kind for one, kind in KINDS.items() if is_djangos and isinstance(field, one)]
         self._kind = kinds[0] if kinds else None
 

@@ -20,7 +20,8 @@ from redisdict.modelcache.keys import KeyForm
 from redisdict.modelcache.slots.lease import Loaded
 
 #: Whether this statement sees what others have committed and nothing of its own transaction's:
-#: without a transaction id nothing was written, and READ COMMITTED looks anew each time.
+#: without a transaction id nothing was written, and READ COMMITTED reads the latest state each
+#: time.
 IS_COMMITTED_STATE = (
     "pg_current_xact_id_if_assigned() IS NULL"
     " AND current_setting('transaction_isolation') = 'read committed'"

@@ -28,7 +28,7 @@ from redisdict.wire.requests import Call, Operation, Step
 M = TypeVar("M", bound=models.Model)
 T = TypeVar("T")
 
-#: What `Reader.read()` is given beside cells: the token, answers, and whether it is a peek.
+#: Arguments of `Reader.read()` besides the cells: the token, answers, and whether it is a peek.
 Reading = tuple[bytes, Sequence[Answer] | None, bool]
 
 #: Rows that are warmed at a time.

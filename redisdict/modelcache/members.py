@@ -15,7 +15,7 @@ from django.db import models
 from redisdict.codec import messagepack
 from redisdict.exceptions import DeserializationError, SerializationError
 
-#: Before a list, so that none is so short as what a cell may hold instead.
+#: Stands before a list, so that every list is longer than the other contents of a cell.
 MARK = b"M"
 
 

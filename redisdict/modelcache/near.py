@@ -39,7 +39,7 @@ from redisdict.wire.requests import (
     commands_of,
 )
 
-#: Says that the server has to be asked.
+#: Means that the server has to be asked.
 NOT_NEAR: Final = object()
 
 
@@ -62,7 +62,7 @@ class KeptBody(bytes):
         return self.kept.make(self.kept.value)
 
 
-#: Gives what to keep of a body; None when it says nothing of a row.
+#: Returns what to keep of a body; None when the body doesn't describe a row.
 Keep = Callable[[bytes], Kept | None]
 
 
@@ -93,7 +93,7 @@ class NearRows:
         self._lease: NearLease | None = None
         self.is_on = False
         self.shards: Sequence[NearRows] = ()
-        #: What the process keeps of results of the table.
+        #: The process's memory for results of the table.
         self.results: list[NearState] = []
 
     def begin(self, near: float | str) -> Reader:

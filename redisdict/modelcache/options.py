@@ -16,7 +16,7 @@ from redisdict.mapping.keys import check_shards
 from redisdict.mapping.layouts.base import to_milliseconds
 from redisdict.near.reader import STRICT, check_near
 
-#: Gives, for a model and an alias of DATABASES, the name of what the current reader may see.
+#: Returns, for a model and an alias of DATABASES, a name for what the current reader may see.
 Scope = Callable[[type[models.Model], str], str]
 
 

@@ -28,7 +28,7 @@ UNREACHED = (BackendUnavailable, RedisError)
 #: Seconds after a failure in which readers don't try again.
 REST_S = 1.0
 
-#: Seconds between two attempts to have untold changes forgotten.
+#: Seconds between two attempts to remove what unannounced changes made old.
 SHORTEST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
 

@@ -31,8 +31,8 @@ from redisdict.modelcache.options import Options
 
 logger = logging.getLogger("redisdict")
 
-#: The model, the alias, what is excluded, whether it is a whole, what is listed, the shards, and
-#: whether there are versions alone.
+#: The model, the alias, the excluded fields, whether it counts as a whole, the lists, the shards,
+#: and whether there are only versions.
 Registration = tuple[
     type[models.Model], str | Backend, tuple[str, ...], bool, Members | None, int | None, bool
 ]
@@ -103,7 +103,7 @@ def _forget_all_tables() -> None:
 registry.on_reset(_forget_all_tables)
 
 
-#: Names at the end of a path that tell a file from others.
+#: The number of names at the end of a path that identify a file.
 TELLING_PARTS = 3
 
 

@@ -23,13 +23,13 @@ from redisdict.near.values import immutable_size
 
 M = TypeVar("M", bound=models.Model)
 
-#: Counts up when the bytes of a row get another form.
+#: Increased when the bytes of a row get another form.
 FORMAT = 2
 
 # A subclass of str would come back as str, so it isn't taken for one.
 OPTIONS = ormsgpack.OPT_PASSTHROUGH_SUBCLASS | ormsgpack.OPT_PASSTHROUGH_DATETIME
 
-#: Descriptors that do with a fresh instance what writing to its __dict__ does.
+#: Descriptors whose effect on a new instance equals writing to its __dict__.
 PLAIN_SETTERS = (ForeignKeyDeferredAttribute, FileDescriptor, ImageFileDescriptor)
 
 
@@ -74,7 +74,7 @@ class RowCodec(Generic[M]):
         self._is_made_plainly = is_made_plainly(model)
         self._unpack = self._make_unpack()
         self._make_again = self.decoder(_raise)
-        #: What is in the `_state` of an instance that was found to be what a hit gives.
+        #: The `_state` of an instance that was found to equal the one of a hit.
         self._usual_state: dict[str, Any] | None = None
         described = [
             describe_field(field, form.name if form else "plain")

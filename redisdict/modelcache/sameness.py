@@ -23,7 +23,7 @@ from django.db.models.fields.files import FieldFile
 
 from redisdict.codec.extensions import OPTIONS
 
-#: Of these very types, equal values are the same.
+#: Exact types whose equal values are the same.
 EXACT = frozenset({str, bytes, int, bool, type(None), date, timedelta})
 
 #: MessagePack of bytes and of what ormsgpack takes for bytes, such as bytearray, begins so.
@@ -169,7 +169,7 @@ def _parts_of_function(function: FunctionType) -> tuple[Any, ...]:
     return function.__code__, *defaults, *(cell.cell_contents for cell in cells)
 
 
-#: What decides about values of these types and of types derived from them; the first that fits.
+#: The parts that decide for values of these types and of derived types; the first entry that fits.
 PARTS: tuple[tuple[type, Callable[[Any], Iterable[Any]]], ...] = (
     (str, lambda value: (str.__str__(value),)),
     (bytes, lambda value: (bytes(value),)),

@@ -12,7 +12,7 @@ from redisdict.wire.requests import Batch, Operation
 #: Seconds between two times that a process adds its counts to those on the server.
 PUSH_EVERY_S = 1.0
 
-#: After so many hits of single rows, which don't look at the clock, it does so too.
+#: The number of hits of single rows, which don't look at the clock, after which it does so too.
 MOST_HITS = 1000
 
 
@@ -52,10 +52,10 @@ class CacheStats:
 
 NAMES = tuple(each.name for each in fields(CacheStats) if each.name != "dropped_by")
 
-#: How the names of fields on the server begin that count for lines of code.
+#: The prefix of the fields on the server that count for lines of code.
 BY = b"by:"
 
-#: Lines of code that a process tells apart.
+#: The most lines of code that a process counts separately.
 MOST_PLACES = 100
 
 
@@ -70,7 +70,7 @@ class Counters(CacheStats):
         super().__init__()
         self._key = key
         self._pushed_at = time.monotonic()
-        #: What was counted here since the process's start, for metrics; as far as it was pushed.
+        #: The counts since the process's start, for metrics, as far as they were pushed.
         self._pushed: Counter[str] = Counter()
         #: For metrics alone: lookups that have waited for another's lease, and rounds of barriers.
         self.lease_waits = self.barriers = 0

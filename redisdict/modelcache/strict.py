@@ -28,8 +28,8 @@ from redisdict.wire.requests import Call, Operation
 
 logger = logging.getLogger("redisdict")
 
-#: What a reader serves is behind by no more than this part of the time that writers wait: so much
-#: may the rates of two machines' clocks differ, and more.
+#: What a reader serves is behind by at most this part of the time that writers wait; the rest
+#: allows for different rates of two machines' clocks, and more.
 PART: Final = 0.9
 
 #: Seconds between two renewals.

@@ -34,8 +34,8 @@ IDLE_S = 5.0
 #: Seconds between attempts to connect again.
 PAUSE_S = 1.0
 
-#: Of the notifications. One is a JSON list: a table, and the primary key of the row that has
-#: changed, a column each, as to_jsonb() writes it. Without a key it means all rows.
+#: The channel of the notifications. Each is a JSON list: a table, and the primary key of the row
+#: that has changed, a column each, as to_jsonb() writes it. Without a key it means all rows.
 CHANNEL = "redisdict"
 
 FUNCTION = "redisdict_announce_change"

@@ -28,13 +28,13 @@ from redisdict.wire.requests import (
 
 T = TypeVar("T")
 
-#: What tells of fields of a hash, which stand behind its key.
+#: Commands about fields of a hash, which follow its key.
 _OF_FIELDS: Final = frozenset({b"HGET", b"HMGET", b"HEXISTS"})
 
-#: What changes keys that it doesn't name.
+#: Commands that change keys that they don't name.
 _OF_ALL: Final = frozenset({b"FLUSHDB", b"FLUSHALL"})
 
-#: What tells nothing of the items.
+#: Commands that read or change no single item.
 _OF_NO_ITEM: Final = frozenset({b"HLEN", b"PTTL", b"MEMORY"})
 
 

@@ -32,14 +32,14 @@ from redisdict.pools.credentials import SharedCredentials
 
 logger = logging.getLogger("redisdict")
 
-#: Seconds for which a server that doesn't tell of changes isn't asked again.
+#: Seconds for which a server that doesn't report changes isn't asked again.
 OFF_FOR_S: Final = 60.0
 
 #: The first pause after a lost connection, and the longest.
 SHORTEST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 5.0
 
-#: Seconds to wait for a reply where the settings say for ever.
+#: Seconds to wait for a reply where the settings have no limit.
 DEFAULT_TIMEOUT_S: Final = 5.0
 
 LOST: Final = (RedisError, RedisDictError, OSError)
@@ -101,7 +101,7 @@ class Listener:
         self._is_nudged = False
         self._retry_at = 0.0
         self._waiting: list[tuple[float, Future[bool]]] = []
-        #: Keys of which the server is to tell, with who waits until it has been asked to.
+        #: Keys that the server is to track, each with the future of the reader that waits for that.
         self._tracks: list[tuple[list[bytes], Future[bool]]] = []
         self._token: Any = None
         self.is_plain = False

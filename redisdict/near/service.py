@@ -21,7 +21,7 @@ from redisdict.near.watches import Watch
 
 _NAME: Final = "near"
 
-#: Of how many dicts whose handles are gone a process keeps what it has read, for the next ones.
+#: The number of dicts without handles whose items a process keeps in memory, for the next handles.
 LEFT_SPACES: Final = 32
 
 

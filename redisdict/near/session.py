@@ -26,16 +26,16 @@ from redisdict.wire.requests import Command, Reply
 #: PINGs in the time of the shortest bound, so that one that comes late costs nothing.
 PINGS_A_BOUND: Final = 3
 
-#: How long a probe key lives, should it not be removed.
+#: The time to live of a probe key, in case it isn't removed.
 PROBE_MS: Final = 10_000
 
-#: Seconds between two questions to the sentinels while near reads happen.
+#: Seconds between two requests to the sentinels while near reads happen.
 SENTINELS_EVERY_S: Final = 1.0
 
 #: Seconds between two looks at where the server's name leads to, while near reads happen.
 NAME_EVERY_S: Final = 5.0
 
-#: In a Cluster whose node doesn't tell its epoch, seconds after which a slot may have been given to
+#: In a Cluster whose node doesn't show its epoch, seconds after which a slot may have been given to
 #: another node and come back: what was kept before is forgotten.
 LONGEST_GAP_S: Final = 5.0
 
@@ -63,7 +63,8 @@ class Session:
         self._wake = wake
         self.is_plain = False
         self._prefixes: list[bytes] = []
-        #: How many replies are awaited together, and who takes them, in the order of the questions.
+        #: The number of replies that are awaited together, and the function that takes them, in the
+        #: order of the requests.
         self._expected: deque[tuple[int, Callable[[list[Reply]], None]]] = deque()
         self._replies: list[Reply] = []
         self._sent_at = 0.0

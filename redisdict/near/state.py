@@ -35,7 +35,7 @@ from redisdict.near.eviction import ENTRY_BYTES, FOREVER, Entry, Sieve
 #: The watermark while nothing may be served.
 NEVER: Final = float("-inf")
 
-#: The value of an entry that says: the server has no such item.
+#: The value of an entry for an item that the server doesn't have.
 MISSING: Final = object()
 
 _UNSEEN: Final = object()

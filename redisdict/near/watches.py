@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, cast
 from redisdict.near.state import NearState
 
 #: Prefixes that one connection has at most: the server compares every changed key with each of
-#: them. With more, one takes the place of all, the longest that they have in common.
+#: them. If there are more, their longest common prefix replaces them all.
 MOST_PREFIXES: Final = 64
 
 
@@ -42,7 +42,7 @@ class Watches:
             if watch.slot_key is not None:
                 self.by_slot_key.setdefault(watch.slot_key, []).append(watch.state)
         self._exact: dict[bytes, list[NearState]] = {}
-        #: With where an entry's key begins in the server's.
+        #: Each with the position at which an entry's key begins in the server's.
         self._by_prefix: dict[bytes, list[tuple[NearState, int]]] = {}
         for watch in watches:
             if watch.is_exact:

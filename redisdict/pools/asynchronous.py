@@ -69,7 +69,7 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
     def reset(self) -> None:
         """Forget all connections."""
         self._lock = asyncio.Lock()
-        #: In which connections are opened; known from the first one on.
+        #: The loop in which connections are opened; known from the first one on.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._available_connections = []
         self._in_use_connections = set()

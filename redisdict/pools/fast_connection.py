@@ -40,7 +40,7 @@ from redisdict.wire.packing import pack_command
 from redisdict.wire.requests import Command, Reply, Witnessed
 from redisdict.wire.server_state import Known
 
-#: What of a connection's description tells where the server is.
+#: The parts of a connection's description that locate the server.
 PLACE: Final = frozenset({"host", "port", "path"})
 
 #: Linux's `struct timeval` of 64 bits: seconds and microseconds.
@@ -49,7 +49,7 @@ TIMEVAL: Final = struct.Struct("@ll")
 #: Whether sockets here have timeouts of that form.
 HAS_KERNEL_TIMEOUTS: Final = sys.platform == "linux" and TIMEVAL.size == 16
 
-#: In place of a reply: nothing was sent, for that takes redis-py's own methods.
+#: Instead of a reply: nothing was sent; redis-py's own methods have to do it.
 FAST_PATH_UNAVAILABLE: Final = object()
 
 
@@ -82,9 +82,9 @@ def no_fast_path(_packed: bytes | Command) -> Reply:
 class FastConnection(redis.connection.AbstractConnection):
     """Adds the fast path to a connection class of redis-py."""
 
-    #: What is known of the server, once it was asked; see `known_of()`.
+    #: The known state of the server, once it was asked; see `known_of()`.
     incarnation: Known | None = None
-    #: What it is connected by, for the parser.
+    #: The socket, for the parser.
     sock: Any = None
     _own_parser: Parser | None = None
     #: The parser's reader, while it can be used without looking at anything else.
@@ -265,7 +265,7 @@ class UnixDomainSocketConnection(FastConnection, redis.connection.UnixDomainSock
     """Over a unix socket."""
 
 
-#: redis-py's classes -> those here that take their place.
+#: redis-py's classes -> the classes that replace them here.
 FAST_CLASSES: Mapping[type[Any], type[Any]] = MappingProxyType(
     {
         redis.connection.Connection: Connection,

@@ -19,13 +19,13 @@ from redis.utils import SENTINEL
 
 from redisdict.forks import own, take_over
 
-#: What a reader gives while no reply is complete: a reply can be anything else.
+#: Returned by a reader while no reply is complete; no reply equals it.
 NO_REPLY: Final = object()
 
 #: Bytes taken from a socket at once.
 READ_SIZE: Final = 65536
 
-#: What a socket with a timeout of 0 raises when there is nothing to read.
+#: The errors of a socket with a timeout of 0 when there is nothing to read.
 NOTHING_YET: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 CLOSED = "Connection closed by server."

@@ -21,10 +21,10 @@ from redisdict.forks import abandon
 from redisdict.pools.fast_connection import NotSentError
 from redisdict.wire.server_state import Known
 
-#: So many commands may wait for their replies before further ones wait to be sent.
+#: The number of commands that may wait for replies before further ones wait to be sent.
 MAX_IN_FLIGHT = 16_384
 
-#: So many bytes may wait to be written before further commands wait to be sent.
+#: The bytes that may wait to be written before further commands wait to be sent.
 MAX_UNSENT_BYTES = 4 * 1024 * 1024
 
 _NOT_ENOUGH_DATA = object()
@@ -84,7 +84,7 @@ class SharedConnection(asyncio.Protocol):
         self._is_retired = False
         #: It is never connected twice, so what is known of its server holds until it is lost.
         self.incarnation = Known()
-        #: What lives as long as it does.
+        #: An object that lives as long as the connection.
         self.held: object = None
         self.is_open = False
         #: Open, not full and not retired: a command may be submitted at once.

@@ -82,7 +82,7 @@ class ConnectionPool(redis.ConnectionPool):
         self._fork_lock = threading.RLock()
         self._returned = threading.Condition(threading.Lock())
         self._waiting = 0
-        #: Since its making: connections opened, callers that have waited for one, and how long.
+        #: Since it was made: connections opened, callers that have waited for one, and how long.
         self.opened = self.waits = 0
         self.waited_s = 0.0
         self._created_connections = 0

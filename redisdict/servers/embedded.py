@@ -34,7 +34,7 @@ _START_LOCK = "start.lock"
 
 _SOCKET = "valkey.sock"
 
-#: Has git leave the directory out, for projects that keep it beside their code.
+#: Makes git ignore the directory, for projects that keep it beside their code.
 _GITIGNORE = ".gitignore"
 
 # sun_path holds 108 bytes on Linux and 104 on macOS, a NUL included.

@@ -56,7 +56,7 @@ _QUOTED_LOG_LINES = 15
 _PR_SET_PDEATHSIG = 1
 _OWNER = 0  # the descriptor of the socket that leads there
 
-#: How a private directory is named: the number of its owner's process, and something random.
+#: The name of a private directory: its owner's process id, and a random part.
 _PRIVATE_NAME = re.compile(r"\d+\.[0-9a-f]{8}")
 
 

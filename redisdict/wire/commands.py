@@ -37,7 +37,7 @@ READ: Final = CommandInfo(is_read=True, is_for_replicas=True)
 OWN: Final = CommandInfo(needs_own_connection=True)
 OWN_WITHOUT_KEY: Final = CommandInfo(needs_own_connection=True, key_at=None)
 
-#: What is so of every command that isn't in the table: it may write, and has its key first.
+#: The properties of every command that isn't in the table: it may write, and its key comes first.
 OTHER: Final = CommandInfo()
 
 

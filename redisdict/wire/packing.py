@@ -16,12 +16,13 @@ from redis.exceptions import (
 
 from redisdict.wire.requests import Batch, Command, Reply
 
-#: What stands before an argument of that many bytes: the end of what comes before, and its length.
+#: The bytes before an argument of that length: the end of the one before, and the length.
 HEADS: Final = tuple(b"\r\n$%d\r\n" % length for length in range(4096))
 
 END: Final = b"\r\n"
 
-#: What a node of a Cluster refuses that has no such slot, or not now; MOVED is an ASK, too.
+#: Errors of a Cluster's node that doesn't have the slot, or can't serve it now; MOVED is an ASK,
+#: too.
 NOT_HERE: Final = (AskError, ClusterDownError, TryAgainError)
 
 

@@ -29,7 +29,7 @@ T = TypeVar("T")
 Argument: TypeAlias = bytes | str | int
 Command: TypeAlias = tuple[Argument, ...]
 
-#: What a server answers, or a user's function gives: RESP has a dozen types, and nests them.
+#: A server's reply, or a result of a user's function: RESP has a dozen types, and nests them.
 Reply: TypeAlias = Any
 
 

@@ -12,7 +12,7 @@ from redisdict.wire.requests import Argument, Batch, Command, Operation
 #: The highest COUNT of a SCAN that every server carries out in its turn.
 SMALL_COUNT: Final = 99
 
-#: A Cluster has so many.
+#: The number of a Cluster's slots.
 SLOTS: Final = 16384
 
 

@@ -13,7 +13,7 @@ from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 from redisdict.exceptions import ServerUnsupported
 from redisdict.wire.requests import Argument, Once, Operation
 
-#: How servers refuse scripts; what a script itself ends with is told in other words.
+#: Servers' errors that refuse scripts; errors of a script itself have other words.
 _REFUSAL = re.compile(r"\beval", re.IGNORECASE)
 _REASON = re.compile(
     r"unknown command|not supported|unsupported|not allowed|disabled", re.IGNORECASE

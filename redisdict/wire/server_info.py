@@ -24,19 +24,19 @@ TITLES: dict[Family, str] = {
     "dragonfly": "Dragonfly",
 }
 
-#: What persistence is called where the server doesn't tell.
+#: The name of the persistence where the server doesn't show it.
 UNKNOWN = "unknown"
 
-#: What it is called where a crash loses everything: Dragonfly with a `dbfilename` alone.
+#: Its name where a crash loses everything: Dragonfly with a `dbfilename` alone.
 AT_SHUTDOWN = "a snapshot at shutdown"
 
-#: What Dragonfly's INFO calls the policy of its cache mode.
+#: The policy of Dragonfly's cache mode in its INFO.
 CACHE_MODE = "eviction"
 
 #: Dragonfly has the last two; the others have a `dbfilename`, too, but only `save` has it written.
 PERSISTENCE_SETTINGS = ("save", "snapshot_cron", "dbfilename")
 
-#: What INFO calls a replica that is sent every write ("stable_sync": Dragonfly, by a flag).
+#: The state in INFO of a replica that receives every write ("stable_sync": Dragonfly, by a flag).
 CONNECTED = ("state=online", "state=stable_sync")
 
 

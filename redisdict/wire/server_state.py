@@ -31,10 +31,10 @@ logger = logging.getLogger("redisdict")
 #: Bytes of a name.
 LENGTH = 8
 
-#: In place of a name where the server doesn't tell.
+#: Instead of a name, where the server doesn't give one.
 UNKNOWN = b""
 
-#: What a server is asked; Redis 6.2 takes one section a call.
+#: The requests to a server; Redis 6.2 takes one section a call.
 QUESTIONS = Batch([(b"INFO", b"server"), (b"INFO", b"replication")])
 
 FIELDS = frozenset({b"run_id", b"process_id", b"master_replid"})

@@ -37,7 +37,7 @@ class Command(BaseCommand):
         "List, read, change, export, import and move the items of dicts, and examine the servers."
     )
 
-    #: The errors of the settings are told by the action itself, in one line; `doctor` lists all.
+    #: The action itself reports errors of the settings, in one line; `doctor` lists all.
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -63,17 +63,17 @@ BATCH = 10 * CHUNK
 #: Items asked for in one SCAN or HSCAN: such a page costs the server about half a millisecond.
 SCAN_COUNT = 1000
 
-#: What a key takes at least that MEMORY USAGE says 0 of: it and its value lie in two places of 16
-#: bytes in the server's table, which Dragonfly doesn't count.
+#: The least memory of a key for which MEMORY USAGE reports 0: the key and its value take two slots
+#: of 16 bytes in the server's table, which Dragonfly doesn't count.
 LEAST_BYTES = 32
 
-#: Times to live as servers tell them, in milliseconds.
+#: Times to live as in servers' replies, in milliseconds.
 FOREVER = -1
 MISSING = -2
 
 Pair = tuple[bytes, bytes]
 
-#: What stands under fields; None where there is nothing.
+#: The values of fields; None for a missing field.
 Values = Sequence[bytes | None]
 
 #: A cursor, names (fields that a prefix stands in front of), and the value of each of them.
@@ -112,7 +112,7 @@ class Layout(ABC):
 
     is_hash: bool
 
-    #: What the names of `scan_pairs()` have in front of the field.
+    #: The prefix of the field in the names of `scan_pairs()`.
     prefix: bytes
 
     # What one plain command mostly does

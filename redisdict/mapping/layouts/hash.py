@@ -39,7 +39,7 @@ SCRIPT_OPERATIONS = 256
 SCRIPT_CHUNK = 1000
 SCRIPT_STORES = 500
 
-#: Fields that MEMORY USAGE looks at to tell the size of all: a millisecond of the server's time.
+#: Fields from which MEMORY USAGE estimates the size of all: a millisecond of the server's time.
 SAMPLES = 1000
 
 

@@ -27,7 +27,7 @@ from redisdict.modelcache.cached_models import CachedTable
 from redisdict.modelcache.slots.lease import ABSENT, SHORTEST
 from redisdict.modelcache.slots.store import new_token
 
-#: How often one cell is watched that somebody keeps touching.
+#: The attempts to watch a cell that other clients keep changing.
 ATTEMPTS = 3
 
 #: Why a cell wasn't judged.

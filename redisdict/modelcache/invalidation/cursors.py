@@ -141,7 +141,7 @@ class ResultSet:
         self.lastrowid = getattr(raw, "lastrowid", None)
         fetched = () if raw.description is None else raw.fetchall()
         self.rowcount = raw.rowcount  # SQLite counts them as they are fetched
-        #: Django knows the end of the rows by an empty one of these.
+        #: Django recognizes the end of the rows by an empty one of these.
         self.kind: Callable[[Iterable[Any]], Sequence[Any]] = (
             tuple if isinstance(fetched, tuple) else list
         )

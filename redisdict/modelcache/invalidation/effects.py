@@ -264,11 +264,11 @@ def _read_sqlite(catalog: Catalog, rows: Rows) -> None:
         _add_foreign_key(catalog, referenced, pointing, on_delete, on_update)
 
 
-#: What a foreign key does of itself, also as PostgreSQL's catalog writes it.
+#: The actions of a foreign key in the database, also as PostgreSQL's catalog writes them.
 ACTIONS = frozenset({"CASCADE", "SET NULL", "SET DEFAULT", "c", "n", "d"})
 
 
-#: A statement may name a table of any database, and what the database does of itself as well.
+#: A statement may name a table of any database, and so may the database's own actions.
 OF_USERS = "NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')"
 
 SCHEMA_OF = {

@@ -32,6 +32,6 @@ last_insert_rowid changes materialized recursive primary unique check references
 key index default
 """
 
-#: What stands before a bracket and is no function, and functions that every database has and that
-#: change nothing: those that Django's ORM and hand-written queries are full of.
+#: Words before a bracket that are no functions, and functions of every database that change
+#: nothing: those common in the queries of Django's ORM and in hand-written ones.
 NO_FUNCTIONS = frozenset(NAMES.split())

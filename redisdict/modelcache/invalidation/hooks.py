@@ -85,7 +85,7 @@ def _on_new_model(sender: type[Model], **_: Any) -> None:
 
 _has_begun = False
 
-#: What waits until all models are loaded.
+#: Functions that are called when all models are loaded.
 _waiting: list[Callable[[], None]] = []
 
 

@@ -45,11 +45,10 @@ from redisdict.modelcache.invalidation.transactions import (
 )
 from redisdict.modelcache.registrations import cached_models, calling_place
 
-#: By vendor: texts of statements that only read, and call no function that isn't known to do the
-#: same.
+#: By vendor: texts of statements that only read, and call only functions that are known to do so.
 _harmless: dict[str, set[str]] = {}
 
-#: So many of them are remembered.
+#: The most of them that are remembered.
 MOST_HARMLESS = 4096
 
 #: Looks at a statement and its cursor.
@@ -62,16 +61,16 @@ class Watch:
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
         self._harmless = _harmless.setdefault(connection.vendor, set())
-        #: Tables whose changes by the statements under way have been told row by row.
+        #: Tables whose changes by the statements under way have been announced row by row.
         self._told: frozenset[str] = frozenset()
         #: Whether those statements may change columns that foreign keys point at.
         self._changes_keys = True
         #: Called with each of those statements and its cursor, right after it.
         self._collect: Collect | None = None
-        #: Statements of the ORM's that change nothing but what was told of them, and by what that
-        #: is known: the registrations and the catalog.
+        #: The ORM's statements that change nothing beyond what was announced, with the
+        #: registrations and the catalog by which that is known.
         self._told_of: dict[Any, tuple[Any, Any]] = {}
-        #: The rows that the ORM has written last, until a signal has told of them too.
+        #: The rows that the ORM has written last, until a signal has reported them too.
         self.last_written: tuple[str, Sequence[Any]] | None = None
 
     @contextmanager
@@ -347,8 +346,8 @@ def _transaction(connection: BaseDatabaseWrapper) -> Iterator[None]:
 #: Words that end a transaction by themselves; a new one may begin with that.
 COMMITTING = frozenset({"commit", "end", "begin", "start"})
 
-#: What commits on MySQL beside definitions and what isn't known.
+#: Words that commit on MySQL, besides definitions and unknown statements.
 COMMITTING_ON_MYSQL = frozenset({"begin", "start", "lock", "grant", "revoke", "analyze", "reset"})
 
-#: Packages whose code isn't what has asked for a statement.
+#: Packages whose code doesn't count as the origin of a statement.
 BELOW = ("redisdict.", "django.")

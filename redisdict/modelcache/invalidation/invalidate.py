@@ -19,7 +19,7 @@ from redisdict.modelcache.slots.store import new_token, put_barriers
 
 T = TypeVar("T")
 
-#: Milliseconds that a change waits for readers at most, whatever their settings say.
+#: The most milliseconds that a change waits for readers, whatever their settings are.
 LONGEST_WAIT_MS = round(LONGEST_NEAR_LEASE_S * 1000)
 
 

@@ -20,7 +20,7 @@ from redisdict.modelcache.invalidation.effects import catalog_of
 from redisdict.modelcache.invalidation.relations import affected_by, is_known
 from redisdict.modelcache.invalidation.statements import table_of
 
-#: Those whose pre_save() gives what the attribute holds, unless they set it to the time.
+#: Fields whose pre_save() returns the attribute's value, unless they set it to the present time.
 TIMED = (DateField, DateTimeField, TimeField)
 
 
@@ -50,7 +50,7 @@ class Lists:
             getattr(one, "generated", False) for one in local.values() if str(one.column) in here
         )
         gives = cached.members and cached.members.gives
-        #: Whether readers read the rows, too, each of which says whether it is in the list.
+        #: Whether readers read the rows, too; each row shows whether it is in the list.
         self._is_checked = gives == "pk" and not cached.is_version
         #: Whether it is the table of a parent, in which a row is there before the listed one is.
         self._is_parents = name != table_of(concrete_of(cached.model))

@@ -24,7 +24,7 @@ from redisdict.modelcache.invalidation.statements import (
     text_of,
 )
 
-#: Of the computation under way in this thread or task.
+#: The reads of the computation under way in this thread or task.
 recording: ContextVar[Reads | None] = ContextVar("redisdict_reads", default=None)
 
 #: Executes the queries of this thread or task, from which it may keep results: a function of the

@@ -20,10 +20,10 @@ from redisdict.modelcache.cached_models import CachedModel, Rows, concrete_of
 from redisdict.modelcache.invalidation.statements import table_of
 from redisdict.modelcache.registrations import cached_models, on_registration
 
-#: So many foreign keys in a row, each of which cascades in the database, are followed.
+#: The longest chain of foreign keys, each cascading in the database, that is followed.
 DEEPEST = 5
 
-#: What the database does by itself to rows that point at a deleted one.
+#: The database's own actions on rows that point at a deleted one.
 IN_DATABASE = ("DB_CASCADE", "DB_SET_NULL", "DB_SET_DEFAULT")
 
 

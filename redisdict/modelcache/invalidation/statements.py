@@ -77,7 +77,7 @@ class Statement:
         )
 
 
-#: A statement of which nothing is known: it may do whatever there is to do.
+#: A statement about which nothing is known: it may have any effect.
 UNKNOWN = Statement(is_unknown=True, is_definition=True, changes_session=True)
 
 #: Longer texts are mostly lists of values; they aren't worth their memory.
@@ -98,22 +98,23 @@ SET_FOR = re.compile(
     rf"(?:{COMMENT}|[(;])*+SET{COMMENT}++STATEMENT\b.*?\bFOR\b", re.IGNORECASE | re.DOTALL
 )
 BEGIN = re.compile(r"\b(?:BEGIN|START\s+TRANSACTION|XA\s+(?:START|BEGIN))\b", re.IGNORECASE)
-#: PostgreSQL's comments may hold others, and then the first end isn't theirs.
+#: PostgreSQL's comments may contain others; then the first end isn't that of the outer one.
 NESTED = re.compile(rf"(?:{COMMENT}|[(;])*/\*(?:[^*/]|\*(?!/)|/(?!\*))*/\*")
 SETTING = re.compile(rf"set_config{COMMENT}*\({COMMENT}*'([^']*)'", re.IGNORECASE)
-#: What names MySQL's level of isolation, but in a variable that gets one which keeps to commits.
+#: The names of MySQL's isolation level, except as a variable that is set to a level which reads
+#: only committed rows.
 LEVEL = re.compile(
     r"\bUNCOMMITTED\b|\b(?:transaction|tx)_isolation\b"
     r"(?!\s*:?=\s*['\"](?:READ-COMMITTED|REPEATABLE-READ|SERIALIZABLE)\b)",
     re.IGNORECASE,
 )
-#: What an INSERT does with rows that are in its way.
+#: The action of an INSERT on rows that are in its way.
 UPSERTS = re.compile(rf"\bON{COMMENT}+(?:CONFLICT|DUPLICATE)\b", re.IGNORECASE)
 REPLACES = re.compile(rf"\bOR{COMMENT}+REPLACE\b", re.IGNORECASE)
 TEMPORARY = re.compile(r"\bCREATE\b.*?\bTEMP(?:ORARY)?\b", re.IGNORECASE | re.DOTALL)
 SECOND_STATEMENT = re.compile(rf";{COMMENT}*+[^\s;]")
 
-#: What comes between the verb and the table.
+#: The words between the verb and the table.
 LEADS = {
     "insert": re.compile(
         rf"{COMMENT}+(?:OR{COMMENT}+\w+{COMMENT}+|IGNORE{COMMENT}+)?INTO\b", re.IGNORECASE
@@ -128,7 +129,7 @@ LEADS = {
 }
 
 ALIAS = rf"(?:{COMMENT}*\*)?(?:{COMMENT}*(?:\bAS{COMMENT}+)?{IDENTIFIER})?{COMMENT}*"
-#: What comes after the table when it is the only one that is changed.
+#: The words after the table when it is the only one that is changed.
 FOLLOWS = {
     "update": re.compile(rf"{ALIAS}\bSET\b", re.IGNORECASE),
     "delete": re.compile(
@@ -158,7 +159,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-#: Statements that change no row of a table, but for functions that they call.
+#: Statements that change no row of a table, unless functions that they call do.
 READING = _words(
     """
     select values table show describe desc pragma vacuum checkpoint reindex cluster
@@ -175,10 +176,10 @@ ENDING = _words("commit end rollback abort")
 #: After them an unqualified name may mean another table.
 SESSION = _words("set reset discard use attach detach")
 
-#: What MySQL's SET names when it commits.
+#: The names in MySQL's SET with which it commits.
 COMMITTING_SETTINGS = frozenset({"autocommit", "password"})
 
-#: What SET and RESET name when names may mean other tables after it.
+#: The settings in SET and RESET after which names may mean other tables.
 NAMING_SETTINGS = frozenset({"search_path", "schema", "role", "authorization", "all"})
 
 

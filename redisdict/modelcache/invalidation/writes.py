@@ -39,7 +39,7 @@ EVERY_KEY = _EveryKey()
 class Write:
     """One query that changes rows of one table."""
 
-    #: What bars the lists that it changes, beside its rows.
+    #: The barriers of the lists that it changes, besides those of its rows.
     listed: Sequence[Rows] = ()
     #: Registrations of lists that it doesn't change.
     spared: Collection[int] = ()
@@ -53,7 +53,7 @@ class Write:
         self.table = table_of(self.model)
         self._cached = affected_by(self.model)
         self.is_cached = bool(self._cached)
-        #: Whether nobody keeps rows of it, so that it doesn't matter which ones are changed.
+        #: Whether no rows of it are kept, so that it doesn't matter which are changed.
         self.is_whole = are_whole(self.model)
 
     def telling(self, *, changes_keys: bool = True) -> Telling:

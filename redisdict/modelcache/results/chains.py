@@ -34,16 +34,16 @@ KINDS = frozenset([int, str, UUID])
 #: The types of values that decide what is compared, and so are a part of the shape.
 DECIDING = frozenset([bool, type(None)])
 
-#: So many values of a list, at most.
+#: The most values of a list.
 MOST_LISTED = 100
 
-#: So many shapes are remembered.
+#: The most shapes that are remembered.
 MOST_SHAPES = 10_000
 
-#: A method of a queryset, what it is called with, and by which names.
+#: A method of a queryset, its arguments, and its keyword arguments.
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
 
-#: The first of the numbers that stand in the place of values; no small one is an object of its own.
+#: The first of the numbers that stand for values; small numbers aren't distinct objects.
 FIRST_PROBE = 10_000_019
 
 
@@ -180,13 +180,14 @@ class Chain:
 
 TEXT = frozenset([str])
 
-#: What a limit may be.
+#: The types of a limit.
 LIMITS = frozenset([int, type(None)])
 
 #: The shape of a slice.
 SLICED = ("[:]",)
 
-#: By model, where calls begin, None where nothing is known of its queries; and how it was ordered.
+#: By model, the chain with which its queries begin, or None where nothing is known of them; and the
+#: model's ordering at that time.
 _roots: dict[type[models.Model], tuple[Chain | None, Any]] = {}
 _count = 0
 
@@ -273,7 +274,7 @@ def _with(value: Any, values: Iterator[Any]) -> Any:
     return value
 
 
-#: In place of what can't be noted.
+#: Stands for an argument that can't be noted.
 _UNKNOWN: Any = object()
 
 

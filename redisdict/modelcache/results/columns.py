@@ -20,12 +20,13 @@ from redisdict.codec.field_forms import FORMS_OF_TYPES
 
 _NONE = type(None)
 
-#: Types without a form of which a column may repeat; 0.0 and -0.0 are equal, and must not be one.
+#: Types without a form whose repeated values a column stores once; 0.0 and -0.0 are equal, but must
+#: stay different.
 REPEATED = frozenset([str, int, bool])
 
 UUID_BYTES = 16
 
-#: So many values of a column have a byte each to tell them by.
+#: The most different values of a column that a byte each can number.
 MOST_PLACES = 256
 
 

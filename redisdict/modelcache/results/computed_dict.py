@@ -32,7 +32,7 @@ from redisdict.near.space import NearStats
 
 V = TypeVar("V")
 
-#: Stands in the place of a key that there is none of.
+#: Stands for a missing key.
 NO_KEY: Any = object()
 
 

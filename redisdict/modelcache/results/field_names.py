@@ -10,7 +10,7 @@ from django.db.models.fields.reverse_related import ForeignObjectRel
 
 __all__ = ["PLAIN", "FieldName", "Unknown", "name_of_field"]
 
-#: Classes of values that say all about themselves.
+#: Classes whose values are fully described by themselves.
 PLAIN = (str, int, float, bytes, type(None))
 
 
@@ -28,7 +28,7 @@ class FieldName:
         self.text = text
 
 
-#: By the identity of a field, which stands in it, so that no other gets it.
+#: By the id of a field, which the name holds, so that no other field can get that id.
 _field_names: dict[int, FieldName] = {}
 MOST_FIELDS = 20_000
 

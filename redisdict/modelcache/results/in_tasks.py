@@ -20,7 +20,7 @@ from redisdict.wire.requests import Step
 
 T = TypeVar("T")
 
-#: So many questions are asked, each of which has the method run again.
+#: The most questions that are asked; after each the method runs again.
 MOST_QUESTIONS = 16
 
 

@@ -19,7 +19,7 @@ from django.db.models.signals import post_init, pre_init
 from redisdict.modelcache.results.columns import Columns
 from redisdict.modelcache.rows import is_heard, is_made_plainly
 
-#: How an instance fetches fields and relations that it lacks, unless it is told; since Django 6.1.
+#: The default mode in which an instance fetches missing fields and relations; since Django 6.1.
 FETCH_ONE: Any = getattr(models, "FETCH_ONE", None)
 
 

@@ -25,10 +25,10 @@ from redisdict.modelcache.results.structure import RELATIONS, Structure, text_of
 from redisdict.modelcache.results.values import Converters
 from redisdict.modelcache.results.versions import Narrowing
 
-#: Types whose values MessagePack writes each in another way.
+#: Types whose values MessagePack always writes differently from one another.
 PLAIN = frozenset([str, int, bytes, bool, type(None)])
 
-#: What a compiler has found out when it has compiled, for those who read its rows.
+#: The attributes that a compiler sets when it compiles, and that reading its rows needs.
 OF_COMPILER = ("select", "klass_info", "annotation_col_map", "col_count")
 
 
@@ -57,7 +57,7 @@ class QueryPlan:
         self.declared = declared
         self.models = models
         self._registered = cached_by_table()
-        #: What they depend on in place of these, if that is less than whole tables.
+        #: The dependencies that replace these, if they are less than whole tables.
         self.narrowing: Narrowing | None = None
         self.database = database
         self._of_compiler: dict[str, Any] = {

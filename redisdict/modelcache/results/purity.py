@@ -15,8 +15,8 @@ from django.db.models.sql.where import ExtraWhere
 
 from redisdict.modelcache.invalidation.statements import IDENTIFIER, QUOTED
 
-#: What databases call their clocks, their dice, and what else isn't in a table. A name in quotation
-#: marks is none of these.
+#: The names of databases' clocks, random numbers, and other values that aren't in a table. A name
+#: in quotation marks is none of these.
 IMPURE = re.compile(
     r"\b(?:RANDOM|RAND|RANDOMBLOB|SETSEED|GEN_RANDOM_UUID|UUID_GENERATE_V\w+|UUID|NEWID|NOW|SYSDATE"
     r"|TRANSACTION_TIMESTAMP|STATEMENT_TIMESTAMP|CLOCK_TIMESTAMP|TIMEOFDAY|NEXTVAL|CURRVAL|LASTVAL"

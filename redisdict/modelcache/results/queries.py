@@ -38,10 +38,10 @@ from redisdict.near.reader import check_near
 #: Executes a compiler's query: given that, Django's own way to do it, and the type of the result.
 Execute: TypeAlias = Callable[[Any, Callable[[], Any], str], Any]
 
-#: So many sets of tables are remembered.
+#: The most sets of tables that are remembered.
 MOST_SPACES = 1000
 
-#: So many shapes of queries.
+#: The most shapes of queries that are remembered.
 MOST_PLANS = 4096
 
 #: Where results are named on the server, and in which form their rows are.
@@ -346,7 +346,7 @@ def name_of(sql: str, params: Sequence[Any], result_type: str, zone: str) -> str
 #: Of texts whose results are functions of their tables: these. What has the same text is the same.
 _pure: dict[str, frozenset[str]] = {}
 
-#: So many of them are remembered, and none that is longer.
+#: The most of them that are remembered, and the longest.
 MOST_PURE = 4096
 LONGEST_PURE = 20_000
 

@@ -13,7 +13,7 @@ from redisdict.modelcache.results.chains import Chain, chain_of
 
 M = TypeVar("M", bound=models.Model)
 
-#: Methods by which Django makes one queryset of another; who has one of his own gets it called.
+#: Methods by which Django makes one queryset from another; a subclass's own method is called.
 INNER = (
     "_chain",
     "_check_ordering_first_last_queryset_aggregation",
@@ -250,5 +250,6 @@ class RecordedQuerySet(models.QuerySet[M]):
 
 _django_query: Any = vars(DjangoQuerySet)["query"]
 
-#: So many a queryset has; one with more was given some by somebody, who may want them copied.
+#: The number of a queryset's attributes; one with more got some from other code, which may need
+#: them copied.
 ATTRIBUTES = len(vars(models.QuerySet())) + 2

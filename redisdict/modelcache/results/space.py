@@ -28,13 +28,14 @@ from redisdict.modelcache.slots.results import ResultStore
 from redisdict.modelcache.slots.store import RowStore
 from redisdict.modelcache.stats import MOST_HITS, Counters
 
-#: Counts up when the bytes of a result get another form.
+#: Increased when the bytes of a result get another form.
 FORMAT = 1
 
 #: Stands for a name.
 ANY_NAME = "0" * 32
 
-#: Before the body of a result, so that none is so short as what a cell may hold instead.
+#: Stands before the body of a result, so that every result is longer than the other contents of a
+#: cell.
 MARK = b"R"
 
 

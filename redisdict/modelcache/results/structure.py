@@ -51,8 +51,8 @@ class Values(list[Any]):
         self.tables: set[str] = set()
 
 
-#: The attributes of a query that decide nothing: what is made of others, and what only further
-#: filters mind.
+#: The attributes of a query that don't affect its result: those derived from others, and those that
+#: only further filters use.
 OF_NO_ACCOUNT = frozenset(
     [
         "used_aliases",
@@ -94,7 +94,7 @@ PARTS: dict[str, Any] = {
     "_db": None,
 }
 
-#: Those that a query has to be without.
+#: Attributes that a query mustn't have.
 REFUSED = (
     "extra",
     "extra_tables",
@@ -118,7 +118,7 @@ OTHERS += ["table_map", "low_mark", "high_mark"]
 
 KNOWN = frozenset([*SWITCHES, *PARTS, *REFUSED, *OTHERS]) | OF_NO_ACCOUNT
 
-#: What expressions keep of what they were asked, or were made of.
+#: Attributes in which expressions keep earlier answers, or their arguments.
 KEPT = frozenset(
     [
         "contains_aggregate",

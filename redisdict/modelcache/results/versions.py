@@ -37,10 +37,10 @@ from redisdict.modelcache.results.structure import Structure, places_of_values
 #: A filter that names more values, by `in`, depends on the whole table.
 MOST_VALUES = 16
 
-#: So many choices of values are remembered for each set of tables.
+#: The most choices of values that are remembered for each set of tables.
 MOST_CHOICES = 1000
 
-#: Where a value stands among those of a structure; or -1, and the value.
+#: The position of a value among those of a structure; or -1, and the value.
 Source = tuple[int, Any]
 
 #: The values that a filter names of each column.
@@ -170,7 +170,7 @@ def narrow(
     )
 
 
-#: What `known_models()` is asked for.
+#: The name of the result for errors of `known_models()`.
 QUERY = "The result of this query"
 
 

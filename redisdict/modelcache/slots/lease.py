@@ -21,24 +21,24 @@ T = TypeVar("T")
 #: The body that stands for a row the database doesn't have.
 ABSENT = b""
 
-#: Bodies that say nothing of a row: who finds one asks the database at once, instead of waiting for
-#: the lease of somebody who couldn't store the row either. The row can't be kept; or only the
-#: database can tell which row has this key. No row is written so.
+#: Bodies that don't describe a row: a reader that finds one asks the database at once, instead of
+#: waiting for the lease of another that couldn't store the row either. The row can't be kept; or
+#: only the database knows which row has this key. No row is written so.
 UNKEPT = b"\xc0"
 UNSURE = b"\xc1"
 
-#: What a cell may hold instead of a row, all of it shorter than any row is.
+#: The other contents of a cell, all shorter than any row.
 NOT_ROWS = (ABSENT, UNKEPT, UNSURE)
 SHORTEST = 2
 
-#: So long a row counts as one that can't be kept; then somebody tries again.
+#: How long a row counts as one that can't be kept; then a reader tries again.
 UNKEPT_MS = 60_000
 
-#: So long the others are told that a row is absent, or that the database has to be asked, and ask
-#: it side by side; without it each would wait for the lease of the one before.
+#: How long other readers find that a row is absent, or that the database has to be asked, and ask
+#: it in parallel; otherwise each would wait for the lease of the one before.
 ABSENT_MS = 500
 
-#: The first pause of who waits for another's lease, and the longest.
+#: The first pause of a reader that waits for another's lease, and the longest.
 SHORTEST_PAUSE_MS = 4
 LONGEST_PAUSE_MS = 200
 

@@ -25,14 +25,14 @@ WAIT: Final = Script("near_wait", __package__)
 #: Milliseconds of a lease on the server.
 LEASE_MS: Final = 2000
 
-#: Milliseconds for which a process believes in its own lease: by so much the server's clock may be
-#: set forward without harm, and the two clocks' rates may differ.
+#: Milliseconds for which a process relies on its own lease. The rest of `LEASE_MS` allows for the
+#: server's clock being set forward, and for different rates of the two clocks.
 OWN_MS: Final = 1000
 
 #: Milliseconds for which a server that has just begun may not know of leases.
 UNKNOWN_MS: Final = 2000
 
-#: Seconds between two questions whether all have confirmed, at first and at most.
+#: Seconds between two requests whether all have confirmed, at first and at most.
 SHORTEST_PAUSE_S: Final = 0.0005
 LONGEST_PAUSE_S: Final = 0.008
 

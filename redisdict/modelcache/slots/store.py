@@ -35,7 +35,7 @@ from redisdict.mapping.layouts.base import slices
 from redisdict.wire.requests import Batch, Command, Identified, IdentifiedAnew, Operation, Sleep
 from redisdict.wire.scripts import Script, check_scripts_run
 
-#: What the server answers about a row that it has no value of.
+#: The server's answers about a row of which it has no value.
 LEASED = 1  #: it is leased to who asks
 BUSY = 2  #: it is leased to somebody else
 BLOCKED = 3  #: nothing may be stored now
@@ -43,27 +43,28 @@ BLOCKED = 3  #: nothing may be stored now
 #: The body of a row, or one of the three above.
 Answer = bytes | int
 
-#: RowStore in one call of a script, which blocks the server for about a microsecond for each.
+#: Rows in one call of a script, which blocks the server for about a microsecond each.
 CHUNK = 1000
 
-#: From so many cells on, those that hold values are read by MGET, which costs the server a tenth of
-#: what a script does. Those that don't cost a second round trip then.
+#: From this many cells on, MGET reads those that have values, at a tenth of a script's cost for the
+#: server. The others then cost a second round trip.
 MANY = 50
 
 #: Scripts in one round trip.
 MOST_COMMANDS = 100
 
-#: Before a value's body: its kind, the generation, the fingerprint.
+#: The bytes before a value's body: its kind, the generation, the fingerprint.
 HEAD = 25
 
-#: How the script refuses when the table's generation is of another incarnation of the server.
+#: The script's error when the table's generation is of another incarnation of the server.
 REFUSAL = "INCARNATION"
 
 #: Unless it is told to begin a generation then, or also when the server doesn't tell its name.
 BEGIN = b"BEGIN"
 TAUGHT = b"TAUGHT"
 
-#: Before who finds the server ignorant of a script asks again, while another one teaches it.
+#: The pause before a client for which the server lacks a script asks again, while another client
+#: loads it.
 PAUSE_S = 0.002
 
 FILL = Script("fill", __package__)
@@ -130,7 +131,7 @@ class RowStore:
         #: All keys that together stand for all rows.
         self.table_keys = [self.table_key]
         self.prefix = names.cached_row_prefix
-        #: What SCAN finds the cells of each slot by, but the table's.
+        #: The patterns by which SCAN finds the cells of each slot, except the table's.
         self.patterns = [escape_glob(self.prefix) + b"*"]
         self.fingerprint = fingerprint
         # A digest of the table's own; see the script.
