@@ -17,7 +17,7 @@ class RedisDictConfig(AppConfig):
         checks.register_all()
         observing.begin()
         database_connections.keep_track()
-        # As admin.py is: in every process, so that each tells of what it changes.
+        # As admin.py is: in every process, so that each announces its changes.
         autodiscover_modules("dicts")
         if "redisdict.modelcache.invalidation.hooks" in sys.modules:  # the project caches a model
             from redisdict.modelcache.invalidation import hooks

@@ -223,7 +223,7 @@ def _is_near_off(backend: Backend) -> bool:
         return False
     for _, held in service.spaces():
         space = held[0] if isinstance(held, tuple) else held
-        # One that was never read yet has no connection to be told over.
+        # One that was never read yet has no connection over which it could be reported.
         if isinstance(space, NearSpace):
             stats = space.stats()
             if not stats.is_on and stats.misses:

@@ -218,7 +218,7 @@ class StoredDict(models.Model):
         verbose_name_plural = _("persistent dicts")
 
     def __str__(self) -> str:
-        # repr() keeps what can't be printed, such as NUL, out of the log and of headings.
+        # repr() keeps unprintable characters, such as NUL, out of the log and of headings.
         return f"{'/'.join(self.path)!r} ({self.alias})"
 
     @classmethod

@@ -73,7 +73,7 @@ def estimate(run: BenchmarkRun, calibration: BenchmarkRun | None = None) -> dict
     starts = _starts_of(run)
     sources = []
     usual = {family.name: family.usual for family in FAMILIES}
-    # What is usual or was calibrated is one start of the servers; over several it is averaged.
+    # Usual and calibrated deviations are for one start of the servers; several average out.
     deviations = {name: value / math.sqrt(starts) for name, value in usual.items()}
     if calibration is not None:
         known: Mapping[str, float] = calibration.environment[KEY]["deviations"]
@@ -115,7 +115,7 @@ def calibrate(runs: Sequence[BenchmarkRun]) -> dict[str, float]:
             more = statistics.variance(values) - statistics.fmean(within[key])
             excess.setdefault(family_of(members[key]), []).append(more)
     # The cells of a run aren't independent: they share a reference and the hour.
-    # Of one start of the servers: over several, as a run has them, it is averaged.
+    # For one start of the servers; over several, as in a run, it averages out.
     starts = max(_starts_of(run) for run in runs)
     factor = upper_factor(len(runs) - 1) * math.sqrt(starts)
     # Nothing is ever trusted to vary less than a quarter of what is usual.

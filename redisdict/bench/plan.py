@@ -93,7 +93,7 @@ def plan(spec: BenchmarkSpec, services: Sequence[Service]) -> tuple[Group, ...]:
         groups += [_pool_group(spec, service, services[0]) for service in services]
     if Table.DICT in spec.tables:
         groups += [_dict_group(spec, services[0]), _iteration_group(spec, services[0])]
-    # What follows compares pools, and speaks of single connections and transactions.
+    # The rest compares pools, and concerns single connections and transactions.
     alone = next((service for service in services if not service.is_cluster), None)
     if alone and Table.CONCURRENCY in spec.tables:
         groups += _concurrency_groups(spec, alone)

@@ -123,7 +123,7 @@ def save_run(run: BenchmarkRun) -> BenchmarkRun:
     """Write the run and its cells; one that is there already takes these values."""
     cells = run.cells
     with transaction.atomic(using=router.db_for_write(BenchmarkRun)):
-        # What another process has deleted meanwhile, or a rollback, is made anew.
+        # Rows that another process or a rollback has deleted meanwhile are made again.
         saved = BenchmarkRun.objects.filter(identifier=run.identifier)
         run.pk = saved.values_list("pk", flat=True).first()
         run.save()

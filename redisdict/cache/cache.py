@@ -30,7 +30,7 @@ class DictCache(LifetimeMethods):
     def __new__(cls, location: Any, params: dict[str, Any]) -> Self:
         options = params.get("OPTIONS")
         kind: Any = cls
-        # What is wrong is refused at the first use.
+        # Errors in the settings are raised at the first use.
         if isinstance(options, Mapping) and cls.made_from is None:
             if options.get("NEAR") is not None:
                 kind = _near_class(kind)

@@ -101,7 +101,7 @@ class CacheCodec:
     def _decode_pickle(self, stored: bytes) -> Any:
         if stored[:1] == PLAIN_PICKLE and crc32(stored) == CHECKSUM_RESIDUE:
             try:
-                # Whose end is before the checksum.
+                # Its end is before the checksum.
                 return pickle.loads(stored[1:])  # noqa: S301 - only where a setting names it
             except Exception:  # noqa: BLE001, S110  # the codec tells of it
                 pass

@@ -83,7 +83,7 @@ class CacheNear(NearBound[bytes]):
         self, state: NearState, token: FillToken, stored: bytes | None, left_ms: int, sent_at: float
     ) -> Any:
         if stored is None and left_ms != NO_KEY:
-            # MGET gives nothing of a key of another type, as a list, which is there all the same.
+            # For a key of another type, such as a list, MGET gives nothing, though the key exists.
             state.abandon_fill(token)
             return ABSENT
         return super()._keep(state, token, stored, left_ms, sent_at)

@@ -174,7 +174,7 @@ class Codec:
         except RedisDictError:
             raise
         except Exception as error:
-            # What pickle and serializers of users call may raise anything at all.
+            # Code called by pickle or by a user's serializer may raise any error.
             raise SerializationError(
                 f"{type(self.serializer).__name__} can't store a {type_name(value)}: {error}"
             ) from error

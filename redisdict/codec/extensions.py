@@ -119,7 +119,7 @@ def _in_fixed_order(parts: list[Any], hook: PackHook | None) -> Iterable[Any]:
         return sorted(parts)
     if kinds == {int} and min(parts) in NATIVE_INTEGERS and max(parts) in NATIVE_INTEGERS:
         return sorted(parts)
-    # What has no order of its own is sorted by its bytes.
+    # Values without an order of their own are sorted by their bytes.
     return map(Fragment, sorted(pack(part, hook) for part in parts))
 
 

@@ -40,7 +40,7 @@ def plain_form(value: Any) -> Any:
         # How django.db.models.Field itself resolves what gettext_lazy() and lazy() return.
         return value._proxy____cast()  # type: ignore[attr-defined]  # not in django-stubs
     if isinstance(value, LazyObject):
-        # What pickle would store for it: the object inside, made now if it wasn't yet.
+        # As pickle would store it: the object inside, made now if it wasn't yet.
         return value.__reduce__()[1][0]
     if isinstance(value, Choices) and isinstance(value, str | int):
         return value.value

@@ -175,7 +175,7 @@ def _server(subject: str, backend: Backend, processes: int | None) -> Iterator[F
 
 def _ask() -> Operation[_Answers]:
     info = yield from ask_info()
-    # Of none of these is the value a secret.
+    # None of these values is secret.
     settings = yield from ask_settings("maxclients")
     settings |= yield from ask_settings("protected-mode")
     known = yield Batch([(b"COMMAND", b"INFO", name) for name in COMMANDS])

@@ -31,7 +31,7 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
         if isinstance(delta, bool) or not isinstance(delta, int | float):
             raise TypeError(f"delta is {type(delta).__name__}; an int or a float is expected.")
         if isinstance(delta, float):
-            # The server would keep the sum as a text that doesn't tell 2.0 from 2.
+            # The server would keep the sum as a text, in which 2.0 and 2 are the same.
             return (yield from self._add_in_python(key, delta))
         try:
             reply = yield from bound.layout.incr(bound.field_of(key), delta, bound.default_ms)

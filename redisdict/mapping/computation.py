@@ -263,7 +263,7 @@ class Computation:
             return False
         return True
 
-    # What it ends with
+    # Its end
 
     def _old(self) -> Any:
         return self._bound.codec.decode(self._found.stored)

@@ -221,7 +221,7 @@ class PersistentDict(
         child._path = (*self._path, name)
         return child
 
-    # Pickles and copies are other handles of the same dict: what it was asked to be, no item.
+    # Pickles and copies are other handles of the same dict: they have its arguments, and no items.
 
     def __getstate__(self) -> dict[str, Any]:
         return {

@@ -96,7 +96,7 @@ class LockOperations:
         except (GeneratorExit, Exception):
             raise
         except BaseException:
-            # A task was cancelled, and the server may have given it the lock all the same.
+            # A task was cancelled, but the server may have given it the lock.
             yield from self.release(name, token)
             raise
         return True

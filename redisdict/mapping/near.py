@@ -346,7 +346,7 @@ class NearMethods(MappingMethods[K, V], CacheMethods[K, V], Generic[K, V]):
     async def aget_many(self, keys: Iterable[K]) -> dict[K, V]:
         return await self._near.drivers.async_driver.run(self._get_many_near(keys, ping_in_task))
 
-    # What reads first, and only then does something
+    # Methods that read first, and only then change something
 
     def setdefault(self, key: K, default: V = None) -> V:  # type: ignore[assignment]  # as dict's
         value = self._read(key)

@@ -139,7 +139,7 @@ class PageSize:
             item_bytes = 2 * sum(lengths) / len(lengths)
             self.count = max(1, min(SCAN_COUNT, int(PAGE_BYTES / max(item_bytes, 1))))
         else:
-            # The server looked at so many keys, which are others'.
+            # The server looked at this many keys of others.
             self.count = min(SCAN_COUNT, 10 * self.count)
 
 

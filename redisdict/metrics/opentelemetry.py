@@ -64,7 +64,7 @@ class Exporter:
     def _make_observable(self, meter: Any, metric: Metric) -> None:
         is_counter = metric.kind == "counter"
         create = meter.create_observable_counter if is_counter else None
-        # What connections and entries there are adds up over processes.
+        # The numbers of connections and entries are added up over processes.
         create = create or meter.create_observable_up_down_counter
         create(
             metric.opentelemetry_name,

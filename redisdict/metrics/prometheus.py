@@ -63,7 +63,7 @@ class Exporter:
         if metric.kind == "counter":
             return self._client.Counter(name, metric.help, **arguments)
         if metric.kind == "gauge":
-            # Of processes that have ended nothing is left in use.
+            # Processes that have ended use nothing any more.
             arguments["multiprocess_mode"] = "livesum"
             return self._client.Gauge(name, metric.help, **arguments)
         return self._client.Histogram(name, metric.help, buckets=BOUNDS_S, **arguments)

@@ -69,7 +69,7 @@ class CachedTable:
         self.announcer: Any = self.backend.drivers(self.backend.config.durable)[0]
         self.names = Names(self.backend.config.key_prefix, (str(cached), place.digest))
         self.codec = cached.codec(database)
-        # What is known of the server, kept of it and counted, is so whatever alias leads there.
+        # Facts, memory and counts of a server are the same for every alias that leads to it.
         self.near: NearRows = (
             others[0].near if others else make_near(self.backend, self.names, cached.shards)
         )
@@ -364,7 +364,7 @@ class CachedModel:
                 for schema in schemas_with(connection, self.model._meta.db_table)
                 if statement.is_unknown or schema.lower() in schemas
             ]
-        # Of several for one place the first: place_in() doesn't know all of it.
+        # Of several for one place take the first: place_in() knows only a part of it.
         by_digest = {place.digest: place for place in reversed(places)}
         return [self._table(connection.alias, place) for place in by_digest.values()]
 

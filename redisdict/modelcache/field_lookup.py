@@ -89,7 +89,7 @@ class FieldLookup(PkLookup[M]):
         pk = self._near_pk(value)
         if pk is None and self._near_hints is not None:
             self._near_hints.who_pings(value)  # in a Cluster another node may have them
-        # Without a hint nothing can be served; the reader is told that somebody reads.
+        # Without a hint nothing can be served; the reader learns that there are reads.
         return near.who_pings(b"" if pk is None else self.table.key_form.encode(pk))
 
     def _read(

@@ -57,7 +57,7 @@ class Handle(Generic[M]):
         field, options = self._field, self._options
         return FieldLookup(table, options, field) if field else PkLookup(table, options)
 
-    # Pickles and copies are other handles of the same cache: what it was asked to be, and no row.
+    # Pickles and copies are other handles of the same cache: they have its arguments, and no rows.
     # A process that unpickles one has the model's changes noticed from then on.
 
     def __getstate__(self) -> dict[str, Any]:

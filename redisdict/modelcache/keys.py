@@ -70,7 +70,7 @@ class KeyForm:
         self._python: Callable[[Any], Any] = field.to_python
         self._decimal_places = getattr(field, "decimal_places", None)
         self._is_address = isinstance(field, models.GenericIPAddressField)
-        # What somebody's own field makes of a value says little of what the database compares.
+        # The value that a custom field makes doesn't show which value the database compares.
         is_djangos = type(field).__module__.startswith("django.db.models.")
         self._prepare: Callable[[Any], Any] | None = None if is_djangos else field.get_prep_value
         #: The class of values that the field takes unchanged, where that is quickly checked.

@@ -107,7 +107,7 @@ class PkLookup(Generic[M]):
             yield from self.table.counters.push()
         return found.get(key)
 
-    # What this process keeps.
+    # This process's memory.
 
     def near_hit(self, key: Any, caller: Caller) -> Any:
         """Return the row that is in memory, None for one that is absent; `NOT_NEAR` for neither."""
@@ -232,7 +232,7 @@ class PkLookup(Generic[M]):
         if not self._serves_when_down:
             raise error
 
-    # What the kind of key decides.
+    # Methods that depend on the kind of key.
 
     def _find(
         self,

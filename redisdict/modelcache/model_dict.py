@@ -340,7 +340,7 @@ class ModelLists(ListMethods[M], ModelDict[M]):  # type: ignore[misc]  # lists f
     ) -> None:
         super().__init__(model, key, using, many=many, **options)  # type: ignore[call-overload]
 
-    # What is on the server.
+    # Rows on the server.
 
     def values(self) -> Iterator[list[M]]:  # type: ignore[override]  # a list of these
         """Iterate over the lists on the server that have rows, in any order. As `items()`."""

@@ -97,7 +97,7 @@ class RowCodec(Generic[M]):
         position = 0
         try:
             values = [held[name] for name in self._attnames]
-            # Whether the types of the values tell that they come back the same.
+            # Whether the types of the values guarantee that they come back unchanged.
             is_exact = all(map(contains, self._exact_types, map(type, values)))
             loaded = None if is_exact else list(values)
             for position, pack in self._packers:
@@ -153,7 +153,7 @@ class RowCodec(Generic[M]):
                 raise self._not_kept("class", _tell_apart(instance, again))
             different = differences(instance, again)
             if different:
-                # What even two hits don't have in common is no matter of the row, but, say, a time.
+                # A difference that even two hits have isn't the row's, but that of a time, say.
                 another: Any = self._make_again(row)
                 random = {*differences(again, another)} - {"_state", *self._attnames}
                 different = [
@@ -202,7 +202,7 @@ class RowCodec(Generic[M]):
                 except Exception as error:  # noqa: BLE001  # as a miss would, or it asks the database
                     complain(error)
                     return None
-            # What from_db() would do, at a fifth of its price.
+            # As from_db(), at a fifth of its cost.
             state = ModelState()
             state.adding = False
             state.db = database

@@ -86,7 +86,7 @@ class _Comparison:
             if packed is not None:
                 return packed == _pack(other)
         if isinstance(one, FieldFile):
-            # Whether the file has been opened, for its measures say, is no part of the row.
+            # Whether the file has been opened, for example for its size, isn't part of the row.
             return self._are_same(_parts_of_file(one), _parts_of_file(other))
         take_apart = _how_to_take_apart(kind)
         if take_apart is not None:

@@ -218,7 +218,7 @@ class Listener:
 
     def _listen(self, raw: Any, should_end: Callable[[], bool]) -> None:
         raw.execute(f"LISTEN {CHANNEL}")
-        # Whatever was announced before has been missed.
+        # Everything announced earlier has been missed.
         self._remove(self._all_rows(self._models))
         logger.info("Listening to changes of %r.", self._database)
         while not should_end():
@@ -261,6 +261,6 @@ class Listener:
 
     def _remove(self, rows: Sequence[Rows]) -> None:
         for one in rows:
-            # What can't be told now is repaired when the server is back; it is logged, too.
+            # What can't be announced now is logged, and repaired when the server is back.
             with contextlib.suppress(*UNREACHED):
                 remove([one])

@@ -106,7 +106,7 @@ class _Accessing:
             self._access.drop(commands)
 
     def fail(self, error: BaseException) -> None:
-        # The operation is left where it is, maybe for as long as somebody has the traceback.
+        # The operation stays suspended, maybe as long as the traceback is held.
         self._access.drop(self._commands)
 
 
@@ -120,7 +120,7 @@ class _AccessDriver(MiddlewareDriver):
     def do(self, step: Step[T]) -> T:
         if step.command is None:
             return self.run(step.begin())
-        # What the step's operation does in place of the command concerns the same items.
+        # The step's operation, which replaces the command, concerns the same items.
         commands = (step.command,)
         self._access.drop(commands)
         try:

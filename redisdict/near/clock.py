@@ -9,7 +9,7 @@ from typing import Final
 
 
 def _choose() -> Callable[[], float]:
-    # After a suspend CLOCK_MONOTONIC would tell a bound that the time in between was none.
+    # CLOCK_MONOTONIC doesn't count the time of a suspend, so bounds would be exceeded.
     boot_time = getattr(time, "CLOCK_BOOTTIME", None)
     if boot_time is None:
         return time.monotonic

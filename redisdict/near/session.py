@@ -190,7 +190,7 @@ class Session:
         self._adopt(watches)
         self._ping()
 
-    # What is asked
+    # Requests
 
     def _send(self, commands: Sequence[Command], take: Callable[[list[Reply]], None]) -> None:
         self._expected.append((len(commands), take))
@@ -263,7 +263,7 @@ class Session:
         self._look_at_name()
         listener = self._listener
         listener._is_nudged = False
-        # It counts for those that were kept by now.
+        # It counts for the values that have been kept so far.
         told = {state for state in listener._watches.states if state.is_connected}
         asked = list(listener._watches.by_slot_key)
         questions, take = self._questions(asked), partial(self._pong, told, asked)

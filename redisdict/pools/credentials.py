@@ -52,7 +52,7 @@ class SharedCredentials(StreamingCredentialProvider):
         self._on_next: list[_Subscription] = []
         self._on_error: list[_Subscription] = []
         self._last: object = None
-        # What they give is awaited where the provider streams in a loop.
+        # Their results are awaited where the provider streams in a loop.
         provider.on_next(self.send)  # type: ignore[arg-type]  # its stub has None alone
         provider.on_error(self.fail)  # type: ignore[arg-type]  # as above
 

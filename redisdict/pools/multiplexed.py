@@ -179,7 +179,7 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
 
     async def _connect_shared(self) -> SharedConnection:
         self._loop = asyncio.get_running_loop()
-        # Never connected: it tells where to, and who we are.
+        # Never connected: it has the address and the credentials.
         shared = await dial(self.connection_class(**self.connection_kwargs))
         self.opened += 1
         return shared

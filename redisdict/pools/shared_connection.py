@@ -243,7 +243,7 @@ class SharedConnection(asyncio.Protocol):
         if self.is_open:
             self.is_open = self.is_ready = False
             if self._transport is not None:
-                # What waits to be written must not be carried out after its error was given.
+                # Commands still to be written mustn't be carried out after their error was raised.
                 self._transport.abort()
         if self._watchdog is not None:
             self._watchdog.cancel()

@@ -94,7 +94,7 @@ def ensure_server(
         _attach(home, deadline)
         if not _runs(home, deadline):
             with _start_lock(home, deadline):
-                # Somebody else may have started it while we waited for the lock.
+                # Another process may have started it while we waited for the lock.
                 if not _runs(home, deadline):
                     _start(home, program, linger_s, deadline)
     return socket_path(home)

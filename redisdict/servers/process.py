@@ -399,7 +399,7 @@ class ServerProcess:
             return False
         if "process_id" in info:
             return info["process_id"] == self.pid
-        # Dragonfly doesn't tell, but it runs on Linux only, where the system does.
+        # Dragonfly doesn't report it, but it runs on Linux only, where the system does.
         return self.socket_path is not None or listens_on(self.pid, self.port)
 
     def _complaint(self, what: str) -> str:

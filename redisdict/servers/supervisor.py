@@ -291,7 +291,7 @@ def share(home: Path, socket_path: Path, linger_s: float, program: str) -> None:
         return
     server = _start_shared_server(home, socket_path, lock, program)
     signal.signal(signal.SIGTERM, lambda *_: server.terminate())
-    # It may wait for days, and nobody waits for it.
+    # It may wait for days, and no process waits for it.
     threading.Thread(
         target=_stop_after_last_user, args=(users, server, linger_s), daemon=True
     ).start()
@@ -425,5 +425,5 @@ if __name__ == "__main__":
         own(Path(sys.argv[2]))
     elif not os.fork():
         # The starter waits for the process that it started, which ends here; so the supervisor is
-        # nobody's child and leaves no zombie behind in a user process.
+        # not the child of a user process and leaves no zombie there.
         share(Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4]), sys.argv[5])

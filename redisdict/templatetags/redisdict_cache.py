@@ -38,7 +38,7 @@ class CachedOnNode(template.Node):
         place = {} if token is None else {"csrf_token": token_place()}
 
         def render() -> str:
-            # What the fragment sets isn't there on a hit, so it isn't on a miss.
+            # Variables that the fragment sets are missing on a hit, so they are on a miss, too.
             with context.push(**place):
                 return self.nodelist.render(context)
 

@@ -49,19 +49,19 @@ def _row(names: str, info: CommandInfo) -> dict[bytes, CommandInfo]:
 #: left lying there.
 COMMANDS: Final[Mapping[bytes, CommandInfo]] = MappingProxyType(
     {
-        # What dicts and caches read.
+        # Reads of dicts and caches.
         **_row("EXISTS GET HEXISTS HGET HKEYS HLEN HMGET HRANDFIELD MGET PTTL TYPE", READ),
         **_row("HSCAN", READ._replace(is_for_replicas=False)),
         **_row("KEYS", OWN_WITHOUT_KEY._replace(is_read=True)),
         **_row("MEMORY", READ._replace(key_at=2)),
         **_row("SCAN", CommandInfo(is_read=True, key_at=3, needs_own_connection=True)),
-        # What calls a script: its text or digest comes first, and the number of keys.
+        # Calls of a script: its text or digest comes first, then the number of keys.
         **_row("EVAL EVALSHA", CommandInfo(key_at=3)),
-        # What asks a server about itself. CLUSTER and CONFIG can change it as well.
+        # Requests about the server itself. CLUSTER and CONFIG can change it as well.
         **_row("COMMAND DBSIZE INFO PING", CommandInfo(is_read=True, key_at=None)),
         **_row("CLUSTER CONFIG", CommandInfo(key_at=None)),
         **_row("WAIT WAITAOF", CommandInfo(key_at=None, is_about_own_writes=True)),
-        # What blocks.
+        # Commands that block.
         **_row("BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN", OWN),
         **_row("XREAD XREADGROUP", OWN),
         # Transactions.
@@ -70,7 +70,7 @@ COMMANDS: Final[Mapping[bytes, CommandInfo]] = MappingProxyType(
         # Pushes.
         **_row("MONITOR PSUBSCRIBE PSYNC PUNSUBSCRIBE SUBSCRIBE SYNC UNSUBSCRIBE", OWN_WITHOUT_KEY),
         **_row("SSUBSCRIBE SUNSUBSCRIBE", OWN),
-        # What a connection is.
+        # Commands about the connection.
         **_row("ASKING AUTH CLIENT HELLO QUIT READONLY READWRITE REPLCONF RESET", OWN_WITHOUT_KEY),
         **_row("SELECT", OWN_WITHOUT_KEY),
         **_row("HIMPORT", OWN),

@@ -99,7 +99,7 @@ def _of_exec(replies: list[Reply]) -> Reply:
     """Return the result of EXEC; in place of its error that of the refused command."""
     if not isinstance(replies[-1], ExecAbortError):
         return replies[-1]
-    # One that another node or the same one may do in a moment is told by EXEC.
+    # If another node, or this one in a moment, may carry a command out, EXEC's error is returned.
     return next(
         (
             reply

@@ -95,7 +95,7 @@ class StoredDictAdmin(PagesAdmin):
                 context["page"] = list_dicts(get_backend(chosen), _cursor(request))
             except SERVER_ERRORS as error:
                 self.message_user(request, str(error), messages.ERROR)
-        # What the template of Django's own list wants to know of its list.
+        # The attributes of a list that Django's template for lists needs.
         context |= {"cl": {"opts": self.opts}, "actions_on_top": True}
         return self.page(request, "change_list", {"title": _("Persistent dicts"), **context})
 

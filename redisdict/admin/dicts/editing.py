@@ -131,7 +131,7 @@ def codec_for(stored: bytes, config: AliasConfig) -> Codec:
         if serializer not in _SERIALIZERS or compressor not in _COMPRESSORS:
             raise DeserializationError(_UNREADABLE)
         return get_codec(_SERIALIZERS[serializer], _COMPRESSORS[compressor])
-    # Of the alias only what these pages can read again.
+    # Only those of the alias that these pages can read again.
     chosen = config.serializer if config.serializer in ("msgpack", "json") else "msgpack"
     return get_codec(chosen)
 

@@ -121,7 +121,7 @@ def set_up_django(side: dict[str, Any]) -> None:
         USE_TZ=True,
     )
     django.setup()
-    # That a ModelDict is made late is told to projects, of which this is none.
+    # The warning about a ModelDict that is made late is for projects, and this isn't one.
     logging.getLogger("redisdict").setLevel(logging.ERROR)
     import redisdict
 

@@ -67,7 +67,7 @@ class AbSession(Session):
         servers.look_at([side.service for side in self.sides if side.service is not None])
         asked = list(dict.fromkeys(side.service or self.default for side in self.sides))
         placed = self._place(servers, asked)
-        # One placement for all, under which each of them does what it can.
+        # One placement for all, under which each of them reaches its best.
         is_free = any(one.placement == FREE for one in placed)
         self._cpus = None if is_free else self._cpus
         cpus = self._cpus
@@ -110,7 +110,7 @@ class AbSession(Session):
                 running[service.title, is_twin] = server
                 self._facts[service.title] = server.facts
             server = running[service.title, is_twin]
-            # As long for each, and no more often one's than another's.
+            # Equally long for each, and each equally often.
             prefix = f"redisbench:{self._token}:{number:02d}{place}"
             contender = stack.enter_context(Contender.of_side(side, server.location, prefix))
             started.append((contender, server, role, side))

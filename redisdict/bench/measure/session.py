@@ -99,7 +99,7 @@ class Session:
         servers = ServerPool(self._token, self.reporter.note)
         measurable = self._from_first_that_starts(servers, self._look_at_services(servers))
         self._placed = self._place(servers, measurable)
-        # An optional package, whose absence has been told before.
+        # An optional package, whose absence has been reported before.
         is_uvloop = self.spec.event_loop == "uvloop"
         factory = import_string("uvloop.new_event_loop") if is_uvloop else None
         loop = stack.enter_context(asyncio.Runner(loop_factory=factory)).get_loop()

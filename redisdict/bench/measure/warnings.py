@@ -90,7 +90,7 @@ def _high_noise_floors(run: BenchmarkRun) -> str:
     """List high noise floors that the verdicts used: the greatest of each operation."""
     floors: dict[str, float] = {}
     for one in noise.twins(run):
-        # Iterations vary so much from process to process that this is nothing new.
+        # Iterations vary so much from process to process that this needs no warning.
         if one["operation"] not in ITERATIONS:
             farthest = noise.ratio_of(one).farthest
             floors[one["operation"]] = max(farthest, floors.get(one["operation"], 0.0))

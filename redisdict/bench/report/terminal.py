@@ -193,7 +193,7 @@ def _table(
 ) -> Iterator[RenderableType]:
     if not table.rows:
         return
-    # Only the operations that somebody wanted to know.
+    # Only the selected operations.
     columns = [name for name in table.layout.columns if name in table.columns]
 
     def figures(row: Row, figure: Callable[[BenchmarkResult | None], Text]) -> list[Text]:
@@ -207,7 +207,7 @@ def _table(
     yield Text(title, style=HEADING)
     is_of_pools = table.layout.table is Table.POOLS
     if is_of_pools and not is_verbose:
-        # The name of a pool tells its mode.
+        # The name of a pool shows its mode.
         rows = [
             ((one.service, latency_label(one)), figures(row, _short))
             for row in table.rows

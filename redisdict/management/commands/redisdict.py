@@ -49,7 +49,7 @@ class Command(BaseCommand):
         try:
             status = ACTIONS[options["action"]](options, output)
         except BrokenPipeError:
-            # Python writes what is left at its end, and would complain that nobody reads it.
+            # Python writes the rest at its end, and would fail because nothing reads it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(ExitStatus.INTERRUPTED)
         except (RedisDictError, redis.RedisError, ConnectionError) as error:

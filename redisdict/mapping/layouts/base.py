@@ -115,7 +115,7 @@ class Layout(ABC):
     #: The prefix of the field in the names of `scan_pairs()`.
     prefix: bytes
 
-    # What one plain command mostly does
+    # Methods for which one plain command is mostly enough
 
     @abstractmethod
     def get(self, field: bytes) -> Step[bytes | None]: ...
@@ -133,7 +133,7 @@ class Layout(ABC):
     @abstractmethod
     def length(self) -> Step[int]: ...
 
-    # What takes more
+    # Methods that take more
 
     @abstractmethod
     def get_many(self, fields: Sequence[Argument]) -> Operation[list[Values]]:

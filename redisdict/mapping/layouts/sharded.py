@@ -189,7 +189,7 @@ class ShardedLayout(Layout):
         yield from self._count.before_reading()
         if self.is_hash:
             return sum((yield from self._of_all(lambda shard: shard.length().begin())))
-        # One memory for all shards of what was counted, for it bounds what the scan takes.
+        # One set of counted fields for all shards, since it bounds the memory that the scan takes.
         total, cursor, pages = 0, b"0", Pages()
         while True:
             cursor, fields = yield from self.scan_fields(cursor)
@@ -252,7 +252,7 @@ class ShardedLayout(Layout):
         pages = yield from run_concurrently(
             read(self._shards[number], place, share) for number, place in going
         )
-        # Those that have just ended are told as well: it may be because they have shrunk.
+        # Shards that have just ended are passed on as well: they may have ended by shrinking.
         places = [(number, place) for (number, _), (place, *_) in zip(going, pages, strict=True)]
         is_over = following == len(self._shards) and all(place == b"0" for _, place in places)
         return b"0" if is_over else bytes(ShardsCursor(following, places)), pages

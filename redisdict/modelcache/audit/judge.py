@@ -126,7 +126,7 @@ class Judge:
 
     def _is_value(self, body: bytes) -> bool:
         if body == ABSENT:
-            # Elsewhere nobody believes it, and no writer bars it before a row appears.
+            # Elsewhere no reader relies on it, and no writer sets a barrier before a row appears.
             return self.table.cached.believes_absence
         return len(body) >= SHORTEST
 

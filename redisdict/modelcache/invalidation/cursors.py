@@ -36,7 +36,7 @@ def watched_cursors(connection: BaseDatabaseWrapper, name: str) -> Callable[[Any
     """Make cursors whose other ways to execute something are seen, too."""
     make = getattr(connection, name)
     if getattr(make, "__func__", None) is BaseDatabaseWrapper.make_cursor:
-        # What Django's own does, at no more than its price.
+        # As Django's own method, at no higher cost.
         kind: Any = CursorWrapper
         return functools.partial(_watched_class(kind), db=connection)
 

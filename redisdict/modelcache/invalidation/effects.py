@@ -79,7 +79,7 @@ class Catalog:
         found = _followed(statement.writes, graphs)
         for name in statement.functions & self.functions.keys():
             found |= self.functions[name]
-        # What a change brings about is a change of whatever kind.
+        # The further change that a change causes may be of any kind.
         found |= _followed(found, [self.always, self.on_delete, self.on_update])
         # The same rows elsewhere; those of the statement's own names it has told of.
         return found | (_followed(statement.writes | found, [self.shown_by]) - statement.writes)

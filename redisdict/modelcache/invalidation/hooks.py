@@ -66,7 +66,7 @@ def _on_m2m_change(
 ) -> None:
     if isinstance(instance, Model):
         database = _database_of(instance, using)
-        # What is written lies in the relation's own table.
+        # The rows are written to the relation's own table.
         note_or_remove(type(instance), [instance.pk], database, has_moved=False)
         if model is not None:
             note_or_remove(model, pk_set or (), database, has_moved=False)
@@ -141,7 +141,7 @@ def _watch_late(connection: BaseDatabaseWrapper) -> None:
 
 
 def _install(connection: BaseDatabaseWrapper, watch: Watch) -> None:
-    # First, so that whoever adds a wrapper for a while takes away the own one: the last.
+    # First, since code that adds a wrapper for a while removes the last one, its own.
     connection.execute_wrappers.insert(0, watch.execute)
     compiler = connection.ops.compiler
     attributes: dict[str, Any] = {

@@ -210,7 +210,7 @@ class Watch:
             run = functools.partial(run_to_its_end, run, cursor)
         if self._may_set_path(statement):
             run = functools.partial(search_paths.follow, connection, run)
-        # What somebody's wrapper sends meanwhile is no statement of the caller's.
+        # Statements that a third-party wrapper sends meanwhile aren't the caller's.
         told, self._told = self._told, frozenset()
         try:
             if self._may_commit(statement):

@@ -56,7 +56,7 @@ def update_listed(write: Write, run: Run, lists: Sequence[Lists]) -> Any:
                 again.append(one)
         result = write.change(write.rows(pks), run)
         if names_all and _count_of(result) != len(pks):
-            # A row has come meanwhile, from nobody knows which list.
+            # A row has been added meanwhile, and its list isn't known.
             note_changes(write.connection, write.whole_table())
         elif again:
             now = values_now(write.model, write.connection.alias, pks, fields)

@@ -304,7 +304,7 @@ def _several(sql: str, verb: str) -> Statement:
     begins = last_begin is not None and not names_in(sql[last_begin:]) & ENDING
     if words & {"call", "do", "execute"}:
         return replace(UNKNOWN, begins=begins, is_several=True, verb=verb)
-    # Whatever it is, to commit what there is to commit is never wrong.
+    # Whatever the statement does, committing what there is to commit is never wrong.
     may_end = bool(words & (ENDING | COMMITTING_SETTINGS))
     is_writing = WRITING.search(HARMLESS.sub(" ", sql))
     return replace(

@@ -62,7 +62,7 @@ class Write:
 
     def rows(self, pks: Sequence[Any]) -> list[Rows]:
         self.watch.last_written = (self.table, pks)
-        # Of the lists that this changes `listed` tells.
+        # The lists that this changes are in `listed`.
         return rows_of_table(self.model, pks, self.connection, has_moved=False)
 
     def whole_table(self, others: Sequence[CachedModel] = ()) -> list[Rows]:

@@ -388,7 +388,7 @@ def _compare(
         if sources is not None and [place for place, _ in found] != [one for one, _ in sources]:
             return False
         sources = found
-    # Of those with probes, for nobody else's values are to be kept here.
+    # The one with probes, since no caller's values are to be kept here.
     return Shape(structure.shape, tuple(sources or ()), probed[0])
 
 

@@ -254,7 +254,7 @@ class ComputedDict(Generic[V]):
         """As `near_stats()`."""
         return _near_stats_of(self._use_of(await self._dependencies.atables()))
 
-    # What it is made of.
+    # Its parts.
 
     def _name_of(self, key: Any) -> str:
         """The text that stands for a key on the server: another for each."""

@@ -49,7 +49,7 @@ class Dependencies:
         rows: list[models.Model] = []
         chosen: list[type[models.Model]] = []
         for one in names:
-            # What is kept in memory goes with its tables' versions, and with no others.
+            # Results in memory are valid for their tables' versions only.
             if options.near is None and isinstance(one, models.Model) and _is_one_row(one):
                 rows.append(one)
             else:

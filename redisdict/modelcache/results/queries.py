@@ -236,7 +236,7 @@ class Queries:
         models: Sequence[CachedModel],
     ) -> QueryPlan | None:
         """Remember what the first query of a shape showed, for all queries of the shape."""
-        # What is in no SQL for the sake of one value may be in that of another.
+        # A part that the SQL lacks for one value may be in the SQL for another.
         joined = {name.lower() for name in structure.tables}
         if not joined <= declared or not can_be_planned(compiler):
             return None
@@ -264,7 +264,7 @@ class Queries:
     def _narrowing_of(
         self, query: Any, structure: Structure, sql: str, declared: frozenset[str]
     ) -> Narrowing | None:
-        # What is kept in memory goes with its tables' versions, and with no others.
+        # Results in memory are valid for their tables' versions only.
         if self._options.near is not None:
             return None
         return narrow(query, structure, sql, declared, self.using)

@@ -229,7 +229,7 @@ class RowStore:
                     raise
                 command = IdentifiedAnew((b"EVALSHA", self._digest, *arguments, BEGIN))
                 continue
-            # One of the process is enough: whoever teaches it may begin a generation.
+            # One caller of the process is enough: the one that loads it may begin a generation.
             yield Sleep(PAUSE_S)
         self._is_teaching = True
         try:
