@@ -131,7 +131,7 @@ class BenchmarkRunAdmin(PagesAdmin):
 
     @admin.display(description=_("noise floor"), ordering="noise_floor")
     def noise(self, run: BenchmarkRun) -> str:
-        return percent(run.noise_floor)
+        return percent(run.noise)
 
     @admin.display(description=_("baseline"), ordering="is_baseline")
     def baseline(self, run: BenchmarkRun) -> str:

@@ -31,6 +31,7 @@ def test_the_life_of_a_saved_run(spec: str, tmp_path: Path) -> None:
     Outcome("--spec", spec, *ONE, "--label", "second")
     listed = [line.split("\t") for line in Outcome("list").out.splitlines()]
     assert [row[-1] for row in listed] == ["second", "first (baseline)"]
+    assert [row[-2] for row in listed] == [f"{run.noise:.1%}" for run in BenchmarkRun.objects.all()]
     assert Outcome("baseline", "second").status == 0
     assert find_run("baseline").label == "second"
     Outcome("baseline", "first")
