@@ -12,9 +12,11 @@ class RedisDictConfig(AppConfig):
 
     def ready(self) -> None:
         from redisdict import checks, observing
+        from redisdict.bench import checks as checks_of_benchmarks
         from redisdict.modelcache import database_connections
 
         checks.register_all()
+        checks_of_benchmarks.register_all()
         observing.begin()
         database_connections.keep_track()
         # As admin.py is: in every process, so that each tells of what it changes.

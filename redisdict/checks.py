@@ -47,7 +47,9 @@ def check_settings(app_configs: Any, **_: Any) -> list[CheckMessage]:
 
 def check_caches(app_configs: Any, **_: Any) -> list[CheckMessage]:
     """Read the entries of CACHES that are this package's, if there are any."""
-    caches = getattr(settings, "CACHES", None) or {}
+    caches = getattr(settings, "CACHES", None)
+    if not isinstance(caches, Mapping):
+        return []  # Django's to report
     # Django's own are the common case, which costs no import.
     backends = [str(entry.get("BACKEND")) for entry in caches.values() if isinstance(entry, dict)]
     if all(backend.startswith(("django.", "django_redis.")) for backend in backends):

@@ -17,7 +17,7 @@ from redisdict.cache.codecs import CacheCodec
 from redisdict.cache.near_spaces import refuse_near
 from redisdict.cache.options import CacheOptions, parse_options, reworded
 from redisdict.cache.store import backend_of
-from redisdict.conf import AliasConfig
+from redisdict.conf import AliasConfig, telling_of
 from redisdict.connections.backend import Backend
 from redisdict.connections.factory import PoolFactory
 from redisdict.connections.locations import Location
@@ -57,7 +57,8 @@ def empties_its_database(name: str, entry: Mapping[str, Any]) -> list[Location]:
 
 
 def _options(name: str, entry: Mapping[str, Any]) -> CacheOptions:
-    params = {key: value for key, value in entry.items() if key not in ("BACKEND", "LOCATION")}
+    with telling_of(f'CACHES["{name}"]'):
+        params = {key: value for key, value in entry.items() if key not in ("BACKEND", "LOCATION")}
     return parse_options(name, entry.get("LOCATION", ""), params)
 
 

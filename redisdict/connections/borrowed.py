@@ -10,6 +10,7 @@ from django.conf import settings
 
 from redisdict.conf import Options
 from redisdict.connections.locations import Location, parse_location
+from redisdict.described import described
 from redisdict.exceptions import ConfigurationError
 
 #: Options of django-redis's OPTIONS that have an argument of redis-py's connection.
@@ -53,8 +54,8 @@ def location_and_options(cache: str, borrower: str = AN_ALIAS) -> tuple[Location
         location = location[0]  # the others are read replicas
     if not isinstance(location, str):
         raise ConfigurationError(
-            f"{where} is {location!r}; a text such as redis://127.0.0.1:6379/0, or a list of them,"
-            " is expected."
+            f"{where} is {described(location)}; a text such as redis://127.0.0.1:6379/0, or a list"
+            " of them, is expected."
         )
     options: Options = values.get("OPTIONS") or {}
     kwargs = options.get("CONNECTION_POOL_KWARGS") if isinstance(options, Mapping) else None

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 
+from redisdict.conf import telling_of
 from redisdict.connections import borrowed
 from redisdict.connections.locations import Location, parse_location
 from redisdict.exceptions import ConfigurationError
@@ -37,7 +38,7 @@ def caches_that_empty(location: Location) -> list[str]:
 def _emptied_by(name: str, entry: Mapping[str, Any]) -> list[Location]:
     """Tell which databases `clear()` of an entry empties. Nothing of one that can't be read."""
     backend = str(entry.get("BACKEND"))
-    with suppress(ConfigurationError):
+    with suppress(ConfigurationError), telling_of(f'CACHES["{name}"]'):
         if backend.startswith(DJANGO_REDIS):
             return [borrowed.location_and_options(name)[0]]
         if backend.startswith((DJANGO, DJANGO_VALKEY)):

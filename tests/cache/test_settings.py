@@ -89,6 +89,14 @@ def test_what_is_refused(values: dict[str, Any], message: str) -> None:
             call_command("check", tags=["redisdict"])
 
 
+def test_an_entry_is_named_beside_broken_ones() -> None:
+    with override_settings(
+        CACHES={"broken": "x", "default": {**entry(SERVER), "OPTIONS": {"NEAR": "nearby"}}}
+    ):
+        with pytest.raises(ConfigurationError, match=r'^CACHES\["default"\]\["OPTIONS"\]'):
+            caches["default"].get("k")
+
+
 def test_what_is_right_has_no_complaint() -> None:
     options = {
         "SERIALIZER": "json",
