@@ -209,8 +209,7 @@ def check_limit(where: str, limit: object) -> None:
 
 
 def _check_near_lease(where: str, lease: object) -> None:
-    is_number = isinstance(lease, int | float) and not isinstance(lease, bool)
-    if not is_number or not SHORTEST_NEAR_LEASE_S <= lease <= LONGEST_NEAR_LEASE_S:  # type: ignore[operator]  # it is one
+    if not SHORTEST_NEAR_LEASE_S <= _number(lease) <= LONGEST_NEAR_LEASE_S:
         raise ConfigurationError(
             f'{where}["NEAR_LEASE"] is {described(lease)}; seconds from {SHORTEST_NEAR_LEASE_S}'
             f" to {LONGEST_NEAR_LEASE_S:.0f} are expected: how long a writer of a ModelDict with"

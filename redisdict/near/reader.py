@@ -125,8 +125,7 @@ def check_near(where: str, near: object) -> None:
             f'{where} is "strict", which only a ModelDict can promise: its writers wait for the'
             ' readers. Give seconds, or "request".'
         )
-    is_number = isinstance(near, int | float) and not isinstance(near, bool)
-    if not is_number or not 0 < near <= LONGEST_S:  # type: ignore[operator]  # it is one
+    if isinstance(near, bool) or not isinstance(near, int | float) or not 0 < near <= LONGEST_S:
         raise ConfigurationError(
             f'{where} is {described(near)}; seconds above 0 that a read may be behind, "request"'
             " (as of the start of the request) or None (every read asks the server) is expected."
