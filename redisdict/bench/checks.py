@@ -1,35 +1,26 @@
-"""System check of the settings of the benchmarks. Nothing is connected.
-
-This module is imported at every start of a project, so what it needs for its work is imported then.
-"""
+"""System checks of the settings of the benchmarks. Nothing is connected."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error
 
+from redisdict.bench.settings import may_run_benchmarks, service_problems
 from redisdict.exceptions import ConfigurationError
+from redisdict.extras import install_command, is_installed
 
 
-def register_all() -> None:
-    register(check_benchmarks, "redisdict")
-
-
-def check_benchmarks(app_configs: Any, **_: Any) -> list[CheckMessage]:
+def check_all() -> Iterator[CheckMessage]:
     """Read REDISDICT_ADMIN as the admin would, and REDISDICT_BENCH as `redisbench` would."""
-    checks = {"REDISDICT_ADMIN": _check_admin, "REDISDICT_BENCH": _check_services}
-    return [
-        message for name, check in checks.items() if hasattr(settings, name) for message in check()
-    ]
+    yield from _check_admin()
+    try:
+        yield from (Error(problem, id="redisdict.E007") for problem in service_problems())
+    except ConfigurationError as error:
+        yield Error(str(error), id="redisdict.E007")
 
 
 def _check_admin() -> Iterator[CheckMessage]:
-    from redisdict.bench.settings import may_run_benchmarks
-    from redisdict.extras import install_command, is_installed
-
     try:
         is_on = may_run_benchmarks()
     except ConfigurationError as error:
@@ -41,12 +32,3 @@ def _check_admin() -> Iterator[CheckMessage]:
             hint=f"Run {install_command('bench')}, or take the setting out.",
             id="redisdict.E003",
         )
-
-
-def _check_services() -> Iterator[CheckMessage]:
-    from redisdict.bench.settings import service_problems
-
-    try:
-        yield from (Error(problem, id="redisdict.E007") for problem in service_problems())
-    except ConfigurationError as error:
-        yield Error(str(error), id="redisdict.E007")
