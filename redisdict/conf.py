@@ -17,7 +17,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
-from redisdict.described import described, reason_of
+from redisdict.described import described, reason_of, telling_of
 from redisdict.exceptions import ConfigurationError
 from redisdict.suggestions import nearest
 
@@ -247,26 +247,6 @@ def read_setting(name: str, default: object) -> Iterator[Any]:
         yield getattr(settings, name, default)
 
 
-@contextmanager
-def telling_of(where: str) -> Iterator[None]:
-    """Have whatever the values of a setting raise while they are checked told by its name.
-
-    A lazy object may fail when it is first looked at, and any object when it is compared or hashed.
-
-    Raises:
-        ConfigurationError: one of the block's own, or for another error.
-    """
-    try:
-        yield
-    except ConfigurationError:
-        raise
-    except Exception as error:
-        raise ConfigurationError(
-            f"{where} can't be read; plain values are expected, and one of them raised"
-            f" {reason_of(error)}"
-        ) from error
-
-
 def refuse_unknown(where: str, values: object, known: Collection[str], example: str) -> None:
     """Refuse what is no dict, or has other keys than these.
 
@@ -331,10 +311,13 @@ def _values(alias: str) -> Mapping[str, Any]:
 
 
 def _is_django_redis(cache: str) -> bool:
-    caches = getattr(settings, "CACHES", None)
-    entry = caches.get(cache) if isinstance(caches, Mapping) else None
-    backend = entry.get("BACKEND") if isinstance(entry, Mapping) else None
-    return bool(backend == "django_redis.cache.RedisCache")
+    try:
+        with read_setting("CACHES", None) as caches:
+            entry = caches.get(cache) if isinstance(caches, Mapping) else None
+            backend = entry.get("BACKEND") if isinstance(entry, Mapping) else None
+            return bool(backend == "django_redis.cache.RedisCache")
+    except ConfigurationError:
+        return False  # the check of CACHES tells of it
 
 
 def _check(where: str, key: str, value: object, types: tuple[type, ...], expected: str) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redisdict.exceptions import ConfigurationError
+
 #: Characters of a value that are shown; its beginning tells which one it is.
 LONGEST = 60
 
@@ -35,3 +40,23 @@ def reason_of(error: BaseException) -> str:
         text = ""
     name = type(error).__name__
     return f"{name}: {text}" if text else name
+
+
+@contextmanager
+def telling_of(where: str) -> Iterator[None]:
+    """Have whatever the values of a setting raise while they are checked told by its name.
+
+    A lazy object may fail when it is first looked at, and any object when it is compared or hashed.
+
+    Raises:
+        ConfigurationError: one of the block's own, or for another error.
+    """
+    try:
+        yield
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(
+            f"{where} can't be read; plain values are expected, and one of them raised"
+            f" {reason_of(error)}"
+        ) from error

@@ -17,10 +17,11 @@ from redisdict.cache.codecs import CacheCodec
 from redisdict.cache.near_spaces import refuse_near
 from redisdict.cache.options import CacheOptions, parse_options, reworded
 from redisdict.cache.store import backend_of
-from redisdict.conf import AliasConfig, telling_of
+from redisdict.conf import AliasConfig
 from redisdict.connections.backend import Backend
 from redisdict.connections.factory import PoolFactory
 from redisdict.connections.locations import Location
+from redisdict.described import telling_of
 from redisdict.exceptions import ConfigurationError
 
 

@@ -18,9 +18,8 @@ from redisdict.conf import (
     is_one_of,
     parse_alias,
     plain_text,
-    telling_of,
 )
-from redisdict.described import described
+from redisdict.described import described, telling_of
 from redisdict.exceptions import ConfigurationError
 from redisdict.near.reader import check_near
 from redisdict.suggestions import nearest

@@ -10,7 +10,7 @@ from django.conf import settings
 
 from redisdict.conf import Options
 from redisdict.connections.locations import Location, parse_location
-from redisdict.described import described
+from redisdict.described import described, telling_of
 from redisdict.exceptions import ConfigurationError
 
 #: Options of django-redis's OPTIONS that have an argument of redis-py's connection.
@@ -47,6 +47,11 @@ def location_and_options(cache: str, borrower: str = AN_ALIAS) -> tuple[Location
     Raises:
         ConfigurationError: as `pool()`; or its LOCATION can't be read.
     """
+    with telling_of(f'CACHES["{cache}"]'):
+        return _location_and_options(cache, borrower)
+
+
+def _location_and_options(cache: str, borrower: str) -> tuple[Location, dict[str, Any]]:
     values = _settings_of(cache, borrower)
     where = f'CACHES["{cache}"]["LOCATION"]'
     location = values.get("LOCATION") or ""

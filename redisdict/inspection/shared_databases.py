@@ -9,9 +9,9 @@ from typing import Any
 
 from django.conf import settings
 
-from redisdict.conf import telling_of
 from redisdict.connections import borrowed
 from redisdict.connections.locations import Location, parse_location
+from redisdict.described import telling_of
 from redisdict.exceptions import ConfigurationError
 
 #: Names of this machine that mean one server; one of another family may listen on each, but rarely.

@@ -8,11 +8,12 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.core.management.base import SystemCheckError
+from django.core.management.base import CommandError, SystemCheckError
 from django.db import connections
 from django.test import Client, override_settings
 from hypothesis import HealthCheck, given, settings
@@ -23,7 +24,7 @@ from redisdict.bench.settings import SERVICES, configured_services, may_run_benc
 from redisdict.exceptions import ConfigurationError
 from redisdict.observing import PACKAGES, chosen_exporters
 from tests.admin.pages import Page
-from tests.checks.strange import ADDRESSES, SECRET, anything, made, nearly
+from tests.checks.strange import ADDRESSES, SECRET, Odd, Unreadable, anything, made, nearly
 from tests.checks.test_bad_settings import errors, use
 from tests.cli.conftest import run
 from tests.depth import examples
@@ -79,7 +80,7 @@ caches = nearly(
 
 #: Fixtures are made once, and leave nothing behind in these tests.
 fuzz = settings(
-    max_examples=examples(200),
+    max_examples=examples(300),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
@@ -180,11 +181,17 @@ def use_or_none() -> str | None:
 @fuzz
 def test_any_cache(entry: Any) -> None:
     entry = made(entry)
-    if isinstance(entry, dict):
+    if type(entry) is dict:
         entry = {**entry, "BACKEND": "redisdict.cache.DictCache"}
     with override_settings(CACHES={"default": entry}, REDISDICT={}):
         for line in errors():
             check_line(line, "CACHES", "REDISDICT")
+
+
+def test_an_entry_that_fails_when_it_is_looked_at() -> None:
+    with override_settings(CACHES={"default": made(Odd("a lazy failure"))}, REDISDICT={}):
+        [line] = errors()
+    assert line.startswith("redisdict.E004 CACHES can't be read; ")
 
 
 # What people see
@@ -264,3 +271,40 @@ def test_the_admins_page_of_dicts_tells_it(given: Any, admin_client: Client) -> 
                 302,
                 404,
             )
+
+
+#: Each action of `manage.py redisdict`, with what it needs.
+ACTIONS = [
+    ["list"], ["show", "shop"], ["get", "shop", "k"], ["set", "shop", "k", "1"],
+    ["delete", "shop", "k"], ["clear", "shop", "--no-input"], ["export", "shop"],
+    ["import", "shop", "FILE"], ["move", "shop", "--to-name", "other"], ["doctor"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("given", ["odd", "list", "alias", "address"])
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action[0])
+def test_each_action_on_dicts_tells_it_in_one_line(
+    action: list[str], given: str, tmp_path: Path
+) -> None:
+    values: Any = {
+        "odd": {"default": {"LOCATION": "redis://127.0.0.1:1/0", "TIMEOUT": Unreadable()}},
+        "list": ["default"],
+        "alias": {"default": f"redis://:{SECRET}@h"},
+        "address": {"default": {"LOCATION": f"redis://:{SECRET}@h:port/0"}},
+    }
+    (tmp_path / "FILE").touch()
+    words = [str(tmp_path / word) if word == "FILE" else word for word in action]
+    with override_settings(REDISDICT=values[given]):
+        result = run(*words)
+    assert result.status != 0
+    [line] = (result.err + result.out).splitlines()
+    check_line(line, "REDISDICT")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("command", [[], ["services"], ["ab", "redis", "valkey"]], ids=" ".join)
+@pytest.mark.parametrize("given", [None, ["redis"], {"SERVICES": {"valky": "redis://h"}}])
+def test_benchmarks_tell_it_without_the_checks_as_well(command: list[str], given: Any) -> None:
+    with override_settings(REDISDICT_BENCH=given), pytest.raises(CommandError) as caught:
+        call_command("redisbench", *command, stdout=io.StringIO(), stderr=io.StringIO())
+    check_line(str(caught.value), "REDISDICT_BENCH")
