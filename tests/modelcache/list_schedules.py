@@ -157,4 +157,4 @@ def explore_lists(plan: ListPlan) -> int:
     Raises:
         StaleRead: with the moves that lead to it.
     """
-    return explore(plan, ListWorld)  # type: ignore[arg-type]  # its plan is one
+    return explore(plan, ListWorld)

@@ -88,7 +88,7 @@ class VersionWorld(World):
 
     def _ask(self, token: bytes, value: int) -> Operation[Any]:
         reader: Reader[int] = Reader(
-            ResultStore(self.plan.depends_on(value), CELLS),  # type: ignore[arg-type]  # as product code has it
+            ResultStore(self.plan.depends_on(value), CELLS),
             NeverDue(NAMES.counts),
             encode=lambda has: b"%d," % has,
             decode=lambda body: int(body[:1]),
