@@ -127,7 +127,7 @@ class VersionWorld(World):
             return False
         return super()._waits_for_lock(process)
 
-    def _check(self) -> None:
+    def check(self) -> None:
         [now] = self.database.committed
         for process in self.processes.values():
             if process.is_over and process.is_reader:
