@@ -1,9 +1,9 @@
-"""System checks: of the settings always, of the servers when asked.
+"""Check the settings always, and the servers on request (Django's system checks).
 
 `manage.py check` looks at the settings alone. `manage.py check --tag redisdict_server`, or
 `--deploy`, also asks every configured server whether it could lose the dicts' data.
 
-This module is imported at every start of a project, so what it needs for its work is imported then.
+This module is imported at every start of a project, so it imports what it needs when it works.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def check_servers_at_deployment(app_configs: Any, **_: Any) -> list[CheckMessage
 
 
 def check_servers() -> list[CheckMessage]:
-    """Ask every configured server whether it keeps what it is given."""
+    """Ask every configured server whether it can lose data."""
     try:
         aliases = conf.aliases()
     except ConfigurationError:
@@ -114,7 +114,7 @@ def check_servers() -> list[CheckMessage]:
 
 
 def _is_tag_asked_for(caller: FrameType) -> bool:
-    """Tell whether Django's `run_checks(tags=...)` was told this tag.
+    """Return whether Django's `run_checks(tags=...)` was told this tag.
 
     It tells a check nothing of that, and has no kind of check that only a tag brings about.
     """
@@ -153,7 +153,7 @@ def check_alias(alias: str) -> Iterator[CheckMessage]:
     if not factory.socket_timeout_s:
         yield CheckWarning(
             f"{where} has no socket timeout: a server that hangs holds every caller for ever.",
-            hint='Set "OPTIONS": {"socket_timeout": 5}, or leave it out, for 5 s is the default.',
+            hint='Set "OPTIONS": {"socket_timeout": 5}, or leave it out: the default is 5 s.',
             id="redisdict.W002",
         )
 
@@ -190,14 +190,14 @@ def check_backend(name: str, backend: Backend) -> Iterator[CheckMessage]:
     yield from _check_eviction(where, info)
     if not has_hello:
         yield CheckWarning(
-            f"{where} speaks RESP2 only, for it has no HELLO.",
+            f"{where} speaks RESP2 only, because it has no HELLO.",
             hint="Use Redis 6 or later, Valkey, KeyDB or Dragonfly.",
             id="redisdict.W005",
         )
     if quorum == 1:
         yield CheckWarning(
-            f"{where} fails over when a single sentinel has lost sight of the primary (quorum 1):"
-            " a network fault can leave two primaries, and what one of them was given is lost.",
+            f"{where} fails over when a single sentinel can't reach the primary (quorum 1): a"
+            " network fault can leave two primaries, and the writes to one of them are lost.",
             hint="Run three sentinels or more, with a quorum of more than half of them.",
             id="redisdict.W006",
         )
@@ -230,8 +230,8 @@ def _check_persistence(
         hint = 'Start it with --dbfilename=dump and --snapshot_cron="*/5 * * * *", say.'
     dangers = {
         "off": "writes nothing to disk: a restart loses every dict.",
-        AT_SHUTDOWN: "writes to disk only when it is shut down:"
-        " a crash loses what was stored since then.",
+        AT_SHUTDOWN: "writes to disk only when it is shut down: a crash loses everything stored"
+        " since the last start.",
     }
     if kept in dangers:
         yield CheckWarning(f"{where} {dangers[kept]}", hint=hint, id="redisdict.W003")

@@ -1,4 +1,4 @@
-"""The `REDISDICT` setting, read once into frozen objects.
+"""Read the setting `REDISDICT` once, into frozen objects.
 
 The user's dict is never changed.
 """
@@ -71,7 +71,7 @@ class AliasConfig:
 
     @property
     def where(self) -> str:
-        """How an error calls it."""
+        """Its name in errors."""
         return f'{self.setting}["{self.alias}"]'
 
 
@@ -157,7 +157,7 @@ def _parse_alias(alias: str, values: Mapping[str, Any], setting: str, where: str
 
 
 def get_alias(alias: str) -> AliasConfig:
-    """Give the checked configuration of `alias`.
+    """Return the checked configuration of `alias`.
 
     Without a `REDISDICT` setting, `default` borrows `CACHES["default"]` when that is a
     django-redis cache.
@@ -183,7 +183,7 @@ def aliases() -> tuple[str, ...]:
 
 
 def check_durable(where: str, durable: object) -> None:
-    """Refuse what isn't one of the guarantees that a write can have.
+    """Refuse a value that isn't a guarantee of writes.
 
     Raises:
         ConfigurationError: it is something else than None, "aof" or "replicas".
@@ -196,7 +196,7 @@ def check_durable(where: str, durable: object) -> None:
 
 
 def check_limit(where: str, limit: object) -> None:
-    """Refuse what can't be the limit of what a process keeps.
+    """Refuse a value that can't be a limit of memory.
 
     Raises:
         ConfigurationError: it isn't an int above 0.
@@ -220,14 +220,13 @@ def _check_near_lease(where: str, lease: object) -> None:
 def _check_near_tracking(where: str, tracking: object) -> None:
     if not is_one_of(tracking, ("auto", PLAIN_TRACKING)):
         raise ConfigurationError(
-            f'{where}["NEAR_TRACKING"] is {described(tracking)}; "auto" (the server tells of all'
-            ' keys of what is read near, where it can) or "plain" (it tells of those that were'
-            " read) is expected."
+            f'{where}["NEAR_TRACKING"] is {described(tracking)}; "auto" (the server sends messages'
+            ' about all keys, if it can) or "plain" (only about keys that were read) is expected.'
         )
 
 
 def import_object(where: str, path: str) -> Any:
-    """Import what a setting names by its dotted path.
+    """Import the object that a setting names by its dotted path.
 
     Raises:
         ConfigurationError: it can't be imported, whatever the module of it raises.
@@ -367,8 +366,8 @@ def _check_source(where: str, values: Mapping[str, Any]) -> None:
     location, cache = values.get("LOCATION"), values.get("CACHE")
     if not location and not cache:
         raise ConfigurationError(
-            f'{where} says no server: add "LOCATION": "redis://127.0.0.1:6379/0",'
-            ' or "CACHE": "default" to borrow the pool of a django-redis cache.'
+            f'{where} names no server: add "LOCATION": "redis://127.0.0.1:6379/0", or "CACHE":'
+            ' "default" to borrow the pool of a django-redis cache.'
         )
     if not cache:
         return

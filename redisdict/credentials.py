@@ -1,4 +1,4 @@
-"""Renew the credentials of connections that are open, for providers that don't do so themselves."""
+"""Renew the credentials of open connections, for providers that don't do so themselves."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ __all__ = ["RenewingCredentialProvider"]
 
 
 class RenewingCredentialProvider(StreamingCredentialProvider):
-    """Have open connections authenticate again, every so many seconds.
+    """Let open connections authenticate again at regular intervals.
 
-    A provider of redis-py's gives credentials to new connections. Services that hang up on those
-    whose token has ended (ElastiCache and MemoryDB do 12 hours after the last AUTH) let them stay
-    when they send AUTH with a new one. This asks a provider for new credentials in a thread of its
-    own, which begins with the first connection, and tells of them.
+    A provider of redis-py's gives credentials to new connections. Services that close connections
+    whose token has expired (ElastiCache and MemoryDB do so 12 hours after the last AUTH) keep them
+    open if they send AUTH with a new token. This class asks a provider for new credentials in a
+    thread of its own, which begins with the first connection, and passes them on.
 
     Args:
         provider: any `redis.CredentialProvider`; its `get_credentials()` is called by a thread.
-        every: seconds from one renewal to the next, well below what a token or connection lives.
+        every: seconds from one renewal to the next, well below the lifetime of a token or
+            connection.
 
     Raises:
-        TypeError: `provider` is none, or `every` is no number.
+        TypeError: `provider` is no provider, or `every` is no number.
         ValueError: `every` isn't above 0, or isn't finite.
     """
 
@@ -65,15 +66,15 @@ class RenewingCredentialProvider(StreamingCredentialProvider):
         return await self._provider.get_credentials_async()
 
     def on_next(self, callback: Callable[[Any], Any]) -> None:
-        """Have a function called with each new token, in place of the one before."""
+        """Set the function that is called with each new token, replacing the one before."""
         self._on_next = callback
 
     def on_error(self, callback: Callable[[Exception], Any]) -> None:
-        """Have a function called with each error of the provider, in place of the one before."""
+        """Set the function that is called with each error, replacing the one before."""
         self._on_error = callback
 
     def is_streaming(self) -> bool:
-        """Tell whether the thread runs."""
+        """Return whether the thread runs."""
         return self._thread is not None
 
     def _ensure_thread(self) -> None:

@@ -1,4 +1,4 @@
-"""Every error this package raises on purpose, all under `RedisDictError`."""
+"""Define every error that this package raises on purpose, all under `RedisDictError`."""
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -12,7 +12,7 @@ class ConfigurationError(RedisDictError, ImproperlyConfigured):
 
 
 class NotCacheable(RedisDictError):
-    """The result of the query can't be kept; the message says why, and what to do."""
+    """The result of the query can't be cached; the message says why, and what to do."""
 
 
 class SerializationError(RedisDictError, TypeError):
@@ -32,13 +32,13 @@ class ConcurrentUpdate(RedisDictError):
 
 
 class ServerUnsupported(RedisDictError):
-    """The server has no command that could do this; the message says which and what has."""
+    """The server lacks a command that is needed; the message names it, and servers that have it."""
 
 
 class BackendUnavailable(RedisDictError, ConnectionError):
     """The server can't be reached, hung up, or didn't answer in time.
 
-    `outcome_unknown` is true when a command that must not be repeated had left already, so the
+    `outcome_unknown` is true if a command that must not be repeated had been sent already, so the
     server may or may not have carried it out.
     """
 

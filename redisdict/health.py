@@ -3,7 +3,7 @@
     path("health/redis", redisdict.health.view)
 
 The answer has status 200, or 503 when a server is unavailable, and JSON without addresses or
-passwords: what went wrong is logged under `redisdict.health`.
+passwords; errors are logged under `redisdict.health`.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ NO_ANSWER = "no answer in time"
 NOT_WRITABLE = "it can be read but not written: only a replica answers, or writes are refused"
 UNREACHABLE = "it can't be reached, or refuses"
 MISCONFIGURED = "its configuration is wrong"
-LOST_VALUE = "it doesn't give back what was written"
-NEAR_OFF = "near caches are off: the server doesn't tell of changes"
+LOST_VALUE = "it returned another value than was written"
+NEAR_OFF = "near caches are off: the server doesn't report changes"
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How one server is.
+    """The state of one server.
 
     Attributes:
         alias: of REDISDICT.
         status: "degraded" if it can be used, but not for everything it is configured for.
-        problems: what is wrong, for people; no address, no password.
-        seconds: how long it took to write and to read a value; None without an answer.
+        problems: descriptions for people; no address, no password.
+        seconds: time for writing and reading a value; None without an answer.
     """
 
     alias: str
@@ -70,14 +70,14 @@ class Health:
 
 
 def check(aliases: Iterable[str] | None = None, timeout: float = TIMEOUT_S) -> list[Health]:
-    """Write to and read from the server of each alias, side by side, in threads of their own.
+    """Write to and read from the server of each alias, concurrently, in threads of their own.
 
-    SET with a time to live, and GET. Never takes longer than the time limit: of a server that hangs
-    a thread stays behind until the alias's `socket_timeout` ends it, and no second one is begun.
+    SET with a time to live, and GET. Never takes longer than the time limit: if a server hangs, its
+    thread goes on until the alias's `socket_timeout` ends it, and no second one is started.
 
     Args:
         aliases: of REDISDICT; None for all.
-        timeout: seconds that all together may take.
+        timeout: seconds for all together.
 
     Raises:
         ConfigurationError: REDISDICT can't be read.
@@ -88,12 +88,12 @@ def check(aliases: Iterable[str] | None = None, timeout: float = TIMEOUT_S) -> l
 
 
 async def acheck(aliases: Iterable[str] | None = None, timeout: float = TIMEOUT_S) -> list[Health]:  # noqa: ASYNC109  # as `check()` has it
-    """As `check()`; the event loop isn't held up."""
+    """As `check()`, without blocking the event loop."""
     return await asyncio.to_thread(check, aliases, timeout)
 
 
 def worst(found: Iterable[Health]) -> Status:
-    """Give the worst status of some servers; "ok" of none."""
+    """Return the worst status of some servers; "ok" for none."""
     statuses = {one.status for one in found}
     for status in ("unavailable", "degraded"):
         if status in statuses:
@@ -109,7 +109,7 @@ def view(
 
     Args:
         timeout: seconds, as `check()` has it.
-        fail_when_degraded: whether a server that is degraded is reason enough for 503.
+        fail_when_degraded: whether a degraded server causes a 503.
     """
     try:
         found = check(timeout=timeout)
@@ -178,7 +178,7 @@ def _look_at(alias: str) -> Health:
     try:
         problem = backend.driver.run(_write_and_read(key))
     except (BackendUnavailable, RedisError) as error:
-        logger.warning("The server of the alias %r isn't well: %s", alias, error)
+        logger.warning("The server of the alias %r has a problem: %s", alias, error)
         if _can_read(backend, key):
             return Health(alias, "degraded", (NOT_WRITABLE,), time.monotonic() - began)
         return Health(alias, "unavailable", (UNREACHABLE,))
@@ -217,7 +217,7 @@ def _can_read(backend: Backend, key: bytes) -> bool:
 
 
 def _is_near_off(backend: Backend) -> bool:
-    """Whether something is read near, and can't be answered from memory now."""
+    """Whether a near cache is used, and can't answer from memory now."""
     service = service_in_use(backend)
     if service is None:
         return False

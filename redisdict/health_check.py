@@ -1,4 +1,4 @@
-"""A check for django-health-check 4: `"redisdict.health_check.RedisDictHealthCheck"`."""
+"""Provide a check for django-health-check 4: `"redisdict.health_check.RedisDictHealthCheck"`."""
 
 from __future__ import annotations
 

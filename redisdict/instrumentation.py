@@ -1,14 +1,14 @@
-"""Give OpenTelemetry a span for each command, or for several sent together.
+"""Make an OpenTelemetry span for each command, or for several sent together.
 
-The drivers speak to connections and not to redis-py's client, so its instrumentation
-(opentelemetry-instrumentation-redis) sees nothing of theirs. While it is active, the spans come
-from here: of the same names, with the same attributes, in threads and in tasks. Without it
-`instrument()` does that, or `opentelemetry-instrument`, which finds `RedisDictInstrumentor` by its
-entry point.
+The drivers use connections and not redis-py's client, so its instrumentation
+(opentelemetry-instrumentation-redis) doesn't see their commands. While it is active, this module
+makes the spans: with the same names and attributes, in threads and in tasks. Without it,
+`instrument()` starts them, or `opentelemetry-instrument`, which finds `RedisDictInstrumentor` by
+its entry point.
 
-Attributes are those of the stable conventions where `OTEL_SEMCONV_STABILITY_OPT_IN` has `database`,
-both with `database/dup`, and by default the ones from before, which the instrumentation of redis-py
-gives. No span has a key or a value: a statement is `HSET ? ? ?`.
+By default attributes are the older ones, as redis-py's instrumentation sets them; with
+`OTEL_SEMCONV_STABILITY_OPT_IN=database` those of the stable conventions, with `database/dup` both.
+No span has a key or a value: a statement is `HSET ? ? ?`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ OPT_IN = "OTEL_SEMCONV_STABILITY_OPT_IN"
 
 
 class Spans:
-    """Makes a span of each exchange.
+    """Makes a span for each exchange.
 
     Args:
         tracer_provider: None for the global one.
@@ -62,7 +62,7 @@ class Spans:
         self._is_enabled = _find_switch()
 
     def __call__(self, exchange: Exchange) -> None:
-        """Make the span of an exchange that has ended, below the one that is current here."""
+        """Make the span of an exchange that has ended, as a child of the current span."""
         if not self._is_enabled() or (self._follows and not is_redis_instrumented()):
             return
         ended_ns = time_ns()
@@ -126,14 +126,14 @@ def _span_name(request: Any) -> str:
 
 
 def _is_expected(error: BaseException) -> bool:
-    """Whether an error is an answer that the drivers go on from, as when a script isn't known."""
+    """Whether an error is a reply that the drivers handle, such as an unknown script."""
     from redis.exceptions import NoScriptError
 
     return isinstance(error, NoScriptError)
 
 
 def _find_switch() -> Any:
-    """Find what `suppress_instrumentation()` turns off, where that package is installed."""
+    """Find the switch of `suppress_instrumentation()`, if that package is installed."""
     try:
         from opentelemetry.instrumentation.utils import is_instrumentation_enabled
     except ImportError:
@@ -142,7 +142,7 @@ def _find_switch() -> Any:
 
 
 def is_redis_instrumented() -> bool:
-    """Tell whether redis-py's instrumentation is active. Imports nothing."""
+    """Return whether redis-py's instrumentation is active. Imports nothing."""
     module: Any = sys.modules.get(REDIS_INSTRUMENTATION)
     if module is None or not hasattr(module, "RedisInstrumentor"):
         return False
@@ -154,9 +154,9 @@ _follower: Spans | None = None
 
 
 def instrument(tracer_provider: Any = None) -> None:
-    """Have each exchange with a server make a span; once is enough.
+    """Make a span for each exchange with a server from now on; call it once.
 
-    Not needed where opentelemetry-instrumentation-redis is active before a dict is first used.
+    Not needed if opentelemetry-instrumentation-redis is active before a dict is first used.
 
     Raises:
         ConfigurationError: opentelemetry-api isn't installed.
@@ -170,7 +170,7 @@ def instrument(tracer_provider: Any = None) -> None:
 
 
 def uninstrument() -> None:
-    """End what `instrument()` has begun."""
+    """End the spans that `instrument()` started."""
     global _spans
     if _spans is not None:
         observation.remove_observer(_spans)

@@ -1,7 +1,7 @@
-"""Benchmark runs and their results; dicts that were found on a server; what audits have counted.
+"""Define benchmark runs and their results, dicts found on a server, and the counts of audits.
 
-A run is one object from its beginning on: an unsaved `BenchmarkRun` while it is measured, the same
-when it is saved, loaded, exported or compared.
+A run is a `BenchmarkRun` from its start: unsaved while it is measured, and the same object when it
+is saved, loaded, exported or compared.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Begin to observe what the settings ask for: metrics, and spans where redis-py has them.
+"""Start the metrics that the settings name, and spans if redis-py's instrumentation is active.
 
-It is imported at every start of a project, so what it needs for its work is imported when a server
-is first used.
+It is imported at every start of a project, so it imports what it needs when a server is first used.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ PACKAGES = {"prometheus": "prometheus_client", "opentelemetry": "opentelemetry"}
 
 
 def begin() -> None:
-    """Have `start()` called before a server is first used."""
+    """Call `start()` before a server is first used."""
     on_new_server(start)
 
 
 def start() -> None:
-    """Start what the setting names, and follow the instrumentation of redis-py.
+    """Start the metrics that the setting names, and follow the instrumentation of redis-py.
 
     Raises:
         ConfigurationError: the setting names something else, or a package is missing.

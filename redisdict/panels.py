@@ -1,4 +1,4 @@
-"""A panel for django-debug-toolbar: what a request has asked of servers, and from where.
+"""Show a request's commands to servers, and their lines of code, in django-debug-toolbar.
 
 DEBUG_TOOLBAR_PANELS = [..., "redisdict.panels.RedisDictPanel"]
 """
@@ -66,7 +66,7 @@ class Record:
 
 @dataclass(slots=True)
 class Recorder:
-    """What one request has asked."""
+    """The exchanges of one request."""
 
     records: list[Record] = field(default_factory=list)
     count: int = 0
@@ -158,7 +158,7 @@ class RedisDictPanel(Panel):  # type: ignore[misc]  # the toolbar may be missing
 
 
 def _near_hits() -> float:
-    """How many reads of the process were answered from memory so far."""
+    """Count the reads of the process that memory has answered so far."""
     totals = read_totals()
     return sum(
         one.value for one in totals if one.metric.name == "near_events" and one.labels[2] == "hits"
@@ -203,7 +203,7 @@ def _describe(exchange: Exchange) -> tuple[str, str]:
 
 
 def _items_of(command: Any) -> list[tuple[str, str | None]]:
-    """Tell the dict and key of each item that a command is about."""
+    """Return the dict and key of each item that a command is about."""
     verb = command[0]
     if verb in (b"EVALSHA", b"EVAL"):
         keys = command[3 : 3 + int(command[2])]

@@ -1,4 +1,4 @@
-"""Name methods by the class that users know."""
+"""Name methods by their public class."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from types import FunctionType
 
 
 def name_methods(public_name: str, *classes: type) -> None:
-    """Have the errors of wrong calls name this class, and not the part of it that has the method.
+    """Let errors of wrong calls name this class, not the base class that has the method.
 
     Python writes a function's `__qualname__` into the TypeError for an argument too many:
     `PersistentDict.set() got an unexpected keyword argument 'ttl'`.

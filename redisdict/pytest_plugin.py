@@ -1,4 +1,4 @@
-"""The pytest fixture `isolated_dicts`; pytest finds it by itself where the package is installed."""
+"""Provide the pytest fixture `isolated_dicts`; pytest finds it if the package is installed."""
 
 from __future__ import annotations
 

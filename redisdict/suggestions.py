@@ -1,19 +1,19 @@
-"""Suggest the name that was probably meant."""
+"""Suggest the known name that the user probably meant."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-#: From this likeness on a name was probably meant: two letters of ten may be wrong. With less,
-#: "yaml" would be taken for "raw", and BACKEND for CACHE.
+#: Least likeness of a name that is suggested: two letters of ten may be wrong. With less, "raw"
+#: would be suggested for "yaml", and CACHE for BACKEND.
 LIKENESS = 0.7
 
 
 def nearest(name: object, known: Iterable[object], cutoff: float = LIKENESS) -> str | None:
-    """Find the known name that is most like this one, whatever their case; None if none is.
+    """Find the known name that is most similar to this one, ignoring case; None if none is.
 
-    The first wins, where several differ in their case alone. What is no text is like none.
+    The first wins, if several differ in their case alone. What is no text matches nothing.
     """
     if not isinstance(name, str):
         return None

@@ -1,4 +1,4 @@
-"""For the tests of projects that use dicts: a test finds none of others' items and leaves none.
+"""Isolate the dicts of a project's tests: a test finds no items of others and leaves none.
 
 With pytest there is the fixture `isolated_dicts` (`redisdict.pytest_plugin`).
 """
@@ -24,7 +24,7 @@ CHUNK = 1000
 
 @contextmanager
 def isolated_dicts() -> Iterator[str]:
-    """Give all aliases a KEY_PREFIX of this block's own, and delete at its end what is below it.
+    """Give all aliases a KEY_PREFIX of this block's own, and delete its keys at the end.
 
     Dicts and model dicts that exist already use it as well. The servers stay those of the settings.
     Costs a SCAN of the keys of each server that was used; nothing else is touched there.
@@ -59,13 +59,13 @@ def _delete_below(alias: str, prefix: str) -> None:
 
 @contextmanager
 def computing_in_foreground() -> Iterator[None]:
-    """Have `get_or_set()` and `@cached` compute before they return, never in the background.
+    """Let `get_or_set()` and `@cached` compute before they return, never in the background.
 
-    For tests in a transaction, as Django's `TestCase` makes one: other threads have connections of
-    their own to the database and don't see what such a test has written. `soft_timeout` is waited
-    for without end, and `refresh_ahead` gives the value that was there, as ever.
+    For tests in a transaction, such as Django's `TestCase`: other threads have database connections
+    of their own and don't see the test's writes. `soft_timeout` then waits for the whole
+    computation, and `refresh_ahead` returns the present value, as usual.
 
-    `redisdict.finish_background()` waits for what other tests have in the background.
+    `redisdict.finish_background()` waits for background work of other tests.
     """
     was_inline, BACKGROUND.is_inline = BACKGROUND.is_inline, True
     try:

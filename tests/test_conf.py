@@ -44,7 +44,7 @@ def test_passwords_stay_out_of_the_repr() -> None:
         ),
         (
             {},
-            'REDISDICT["shop"] says no server: add "LOCATION": "redis://127.0.0.1:6379/0",'
+            'REDISDICT["shop"] names no server: add "LOCATION": "redis://127.0.0.1:6379/0",'
             ' or "CACHE": "default" to borrow the pool of a django-redis cache.',
         ),
         ({"LOCATION": 6379}, 'REDISDICT["shop"]["LOCATION"] is int; a string or None is expected.'),

@@ -1,4 +1,4 @@
-"""Serve pages of a model that show and do not edit it, those of dicts and those of runs."""
+"""Serve read-only pages of a model, for dicts and for runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django.urls import URLPattern, path, reverse
 
 
 class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
-    """None of the pages edits an object; what else can be done has a view of its own."""
+    """A read-only admin: no page edits an object; other actions have views of their own."""
 
     #: What is told when there is no such object.
     missing: Any = ""
@@ -30,7 +30,7 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """List what the confirmation of a deletion tells: the objects by name, and their number."""
+        """List the objects, by name and number, for the confirmation of a deletion."""
         names = [str(one) for one in objs]
         return names, {str(self.opts.verbose_name_plural): len(names)}, set(), []
 

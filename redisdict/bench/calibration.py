@@ -1,7 +1,7 @@
-"""Calibrate a machine: what quick runs that are truly equal differ by on it.
+"""Calibrate a machine: measure how much equal quick runs differ on it.
 
-Each run is a process of its own with servers of its own, as two runs that somebody compares are.
-The outcome is stored as a run, whose estimate later runs on this machine take over.
+Each run is a process of its own with servers of its own, like two runs that a user compares.
+The outcome is stored as a run, and later runs on this machine use its estimate.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from redisdict.bench.records import CALIBRATION
 from redisdict.bench.report.files import from_json
 from redisdict.models import BenchmarkRun
 
-#: Fewer runs say next to nothing about what they differ by.
+#: The differences between fewer runs say next to nothing.
 LEAST_RUNS = 3
 
 ARGUMENTS = ("--quick", "--no-save", "--format", "json")
 
 
 def calibrate(count: int, tell: Callable[[str], None], *more: str) -> BenchmarkRun:
-    """Make so many runs and estimate what they differ by: a run that isn't saved yet.
+    """Make equal runs and estimate how much they differ. Returns a run that isn't saved yet.
 
     Args:
         count: of runs, `LEAST_RUNS` at least; each takes about 20 seconds.
-        tell: told before each of them.
+        tell: called with a text before each of them.
         more: arguments of `redisbench`, for the tests.
 
     Raises:
-        UsageError: a run failed; its own words are told.
+        UsageError: a run failed; the error has the last line of its output.
     """
     runs = []
     for number in range(1, count + 1):

@@ -1,7 +1,7 @@
-"""Name the cells of a run, and what its records choose from: tables, how it and each cell ended.
+"""Define the names of a run's cells, and the choices of its records: tables and statuses.
 
-The models have these as choices of their fields; nothing here knows of the models, of a server or
-of a client.
+The models use these as choices of their fields; nothing here imports the models, a server or a
+client.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class RunStatus(TextChoices):
 
 
 class NamedCell:
-    """What a cell is named by, before it is measured and afterwards."""
+    """The name of a cell, before it is measured and afterwards."""
 
     service: Any
     mode: Any
@@ -83,7 +83,7 @@ class NamedCell:
 
 
 def load_parts(cell: NamedCell) -> list[str]:
-    """Say how many call at once, and over how many connections, as far as it isn't the usual."""
+    """Describe the numbers of callers and connections, if they aren't the usual ones."""
     workers = [f"{cell.concurrency} workers"] if cell.concurrency > 1 else []
     return [*workers, f"{cell.connections} connections"] if cell.connections else workers
 

@@ -1,14 +1,14 @@
-"""Compare two runs: what became faster or slower, and what can't be said.
+"""Compare two runs: which cells became faster or slower, and which stay undecided.
 
-Across runs the ratios to the reference are compared, never ops/s: those of one and the same server
+Between runs the ratios to the reference are compared, never ops/s: even for the same server these
 differ from run to run by far more than any change worth finding.
 
-What truly equal runs differ by is a part of every interval (`noise.between_runs()`), and the
+Every interval includes the usual difference between equal runs (`noise.between_runs()`), and the
 verdicts of one comparison are controlled together (`statistics.joint_confidence()`): of a hundred
-comparisons of equal runs, one says anything.
+comparisons of equal runs, one reports a difference.
 
-A command that became slower did so in all rows that send it. So the rows of one service are judged
-together as well (`_over_rows()`), where half as great a difference is found as in a single row.
+A command that became slower did so in all rows that send it. So the rows of one service are also
+judged together (`_over_rows()`), which finds half as great a difference as a single row does.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ ALL_ROWS = "all {count} rows"
 def _over_rows(
     changes: Sequence[Change], quotients: Sequence[Quotient | None]
 ) -> Iterator[tuple[Change, Quotient]]:
-    """Yield for each service and operation that has several rows what became of all of them."""
+    """Yield one verdict for all rows of each service and operation that has several rows."""
     together: dict[tuple[str, ...], list[tuple[Change, Quotient]]] = {}
     for change, quotient in zip(changes, quotients, strict=True):
         cell = change.after

@@ -184,7 +184,7 @@ class RawGet(Workload):
 
     def check(self, replies: Sequence[Any]) -> None:
         if any(reply != self._expected for reply in replies):
-            raise WrongReply("A GET over the bare socket was answered with something else.")
+            raise WrongReply("A GET over the bare socket got a wrong reply.")
 
     def facts(self) -> dict[str, Any]:
         return {}

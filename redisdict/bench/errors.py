@@ -1,4 +1,4 @@
-"""Name what goes wrong in a benchmark, apart from what the server client raises."""
+"""Define the errors of a benchmark, apart from those that the server client raises."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class ExitStatus(IntEnum):
 #: What every exit status means: the help and the documentation say the same.
 EXIT_STATUSES = {
     "0": "fine",
-    "1": "something is proven to be slower by more than `--fail-threshold`, and the last line on"
-    " standard error says so; or an error of use, told in one line that begins with CommandError",
+    "1": "a proven slowdown by more than `--fail-threshold`, which the last line on standard error"
+    " reports; or an error of use, in one line that begins with CommandError",
     "2": "wrong arguments",
-    "3": "a service or a cell failed, a service asked for by name isn't there, or the report or the"
-    " database couldn't be written; everything else is saved",
+    "3": "a service or a cell failed, a service chosen by name isn't available, or the report or"
+    " the database couldn't be written; everything else is saved",
     "4": "too noisy to decide (`--strict`), or a self-test with a broken promise",
     "5": "a wrong reply, or two names for one server",
-    "130, 143": "interrupted, terminated; what was finished is saved",
+    "130, 143": "interrupted, terminated; finished results are saved",
 }
 
 
@@ -49,6 +49,6 @@ class WrongReply(RedisDictError):
 
 
 def describe(error: BaseException) -> str:
-    """Say what went wrong, in one line for a report."""
+    """Describe an error in one line for a report."""
     text = " ".join(str(error).split())
     return text or type(error).__name__

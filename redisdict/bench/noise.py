@@ -1,13 +1,13 @@
-"""Know what equal things differ by: within one run, and from one run to the next.
+"""Estimate the difference between equal things: within one run, and from run to run.
 
 Within a run the A/A twins show it: two copies of the reference, whose true ratio is 1. The *noise
 floor* of an operation in a group is the end of the twin's interval that is farther from 1.
 
-Between runs more differs than the rounds of either can show: the layout of memory and the seeds of
-hash functions, which hold for as long as a process lives, and what else the machine has to do. Of
-that, every run stores a deviation for each operation (`estimate()`): from the restarts of its
-servers, or from a calibration of the machine, or what such machines usually show. What is compared
-across runs (`between_runs()`) takes it, or the noise floor where that is greater. And where the
+Two runs differ by more than the rounds of either can show: by the layout of memory and the seeds of
+hash functions, which stay the same as long as a process lives, and by the machine's other work.
+Every run stores a standard deviation of this kind for each operation (`estimate()`): from the
+restarts of its servers, from a calibration of the machine, or the usual one of such machines.
+Comparisons across runs (`between_runs()`) use it, or the noise floor if that is greater. And if the
 machine was much slower in one of two runs, ratios of unlike things shift (`conditions()`).
 """
 
@@ -126,7 +126,7 @@ def calibrate(runs: Sequence[BenchmarkRun]) -> dict[str, float]:
 
 
 def between_runs(run: BenchmarkRun, result: BenchmarkResult) -> float:
-    """Find the deviation between runs of one cell: what the run stored, or what twins differ by.
+    """Return the deviation between runs of one cell: the stored one, or that between the twins.
 
     Of the twins' difference only that counts which is beyond chance: the chance of so many rounds
     is in the cell's own interval. Runs of earlier versions know the whole floor only.
@@ -182,7 +182,7 @@ PRIOR_DEGREES = 4
 
 
 def _restarts(results: Iterable[BenchmarkResult]) -> dict[str, float]:
-    """Estimate from what the starts of the servers differed by, within the run, of their mean."""
+    """Estimate the deviation of the mean from the differences between starts within the run."""
     excess: dict[Family, list[float]] = {}
     starts = 0
     for one in results:

@@ -1,4 +1,4 @@
-"""List the operations that are measured, one row each: all that the benchmark knows of one.
+"""List the operations that are measured, one row with all properties of each.
 
 A further workload is a row here and a class in `workloads/`; plan, time budget, blocks, latency
 pass, report and charts read the row.
@@ -18,7 +18,7 @@ from redisdict.bench.workloads.calls import Workload
 
 
 class Kind(Enum):
-    """How much one call of an operation moves."""
+    """The amount of data that one call of an operation moves."""
 
     #: One item.
     PLAIN = "plain"
@@ -129,7 +129,7 @@ def chosen(names: Iterable[str], spec: BenchmarkSpec) -> list[str]:
 
 
 def is_plain(name: str) -> bool:
-    """Tell whether one call moves one item; an imported run may have unknown operations."""
+    """Return whether one call moves one item; an imported run may have unknown operations."""
     return name not in OPERATIONS or OPERATIONS[name].kind is Kind.PLAIN
 
 

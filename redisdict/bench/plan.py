@@ -1,8 +1,8 @@
 """Plan the groups of cells of a run from a specification and the services that are there.
 
 Cells of one group take turns, so only they can be paired. Each group has the run's reference row
-and a second copy of it, the A/A twin, whose distance from the first is the noise floor; so the
-groups stay small and results arrive one group after the other, and ratios hold across all of them.
+and a second copy of it, the A/A twin, whose distance from the first is the noise floor. So groups
+can be small, results arrive one group after the other, and ratios hold across all groups.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ CALIBRATION = "calibration"
 
 
 def new_run(spec: BenchmarkSpec, label: str) -> BenchmarkRun:
-    """Note what is known before anything is measured: when, where, and of which commit."""
+    """Make the record of a run, with its time, machine and commit, before anything is measured."""
     return BenchmarkRun(
         preset=spec.preset,
         label=label,
@@ -62,7 +62,7 @@ def alike_speed(result: BenchmarkResult) -> Ratio | None:
 
 
 def speeds_across(before: BenchmarkResult, after: BenchmarkResult) -> tuple[Ratio, Ratio] | None:
-    """Read what a cell is compared by in two runs; None where one has no interval.
+    """Read the ratios by which a cell is compared in two runs; None if one has no interval.
 
     An asynchronous call is compared through another asynchronous call, if both runs have the same.
     """

@@ -28,7 +28,7 @@ from redisdict.suggestions import nearest
 
 
 def unknown_name(where: str, name: str, known: Sequence[str], others: Sequence[str] = ()) -> str:
-    """Tell somebody who typed an unknown name what is known, and what is nearest.
+    """Make the error for an unknown name: the known names, and the most similar one.
 
     Args:
         where: the option or key that it was given for.
@@ -89,7 +89,7 @@ LEAST_LATENCY_CALLS = 100
 
 
 def shortened(spec: BenchmarkSpec, seconds: float) -> BenchmarkSpec:
-    """Give the rounds so much time, and with less of it all else its share.
+    """Set the time of the rounds; if it is less than the preset's, shorten everything else too.
 
     Otherwise starting servers five times and timing thousands of single calls would take several
     times what somebody has asked for.
@@ -124,7 +124,7 @@ def choose_services(available: Sequence[Service], names: Sequence[str]) -> list[
 def _tables_for(
     tables: Sequence[Table], operations: Sequence[str], *, has_load: bool
 ) -> tuple[Table, ...]:
-    """Choose the tables, when nobody named any: those that have what was asked for."""
+    """Choose the tables, if none is named: those that have the chosen operations."""
     further = [name for name in operations if name in WORKLOADS]
     wanted = set() if further and len(further) == len(operations) else set(tables)
     if further:
@@ -156,7 +156,7 @@ AT_LEAST_ONE = (
 
 
 def read_spec(path: Path) -> BenchmarkSpec:
-    """Read a specification from TOML: `preset` to begin with, then what differs from it.
+    """Read a specification from TOML: a `preset`, and changes to it.
 
     Raises:
         UsageError: it can't be read, or has an unknown or unfit value.
@@ -172,7 +172,7 @@ def read_spec(path: Path) -> BenchmarkSpec:
 
 
 def spec_from_dict(values: Mapping[str, Any], where: str) -> BenchmarkSpec:
-    """Build what `spec_to_dict` wrote; what is left out is as in the preset.
+    """Build a specification from a dict of `spec_to_dict`; missing keys are as in the preset.
 
     Raises:
         UsageError: an unknown name, or a value of the wrong kind.

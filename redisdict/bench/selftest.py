@@ -1,8 +1,8 @@
-"""Test whether the benchmark finds a difference that is there, and none where there is none.
+"""Test whether the benchmark finds a known difference, and no others.
 
-Three servers of one program run side by side: a reference, its A/A twin, and a second server. That
-is measured as it is, and with blocks that are made 2 % and 5 % longer by waiting. All this may
-happen while another process works without pause.
+Three servers of one program run side by side: a reference, its A/A twin, and a second server. They
+are measured as they are, and with blocks that are made 2 % and 5 % longer by waiting, optionally
+while another process works without pause.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ FIRST, TWIN, SECOND = "first server", "twin", "second server"
 
 @dataclass(frozen=True)
 class Finding:
-    """What the benchmark said about one cell of which the truth is known."""
+    """The result for one cell whose true ratio is known."""
 
     operation: str
     delay: float
@@ -75,7 +75,7 @@ class Finding:
 
     @property
     def error(self) -> float:
-        """How far the ratio is from the truth: 0.01 is 1 %."""
+        """The distance of the ratio from the truth: 0.01 is 1 %."""
         return self.ratio.value * (1 + self.delay) - 1
 
     @property
@@ -88,7 +88,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class SelfTest:
-    """What one run found.
+    """The findings of one run.
 
     `bare_loops`: operation -> how fast the plainest loop over the same client is, against ours.
     """
@@ -107,7 +107,7 @@ def broken_promises(findings: Sequence[Finding]) -> Iterator[str]:
     for delay in DELAYS:
         chosen = [one for one in findings if one.delay == delay]
         if not chosen:
-            yield f"{_of_delay(delay)}: there is no ratio, for no round had both servers measured"
+            yield f"{_of_delay(delay)}: there is no ratio, because no round measured both servers"
             continue
         few = len(chosen) // ONE_WRONG_OF
         wrong = [f"{one.operation} {one.verdict}" for one in chosen if not one.is_right]

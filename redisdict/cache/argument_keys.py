@@ -2,7 +2,7 @@
 
     NAME:a=1,b="x"          the function's name, and each argument by the name of its parameter
     NAME@VERSION:a=1,b="x"  with a version
-    NAME#SHA256             what would be longer than a key may be, or has other characters
+    NAME#SHA256             instead of a text that is too long for a key, or has other characters
 
 Each value is written with its type, so that 1, True, "1" and 1.0 give different keys, and no text
 can look like the end of itself: all but letters, digits and some signs is percent-encoded in it.
@@ -37,7 +37,7 @@ _is_plain: Final = re.compile(r"[\x21-\x7e]*").fullmatch
 
 
 class NoKey(TypeError):
-    """There is no key for a value; what it is."""
+    """No key can be made from a value; the text describes it."""
 
 
 class KeyMaker:
@@ -136,9 +136,9 @@ class KeyMaker:
         except NoKey as error:
             what = "What key= gave" if name == "key=" else f"The argument {name!r}"
             raise TypeError(
-                f"{what} for {self.name}() is or holds {error}, of which no key can be made. Give"
-                " cached() a key=, a template or a function that makes one of the arguments, or"
-                " its class a method __cache_key__()."
+                f"{what} for {self.name}() is or contains {error}, from which no key can be made."
+                " Give cached() a key= (a template, or a function of the arguments), or give the"
+                " value's class a method __cache_key__()."
             ) from None
 
     def _check_template(self, template: str) -> None:

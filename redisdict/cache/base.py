@@ -1,4 +1,4 @@
-"""What every method of the cache begins with: its store, its keys, its timeouts."""
+"""Provide what every method of the cache needs: its store, its keys, its timeouts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONGEST_PORTABLE: Final = 250
 
 
 class Client(redis.Redis):
-    """redis-py's client, which can be got as django-redis's is, too."""
+    """redis-py's client, also available by `get_client()`, as in django-redis."""
 
     def get_client(self, write: bool = True, tried: object = None) -> redis.Redis:
         """Return the client itself: reads and writes have one pool."""
@@ -55,14 +55,14 @@ class CacheBase(BaseCache):
         )
 
     def get_backend_timeout(self, timeout: Any = DEFAULT_TIMEOUT) -> float | None:
-        """Convert a timeout to whole seconds: None for ever, 0 for what is over already."""
+        """Convert a timeout to whole seconds: None for ever, 0 if it has passed already."""
         if timeout is DEFAULT_TIMEOUT:
             timeout = self.default_timeout
         timeout_ms = to_milliseconds(timeout)
         return None if timeout_ms is None else timeout_ms // 1000
 
     def near_stats(self) -> NearStats:
-        """Tell what this process keeps of the cache: nothing, without NEAR."""
+        """Get the counts of this process's memory for the cache: empty, without NEAR."""
         return NearStats(is_on=False, reason='the OPTIONS of this cache have no "NEAR"')
 
     def close(self, **kwargs: Any) -> None:
@@ -76,7 +76,7 @@ class CacheBase(BaseCache):
         """Return redis-py's client over the pool for threads; of a Cluster, its RedisCluster.
 
         `client.get_client()` is the same, as with django-redis. It knows nothing of the cache's
-        keys and values: `make_key()` makes the one.
+        keys and values; use `make_key()` for keys.
         """
         backend = self._store.backend
         if backend.cluster is None:
@@ -106,7 +106,7 @@ class CacheBase(BaseCache):
         return encode_key(self.make_and_validate_key(key, version))
 
     def _milliseconds(self, timeout: Any) -> int | None:
-        """Above 0, None for ever, or 0 for what is over already.
+        """Convert a timeout to milliseconds: above 0, None for ever, or 0 if it has passed already.
 
         One less than the timeout has: a server keeps a key until its clock, in milliseconds, is
         beyond the deadline, so that after the whole time the key would be there for one more. Who

@@ -15,13 +15,13 @@ from redisdict.public_names import name_methods
 class DictCache(LifetimeMethods):
     """A cache of Django's on the servers, pools and drivers of this package.
 
-    `"BACKEND": "redisdict.cache.DictCache"`. All of Django's `BaseCache` and, by the names that
-    django-redis has, `ttl`, `pttl`, `expire`, `pexpire`, `expire_at`, `pexpire_at`, `persist`,
-    `lock`, `keys`, `iter_keys`, `delete_pattern`, `set(nx=, xx=)` and `client`. Each has an async
-    twin with an `a` before its name, which runs in the event loop and in no thread.
+    `"BACKEND": "redisdict.cache.DictCache"`. It has all methods of Django's `BaseCache` and, with
+    the names of django-redis, `ttl`, `pttl`, `expire`, `pexpire`, `expire_at`, `pexpire_at`,
+    `persist`, `lock`, `keys`, `iter_keys`, `delete_pattern`, `set(nx=, xx=)` and `client`. Each has
+    an async twin with an `a` before its name, which runs in the event loop and in no thread.
 
-    Keys are what Django's `make_key()` makes, the same that django-redis and Django's RedisCache
-    store. `get_or_set()` computes once for all processes.
+    Keys are made by Django's `make_key()`, as in django-redis and Django's RedisCache.
+    `get_or_set()` computes once for all processes.
     """
 
     #: The class in CACHES, of which this is a subclass with NEAR or IGNORE_EXCEPTIONS.

@@ -33,7 +33,7 @@ def check_caches() -> Iterator[CheckMessage]:
 
 
 def backends_of_caches() -> Iterator[tuple[str, Backend]]:
-    """Give the servers of each entry that names no alias. Connects nothing.
+    """Return the servers of each entry that names no alias. Connects nothing.
 
     Entries that can't be used are left out: `check_caches()` tells of them.
     """
@@ -47,7 +47,7 @@ def backends_of_caches() -> Iterator[tuple[str, Backend]]:
 
 
 def empties_its_database(name: str, entry: Mapping[str, Any]) -> list[Location]:
-    """Tell where `clear()` of an entry deletes all that there is; nowhere if it does so nowhere."""
+    """Find the databases that `clear()` of an entry empties; none if it empties none."""
     if not _is_ours(entry.get("BACKEND")):
         return []
     with suppress(ConfigurationError):
@@ -89,7 +89,8 @@ def _check(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
         yield CheckWarning(
             f"{options.where} reads pickles from {factories[0].address}: whoever can write to that"
             " server can run code in this project.",
-            hint='Use "SERIALIZER": "msgpack" without "READ_FROM" once nothing old is left there.',
+            hint='Use "SERIALIZER": "msgpack" without "READ_FROM" once no old values are left'
+            " there.",
             id="redisdict.W001",
         )
 

@@ -1,4 +1,4 @@
-"""How the values of a cache are written and read."""
+"""Write and read the values of a cache."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Values that django-redis, django-valkey or Django's RedisCache wrote, or are to read.
+"""Read and write values in the forms of django-redis, django-valkey and Django's RedisCache.
 
 They store an integer as decimal text, and anything else as a serializer's bytes, perhaps
-compressed, without anything around it that would say by which.
+compressed, without a mark that names the serializer or compressor.
 """
 
 from __future__ import annotations

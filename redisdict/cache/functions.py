@@ -1,4 +1,4 @@
-"""`@cached`: what a function gives is kept in a cache or a dict, by its arguments."""
+"""Cache the results of functions, by their arguments, in a cache or a dict: `@cached`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SERVING: Final = ("stale", "soft_timeout", "refresh_ahead", "fail_safe", "lock_t
 
 @dataclass(frozen=True, kw_only=True)
 class Keeping:
-    """How the entries of a function are kept; `cached()` describes each option."""
+    """Where and how the entries of a function are stored; `cached()` describes each option."""
 
     keys: KeyMaker
     using: str | BaseCache | PersistentDict[Any, Any]
@@ -79,7 +79,7 @@ class Keeping:
             )
 
     def get_or_set(self, key: str, compute: Callable[[], Any]) -> Any:
-        """Get the value that is kept, or else compute it."""
+        """Get the stored value, or compute it."""
         store = self._store()
         if _computes_once(store):
             try:
@@ -105,7 +105,7 @@ class Keeping:
         return await self.akeep(key, await compute()) if value is _MISSING else value
 
     def keep(self, key: str, value: Any) -> Any:
-        """Store a value, whatever is there; return it."""
+        """Store a value, replacing any other; return it."""
         store = self._store()
         if self._is_kept(value):
             store.set(key, value, **self._lives(store))
@@ -123,7 +123,7 @@ class Keeping:
         return value
 
     def delete(self, key: str) -> bool:
-        """Remove a value; tell whether there was one."""
+        """Remove a value; return whether there was one."""
         return bool(self._store().delete(key))
 
     async def adelete(self, key: str) -> bool:
@@ -149,7 +149,7 @@ class Keeping:
 
     @property
     def _serving(self) -> dict[str, Any]:
-        """What `get_or_set()` of this package takes beyond others'."""
+        """The arguments of this package's `get_or_set()` that others don't have."""
         return {name: getattr(self, name) for name in SERVING}
 
     def _lives(self, store: Any) -> dict[str, Any]:
@@ -174,7 +174,7 @@ class Keeping:
 
 
 class _Cached(Generic[P, R]):
-    """What a cached function has in both colours.
+    """The members of a cached function, sync and async.
 
     Attributes:
         uncached: the function itself; of a method that was got from an instance, bound to it.
@@ -193,7 +193,7 @@ class _Cached(Generic[P, R]):
         self._bound = bound
 
     def key_for(self, *args: P.args, **kwargs: P.kwargs) -> str:
-        """Make the key that the cache or the dict is asked for, for these arguments."""
+        """Make the key of the cache or the dict for these arguments."""
         return self._key(args, kwargs)
 
     def __repr__(self) -> str:
@@ -208,7 +208,7 @@ class _Cached(Generic[P, R]):
         if self._keeping.keys.takes_class and given and not isinstance(given[0], type):
             # From Python 3.13 on, a classmethod gives its function's attributes unbound.
             raise TypeError(
-                f"{self._keeping.keys.name}() is got without its class; write @cached(…) above"
+                f"{self._keeping.keys.name}() is used without its class; write @cached(…) above"
                 " @classmethod."
             )
         return self._keeping.keys.key_of(given, kwargs)
@@ -220,7 +220,7 @@ class _Cached(Generic[P, R]):
 
 
 class CachedFunction(_Cached[P, R]):
-    """A function whose results are kept."""
+    """A function whose results are cached."""
 
     uncached: Callable[P, R]
 
@@ -241,7 +241,7 @@ class CachedFunction(_Cached[P, R]):
         return cast(R, await self._keeping.akeep(key, value))
 
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Remove the entry for these arguments; tell whether there was one."""
+        """Remove the entry for these arguments; return whether there was one."""
         return self._keeping.delete(self._key(args, kwargs))
 
     async def ainvalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
@@ -260,7 +260,7 @@ class CachedFunction(_Cached[P, R]):
 
 
 class CachedCoroutine(_Cached[P, R]):
-    """A coroutine function whose results are kept; `invalidate()` and `refresh()` are awaited."""
+    """A coroutine function whose results are cached; `invalidate()` and `refresh()` are awaited."""
 
     uncached: Callable[P, Coroutine[Any, Any, R]]
 
@@ -281,7 +281,7 @@ class CachedCoroutine(_Cached[P, R]):
         return cast(R, await self._keeping.akeep(key, await self.uncached(*args, **kwargs)))
 
     async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Remove the entry for these arguments; tell whether there was one."""
+        """Remove the entry for these arguments; return whether there was one."""
         return await self._keeping.adelete(self._key(args, kwargs))
 
     # Got from the class it may be a classmethod's or not, which checkers don't tell apart here.
@@ -318,7 +318,7 @@ class _OfNone(_OfClass[C]):
 
 
 class _Decorator(Protocol):
-    """What `cached()` gives; a function keeps its signature."""
+    """The decorator that `cached()` returns; a function keeps its signature."""
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a coroutine function is the narrower one
@@ -342,28 +342,28 @@ def cached(
     cache_none: bool = True,
     name: str | None = None,
 ) -> _Decorator:
-    """Keep what a function gives, by its arguments; one caller computes, the others wait.
+    """Cache the results of a function, by its arguments; one caller computes, the others wait.
 
-    For functions, methods and coroutine functions. The decorated one has `invalidate()`,
+    For functions, methods and coroutine functions. The decorated function has `invalidate()`,
     `refresh()` and `key_for()`, which take its arguments, and `uncached`.
 
     Args:
         timeout: seconds, None for ever; if it isn't given, that of the cache or the dict.
-        key: makes the key of the arguments: a template, as "{product.pk}", or a function that
-            takes them. Otherwise the key has all of them (docs/cache.md has the rule).
+        key: makes the key from the arguments: a template, such as "{product.pk}", or a function of
+            them. Without it the key has all of them (docs/cache.md has the rule).
         using: an alias of CACHES, a cache or a `PersistentDict`.
         stale: seconds for which a value is kept beyond `timeout`; in this time one caller computes
-            it anew, and the others get the old one at once.
+            it again, and the others get the old one at once.
         soft_timeout: seconds after which the caller that computes gets the old value, too; the
             computation goes on in the background. 0 serves it at once.
-        refresh_ahead: in the last so many seconds of `timeout`, one of the reads has the value
-            computed anew in the background; all get the one that is still fresh.
-        fail_safe: whether the old value is served, and the error logged, when the function raises;
-            then nobody tries again for so many seconds, 5 of `True`.
+        refresh_ahead: seconds before the end of `timeout` in which one of the reads lets the value
+            be computed again in the background; all get the one that is still fresh.
+        fail_safe: whether the old value is served, and the error logged, if the function raises;
+            then nobody tries again for this many seconds, 5 for `True`.
         lock_timeout: seconds after which another caller computes too.
-        version: stands in the key; another one begins with no entries.
-        cache_none: whether None is kept as other values are.
-        name: stands for the function's qualified name in the key.
+        version: a part of the key; another version begins without entries.
+        cache_none: whether None is cached like other values.
+        name: replaces the function's qualified name in the key.
 
     Raises:
         TypeError, ValueError, ConfigurationError: one of these can't be used, or the function
@@ -398,8 +398,8 @@ def cached(
 def _check_function(function: Any) -> None:
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
-            f"{function.__qualname__}() is a generator, which gives its values only once; have it"
-            " return a list to cache it."
+            f"{function.__qualname__}() is a generator, which gives its values only once; return a"
+            " list to cache it."
         )
     if not callable(function) or isinstance(function, type):
         raise TypeError(

@@ -1,4 +1,4 @@
-"""A cache whose server may be away: as if it were empty, and nothing could be stored."""
+"""Ignore a cache's lost server: behave as if the cache were empty and nothing could be stored."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ INSTEAD: dict[str, Callable[..., Any]] = {
 
 @functools.cache
 def ignoring(cache_class: type[Any]) -> type[Any]:
-    """Make a subclass that logs what fails because of the server, as a warning, and goes on."""
+    """Make a subclass that logs errors of the server as warnings, and goes on."""
     made_from = cache_class.made_from or cache_class
     methods: dict[str, Any] = {"made_from": made_from, "__module__": cache_class.__module__}
     for name, instead in INSTEAD.items():
@@ -109,4 +109,4 @@ def _wrap(name: str, method: Any, instead: Callable[..., Any]) -> Any:
 def _note(name: str, error: Exception) -> None:
     if isinstance(error, NotANumberError):
         raise error
-    logger.warning("%s() of a cache was ignored: %s", name, error)
+    logger.warning("An error of %s() of a cache was ignored: %s", name, error)

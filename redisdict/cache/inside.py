@@ -1,4 +1,4 @@
-"""All that the cache takes from the dict: its scripts, its walks, and its `get_or_set()`."""
+"""Import all that the cache takes from the dict: its scripts, its scans, and its `get_or_set()`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ LEASE_PREFIX: Final = b"redisdict:lease:"
 
 
 class _WholeKeys(Names):
-    """An item's key is what the cache says; its lease lies elsewhere."""
+    """Names items by the cache's whole keys; leases have names of their own."""
 
     __slots__ = ()
 
@@ -89,5 +89,5 @@ class Computations(CacheMethods[bytes, Any]):
         colour: Colour,
         found: Found | None,
     ) -> Operation[Any]:
-        """Get the value that is there, or that of `default`; `found` is what has been looked up."""
+        """Get the stored value, or that of `default`; `found` is the result of a lookup."""
         return self._get_or_set_operation(key, default, options, colour, found)

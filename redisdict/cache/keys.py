@@ -1,4 +1,4 @@
-"""The keys of one cache among all keys of a database."""
+"""Recognize the keys of one cache among all keys of a database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def encode_key(key: str) -> bytes:
 
 @dataclass(frozen=True)
 class KeySpace:
-    """How the keys of a cache look.
+    """The form of a cache's keys.
 
     Args:
         make_key: from a key and a version to what is stored.
@@ -41,7 +41,7 @@ class KeySpace:
     reverse: Callable[[str], str] | None = None
 
     def frame(self, version: Any) -> tuple[str, str]:
-        """Find what stands before and after a key of that version.
+        """Find the text before and after a key of that version.
 
         Raises:
             ConfigurationError: the KEY_FUNCTION doesn't keep the key as it is.
@@ -51,15 +51,15 @@ class KeySpace:
         before, found, after = self._probe(version)
         if not found:
             raise ConfigurationError(
-                "The keys of this cache can't be found by a pattern, for its KEY_FUNCTION"
-                f" ({self.function}) doesn't keep them as they are."
+                "The keys of this cache can't be found by a pattern, because its KEY_FUNCTION"
+                f" ({self.function}) changes them."
             )
         return before, after
 
     def matching(
         self, pattern: str, version: Any, *, is_cluster: bool
     ) -> tuple[bytes, Callable[[bytes], bool]]:
-        """Make a pattern for MATCH, and what tells the keys that it is too wide for."""
+        """Make a pattern for MATCH, and a filter for keys that it matches wrongly."""
         before, after = self.frame(version)
         whole = (
             escape_glob(encode_key(before)) + encode_key(pattern) + escape_glob(encode_key(after))
@@ -82,10 +82,10 @@ class KeySpace:
         is_told = bool(head) and self.prefix in before + after
         if not self.is_default and not (found and is_told):
             raise ConfigurationError(
-                "clear() can't tell the keys of this cache from others', for its KEY_FUNCTION"
-                f" ({self.function}) doesn't begin them with a text of their own."
-                ' If the database holds nothing else, its "OPTIONS": {"CLEAR": "database"} has'
-                " clear() empty it; otherwise let the function begin with KEY_PREFIX."
+                "clear() can't recognize the keys of this cache, because its KEY_FUNCTION"
+                f" ({self.function}) doesn't begin them with a fixed text. If the database holds"
+                ' nothing else, give its "OPTIONS": {"CLEAR": "database"}, and clear() empties it;'
+                " otherwise let the function begin keys with KEY_PREFIX."
             )
         parts = [head, rest] if has_version else [before]
         pattern = b"*".join(escape_glob(encode_key(part)) for part in parts) + b"*"
@@ -99,7 +99,7 @@ class KeySpace:
         return pattern, lambda key: whole.fullmatch(key) is not None
 
     def common_prefix(self) -> bytes:
-        """Find what all keys of all versions begin with: as far as is known, which may be nothing.
+        """Find the known common beginning of all keys of all versions, which may be empty.
 
         Of a KEY_FUNCTION it is KEY_PREFIX, if it begins a key with that. Others, as one that puts a
         tenant before it, may begin each key with something else.
@@ -118,7 +118,7 @@ class KeySpace:
         return text.removeprefix(before).removesuffix(after)
 
     def _probe(self, version: Any) -> tuple[str, str, str]:
-        """What the function puts before a key, the key, and what it puts after."""
+        """Return the text that the function puts before a key, the key, and the text after it."""
         try:
             return str(self.make_key(PROBE, version)).partition(PROBE)
         except Exception:  # noqa: BLE001  # a user's function, called with what it may not expect

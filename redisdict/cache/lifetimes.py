@@ -1,4 +1,4 @@
-"""Times to live, versions and locks of keys. Each method with its twin for tasks beside it."""
+"""Change times to live, versions and locks of keys; each method is beside its async twin."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from redisdict.wire.requests import Operation
 
 
 class LifetimeMethods(ManyMethods):
-    """The methods for times to live, versions and locks, by the names that django-redis has."""
+    """The methods for times to live, versions and locks, with the names of django-redis."""
 
     def ttl(self, key: Any, version: Any = None) -> int | None:
-        """Get the seconds a key has left, None for ever, 0 when there is none. PTTL."""
+        """Get a key's time to live in seconds, None for ever, 0 if it is missing. PTTL."""
         return _rounded(self.pttl(key, version))
 
     async def attl(self, key: Any, version: Any = None) -> int | None:
@@ -24,7 +24,7 @@ class LifetimeMethods(ManyMethods):
         return _rounded(await self.apttl(key, version))
 
     def pttl(self, key: Any, version: Any = None) -> int | None:
-        """Get the milliseconds a key has left, None for ever, 0 when there is none. PTTL."""
+        """Get a key's time to live in milliseconds, None for ever, 0 if it is missing. PTTL."""
         return _left(self._store.driver.do(self._store.operations.pttl(self._key(key, version))))
 
     async def apttl(self, key: Any, version: Any = None) -> int | None:
@@ -48,7 +48,7 @@ class LifetimeMethods(ManyMethods):
         return await self.atouch(key, _seconds(timeout), version)
 
     def expire_at(self, key: Any, when: Any, version: Any = None) -> bool:
-        """Expire a key at a datetime or a Unix time; tell whether it is there. PEXPIREAT."""
+        """Expire a key at a datetime or a Unix time; return whether it exists. PEXPIREAT."""
         return self._expiring(key, to_unix_ms(when, in_ms=False), version)
 
     async def aexpire_at(self, key: Any, when: Any, version: Any = None) -> bool:
@@ -64,7 +64,7 @@ class LifetimeMethods(ManyMethods):
         return await self._aexpiring(key, to_unix_ms(when, in_ms=True), version)
 
     def persist(self, key: Any, version: Any = None) -> bool:
-        """Remove a key's time to live; tell whether it had one. PERSIST."""
+        """Remove a key's time to live; return whether it had one. PERSIST."""
         return bool(self._store.driver.do(self._store.operations.persist(self._key(key, version))))
 
     async def apersist(self, key: Any, version: Any = None) -> bool:
@@ -151,7 +151,7 @@ class LifetimeMethods(ManyMethods):
 
 
 def _left(reply: int) -> int | None:
-    """From what the server says to what django-redis does."""
+    """Convert the server's reply to the result of django-redis."""
     return None if reply == -1 else max(0, reply)
 
 

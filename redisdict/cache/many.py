@@ -1,4 +1,4 @@
-"""Many keys: by name, by pattern, and all of a cache. Each with its twin for tasks beside it."""
+"""Handle many keys: by name, by pattern, or all; each method is beside its async twin."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ManyMethods(ValueMethods):
     """The methods for many keys."""
 
     def get_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
-        """Get those of the values that are there. MGET, 1,600 keys a command."""
+        """Get the values of these keys that exist. MGET, 1,600 keys a command."""
         return self._store.driver.run(self._getting(keys, version))
 
     async def aget_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
@@ -26,9 +26,9 @@ class ManyMethods(ValueMethods):
     def set_many(
         self, data: Mapping[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None
     ) -> list[Any]:
-        """Store values; return the keys that failed, of which there are none. SET, pipelined.
+        """Store values; return the keys that failed, always an empty list. SET, pipelined.
 
-        All are serialized before the first is sent: what can't be stored leaves all as it was.
+        All are serialized before the first is sent: if one can't be stored, none is.
         """
         return self._store.driver.run(self._setting_many(data, timeout, version))
 
@@ -39,7 +39,7 @@ class ManyMethods(ValueMethods):
         return await self._store.async_driver.run(self._setting_many(data, timeout, version))
 
     def delete_many(self, keys: Iterable[Any], version: Any = None) -> int | None:  # type: ignore[override]  # as django-redis's
-        """Remove keys; count those that were there, None of no keys. DEL, 1,600 keys a command."""
+        """Remove keys; return how many existed, None for no keys. DEL, 1,600 keys a command."""
         return self._store.driver.run(self._deleting(keys, version))
 
     async def adelete_many(self, keys: Iterable[Any], version: Any = None) -> int | None:  # type: ignore[override]  # as above
@@ -52,7 +52,7 @@ class ManyMethods(ValueMethods):
         With `"CLEAR": "database"` in its OPTIONS, all keys of the database. FLUSHDB.
 
         Raises:
-            redisdict.ConfigurationError: a KEY_FUNCTION doesn't tell its keys from others'.
+            redisdict.ConfigurationError: by its KEY_FUNCTION the keys can't be recognized.
         """
         if not self._flushes:
             self._store.driver.run(self._clearing())
@@ -73,7 +73,7 @@ class ManyMethods(ValueMethods):
     def iter_keys(
         self, search: str, itersize: int | None = None, version: Any = None
     ) -> Iterator[str]:
-        """Iterate over the keys that fit a pattern (`*`, `?`, `[…]`), page by page. SCAN.
+        """Iterate over the keys that match a pattern (`*`, `?`, `[…]`), page by page. SCAN.
 
         Args:
             itersize: how many keys the server looks at for one page.
@@ -92,7 +92,7 @@ class ManyMethods(ValueMethods):
                 yield key
 
     def keys(self, search: str = "*", version: Any = None) -> list[str]:
-        """List the keys that fit a pattern. SCAN, for KEYS holds the server up."""
+        """List the keys that match a pattern. SCAN, because KEYS blocks the server."""
         return list(self.iter_keys(search, version=version))
 
     async def akeys(self, search: str = "*", version: Any = None) -> list[str]:
@@ -100,7 +100,7 @@ class ManyMethods(ValueMethods):
         return [key async for key in self.aiter_keys(search, version=version)]
 
     def delete_pattern(self, pattern: str, version: Any = None, itersize: int | None = None) -> int:
-        """Remove the keys that fit a pattern; count them. SCAN and UNLINK."""
+        """Remove the keys that match a pattern; return their number. SCAN and UNLINK."""
         scan = self._scan(pattern, itersize, version)
         return self._store.driver.run(scan.remove_all(self._store.operations))
 

@@ -1,6 +1,6 @@
-"""Reads of a cache with NEAR, which this process's memory answers where its promise allows it.
+"""Answer reads of a cache with NEAR from this process's memory, where its promise allows it.
 
-Everything else that a cache does goes through drivers that drop what is kept of the keys concerned
+All other calls of a cache go through drivers that drop the keys concerned from memory
 (`redisdict.near.access`).
 """
 
@@ -42,7 +42,7 @@ class NearMethods(LifetimeMethods):
         return self._store.near[self._near_prefix]
 
     def near_stats(self) -> NearStats:
-        """Tell what this process keeps of the cache. Asks the server nothing."""
+        """Get the counts of this process's memory for the cache. Sends nothing to the server."""
         return self._near.stats()
 
     # `get()` and `aget()` find what is in memory without a further call, which would be a tenth of
@@ -75,7 +75,7 @@ class NearMethods(LifetimeMethods):
         return default if value is ABSENT else value
 
     def has_key(self, key: Any, version: Any = None) -> bool:
-        """Tell whether there is such a key. As `get()`, whose value is kept."""
+        """Return whether there is such a key. As `get()`, whose value is kept."""
         near, raw = self._near, self._key(key, version)
         entry = near.find(raw)
         if entry is not None:
@@ -133,7 +133,7 @@ class NearMethods(LifetimeMethods):
     ) -> Any:
         """Get the value of `key`; when there is none, that of `default`, which is stored.
 
-        What is in memory is given while it isn't due to be computed anew. The arguments are those
+        A value in memory is used while it isn't due to be computed again. The arguments are those
         of a cache without NEAR.
         """
         times = stale, soft_timeout, refresh_ahead, fail_safe, lock_timeout
@@ -174,7 +174,7 @@ class NearMethods(LifetimeMethods):
 
     @property
     def client(self) -> Any:
-        """Return redis-py's client over the pool for threads, whose commands drop what is kept.
+        """Return redis-py's client over the pool for threads, whose commands drop keys from memory.
 
         Those of its pipelines don't: to this process they are as another's.
         """

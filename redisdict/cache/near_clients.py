@@ -1,4 +1,4 @@
-"""redis-py's clients of a cache with NEAR: a process sees what it writes by them, too."""
+"""Make redis-py's clients of a cache with NEAR, whose writes the process sees at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from redisdict.near.access import Access
 
 
 class DroppingClient(Client):
-    """A client whose commands drop what is kept of the keys that they name."""
+    """A client whose commands drop the keys that they name from memory."""
 
     def __init__(self, access: Access, pool: redis.ConnectionPool) -> None:
         super().__init__(connection_pool=pool)

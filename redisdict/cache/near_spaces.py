@@ -1,7 +1,7 @@
-"""What a process keeps of the caches of one server, by what their keys begin with.
+"""Keep entries of the caches of one server in memory, by the beginning of their keys.
 
-An entry lies under the server's whole key, so that caches whose keys may be the same have one
-space, whatever their KEY_PREFIX and KEY_FUNCTION, and see one another's writes at once.
+An entry is kept under the server's whole key. So caches whose keys may be the same share one space,
+whatever their KEY_PREFIX and KEY_FUNCTION, and see one another's writes at once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PROBE_PREFIX: Final = LEASE_PREFIX + b"near:"
 
 
 class CacheNear(NearBound[bytes]):
-    """What the reads of a cache work with.
+    """The state that the reads of a cache work with.
 
     Args:
         computing: of the cache.
@@ -62,7 +62,7 @@ class CacheNear(NearBound[bytes]):
 
     @property
     def is_current(self) -> bool:
-        """Whether no other space has taken the place of the one with its keys."""
+        """Whether its space hasn't been replaced by another one with the same keys."""
         return self._spaces.find(self.prefix) is self._space
 
     def known(self, key: bytes) -> Any:
@@ -119,7 +119,7 @@ class CacheSpaces:
         return list(self._by_prefix.values())
 
     def get(self, prefix: bytes, max_bytes: int, max_items: int) -> NearSpace:
-        """Get the space that has all keys with this prefix; what it has to make has these limits.
+        """Get the space with all keys of this prefix; a new one gets these limits.
 
         It takes the place of those that have some of the keys: `CacheNear.is_current` tells.
         """
@@ -147,7 +147,7 @@ def spaces_of(backend: Backend) -> CacheSpaces:
 
 
 def spaces_in_use(backend: Backend) -> CacheSpaces | None:
-    """Get the spaces of a backend of which a cache reads near; None if none does."""
+    """Get the spaces of a backend with a cache that has NEAR; None if it has none."""
     service = service_in_use(backend)
     found: CacheSpaces | None = None if service is None else service.find(_IDENTITY)
     return found
@@ -164,11 +164,11 @@ def refuse_near(options: CacheOptions, factory: PoolFactory) -> None:
     where = f'{options.where}["OPTIONS"] has "NEAR": {options.near!r}'
     if len(options.locations) > 1 or factory.reads_replicas:
         raise ConfigurationError(
-            f"{where}, and reads from replicas, which may not have yet what the primary has told"
-            " of. Give the primary alone, or leave NEAR out."
+            f"{where}, and reads from replicas, which may not yet have what the primary has"
+            " announced. Give the primary alone, or leave NEAR out."
         )
     if factory.location.kind == "cluster":
         raise ConfigurationError(
-            f"{where}, and its LOCATION is a Cluster, over all of whose nodes its keys are spread;"
-            " NEAR needs a single server or Sentinel. A PersistentDict with near works there."
+            f"{where}, and its LOCATION is a Cluster, which spreads its keys over all nodes; NEAR"
+            " needs a single server or Sentinel. A PersistentDict with near works there."
         )

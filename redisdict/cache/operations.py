@@ -1,10 +1,10 @@
-"""What a cache asks the server: commands on whole keys, once for both colours.
+"""Define the commands of a cache on whole keys, once for sync and async.
 
 A plain command is a `Step`, everything else an operation (see `redisdict.wire.requests`).
 Times are milliseconds, None for ever; keys and values are bytes.
 
-What is removed may be removed again after a lost connection, for that leaves the same: only how
-many there were may then be told too low. What adds, counts or moves isn't repeated (`Once`).
+Removals are repeated after a lost connection, since that changes nothing; only the number of
+removed keys may then be too low. Commands that add, count or move aren't repeated (`Once`).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class CacheOperations:
         return plain((b"EXISTS", key))
 
     def is_free(self, key: bytes) -> Step[bool]:
-        """Tell whether there is no such key."""
+        """Return whether there is no such key."""
         return Step(None, self._is_free, (key,))
 
     def pttl(self, key: bytes) -> Step[int]:
@@ -172,7 +172,7 @@ class CacheOperations:
 
 
 class KeyScan:
-    """One walk over the keys that fit a pattern, none of them twice.
+    """One scan of the keys that match a pattern, none of them twice.
 
     Args:
         pattern: for MATCH, which every such key fits.

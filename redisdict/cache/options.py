@@ -1,4 +1,4 @@
-"""An entry of `CACHES`, read once into a frozen object."""
+"""Read an entry of `CACHES` once, into a frozen object."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ CAPITALS: Mapping[str, Any] = MappingProxyType(
 #: What other backends call otherwise, or don't need.
 ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
-        "CLIENT_CLASS": "there is one client for all servers; LOCATION tells which they are",
+        "CLIENT_CLASS": "there is one client for all servers; LOCATION says which they are",
         "CONNECTION_POOL_KWARGS": 'write its items into OPTIONS itself, as "max_connections": 50',
         "CONNECTION_POOL_CLASS": 'did you mean "POOL_CLASS"?',
         "CONNECTION_POOL_CLASS_KWARGS": "write its items into OPTIONS itself",
-        "CONNECTION_FACTORY": "LOCATION tells where the servers are",
+        "CONNECTION_FACTORY": "LOCATION says where the servers are",
         "REDIS_CLIENT_CLASS": "cache.client is redis-py's own client",
         "REDIS_CLIENT_KWARGS": "write its items into OPTIONS itself",
         "PASSWORD": 'did you mean "password"?',
@@ -67,9 +67,9 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "SOCKET_CONNECT_TIMEOUT": 'did you mean "socket_connect_timeout"?',
         "PARSER_CLASS": "the pools have a parser of their own",
         "PICKLE_VERSION": "pickles are always of protocol 5",
-        "SENTINELS": 'LOCATION tells where they are: "redis+sentinel://HOST:PORT,…/SERVICE/DB"',
+        "SENTINELS": 'LOCATION says where they are: "redis+sentinel://HOST:PORT,…/SERVICE/DB"',
         "SENTINEL_KWARGS": 'write them into LOCATION, as "?sentinel_password=…"',
-        "REPLICA_READ_ONLY": "what reads goes to the replicas, if there are any",
+        "REPLICA_READ_ONLY": "reads go to the replicas, if there are any",
         "serializer": 'did you mean "SERIALIZER"?',
         "pool_class": 'did you mean "POOL_CLASS"?',
         "KEY_PREFIX": "it belongs beside OPTIONS, not into it",
@@ -86,7 +86,7 @@ CLEARING = ("keys", "database")
 
 @dataclass(frozen=True, kw_only=True)
 class CacheOptions:
-    """One entry of `CACHES`, checked, but for what Django itself reads.
+    """One checked entry of `CACHES`, without the keys that Django itself reads.
 
     Attributes:
         name: its alias, as errors call it.
@@ -219,8 +219,8 @@ def _servers(where: str, location: Any) -> tuple[str | None, tuple[str, ...]]:
         locations = []
     if not all(isinstance(each, str) and each for each in locations) or not locations:
         raise ConfigurationError(
-            f'{where}["LOCATION"] says no server: give "redis://127.0.0.1:6379/0" (of several, the'
-            ' primary comes first and then its replicas), or "alias:NAME" of REDISDICT.'
+            f'{where}["LOCATION"] names no server: give "redis://127.0.0.1:6379/0" (of several,'
+            ' the primary comes first and then its replicas), or "alias:NAME" of REDISDICT.'
         )
     return None, tuple(locations)
 

@@ -1,9 +1,9 @@
-"""Sessions in a `DictCache`: `SESSION_ENGINE = "redisdict.cache.sessions"`.
+"""Store sessions in a `DictCache`: `SESSION_ENGINE = "redisdict.cache.sessions"`.
 
-Django's engine of caches asks whether a session is there, which fetches it, and then stores it: who
-logs out in between is logged in again. Here one command stores it only if it is there. A session
-that is as it was stored is only given its time to live anew, so that a request that changed nothing
-doesn't undo what another has changed meanwhile; and nothing large is sent.
+Django's cache engine first asks whether a session exists, which fetches it, and then stores it: a
+user who logs out in between is logged in again. Here one command stores it only if it exists. An
+unchanged session only gets a new time to live, so that a request that changed nothing doesn't undo
+changes by another; and nothing large is sent.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class SessionStore(SessionStoreOfDjango):
         return self._loaded(data)
 
     def save(self, must_create: bool = False) -> None:
-        """Store the data, or the time to live of what hasn't changed. SET NX or XX, or PEXPIRE.
+        """Store the data, or the time to live of unchanged data. SET NX or XX, or PEXPIRE.
 
         Raises:
             CreateError: `must_create`, and there is such a session.

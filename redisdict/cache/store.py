@@ -1,4 +1,4 @@
-"""What all cache objects with one LOCATION and OPTIONS share in a process.
+"""Hold what all cache objects with one LOCATION and OPTIONS share in a process.
 
 Django makes a cache object for each thread and each context of tasks. All of them have the same
 store, whose backend has one pool for threads and one for each event loop.
@@ -142,7 +142,7 @@ class Store:
         return CacheNear(self.computing, spaces, space, prefix, options.near, drivers)
 
     def unbind(self) -> None:
-        """Find everything anew at the next use, for the settings have changed."""
+        """Look everything up again at the next use, after a change of the settings."""
         _bound.discard(self)
         self.__class__ = _Unbound
         for name in Store.__annotations__:
@@ -167,7 +167,7 @@ class _Unbound(Store):
 
 
 class _Nears(dict[bytes, CacheNear]):
-    """What reads of a store work with, by what the keys begin with; made at the first read."""
+    """The spaces of a store, by the beginning of the keys; made at the first read."""
 
     def __init__(self, make: Callable[[bytes], CacheNear]) -> None:
         super().__init__()
@@ -253,7 +253,7 @@ def _drivers(options: CacheOptions, backend: Backend) -> DriverPair:
 
 
 def _forget_all() -> None:
-    """The settings have changed: caches that are still held find their servers anew."""
+    """After a change of the settings, let existing cache objects look up their servers again."""
     _known.clear()
     _stores.clear()
     for store in list(_bound):

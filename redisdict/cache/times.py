@@ -1,4 +1,4 @@
-"""Times as Django's caches take them, in seconds, to the milliseconds that servers take."""
+"""Convert timeouts of Django's caches, in seconds, to the milliseconds of the servers."""
 
 from __future__ import annotations
 

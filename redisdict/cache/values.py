@@ -1,4 +1,4 @@
-"""One value: get, set, add, delete, count, compute. Each with its twin for tasks beside it."""
+"""Get, set, add, delete, count and compute one value; each method is beside its async twin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_TIMES: Final = (0, None, 0, False)
 
 
 class NotAnIntegerError(NotANumberError, ResponseError):
-    """`incr()` of what isn't a number; it stays as it is. Also what other backends raise."""
+    """`incr()` of a value that isn't a number; it stays as it is. Also other backends' error."""
 
     def __init__(self, *args: object) -> None:
         ResponseError.__init__(self, *args)
@@ -28,8 +28,8 @@ class NotAnIntegerError(NotANumberError, ResponseError):
 class ValueMethods(CacheBase):
     """The methods for one key.
 
-    Those of one plain command await its reply themselves, without a coroutine in between: `send`
-    gives the shared connection's future, and an error comes out of it as an object.
+    Methods of one plain command await its reply themselves, without a coroutine in between: `send`
+    returns the shared connection's future, whose result may be an error object.
     """
 
     def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
@@ -56,9 +56,9 @@ class ValueMethods(CacheBase):
         nx: bool = False,
         xx: bool = False,
     ) -> bool:
-        """Store a value for `timeout` seconds, None for ever; tell whether it was stored. SET.
+        """Store a value for `timeout` seconds, None for ever; return whether it was stored. SET.
 
-        A time of 0 or less is over already: the key is deleted.
+        With 0 or less the key is deleted.
 
         Args:
             nx: only if there is none.
@@ -89,7 +89,7 @@ class ValueMethods(CacheBase):
     def add(
         self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None
     ) -> bool:
-        """Store a value unless there is one; tell whether it was stored. SET NX."""
+        """Store a value unless there is one; return whether it was stored. SET NX."""
         return self.set(key, value, timeout, version, nx=True)
 
     async def aadd(
@@ -99,7 +99,7 @@ class ValueMethods(CacheBase):
         return await self.aset(key, value, timeout, version, nx=True)
 
     def delete(self, key: Any, version: Any = None) -> bool:
-        """Remove a key; tell whether it was there. DEL."""
+        """Remove a key; return whether it existed. DEL."""
         store = self._store
         return bool(store.driver.do(store.operations.delete(self._key(key, version))))
 
@@ -108,7 +108,7 @@ class ValueMethods(CacheBase):
         return bool(await self._ask(self._store.operations.delete(self._key(key, version))))
 
     def has_key(self, key: Any, version: Any = None) -> bool:
-        """Tell whether there is such a key. EXISTS."""
+        """Return whether the key exists. EXISTS."""
         store = self._store
         return bool(store.driver.do(store.operations.exists(self._key(key, version))))
 
@@ -117,7 +117,7 @@ class ValueMethods(CacheBase):
         return bool(await self._ask(self._store.operations.exists(self._key(key, version))))
 
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
-        """Set a key's time to live; tell whether it is there. PEXPIRE, or PERSIST and EXISTS."""
+        """Set a key's time to live; return whether it exists. PEXPIRE, or PERSIST and EXISTS."""
         store = self._store
         step = store.operations.expire(self._key(key, version), self._milliseconds(timeout))
         return bool(store.driver.do(step))
@@ -136,7 +136,7 @@ class ValueMethods(CacheBase):
         The server counts integers of 64 bits; others, and floats, are changed by compare-and-set.
 
         Args:
-            ignore_key_check: whether a missing key begins as 0, and lives for ever.
+            ignore_key_check: whether a missing key counts as 0, and then lives for ever.
 
         Raises:
             ValueError: there is no such key.
@@ -173,24 +173,24 @@ class ValueMethods(CacheBase):
         fail_safe: bool | float = False,
         lock_timeout: float = 60,
     ) -> Any:
-        """Get the value of `key`; when there is none, that of `default`, which is stored.
+        """Get the value of `key`; if it is missing, compute it by `default` and store it.
 
-        Of several callers, in whichever process, one calls `default`; the others wait for its
-        value and hold no connection meanwhile. When that one dies, another takes over after
-        `lock_timeout` seconds.
+        One of several callers, in all processes, calls `default`; the others wait for its value and
+        hold no connection meanwhile. If that one dies, another takes over after `lock_timeout`
+        seconds.
 
         A hit costs one round trip, with the options too.
 
         Args:
-            default: a value, or a function that gives it.
+            default: a value, or a function that returns it.
             stale: seconds for which the value is kept beyond `timeout`. In this time one caller
-                computes it anew, and the others get the old one at once.
+                computes it again, and the others get the old one at once.
             soft_timeout: seconds after which the caller that computes gets the old value, too; the
                 computation goes on in the background, in another thread. 0 serves it at once.
-            refresh_ahead: in the last so many seconds of `timeout`, reads get the value, which is
-                still fresh, and one of them has it computed anew in the background.
-            fail_safe: whether the old value is served, and the error logged, when `default`
-                raises; then nobody tries again for so many seconds, 5 of `True`.
+            refresh_ahead: seconds before the end of `timeout` in which reads get the value, which
+                is still fresh, and one of them lets it be computed again in the background.
+            fail_safe: whether the old value is served, and the error logged, if `default` raises;
+                then nobody tries again for this many seconds, 5 for `True`.
             lock_timeout: seconds after which another caller computes too.
 
         Raises:
@@ -221,8 +221,8 @@ class ValueMethods(CacheBase):
     ) -> Any:
         """As `get_or_set()`; `default` may be a coroutine function.
 
-        What goes on in the background is a task of this event loop; when the loop ends before it,
-        a thread computes from the beginning, in a loop of its own.
+        Work in the background is a task of this event loop; if the loop ends before it, a thread
+        computes from the beginning, in a loop of its own.
         """
         store = self._store
         times = stale, soft_timeout, refresh_ahead, fail_safe, lock_timeout
@@ -234,7 +234,7 @@ class ValueMethods(CacheBase):
         return await store.async_driver.run(computing)
 
     async def _ask(self, step: Step[Any]) -> Any:
-        """The reply to a step, for methods that are rarely the hottest."""
+        """Return the reply to a step, for methods that are rarely called."""
         reply = await self._store.async_driver.send(step)
         if isinstance(reply, Exception):
             return await self._store.async_driver.recover(step, reply)
@@ -243,7 +243,7 @@ class ValueMethods(CacheBase):
     def _setting(
         self, key: Any, value: Any, timeout: Any, version: Any, nx: bool, xx: bool
     ) -> Step[Any]:
-        """What stores a value; the truth of its reply is whether it was stored."""
+        """Make the step that stores a value; its reply is true if it was stored."""
         raw = self._key(key, version)
         store = self._store
         stored = store.codec.encode(value)

@@ -1,1 +1,1 @@
-"""Do what `manage.py redisdict` is asked; the command itself only parses, calls and prints."""
+"""Carry out the actions of `manage.py redisdict`; the command itself only parses and prints."""

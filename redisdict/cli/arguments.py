@@ -26,7 +26,7 @@ NAME is the name of a dict as `list` shows it: shop, or shop/eu for the child "e
 A name with a slash in it needs quotes of its own: "'a/b'".
 KEY is the text of a key; with --literal-key it is a Python literal: 42, b'\\x00', UUID('…').
 VALUE is a Python literal: 42, None, 'red', {'a': [1, 2]}; with --text it is a text as it stands.
-What begins with a dash comes behind `--`, after all options.
+An argument that begins with a dash goes behind `--`, after all options.
 
 examples:
   manage.py redisdict list
@@ -64,7 +64,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     show = action("show", "what one dict costs, and some of its items")
     _add_dict(show)
     show.add_argument(
-        "--items", type=_count(0), default=10, metavar="N", help="so many items (default: 10)"
+        "--items", type=_count(0), default=10, metavar="N", help="number of items (default: 10)"
     )
     _add_json(show)
 
@@ -74,7 +74,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     get.add_argument("--text", action="store_true", help="a text as it stands, without quotes")
     _add_json(get)
 
-    setting = action("set", "store an item, whether or not there is one")
+    setting = action("set", "store an item, in place of the present one if there is one")
     _add_dict(setting, creates=True)
     _add_key(setting)
     setting.add_argument("value", metavar="VALUE", help="a Python literal; with --text a text")
@@ -100,7 +100,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     export.add_argument(
         "--stored",
         action="store_true",
-        help="each value as the bytes on the server, whatever wrote it, and none in words",
+        help="every value as the bytes on the server, and none in a readable form",
     )
 
     importing = action("import", "store the items of a file that `export` wrote")
@@ -111,7 +111,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     importing.add_argument(
         "--no-end",
         action="store_true",
-        help="don't ask for the last line, which the files of the admin's pages haven't",
+        help="don't require the last line, which files of the admin's pages don't have",
     )
     _add_dry_run(importing)
 
@@ -127,8 +127,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     move.add_argument(
         "--merge",
         action="store_true",
-        help="also where there are items already, to go on with a move that was interrupted;"
-        " items of the same key are replaced",
+        help="allow items at the destination, to continue an interrupted move; items with the same"
+        " key are replaced",
     )
     _add_dry_run(move)
 
@@ -139,13 +139,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     _add_dry_run(clear)
 
-    doctor = action("doctor", "reach every server, and say what should be changed")
+    doctor = action("doctor", "connect to every server, and say what should be changed")
     _add_using(doctor, "only this alias of REDISDICT (default: all, and the caches)", default=None)
     doctor.add_argument(
         "--processes",
         type=_count(1),
         metavar="N",
-        help="so many processes use the servers: are there connections for all of them?",
+        help="number of processes that use the servers: are there connections for all of them?",
     )
     _add_json(doctor)
 

@@ -1,4 +1,4 @@
-"""Find the dict, and the key, that a command line means."""
+"""Find the dict, and the key, that a command line names."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Chosen:
 
     @property
     def described(self) -> dict[str, Any]:
-        """What JSON has of it."""
+        """The dict as JSON."""
         return {
             "using": self.backend.config.alias,
             "prefix": self.backend.config.key_prefix,
@@ -106,7 +106,7 @@ def choose(options: Options, *, must_exist: bool = True, field: bytes = b"") -> 
 
 
 def backend_of(using: str, prefix: str | None) -> Backend:
-    """Give the backend of an alias, or one that differs from it in the prefix of its keys."""
+    """Return the backend of an alias, or one that differs from it in the prefix of its keys."""
     if prefix is None:
         return get_backend(using)
     config = replace(conf.get_alias(using), key_prefix=prefix)
@@ -134,7 +134,7 @@ def field_of(key: str, *, is_literal: bool) -> bytes:
 
 
 def status_of(error: Exception) -> ExitStatus:
-    """Tell whether a server has failed, or what was asked for can't be done."""
+    """Return the exit status of an error: a failed server, or an error of use."""
     is_server = isinstance(error, BackendUnavailable | redis.RedisError)
     return ExitStatus.FAILED_SERVER if is_server else ExitStatus.REFUSED
 

@@ -22,7 +22,7 @@ HEADINGS = ("ALIAS", "NAME", "LAYOUT", "ITEMS", "MEMORY", "LIFETIME")
 
 
 def list_dicts(options: Options, output: Output) -> int:
-    """Write a line for each dict of an alias, or of all. One whose server fails is told."""
+    """Write a line for each dict of an alias, or of all, and report servers that fail."""
     aliases = conf.aliases() if options["using"] is None else (options["using"],)
     rows, status = [], ExitStatus.FINE
     for alias in aliases:

@@ -1,4 +1,4 @@
-"""Write what the doctor finds."""
+"""Write the findings of the doctor."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def delete(options: Options, output: Output) -> None:
 
 
 def clear(options: Options, output: Output) -> None:
-    """Delete all items, once somebody has said yes. UNLINK."""
+    """Delete all items, after a confirmation. UNLINK."""
     chosen = choose(options)
     count = len(chosen.mapping)
     if not options["dry_run"]:
@@ -103,7 +103,7 @@ def _no_item(chosen: Chosen, *fields: bytes) -> CommandError:
 
 
 def _done(output: Output, options: Options, chosen: Chosen, count: int, text: str) -> None:
-    """Tell what was done, or would be."""
+    """Report what was done, or would be."""
     is_dry = options["dry_run"]
     result = {"action": options["action"], **chosen.described, "items": count, "dry_run": is_dry}
     first = f"Would have {text}" if is_dry else text[0].upper() + text[1:]

@@ -27,14 +27,15 @@ class ExitStatus(IntEnum):
 
 #: What every exit status means: the help and the documentation say the same.
 EXIT_STATUSES = {
-    "0": "done; of doctor: nothing has to be done",
+    "0": "done; of doctor: nothing has to be changed",
     "1": "not done, and one line on standard error says why: a setting or an argument can't be"
     " used, there is no such dict or item, a file can't be read or isn't whole, or the answer was"
     " no",
     "2": "wrong arguments",
     "3": "a server can't be reached, or refused",
     "4": "doctor has found something that should be changed",
-    "130": "interrupted, and what was finished is told; or nobody reads the output any more",
+    "130": "interrupted, and the output says what was finished; or the reader of the output has"
+    " ended",
 }
 
 

@@ -88,7 +88,7 @@ def move(options: Options, output: Output) -> None:
     if there and not options["merge"]:
         raise CommandError(
             f"There are {there:,} items in {target.where} already, so nothing was moved. If they"
-            " are of a move that was interrupted, or may be replaced, add --merge."
+            " are from an interrupted move, or may be replaced, add --merge."
         )
     left = 0
     if not is_dry:
@@ -110,13 +110,13 @@ def move(options: Options, output: Output) -> None:
     )
     if left:
         raise CommandError(
-            f"{left:,} items were stored in {source.where} meanwhile and are there still: stop what"
-            " writes to it, and run the same command again with --merge."
+            f"{left:,} items were stored in {source.where} meanwhile and are still there: stop the"
+            " programs that write to it, and run the same command again with --merge."
         )
 
 
 def _target(source: Chosen, options: Options) -> Chosen:
-    """Find where the items are to go: as the source, but for what was said.
+    """Find the target of a move: like the source, with the given changes.
 
     Raises:
         CommandError: it is the source itself.
@@ -136,15 +136,15 @@ def _target(source: Chosen, options: Options) -> Chosen:
     names = [(each.config.key_prefix, each.address) for each in (source.backend, backend)]
     if found == source.found and names[0] == names[1]:
         raise CommandError(
-            f"{source.where} is where the items are already ({layout_text(found)}): say with"
-            " --to-using, --to-layout, --to-shards, --to-prefix or --to-name where they are to go."
+            f"{source.where} has the items already ({layout_text(found)}): name another place by"
+            " --to-using, --to-layout, --to-shards, --to-prefix or --to-name."
         )
     return Chosen(backend, found, open_dict(backend, found))
 
 
 @contextmanager
 def _telling(progress: Progress, total: int, option: str = "") -> Iterator[None]:
-    """Say after an interruption how far it got, and how to go on."""
+    """Report after an interruption how many items are done, and how to go on."""
     again = f"run the same command again{f' with {option}' if option else ''} to do the rest"
     try:
         yield
@@ -162,7 +162,7 @@ def _telling(progress: Progress, total: int, option: str = "") -> Iterator[None]
 
 @contextmanager
 def _destination(name: str, output: Output) -> Iterator[Callable[[str], Any]]:
-    """Give what writes a line. A file gets its name when all is written."""
+    """Return the function that writes a line. A file gets its name when it is complete."""
     if name == STANDARD:
         yield output.write
         return
@@ -182,7 +182,7 @@ def _destination(name: str, output: Output) -> Iterator[Callable[[str], Any]]:
 
 @contextmanager
 def _source(name: str) -> Iterator[IO[bytes]]:
-    """Give a file that can be read twice: a copy of what can't, such as a pipe."""
+    """Return a file that can be read twice: a copy if it can't, such as a pipe."""
     with ExitStack() as stack:
         try:
             if name == STANDARD:

@@ -62,12 +62,12 @@ _DECODED_AT_ONCE: Final = 2000
 
 
 class Codec:
-    """Writes values by one serializer and one compressor, reads what any of them has written.
+    """Writes values by one serializer and one compressor, and reads those of all of them.
 
     `serializer` and `compressor` are names, dotted paths, classes or instances; `compressor` may be
     None. Values of at least `compress_min_length` bytes are compressed if that makes them smaller.
-    `max_decoded_length` bounds, in bytes, what a compressed value may become when it is read.
-    `also_read` names further serializers to read by: "pickle" and your own are read only by a codec
+    `max_decoded_length` limits the bytes that a compressed value may have when it is decompressed.
+    `also_read` names further serializers to read: "pickle" and your own are read only by a codec
     that names them, the others always.
 
     A codec keeps nothing between calls: threads and tasks can share one.
@@ -106,7 +106,7 @@ class Codec:
         return f"<Codec {type(self.serializer).__name__} compressor={compressor}>"
 
     def encode(self, value: Any) -> bytes:
-        """Return what to store: the decimal text of an int, the sealed bytes of anything else.
+        """Return the bytes to store: decimal text for an int, else bytes with a checksum.
 
         Raises `SerializationError` for a value that would not come back the same.
         """
@@ -123,7 +123,7 @@ class Codec:
         return message + crc32(message).to_bytes(CHECKSUM_LENGTH, "little")  # as seal()
 
     def decode(self, stored: bytes) -> Any:
-        """Return the value that these bytes stand for, whatever settings it was written with.
+        """Return the value of stored bytes, whatever settings it was written with.
 
         Raises `DeserializationError` for bytes that are damaged, are not this package's, or were
         written by pickle or a serializer of your own that this codec doesn't name.
@@ -140,7 +140,7 @@ class Codec:
         return self._decode_other(stored)
 
     def encode_many(self, values: Sequence[Any]) -> list[bytes]:
-        """Return what to store for each value, as `encode()` would; faster for many."""
+        """Return the bytes to store for each value, as `encode()` would; faster for many."""
         types = set(map(type, values))
         if self.compressor is None and int not in types:
             if self.serializer.code == MSGPACK:
@@ -255,9 +255,9 @@ def _named_codec(serializer: str, compressor: str | None) -> Codec:
 
 
 def codec_of(config: AliasConfig, serializer: object = None, compressor: object = None) -> Codec:
-    """Return the codec of an alias, where nothing else than its settings is asked for.
+    """Return the codec of an alias, by its settings alone.
 
-    Raises `ConfigurationError`, which names the alias if it is its settings that can't be used.
+    Raises `ConfigurationError`, which names the alias if its settings can't be used.
     """
     try:
         return get_codec(serializer or config.serializer, compressor or config.compressor)

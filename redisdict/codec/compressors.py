@@ -1,7 +1,7 @@
-"""Compressors: zlib, zstd, LZ4, each kept from filling the memory when it reads.
+"""Compress values with zlib, zstd or LZ4, and limit the memory that decompressing can take.
 
 A few stored bytes can announce gigabytes. Every `decompress` here stops after `max_length` bytes
-and never allocates what the stored bytes merely claim.
+and never allocates a size that the stored bytes merely claim.
 """
 
 import sys
@@ -18,7 +18,7 @@ _ZSTD_MODULE: Final = "compression.zstd" if sys.version_info >= (3, 14) else "ba
 
 
 class Compressor(Protocol):
-    """What a compressor has to have.
+    """The interface of a compressor.
 
     `code` is its permanent number in the format byte, 6 or 7 for compressors of your own.
     """
@@ -99,7 +99,7 @@ class Lz4Compressor:
 
 
 def _decompress_all(decompressor: Any, data: bytes, max_length: int) -> bytes:
-    """Return what one whole compressed stream holds; zlib, zstd and LZ4 read it in one way."""
+    """Decompress one whole stream; zlib, zstd and LZ4 are read in one way."""
     # One byte more than is allowed tells a value of just that length from a longer one.
     plain: bytes = decompressor.decompress(data, max_length=max_length + 1)
     if len(plain) > max_length:

@@ -1,8 +1,8 @@
-"""Give Django's responses their form: status, reason, headers, cookies, content and charset.
+"""Store Django's responses: status, reason, headers, cookies, content and charset.
 
-They come back as they do from a pickle: of a template's response, which must be rendered, without
-its template and context. Those of Django REST framework, which are of this kind, keep their data,
-made plain. Imported only when the first one is written or read.
+They come back as from a pickle: a template's response, which must be rendered, without its template
+and context. Responses of Django REST framework, which are of this kind, keep their data, as plain
+values. Imported only when the first one is written or read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LEFT_OUT: Final = frozenset({"_handler_class", "_resource_closers", "text"})
 
 
 def functions_of(kind: type) -> Any:
-    """Return what responses of a class are stored by; None unless they have a content."""
+    """Return the functions that store responses of a class; None unless they have a content."""
     if not issubclass(kind, HttpResponse):
         return None
 

@@ -1,4 +1,4 @@
-"""The outermost form of a stored value: one format byte, the body, four bytes of checksum.
+"""Wrap a stored value: one format byte, the body, four bytes of checksum.
 
     0x80 | compressor << 4 | serializer     body     CRC-32 of all before it, little-endian
 
@@ -9,10 +9,10 @@ one stays reserved. The byte is never below 0x80, where the text of numbers live
 The checksum is what turns a flipped bit into an error instead of a wrong value. It also keeps
 damaged bytes away from parsers written for speed.
 
-Bytes that the serializer "raw" stores uncompressed have neither: one byte of its own, 0xC4, and
-then the bytes as they are. Whoever chooses raw has a format already, and a checksum of each value
-would cost more than everything else that is done with it here. At least two bits tell that byte
-from any format byte, so no single flipped bit turns a sealed value into bytes.
+Bytes that the serializer "raw" stores uncompressed have neither: one special byte, 0xC4, and then
+the bytes as they are. Users of raw have a format already, and a checksum of each value would cost
+more than everything else that is done with it here. That byte differs from any format byte in at
+least two bits, so no single flipped bit turns a value with a checksum into raw bytes.
 
 Integers are stored as decimal text, because HINCRBY and INCRBY work on nothing else. The text of a
 float is only ever read: HINCRBYFLOAT and INCRBYFLOAT leave it behind.

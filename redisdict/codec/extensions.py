@@ -1,4 +1,4 @@
-"""The MessagePack extension types: values that MessagePack itself has no form for.
+"""Define the MessagePack extension types, for values that MessagePack itself has no form for.
 
 Codes are permanent, like those of the format byte: a code is never given to another type.
 """
@@ -147,7 +147,7 @@ def unpack_uuid(
     put_safety: Callable[..., None] = UUID.__dict__["is_safe"].__set__,
     unknown: SafeUUID = SafeUUID.unknown,
 ) -> UUID:
-    """Do what UUID(bytes=data) does; that first looks for five other arguments."""
+    """Make a UUID as UUID(bytes=data) does, without its checks of five other arguments."""
     if len(data) != 16:
         raise ValueError("bytes is not a 16-char string")
     value = new(UUID)

@@ -1,7 +1,7 @@
 """Pack the values of a model's fields for its rows, and unpack them.
 
-MessagePack has text, bytes, numbers, booleans and nothing of its own. What a SELECT gives for most
-fields is one of these. A `FieldForm` turns other values into one of these, and back.
+Here MessagePack without extension types is used: text, bytes, numbers and booleans. For most fields
+a SELECT gives one of these. A `FieldForm` turns other values into one of these, and back.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class ModelChanged(DeserializationError):
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What must not have changed between writing and reading an instance."""
+    """The properties of a model that must not change between writing and reading an instance."""
 
     attnames: tuple[str, ...]
     file_attnames: frozenset[str]
@@ -47,7 +47,7 @@ def _shape_of(model: type[Model]) -> _Shape:
 
 
 def describe_field(field: "Field[Any, Any]", *form: str) -> str:
-    """Describe what decides which values a column can hold, and `form`, how they are stored.
+    """Describe which values a column can hold, and in which `form` they are stored.
 
     Labels, defaults and validators do not.
     """
@@ -127,7 +127,7 @@ def put_together(parts: list[Any]) -> Model:
 
 
 def _file_name(attname: str, value: Any) -> Any:
-    """Return what the column of a file field holds for this value."""
+    """Return the text that the column of a file field has for this value."""
     if isinstance(value, FieldFile) and value._committed:  # type: ignore[attr-defined]  # no stub
         return value.name
     if isinstance(value, File):

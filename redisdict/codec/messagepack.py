@@ -75,7 +75,7 @@ def dumps(value: Any) -> bytes:
 
 
 def dumps_many(values: Sequence[Any]) -> list[bytes]:
-    """Return what `dumps()` returns for each value; faster for many that have nothing inside."""
+    """Return `dumps()` of each value; faster for many values that aren't containers."""
     if LEAVES.issuperset(map(type, values)):
         try:
             return list(map(packb, values, repeat(_pack_foreign), repeat(OPTIONS)))
@@ -104,7 +104,7 @@ def loads(payload: bytes) -> Any:
 
 
 def loads_many(payloads: Sequence[bytes]) -> list[Any]:
-    """Return what `loads()` returns for each payload; faster for many.
+    """Return `loads()` of each payload; faster for many.
 
     They are read at once, as the elements of one array. Where that goes wrong, each is read alone,
     for the error that says what is wrong with it. Payloads that aren't one value each and yet make

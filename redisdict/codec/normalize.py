@@ -1,8 +1,8 @@
-"""Make values plain that are stored so, and refuse others.
+"""Convert some values to plain ones before they are stored, and refuse others.
 
 The rule: a value comes back equal and of the same type, or it isn't stored. The few exceptions are
-here: wrappers and subclasses that Django itself makes, where the plain value is what a model field
-holds after it was saved and loaded again.
+here: wrappers and subclasses that Django itself makes, for which a model field has the plain value
+after it was saved and loaded again.
 """
 
 from enum import Enum

@@ -1,8 +1,8 @@
-"""Keep the forms of registered types: what the extension 22 of the codec's MessagePack holds.
+"""Keep the forms of registered types: the content of extension 22 of the codec's MessagePack.
 
-A value is stored as the name of its type and the parts it was taken apart into. Reading looks the
-name up here and nowhere else: no stored bytes have anything imported but the modules of the types
-named below, or a class called that wasn't registered.
+A value is stored as the name of its type and its parts. Reading looks the name up here and nowhere
+else: stored bytes can't cause any import but of the modules of the types named below, nor a call of
+a class that wasn't registered.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TYPES_OF_PACKAGES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class TypeForm:
-    """How values of one type are stored.
+    """The form in which values of one type are stored.
 
     `take_apart` gives a list of storable parts, `put_together` makes the value of such a list
     again; `steps` names the way from the value to each of its parts. `settings` are the two
@@ -84,7 +84,7 @@ def find_form(kind: type) -> TypeForm | None:
 
 
 def _has_known_form(name: str) -> bool:
-    """Register the type of this full name if this package knows its form; tell whether it does."""
+    """Register the type of this full name if its form is known here; return whether it is."""
     module, _, kind = name.rpartition(".")
     if module in _DJANGO_MODULES:
         import_module(_DJANGO_FORMS)
@@ -111,8 +111,8 @@ def take_apart(value: Any) -> list[Any]:
     except Exception as error:
         # A function of the project's may raise anything.
         raise Unstorable(
-            f"{type_name(value)} can't be stored: taking it apart raised "
-            f"{type(error).__name__}: {error}"
+            f"{type_name(value)} can't be stored: converting it raised"
+            f" {type(error).__name__}: {error}"
         ) from error
 
 
@@ -124,9 +124,9 @@ def put_together(parts: list[Any]) -> Any:
         form = _form_of_name.get(name)
     if form is None:
         raise DeserializationError(
-            f"A stored value has the type name {name!r}, which isn't registered in this process: "
-            f"call redisdict.codec.register_type() for its class, with name={name!r} where that "
-            "isn't the class's own, before it is read, or delete the item."
+            f"A stored value has the type name {name!r}, which isn't registered in this process:"
+            f" call redisdict.codec.register_type() for its class, with name={name!r} if that"
+            " isn't the class's own, before it is read, or delete the item."
         )
     try:
         value = form.put_together(rest)
@@ -134,13 +134,13 @@ def put_together(parts: list[Any]) -> Any:
         raise
     except Exception as error:
         raise DeserializationError(
-            f"A stored {name} can't be put together again: {type(error).__name__}: {error}. "
-            "Its bytes stay on the server as they are."
+            f"A stored {name} can't be restored: {type(error).__name__}: {error}. Its bytes stay"
+            " on the server as they are."
         ) from error
     if type(value) is not form.kind:
         raise DeserializationError(
-            f"A stored {name} was put together as a {type_name(value)}: its `from_` has to give "
-            f"a {_full_name(form.kind)}."
+            f"A stored {name} was restored as a {type_name(value)}: its `from_` has to give a"
+            f" {_full_name(form.kind)}."
         )
     return value
 

@@ -1,6 +1,6 @@
-"""Serializers beside MessagePack: JSON, pickle and raw bytes, and what one of your own has to have.
+"""Serialize values as JSON, pickle or raw bytes, and define the interface of a serializer.
 
-Each takes a value to bytes and back, and refuses a value that would come back changed. They know
+Each turns a value into bytes and back, and refuses a value that would come back changed. They know
 nothing of the format byte, the checksum or compression.
 """
 
@@ -22,7 +22,7 @@ from redisdict.suggestions import nearest
 
 
 class Serializer(Protocol):
-    """What a serializer has to have.
+    """The interface of a serializer.
 
     `code` is its permanent number in the format byte, 12 to 15 for serializers of your own.
     """
@@ -93,7 +93,7 @@ def _refuse_constant(name: str) -> float:
 class PickleSerializer:
     """pickle, for values that only Python knows.
 
-    Whoever can write to the server can run code in every process that reads with this.
+    Anyone who can write to the server can run code in every process that reads with this.
     """
 
     code = envelope.PICKLE
@@ -113,7 +113,7 @@ class PickleSerializer:
 
 
 class RawSerializer:
-    """Bytes as they are, nothing else."""
+    """Raw bytes, as they are, and no other values."""
 
     code = envelope.RAW
 

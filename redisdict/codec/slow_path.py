@@ -1,7 +1,7 @@
-"""Write MessagePack the thorough way: walk through the whole value in Python.
+"""Write MessagePack in pure Python, for the values that ormsgpack refuses.
 
-It is taken for the values that ormsgpack refuses: some can be stored all the same (dicts with keys
-that aren't str, text with lone surrogates), for the others it finds the place to name.
+Some of them can be stored anyway (dicts with keys that aren't str, text with lone surrogates); for
+the others it finds the place that the error names.
 """
 
 from collections.abc import Callable, Iterable

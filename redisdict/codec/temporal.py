@@ -1,7 +1,7 @@
 """Pack dates, times and durations as bytes, with zone, fold and every microsecond kept.
 
-A zone is written by what it is, not by its offset at the moment: `ZoneInfo("Europe/Berlin")` comes
-back as that zone, `timezone.utc` and `ZoneInfo("UTC")` stay two different things.
+A zone is stored by its name, not by its present offset: `ZoneInfo("Europe/Berlin")` comes back as
+that zone; `timezone.utc` and `ZoneInfo("UTC")` stay different.
 """
 
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo

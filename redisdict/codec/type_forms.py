@@ -1,7 +1,7 @@
-"""Register the types of a project, so that their values come back as what they were.
+"""Register the types of a project, so that their values come back with their type.
 
-Enums, dataclasses, named tuples, `OrderedDict` and responses bring their form with them; others are
-given two functions.
+Enums, dataclasses, named tuples, `OrderedDict` and responses have a known form; other types need
+two functions.
 """
 
 from __future__ import annotations
@@ -66,18 +66,18 @@ def register_type(
     to: Callable[[Any], Any] | None = None,
     from_: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """Have the serializer "msgpack" store values of a class, and give them back equal.
+    """Let the serializer "msgpack" store values of a class, and restore them equal.
 
     Enums, dataclasses, named tuples, `OrderedDict` and subclasses of Django's responses need no
-    more than this. For any other class `to` makes of a value something that can be stored, and
-    `from_` makes the value of that again. Only values of this very class are meant, not those of
-    its subclasses. Returns the class, so it can decorate it.
+    functions. For any other class `to` converts a value into something that can be stored, and
+    `from_` converts that back. It applies to values of this class only, not of its subclasses.
+    Returns the class, so it can be used as a decorator.
 
-    `name` is what is stored for the class and must never change: by default its module and its
-    qualified name. Every process that reads has to have it registered, so do it where the class is
-    defined or in `AppConfig.ready()`.
+    `name` is stored for the class and must never change: by default its module and its qualified
+    name. Every process that reads has to register it, so do it where the class is defined or in
+    `AppConfig.ready()`.
 
-    Raises `ConfigurationError` when the class has a form already, or the name stands for another.
+    Raises `ConfigurationError` if the class has a form already, or the name stands for another.
     """
     if kind is None:
         return partial(register_type, name=name, to=to, from_=from_)
@@ -99,7 +99,7 @@ def register_type(
 
 
 def form_by_itself(kind: type, name: str) -> TypeForm:
-    """Return the form of a class that brings it; raise `ConfigurationError` for other classes."""
+    """Return the known form of a class; raise `ConfigurationError` for classes without one."""
     return TypeForm(kind, name, *_functions_of(kind, name))
 
 
@@ -121,7 +121,7 @@ def _stable_name(kind: type) -> str:
 
 
 def _functions_of(kind: Any, name: str) -> _Functions:
-    """Return what a class of the known sorts is stored by."""
+    """Return the functions that store a class of a known sort."""
     if issubclass(kind, Flag):
         return lambda flag: [flag._value_], partial(_flag_of, kind), steps_by_number
     if issubclass(kind, Enum):

@@ -1,7 +1,7 @@
-"""Where servers are reached that announce themselves: a Cluster's nodes, and those behind Sentinel.
+"""Map the addresses that a Cluster's nodes and sentinels announce to the ones to connect to.
 
-What they announce can lead nowhere from here: inner addresses behind NAT or a tunnel (the option
-`address_remap` has where they are reached), or bare addresses where the certificates have names.
+An announced address may be of no use here: an inner address behind NAT or a tunnel (the option
+`address_remap` translates it), or an IP address where the certificates have names.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Remap: TypeAlias = Callable[[Address], Address]
 
 
 class AddressBook:
-    """Finds where a server is reached by what it, or another one of its group, announces.
+    """Translates an address that a server of a group announces to the one to connect to.
 
     Args:
         remap: the user's function, if there is one.
@@ -83,7 +83,7 @@ def _name_of(node: Sequence[Reply]) -> str | None:
 
 
 def is_address(host: str) -> bool:
-    """Whether it is an address of IPv4 or IPv6, and no name."""
+    """Whether it is an IPv4 or IPv6 address, and no name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -92,5 +92,5 @@ def is_address(host: str) -> bool:
 
 
 def has_names(hosts: Sequence[Address]) -> bool:
-    """Whether all of these are called by names."""
+    """Whether all of these are names."""
     return not any(is_address(host) for host, _ in hosts)

@@ -1,4 +1,4 @@
-"""Does the input and output of operations in the running event loop."""
+"""Do the input and output of operations in the running event loop."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Server(retry.Server, conversation.Server, Protocol):
-    """Names what the driver needs of a backend."""
+    """The part of a backend that the driver needs."""
 
     def async_pool(self) -> redis.asyncio.ConnectionPool: ...
 
@@ -177,7 +177,7 @@ class AsyncPoolDriver(AsyncDriver):
             pause_s = pauses.send(answer)
 
     def _retire_shared(self) -> None:
-        """Have the next command open a connection of its own: this one leads to no primary."""
+        """Let the next command open a new connection: this one doesn't lead to a primary."""
         pool = self._server.async_pool()
         if isinstance(pool, OptimizedAsyncConnectionPool):
             pool.retire_shared()
@@ -215,7 +215,7 @@ class _Channel:
 
 
 class _SharedChannel:
-    """The connection that all tasks share: what is written leaves when its replies are wanted."""
+    """The connection that all tasks share: commands are sent when their replies are awaited."""
 
     def __init__(self, shared: SharedConnection) -> None:
         self._shared = shared

@@ -1,4 +1,4 @@
-"""Everything that belongs to one alias: its pools, its clients, its drivers.
+"""Hold everything that belongs to one alias: its pools, its clients, its drivers.
 
 The pool for threads exists once in the process. A pool for tasks exists once in an event loop: it
 is closed and forgotten when the loop shuts its generators down, as `asyncio.run()` and Django's own
@@ -51,7 +51,7 @@ GROUP_RETRY_FOR_S = 10.0
 
 
 class Attachment(Protocol):
-    """What a layer above keeps for one backend."""
+    """An object that a layer above keeps for one backend."""
 
     def close(self) -> None:
         """Close what it has open; its next use may open it again."""
@@ -121,7 +121,7 @@ class Backend:
         return f"<Backend {self.config.alias!r}>"
 
     def _renew(self) -> None:
-        """Have redis-py's clients of a Cluster made anew, for they don't notice a fork.
+        """Let redis-py's clients of a Cluster be made again, because they don't notice a fork.
 
         What the parent has is kept, since it isn't ours to be closed.
         """
@@ -135,11 +135,11 @@ class Backend:
 
     @property
     def address(self) -> str:
-        """Where the server is, without credentials."""
+        """The server's address, without credentials."""
         return self.factory.address
 
     def pool(self) -> redis.ConnectionPool:
-        """Give the pool for threads, one in the process."""
+        """Return the pool for threads, one in the process."""
         if self._pool is None:
             with self._lock:
                 if self._pool is None:
@@ -148,7 +148,7 @@ class Backend:
         return self._pool
 
     def async_pool(self) -> redis.asyncio.ConnectionPool:
-        """Give the pool of the running event loop.
+        """Return the pool of the running event loop.
 
         Raises:
             RuntimeError: no event loop is running.
@@ -176,7 +176,7 @@ class Backend:
         return shared
 
     def leave_connections(self) -> None:
-        """Have each command that begins from now on, in whichever thread or loop, sent over a
+        """Let each command that begins from now on, in any thread or loop, be sent over a
         connection opened after this.
 
         Commands under way end on those that they have. A pool borrowed from django-redis is left
@@ -238,7 +238,7 @@ class Backend:
 
     @property
     def retry_for_s(self) -> float:
-        """For how many seconds a command may be tried again after a lost connection."""
+        """The seconds for which a command may be tried again after a lost connection."""
         given = self.config.retry_for
         if given is not None:
             return given
@@ -253,7 +253,7 @@ class Backend:
         return DriverPair(RoutingDriver(router), AsyncRoutingDriver(router))
 
     def drivers(self, guarantee: str | None) -> DriverPair:
-        """Give the drivers for threads and for tasks, under which writes have that guarantee."""
+        """Return the drivers for threads and for tasks, with this guarantee of writes."""
         if guarantee is None:
             return DriverPair(self.driver, self.async_driver)
         timeout_s = self.factory.socket_timeout_s
@@ -271,12 +271,12 @@ class Backend:
         return observation.start(self, batch)
 
     def revive(self) -> None:
-        """Do what may bring a lost server back before a command is tried again. May block."""
+        """Try to restart a lost server before a command is tried again. May block."""
         self.capabilities.forget()
         self.factory.revive()
 
     async def arevive(self) -> None:
-        """Do the same for tasks: what may block happens in a thread."""
+        """Do the same for tasks: blocking work is done in a thread."""
         if self.factory.location.kind == "embedded":
             await asyncio.to_thread(self.revive)
         else:
@@ -327,7 +327,7 @@ class Backend:
 
 
 class _OfLoop:
-    """What belongs to one event loop: a pool, or a client."""
+    """A pool, or a client, that belongs to one event loop."""
 
     def __init__(self, held: Any) -> None:
         self.held = held
@@ -337,13 +337,13 @@ class _OfLoop:
         self._keeper: AsyncGenerator[None] | None = None
 
     def leave(self) -> None:
-        """Have the held pool given no further command. Called by any thread."""
+        """Send no further commands to the held pool. Called by any thread."""
         self.is_left = True
         if isinstance(self.held, OptimizedAsyncConnectionPool):
             self.held.refuse()
 
     def renew(self, pool: redis.asyncio.ConnectionPool) -> None:
-        """Hold another pool; what the old one has is closed when it isn't in use any more."""
+        """Hold another pool; the old one's connections are closed once they aren't in use."""
         old, self.held, self.is_left = self.held, pool, False
         task = asyncio.get_running_loop().create_task(_retire(old))
         self._leaving.add(task)
@@ -386,7 +386,7 @@ async def _retire(pool: redis.asyncio.ConnectionPool) -> None:
 async def _close_remaining(held: Any) -> None:
     """Close what redis-py leaves open when a pool or a client is closed.
 
-    A client of a Cluster that has lost a connection begins anew at its next command. Closed before
+    A client of a Cluster that has lost a connection begins again at its next command. Closed before
     that, it believes to have nothing to close.
     """
     nodes = getattr(held, "nodes_manager", None)

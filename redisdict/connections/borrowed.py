@@ -1,4 +1,4 @@
-"""Pools borrowed from django-redis: `{"CACHE": "default"}`."""
+"""Borrow pools from django-redis: `{"CACHE": "default"}`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Cluster: every request goes to the node that has its slot."""
+"""Route requests in a Cluster: each goes to the node that has its slot."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ class Cluster(Generic[N]):
         return [whole] if isinstance(request, Batch) else whole
 
     def _spread(self, batch: Batch) -> Routing[Reply]:
-        """Send each node its part of a batch, all at once; what one refuses goes again by slots."""
+        """Send each node its part of a batch, all at once; send refused parts again by slots."""
         slots = [slot_of(command) for command in batch.commands]
         if not self._by_slot:
             with suppress(BackendUnavailable, *NOT_NOW):  # it is tried again for each slot
@@ -296,7 +296,7 @@ class Cluster(Generic[N]):
 
 @contextmanager
 def _partial() -> Iterator[None]:
-    """Mark what is refused in here: another part of the batch was sent to another node."""
+    """Mark refusals in this block as partial: another node was sent another part of the batch."""
     try:
         yield
     except GuaranteeRefused as refusal:
@@ -321,7 +321,7 @@ class _Answers:
         return dataclasses.replace(self._batch, commands=commands, is_spread=False)
 
     def take(self, places: Sequence[int], reply: Reply) -> None:
-        """Note what came of the part with these places: its replies, or the error of its node.
+        """Note the outcome of the part with these places: its replies, or the error of its node.
 
         Raises:
             BackendUnavailable: the node may have carried it out, and it must not be repeated.
@@ -344,7 +344,7 @@ class _Answers:
                 self.is_begun = True
 
     def whole(self) -> Reply:
-        """Give the answer to the batch."""
+        """Return the answer to the batch."""
         return self._own if self._batch.wait is None else (self._own, Waits.of(*self._waits))
 
 

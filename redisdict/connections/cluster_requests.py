@@ -1,4 +1,4 @@
-"""What a node of a Cluster is told before a command, so that it carries it out."""
+"""Prepare requests for a node of a Cluster, by commands such as ASKING and READONLY."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def as_it_is(batch: Batch) -> Batch:
 
 
 def reading(batch: Batch) -> Batch:
-    """Say before the commands of a batch that a replica may answer them: the first reply is OK."""
+    """Add READONLY before the commands of a batch for a replica: the first reply is OK."""
     return dataclasses.replace(batch, commands=[(b"READONLY",), *batch.commands])
 
 

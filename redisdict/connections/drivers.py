@@ -1,7 +1,7 @@
-"""What runs operations: the interface of every driver, for threads and for tasks.
+"""Define the interface of drivers, which run operations, for threads and for tasks.
 
-`PoolDriver` and `AsyncPoolDriver` do the input and output of one server; those of `routing` lead to
-several; those of `middleware` put something between an operation and another driver.
+`PoolDriver` and `AsyncPoolDriver` do the input and output of one server; those of `routing` choose
+among several; those of `middleware` wrap another driver.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
-"""Writes that return when they are safe: in the append-only file, or on a replica.
+"""Return from writes only when they are safe: in the append-only file, or on the replicas.
 
-The command that waits for that (WAITAOF, WAIT) speaks of what its own connection has written, so
-it travels on the same connection as the write. It holds that connection up, so such a batch has
-one of its own, also where tasks share one.
+The command that waits for that (WAITAOF, WAIT) reports on the writes of its own connection, so it
+is sent over the same connection as the write. It blocks that connection, so such a batch has one
+of its own, also where tasks share one.
 
-Whether the server can give the guarantee at all is asked over that connection before its first
-write, and again after a write that wasn't safe: what can't be safe isn't written.
+Before the first write of a connection, and again after a write that wasn't safe, the server is
+asked whether it can give the guarantee at all: a write that can't be safe isn't made.
 
-One replica would not be enough: Sentinel takes for the new primary the replica that it last heard
-to be ahead, and that news is up to a second old, so it may be another one than that which has the
-write. Every replica is waited for that is connected right after the write; one that connects later
-is given the write before it counts as connected.
+One replica would not be enough: Sentinel promotes the replica that it last knew to be ahead, and
+that knowledge is up to a second old, so it may choose a replica without the write. So the write
+waits for every replica that is connected right after it; a replica that connects later gets the
+write before it counts as connected.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Durability:
             self._wait = Wait(guarantee, _find_replicas, REPLICATION, self._wait_for_replicas)
 
     def intercept(self) -> Interceptor:
-        """Make what has every write of one operation waited for."""
+        """Make the interceptor that waits for every write of one operation."""
         return _Writes(self)
 
     def concerns(self, command: Command) -> bool:
@@ -135,7 +135,7 @@ class Durability:
                 return ""
             count = yield (b"WAIT", max(1, wanted), self._wait_ms)
         except ResponseError as error:
-            return f"whether a replica had it couldn't be asked ({error})"
+            return f"the server couldn't be asked whether a replica had it ({error})"
         if count >= max(1, wanted):
             return ""
         if not wanted:
@@ -145,7 +145,7 @@ class Durability:
 
 
 class _Writes:
-    """The writes of one operation, of which each is waited for.
+    """The writes of one operation; each is waited for.
 
     What it answers with, and raises to the operation:
         ServerUnsupported: the server can't give the guarantee; the write wasn't made.
@@ -173,12 +173,12 @@ class _Writes:
         return own if isinstance(request, Batch) else single
 
     def fail(self, error: BaseException) -> None:
-        """Do nothing: what was written before was waited for."""
+        """Do nothing: earlier writes have been waited for."""
 
     def _refuse(self, refusal: GuaranteeRefused) -> NoReturn:
         if refusal.is_partial:
             raise self._durability.not_durable(
-                f"not on all servers that it was for: {refusal}"
+                f"not on all servers that it was meant for: {refusal}"
             ) from refusal
         error = NoReplica if refusal.is_for_now else ServerUnsupported
         what = (
@@ -207,7 +207,7 @@ def _find_replicas(address: str) -> Operation[bool]:
     except ResponseError as error:
         name = yield from server_name()
         raise GuaranteeRefused(
-            f'{address} can\'t give durable="replicas": {name} refuses to tell of its replicas'
+            f'{address} can\'t give durable="replicas": {name} refuses to report its replicas'
             f" ({error}); it needs INFO and WAIT (ACL: +info +wait)"
         ) from error
     if not count_replicas(info):
@@ -235,7 +235,7 @@ def _have_all_received(count: int) -> Operation[bool]:
 
 
 def _why_no_waitaof(error: ResponseError) -> Operation[str]:
-    """Tell why WAITAOF was refused, and what to do."""
+    """Explain why WAITAOF was refused, and what to do."""
     name = yield from server_name()
     text = str(error)
     if "appendonly" in text:

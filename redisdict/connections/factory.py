@@ -1,4 +1,4 @@
-"""From a configuration to pools."""
+"""Make pools from a configuration."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class PoolFactory:
         return bool(self._replicas)
 
     def config_of_replicas(self) -> AliasConfig:
-        """Say where the replicas are; where none answers, the primary does."""
+        """Return the configuration of the replicas; if none answers, the primary is used."""
         config = dataclasses.replace(self._config, retry_for=0.0)
         if not isinstance(self._replicas, str):
             return config
@@ -98,13 +98,13 @@ class PoolFactory:
 
     @property
     def socket_timeout_s(self) -> float | None:
-        """How long a connection waits for a reply, 5 s by redis-py's default; None for ever."""
+        """The seconds that a connection waits for a reply, by default 5; None for ever."""
         seconds: float | None = self._arguments.get("socket_timeout", 5)
         return seconds
 
     @property
     def has_credentials(self) -> bool:
-        """Whether connections say who they are."""
+        """Whether connections authenticate."""
         names = ("password", "credential_provider", "ssl_certfile")
         return any(self._arguments.get(name) for name in names)
 
@@ -246,8 +246,8 @@ class PoolFactory:
     def _refuse_single(self, where: str, *kinds: str) -> None:
         if self.location.kind not in (kinds or ("cluster", "sentinel")):
             raise ConfigurationError(
-                f"{where} is for servers that tell of one another, and {self.address} is"
-                " connected to as it stands there; leave it out, or give a"
+                f"{where} is for servers that announce one another's addresses, and {self.address}"
+                " is used as it is; leave it out, or give a"
                 f" {' or '.join(f'redis+{kind}://' for kind in kinds or ('cluster', 'sentinel'))}"
                 " location."
             )
@@ -256,10 +256,10 @@ class PoolFactory:
         for name in CLIENT_CACHE:
             if name in self._options:
                 raise ConfigurationError(
-                    f'{self._where}["OPTIONS"]["{name}"] is redis-py\'s cache on the client\'s'
-                    " side, which the commands of dicts don't go through. Leave it out, and give"
-                    " the dict, ModelDict or cache near=1.0, say: it answers reads from this"
-                    " process's memory (docs/near.md)."
+                    f'{self._where}["OPTIONS"]["{name}"] is redis-py\'s client-side cache,'
+                    " which dicts don't use. Leave it out, and give the dict, ModelDict or cache,"
+                    " for example, near=1.0: it answers reads from this process's memory"
+                    " (docs/near.md)."
                 )
 
     def _refuse_cluster(self) -> None:

@@ -1,4 +1,4 @@
-"""`LOCATION` strings: what each scheme means, parsed once."""
+"""Parse `LOCATION` strings, by scheme."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ENCODING = "in a user or a password write / as %2F, ? as %3F, # as %23 and @ as 
 
 @dataclass(frozen=True, kw_only=True)
 class Location:
-    """Where a server, or a group of servers, is.
+    """The location of a server, or a group of servers.
 
     `options` are arguments of redis-py's connection (host, port, path, db, username, password and
     what the query string adds); they may hold a password, so `str()` and the repr leave them out.
@@ -104,7 +104,7 @@ def _single(kind: Kind, url: str) -> Location:
 
 
 def _check_url(kind: Kind, url: str) -> None:
-    """Refuse what redis-py would read as something else, or pass over.
+    """Refuse parts that redis-py would misread or ignore.
 
     What may be a piece of a password isn't repeated.
     """

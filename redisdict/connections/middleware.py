@@ -1,8 +1,7 @@
-"""What comes between operations and a driver: durability, and tracing.
+"""Put middleware between operations and a driver: durability, and tracing.
 
-A middleware answers the requests of each operation with an operation of its own; whatever those
-yield is the driver's to do. It is chosen when the drivers are made: without one there is nothing of
-this in their way.
+A middleware answers the requests of each operation with an operation of its own; the driver carries
+out what that yields. It is chosen when the drivers are made: without one it costs nothing.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ Tracer: TypeAlias = Callable[[str, str, int], AbstractContextManager[object]]
 
 
 class Interceptor(Protocol):
-    """What a middleware makes for one operation."""
+    """The object that a middleware makes for one operation."""
 
     def answer(self, request: Request) -> Operation[Reply]:
         """Answer a request of the operation, by whatever that takes."""
 
     def fail(self, error: BaseException) -> None:
-        """Take notice of what the driver itself has raised; it never comes by `answer()`."""
+        """Handle an error of the driver itself; it never comes by `answer()`."""
 
 
 class Middleware(Protocol):
@@ -46,7 +45,7 @@ class Middleware(Protocol):
         """Make the interceptor of one operation."""
 
     def concerns(self, command: Command) -> bool:
-        """Whether a step's command has to be intercepted, which has no fast path."""
+        """Whether a step's command has to be intercepted, without a fast path."""
 
 
 class MiddlewareDriver(Driver):
@@ -95,7 +94,7 @@ class AsyncMiddlewareDriver(AsyncDriver):
 
 
 class Tracing:
-    """A hook around whatever a server is asked, for OpenTelemetry, Sentry and the like.
+    """A hook around all requests to a server, for OpenTelemetry, Sentry and the like.
 
     Such tools patch redis-py's client, which the drivers here don't use. The setting TRACER names a
     function instead, which is called with the alias, the name of the command and the number of
@@ -116,7 +115,7 @@ class Tracing:
 
 
 class _Spans:
-    """The spans of one operation, of which one at most is open."""
+    """The spans of one operation; at most one is open."""
 
     def __init__(self, tracer: Tracer, alias: str) -> None:
         self._tracer = tracer

@@ -1,9 +1,9 @@
-"""Tell observers of every exchange with a server: metrics, spans, the panel of debug-toolbar.
+"""Notify observers of every exchange with a server: metrics, spans, the panel of debug-toolbar.
 
-The drivers speak to connections and not to redis-py's client, so tools that patch the client see
-nothing of theirs. Observers are told here instead, after each exchange, in the thread or task that
-asked. While there is none, nothing of this is in the drivers' way: only the first observer changes
-their class, and the last one changes it back.
+The drivers use connections and not redis-py's client, so tools that patch the client don't see
+their commands. Instead, observers are called here after each exchange, in the thread or task that
+sent it. Without observers this costs nothing: the first observer changes the class of the drivers,
+and the last one changes it back.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger("redisdict.observation")
 
 
 class Exchange:
-    """One request and what came of it. Retries are inside it.
+    """One request and its outcome, including retries.
 
     Attributes:
         server: the backend that was asked: its `config.alias`, its `address` without credentials.
@@ -69,7 +69,7 @@ _failed: set[Observer] = set()
 
 
 def add_observer(observer: Observer) -> None:
-    """Have `observer` called after every exchange of the process from now on; once is enough."""
+    """Call `observer` after every exchange of the process from now on."""
     global _observers
     with _lock:
         if observer not in _observers:
@@ -87,7 +87,7 @@ def remove_observer(observer: Observer) -> None:
 
 
 def enroll(*drivers: PoolDriver | AsyncPoolDriver) -> None:
-    """Have the drivers of one server observed while there are observers."""
+    """Let the drivers of one server be observed while there are observers."""
     call_starters()
     with _lock:
         _drivers.update(drivers)
@@ -111,7 +111,7 @@ def report(
     *,
     is_async: bool,
 ) -> None:
-    """Tell all observers of an exchange that has just ended.
+    """Notify all observers of an exchange that has just ended.
 
     One that fails is logged once, and is no error of the caller's.
     """
@@ -122,7 +122,7 @@ def report(
         except Exception:
             if observer not in _failed:
                 _failed.add(observer)
-                logger.exception("An observer of exchanges fails; this isn't told again.")
+                logger.exception("An observer of exchanges fails; this isn't logged again.")
 
 
 def start(server: Any, batch: Batch) -> PendingBatch:
@@ -207,7 +207,7 @@ class AsyncObservedDriver(AsyncPoolDriver):
 
 
 class _NotedStep(Step[T]):
-    """A step that tells whether its operation was begun: then that is what was observed."""
+    """A step that records whether its operation was begun: then the operation is observed."""
 
     __slots__ = ("is_begun",)
 
@@ -223,7 +223,7 @@ class _NotedStep(Step[T]):
 
 
 class _Watch:
-    """Watches the exchanges of one operation, of which one at most is under way."""
+    """Watches the exchanges of one operation; at most one is under way."""
 
     __slots__ = ("_is_async", "_request", "_server", "_started_ns")
 

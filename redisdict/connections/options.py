@@ -1,4 +1,4 @@
-"""Check the OPTIONS of an alias or a cache, so that a mistake is told by name and not in use."""
+"""Check the OPTIONS of an alias or a cache by name, before they are used."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
 class _Kind(NamedTuple):
-    """What an option may be, beside None where that is said."""
+    """The kind of an option's values, and whether None is allowed."""
 
     is_right: Callable[[Any], bool]
     expected: str
@@ -34,7 +34,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_whole(least: int, most: float = float("inf")) -> Callable[[Any], bool]:
-    """Tell whether it is such an int, or one as text, which a server is sent the same."""
+    """Return whether it is such an int, or one as text, which a server is sent the same."""
 
     def check(value: Any) -> bool:
         if isinstance(value, str) and value.isascii() and value.isdigit():
@@ -110,7 +110,7 @@ NEVER_NONE = frozenset({"decode_responses", "connection_class"})
 
 
 def check_options(where: str, options: Options) -> None:
-    """Refuse what redis-py would take now, and fail with when it connects.
+    """Refuse options that redis-py would accept now, and fail with when it connects.
 
     Args:
         where: how an error calls OPTIONS.
@@ -136,7 +136,7 @@ def check_options(where: str, options: Options) -> None:
 
 
 def explain(error: Exception, where: str, options: Options, classes: tuple[type[Any], ...]) -> str:
-    """Say in the words of the settings why a pool or a connection can't be made.
+    """Explain in terms of the settings why a pool or a connection can't be made.
 
     Args:
         where: how an error calls the entry of the settings.

@@ -1,4 +1,4 @@
-"""The backends of the process, one for each alias."""
+"""Keep the backends of the process, one for each alias."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _listeners: list[Callable[[], None]] = []
 
 
 def get_backend(alias: str = conf.DEFAULT_ALIAS) -> Backend:
-    """Give the backend of `alias`, made at the first call.
+    """Get the backend of `alias`, made at the first call.
 
     Raises:
         ConfigurationError: no such alias, or its values are wrong.
@@ -36,12 +36,13 @@ def get_backend(alias: str = conf.DEFAULT_ALIAS) -> Backend:
 
 
 def get_backend_of(config: AliasConfig, identity: str) -> Backend:
-    """The backend of a configuration from another setting than REDISDICT, made at the first call.
+    """Get the backend of a configuration from another setting than REDISDICT.
 
-    It is closed and thrown away together with those of the aliases.
+    It is made at the first call, and closed and discarded together with those of the aliases.
 
     Args:
-        identity: tells what leads to other servers or pools apart. It may hold a password.
+        identity: differs between configurations of different servers or pools. It may hold a
+            password.
 
     Raises:
         ConfigurationError: the configuration can't be used.
@@ -100,7 +101,7 @@ async def aclose_all() -> None:
 
 
 def on_reset(listener: Callable[[], None]) -> None:
-    """Have `listener` called when backends are thrown away because the settings changed."""
+    """Call `listener` when backends are discarded because the settings changed."""
     _listeners.append(listener)
 
 

@@ -1,7 +1,7 @@
-"""Retry rules: what a failed attempt at a request means, and whether and when it is made again.
+"""Decide whether and when a failed request is sent again, and which error it raises otherwise.
 
-They are the same for threads and tasks, for single servers and for the nodes of a Cluster. Nothing
-here waits, sends or reads.
+The rules are the same for threads and tasks, for single servers and for the nodes of a Cluster.
+Nothing here waits, sends or reads.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ given_up: Counter[str] = Counter()
 
 
 class Server(Protocol):
-    """What the rules have to know of the server, or group of servers, that was asked."""
+    """The properties of a server, or group of servers, that the rules need."""
 
     config: AliasConfig
 
@@ -67,7 +67,7 @@ class Server(Protocol):
 
 
 class Failure(NamedTuple):
-    """How an attempt at a request has ended, when it wasn't with a reply.
+    """The end of an attempt at a request without a reply.
 
     Attributes:
         may_be_done: whether the server may have carried the request out, or a part of it.
@@ -80,7 +80,7 @@ class Failure(NamedTuple):
     def of(
         cls, request: Request, error: Exception, *, is_sent: bool, is_begun: bool = False
     ) -> Failure:
-        """Tell what an error means for a request.
+        """Classify an error of a request.
 
         Args:
             is_sent: whether all of the request had left, as far as the driver knows.
@@ -96,7 +96,7 @@ class Failure(NamedTuple):
 
 
 def check_retry(server: Server, request: Request, failure: Failure) -> None:
-    """Refuse a retry that can't mend anything, or that could do twice what is to be done once.
+    """Refuse a retry that can't help, or that could repeat something that must happen once.
 
     Raises:
         BackendUnavailable: there is to be none.
@@ -141,6 +141,6 @@ def _give_up(server: Server, request: Request, failure: Failure) -> NoReturn:
     if is_unknown:
         text += (
             " The command had been sent already, so whether the server carried it out is unknown;"
-            " it was not sent again, for it would count twice."
+            " it was not sent again, because it might count twice."
         )
     raise BackendUnavailable(text, outcome_unknown=is_unknown) from failure.error

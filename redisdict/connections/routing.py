@@ -1,8 +1,8 @@
-"""Drivers for several servers: a router says which of them each request is for.
+"""Run operations on several servers: a router chooses the server of each request.
 
 A router is a generator, as operations are: it yields `RoutedRequest`s and is sent their results. So
-each server behind it has the pools and the drivers that a single one has, and both colours and all
-pool classes work there without a further line.
+each server behind it has the pools and the drivers of a single one, and sync, async and all pool
+classes work there without further code.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Routing: TypeAlias = Generator[RoutedRequest, Reply, T]
 
 
 class Router(Protocol):
-    """Says which server runs which part of an operation: a Cluster, or a primary with replicas."""
+    """Chooses the server for each part of an operation: a Cluster, or a primary with replicas."""
 
     def route(self, operation: Operation[T]) -> Routing[T]:
         """Run an operation, request by request, each where it belongs."""
@@ -110,11 +110,11 @@ def _ask_at_once(parts: Sequence[tuple[Node, Batch]]) -> list[Reply]:
 
 
 class ReplicaRouter:
-    """Sends what only reads to replicas, where an alias allows it.
+    """Sends reads to replicas, if an alias allows it.
 
     What only reads may see an older state than the primary has, so it goes to a replica only until
     an operation has changed something: from then on the operation is the primary's, and a
-    compare-and-set that lost against what the replica didn't know yet reads anew there.
+    compare-and-set that lost against what the replica didn't know yet reads again there.
     """
 
     def __init__(self, primary: Endpoint, replicas: Endpoint) -> None:
@@ -127,7 +127,7 @@ class ReplicaRouter:
 
 
 class _ReadRouting:
-    """Where one operation is."""
+    """The state of one operation: which server it uses."""
 
     def __init__(self, primary: Endpoint, replicas: Endpoint) -> None:
         self._primary = primary

@@ -1,7 +1,7 @@
-"""Connections that ask the sentinels where the primary is, each time they connect.
+"""Connect to a primary behind Sentinel, asking the sentinels for its address each time.
 
-redis-py 8.1's own reconnect inside a command to the address they had before, and so miss a
-failover; these always go through `connect()`, which asks. One at a time does, since redis-py moves
+redis-py 8.1's own connections reconnect within a command to their former address, and so miss a
+failover; these always call `connect()`, which asks. Only one asks at a time, since redis-py moves
 the sentinel that has answered to the front of its list: when several do that at once, one sentinel
 ends up twice in the list, and another is lost.
 """
@@ -66,7 +66,7 @@ class AsyncSentinelSSLConnection(
 
 
 class AsyncSentinelRoute:
-    """The way to the primary of one service, or its replicas, for the connections of one pool."""
+    """Finds the primary of one service, or its replicas, for the connections of one pool."""
 
     check_connection = False
 
@@ -169,7 +169,7 @@ class SentinelRoute(redis.sentinel.SentinelConnectionPoolProxy):
         yield self.get_master_address()
 
     def quorum(self) -> int:
-        """Tell how many sentinels have to agree that the primary is lost. SENTINEL MASTERS."""
+        """Return how many sentinels have to agree that the primary is lost. SENTINEL MASTERS."""
         with self._asking:
             for client in self.sentinel_manager.sentinels:
                 with contextlib.suppress(RedisConnectionError, RedisTimeoutError):
@@ -184,7 +184,7 @@ def connection_class(location: Location, is_async: bool) -> type[Any]:
 
 
 def _replace_pools(clients: Iterable[Any], pool_class: type[Any]) -> None:
-    """Give the sentinels' clients pools that leave a forked child's parent in peace."""
+    """Give the sentinels' clients pools that don't disturb the parent of a forked child."""
     for client in clients:
         pool = client.connection_pool
         client.connection_pool = pool_class(

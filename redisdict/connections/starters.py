@@ -1,4 +1,4 @@
-"""What is to be called before a server is first used; it imports nothing, so apps may name it."""
+"""Register functions to call before a server is first used; imports nothing, so apps may use it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _starters: list[Callable[[], object]] = []
 
 
 def on_new_server(starter: Callable[[], object]) -> None:
-    """Have `starter` called whenever a server is about to be used: it may add an observer."""
+    """Call `starter` whenever a server is about to be used: it may add an observer."""
     if starter not in _starters:
         _starters.append(starter)
 

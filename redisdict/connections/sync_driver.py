@@ -1,4 +1,4 @@
-"""Does the input and output of operations in the calling thread."""
+"""Do the input and output of operations in the calling thread."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ AT_ONCE = frozenset({tuple, Once, Identified})
 
 
 class Server(retry.Server, conversation.Server, Protocol):
-    """Names what the driver needs of a backend."""
+    """The part of a backend that the driver needs."""
 
     #: `execute()` of the pool, or what says that there is none.
     execute: Callable[[bytes | Command], Reply]
@@ -194,7 +194,7 @@ class _Channel:
         return self._fail(request, answer, True) if type(answer) is ReadOnlyError else answer
 
     def begin(self, request: Command | Batch) -> Reply:
-        """Do the first half of `ask()`: `SENT`, or what came of it already."""
+        """Do the first half of `ask()`: return `SENT`, or the outcome if there is one already."""
         try:
             connection = self.connection or self._check_out()
         except FAILED as error:
@@ -238,7 +238,7 @@ class _Channel:
             self._pool.release(connection)
 
     def drop(self) -> None:
-        """Give the connection back closed, for a reply may be outstanding on it."""
+        """Give the connection back closed, because a reply may be outstanding on it."""
         if self.connection is not None:
             self.connection.disconnect()
         self.close()

@@ -1,1 +1,1 @@
-"""What the admin and the command `redisdict` share: stored dicts in words, and what servers say."""
+"""Describe stored dicts and servers, for the admin and the command `redisdict`."""

@@ -1,4 +1,4 @@
-"""Reach every configured server, and tell what should be changed."""
+"""Connect to every configured server, and report what should be changed."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ COMMANDS: Mapping[bytes, str] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. `advice` says what to do; it is empty where all is well."""
+    """The result of one check. `advice` says what to do; it is empty if all is well."""
 
     level: Level
     subject: str
@@ -71,7 +71,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class _Answers:
-    """What one server says of itself, and when."""
+    """A server's report about itself, and its time."""
 
     info: Mapping[str, str]
     settings: Mapping[str, str]
@@ -116,7 +116,7 @@ def _settings(using: str | None) -> Iterator[Finding]:
 
 
 def _backends(using: str | None) -> Iterator[tuple[str, Backend]]:
-    """Give the server of each alias, and of each cache that has one of its own."""
+    """Return the server of each alias, and of each cache that has one of its own."""
     try:
         aliases = conf.aliases() if using is None else (using,)
     except ConfigurationError:
@@ -135,7 +135,7 @@ def _backends(using: str | None) -> Iterator[tuple[str, Backend]]:
 
 
 def _nodes(subject: str, backend: Backend) -> Iterator[tuple[str, Backend]]:
-    """Give the primaries of a Cluster; of what is none, the server itself."""
+    """Return the primaries of a Cluster; for a single server, itself."""
     if backend.cluster is None:
         yield subject, backend
         return
@@ -209,14 +209,14 @@ def _latency(subject: str, pings_s: list[float]) -> Finding:
         "warning",
         subject,
         text,
-        "Every plain call waits so long: bring the server nearer (the same zone), look at its load"
-        " and this machine's, or read near (docs: The near cache).",
+        "Every plain call waits that long: bring the server nearer (the same zone), look at its"
+        " load and this machine's, or use near= (docs: The near cache).",
     )
 
 
 def _capabilities(subject: str, answers: _Answers) -> Iterator[Finding]:
     if not answers.commands:
-        yield Finding("ok", subject, "doesn't let its user ask for its commands (COMMAND INFO)")
+        yield Finding("ok", subject, "doesn't let its user list its commands (COMMAND INFO)")
         return
     has = [COMMANDS[name] for name, is_there in answers.commands.items() if is_there]
     lacks = [COMMANDS[name] for name, is_there in answers.commands.items() if not is_there]
@@ -227,15 +227,15 @@ def _capabilities(subject: str, answers: _Answers) -> Iterator[Finding]:
             "warning",
             subject,
             "has no scripts (EVALSHA)",
-            "ModelDict, timeouts of items in a hash, and compare_and_set() need them: take a"
-            " server that has them, or dicts in the keys layout.",
+            "ModelDict, timeouts of items in a hash, and compare_and_set() need them: use a server"
+            " that has them, or dicts in the keys layout.",
         )
 
 
 def _near(subject: str, backend: Backend) -> Finding:
-    """Have a near cache begin, which provokes a change and waits until it is told of it."""
+    """Start a near cache, which changes a key and waits for the message about it."""
     if backend.factory.reads_replicas:
-        return Finding("ok", subject, "can't be read near, for it reads from replicas")
+        return Finding("ok", subject, "can't be used with near=, because it reads from replicas")
     was_in_use = service_in_use(backend) is not None
     mapping: PersistentDict[str, Any] = PersistentDict("doctor", using=backend, near=1.0)
     deadline = time.monotonic() + NEAR_S
@@ -245,9 +245,9 @@ def _near(subject: str, backend: Backend) -> Finding:
                 mapping.get("")
             stats = mapping.near_stats()
             if stats.is_on:
-                return Finding("ok", subject, "tells of changes, so it can be read near")
+                return Finding("ok", subject, "announces changes, so near= works")
             if time.monotonic() > deadline:
-                return Finding("ok", subject, f"can't be read near: {stats.reason}")
+                return Finding("ok", subject, f"can't be used with near=: {stats.reason}")
             time.sleep(0.02)
     finally:
         if not was_in_use:
@@ -286,8 +286,9 @@ def _protection(subject: str, backend: Backend, answers: _Answers) -> Iterator[F
         yield Finding(
             "ok",
             subject,
-            "doesn't tell its settings (CONFIG GET), as managed servers do: ask whoever runs it"
-            " whether it keeps what it is given, or let its user ask (ACL: +config|get)",
+            "doesn't show its settings (CONFIG GET), as is usual for managed servers: ask its"
+            " operator whether it persists all data and evicts none, or allow its user to read"
+            " them (ACL: +config|get)",
         )
     if backend.factory.has_credentials or _is_local(backend):
         return
@@ -324,7 +325,7 @@ def _clock(subject: str, answers: _Answers) -> Finding:
     if abs(answers.clock_s) < CLOCK_S:
         return Finding("ok", subject, text)
     return Finding(
-        "warning", subject, text, "Have both kept by NTP: items end by the server's clock."
+        "warning", subject, text, "Synchronize both by NTP: items expire by the server's clock."
     )
 
 

@@ -1,4 +1,4 @@
-"""Find dicts on a server: all of them, or the one that a name means."""
+"""Find dicts on a server: all of them, or the one with a name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MOST_SUGGESTED = 10_000
 
 @dataclass(slots=True)
 class _Keys:
-    """What was found of a dict of single keys: their number, and some of them."""
+    """The keys found of a dict of single keys: their number, and some of them."""
 
     count: int
     sample: list[bytes]
@@ -47,7 +47,7 @@ def open_dict(backend: Backend, found: FoundDict) -> PersistentDict[bytes, Any]:
 
 
 def all_dicts(backend: Backend) -> Iterator[tuple[FoundDict, DictFacts]]:
-    """Find all dicts of an alias, in the order of their names, and tell of each what it costs.
+    """Find all dicts of an alias, in the order of their names, with the size of each.
 
     SCAN over the whole database; for each dict what `DictFacts` says. Memory has a line for each
     dict, whatever the number of items.
@@ -63,7 +63,7 @@ def all_dicts(backend: Backend) -> Iterator[tuple[FoundDict, DictFacts]]:
 
 
 def facts_of(backend: Backend, found: FoundDict) -> DictFacts:
-    """Tell what one dict costs: as `hash_facts()`, or by a walk over its keys."""
+    """Return the size of one dict: by `hash_facts()`, or by a scan of its keys."""
     if found.is_hash:
         return _facts(backend, found, _Keys(0, []))
     layout = layout_of(backend, found)
@@ -153,7 +153,7 @@ def _pages(backend: Backend) -> Iterator[dict[FoundDict, list[bytes]]]:
 
 
 def _facts(backend: Backend, found: FoundDict, keys: _Keys) -> DictFacts:
-    """Tell the facts of a dict; those of single keys by the sample of them."""
+    """Return the facts of a dict; those of single keys from a sample."""
     if found.is_hash:
         names = Names(backend.config.key_prefix, found.path)
         return backend.driver.run(hash_facts(names, backend.capabilities, found.shards))

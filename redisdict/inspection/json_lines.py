@@ -1,18 +1,18 @@
-r"""Items of a dict as JSON Lines, for people, programs that read no dump, and to be read back.
+r"""Write items of a dict as JSON Lines, for people and other programs, and read them back.
 
 A line is an item, a JSON object with
 
     "key" or "key_hex"     the key as text; where it isn't UTF-8, its bytes as hex
-    "milliseconds_left"    what the item had left to live when it was written; null is for ever
+    "milliseconds_left"    the item's time to live when it was written; null is for ever
     "type"                 the type of the value, for readers
-    and the value as the first of these that is there:
+    and the value as the first of these that is present:
     "stored_hex"           the bytes on the server as hex, with their format byte and checksum
     "value"                the value itself, where JSON keeps it as it is
     "literal"              a Python literal, such as "datetime.date(2026, 3, 1)" or "(1, 2)"
     "problem"              why the bytes can't be read, for readers
 
-The last line may be the end, `{"items": 3}`: so many lines came before. A file that was cut off has
-none.
+The last line may be the end, `{"items": 3}`, with the number of lines before it. A file that was
+cut off has none.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def as_stored(record: Record) -> dict[str, Any]:
 def read_items(
     lines: Iterable[bytes], encode: Callable[[Any], bytes], *, needs_end: bool = True
 ) -> Iterator[Record]:
-    """Read lines back, up to the end, as what is to be stored.
+    """Read lines, up to the end, as items to store.
 
     Args:
         encode: makes the stored bytes of a value that stands there in words.
@@ -150,7 +150,7 @@ def read_items(
     if needs_end:
         raise DeserializationError(
             f'The end is missing: the last line has to be {{"{END}": …}}, and after {count} items'
-            " there was none, so something was cut off"
+            " there was none, so the file was cut off"
         )
 
 

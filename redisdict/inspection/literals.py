@@ -52,7 +52,7 @@ def read_literal(text: str) -> Any:
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Tell whether two values are equal and of the same types all the way down."""
+    """Return whether two values are equal and of the same types all the way down."""
     if type(one) is not type(other) or one != other:
         return False
     if isinstance(one, dict):

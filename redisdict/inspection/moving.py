@@ -1,4 +1,4 @@
-"""Move the items of one dict into another, such that each is in one of them at every moment."""
+"""Move the items of one dict into another, so that each is in one of them at every moment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_WALKS = 3
 
 
 def move(source: PersistentDict[bytes, Any], target: PersistentDict[bytes, Any]) -> Iterator[int]:
-    """Store a page of items in the target, remove it from the source, and tell how many they were.
+    """Store a page of items in the target, remove it from the source, and return its length.
 
     Whoever stops this, or kills it, leaves each item in one of the dicts or in both. What others do
     meanwhile to an item that has just been stored is taken over when it is removed: a new value is

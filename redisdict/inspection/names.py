@@ -1,4 +1,4 @@
-"""Names of dicts as people read and write them."""
+"""Write and read the names of dicts as text for people."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def all_servers() -> list[ServerFacts]:
 
 
 def warnings() -> list[CheckMessage]:
-    """List what the system checks warn of; what they call errors are facts already."""
+    """List the warnings of the system checks; their errors are facts already."""
     messages = [*check_settings(None), *check_servers_at_deployment(None)]
     return [message for message in messages if message.level < ERROR]
 

@@ -36,7 +36,7 @@ def caches_that_empty(location: Location) -> list[str]:
 
 
 def _emptied_by(name: str, entry: Mapping[str, Any]) -> list[Location]:
-    """Tell which databases `clear()` of an entry empties. Nothing of one that can't be read."""
+    """Return the databases that `clear()` of an entry empties; none if it can't be read."""
     backend = str(entry.get("BACKEND"))
     with suppress(ConfigurationError), telling_of(f'CACHES["{name}"]'):
         if backend.startswith(DJANGO_REDIS):

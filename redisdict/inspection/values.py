@@ -1,4 +1,4 @@
-"""Show keys and values: whatever bytes are stored, harmless and bounded."""
+"""Show keys and values as harmless text of bounded length, whatever bytes are stored."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def literal(value: Any) -> str:
 
 
 def is_plain(text: str) -> bool:
-    """Tell whether a text shows all that it is: printable, and no blanks that nobody sees."""
+    """Return whether a text is fully visible: printable, without invisible blanks."""
     return text.isprintable() and text == text.strip() != ""
 
 

@@ -1,4 +1,4 @@
-"""What `manage.py modeldict audit` does: passes, reports, exit status."""
+"""Carry out `manage.py modeldict audit`: passes, reports, exit status."""
 
 from __future__ import annotations
 
@@ -36,10 +36,15 @@ def add_audit_arguments(parser: CommandParser) -> None:
     group = parser.add_argument_group("audit")
     group.add_argument("--using", help="an alias of REDISDICT; all if none")
     group.add_argument(
-        "--sample", type=_positive_int, metavar="N", help="so many cells a pass, at random; or all"
+        "--sample",
+        type=_positive_int,
+        metavar="N",
+        help="number of cells per pass, at random; all if none",
     )
     group.add_argument(
-        "--seconds", type=_positive_float, help="pass after pass for so long, instead of one pass"
+        "--seconds",
+        type=_positive_float,
+        help="pass after pass for this many seconds, instead of one pass",
     )
     group.add_argument("--forever", action="store_true", help="pass after pass, until interrupted")
     group.add_argument(
@@ -48,12 +53,16 @@ def add_audit_arguments(parser: CommandParser) -> None:
         default=INTERVAL_S,
         help=f"seconds between two passes with --forever; {INTERVAL_S:.0f} if none",
     )
-    group.add_argument("--json", action="store_true", help="an object for each pass, on one line")
     group.add_argument(
-        "--repair", action="store_true", help="remove what disagrees, so that it is read again"
+        "--json", action="store_true", help="a JSON object for each pass, on one line"
     )
     group.add_argument(
-        "--no-save", action="store_true", help="don't keep the counts for the admin's page"
+        "--repair",
+        action="store_true",
+        help="remove cells that disagree, so that their rows are read again",
+    )
+    group.add_argument(
+        "--no-save", action="store_true", help="don't save the counts for the admin's page"
     )
     group.add_argument(
         "--keep",
@@ -170,11 +179,11 @@ class Auditing:
             audits.save(counts, now)
             audits.prune(now, self._options["keep"])
         except DatabaseError as error:
-            self._stderr.write(f"The counts weren't kept: {error} Was `migrate` run?")
+            self._stderr.write(f"The counts weren't saved: {error} Was `migrate` run?")
 
 
 def merged(totals: Sequence[TableCount], counts: Sequence[TableCount]) -> list[TableCount]:
-    """Add up what several passes have counted. Ages are those of the last one."""
+    """Add up the counts of several passes. Ages are those of the last one."""
     before = {(one.model, one.database, one.alias): one for one in totals}
     for count in counts:
         other = before.pop((count.model, count.database, count.alias), None)
@@ -189,7 +198,7 @@ def merged(totals: Sequence[TableCount], counts: Sequence[TableCount]) -> list[T
 
 
 def as_json(counts: Sequence[TableCount]) -> dict[str, Any]:
-    """Give what a pass has counted as JSON has it."""
+    """Return the counts of a pass as JSON."""
     return {
         "time": timezone.now().isoformat(),
         "judged": sum(count.judged for count in counts),
@@ -216,7 +225,7 @@ def as_json(counts: Sequence[TableCount]) -> dict[str, Any]:
 
 
 def lines(count: TableCount) -> Iterator[str]:
-    """Say what was counted of one table, for people."""
+    """Describe the counts of one table, for people."""
     nines = at_least(count.judged, count.disagreed)
     proven = "" if nines is None else f"; at least {nines:.1f} nines"
     text = f"{count.model} ({count.database} on {count.alias}): {count.judged:,} judged"

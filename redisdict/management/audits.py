@@ -1,4 +1,4 @@
-"""Keep what audits have counted, hour by hour."""
+"""Save the counts of audits, hour by hour."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from redisdict.models import AuditCount
 
 
 def save(counts: Sequence[TableCount], now: datetime) -> None:
-    """Add what a pass has counted to its hour's. Three queries for each table.
+    """Add the counts of a pass to those of its hour. Three queries for each table.
 
     Raises:
         django.db.Error: the database can't be asked, or has no such table yet.
@@ -39,6 +39,6 @@ def save(counts: Sequence[TableCount], now: datetime) -> None:
 
 
 def prune(now: datetime, keep_days: int) -> int:
-    """Delete what is older than so many days; how many hours that were."""
+    """Delete counts that are older than this many days; return the number of hours."""
     old = AuditCount.objects.filter(hour__lt=now - timedelta(days=keep_days))
     return old.delete()[0]

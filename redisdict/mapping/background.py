@@ -1,12 +1,12 @@
-"""What goes on in this process after its caller has left: bounded, and finished before the end.
+"""Run computations in the background, bounded in number, and finish them before the process ends.
 
 Work for threads is done by a few daemon threads, which end when they are idle. Work for tasks is a
-task of the caller's event loop. A loop that ends before its task is done cancels it: then a thread
-does the work from its beginning, in a loop of its own. So does one at once where the loop is one of
-`async_to_sync()`, which ends with the view.
+task of the caller's event loop. If the loop ends before the task is done, the task is cancelled,
+and a thread does the work from its beginning, in a loop of its own. If the loop is one of
+`async_to_sync()`, which ends with the view, a thread does the work from the start.
 
-At the end of the interpreter what is left gets `EXIT_S` seconds; what takes longer is given up, so
-that another process may do it. A process that is killed leaves its leases, which end by themselves.
+At the end of the interpreter remaining work gets `EXIT_S` seconds; then it is given up, so that
+another process may do it. A process that is killed leaves its leases, which end by themselves.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ class Job:
     timezone: Any = field(default_factory=timezone.get_current_timezone)
 
     def can_go_on(self) -> bool:
-        """Tell whether anything is going to work on it while this thread waits."""
+        """Return whether another thread or loop will work on it while this thread waits."""
         loop = self.loop
         return loop is None or (loop.is_running() and loop is not _running_loop())
 
 
 class Colour(Protocol):
-    """How an operation waits, and has something done in the background: in threads or in tasks."""
+    """The way an operation waits and starts background work: in threads or in tasks."""
 
     def wait(self, value: Value, timeout_s: float) -> Any:
         """Wait for a value in flight.
@@ -87,7 +87,7 @@ class Colour(Protocol):
         """
 
     def start(self, job: Job) -> Any:
-        """Begin a job; tell whether it was begun, or there are too many already."""
+        """Begin a job; return false if there are too many already."""
 
 
 class Background:
@@ -100,7 +100,7 @@ class Background:
         self._renew()
 
     def _renew(self) -> None:
-        """Forget what the parent was doing: a forked child has none of its threads."""
+        """Forget the parent's jobs: a forked child has none of its threads."""
         self._changed = threading.Condition()
         self._jobs: set[Job] = set()
         self._waiting: deque[Job] = deque()
@@ -108,7 +108,7 @@ class Background:
         self._idle = 0
 
     def submit(self, job: Job) -> bool:
-        """Have a thread do it; false when there is too much to do, or the interpreter ends."""
+        """Let a thread do it; false if there is too much to do, or the interpreter ends."""
         with self._lock():
             if self._is_over or len(self._waiting) >= MOST_WAITING or not self._register():
                 return False
@@ -135,7 +135,7 @@ class Background:
         return True
 
     def create_task(self, job: Job) -> bool:
-        """Have a task of the running loop do it, or a thread where the loop is about to end."""
+        """Let a task of the running loop do it, or a thread if the loop is about to end."""
         job.is_async = True
         loop = asyncio.get_running_loop()
         if loop in AsyncToSync.loop_thread_executors:
@@ -157,7 +157,7 @@ class Background:
         return True
 
     def finish(self, timeout_s: float) -> bool:
-        """Wait until nothing is left to do; tell whether it came to that."""
+        """Wait until nothing is left to do; return whether everything was finished in time."""
         with self._lock() as changed:
             changed.wait_for(lambda: not any(job.can_go_on() for job in self._jobs), timeout_s)
             return not self._jobs
@@ -171,7 +171,7 @@ class Background:
             yield self._changed
 
     def _register(self) -> bool:
-        """Have the end of the interpreter wait; false when that has begun."""
+        """Let the end of the interpreter wait; false if that has begun."""
         if not self._is_registered:
             # Before the threads of executors are ended, which a job may need. What Python has for
             # the purpose, `atexit`, comes after that.
@@ -189,7 +189,9 @@ class Background:
             left, waiting = list(self._jobs), list(self._waiting)
             self._waiting.clear()
         if left:
-            logger.warning("%d computations weren't done at the end of this process.", len(left))
+            logger.warning(
+                "%d background computations hadn't finished at the end of this process.", len(left)
+            )
         for job in left:
             with suppress(Exception):  # the time limit of its lease is what remains
                 job.driver.run(job.give_up())
@@ -301,11 +303,11 @@ IN_TASKS: Final = InTasks()
 
 
 def finish_background(timeout: float = EXIT_S) -> bool:
-    """Wait until this process computes nothing in the background; tell whether it came to that.
+    """Wait until this process computes nothing in the background; return whether it finished.
 
-    For the end of processes that skip Python's own (`os._exit()`), and for tests. The end of the
-    interpreter does it by itself. It can't wait for tasks of the event loop that runs in the
-    calling thread: `afinish_background()` does.
+    For processes that skip the interpreter's normal end (`os._exit()`), and for tests. The normal
+    end does it by itself. It can't wait for tasks of the event loop that runs in the calling
+    thread: `afinish_background()` does.
 
     Args:
         timeout: seconds.

@@ -1,4 +1,4 @@
-"""What the methods of a dict work with: its layout, its codecs, and who runs its operations."""
+"""Hold what the methods of a dict work with: its layout, its codecs, its drivers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ABSENT: Final = object()
 
 @dataclass(slots=True)
 class Bound(Generic[K]):
-    """What a dict finds at its first use.
+    """The objects that a dict looks up at its first use.
 
     Args:
         layout: where the items are.

@@ -1,4 +1,4 @@
-"""Many items, or all, in one call: in slices, so that memory stays flat."""
+"""Read, store or delete many items, or all, in one call: in slices, so that memory stays flat."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
         return found
 
     def get_many(self, keys: Iterable[K]) -> dict[K, V]:
-        """Get those of the items that are there. HMGET or MGET, 1,600 keys a command."""
+        """Get the items of these keys that exist. HMGET or MGET, 1,600 keys a command."""
         return self._run(self._get_many_operation(keys))
 
     async def aget_many(self, keys: Iterable[K]) -> dict[K, V]:
@@ -76,8 +76,8 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
     def set_many(self, items: Mapping[K, V], timeout: Timeout = DEFAULT) -> None:
         """Store several items for `timeout` seconds, None for ever. HSET or MSET, 1,600 a command.
 
-        When one of them can't be stored, none is: more than one round trip can carry (16,000
-        items or 4 MiB) are encoded twice, first to see that it works, so memory stays flat.
+        If one of them can't be stored, none is. Items beyond one round trip (16,000 items or 4
+        MiB) are therefore encoded twice, first as a test, so memory stays flat.
         """
         self._run(self._set_many_operation(as_dict(items), timeout))
 
@@ -130,7 +130,7 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
         return count
 
     def delete_many(self, keys: Iterable[K]) -> int:
-        """Remove several items, and count those there were. HDEL or DEL, 1,600 keys a command."""
+        """Remove several items; return how many there were. HDEL or DEL, 1,600 keys a command."""
         return self._run(self._delete_many_operation(keys))
 
     async def adelete_many(self, keys: Iterable[K]) -> int:
@@ -155,13 +155,13 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
     __hash__ = None  # type: ignore[assignment]  # as every mutable mapping
 
     def __or__(self, other: Mapping[K, V]) -> dict[K, V]:
-        """Make a plain `dict` of all items, and those of `other` over them."""
+        """Make a plain `dict` of all items, updated with those of `other`."""
         if not isinstance(other, Mapping):
             return NotImplemented
         return {**self.copy(), **as_dict(other)}
 
     def __ror__(self, other: Mapping[K, V]) -> dict[K, V]:
-        """Make a plain `dict` of the items of `other`, and these over them."""
+        """Make a plain `dict` of the items of `other`, updated with these."""
         if not isinstance(other, Mapping):
             return NotImplemented
         return {**other, **self.copy()}
@@ -194,7 +194,7 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
                 return True
 
     def __bool__(self) -> bool:
-        """Tell whether there is any item. HLEN, or SCAN until one is found."""
+        """Return whether there is any item. HLEN, or SCAN until one is found."""
         return not self._run(self._is_empty_operation())
 
     def clear(self) -> None:
@@ -217,11 +217,11 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
         return bool((yield from bound.layout.expire(timeout_ms)))
 
     def expire(self, timeout: Timeout) -> bool:
-        """Let the whole dict end in `timeout` seconds, None for never; tell whether it has items.
+        """Let the whole dict expire in `timeout` seconds, None for never; return if it has items.
 
-        A hash ends as a whole, with what is stored meanwhile. Of single keys only those that are
-        there now get the limit, and None takes away the times to live of all. A script, or a SCAN
-        with scripts.
+        A hash expires as a whole, including items that are stored meanwhile. In the keys layout
+        only the present items get the timeout, and None removes the times to live of all. A
+        script, or a SCAN with scripts.
         """
         return self._run(self._expire_operation(timeout))
 
@@ -232,9 +232,9 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
     def memory_usage(self) -> int:
         """Measure the bytes that the dict takes on the server. MEMORY USAGE.
 
-        Of a hash 1,000 items stand for all, so that a large one doesn't hold the server up.
-        Dragonfly leaves out what a key takes of its table, some 45 bytes; one that lies there
-        together with its value, of which it says 0, counts as 32.
+        For a hash it is estimated from 1,000 items, so that a large one doesn't block the server.
+        Dragonfly leaves out the bytes of a key in its table, some 45; a key that is stored there
+        together with its value, for which it reports 0, counts as 32.
 
         Raises:
             redis.exceptions.NoPermissionError: the user may not ask (`+memory`).
@@ -249,7 +249,7 @@ class BulkMethods(IterationMethods[K, V], Generic[K, V]):
 
 
 def as_dict(other: Any = (), /, **more: Any) -> Mapping[Any, Any]:
-    """Read what `dict.update()` would take, completely before anything is stored."""
+    """Read any argument of `dict.update()` completely, before anything is stored."""
     if isinstance(other, IterationMethods):
         other = other.copy()  # `dict()` would ask for one item after the other
     if isinstance(other, Mapping) and not more:

@@ -1,4 +1,4 @@
-"""What Django's caches have: items added, kept alive, and computed once for all who want them."""
+"""Add the methods of Django's caches: `add`, `touch`, `get_or_set` and the like."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
         return bool((yield from bound.layout.add(field, stored, timeout_ms)))
 
     def add(self, key: K, value: V, timeout: Timeout = DEFAULT) -> bool:
-        """Store a value unless the key is there; tell whether it was stored.
+        """Store a value unless the key exists; return whether it was stored.
 
         HSETNX, a script for a time, or SET NX.
         """
@@ -49,7 +49,7 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
         return bool((yield from bound.layout.touch(field, timeout_ms)))
 
     def touch(self, key: K, timeout: Timeout = DEFAULT) -> bool:
-        """Give an item another time to live; tell whether it is there. A script, or PEXPIRE."""
+        """Change the time to live of an item; return whether it exists. A script, or PEXPIRE."""
         return self._run(self._touch_operation(key, timeout))
 
     async def atouch(self, key: K, timeout: Timeout = DEFAULT) -> bool:
@@ -64,7 +64,7 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
         return None if left_ms == FOREVER else left_ms / 1000
 
     def ttl(self, key: K) -> float | None:
-        """Get the seconds an item has left, None for ever. HEXISTS and PTTL, a script, or PTTL.
+        """Get the time to live of an item in seconds, None for ever. HEXISTS, PTTL, or a script.
 
         Raises:
             KeyError: there is none.
@@ -125,22 +125,22 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
         fail_safe: bool | float = False,
         lock_timeout: float = 60,
     ) -> V:
-        """Get the value of `key`; when it isn't there, that of `default`, which is stored.
+        """Get the value of `key`; if it is missing, compute it by `default` and store it.
 
-        Of several callers one calls `default`; the others wait for its value and hold no
-        connection meanwhile. When that one dies, another takes over after `lock_timeout` seconds.
+        One of several callers calls `default`; the others wait for its value and hold no
+        connection meanwhile. If that one dies, another takes over after `lock_timeout` seconds.
 
         A hit costs one round trip, with the options too.
 
         Args:
             stale: seconds for which the value is kept beyond `timeout`. In this time one caller
-                computes it anew, and the others get the old one at once.
+                computes it again, and the others get the old one at once.
             soft_timeout: seconds after which the caller that computes gets the old value, too; the
                 computation goes on in the background, in another thread. 0 serves it at once.
-            refresh_ahead: in the last so many seconds of `timeout`, reads get the value, which is
-                still fresh, and one of them has it computed anew in the background.
-            fail_safe: whether the old value is served, and the error logged, when `default`
-                raises; then nobody tries again for so many seconds, 5 of `True`.
+            refresh_ahead: seconds before the end of `timeout` in which reads get the value, which
+                is still fresh, and one of them lets it be computed again in the background.
+            fail_safe: whether the old value is served, and the error logged, if `default` raises;
+                then nobody tries again for this many seconds, 5 for `True`.
             lock_timeout: seconds after which another caller computes too.
 
         Raises:
@@ -180,8 +180,8 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
     ) -> V:
         """As `get_or_set()`; `default` may be a coroutine function.
 
-        What goes on in the background is a task of this event loop; when the loop ends before it,
-        a thread computes from the beginning, in a loop of its own.
+        Work in the background is a task of this event loop; if the loop ends before it, a thread
+        computes from the beginning, in a loop of its own.
         """
         options = parse_options(
             self._bound.milliseconds(timeout),

@@ -1,4 +1,4 @@
-"""Which dicts a server holds, and what each costs, by commands that block no server."""
+"""List the dicts on a server, with the size of each, by commands that don't block the server."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class CatalogPage:
 
 @dataclass(frozen=True, slots=True)
 class DictFacts:
-    """What is known of one dict.
+    """The known facts of one dict.
 
     Memory in bytes and the times to live in milliseconds are those of up to `SAMPLE` items;
     a time to live is None for ever, and memory None where the server doesn't tell.
@@ -73,7 +73,7 @@ def find_dicts(prefix: str, cursor: bytes) -> Operation[CatalogPage]:
 def hash_facts(
     names: Names, capabilities: Capabilities, shards: int | None = None
 ) -> Operation[DictFacts]:
-    """Tell the facts of a dict that is one hash, or one a shard.
+    """Return the facts of a dict that is one hash, or one a shard.
 
     HLEN, PTTL, MEMORY USAGE and HRANDFIELD, all O(1).
     """
@@ -112,7 +112,7 @@ def _facts_of_hash(names: Names, capabilities: Capabilities) -> Operation[DictFa
 
 
 def keys_facts(keys: Sequence[bytes]) -> Operation[DictFacts]:
-    """Tell the facts of a dict of single keys, as far as these are known. PTTL and MEMORY USAGE."""
+    """Return the facts of a dict of single keys, by its known keys. PTTL and MEMORY USAGE."""
     sample = keys[:SAMPLE]
     commands: list[Command] = [(b"PTTL", key) for key in sample]
     commands += [(b"MEMORY", b"USAGE", key) for key in sample]

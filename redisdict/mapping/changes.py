@@ -53,11 +53,11 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
         return self._transform_operation(key, add, 0)
 
     def incr(self, key: K, delta: N = 1) -> N:
-        """Add to a number, which begins as 0 when it isn't there; give the new number.
+        """Add to a number, 0 if it is missing; return the new number.
 
-        HINCRBY or INCRBY; with a float, as `transform()` does it, for a server's sum of floats
-        doesn't tell 2.0 from 2. The time to live stays as it is; a new item
-        lives as long as the dict's timeout says.
+        HINCRBY or INCRBY; a float is added as by `transform()`, because a server's sum of floats
+        doesn't distinguish 2.0 from 2. The time to live stays as it is; a new item gets the
+        dict's timeout.
 
         Raises:
             NotANumberError: the item isn't a number.
@@ -90,7 +90,7 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
                 return True
 
     def compare_and_set(self, key: K, expected: V, new: V) -> bool:
-        """Replace a value equal to `expected`; tell whether it was. The time to live stays.
+        """Replace a value if it equals `expected`; return whether it did. The time to live stays.
 
         HGET or GET, and a script.
         """
@@ -124,10 +124,10 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
                 yield Sleep(bound.locks.pause_s(attempt - EAGER_ATTEMPTS))
 
     def transform(self, key: K, function: Callable[[V], V], default: Any = ABSENT) -> V:
-        """Replace a value by `function(value)`, again until nobody interferes; give the new value.
+        """Replace a value by `function(value)`, retrying after others' changes; return the new one.
 
         Raises:
-            KeyError: there is none, and no default to begin with is given.
+            KeyError: there is no item, and no default is given.
         """
         return cast(V, self._run(self._transform_operation(key, function, default)))
 
@@ -195,7 +195,7 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
 
 
 def _is_beyond_the_server(error: ResponseError) -> bool:
-    """Tell whether the server can't count with what is stored, though Python may be able to.
+    """Return whether the server can't count with the stored value, although Python may.
 
     The stored number may be a float in the serializer's form, or go beyond 64 bits.
     """

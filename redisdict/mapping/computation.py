@@ -1,7 +1,7 @@
-"""One computation of `get_or_set()`: who may compute, what is served meanwhile, what is kept.
+"""Run one computation of `get_or_set()`: who computes, what is served meanwhile, what is stored.
 
-The lease is a lock under the item's key. Whoever holds it computes, in the foreground or in the
-background, and frees it; after a failure that nobody was told of it stays for a pause.
+The lease is a lock under the item's key. Its holder computes, in the foreground or in the
+background, and frees it; after a failure that no caller got as an error it stays for a pause.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Unkept(Exception):
 
 
 class Found(NamedTuple):
-    """What is stored of an item.
+    """The stored state of an item.
 
     Attributes:
         stored: its bytes; None where there is nothing.
@@ -51,7 +51,7 @@ class Found(NamedTuple):
         return self.stored is not None and self.fresh_ms > 0
 
     def is_due(self, options: ComputeOptions) -> bool:
-        """Whether it is time to compute it anew."""
+        """Whether it is time to compute it again."""
         return self.stored is None or self.fresh_ms <= options.refresh_ms
 
 
@@ -59,7 +59,7 @@ NOTHING: Final = Found(None)
 
 
 def look(bound: Bound[Any], field: bytes, options: ComputeOptions) -> Operation[Found]:
-    """Read what is stored, and how fresh it is, in one round trip."""
+    """Read the stored value, and how fresh it is, in one round trip."""
     if not options.needs_time:
         return Found((yield from bound.layout.get(field).begin()))
     stored, left_ms = yield from bound.layout.get_with_ttl(field)
@@ -95,7 +95,7 @@ def keep(
 
 
 class Computation:
-    """The computation of one item by one caller, and what becomes of it without the caller.
+    """The computation of one item by one caller, and its course in the background.
 
     Args:
         default: gives the value.
@@ -286,7 +286,7 @@ class Computation:
     def _log(self, error: BaseException) -> None:
         counted["failed"] += 1
         logger.error(
-            "The value of %r couldn't be computed anew; the old one is served.",
+            "The value of %r couldn't be computed again; the old one is served.",
             self._field.decode(errors="replace"),
             exc_info=error,
         )

@@ -1,4 +1,4 @@
-"""What `get_or_set()` is told about time: how long a value is fresh, kept, and waited for."""
+"""Check the times given to `get_or_set()`: how long a value is fresh, kept, and waited for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ComputeOptions(NamedTuple):
         stale_ms: how long it is kept beyond that.
         soft_timeout_s: how long the caller who computes waits when an old value is at hand; None
             for as long as it takes.
-        refresh_ms: how long before its end a fresh value is computed anew in the background.
+        refresh_ms: how long before its end a fresh value is computed again in the background.
         fail_safe_s: how long the old value is served after a failure before it is tried again;
             None where an error is the caller's.
         lock_timeout_s: after how long another takes over.
@@ -34,12 +34,12 @@ class ComputeOptions(NamedTuple):
 
     @property
     def lives_ms(self) -> int | None:
-        """How long the server keeps a value."""
+        """The time for which the server keeps a value."""
         return None if self.timeout_ms is None else self.timeout_ms + self.stale_ms
 
     @property
     def needs_time(self) -> bool:
-        """Whether the time that a value has left says what to do with it."""
+        """Whether the action depends on the value's time to live."""
         return bool(self.stale_ms or self.refresh_ms)
 
 
@@ -52,7 +52,7 @@ def parse_options(
     lock_timeout: float = 60,
     of: str = "",
 ) -> ComputeOptions:
-    """Check what a caller of `get_or_set()` gives.
+    """Check the options of a call of `get_or_set()`.
 
     Args:
         timeout_ms: the timeout of the item.
@@ -73,13 +73,13 @@ def parse_options(
         )
     if refresh_ms and not timeout_ms:
         raise ValueError(
-            f"refresh_ahead{of} is {refresh_ahead} s, but the item has no timeout before whose end"
-            " it could be refreshed; give a timeout above 0."
+            f"refresh_ahead{of} is {refresh_ahead} s, but the item has no timeout, so it never has"
+            " to be refreshed; give a timeout above 0."
         )
     if refresh_ms and timeout_ms and refresh_ms >= timeout_ms:
         raise ValueError(
             f"refresh_ahead{of} is {refresh_ahead} s, and the timeout {timeout_ms / 1000} s, so"
-            " that every read would compute the value anew; give less than the timeout."
+            " that every read would compute the value again; give less than the timeout."
         )
     if soft_timeout is not None:
         _milliseconds(f"soft_timeout{of}", soft_timeout)

@@ -1,4 +1,4 @@
-"""`PersistentDict`, the mapping whose items live on a server, and the options of one."""
+"""Define `PersistentDict`, the mapping whose items live on a server, and its options."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DictOptions:
-    """What a dict was asked to be, beside its name; `PersistentDict` describes each option.
+    """The options of a dict, beside its name; `PersistentDict` describes each.
 
     Raises:
         TypeError, ValueError, ConfigurationError: one of them can't be used.
@@ -189,7 +189,7 @@ class PersistentDict(
         self._choose_class()
 
     def _choose_class(self) -> None:
-        """Have the reads of a dict with `near` looked up in another class than those of others."""
+        """Choose the class, so that dicts with `near` have their own methods for reads."""
         plain = _plain_class(type(self))
         kind = plain if self._options.near is None else _near_class(plain)
         if kind is not type(self):
@@ -197,7 +197,7 @@ class PersistentDict(
 
     @property
     def name(self) -> str:
-        """The name it was given; that of a child stands after its parent's and a slash."""
+        """The name it was given; a child's begins with its parent's name and a slash."""
         return "/".join(self._path)
 
     def __repr__(self) -> str:
@@ -210,10 +210,10 @@ class PersistentDict(
         return f"<PersistentDict {self.name!r} on {alias!r} ({layout})>"
 
     def child(self, name: str) -> Self:
-        """Make another dict, whose name is this one's and below it `name`; with the same options.
+        """Make another dict with the same options, named `name` below this one's name.
 
         It is a dict of its own: neither sees the other's items, nor does `clear()` of one touch
-        the other. Asks the server nothing.
+        the other. Sends nothing to the server.
         """
         if not isinstance(name, str):
             raise TypeError(f"name is {type(name).__name__}; a string is expected.")
@@ -284,7 +284,7 @@ class PersistentDict(
         return bound
 
     def _find_space(self, backend: Backend, names: Names) -> NearSpace | None:
-        """Find what this process keeps of the dict, for whichever handle; None if nothing."""
+        """Find this process's memory for the dict, of any handle; None if there is none."""
         options = self._options
         identity = (names.path, options.hset_enabled, options.shards)
         if options.near is None:
@@ -310,9 +310,9 @@ class PersistentDict(
         return found
 
     def near_stats(self) -> NearStats:
-        """Tell what this process keeps of the dict, whichever handle has read it.
+        """Get the counts of this process's memory for the dict, over all its handles.
 
-        Asks the server nothing.
+        Sends nothing to the server.
         """
         _ = self._bound
         using = self._options.using

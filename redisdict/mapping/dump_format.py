@@ -1,4 +1,4 @@
-r"""The file that `dump()` writes and `load()` reads.
+r"""Write and read the files of `dump()` and `load()`.
 
 Numbers are unsigned and little-endian. A file has a header,
 
@@ -11,7 +11,7 @@ then for each item, in no order,
     01
     4 bytes                    the length of the key
     4 bytes                    the length of the value
-    8 bytes                    milliseconds that the item had left; 0 for ever
+    8 bytes                    the item's time to live in milliseconds; 0 for ever
     the key, the value         as they are on the server
 
 and at the end
@@ -20,7 +20,7 @@ and at the end
     8 bytes                    the number of items
     4 bytes                    CRC-32 of everything before it
 
-so a file that was cut off has no end. What follows the end is left alone.
+so a file that was cut off has no end. Bytes after the end are ignored.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class DumpReader:
         expected = self._checksum
         [checksum] = _CHECKSUM.unpack(self._read(_CHECKSUM.size))
         if count != self._count or checksum != expected:
-            raise self._damaged("comes before an end that doesn't fit to what was read")
+            raise self._damaged("comes before an end mark that doesn't match what was read")
 
     def _read(self, length: int) -> bytes:
         parts = []
@@ -169,7 +169,7 @@ class DumpReader:
 
 
 def verified(file: IO[bytes], key_kind: str, check_key: Callable[[bytes], object]) -> IO[bytes]:
-    """Check a file to the end: what is returned holds a whole dump from its position on.
+    """Check a file to the end, and return one that has the whole dump from its position on.
 
     It is `file` itself, read once and set back; one that can't be set back, such as a pipe, is
     copied into a temporary file, which goes when it is closed.

@@ -1,4 +1,4 @@
-"""Patterns for keys, with one meaning on every server and in both layouts."""
+"""Match keys by patterns, with one meaning on every server and in both layouts."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Glob:
 
 
 def _translate(pattern: str) -> Iterator[tuple[str, bytes]]:
-    """Make of each part a regular expression or `*`, and what the server is given."""
+    """Make the regular expression or `*` of each part, and the server's pattern."""
     for token in _TOKEN.finditer(pattern):
         one = token["one"]
         if token["class"] is not None:

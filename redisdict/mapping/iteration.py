@@ -49,7 +49,7 @@ class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
         return self._aiterate(self._scan_keys())
 
     def keys(self) -> KeysView[K]:
-        """Give a view of the keys. Iterating pages with HSCAN or SCAN."""
+        """Return a view of the keys, which is read page by page with HSCAN or SCAN."""
         return KeysView(self)
 
     def akeys(self) -> AsyncIterator[K]:
@@ -61,8 +61,8 @@ class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
         text = bound.key_codec.text
         if text is None:
             raise TypeError(
-                f"The keys of this dict are {bound.key_codec.kind}, not text, so no pattern matches"
-                " them; go through the keys and choose."
+                f"The keys of this dict are {bound.key_codec.kind}, not text, so no pattern"
+                " matches them; iterate over the keys and select them yourself."
             )
         layout, glob = bound.layout, Glob(pattern)
 
@@ -78,7 +78,7 @@ class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
 
         Args:
             pattern: `*` stands for any characters, `?` for one, `[abc]`, `[a-z]` and `[^a]` for
-                one of a class; `\` takes the next character for itself. Keys that aren't text are
+                one of a class; `\` escapes the next character. Keys that aren't text are
                 matched as decimal digits (`int`) or as what `key_type` encodes them to.
 
         Raises:
@@ -106,7 +106,7 @@ class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
         return self._scan_pairs(decode)
 
     def values(self) -> ValuesView[V]:
-        """Give a view of the values. Iterating pages with HSCAN, or SCAN and MGET."""
+        """Return a view of the values, which is read page by page with HSCAN, or SCAN and MGET."""
         return ValuesView(self)
 
     def avalues(self) -> AsyncIterator[V]:
@@ -126,7 +126,7 @@ class IterationMethods(Topic[K, V], MutableMapping[K, V], Generic[K, V]):
         return self._scan_pairs(decode)
 
     def items(self) -> ItemsView[K, V]:
-        """Give a view of the items. Iterating pages with HSCAN, or SCAN and MGET."""
+        """Return a view of the items, which is read page by page with HSCAN, or SCAN and MGET."""
         return ItemsView(self)
 
     def aitems(self) -> AsyncIterator[tuple[K, V]]:

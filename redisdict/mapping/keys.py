@@ -1,6 +1,6 @@
-"""The keys of a dict, as its user has them and on the server, such that no two dicts share one.
+"""Encode the keys of a dict for the server, so that no two dicts share a key, and decode them.
 
-What a user has is strictly of the dict's `key_type`: a key of another type is a TypeError. On the
+A user's key is strictly of the dict's `key_type`: a key of another type is a TypeError. On the
 server there are
 
     PREFIX:h:{NAME}          the public key: the hash of a dict, or the marker in its place
@@ -10,9 +10,9 @@ server there are
     PREFIX:l:{NAME}:ITEM     a lock or a lease
     PREFIX:m:{NAME}          the generation of a cached table of the database
     PREFIX:m:{NAME}:ROW      one row of it
-    PREFIX:p:{NAME}:RANDOM   written by a near cache, to see that it is told of it
-    PREFIX:c:{NAME}          what is counted of it
-    PREFIX:nh:{NAME}         how many shards a dict in the hash layout has, where it has any
+    PREFIX:p:{NAME}:RANDOM   written by a near cache, to test that it gets a message about it
+    PREFIX:c:{NAME}          the counts of it
+    PREFIX:nh:{NAME}         the number of shards of a dict in the hash layout, if it has any
     PREFIX:nk:{NAME}         the same of a dict in the keys layout
 
 NAME and PREFIX are escaped so that neither holds a brace: the first `{` of a key begins the name
@@ -166,7 +166,7 @@ def _escape(text: str, special: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class KeyCodec(Generic[K]):
-    """How the keys of one dict are written.
+    """The encoding of one dict's keys.
 
     Args:
         kind: what a key is: "str", "int", "uuid.UUID", "bytes", or "custom" for a pair of the
@@ -213,7 +213,7 @@ class KeyCodec(Generic[K]):
         return [encode(key) for key in keys]
 
     def arguments(self, keys: Sequence[K]) -> Sequence[Argument]:
-        """Make what a command has for these keys: ASCII text as it is, which packs the same."""
+        """Make a command's arguments for these keys: ASCII text as it is, which packs the same."""
         is_ascii = False
         if self.kind == "str":
             with suppress(TypeError):  # which `encode_many()` says more about

@@ -1,7 +1,7 @@
-"""Locks with a time limit and an owner, for threads and for tasks.
+"""Lock a name for one owner at a time, with a time limit, for threads and for tasks.
 
-One key with a random token, set only when it is not there (SET NX PX) and deleted only by who
-knows the token: the single-server algorithm of the Redis documentation ("Distributed locks").
+A lock is one key with a random token, set only if it doesn't exist (SET NX PX) and deleted only
+with its token: the single-server algorithm of the Redis documentation ("Distributed locks").
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class LockOperations:
         return _random.uniform(longest / 2, longest)
 
     def try_acquire(self, name: bytes, token: bytes, timeout: float) -> Operation[bool]:
-        """Take the lock for `timeout` seconds if nobody has it.
+        """Take the lock for `timeout` seconds if it is free.
 
         Raises:
             ServerUnsupported: the server runs no scripts, so it couldn't be given back.
@@ -102,12 +102,12 @@ class LockOperations:
         return True
 
     def extend(self, name: bytes, token: bytes, timeout: float) -> Operation[bool]:
-        """Keep the lock for `timeout` seconds from now; tell whether it was still ours."""
+        """Keep the lock for `timeout` seconds from now; return whether it was still ours."""
         key = self._key(name)
         return bool((yield from COMPARE_AND_EXPIRE.call((key,), token, limit_ms(timeout))))
 
     def release(self, name: bytes, token: bytes) -> Operation[bool]:
-        """Give the lock back; tell whether it was still ours."""
+        """Give the lock back; return whether it was still ours."""
         return bool((yield from COMPARE_AND_DELETE.call((self._key(name),), token)))
 
     def pause(self, name: bytes, token: bytes, timeout: float) -> Operation[None]:
@@ -116,7 +116,7 @@ class LockOperations:
             yield from COMPARE_AND_SET.call((self._key(name),), token, PAUSED)
 
     def end_pause(self, name: bytes) -> Operation[bool]:
-        """Free the lock if it is held by a pause; tell whether it was."""
+        """Free the lock if it is held by a pause; return whether it was."""
         return self.release(name, PAUSED)
 
     def _key(self, name: bytes) -> bytes:
@@ -127,8 +127,9 @@ class Lock:
     """A lock with a time limit. `with` and `async with` acquire and release it.
 
     Each object has one owner at a time; make one for each task or thread. `is_owned` says whether
-    this object has acquired it and not released it, which the server may see otherwise once the
-    time limit is over: whoever works longer calls `extend()` in time, which tells.
+    this object has acquired the lock and not released it. On the server it may be free once the
+    time limit is over: if you work longer, call `extend()` in time, which raises if it was too
+    late.
     """
 
     def __init__(self, mapping: Any, name: str, timeout: float, wait: float | None) -> None:
@@ -159,7 +160,7 @@ class Lock:
         return is_ours
 
     def acquire(self) -> bool:
-        """Wait for the lock; tell whether it was got. SET NX PX, repeated in growing pauses.
+        """Wait for the lock; return whether it was acquired. SET NX PX, after growing pauses.
 
         Raises:
             RuntimeError: this object has it already.
@@ -273,7 +274,7 @@ Value: TypeAlias = "Future[Any]"
 
 
 class InFlight:
-    """The values of one dict that somebody in this process is about to get, by their fields."""
+    """The values of one dict that callers in this process are about to get, by their fields."""
 
     def __init__(self) -> None:
         #: Each with the time after which another takes over, as it does from another process.
@@ -298,7 +299,7 @@ class InFlight:
         return found[0], found is ours
 
     def resolve(self, field: bytes, value: Value, stored: bytes | None) -> None:
-        """Give all who wait the value, or tell them that there is none."""
+        """Pass the value, or its absence, to all callers that wait."""
         found = self._values.get(field)
         if found is not None and found[0] is value:  # else it began before a fork, or took too long
             self._values.pop(field, None)
@@ -306,7 +307,7 @@ class InFlight:
             value.set_result(stored)
 
     def _renew(self) -> None:
-        """Forget what the parent was computing: a forked child has none of its threads."""
+        """Forget the parent's computations: a forked child has none of its threads."""
         self._values = {}
 
 

@@ -1,7 +1,7 @@
-"""Reads of a dict that are answered from this process's memory where its promise allows it.
+"""Answer reads of a dict from this process's memory, where its promise allows it.
 
-Everything else that a dict does goes through drivers that drop what is kept of the keys concerned
-(`redisdict.near.access`), so this is about reads alone.
+All other calls of a dict go through drivers that drop the keys concerned from memory
+(`redisdict.near.access`), so only reads are here.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ UNKNOWN: Final = object()
 
 
 class NearBound(Generic[K]):
-    """What the reads of one handle work with, beside its `Bound`.
+    """The state that the reads of one handle work with, beside its `Bound`.
 
     Args:
         bound: of the handle.
@@ -80,14 +80,14 @@ class NearBound(Generic[K]):
                 yield Call(ping, (reader,))
 
     def value_of(self, entry: Entry) -> Any:
-        """Give the value of an entry, `ABSENT` for one that says that there is none."""
+        """Return the value of an entry, `ABSENT` for one that says that there is none."""
         make = entry.make
         if make is not None:
             return make(entry.value)
         return ABSENT if entry.value is MISSING else entry.value
 
     def is_due(self, field: bytes, options: ComputeOptions) -> bool:
-        """Tell whether a value that was just read is to be computed anew, or may be."""
+        """Return whether a value that was just read has to be computed again, or may be."""
         if not options.needs_time:
             return False
         entry = self.find(field)
@@ -162,7 +162,7 @@ class NearBound(Generic[K]):
         return values
 
     def _track(self, fields: Sequence[bytes]) -> Operation[None]:
-        """Have the server tell of these, where it doesn't of all."""
+        """Let the server track these keys, if it doesn't broadcast."""
         if not any(reader.listener.is_plain for reader in self._readers):
             return
         by_reader: dict[Reader, list[bytes]] = {}
@@ -174,7 +174,7 @@ class NearBound(Generic[K]):
     def _keep(
         self, state: NearState, token: FillToken, stored: bytes | None, left_ms: int, sent_at: float
     ) -> Any:
-        """Keep what the server has given, and give its value."""
+        """Keep the server's reply in memory, and return its value."""
         codec = self.codec
         size = ENTRY_BYTES + len(cast(bytes, token.key))
         if stored is None:
@@ -229,7 +229,7 @@ class _FirstUse:
 
 
 class NearMethods(MappingMethods[K, V], CacheMethods[K, V], Generic[K, V]):
-    """The reads of a dict with `near`: `d[key]`, `get`, `in`, `get_many`, and what reads first."""
+    """The reads of a dict with `near`: `d[key]`, `get`, `in`, `get_many`, and others that read."""
 
     _near = _FirstUse()
 
@@ -400,7 +400,7 @@ def _pairs(first: Sequence[K], second: Sequence[T]) -> Iterator[tuple[K, T]]:
 
 
 def make_space(backend: Backend, names: Sequence[Names], *, is_hash: bool) -> NearSpace:
-    """Make what is kept of a dict whose items are under these names: one, or one for each shard."""
+    """Make the memory of a dict whose items are under these names: one, or one for each shard."""
     config = backend.config
     parts = []
     for each in names:

@@ -1,4 +1,4 @@
-"""Where the pickles of older releases look for the class of a handle."""
+"""Keep the module path under which pickles of older releases look for the class of a handle."""
 
 from redisdict.mapping.dict import PersistentDict
 

@@ -1,4 +1,4 @@
-"""One item of a dict, as a `dict` has it: read, store, remove, take out."""
+"""Read, store, remove and pop single items, with the methods of `dict`."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
         return default if reply is None else bound.codec.decode(reply)
 
     def __contains__(self, key: object) -> bool:
-        """Tell whether there is such an item. HEXISTS or EXISTS."""
+        """Return whether there is such an item. HEXISTS or EXISTS."""
         bound = self._bound
         return bool(bound.driver.do(bound.layout.contains(bound.field_of(cast(K, key)))))
 
@@ -95,13 +95,13 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
         return bound.layout.set(field, stored, timeout_ms)
 
     def __setitem__(self, key: K, value: V) -> None:
-        """Store a value for as long as the dict's timeout says. HSET or SET."""
+        """Store a value with the dict's timeout. HSET or SET."""
         self._bound.driver.do(self._set_step(key, value, DEFAULT))
 
     def set(self, key: K, value: V, timeout: Timeout = DEFAULT) -> None:
         """Store a value for `timeout` seconds, None for ever. HSET, a script for a time, or SET.
 
-        A time of 0 or less is over already: nothing is kept.
+        With 0 or less the item expires at once: nothing is kept.
         """
         self._bound.driver.do(self._set_step(key, value, timeout))
 
@@ -126,7 +126,7 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
                 return default
 
     def setdefault(self, key: K, default: V = None) -> V:  # type: ignore[assignment]  # as dict's
-        """Get the value of `key`, stored first when it isn't there: by one of several callers.
+        """Get the value of `key`; if it is missing, one of several callers stores `default` first.
 
         HGET and HSETNX, or GET and SET NX.
         """
@@ -150,7 +150,7 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
             raise KeyError(key)
 
     def delete(self, key: K) -> bool:
-        """Remove an item; tell whether it was there. HDEL or DEL."""
+        """Remove an item; return whether it was there. HDEL or DEL."""
         bound = self._bound
         return bool(bound.driver.do(bound.layout.delete(bound.field_of(key))))
 
@@ -180,7 +180,7 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
     @overload
     def pop(self, key: K, default: V | T) -> V | T: ...
     def pop(self, key: K, default: Any = ABSENT) -> Any:
-        """Take an item out; of several takers one gets it. HGETDEL or GETDEL, elsewhere a script.
+        """Remove an item and return it; one of several callers gets it. HGETDEL, GETDEL, a script.
 
         Raises:
             KeyError: there is none, and no default is given.
@@ -203,7 +203,7 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
         return (yield from self._read_or_put_back(*pair))
 
     def popitem(self) -> tuple[K, V]:
-        """Take any item out; of several takers one gets it. A script, or SCAN and GETDEL.
+        """Remove any item and return it; one of several callers gets it. A script, or SCAN, GETDEL.
 
         Raises:
             KeyError: the dict is empty.

@@ -1,4 +1,4 @@
-"""Pages of SCAN and HSCAN, without what the server repeats."""
+"""Remove repetitions by the server from pages of SCAN and HSCAN."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SAMPLES = 30
 
 
 class Pages:
-    """Leaves out of each page what an earlier page had.
+    """Removes from each page the fields of earlier pages.
 
     A server repeats fields only when its table shrinks under the scan: the bucket it goes on with
     is then the union of buckets it has just been through, for its cursor counts in reversed binary
@@ -71,7 +71,7 @@ class Pages:
         return fields if chosen is None else list(compress(fields, chosen))
 
     def choose(self, cursor: bytes, fields: Sequence[bytes]) -> list[bool] | None:
-        """Tell for each field whether it wasn't there before; None when that is so for all of them.
+        """Return for each field whether it is new; None if all are.
 
         Args:
             cursor: what the server gave together with these fields.
@@ -92,7 +92,7 @@ class Pages:
         return chosen
 
     def _suspects(self, cursor: bytes, fields: Sequence[bytes]) -> tuple[Sequence[bytes], int]:
-        """Choose the fields that may be repeated, and tell how far back they are at most."""
+        """Choose the fields that may be repeated, and their greatest distance."""
         tables = table_bits(cursor)  # one, or one for each of some shards
         bits = min(tables)
         bits_before, self._bits = self._bits, bits
@@ -106,12 +106,12 @@ class Pages:
         return list(chain(*_both_ends(fields, BUCKET))), REACH << (self._most_bits - bits)
 
     def _repeats(self, fields: Sequence[bytes], reach: int) -> bool:
-        """Tell whether one of the fields is there twice, or is in the last pages."""
+        """Return whether one of the fields occurs twice, or in the last pages."""
         own = set(fields)
         return len(own) < len(fields) or not all(map(own.isdisjoint, self._last(reach)))
 
     def _last(self, reach: int) -> Iterator[Sequence[bytes]]:
-        """Go back over the last fields, at least so many, in whichever order each page came."""
+        """Iterate back over the last fields, at least this many, from both ends of each page."""
         for page in reversed(self._pages):
             yield from _both_ends(page, reach)
             reach -= len(page)
@@ -126,7 +126,7 @@ class Pages:
 
 
 class PageSize:
-    """How many items to ask for, such that a page has about `PAGE_BYTES` whatever their size."""
+    """The number of items to ask for, so that a page has about `PAGE_BYTES` whatever their size."""
 
     def __init__(self) -> None:
         self.count = FIRST_COUNT
@@ -186,7 +186,7 @@ def _both_ends(fields: Sequence[bytes], count: int) -> Iterator[Sequence[bytes]]
 
 
 def _first_of_each(fields: Sequence[bytes], seen: set[bytes]) -> list[bool]:
-    """Tell for each field whether it is neither among those seen nor further ahead in the page."""
+    """Return for each field whether it is neither among those seen nor earlier in the page."""
     chosen = []
     for field in fields:
         chosen.append(field not in seen)
@@ -199,7 +199,7 @@ def _some(items: Sequence[bytes]) -> Sequence[bytes]:
 
 
 def _longest(fields: Sequence[bytes]) -> int:
-    """Measure the longest of some of these: it must not cost more than what it is for."""
+    """Measure the longest of some of these, since measuring all would cost too much."""
     return max(map(len, _some(fields)), default=0)
 
 

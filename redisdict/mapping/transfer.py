@@ -1,4 +1,4 @@
-"""A dict to a file and back, or to another dict, in flat memory."""
+"""Dump a dict to a file, load it, or copy it to another dict, in flat memory."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TransferMethods(Topic[K, V], Generic[K, V]):
         return writer.count
 
     def dump(self, file: IO[bytes]) -> int:
-        """Write all items to a file opened as "wb", with their times to live, and count them.
+        """Write all items to a file opened as "wb", with their times to live; return their number.
 
         Keys and values are written as they are on the server, in the format that
         `redisdict.mapping.dump_format` describes. HSCAN, or SCAN with GET and PTTL.
@@ -77,11 +77,11 @@ class TransferMethods(Topic[K, V], Generic[K, V]):
         return count
 
     def load(self, file: IO[bytes]) -> int:
-        """Store the items of a file that `dump()` wrote, and count them. Others stay as they are.
+        """Store the items of a file that `dump()` wrote; return their number. Others stay.
 
-        The file is read twice, the first time to see that it is whole, so a damaged one changes
-        nothing. Each item gets the time that it had left when it was written. HSET or MSET;
-        a script, or SET PX, for those that have a time to live.
+        The file is read twice, the first time to check that it is complete, so a damaged one
+        changes nothing. Each item gets the time to live that it had when it was written. HSET or
+        MSET; a script, or SET PX, for items with a time to live.
 
         Values are stored unread: load only files that you trust into a dict that reads pickle.
 
@@ -106,10 +106,10 @@ class TransferMethods(Topic[K, V], Generic[K, V]):
         return count
 
     def clone_to(self, other: TransferMethods[Any, Any]) -> int:
-        """Store all items in another dict, with their times to live, and count them.
+        """Store all items in another dict, with their times to live; return their number.
 
-        It may have another alias, layout, serializer or key_type; values are read and written anew
-        only where that is needed. What else it holds stays. Memory stays flat.
+        It may have another alias, layout, serializer or key_type; values are decoded and encoded
+        again only if that is needed. Its other items stay. Memory stays flat.
         """
         return self._run(self._clone_operation(other._bound, other._run))
 

@@ -1,9 +1,8 @@
-"""Metrics for Prometheus and OpenTelemetry: what is asked of servers, how long it takes, what hits.
+"""Export metrics of requests, their durations, hits and more to Prometheus and OpenTelemetry.
 
-Nothing is measured before one of the functions below is called. The setting
-`REDISDICT_METRICS = ["prometheus"]` has that done when a server is first used; `"opentelemetry"` is
-the other one.
-docs/operations.md lists the metrics.
+Nothing is measured before one of the functions below is called. With the setting
+`REDISDICT_METRICS = ["prometheus"]` (or `"opentelemetry"`) that happens when a server is first
+used. docs/operations.md lists the metrics.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ __all__ = ["METRICS", "Metric", "start_opentelemetry", "start_prometheus"]
 
 
 def start_prometheus(registry: Any = None) -> None:
-    """Export the metrics to Prometheus, through `prometheus_client`; once is enough.
+    """Export the metrics to Prometheus, through `prometheus_client`; call it once.
 
-    With `PROMETHEUS_MULTIPROC_DIR` they are in its files, as prometheus_client has it, at most
-    five seconds after they were counted.
+    With `PROMETHEUS_MULTIPROC_DIR` they are in the files of prometheus_client's multiprocess mode,
+    at most five seconds after they were counted.
 
     Args:
         registry: a `prometheus_client.CollectorRegistry`; None for its own.

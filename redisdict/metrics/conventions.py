@@ -1,6 +1,6 @@
 """Describe an exchange by OpenTelemetry's semantic conventions for database clients and Redis.
 
-No attribute has a key or a value of a command: of arguments there is a question mark each.
+No attribute has a key or a value of a command: each argument is shown as a question mark.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _servers: weakref.WeakKeyDictionary[Any, Mapping[str, Any]] = weakref.WeakKeyDic
 
 
 def server_attributes(server: Any) -> Mapping[str, Any]:
-    """Tell which system it is, where, and which of its databases; remembered."""
+    """Return the attributes of the server: system, address, database. Cached."""
     found = _servers.get(server)
     if found is None:
         found = _servers[server] = _describe(server)
@@ -47,7 +47,7 @@ def _describe(server: Any) -> Mapping[str, Any]:
 
 
 def attributes_of(exchange: Exchange) -> dict[str, Any]:
-    """Describe an exchange, without what would make too many series of it."""
+    """Describe an exchange, without attributes that would make too many series."""
     attributes = dict(server_attributes(exchange.server))
     attributes["db.operation.name"] = name_of(exchange.request)
     if exchange.error is not None:

@@ -1,4 +1,4 @@
-"""Name every metric, with its kind, unit and labels. docs/operations.md has the same list."""
+"""Define every metric, with its kind, unit and labels. docs/operations.md has the same list."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Metric:
             counter's.
         kind: a counter only grows while the process lives.
         unit: as OpenTelemetry writes it (UCUM): "s", "By", or what is counted in braces.
-        labels: what its series differ by.
-        help: what it tells.
-        opentelemetry: its name there, where the database conventions have one.
+        labels: the labels of its series.
+        help: what it measures.
+        opentelemetry: its name in OpenTelemetry, if the database conventions have one.
     """
 
     name: str
@@ -43,7 +43,7 @@ DURATION = Metric(
     kind="histogram",
     unit="s",
     labels=("alias", "operation"),
-    help="Time from sending a command, or several together, to the reply. Retries are inside it.",
+    help="Time from sending a command, or several together, to the reply. Includes retries.",
     opentelemetry="db.client.operation.duration",
 )
 READS = Metric(
@@ -58,7 +58,7 @@ ERRORS = Metric(
     kind="counter",
     unit="{error}",
     labels=("alias", "error"),
-    help="Exchanges with a server that have ended with an error, by its class.",
+    help="Exchanges with a server that ended with an error, by its class.",
 )
 RETRIES = Metric(
     name="retries",
@@ -72,14 +72,14 @@ GIVEN_UP = Metric(
     kind="counter",
     unit="{request}",
     labels=("alias",),
-    help="Requests that were given up, which raised BackendUnavailable.",
+    help="Requests that were given up and raised BackendUnavailable.",
 )
 OPENED = Metric(
     name="connections_opened",
     kind="counter",
     unit="{connection}",
     labels=("alias", "mode"),
-    help="Connections opened by the pools there are; reconnects are among them.",
+    help="Connections opened by the present pools, including reconnects.",
 )
 POOL_CONNECTIONS = Metric(
     name="pool_connections",
@@ -117,7 +117,7 @@ POOL_WAITED = Metric(
     kind="counter",
     unit="s",
     labels=("alias", "mode"),
-    help="Time that callers have waited for a connection, all together.",
+    help="Total time that callers have waited for a connection.",
 )
 MODELS = Metric(
     name="model_events",
@@ -132,8 +132,8 @@ NEAR = Metric(
     kind="counter",
     unit="{event}",
     labels=("alias", "kind", "event"),
-    help="Reads of near caches from memory (hits) and not (misses), keys that the server said were"
-    " changed (pushes), entries that went to make room (evictions).",
+    help="Reads of near caches that memory answered (hits) or didn't (misses), changed keys that"
+    " the server reported (pushes), entries removed to make room (evictions).",
 )
 NEAR_ITEMS = Metric(
     name="near_items",
@@ -154,15 +154,15 @@ NEAR_OFF = Metric(
     kind="gauge",
     unit="{dict}",
     labels=("alias", "kind"),
-    help="Near caches that can't answer from memory now, for the server doesn't tell of changes.",
+    help="Near caches that can't answer from memory now: the server doesn't report changes.",
 )
 COMPUTATIONS = Metric(
     name="computations",
     kind="counter",
     unit="{computation}",
     labels=("event",),
-    help="get_or_set(): values computed (computed), callers that were given the old value after"
-    " soft_timeout (soft_timeout), computations that failed and the old value is served (failed).",
+    help="get_or_set(): values computed (computed), callers that got the old value after"
+    " soft_timeout (soft_timeout), failed computations whose old value is served (failed).",
 )
 AUDITED = Metric(
     name="audit_cells",

@@ -1,4 +1,4 @@
-"""Say what one exchange with a server counts for: its name, hits and misses, its error."""
+"""Derive the counts of one exchange with a server: its name, hits and misses, its error."""
 
 from __future__ import annotations
 

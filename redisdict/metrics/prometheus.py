@@ -1,8 +1,9 @@
 """Export the metrics through prometheus_client, of one process or of many.
 
 With many (`PROMETHEUS_MULTIPROC_DIR`, as under gunicorn) prometheus_client asks no process when it
-is scraped, but reads the files into which each has written its values. So what is counted elsewhere
-is taken over every few seconds, at the end of an exchange with a server and at the process's end.
+is scraped, but reads the files into which each has written its values. So counts that are kept
+elsewhere are written there every few seconds, after an exchange with a server, and at the process's
+end.
 """
 
 from __future__ import annotations
@@ -68,16 +69,16 @@ class Exporter:
         return self._client.Histogram(name, metric.help, buckets=BOUNDS_S, **arguments)
 
     def _renew(self) -> None:
-        """In a forked child, count from here on: what was counted before is the parent's."""
+        """In a forked child, count from here on: earlier counts are the parent's."""
         self._children.clear()
         self._taken = {(metric, labels): value for metric, labels, value in read_totals()}
 
     def describe(self) -> list[Any]:
-        """Say that this collector has no metrics of its own."""
+        """Report that this collector has no metrics of its own."""
         return []
 
     def collect(self) -> list[Any]:
-        """Take over what was counted elsewhere; prometheus_client calls it for a scrape."""
+        """Take over the counts that are kept elsewhere; prometheus_client calls it for a scrape."""
         self.take_over()
         return []
 
@@ -98,7 +99,7 @@ class Exporter:
             self.take_over()
 
     def take_over(self) -> None:
-        """Write down what was counted elsewhere since the last time."""
+        """Write the counts that were added elsewhere since the last time."""
         with self._lock:
             for metric, labels, value in read_totals():
                 child = self._child(metric, *labels)
@@ -140,7 +141,7 @@ def start(registry: Any = None) -> Exporter:
 
 
 def stop(registry: Any = None) -> None:
-    """End what `start()` has begun."""
+    """End the export that `start()` began."""
     found = _exporters.pop(registry, None)
     if found is not None:
         found.close()

@@ -1,6 +1,6 @@
-"""Read what the process has counted since its start: of models, near caches, pools, retries.
+"""Read the counts of the process since its start: of models, near caches, pools, retries.
 
-These are counted where they happen, at no further cost, and read when somebody asks.
+They are counted where they happen, at no further cost, and read on demand.
 """
 
 from __future__ import annotations

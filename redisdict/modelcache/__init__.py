@@ -1,1 +1,1 @@
-"""ModelDict: model instances from the server, never older than the last commit."""
+"""Cache model instances on the server, never older than the last commit (`ModelDict`)."""

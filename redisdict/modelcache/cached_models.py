@@ -1,4 +1,4 @@
-"""Registered models, and their tables on the server; `registrations` has all of them.
+"""Define registered models, and their tables on the server; `registrations` has all of them.
 
 A registered model has one `CachedTable` for each table of each database that it is read from or
 written to.
@@ -109,14 +109,14 @@ class CachedTable:
 
     @property
     def shows_all_alike(self) -> bool:
-        """Whether what one reader was shown of it may be given to another."""
+        """Whether rows that one reader got may be given to another."""
         if self.is_scoped or not self.place.hides_rows:
             return True
         self._warn_once(HIDES_ROWS, HIDES_ROWS)
         return False
 
     def in_scope(self, scope: str) -> CachedTable:
-        """The table as readers of one scope see it: what was stored for others are misses.
+        """The table for readers of one scope: rows that were stored for others are misses.
 
         The scope is no part of the names, so a writer of any scope makes a row old for all.
         """
@@ -172,7 +172,7 @@ class CachedTable:
             return None
 
     def _keep(self, body: bytes) -> Kept | None:
-        """Say what the process keeps of a body that the server has given."""
+        """Make the entry in memory for a body from the server."""
         if len(body) < SHORTEST:
             return Kept(MISSING, 0) if body == ABSENT else None
         values = self.codec.keep(body) if self.cached.members is None else None
@@ -196,15 +196,15 @@ Rows = tuple[CachedTable, Sequence[bytes]]
 
 #: Of a table, and of an error.
 NOT_KEPT = (
-    "A row of %s is not cached, and others may not be for the same reason, which isn't told again:"
-    " %s"
+    "A row of %s is not cached; others may not be cached for the same reason, which is logged only"
+    " once: %s"
 )
 UNREADABLE = "A cached row of %s can't be read and is removed: %s"
 
 #: Of a table.
 HIDES_ROWS = (
-    "%s has row-level security, and no `scope` says who may see what: readers"
-    " that a policy applies to are given its rows by the database each time."
+    "%s has row-level security, and no `scope` says who may see what: readers to whom a policy"
+    " applies always get its rows from the database."
 )
 
 #: So many scopes of a table are remembered.
@@ -247,7 +247,7 @@ class CachedModel:
     _codecs: dict[tuple[str, str], RowCodec[Any]] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """What is kept; its keys are named by that, so that rows with other fields are others."""
+        """A description that names its keys, so that rows with other fields have other keys."""
         label = self.model._meta.label
         if self.is_whole:
             return f"{label} as a whole"
@@ -263,7 +263,7 @@ class CachedModel:
         return f" in {self.shards} shards" if self.shards else ""
 
     def parts(self) -> list[type[models.Model]]:
-        """The models whose tables hold parts of what is kept; known when all models are loaded."""
+        """The models whose tables hold parts of the rows; known when all models are loaded."""
         if self.is_version:
             return [concrete_of(self.model)]
         return [*self._lineage(), *self._find_relations()] if self.is_whole else self._lineage()
@@ -275,12 +275,12 @@ class CachedModel:
 
     @cached_property
     def listed_fields(self) -> list[models.Field[Any, Any]]:
-        """The fields of which a list is a function."""
+        """The fields on which a list depends."""
         return [] if self.members is None else self.members.fields(self.model)
 
     @cached_property
     def relations(self) -> list[type[models.Model]]:
-        """Those of the parts that are relations."""
+        """The parts that are relations."""
         return self._find_relations()
 
     def _lineage(self) -> list[type[models.Model]]:
@@ -292,7 +292,7 @@ class CachedModel:
 
     @property
     def kind(self) -> str:
-        """What it is, at the beginning of a sentence for users."""
+        """Its kind, for the beginning of a sentence for users."""
         is_computed = self.is_whole or self.is_version
         what = "What is computed of" if is_computed else "The ModelDict of"
         by = f" {self.members}" if self.members else ""
@@ -306,7 +306,7 @@ class CachedModel:
         return registry.get_backend(self.using) if isinstance(self.using, str) else self.using
 
     def codec(self, database: str) -> RowCodec[Any]:
-        """What writes and reads the rows of an alias: the same for the tables of all tenants."""
+        """The codec for the rows of an alias, the same for the tables of all tenants."""
         key = (database, connections.settings[database]["ENGINE"])
         if key not in self._codecs:
             self._codecs[key] = RowCodec(self.model, database, self.exclude)
@@ -327,11 +327,11 @@ class CachedModel:
         return self._tables.get((database, place)) or self._add_table(database, place)
 
     def table_at(self, database: str, place: Place) -> CachedTable:
-        """The same, where the place is known already: that of another registration's table."""
+        """The same, if the place is known already from another registration's table."""
         return self._table(database, place)
 
     def known_table(self, database: str) -> CachedTable | None:
-        """The same, if that is known without a look at the thread's connection."""
+        """The same, if it is known without looking at the thread's connection."""
         place = known_place(database, self.model)
         if place is not None and self.is_whole and not place.hides_rows:
             others = [known_place(database, one) for one in self.relations]
@@ -381,7 +381,7 @@ class CachedModel:
             return self._tables[key]
 
     def tables(self) -> Iterator[CachedTable]:
-        """Those that this process has used so far."""
+        """The tables that this process has used so far."""
         return iter(list(self._tables.values()))
 
     def forget_tables(self) -> None:

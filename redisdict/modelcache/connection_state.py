@@ -1,4 +1,4 @@
-"""Tell whether a database connection is in a transaction, whoever began it; ask beneath Django."""
+"""Find out whether a database connection is in a transaction, whoever began it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IN_TRANSACTION, AUTOCOMMIT = 1, 2
 
 
 def is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Whether what the connection does now becomes visible to others only later."""
+    """Whether changes by the connection become visible to others only later."""
     raw = connection.connection
     if isinstance(raw, sqlite3.Connection) and raw.isolation_level is None:
         # Also when a COMMIT that was sent as a statement has ended that of an atomic block.
@@ -49,7 +49,7 @@ def _was_begun_by_statement(connection: BaseDatabaseWrapper) -> bool:
 
 
 def may_have_ended(connection: BaseDatabaseWrapper) -> bool:
-    """Whether a transaction is taken to be under way only since a statement began it.
+    """Whether a transaction counts as under way only because a statement began it.
 
     On MySQL a deadlock, a definition or a procedure may have ended it, and mysqlclient doesn't say.
     So what is changed in it may be visible at once, or not before a COMMIT.
@@ -61,7 +61,7 @@ def may_have_ended(connection: BaseDatabaseWrapper) -> bool:
 
 
 def note_uncommitted(connection: BaseDatabaseWrapper) -> None:
-    """On MySQL: what the connection reads from now on may not be what is committed.
+    """Note, on MySQL, that the connection's reads from now on may not show committed rows.
 
     A statement has set the level of isolation to READ UNCOMMITTED, which the server doesn't tell
     when it is for one transaction alone; or it has made a temporary table, which hides another.
@@ -70,7 +70,7 @@ def note_uncommitted(connection: BaseDatabaseWrapper) -> None:
 
 
 def may_read_uncommitted(connection: BaseDatabaseWrapper) -> bool:
-    """Whether, by a statement, the connection may read something else than what is committed."""
+    """Whether, after a statement, the connection may read uncommitted rows."""
     raw = connection.__dict__.get(UNCOMMITTED)
     return raw is not None and raw is connection.connection
 
@@ -100,7 +100,7 @@ def _is_told_to_be_open(connection: BaseDatabaseWrapper, raw: Any) -> bool:
 
 
 def _commits_each_statement(raw: Any) -> bool:
-    """What SET autocommit has last said, as mysqlclient knows without asking."""
+    """The value of the last SET autocommit, which mysqlclient knows without asking."""
     ask = getattr(raw, "get_autocommit", None)
     try:
         return ask is None or bool(ask())

@@ -1,7 +1,7 @@
-"""Know every database connection of the process, of all threads, from when it is made.
+"""Track every database connection of the process, in all threads, from its creation on.
 
-This module is imported at every start of a project, so it imports nothing but what Django has
-imported by then. The model cache asks it for the connections when there is something to cache.
+This module is imported at every start of a project, so it imports only what Django has imported by
+then. The model cache asks it for the connections when there is something to cache.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _listeners: list[Callable[[BaseDatabaseWrapper], None]] = []
 
 
 def keep_track() -> None:
-    """Take notice of the connections that there are, and of each that is made from now on."""
+    """Track the present connections, and each that is made from now on."""
     create = connections.create_connection
     if not hasattr(create, "__wrapped__"):
 

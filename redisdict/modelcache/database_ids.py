@@ -1,11 +1,11 @@
-"""Tell which database a connection leads to, by what the database says of itself.
+"""Identify the database of a connection, by ids that the database reports.
 
-Settings don't tell: one server has several names (localhost, a socket, a pooler beside the
+Settings don't identify it: one server has several names (localhost, a socket, a pooler beside the
 process), one name leads to different servers on different machines, and test databases change
-NAME. So PostgreSQL, MySQL and MariaDB are asked, and of a file the file system. Where none of them
-tells, the settings have to do.
+NAME. So PostgreSQL, MySQL and MariaDB are asked for an id, and for a file the file system. If none
+of them has one, the settings are used.
 
-All of it goes past Django's cursors, as tests of the project may count what goes over those.
+No query goes through Django's cursors, because a project's tests may count queries there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ logger = logging.getLogger("redisdict")
 
 @dataclass(slots=True)
 class Database:
-    """What was learned of the database that some settings lead to.
+    """The identity of the database to which some settings lead.
 
     Attributes:
         id: equal for one database, whatever it is called, and different for two.
@@ -88,9 +88,9 @@ def _ask_postgresql(cursor: Any, connection: BaseDatabaseWrapper) -> Database:
 
 #: Of an alias.
 NOT_TOLD = (
-    "The database %r doesn't tell which one it is, so cached rows are told apart by HOST, PORT and"
-    " NAME, which have to be the same in all processes. GRANT EXECUTE ON FUNCTION"
-    " pg_control_system() to the role of each, or to none."
+    "The database %r can't be identified, so its cached rows are named by HOST, PORT and NAME,"
+    " which have to be the same in all processes. GRANT EXECUTE ON FUNCTION pg_control_system() to"
+    " the role of each, or to none."
 )
 
 
@@ -154,7 +154,7 @@ ASKED: dict[str, Callable[[Any, BaseDatabaseWrapper], Database]] = {
 
 
 def _id_of_settings(connection: BaseDatabaseWrapper) -> str:
-    """By vendor, host, port and name; what one machine calls its own, by the machine too."""
+    """Identify by vendor, host, port and name; for local names by the machine too."""
     settings, vendor = connection.settings_dict, connection.vendor
     host = str(settings.get("HOST") or "").lower().rstrip(".")
     if host in LOCAL_HOSTS:
@@ -176,12 +176,12 @@ def is_memory(name: Any) -> bool:
 
 
 def id_of_memory(name: str) -> str:
-    """Tell a database in memory: it is its process's own, also after any fork."""
+    """Identify a database in memory: it belongs to its process, also after a fork."""
     return f"memory {_process_token().hex()} {name}"
 
 
 def id_of_connection() -> str:
-    """Tell a database that only one connection comes to."""
+    """Identify a database that only one connection can reach."""
     return f"connection {secrets.token_hex(16)}"
 
 
@@ -199,7 +199,7 @@ def _process_token() -> bytes:
 
 
 def id_of_file(path: str) -> str:
-    """Tell a file of SQLite. One or two system calls.
+    """Identify a file of SQLite. One or two system calls.
 
     Its path says nothing: the same on two machines means two files, two mounts of one file have
     two, and a restored backup has the old one's. File systems use the numbers of removed files
@@ -223,7 +223,7 @@ def _machine() -> str:
 
 
 def _made_at(path: str) -> str:
-    """When a file was made, on Linux, where Python doesn't tell; "" where nobody does."""
+    """Return when a file was created, on Linux, where Python lacks that; "" if it is unknown."""
     statx = _statx()
     if statx is None:
         return ""

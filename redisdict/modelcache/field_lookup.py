@@ -67,7 +67,7 @@ class FieldLookup(PkLookup[M]):
         """None: the step reads a hint, and the row is another request."""
 
     def near_hit(self, key: Any, caller: Caller) -> Any:
-        """Give the row that is in memory and has this value; `NOT_NEAR` if there is none."""
+        """Return the row that is in memory and has this value; `NOT_NEAR` if there is none."""
         value = self._encode_key(key)
         pk = self._near_pk(value)
         if pk is None:
@@ -79,7 +79,7 @@ class FieldLookup(PkLookup[M]):
         return row if has is not None and self._encode_key(has) == value else NOT_NEAR
 
     def _near_pk(self, value: bytes) -> Any:
-        """Give the primary key in the hint that is in memory, however old; None without one."""
+        """Return the primary key in the hint that is in memory, however old; None without one."""
         assert self._near_hints is not None  # it is asked of lookups with near
         entry = self._near_hints.state.lookup(value, NEVER, NEVER)
         return None if entry is None else entry.value
@@ -161,7 +161,7 @@ class FieldLookup(PkLookup[M]):
 
 
 def _keep_hint(body: bytes) -> Kept | None:
-    """Say what the process keeps of a hint."""
+    """Make the entry in memory for a hint."""
     pk = _read_hint(body) if len(body) >= SHORTEST or body not in NOT_ROWS else None
     return None if pk is None else Kept(pk, len(body))
 

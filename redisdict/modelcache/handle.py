@@ -81,7 +81,7 @@ class Handle(Generic[M]):
         return await sync_to_async(self._lookup)() if known is None else known
 
     def _known_lookup(self) -> PkLookup[M] | None:
-        """The same, if that is known without a look at the thread's connection."""
+        """The same, if it is known without looking at the thread's connection."""
         database = self._options.database or router.db_for_write(self.model)
         table = self._cached.known_table(database)
         return None if table is None else self._lookup_in(table)

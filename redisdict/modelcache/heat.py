@@ -1,9 +1,9 @@
-"""Tell whether a table changes so often that results of it aren't worth keeping.
+"""Decide whether a table changes so often that its results aren't worth caching.
 
-What is computed of a table that changes all the time is old before anybody reads it again, and its
-readers would ask the server in vain, twice each. So each process counts how its lookups went, and
-when nearly all of them found what a change had made old, it leaves the server alone for a while.
-Then it tries again by itself.
+If a table changes all the time, its results are old before anybody reads them again, and each
+reader would ask the server twice for nothing. So each process counts the outcomes of its lookups.
+If nearly all of them found a result that a change had made old, it doesn't ask the server for a
+while; then it tries again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ REST_S = 10.0
 
 
 class Heat:
-    """How lookups of results of one table went, in this process.
+    """The outcomes of lookups of one table's results, in this process.
 
     Threads may lose one another's counts now and then, which doesn't matter.
 
@@ -38,7 +38,7 @@ class Heat:
         self._resting_until = 0.0
 
     def note_in_vain(self) -> None:
-        """A lookup was in vain, for this table was changed."""
+        """Note that a lookup was in vain, because this table was changed."""
         self.vain += 1
         if self.useful + self.vain < WINDOW:
             return
@@ -48,7 +48,7 @@ class Heat:
 
     @property
     def is_resting(self) -> bool:
-        """Whether the server is left alone, and the database asked at once."""
+        """Whether the database is asked at once, without the server."""
         if not self._resting_until:
             return False
         if time.monotonic() < self._resting_until:

@@ -1,11 +1,11 @@
-"""Tell which table of which database a model's rows are in, whatever the alias is called.
+"""Identify the table and the database of a model's rows, whatever the alias is called.
 
-Rows of the cache are named by that. An alias names a database only within one project at one time:
-tests put their own database in its place, two projects call different ones "default", two aliases
-may lead to one, and a tenant's search path to another table.
+Cached rows are named by these. An alias names a database only within one project at one time: tests
+replace it by their own database, two projects call different databases "default", two aliases may
+lead to one database, and a tenant's search path to another table.
 
-Who a database is, it is asked once (`database_ids`), and again when a connection is made later than
-a minute after. Which schema a name leads to is another question (`search_paths`).
+A database is asked for its id once (`database_ids`), and again when a connection is made more than
+a minute later. `search_paths` finds the schema that a table's name leads to.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from redisdict.modelcache.database_ids import (
     is_memory,
 )
 
-#: Seconds that an answer is believed whatever happens; after that, until the next connection.
+#: Seconds for which an answer is trusted in any case; after that, until the next connection.
 ASK_EVERY_S = 60.0
 
-#: Seconds after which it is looked whether a file is still the same one.
+#: Seconds after which a file is checked to be still the same one.
 LOOK_EVERY_S = 1.0
 
 #: Bytes that stand for a place in the names of its rows.
 DIGEST_BYTES = 8
 
-#: What of an alias's settings decides which tables it leads to; and what of that is changed in
-#: place, as test databases are. The latter is looked at by each read.
+#: The settings of an alias that decide which tables it leads to; and those of them that are changed
+#: in place, as for test databases, and so are compared at each read.
 VALUES = itemgetter("ENGINE", "NAME", "HOST", "PORT", "USER")
 CHANGEABLE = itemgetter("NAME", "HOST", "PORT")
 
@@ -183,7 +183,7 @@ def place_in(connection: BaseDatabaseWrapper, model: type[models.Model], schema:
 
 
 def forget_names() -> None:
-    """A statement may have made, moved or removed tables, or changed who sees what in them."""
+    """Forget names, since a statement may have changed tables, or who sees what in them."""
     global _names
     _names = object()
     _places.clear()
@@ -191,7 +191,7 @@ def forget_names() -> None:
 
 
 def is_on_standby(connection: BaseDatabaseWrapper) -> bool:
-    """Whether an open connection leads to a server that follows another one. No query."""
+    """Whether an open connection leads to a standby. No query."""
     raw = connection.connection
     ask = getattr(getattr(raw, "info", raw), "parameter_status", None)
     told = ask("in_hot_standby") if ask is not None else None  # since PostgreSQL 14
@@ -307,7 +307,7 @@ def _leads_to_its_file(database: Database) -> bool:
 
 
 def _on_connection(connection: BaseDatabaseWrapper) -> None:
-    """A connection was made: what the settings lead to may be another database by now."""
+    """Note that a connection was made: the settings may lead to another database by now."""
     if search_paths.sets_by_itself(connection):
         search_paths.note_several()
     if connection.connection is None:

@@ -1,15 +1,16 @@
-"""Encode the value of a unique field as the part of a key that stands for it.
+"""Encode the value of a unique field as its part of a key.
 
-A key is bytes, and the database has rules of its own for which values are equal: 1.5 and 1.50, one
-instant in two zones, "tea" and "TEA" under some collations. Where the rule is known, equal values
-have one key. Where it isn't, which is so for collated text, a row still has one key only: that of
-the spelling that the database itself gives. Then no cell can be stale, because
+A key is bytes, but the database has its own rules for which values are equal: 1.5 and 1.50, one
+instant in two zones, "tea" and "TEA" under some collations. If the rule is known, equal values have
+one key. If it isn't, as for collated text, a row still has only one key: that of its spelling in
+the database. Then no cell can be stale, because
 
-- a cell is filled with no other row than one whose own spelling is that of the cell: a reader who
-  asks by another spelling gets the row from the database and stores nothing (`loading.Matched`);
-- that a row is absent is believed only under a value that `KeyForm.is_exact()`;
-- a writer bars the cells of the rows that a change names if those values are exact, and otherwise
-  the whole table, since the rows it changes may be spelled otherwise (`CachedTable.keys()`).
+- a cell is only filled with a row whose own spelling is the cell's: a reader who asks by another
+  spelling gets the row from the database and stores nothing (`loading.Matched`);
+- a row's absence is cached only under a value that `KeyForm.is_exact()`;
+- a writer puts barriers on the cells of the rows that a change names if those values are exact, and
+  otherwise on the whole table, because changed rows may be spelled differently
+  (`CachedTable.keys()`).
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 class KeyForm:
-    """How values of one field are written in keys: different values differently, equal ones alike.
+    """The form of one field's values in keys: equal values alike, different ones differently.
 
     Args:
         field: the primary key, a composite one too, or another unique field.
@@ -93,7 +94,7 @@ class KeyForm:
         return self._write(self._own(value), value)
 
     def is_exact(self, value: Any) -> bool:
-        """Tell whether a row that the database takes for having this value has the value's key.
+        """Return whether a row that the database finds by this value has the value's key.
 
         If not, the row may be spelled otherwise, as "tea" is where "TEA" finds it, so the database
         has to be asked for it, and a change that names the value counts as one of the whole table.
@@ -134,7 +135,7 @@ class KeyForm:
         return list(zip(parts, value, strict=True))
 
     def to_python(self, value: Any) -> Any:
-        """Convert a value to what the field's attribute holds, which the database can be asked by.
+        """Convert a value to that of the field's attribute, which can be used in a query.
 
         Raises:
             TypeError: the field has no such value.
@@ -211,7 +212,7 @@ class KeyForm:
 
 
 def _has_text(kind: Any) -> bool:
-    """Whether str() says more of an object of this class than where it lies in memory."""
+    """Whether str() of an object of this class shows more than its memory address."""
     return kind.__str__ is not object.__str__ or kind.__repr__ is not object.__repr__
 
 

@@ -1,4 +1,4 @@
-"""Ask the database for rows, and tell whether what it gave may be kept for others."""
+"""Read rows from the database, and decide whether they may be cached for others."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MARK = "_redisdict_is_committed_state"
 
 
 def load_rows(table: CachedTable, pks: Iterable[Any]) -> Loaded[models.Model]:
-    """The rows with these primary keys, by the keys of these. One query, or what `in_bulk()` takes.
+    """Load the rows with these primary keys, by their keys. One query, or those of `in_bulk()`.
 
     They come from the model's base manager, as those of a foreign key do. When a primary key may be
     spelled otherwise in the database, that costs what `match()` does.
@@ -61,7 +61,7 @@ def load_by_field(
     asked: Mapping[bytes, Any],
     key_of: Callable[[Any], bytes | None],
 ) -> Matched:
-    """The rows that have these values of a field. One query, and what `match()` takes.
+    """Load the rows with these values of a field. One query, and that of `match()`.
 
     Args:
         form: of the field.
@@ -78,7 +78,7 @@ def load_by_field(
 
 
 def may_keep(table: CachedTable) -> bool:
-    """Whether a row that is loaded now could be kept; if not, there is no use in a lease."""
+    """Whether a row that is loaded now could be cached; if not, a lease is useless."""
     if table.place.is_standby:
         return False
     # This is asked at every hit, and to find the thread's connection takes a while.
@@ -86,7 +86,7 @@ def may_keep(table: CachedTable) -> bool:
 
 
 def whole_rows(table: CachedTable) -> models.QuerySet[models.Model]:
-    """All rows with the columns that are kept, and with nothing else, whatever the manager says."""
+    """All rows with the cached columns and nothing else, whatever the manager adds."""
     rows = table.model._base_manager.using(table.database).defer(None)
     rows = rows.select_related(None).prefetch_related(None)
     if hasattr(rows, "fetch_mode"):  # Django 6.1
@@ -95,7 +95,7 @@ def whole_rows(table: CachedTable) -> models.QuerySet[models.Model]:
 
 
 def _without_annotations(row: models.Model, rows: models.QuerySet[models.Model]) -> dict[str, Any]:
-    """Take from a row what `rows` has added: a stored row wouldn't have it. What that was."""
+    """Remove from a row what `rows` has added, since a stored row lacks it; return it."""
     added = [*rows.query.annotation_select, *rows.query.extra_select]
     return {name: row.__dict__.pop(name, None) for name in added}
 
@@ -108,7 +108,7 @@ def sees_committed_state(connection: BaseDatabaseWrapper) -> bool:
 
 
 def _has_open_statement(connection: Any) -> bool:
-    """Whether SQLite is still amid another statement, such as that of a queryset's `iterator()`.
+    """Whether SQLite has an unfinished statement, such as that of a queryset's `iterator()`.
 
     While it is, every statement of the connection sees the database as it was at the beginning of
     that one, also in autocommit mode. SQLite tells when it is asked to replace a collation.
@@ -152,7 +152,7 @@ class Matched:
     unsure: Sequence[bytes] = ()
 
     def rows(self) -> dict[bytes, Any]:
-        """All that were found."""
+        """All rows that were found."""
         return {**self.own, **self.other}
 
 
@@ -163,7 +163,7 @@ def match(
     rows: QuerySet[Any],
     attname: str,
 ) -> Matched:
-    """Tell which of the rows found has which of the values asked for.
+    """Assign the rows found to the values asked for.
 
     Nearly always each row has the spelling by which it was asked for. Only where the database may
     take two spellings for equal, it is asked which of the others it means: a query for 100 of them.

@@ -1,6 +1,6 @@
 """Look rows up by primary key, in threads and in tasks.
 
-A hit takes one command, a `Step`; whatever takes more is a `Plan`.
+A hit takes one command, a `Step`; everything else is a `Plan`.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class PkLookup(Generic[M]):
         return Step(command, self.store.read, (cells, token, lease_ms))
 
     def hit(self, answers: Sequence[Answer]) -> M | None:
-        """Give the instance in the answer to `step()`; None when there is more to do."""
+        """Return the instance in the answer to `step()`; None when there is more to do."""
         body, counters = answers[0], self.table.counters
         if type(body) is not bytes or len(body) < SHORTEST or counters.hits >= MOST_HITS - 1:
             return None
@@ -87,7 +87,7 @@ class PkLookup(Generic[M]):
     def finish(
         self, key: Any, step: Step[Any], answers: Sequence[Answer] | Exception, caller: Caller
     ) -> Plan[M | None]:
-        """Do what follows when `step()` was no hit, or has failed."""
+        """Go on after `step()` was no hit, or has failed."""
         try:
             if isinstance(answers, Exception):
                 raise answers
@@ -110,7 +110,7 @@ class PkLookup(Generic[M]):
     # What this process keeps.
 
     def near_hit(self, key: Any, caller: Caller) -> Any:
-        """Give the row that is in memory, None for one that is absent; `NOT_NEAR` for neither."""
+        """Return the row that is in memory, None for one that is absent; `NOT_NEAR` for neither."""
         table, near = self.table, self.near
         if (
             near is None
@@ -138,7 +138,7 @@ class PkLookup(Generic[M]):
         return {key: row for key in keys if (row := found.get(key)) is not None}
 
     def _find_near(self, keys: Sequence[Any], caller: Caller) -> Plan[dict[Any, Any]]:
-        """Get what is in memory, None for a row that is absent; it may take a PING."""
+        """Get the rows in memory, None for a row that is absent; it may take a PING."""
         found: dict[Any, Any] = {}
         near = self.near
         if near is None:
@@ -151,7 +151,7 @@ class PkLookup(Generic[M]):
         return found
 
     def _take_near(self, keys: Sequence[Any], found: dict[Any, Any], caller: Caller) -> list[Any]:
-        """Put what is in memory into `found`; give the keys of the others."""
+        """Put the rows in memory into `found`; return the keys of the others."""
         missing = []
         for key in keys:
             row = self.near_hit(key, caller)
@@ -162,11 +162,11 @@ class PkLookup(Generic[M]):
         return missing
 
     def _who_pings(self, near: NearReader, key: Any) -> Any:
-        """Tell who could wait for a PING that makes something servable of a key, or None."""
+        """Return the reader that could wait for a PING that makes a key servable, or None."""
         return near.who_pings(self._encode_key(key))
 
     def _note_seen(self, cells: Iterable[bytes], rows: Iterable[models.Model]) -> None:
-        """Rows were read from the database: what is kept of them may be older."""
+        """Note that rows were read from the database: those in memory may be older."""
         table = self.table
         if table.near.is_on:
             table.near.drop({*cells, *(table.key(row.pk) for row in rows)})
@@ -190,7 +190,7 @@ class PkLookup(Generic[M]):
         return found
 
     def warm(self, keys: Iterable[Any], caller: Caller) -> Plan[int]:
-        """Have rows on the server; how many there are."""
+        """Store rows on the server; return how many there are."""
         lookup = self
         if isinstance(keys, models.QuerySet | models.Manager):
             lookup = self.by_pk
@@ -201,7 +201,7 @@ class PkLookup(Generic[M]):
         return count
 
     def next_page(self, scan: Scan, caller: Caller) -> Plan[list[M]]:
-        """Get the rows of the next page of what is on the server, as readers would get them."""
+        """Get the next page of the rows on the server, as readers would get them."""
         rows: list[M] = yield scan.next_page()
         if not self.table.shows_all_alike or caller.has_changed(self.table):
             found: dict[Any, M] = yield Call(self.by_pk.ask_database, ([row.pk for row in rows],))
@@ -209,7 +209,7 @@ class PkLookup(Generic[M]):
         return rows
 
     def _may_use_server(self, caller: Caller) -> bool | None:
-        """Tell whether the server's rows count; None when it has failed and should be tried."""
+        """Return whether the server's rows count; None when it has failed and should be tried."""
         table = self.table
         if (table.changed_by and caller.has_changed(table)) or not table.shows_all_alike:
             return False

@@ -1,7 +1,7 @@
-"""Say which lists of rows are kept, by the value of a field, and write them as bytes.
+"""Define the cached lists of rows, by the value of a field, and write them as bytes.
 
-A cell for each value has what stands for the rows that have it: their primary keys, or for a
-many-to-many relation the keys that they point at.
+A cell for each value has the primary keys of the rows with that value, or for a many-to-many
+relation the keys to which these rows refer.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Members:
     order: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """What is kept; its keys on the server are named by that."""
+        """A description, by which its keys on the server are named."""
         giving = "" if self.gives == "pk" else f" giving {self.gives}"
         ordered = f" ordered by {', '.join(self.order)}" if self.order else ""
         return f"by {self.by}{giving}{ordered}"
@@ -45,7 +45,7 @@ class Members:
         return by_attribute(model, self.by)
 
     def fields(self, model: type[models.Model]) -> list[models.Field[Any, Any]]:
-        """All fields of which a list is a function, beside the primary key."""
+        """All fields on which a list depends, beside the primary key."""
         names = [self.by, self.gives, *(name.lstrip("-") for name in self.order)]
         return [by_attribute(model, name) for name in dict.fromkeys(names) if name != "pk"]
 

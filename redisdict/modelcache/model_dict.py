@@ -1,7 +1,7 @@
 """`ModelDict`, the mapping of primary keys to model instances that is never stale.
 
-Here is how rows are looked up; `stored_methods`, `upkeep_methods` and `related` have the rest. Each
-method stands beside its async twin. What both do is a plan of `lookup`.
+The methods that look rows up are here; `stored_methods`, `upkeep_methods` and `related` have the
+others. Each method is beside its async twin; both run the same plan of `lookup`.
 """
 
 from __future__ import annotations
@@ -34,33 +34,33 @@ T = TypeVar("T")
 
 
 class ModelDict(StoredMethods[M], UpkeepMethods[M], RelationMethods[M], Generic[M]):
-    """The rows of a model by primary key: from the server, and when missing from the database.
+    """The rows of a model by primary key: from the server, and if missing from the database.
 
     Once a change of a row is visible to other transactions, no read gives the row as it was before:
     docs/modeldict.md says what that rests on, and where it ends.
 
     - reading: `d[pk]`, `get`, `get_many`, `get_or_404`, `pk in d`
-    - what is on the server: iteration, `keys`, `values`, `items`, `len(d)`
-    - what relations lead to: `get_related`, `prefetch`
+    - the rows on the server: iteration, `keys`, `values`, `items`, `len(d)`
+    - related objects: `get_related`, `prefetch`
     - by hand: `warm`, `invalidate`, `clear`
-    - `stats`
+    - counts: `stats`, `near_stats`
 
     Each has an async twin with an `a` before its name; `async for` iterates. In a coroutine the
-    others raise `SynchronousOnlyOperation`. `bool(d)` is always true. Copies and pickles are other
-    handles of the same cache.
+    synchronous methods raise `SynchronousOnlyOperation`. `bool(d)` is always true. Copies and
+    pickles are other handles of the same cache.
 
-    Make it where the model is, in models.py, or in dicts.py of an installed app: both are imported
-    in every process, and a process that has not made the dict doesn't announce what it changes.
+    Make it beside the model, in models.py, or in dicts.py of an installed app: both are imported in
+    every process, and a process that has not made the dict doesn't announce its changes.
 
     Args:
         model: a model with a table.
         key: the name of the field to look up by, "pk" or another unique one.
         many: whether several rows may have the same value of `key`, which needn't be unique then.
-            What comes is a `ModelLists`: `d[value]` is the list of its rows.
+            The dict is then a `ModelLists`: `d[value]` is the list of its rows.
         using: an alias of the setting REDISDICT.
         exclude: names of fields whose values never reach the server, such as encrypted or very
             large ones. Instances have them deferred, on a hit and on a miss: the database is asked
-            for one when it is looked at.
+            for one when it is accessed.
         database: an alias of DATABASES; None means the one that the routers choose for writing,
             since a replica that lags behind would give old rows.
         timeout: seconds for which a row is kept; None means the alias's TIMEOUT.
@@ -78,17 +78,18 @@ class ModelDict(StoredMethods[M], UpkeepMethods[M], RelationMethods[M], Generic[
             current reader may see, where the database shows different readers different rows
             (row-level security). It is called at each read, in the reader's thread or task. A row
             that was stored for another scope is a miss. None means the alias's SCOPE.
-        related: relations that `prefetch()` and `get_related()` follow, as `prefetch_related()` has
-            them: what they lead to is kept from now on, rows and lists, as if it had dicts.
-        shards: spreads the rows over so many slots of a Cluster, 2 to 1024, by the CRC-32 of their
-            keys, so that one table isn't one node's. Rows in other shards are other ones: give all
-            dicts of the model the same number.
-        near: answers lookups by key from this process's memory, kept right by what the server
-            pushes. Seconds: no read gives a row that was changed more than these before it began.
-            "request": none gives what was changed before the current request or `near_barrier()`
-            began. "strict": none gives what was changed, for others to see, before it began; a
-            writer waits before its COMMIT for the processes that read so, for the alias's
-            NEAR_LEASE at most. None: every read asks the server. See docs/near-strict.md.
+        related: relations that `prefetch()` and `get_related()` follow, named as for
+            `prefetch_related()`: their rows and lists are cached as if they had dicts.
+        shards: the number of slots of a Cluster over which the rows are spread, 2 to 1024, by the
+            CRC-32 of their keys, so that a table isn't on one node alone. Give all dicts of the
+            model the same number: rows of another number have other names.
+        near: answers lookups by key from this process's memory, which the server's messages keep
+            right. Seconds: no read gives a row that was replaced longer ago than that when the read
+            began. "request": none gives a row that was replaced before the current request or
+            `near_barrier()` began. "strict": none gives a row that was replaced, visibly to others,
+            before the read began; a writer waits before its COMMIT for the processes with such
+            reads, for the alias's NEAR_LEASE at most. None: every read asks the server. See
+            docs/near-strict.md.
 
     Raises:
         ConfigurationError: the model can't be cached, the field isn't unique or can't be excluded,
@@ -193,7 +194,7 @@ class ModelDict(StoredMethods[M], UpkeepMethods[M], RelationMethods[M], Generic[
         return f"<ModelDict of {self.model._meta.label}{by} on {self._cached.alias!r}>"
 
     def __bool__(self) -> bool:
-        """True: a cache is there, however much of it is on the server. Asks nobody."""
+        """Return True, however many rows are on the server. Sends nothing."""
         return True
 
     # One row.
@@ -223,7 +224,7 @@ class ModelDict(StoredMethods[M], UpkeepMethods[M], RelationMethods[M], Generic[
     @overload
     def get(self, key: Any, default: D) -> M | D: ...
     def get(self, key: Any, default: Any = None) -> Any:
-        """The row, or `default`. One EVALSHA; on a miss a query and an EVALSHA more."""
+        """Get the row, or `default`. One EVALSHA; on a miss also a query and an EVALSHA."""
         found = self._find(key, "get()", "await d.aget(…)")
         return default if found is None else found
 
@@ -233,10 +234,10 @@ class ModelDict(StoredMethods[M], UpkeepMethods[M], RelationMethods[M], Generic[
         return default if found is None else found
 
     def get_or_404(self, key: Any) -> M:
-        """The row, for a view. Costs what `get()` does.
+        """Get the row, for a view. Costs the same as `get()`.
 
         Raises:
-            Http404: there is none; with the words of `get_object_or_404()`.
+            Http404: there is none; with the message of `get_object_or_404()`.
         """
         return self._or_404(self._find(key, "get_or_404()", "await d.aget_or_404(…)"))
 
@@ -292,11 +293,11 @@ class ModelDict(StoredMethods[M], UpkeepMethods[M], RelationMethods[M], Generic[
     # Several rows.
 
     def get_many(self, keys: Iterable[Any]) -> dict[Any, M]:
-        """Those of the rows that are there.
+        """Get the rows of these keys, without missing ones.
 
-        One EVALSHA, or from 50 rows on MGET in a transaction with it, for 1,000 rows. On a miss
-        another, one `in_bulk()`, and one to store what it gave. With `near` only for those that are
-        not in memory, and a PTTL for each of these.
+        One EVALSHA for each 1,000 rows, from 50 rows on together with an MGET in a transaction. For
+        misses another EVALSHA, one `in_bulk()`, and an EVALSHA to store the rows. With `near` only
+        for rows that are not in memory, and a PTTL for each of these.
         """
         return self._run(
             "get_many()",
@@ -312,20 +313,20 @@ class ModelDict(StoredMethods[M], UpkeepMethods[M], RelationMethods[M], Generic[
 class ModelLists(ListMethods[M], ModelDict[M]):  # type: ignore[misc]  # lists for rows
     """Lists of rows by the value of a field: `ModelDict(Product, "category", many=True)`.
 
-    A list that others can see changed is never read from the server as it was before: a cell for
-    each value has the primary keys, and the rows come from the cells of `ModelDict`. A value that
-    no row has gives an empty list, and so does None, since NULL is no value. A list is in the order
-    of the primary keys, and your own.
+    Once a change is visible to other transactions, no read gives a list as it was before: a cell
+    (one key on the server) for each value has the primary keys, and the rows come from the cells of
+    `ModelDict`. A value that no row has gives an empty list, and so does None, since NULL is no
+    value. A list is in the order of the primary keys, and a copy that you may change.
 
     Its methods are those of `ModelDict`, with lists in place of rows:
 
     - reading: `d[value]`, `get`, `get_many`, `get_or_404`, `value in d`
-    - what is on the server: iteration, `keys`, `values`, `items`, `len(d)`
+    - the lists on the server: iteration, `keys`, `values`, `items`, `len(d)`
     - by hand: `warm`, `invalidate`, `clear`
-    - `stats`, of lists; those of rows are the `ModelDict`'s
+    - counts: `stats` of lists; those of rows are the `ModelDict`'s
 
-    `near` is for the lists and for their rows. `absent_timeout` is for rows alone: that a value has
-    none is kept anyway.
+    `near` applies to the lists and to their rows. `absent_timeout` applies to rows alone; that a
+    value has no rows is cached in any case.
     """
 
     def __init__(
@@ -342,7 +343,7 @@ class ModelLists(ListMethods[M], ModelDict[M]):  # type: ignore[misc]  # lists f
     # What is on the server.
 
     def values(self) -> Iterator[list[M]]:  # type: ignore[override]  # a list of these
-        """The lists that are on the server and have rows, in any order. As `items()`."""
+        """Iterate over the lists on the server that have rows, in any order. As `items()`."""
         return (rows for _, rows in self.items())
 
     async def avalues(self) -> AsyncIterator[list[M]]:  # type: ignore[override]  # likewise
@@ -351,7 +352,7 @@ class ModelLists(ListMethods[M], ModelDict[M]):  # type: ignore[misc]  # lists f
             yield rows
 
     def items(self) -> Iterator[tuple[Any, list[M]]]:  # type: ignore[override]  # likewise
-        """The lists that are on the server and have rows, with their values, in any order.
+        """Iterate over the lists on the server that have rows, with their values, in any order.
 
         SCAN, and for each page EVALSHA for its lists, and for their rows.
 

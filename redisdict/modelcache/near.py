@@ -1,9 +1,9 @@
 """Keep rows in this process's memory, for readers of a `ModelDict` with `near`.
 
-What is kept of a row stands under its cell's key, and a change of the cell, or of the table's, is
-told by the server (`redisdict.near`). Only what the server gave as a value is kept: its own cell is
-never old, so what is kept was the newest committed row when it was asked for. What a process has
-stored there itself it keeps when it reads it again, for the server also tells of that change.
+A row is kept under its cell's key, and the server sends a message about each change of the cell, or
+of the table's (`redisdict.near`). Only values that the server gave are kept: a cell is never old,
+so the value was the newest committed row when it was asked for. A row that the process has stored
+on the server itself is kept when it is read again, because the server also reports that change.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ NOT_NEAR: Final = object()
 
 
 class Kept(NamedTuple):
-    """What an entry is to have; see `Entry`."""
+    """The values of a new entry; see `Entry`."""
 
     value: Any
     size: int
@@ -52,12 +52,12 @@ class Kept(NamedTuple):
 
 
 class KeptBody(bytes):
-    """A body that was read to be kept: `make()` gives what is in it, which was decoded for that."""
+    """A body that was read to be kept: `make()` returns its value, which was decoded for that."""
 
     kept: Kept
 
     def make(self) -> Any:
-        """Give the value in it, another one each time."""
+        """Return the value in it, another one each time."""
         assert self.kept.make is not None  # it was made of one that has it
         return self.kept.make(self.kept.value)
 
@@ -67,7 +67,7 @@ Keep = Callable[[bytes], Kept | None]
 
 
 class NearRows:
-    """What this process keeps of the cells of one table, for all of its handles.
+    """This process's memory for the cells of one table, for all of its handles.
 
     Nothing, and nothing is connected, before `begin()`.
 
@@ -97,7 +97,7 @@ class NearRows:
         self.results: list[NearState] = []
 
     def begin(self, near: float | str) -> Reader:
-        """Begin to keep what is read, and make the reader of a handle with this promise.
+        """Start the memory, and make the reader of a handle with this promise.
 
         Raises:
             ConfigurationError: the alias reads from replicas.
@@ -137,12 +137,12 @@ class NearRows:
 
     @property
     def writers_lease(self) -> tuple[NearLeases, bytes]:
-        """The leases that writers ask about, and what this process is called there."""
+        """The leases that writers ask about, and the name of this process there."""
         lease = self._lease
         return NearLeases.of(self._names), b"" if lease is None else lease.process
 
     def stats(self) -> NearStats:
-        """Tell what is kept. Asks the server nothing."""
+        """Get the counts of the memory. Sends nothing to the server."""
         if self.space is None:
             return NearStats(is_on=False, reason="no ModelDict of this table has near")
         return self.space.stats()
@@ -260,6 +260,6 @@ class _TimesLeft:
 
 
 def kept_values(values: dict[str, Any], make: Callable[[Any], Any]) -> Kept:
-    """Keep values of which none can be changed."""
+    """Keep immutable values."""
     sizes = map(immutable_size, values.values())
     return Kept(values, sys.getsizeof(values) + sum(size or 0 for size in sizes), make)

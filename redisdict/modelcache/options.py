@@ -1,4 +1,4 @@
-"""Check what a `ModelDict` is asked to be, and whether its model can be cached so."""
+"""Check the options of a `ModelDict`, and whether its model can be cached with them."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class Options:
             raise ConfigurationError(f"ModelDict(): {error}") from error
         if self.shards and self.near == STRICT:
             raise ConfigurationError(
-                f"ModelDict(): near={self.near!r} and shards={self.shards} don't go together, for a"
-                " writer would wait for the readers of each shard; leave one of them out, or give"
-                ' near seconds, or "request".'
+                f"ModelDict(): near={self.near!r} and shards={self.shards} can't be combined,"
+                " because a writer would have to wait for the readers of each shard; leave one of"
+                ' them out, or give near seconds, or "request".'
             )
         to_milliseconds(self.absent_timeout, None)
         for name in ("lease_timeout", "barrier_timeout"):
@@ -66,12 +66,12 @@ class Options:
 
     @property
     def is_near_strict(self) -> bool:
-        """Whether writers have to wait for those who read near."""
+        """Whether writers have to wait for readers of memory."""
         return self.near == STRICT
 
     @property
     def absent_ms(self) -> int | None:
-        """How long a row's absence is believed; None when it isn't."""
+        """The time for which a row's absence is cached; None if it isn't."""
         return to_milliseconds(self.absent_timeout, None)
 
     @property
@@ -84,7 +84,7 @@ class Options:
 
 
 def refuse_uncacheable(model: object) -> None:
-    """Refuse what has no rows, and a project in which changes would go unnoticed."""
+    """Refuse a model without rows, and a project in which changes would go unnoticed."""
     if not (isinstance(model, type) and issubclass(model, models.Model)):
         raise ConfigurationError(f"ModelDict() got {model!r}; a model class is expected.")
     name = model._meta.label

@@ -1,8 +1,8 @@
-"""Do without the server while it fails, and repair its rows before they are believed again.
+"""Work without the server while it fails, and invalidate its rows before they are trusted again.
 
-A change that the server couldn't be told of leaves old rows there. So the process stops using the
-table's rows before it commits such a change, and first of all has the table begin a new generation
-when the server answers again, by which no row that was stored before counts any more.
+A change that couldn't be announced leaves old rows on the server. So the process stops using the
+table's rows before it commits such a change. When the server answers again, the process first
+begins a new generation of the table, so that all rows stored before are misses.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LONGEST_PAUSE_S = 2.0
 
 
 class Outages:
-    """Tracks the server's failures to serve one table, and repairs what they have left there."""
+    """Tracks the server's failures for one table, and invalidates rows that they left old."""
 
     def __init__(self, name: str, backend: Backend, store: RowStore, counters: Counters) -> None:
         self._name = name
@@ -51,7 +51,7 @@ class Outages:
 
     @property
     def is_calm(self) -> bool:
-        """Whether nothing has failed that isn't mended."""
+        """Whether there is no failure that isn't repaired."""
         return self._untold == self._told and not self._resting_until and not self._under_way
 
     @property
@@ -96,7 +96,7 @@ class Outages:
         return True
 
     def repair(self) -> Operation[bool]:
-        """Have the table begin a new generation; whether its rows can be believed now.
+        """Begin a new generation of the table; return whether its rows can be trusted now.
 
         Not while a change is under way: its commit would come after the new generation.
         """

@@ -1,4 +1,4 @@
-"""Look at all cached models of the project: system checks, and what was counted of each table."""
+"""Check all cached models of the project, and read the counts of each table."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class TableOverview:
         model: its label, such as "shop.Product", and the fields that its dicts exclude.
         database: the aliases of DATABASES that lead there.
         alias: of REDISDICT, whose server keeps the rows.
-        stats: what all processes have counted; None when that can't be known.
-        problem: why it can't be; no text of it holds a password.
+        stats: the counts of all processes; None if they can't be read.
+        problem: why they can't be read; never holds a password.
     """
 
     model: str
@@ -44,9 +44,9 @@ class TableOverview:
 
 
 def overview() -> list[TableOverview]:
-    """Every cached table, by model and database. HINCRBY, HKEYS and HMGET for each.
+    """List every cached table, by model and database. HINCRBY, HKEYS and HMGET for each.
 
-    A table that several aliases of DATABASES lead to is one.
+    A table to which several aliases of DATABASES lead is listed once.
     """
     found = [one for cached in cached_models() for one in _of_model(cached)]
     return sorted(found, key=lambda one: (one.model, one.database, one.alias))
@@ -74,16 +74,16 @@ def _of_model(cached: CachedModel) -> Iterator[TableOverview]:
 
 
 def import_urls() -> None:
-    """Import what the URLs lead to, for a dict may be made there.
+    """Import the modules of the URLs, because a dict may be made there.
 
-    What fails there Django's own check reports.
+    Django's own check reports their errors.
     """
     with contextlib.suppress(Exception):
         import_module(settings.ROOT_URLCONF)
 
 
 def check_cached_models(app_configs: Any, **_: Any) -> list[CheckMessage]:
-    """Look at every model that has a `ModelDict`."""
+    """Check every model that has a `ModelDict`."""
     import_urls()
     return [message for cached in cached_models() for message in _check_registration(cached)]
 
@@ -100,15 +100,15 @@ def _check_registration(cached: CachedModel) -> Iterator[CheckMessage]:
         yield Info(
             f"{label} has a ModelDict, and its table isn't managed by Django. What another program"
             " changes there goes unnoticed.",
-            hint="If there is such a program, have it followed by the dict's invalidate() or"
-            " clear(), or see `manage.py modeldict`.",
+            hint="If there is such a program, call the dict's invalidate() or clear() after it, or"
+            " see `manage.py modeldict`.",
             id="redisdict.W103",
             obj=model,
         )
     if cached.made_at:
         yield CheckWarning(
-            f"{cached.kind} is made in {cached.made_at}. A process that doesn't import"
-            " that module changes rows without telling the others.",
+            f"{cached.kind} is made in {cached.made_at}. A process that doesn't import that module"
+            " changes rows without announcing it.",
             hint="Make it in models.py, or in dicts.py of an installed app: both are imported in"
             " every process, at its start.",
             id="redisdict.W104",

@@ -1,8 +1,8 @@
-"""Carry out what takes more than one request of the server, or the database: a `Plan`.
+"""Run plans: work that takes several requests to the server, or the database.
 
-That is a generator that does no input or output, so it exists once for both colours. It yields
-operations for the driver, and `Call`s of the database; what fails is raised inside it. `run()` and
-`arun()` carry it out, for a `Caller`.
+A `Plan` is a generator that does no input or output, so it exists once for sync and async. It
+yields operations for the driver, and `Call`s of the database; errors are raised inside it. `run()`
+and `arun()` carry it out, for a `Caller`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Plan: TypeAlias = Generator[Operation[Any] | Call, Any, T]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What a plan does otherwise in a task than in a thread.
+    """The parts of a plan that differ between tasks and threads.
 
     In which thread a task's queries will run isn't known before. So a transaction of any thread
     that has changed the table counts as the task's own, and a task whose row will turn out not to

@@ -1,11 +1,14 @@
 """Register the models that are cached.
 
-A model is registered once for each alias of REDISDICT whose server keeps its rows, and for each
-choice of fields that aren't kept; any number of `ModelDict`s share the registration. It is
-registered once more, as a whole, when results are computed of its table: then there are no rows on
-the server, and any change is one of the table. And once more for each field by whose values lists
-of its rows are kept: their cells are named by values, as those of rows are by primary keys. In
-place of rows or lists there may be their versions, on which results depend.
+A model has several registrations, each shared by any number of `ModelDict`s:
+
+- one for each alias of REDISDICT whose server keeps its rows, and each choice of excluded fields;
+- one for its table as a whole, if results are computed from it: then there are no rows on the
+  server, and any change is one of the table;
+- one for each field by which lists of its rows are cached: their cells are named by values, as
+  those of rows are by primary keys.
+
+In place of rows or lists, the cells may have versions, on which results depend.
 """
 
 from __future__ import annotations
@@ -48,7 +51,7 @@ def register(
     is_version: bool = False,
     members: Members | None = None,
 ) -> CachedModel:
-    """Have changes of the model noticed from now on, for ever.
+    """Detect changes of the model from now on, for ever.
 
     Of several registrations with the same `exclude` the strictest and the longest barrier count.
     """
@@ -77,19 +80,18 @@ def register(
 
 #: Of `CachedModel.kind` and a place.
 LATE = (
-    "%s is made in %s, after the project's start. A process that doesn't run that"
-    " line changes rows without telling the others: make it in models.py, or in dicts.py of an"
-    " installed app."
+    "%s is made in %s, after the project's start. A process that doesn't run that line changes"
+    " rows without announcing it: make it in models.py, or in dicts.py of an installed app."
 )
 
 
 def cached_models() -> list[CachedModel]:
-    """All that are registered."""
+    """All registered models."""
     return list(_registered.values())
 
 
 def on_registration(listener: Callable[[], None]) -> None:
-    """Have `listener` called whenever a model has been registered."""
+    """Call `listener` whenever a model has been registered."""
     _listeners.append(listener)
 
 

@@ -34,7 +34,7 @@ PLAIN_SETTERS = (ForeignKeyDeferredAttribute, FileDescriptor, ImageFileDescripto
 
 
 class NotKept(SerializationError):
-    """A row isn't stored, for the server would give another instance than the database did.
+    """A row isn't stored, because a hit would give another instance than the database.
 
     Attributes:
         place: the attribute that is the reason, or what else of the instance.
@@ -119,7 +119,7 @@ class RowCodec(Generic[M]):
         return row
 
     def _is_usual(self, instance: M) -> bool:
-        """Whether nothing but the values of its fields could be other than a hit's."""
+        """Whether only the values of its fields could differ from a hit's."""
         return (
             vars(instance._state) == self._usual_state
             and type(instance) is self._model
@@ -129,7 +129,7 @@ class RowCodec(Generic[M]):
         )
 
     def _come_back(self, loaded: list[Any], packed: list[Any]) -> bool:
-        """Whether values are certain to come back the same, of which some aren't by their types."""
+        """Whether values certainly come back the same, although the types of some leave doubt."""
         unpackers = dict(self._unpackers)
         for position, exact in enumerate(self._exact_types):
             value, stored = loaded[position], packed[position]
@@ -227,7 +227,7 @@ class RowCodec(Generic[M]):
         return {"_state": None, **dict(zip(self._attnames, values, strict=True))}
 
     def maker(self, complain: Callable[[Exception], None]) -> Callable[[dict[str, Any]], M | None]:
-        """The function from what `keep()` gives to another instance each time, as `decoder()` has.
+        """Return the function from a result of `keep()` to a new instance, as in `decoder()`.
 
         The fields' converters don't run again.
         """
@@ -253,7 +253,7 @@ class RowCodec(Generic[M]):
         return make
 
     def _make_unpack(self) -> Callable[[bytes], list[Any]]:
-        """Make the function from a row to the values of its fields. It raises what they raise."""
+        """Make the function from a row to the values of its fields, which raises their errors."""
         unpackers = self._unpackers
         unpackb, count = ormsgpack.unpackb, len(self._attnames)
         # unpackb allocates whatever length of a list or a map is announced; making a Fragment
@@ -276,7 +276,7 @@ class RowCodec(Generic[M]):
 
 
 def is_made_plainly(model: type[models.Model]) -> bool:
-    """Whether nobody could tell how an instance was made: neither the model nor a field minds."""
+    """Whether instances may be made directly: neither the model nor a field needs its own way."""
     bases = model.__mro__
     is_own = (
         model.from_db.__func__ is not models.Model.from_db.__func__  # type: ignore[attr-defined]  # of a classmethod
@@ -297,12 +297,12 @@ def is_made_plainly(model: type[models.Model]) -> bool:
 
 
 def is_heard(model: type[models.Model]) -> bool:
-    """Whether anybody listens to new instances of this very model."""
+    """Whether new instances of this model have receivers of signals."""
     return pre_init.has_listeners(model) or post_init.has_listeners(model)
 
 
 def _describe_database(alias: str) -> str:
-    """What decides of which types a SELECT gives values: the driver, and the time zone."""
+    """Describe what decides the types of a SELECT's values: the driver, and the time zone."""
     connection = connections[alias]
     driver = connection.Database.__name__  # type: ignore[attr-defined]  # of every backend's wrapper
     return f"{driver} {settings.USE_TZ} {connection.timezone_name}"

@@ -1,4 +1,4 @@
-"""Compare two model instances so that nobody could tell them apart: class, attributes, types.
+"""Compare two model instances exactly: class, attributes, types.
 
 `==` doesn't say that: `1 == True`, `Decimal("1.5") == Decimal("1.50")`, `SafeString("a") == "a"`,
 and two model instances are equal when their primary keys are.
@@ -49,7 +49,7 @@ def differences(one: Model, other: Model) -> list[str]:
 
 
 def is_same(one: object, other: object) -> bool:
-    """Whether two values are the same; raises what an `__eq__` raises."""
+    """Whether two values are the same; raises the errors of their `__eq__`."""
     return _Comparison().is_same(one, other)
 
 
@@ -126,7 +126,7 @@ def _has_attributes(value: object) -> bool:
 
 
 def _attributes(value: object) -> Iterator[tuple[str, Any]]:
-    """What an object has in its `__dict__` and its slots."""
+    """The contents of an object's `__dict__` and its slots."""
     yield from getattr(value, "__dict__", {}).items()
     for kind in type(value).mro():
         names = vars(kind).get("__slots__", ())

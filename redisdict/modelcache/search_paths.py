@@ -1,8 +1,8 @@
-"""Tell which tables unqualified names mean in a connection: follow its search path and its role.
+"""Find out which tables unqualified names mean in a connection: track its search path and role.
 
 As long as nothing in the process has set a search path, all connections of an alias see the same
-tables (`are_several`), and no connection has to be looked at. What statements set is seen by
-`interception`; tenants that the wrapper of a connection chooses by itself are asked of that.
+tables (`are_several`), and no connection has to be looked at. `interception` sees the statements
+that set one; a wrapper of a connection that chooses tenants by itself is asked for the tenant.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def note_several() -> None:
 
 
 def forget() -> None:
-    """A statement may have made, moved or removed tables, or changed who sees what in them."""
+    """Forget names, since a statement may have changed tables, or who sees what in them."""
     _schemas.clear()
 
 
@@ -96,7 +96,7 @@ def may_have_changed(connection: BaseDatabaseWrapper) -> None:
 
 
 def transaction_has_ended(connection: BaseDatabaseWrapper) -> None:
-    """What a search path was set to in a transaction may be undone."""
+    """Note that a search path that was set in a transaction may be undone."""
     if _has_own_path(connection):
         connection.__dict__[PATH] = (connection.connection, None)
 
@@ -170,7 +170,7 @@ def schemas_of(
 
 
 def _session_of(connection: BaseDatabaseWrapper) -> Any:
-    """What stands for the search path, and the role, of a connection.
+    """Return an identity of the search path, and the role, of a connection.
 
     Asked when a statement may have changed it. In a transaction it is asked each time after that,
     for the transaction's end may change it once more.
@@ -215,7 +215,7 @@ def _tenant_of(connection: BaseDatabaseWrapper) -> Any:
 
 
 def _has_own_cursors(connection: BaseDatabaseWrapper) -> bool:
-    """Whether somebody's wrapper may do whatever it wants before each statement.
+    """Whether a third-party wrapper may run statements before each statement.
 
     If it doesn't tell the tenant either, the search path is asked for at each read.
     """
@@ -225,6 +225,6 @@ def _has_own_cursors(connection: BaseDatabaseWrapper) -> bool:
 
 
 def _send_path(connection: BaseDatabaseWrapper) -> None:
-    """Have a wrapper that sends the search path when it makes a cursor do so."""
+    """Let a wrapper send the search path, if it does so when it makes a cursor."""
     if _has_own_cursors(connection) or _tenant_of(connection) is not None:
         connection.cursor().close()

@@ -1,7 +1,7 @@
-"""Keep rows of a table in shards in this process's memory: as of a table for each shard.
+"""Keep rows of a sharded table in this process's memory, each shard like a table of its own.
 
-Each shard lies in a slot of its own, and the node that has it tells of its changes. So what is kept
-of one shard goes with that node's connection, and is as new as its last PING.
+Each shard lies in a slot of its own, and its node sends the messages about its changes. So rows of
+a shard are dropped with that node's connection, and are as new as its last PING.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from redisdict.near.state import NearState
 
 
 def make_near(backend: Backend, names: Names, shards: int | None) -> NearRows:
-    """Make what keeps the cells of a table, which is in so many shards, or in none."""
+    """Make the memory for the cells of a table, with this number of shards, or none."""
     return NearRows(backend, names) if shards is None else ShardedNearRows(backend, names, shards)
 
 
 class ShardedNearRows(NearRows):
-    """What this process keeps of the cells of one table in shards, for all of its handles."""
+    """This process's memory for the cells of one sharded table, for all of its handles."""
 
     def __init__(self, backend: Backend, names: Names, count: int) -> None:
         super().__init__(backend, names)
@@ -33,7 +33,7 @@ class ShardedNearRows(NearRows):
         }
 
     def begin(self, near: float | str) -> Reader:
-        """Begin to keep what is read, and make the reader of a handle with this promise.
+        """Start the memory, and make the reader of a handle with this promise.
 
         Raises:
             ConfigurationError: the alias reads from replicas.
@@ -63,7 +63,7 @@ class ShardedNearRows(NearRows):
 
 
 class ShardedReader:
-    """Finds what may be served under its promise in the shard that has it."""
+    """Finds the entries that may be served under its promise, in their shards."""
 
     def __init__(self, readers: Sequence[Reader]) -> None:
         self._readers = readers
@@ -79,11 +79,11 @@ class ShardedReader:
         return self._readers[0].listener
 
     def find(self, key: object) -> Entry | None:
-        """Find what may be served now, without asking anybody."""
+        """Find the entry that may be served now, without a request."""
         return self._of(key).find(key)
 
     def who_pings(self, key: object) -> RequestReader | None:
-        """Tell who could wait for a PING that makes something servable, or None."""
+        """Return the reader that could wait for a PING that makes an entry servable, or None."""
         return self._of(key).who_pings(key)
 
     def _of(self, key: object) -> Reader:

@@ -1,4 +1,4 @@
-"""Count what happens to a cached table: in the process at once, on the server now and then."""
+"""Count what happens to a cached table: at once in the process, from time to time on the server."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ MOST_HITS = 1000
 
 @dataclass(slots=True)
 class CacheStats:
-    """What happened to a cached table since it was first used, in all processes.
+    """The counts of a cached table since it was first used, in all processes.
 
-    A process that is killed takes up to 1,000 hits and what it has counted in its last second with
-    it.
+    A process that is killed loses up to 1,000 hits, and its counts of the last second.
 
     Attributes:
         hits: rows that came from the server.
-        misses: rows that were asked of the database.
+        misses: rows that were read from the database.
         fills: rows that were stored after a miss.
-        refused: rows that were not, for somebody changed them meanwhile.
-        unkept: rows that were not, for the server would give another instance than the database.
+        refused: rows that were not stored, because they were changed meanwhile.
+        unkept: rows that were not stored, because a hit would give another instance than a miss.
         invalidations: rows that were removed because they had been changed.
-        rested: results that were computed without a look at the server, for one of their tables
-            changes so often that nearly none was of use.
-        outages: times that the server couldn't be reached or refused.
-        dropped: times that all rows of the table counted as changed, for a statement didn't tell
-            which ones it would change.
+        rested: results that were computed without asking the server, because one of their tables
+            changes so often that nearly no result was of use.
+        outages: times that the server couldn't be reached, or refused.
+        dropped: times that all rows of the table counted as changed, because it was unknown which
+            rows a statement changed.
         dropped_by: the lines of code that sent such statements, with their first word, and how
             often each did; at most 100 from one process.
     """
@@ -61,7 +60,7 @@ MOST_PLACES = 100
 
 
 class Counters(CacheStats):
-    """Counts in this process, and pushes what isn't on the server yet.
+    """Counts in this process, and adds new counts to the server's.
 
     Threads may lose one another's counts now and then: a lock for each hit would cost more than
     an exact count is worth.
@@ -78,7 +77,7 @@ class Counters(CacheStats):
         on_fork(self._begin_anew)
 
     def count_drop(self, place: str) -> None:
-        """All rows counted as changed, by a statement that was sent from this line of code."""
+        """Count that all rows counted as changed, by a statement from this line of code."""
         self.dropped += 1
         if place in self.dropped_by or len(self.dropped_by) < MOST_PLACES:
             self.dropped_by[place] = self.dropped_by.get(place, 0) + 1
@@ -104,7 +103,7 @@ class Counters(CacheStats):
             )
 
     def since_start(self) -> dict[str, int]:
-        """Tell what this process has counted since its start. Asks the server nothing."""
+        """Get the counts of this process since its start. Sends nothing to the server."""
         counted = {name: self._pushed[name] + getattr(self, name) for name in NAMES}
         return {**counted, "lease_waits": self.lease_waits, "barriers": self.barriers}
 
@@ -119,7 +118,7 @@ class Counters(CacheStats):
         self.dropped_by = {}
 
     def total(self) -> Operation[CacheStats]:
-        """Push, and read what all processes have counted. HKEYS and HMGET."""
+        """Push, and read the counts of all processes. HKEYS and HMGET."""
         yield from self.push()
         names: list[bytes] = yield (b"HKEYS", self._key)
         if not names:

@@ -1,4 +1,4 @@
-"""Go through the rows of a `ModelDict` that are on the server."""
+"""Iterate over the rows of a `ModelDict` that are on the server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ M = TypeVar("M", bound=models.Model)
 
 
 class StoredMethods(Handle[M]):
-    """Gives the rows that are on the server: iteration, keys, values, items, and how many."""
+    """Methods for the rows that are on the server: iteration, keys, values, items, length."""
 
     def __iter__(self) -> Iterator[Any]:
         return (key for key, _ in self._scan("iteration", "async for key in d"))
@@ -25,9 +25,9 @@ class StoredMethods(Handle[M]):
             yield key
 
     def __len__(self) -> int:
-        """How many rows `items()` gives, at its cost.
+        """Count the rows that `items()` gives, at its cost.
 
-        `list(d)` and `sorted(d)` ask for it first, so they cost twice what `list(d.keys())` does.
+        `list(d)` and `sorted(d)` ask for it first, so they cost twice as much as `list(d.keys())`.
         """
         return sum(1 for _ in self._scan("len()", "await d.alen()"))
 
@@ -36,7 +36,7 @@ class StoredMethods(Handle[M]):
         return len([None async for _ in self.aitems()])
 
     def keys(self) -> Iterator[Any]:
-        """The keys of the rows that are on the server, in any order. As `items()`."""
+        """Iterate over the keys of the rows on the server, in any order. As `items()`."""
         return (key for key, _ in self._scan("keys()", "async for key in d.akeys()"))
 
     async def akeys(self) -> AsyncIterator[Any]:
@@ -45,7 +45,7 @@ class StoredMethods(Handle[M]):
             yield key
 
     def values(self) -> Iterator[M]:
-        """The rows that are on the server, in any order. As `items()`."""
+        """Iterate over the rows on the server, in any order. As `items()`."""
         return (row for _, row in self._scan("values()", "async for row in d.avalues()"))
 
     async def avalues(self) -> AsyncIterator[M]:
@@ -54,7 +54,7 @@ class StoredMethods(Handle[M]):
             yield row
 
     def items(self) -> Iterator[tuple[Any, M]]:
-        """The rows that are on the server, with their keys, in any order. SCAN and EVALSHA.
+        """Iterate over the rows on the server, with their keys, in any order. SCAN and EVALSHA.
 
         Raises:
             BackendUnavailable: the server can't be reached.
@@ -82,6 +82,6 @@ class StoredMethods(Handle[M]):
             yield from self._with_keys(run(lookup.table, lookup.next_page(scan, THREAD)))
 
     def _with_keys(self, rows: Iterable[M]) -> Iterator[tuple[Any, M]]:
-        """What each row is looked up by; a row whose field has no value is left out."""
+        """Yield rows with the keys of the dict; rows without a value of the field are left out."""
         name = "pk" if self._field is None else self._field.attname
         return ((key, row) for row in rows if (key := getattr(row, name)) is not None)

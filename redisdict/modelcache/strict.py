@@ -44,7 +44,7 @@ LONGEST_END_S: Final = 1.0
 
 
 class LeaseSignal(NearState):
-    """In place of a state: a push of the key that it watches tells of a writer's announcement."""
+    """Takes the place of a state: a message about its key signals a writer's announcement."""
 
     def __init__(self) -> None:
         super().__init__(1, 1)
@@ -52,7 +52,7 @@ class LeaseSignal(NearState):
         self.keeper: LeaseKeeper | None = None
 
     def flush(self) -> None:
-        """Have the lease's thread confirm: the server has pushed the key, or forgotten all."""
+        """Let the lease's thread confirm: the server has reported the key, or lost all."""
         self.is_told = True
         if self.keeper is not None:
             self.keeper.wake()
@@ -93,7 +93,7 @@ class NearLease:
         self.read_at = NEVER
 
     def take(self, sent_at: float, *, was_held: bool) -> None:
-        """Take notice of a renewal that was sent at this time, and is answered now.
+        """Handle a renewal that was sent at this time, and is answered now.
 
         Args:
             was_held: the server's word. It may have carried out a renewal twice whose first answer
@@ -105,7 +105,7 @@ class NearLease:
         self.until = sent_at + OWN_MS / 1000
 
     def renew(self) -> Operation[None]:
-        """Renew the lease; confirm what writers have announced, if that is new.
+        """Renew the lease; confirm new announcements of writers.
 
         One script, or with what is new two and a PING.
         """
@@ -117,7 +117,7 @@ class NearLease:
             yield from self._ask(LEASE_MS)
 
     def give_back(self) -> Operation[None]:
-        """Have writers wait no more for this process, which serves nothing more. One script."""
+        """Give the lease back, after which writers don't wait for this process. One script."""
         self.lose()
         yield from self._ask(0)
 
@@ -135,7 +135,7 @@ class NearLease:
         self.until = NEVER
 
     def is_idle(self, now: float) -> bool:
-        """Tell whether nobody has read for a while."""
+        """Return whether there was no read for a while."""
         reads = self.state.hits + self.state.misses
         if reads != self.reads:
             self.reads, self.read_at = reads, now
@@ -160,7 +160,7 @@ class LeaseKeeper:
         self._held.clear()
 
     def wake(self) -> None:
-        """Have the leases looked at now."""
+        """Let the thread check the leases now."""
         self._is_woken.set()
 
     def hold(self, lease: NearLease) -> None:
@@ -203,7 +203,7 @@ class LeaseKeeper:
                 self._end()
 
     def _keep_all(self) -> bool:
-        """Renew the leases that are due, give back those of which nobody reads; whether any is."""
+        """Renew the leases that are due, give back unused ones; return whether any is left."""
         for lease in list(self._held):
             now = clock()
             if self._is_closing or lease.is_idle(now):
@@ -242,12 +242,12 @@ def _close_all() -> None:
 
 
 def _after_now() -> float:
-    """Tell a time after all that was done before, also where the clock gives it the same time."""
+    """Return a time after all earlier ones, even if the clock hasn't advanced."""
     return math.nextafter(clock(), math.inf)
 
 
 class StrictReader:
-    """Serves no row that was changed, for others to see, before the read began."""
+    """Serves no row that was replaced, visibly to others, before the read began."""
 
     def __init__(self, lease: NearLease, keeper: LeaseKeeper) -> None:
         self.state = lease.state
@@ -258,7 +258,7 @@ class StrictReader:
         self.listener.keep_within(self._bound)
 
     def find(self, key: object) -> Entry | None:
-        """Find what may be served now, without asking anybody."""
+        """Find the entry that may be served now, without a request."""
         if not own[0]:
             take_over()
         now = clock()
@@ -270,7 +270,7 @@ class StrictReader:
         return self.state.lookup(key, now, max(not_before, since))
 
     def who_pings(self, key: object) -> None:
-        """Have the lease held and a PING sent, for the next reader: this one asks the server."""
+        """Take the lease and let a PING be sent for the next reader; this one asks the server."""
         if not self.state.is_connected:
             self.listener.ensure()
         elif self.state.watermark < clock() - self._bound:

@@ -1,7 +1,7 @@
-"""Have PostgreSQL tell of changes made by raw SQL and by other programs: triggers, and a listener.
+"""Let PostgreSQL announce changes by raw SQL and other programs, by triggers and a listener.
 
-A trigger sends a notification for each row that is changed, whoever changes it; the database
-delivers it at the commit, and a `Listener` receives it.
+A trigger sends a notification for each changed row, whoever changes it; the database delivers it at
+the commit, and a `Listener` receives it.
 """
 
 from __future__ import annotations
@@ -198,13 +198,13 @@ class Listener:
         if connections[database].vendor != "postgresql":
             raise ConfigurationError(
                 f"The database {database!r} is {connections[database].display_name}; only"
-                " PostgreSQL tells of changes."
+                " PostgreSQL can announce changes."
             )
         self._database = database
         self._models = {model._meta.db_table: model for model in watched_models(database)}
 
     def run(self, should_end: Callable[[], bool] = lambda: False) -> None:
-        """Remove what changes, until `should_end()` says so; it is asked every 5 seconds or so."""
+        """Remove changed rows until `should_end()`, called every 5 seconds or so, is true."""
         import psycopg  # what it raises itself comes from where Django's cursor isn't between
 
         while not should_end():

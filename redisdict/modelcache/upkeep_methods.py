@@ -1,4 +1,4 @@
-"""Fill a `ModelDict` by hand, have rows read anew, and tell what was counted."""
+"""Fill a `ModelDict` by hand, invalidate rows, and read the counts."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ M = TypeVar("M", bound=models.Model)
 
 
 class UpkeepMethods(Handle[M]):
-    """Fills and removes rows by hand, and tells what was counted."""
+    """Methods that fill and invalidate rows by hand, and read the counts."""
 
     def warm(self, rows: models.QuerySet[M] | Iterable[Any]) -> int:
-        """Have rows on the server; how many there are.
+        """Store rows on the server; return how many there are.
 
-        Costs what `get_many()` does, and for a queryset the query for its primary keys.
+        Costs the same as `get_many()`, and for a queryset the query for its primary keys.
 
         Args:
             rows: a queryset, or keys.
@@ -37,9 +37,9 @@ class UpkeepMethods(Handle[M]):
         return await self._arun(lambda lookup, by: lookup.warm(rows, by))
 
     def invalidate(self, *keys: Any) -> None:
-        """Have these rows read from the database again: something else has changed them.
+        """Invalidate these rows, for example after a change by another program.
 
-        In a transaction, when it is committed. One EVALSHA.
+        In a transaction it takes effect at the commit. One EVALSHA.
         """
         refuse_to_block("invalidate()", "await d.ainvalidate(…)")
         lookup = self._lookup()
@@ -54,9 +54,9 @@ class UpkeepMethods(Handle[M]):
         await sync_to_async(self.invalidate)(*keys)
 
     def clear(self) -> None:
-        """Have all rows read from the database again. In a transaction, when it is committed.
+        """Invalidate all rows. In a transaction it takes effect at the commit.
 
-        One EVALSHA. Outside a transaction what was stored is removed too: SCAN and EVALSHA.
+        One EVALSHA. Outside a transaction the stored rows are removed too: SCAN and EVALSHA.
         """
         refuse_to_block("clear()", "await d.aclear()")
         table = self._lookup().table
@@ -71,7 +71,7 @@ class UpkeepMethods(Handle[M]):
         await sync_to_async(self.clear)()
 
     def stats(self) -> CacheStats:
-        """What was counted, in all processes. HINCRBY and HMGET.
+        """Get the counts of all processes. HINCRBY and HMGET.
 
         Raises:
             BackendUnavailable: the server can't be reached.
@@ -86,10 +86,10 @@ class UpkeepMethods(Handle[M]):
         return await table.backend.async_driver.run(table.counters.total())
 
     def near_stats(self) -> NearStats:
-        """What this process keeps in memory of the table, whichever handle has read it.
+        """Get the counts of this process's memory for the table, over all its handles.
 
-        By another field than the primary key, it says nothing of the fields' values that are kept
-        beside the rows. Asks the server nothing.
+        For a dict by another field than the primary key, the index of field values that is kept
+        beside the rows isn't counted. Sends nothing to the server.
         """
         refuse_to_block("near_stats()", "await d.anear_stats()")
         return self._lookup().table.near.stats()

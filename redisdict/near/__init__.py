@@ -1,6 +1,6 @@
-"""Reads answered from this process's memory, kept right by what the server pushes.
+"""Answer reads from this process's memory, which the server's messages invalidate.
 
-`state` has what is kept and the rules that make it right, without input or output; `eviction`
-bounds it; `listener` holds the tracking connection; `barrier` has `near="request"`. docs/near.md
+`state` has the entries and the rules that keep them right, without input or output; `eviction`
+bounds them; `listener` holds the tracking connection; `barrier` has `near="request"`. docs/near.md
 has the promises and their proofs.
 """

@@ -1,8 +1,8 @@
-"""Drop what is kept of every key that a command names, before it is sent and after its reply.
+"""Drop from memory every key that a command names, before it is sent and after its reply.
 
-So it is for all that reads or writes the keys of a dict and keeps nothing: whichever method of
-whichever handle it is, the command tells. A middleware does it, before the drivers of all handles
-of a dict in whose process one reads near; other dicts have nothing of it in their way.
+That covers all reads and writes of a dict's keys that keep nothing, whichever method of whichever
+handle sends them, because the command names the keys. A middleware does it, before the drivers of
+all handles of a dict if one handle in the process has `near`; for other dicts it costs nothing.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _OF_NO_ITEM: Final = frozenset({b"HLEN", b"PTTL", b"MEMORY"})
 
 
 class Access:
-    """Which entries a command may have the reader see anew, by the keys that the command names.
+    """Finds the entries that a command concerns, by the keys that it names.
 
     A value that looks like a key is taken for one: more is dropped then, and nothing is wrong.
     """
@@ -52,7 +52,7 @@ class Access:
         self._watches = Watches(watches)
 
     def drop(self, commands: Sequence[Command]) -> None:
-        """Drop what these commands name."""
+        """Drop the keys that these commands name."""
         watches = self._watches
         if all(state.is_empty for state in watches.states):
             return
@@ -84,12 +84,12 @@ class Access:
         return _Accessing(self)
 
     def concerns(self, command: Command) -> bool:
-        """Say that no command has the fast path of a driver that doesn't know of this."""
+        """Return that no command may take the fast path of a driver that doesn't drop."""
         return True
 
 
 class _Accessing:
-    """One operation, of which one request at most is under way."""
+    """One operation; at most one request is under way."""
 
     def __init__(self, access: Access) -> None:
         self._access = access

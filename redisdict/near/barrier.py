@@ -1,7 +1,8 @@
-"""`near="request"`: a read gives nothing that was replaced before its request began.
+"""Mark the beginning of a request for `near="request"`.
 
-Which request that is says a context variable, so threads and tasks each have their own, and the
-tasks that one starts inherit it. When the block ends nothing more is served by it, also not to a
+Under that promise a read gives no value that was replaced before its request began. A context
+variable has the current request, so threads and tasks each have their own, and tasks inherit it
+from the task that starts them. When the block ends nothing more is served under it, not even to a
 task that goes on.
 """
 
@@ -34,10 +35,10 @@ _current: ContextVar[_Barrier | None] = ContextVar("redisdict_near_barrier", def
 def near_barrier() -> Iterator[None]:
     """Begin a request for all dicts with `near="request"`, of every alias, that the block reads.
 
-    What such a dict gives in the block was not replaced before the block began. The first read
-    that finds something in memory costs a PING for its alias, which concurrent blocks share if it
-    is sent after their start; a block that reads nothing near asks the server nothing. A block
-    inside of another begins anew.
+    In the block such a dict gives no value that was replaced before the block began. The first
+    read that memory could answer costs a PING for its alias, which concurrent blocks share if it
+    is sent after their start; a block without such reads sends nothing. A block inside another
+    begins a request of its own.
 
     `redisdict.near.middleware.NearMiddleware` does this for every HTTP request. Use it yourself in
     tasks of a queue, in management commands, and in loops that run for long.
@@ -52,6 +53,6 @@ def near_barrier() -> Iterator[None]:
 
 
 def start_of_request() -> float:
-    """Tell when the current request began, in seconds of `clock()`; `NO_REQUEST` outside of any."""
+    """Return when the current request began, by `clock()`; `NO_REQUEST` outside of any."""
     barrier = _current.get()
     return NO_REQUEST if barrier is None else barrier.start

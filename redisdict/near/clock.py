@@ -1,4 +1,4 @@
-"""The clock of the near cache: one that goes on while the machine sleeps."""
+"""Read a clock that goes on while the machine sleeps, for the near cache."""
 
 from __future__ import annotations
 

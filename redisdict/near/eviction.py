@@ -1,9 +1,9 @@
-"""Bound what is kept, by bytes and by items: SIEVE.
+"""Evict entries beyond a number of bytes or items, by SIEVE.
 
 SIEVE is from Zhang, Yang, Yue, Vigfusson and Rashmi, "SIEVE is Simpler than LRU: an Efficient
 Turn-Key Eviction Algorithm for Web Caches", NSDI '24. A hit only sets a bit of the entry, so it
 needs no lock and moves nothing. To make room a hand goes from the oldest entry to the newest: it
-clears the bits that it meets, and takes out the first entry without one.
+clears the bits that it meets, and evicts the first entry without one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ENTRY_BYTES: Final = 250
 
 
 class Entry:
-    """One value that is kept.
+    """One value in memory.
 
     Attributes:
         key: under which it is kept.
@@ -82,7 +82,7 @@ class Sieve:
         self.clear()
 
     def clear(self) -> None:
-        """Forget all entries; the counts of bytes and items begin anew."""
+        """Forget all entries; the counts of bytes and items begin again."""
         self.bytes = 0
         self.items = 0
         self._newest: Entry | None = None
@@ -90,7 +90,7 @@ class Sieve:
         self._hand: Entry | None = None
 
     def fits(self, entry: Entry) -> bool:
-        """Tell whether there could be room for it at all."""
+        """Return whether it could fit at all."""
         return entry.size <= self.max_bytes and self.max_items > 0
 
     def room_for(self, entry: Entry) -> Iterator[Entry]:

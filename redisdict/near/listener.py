@@ -1,8 +1,8 @@
-"""Listen to what a server says of changed keys: a thread with one connection, for all of a process.
+"""Listen to a server's messages about changed keys, in one thread with one connection per process.
 
-Nothing is started before the first near read. The thread ends when the connection is lost, and when
-the server turns out not to tell; the next near read starts another one, after a pause that grows.
-Without near reads no PING is sent and nothing wakes up but for pushes.
+Nothing is started before the first near read. The thread ends when the connection is lost, or when
+the server turns out to send no messages; the next near read starts another one, after a pause that
+grows. Without near reads no PING is sent, and the thread wakes up only for messages.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Listener:
     # For readers
 
     def watch(self, watches: Iterable[Watch], probe_prefix: bytes) -> None:
-        """Have further states told of the changes of their keys. Connects nothing.
+        """Add states whose keys are watched for changes. Connects nothing.
 
         Args:
             watches: which keys, and which states.
@@ -132,7 +132,7 @@ class Listener:
                 self._wake.wake()
 
     def unwatch(self, states: Iterable[NearState]) -> None:
-        """Have states told of nothing any more, and forget what they have."""
+        """Stop watching the keys of states, and empty the states."""
         states = tuple(states)
         with self._lock:
             self._watches = self._watches.without(states)
@@ -140,11 +140,11 @@ class Listener:
             state.disconnect()
 
     def forget(self, state: NearState) -> None:
-        """Have a state told of nothing any more, soon. Takes no lock: a finalizer calls it."""
+        """Stop watching a state's keys, soon. Takes no lock: a finalizer calls it."""
         self._gone.append(state)
 
     def let_go(self) -> None:
-        """Do what `forget()` was asked for."""
+        """Carry out the calls of `forget()`."""
         gone = []
         while self._gone:
             gone.append(self._gone.popleft())
@@ -152,7 +152,7 @@ class Listener:
             self.unwatch(gone)
 
     def watches(self, state: NearState) -> bool:
-        """Whether a state is told of changes, or will be."""
+        """Whether a state's keys are watched, or will be."""
         return state in self._watches.states
 
     def keep_within(self, bound: float) -> None:
@@ -178,14 +178,14 @@ class Listener:
             self._thread.start()
 
     def nudge(self) -> None:
-        """Have a PING sent now: a reader has found that the watermark is too old."""
+        """Send a PING now: a reader has found the watermark too old."""
         wake = self._wake
         if not self._is_nudged and wake is not None:
             self._is_nudged = True
             wake.wake()
 
     def ping_after(self, start: float) -> bool:
-        """Wait until a PING sent after `start` is answered; tell whether it was.
+        """Wait until a PING that is sent after `start` is answered; return whether it was.
 
         Callers share a PING that is sent after the start of all of them.
         """
@@ -212,7 +212,7 @@ class Listener:
         return answer
 
     def answer_waiting(self, sent_at: float) -> None:
-        """Tell those who wait for a PING after their start that this one is answered."""
+        """Wake the readers that wait for a PING after their start: this one is answered."""
         if not self._waiting:
             return
         with self._lock:
@@ -222,7 +222,7 @@ class Listener:
             resolve(answer, True)
 
     def track(self, state: NearState, keys: Sequence[Hashable]) -> bool:
-        """Have the server tell of the next change of each key, where `is_plain`.
+        """Ask the server to report the next change of each key, if `is_plain`.
 
         One EXISTS, of those and of the state's exact ones, over the connection that is told. A
         value that is asked for after this, whose token was put before, is kept right.
@@ -253,14 +253,14 @@ class Listener:
         return answer
 
     def take_token(self, token: Any) -> None:
-        """Have the connection authenticate with a new token. Called by any thread."""
+        """Let the connection authenticate with a new token. Called by any thread."""
         with self._lock:
             self._token = token
             if self._wake is not None:
                 self._wake.wake()
 
     def next_token(self) -> Any:
-        """Give the token that the connection hasn't been told of; None when there is none."""
+        """Return the token that the connection hasn't used yet; None if there is none."""
         if self._token is None:
             return None
         with self._lock:

@@ -1,4 +1,4 @@
-"""The middleware that makes every HTTP request one of `near="request"`."""
+"""Make every HTTP request a request of `near="request"`, by a middleware."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from redisdict.near.barrier import near_barrier
 class NearMiddleware:
     """Begin a request for the dicts with `near="request"`, as `near_barrier()` does.
 
-    In `MIDDLEWARE` it stands before all that reads such dicts. The response of a view that streams
-    is produced after the request: what it reads then comes from the server.
+    Put it in `MIDDLEWARE` before everything that reads such dicts. A streaming response is produced
+    after the request: its reads ask the server.
     """
 
     sync_capable = True

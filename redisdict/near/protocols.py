@@ -1,4 +1,4 @@
-"""What the parts of the near cache need of one another, by name."""
+"""Define the interfaces between the parts of the near cache."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from redisdict.near.watches import Watches
 
 
 class Server(Protocol):
-    """Names what the listener needs of a backend."""
+    """The part of a backend that the listener needs."""
 
     @property
     def address(self) -> str: ...
@@ -29,7 +29,7 @@ class Server(Protocol):
 
 
 class Listening(Protocol):
-    """Names what a session needs of its listener, which has it beyond one connection."""
+    """The part of a listener that a session needs, which outlives a connection."""
 
     wants_plain: bool
     is_plain: bool

@@ -1,4 +1,4 @@
-"""How a handle finds what may be served under its promise."""
+"""Find the values in memory that a handle may serve under its promise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STRICT: Final = "strict"
 
 
 class Teller(Protocol):
-    """Tells a state of changes: a listener, or in a Cluster that of whichever node it is."""
+    """Notifies a state of changes: a listener, or in a Cluster that of the present node."""
 
     @property
     def is_up(self) -> bool: ...
@@ -48,7 +48,7 @@ class Teller(Protocol):
 
 
 def track(teller: Teller, state: NearState, keys: Sequence[Hashable]) -> Operation[None]:
-    """Have the server tell of keys whose fill tokens were put, before it is asked for them.
+    """Let the server track keys whose fill tokens were put, before it is asked for them.
 
     Nothing is asked where the server tells of all keys anyway. Where it doesn't, an EXISTS goes
     over the tracking connection; should it fail, the tokens are taken away.
@@ -58,7 +58,7 @@ def track(teller: Teller, state: NearState, keys: Sequence[Hashable]) -> Operati
 
 
 class SecondsReader:
-    """Serves what was not replaced more than `bound` seconds before the read began."""
+    """Serves values that weren't replaced more than `bound` seconds before the read began."""
 
     def __init__(self, state: NearState, listener: Teller, bound: float) -> None:
         self.state = state
@@ -71,7 +71,7 @@ class SecondsReader:
         return self.state.lookup(key, now, now - self._bound)
 
     def who_pings(self, key: object) -> RequestReader | None:
-        """Tell who could wait for a PING that makes something servable: nobody.
+        """Return the reader that could wait for a PING that makes an entry servable: none.
 
         Under this promise the server is asked at once, and the PING is for the next reader.
         """
@@ -83,7 +83,7 @@ class SecondsReader:
 
 
 class RequestReader:
-    """Serves what was not replaced before the current request began; nothing outside of any."""
+    """Serves values not replaced before the current request began; none outside of any."""
 
     def __init__(self, state: NearState, listener: Teller) -> None:
         self.state = state
@@ -94,7 +94,7 @@ class RequestReader:
         return self.state.lookup(key, clock(), start_of_request())
 
     def who_pings(self, key: object) -> RequestReader | None:
-        """Tell who could wait for a PING that makes something servable; None if none would."""
+        """Return the reader that could wait for a PING that makes an entry servable, or None."""
         state = self.state
         if not state.is_connected:
             self.listener.ensure()
@@ -104,7 +104,7 @@ class RequestReader:
         return self if would_help else None
 
     def ping(self) -> bool:
-        """Wait for a PING that was sent after the start of the request; tell whether it came."""
+        """Wait for a PING that was sent after the start of the request; return whether it came."""
         return self.listener.ping_after(start_of_request())
 
     async def aping(self) -> bool:
@@ -113,7 +113,7 @@ class RequestReader:
 
 
 def check_near(where: str, near: object) -> None:
-    """Refuse what is no promise that a dict or a cache can give.
+    """Refuse a value that is no promise of a dict or a cache.
 
     Raises:
         ConfigurationError: it is something else than None, a number of seconds or "request".

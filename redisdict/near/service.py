@@ -1,4 +1,4 @@
-"""What a process has of the near cache for one alias: the listener, and the states by name."""
+"""Hold a process's near cache of one alias: the listener, and the states by name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LEFT_SPACES: Final = 32
 
 
 class NearService:
-    """The listener of one backend, and what is kept of it, shared by all that read near.
+    """The listener of one backend, and its states in memory, shared by all near reads.
 
     A backend has at most one, found by `near_service()`; `Backend.close()` closes the connection,
     and the next near read opens it again.
@@ -60,7 +60,7 @@ class NearService:
         self._lock = threading.Lock()
 
     def space(self, identity: Hashable, make: Callable[[], Any]) -> Any:
-        """Get what is kept under an identity, made at the first call.
+        """Get the state of an identity, made at the first call.
 
         `identity` names the same keys of the server each time, so that all handles of one dict
         share its entries, and drop one another's.
@@ -72,11 +72,11 @@ class NearService:
             return found
 
     def find(self, identity: Hashable) -> Any:
-        """Get what is kept under an identity; None when nobody has made it."""
+        """Get the state of an identity; None if it doesn't exist."""
         return self._spaces.get(identity)
 
     def space_of_dict(self, identity: Hashable, make: Callable[[], NearSpace]) -> NearSpace:
-        """Get what is kept of one dict, made at the first call.
+        """Get the memory of one dict, made at the first call.
 
         It stays while a handle has it, and of the last `LEFT_SPACES` dicts also beyond; otherwise a
         process that makes many dicts would keep what it has read of each.
@@ -92,11 +92,11 @@ class NearService:
             return found
 
     def find_of_dict(self, identity: Hashable) -> NearSpace | None:
-        """Get what is kept of one dict; None when nobody has made it."""
+        """Get the memory of one dict; None if it doesn't exist."""
         return self._of_dicts.get(identity)
 
     def spaces(self) -> list[tuple[Hashable, Any]]:
-        """List what is kept, by identity; that of dicts by `None`."""
+        """List the states, by identity; those of dicts by `None`."""
         with self._lock:
             of_dicts: list[tuple[Hashable, Any]] = [(None, one) for one in self._of_dicts.values()]
             return of_dicts + list(self._spaces.items())
@@ -107,7 +107,7 @@ class NearService:
 
 
 class SlotListener:
-    """Tells of the changes in one slot of a Cluster, by the listener of the node that has it.
+    """Notifies of changes in one slot of a Cluster, by the listener of its node.
 
     Which node that is the commands of readers find out; a read that finds nothing to serve makes
     this follow.
@@ -126,7 +126,7 @@ class SlotListener:
 
     @property
     def is_up(self) -> bool:
-        """Whether the node tells of changes now."""
+        """Whether the node reports changes now."""
         listener = self._listener
         return listener is not None and listener.is_up and listener.watches(self._states[0])
 
@@ -144,7 +144,7 @@ class SlotListener:
         return listener.reason
 
     def ensure(self) -> None:
-        """Have the node's listener started that has the slot, as far as is known."""
+        """Start the listener of the node that has the slot, as far as is known."""
         cluster = self._backend.cluster
         node = None if cluster is None else cluster.owner(self._slot)
         if node is None:
@@ -193,7 +193,7 @@ class SlotListener:
 
 
 def teller_of(backend: Backend, watches: Sequence[Watch], probe_prefix: bytes) -> Teller:
-    """Get what will tell the states of changes; connects nothing.
+    """Get the object that will notify the states of changes; connects nothing.
 
     Args:
         watches: of keys that lie in one slot.
@@ -225,7 +225,7 @@ def near_service(backend: Backend) -> NearService:
 
 
 def service_in_use(backend: Backend) -> NearService | None:
-    """Get the service of a backend that has one: where nobody reads near there is none."""
+    """Get the service of a backend, if it has one: without near reads there is none."""
     found = backend.attachments.get(_NAME)
     return found if isinstance(found, NearService) else None
 

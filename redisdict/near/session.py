@@ -1,4 +1,4 @@
-"""One connection of a listener: what the server is asked to tell, what it tells, and PINGs."""
+"""Run one connection of a listener: start tracking, read messages, send PINGs."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ class Session:
         self._connection.ask((b"CLIENT", b"TRACKING", b"ON", b"BCAST", *words))
 
     def _check_order(self, refusal: ResponseError) -> None:
-        """Refuse a server that doesn't broadcast and may answer a PING before it tells of a change.
+        """Refuse a server that doesn't broadcast and may answer a PING before it reports a change.
 
         Raises:
             NotTracked: it is a Dragonfly, or doesn't say.
@@ -163,8 +163,8 @@ class Session:
         if not is_in_order:
             raise NotTracked(
                 f"it refuses CLIENT TRACKING with BCAST ({refusal}), and may be a Dragonfly, whose"
-                " threads may answer a PING before they tell of a change that came before it."
-                ' "NEAR_TRACKING": "plain" uses it all the same; docs/near.md says with what bound'
+                " threads may answer a PING before they announce an earlier change."
+                ' "NEAR_TRACKING": "plain" uses it anyway; docs/near.md says what that is worth'
             )
 
     def _adopt(self, watches: Watches) -> None:
@@ -196,7 +196,7 @@ class Session:
         self._connection.send(commands)
 
     def _take(self, reply: Reply) -> None:
-        """Take notice of a reply, with the others that were asked for together when all are there.
+        """Handle a reply, with the others that were asked for together when all are there.
 
         Raises:
             ConnectionResetError: the server isn't the primary any more.
@@ -276,7 +276,7 @@ class Session:
             self._send(commands, partial(self._authenticated, take))
 
     def _authenticated(self, take: Callable[[list[Reply]], None], replies: list[Reply]) -> None:
-        """Take notice of an AUTH, which was sent before a PING.
+        """Handle an AUTH, which was sent before a PING.
 
         Raises:
             ConnectionResetError: it was refused, so the next connection asks for other credentials.
@@ -286,7 +286,7 @@ class Session:
         take(replies[1:])
 
     def _questions(self, asked: Sequence[bytes]) -> list[Command]:
-        """Choose what is sent as a PING: what also tells whether the server is still the one.
+        """Choose the commands of a PING, which also check that the server is the right one.
 
         A node of a Cluster refuses keys of slots that it doesn't have (MOVED), or is about to give
         away (ASK), and all of them while it is cut off from most others (CLUSTERDOWN). Its epoch is
@@ -298,7 +298,7 @@ class Session:
         return [(b"PING",) if self._listener._primary_address is None else (b"ROLE",)]
 
     def _pong(self, told: set[NearState], asked: Sequence[bytes], replies: list[Reply]) -> None:
-        """Take notice of an answered PING.
+        """Handle an answered PING.
 
         Raises:
             ConnectionResetError: the server isn't the primary any more.
@@ -362,6 +362,6 @@ def _tell_tracked(answer: Future[bool], replies: list[Reply]) -> None:
 
 
 def resolve(answer: Future[bool], is_so: bool) -> None:
-    """Answer whoever still waits."""
+    """Answer all waiting readers."""
     if answer.set_running_or_notify_cancel():
         answer.set_result(is_so)

@@ -1,4 +1,4 @@
-"""What is kept of one dict, shared by all its handles in the process."""
+"""Hold the items of one dict in memory, shared by all its handles in the process."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from redisdict.near.watches import Watch
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NearStats:
-    """What `near_stats()` tells of one dict in this process.
+    """The counts of one dict in this process's memory, as `near_stats()` returns them.
 
     Attributes:
         is_on: whether reads can be answered from memory now.
         reason: why not; empty if they can.
         hits, misses: reads that were answered from memory, and by the server.
-        pushes: keys that the server said were changed.
-        evictions: entries that went to make room.
-        items, bytes: what is kept.
+        pushes: changed keys that the server reported.
+        evictions: entries that were removed to make room.
+        items, bytes: the present contents.
         age: seconds since the PING up to which all changes are known; None if `is_on` is false.
     """
 
@@ -41,7 +41,7 @@ class NearStats:
 
 
 class Reader(Protocol):
-    """How a handle finds what may be served under its promise; see `reader`."""
+    """Finds the values that a handle may serve under its promise; see `reader`."""
 
     @property
     def state(self) -> NearState: ...
@@ -72,7 +72,7 @@ class Part:
 
 
 class NearSpace:
-    """What is kept of one dict, in parts, each of which one listener tells of changes.
+    """The items of one dict in memory, in parts; each part has a listener for changes.
 
     Args:
         parts: one, or one for each shard.
@@ -83,7 +83,7 @@ class NearSpace:
         self.access = Access([watch for part in parts for watch in part.watches])
 
     def stats(self) -> NearStats:
-        """Tell what is kept and what became of the reads. Asks the server nothing."""
+        """Get the counts of items and reads. Sends nothing to the server."""
         if not own[0]:
             take_over()
         states = [part.state for part in self.parts]

@@ -1,18 +1,18 @@
-"""What a process keeps of a dict, a table or a cache, and the rules that make it right.
+"""Keep values of a dict, a table or a cache in memory, by rules that keep them right.
 
-`NearState` does no input or output and has no clock, so a test can take every step of it in every
-order. Who does what:
+`NearState` does no input or output and has no clock, so a test can run its steps in every order.
+Its users:
 
-- A **reader** calls `lookup()`. When that gives nothing it has to ask the server, and then
+- A **reader** calls `lookup()`. If that gives nothing, it has to ask the server, and then
 
       token = state.begin_fill(key)               # before the command is sent
       yield from track(teller, state, [key])      # `reader.track()`, where servers don't broadcast
       reply = (yield command)                     # over any connection
       state.complete_fill(token, value, …)        # or abandon_fill(token), whatever happened
 
-  Every read that asks the server goes this way, also one that keeps nothing: otherwise it could see
-  a new value, and the next reader an older one from memory.
-- A **writer** of this process, and whoever reads without keeping, calls `drop()` before the command
+  Every read that asks the server does so, even if it keeps nothing: otherwise it could see a new
+  value, and the next reader an older one from memory.
+- A **writer** of this process, and a reader that doesn't do so, calls `drop()` before the command
   is sent and again after the reply, also when the outcome is unknown.
 - The **listener** calls `connect()` when the server tracks for it, `invalidate()` for the keys of a
   push, `flush()` for a push of nil, `pong()` for an answered PING, and `disconnect()` when the
@@ -113,7 +113,7 @@ class NearState:
     # Readers
 
     def lookup(self, key: Hashable, now: float, not_before: float) -> Entry | None:
-        """Find what is kept of a key, if it may be served.
+        """Find the entry of a key, if it may be served.
 
         Args:
             now: read from the clock after the read has begun, and before this call.
@@ -132,11 +132,11 @@ class NearState:
         return entry
 
     def has(self, key: Hashable) -> bool:
-        """Tell whether anything is kept of a key, whether or not it may be served."""
+        """Return whether a key has an entry, whether or not it may be served."""
         return key in self._entries
 
     def begin_fill(self, key: Hashable) -> FillToken:
-        """Announce that the server is about to be asked for a key, and drop what is kept of it."""
+        """Announce that the server is about to be asked for a key, and drop its entry."""
         if not own[0]:
             take_over()  # a thread of the parent may have the lock
         with self._lock:
@@ -161,7 +161,7 @@ class NearState:
         make: Callable[[Any], Any] | None = None,
         owner: object = None,
     ) -> bool:
-        """Keep what the server has answered, if the token still stands; tell whether it is kept.
+        """Keep the server's answer, if the token is still there; return whether it is kept.
 
         Args:
             value: what to keep, `MISSING` where the server has none.
@@ -180,7 +180,7 @@ class NearState:
                 self._end(token)
 
     def abandon_fill(self, token: FillToken) -> None:
-        """End a fill that has brought nothing to be kept: nobody knows what its reader has seen."""
+        """End a fill that keeps nothing: it is unknown what its reader has seen."""
         with self._lock:
             self._end(token)
             self._drop(token.key)
@@ -188,7 +188,7 @@ class NearState:
     # Writers of this process, and readers that keep nothing
 
     def drop(self, keys: Iterable[Hashable]) -> None:
-        """Drop what is kept of keys, and keep none of the fills that are under way."""
+        """Drop the entries of keys, and keep none of the fills that are under way."""
         if not own[0]:
             take_over()
         with self._lock:
@@ -196,14 +196,14 @@ class NearState:
                 self._drop(key)
 
     def drop_all(self) -> None:
-        """Do the same for all keys, of which the server tells as before."""
+        """Do the same for all keys, which the server tracks as before."""
         if not own[0]:
             take_over()
         with self._lock:
             self._clear()
 
     def drop_missing(self) -> None:
-        """Drop what is kept of items that were missing: they are about to be looked for."""
+        """Drop the entries of missing items: they are about to be looked for."""
         if not own[0]:
             take_over()
         with self._lock:
@@ -214,7 +214,7 @@ class NearState:
     # The listener
 
     def connect(self) -> None:
-        """Begin to keep: from now on the server tells of every change."""
+        """Begin to keep entries: from now on the server reports every change."""
         with self._lock:
             self._clear()
             self.generation += 1
@@ -244,7 +244,7 @@ class NearState:
             self._clear()
 
     def pong(self, sent_at: float) -> None:
-        """Take notice of an answered PING, after all pushes that were read before its answer.
+        """Handle an answered PING, after all pushes that were read before its answer.
 
         Args:
             sent_at: read from the clock before the PING was sent.

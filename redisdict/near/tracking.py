@@ -1,4 +1,4 @@
-"""One connection over which a server tells which keys were changed: RESP3 and CLIENT TRACKING."""
+"""Open the connection over which a server reports changed keys: RESP3 and CLIENT TRACKING."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NO_REPLY: Final = object()
 
 
 class NotTracked(Exception):
-    """The server can't or won't tell of changes; the text says why."""
+    """The server can't or won't report changes; the text says why."""
 
 
 class TrackingConnection:
@@ -78,7 +78,7 @@ class TrackingConnection:
         return None if host is None else (host, self._connection.port)
 
     def leads_elsewhere(self) -> bool:
-        """Tell whether the name that it was made with leads to other addresses only by now.
+        """Return whether its server's name leads to other addresses only by now.
 
         One question to the resolver, where there is a name; of one that doesn't answer nothing is
         concluded.
@@ -94,7 +94,7 @@ class TrackingConnection:
         return all(each[4][0] != here for each in found)
 
     def fileno(self) -> int:
-        """Tell the descriptor, for poll()."""
+        """Return the descriptor, for poll()."""
         number: int = self._sock.fileno()
         return number
 
@@ -104,7 +104,7 @@ class TrackingConnection:
         self._sock.sendall(packed)
 
     def receive(self) -> list[Reply]:
-        """Read what is there, at least one byte; apply the pushes and give the replies.
+        """Read the available bytes, at least one; apply the pushes and return the replies.
 
         Raises:
             redis.exceptions.ConnectionError: the server has hung up.
@@ -143,7 +143,7 @@ class TrackingConnection:
         return replies[0]
 
     def receive_until(self, is_so: Callable[[], bool]) -> bool:
-        """Apply pushes until the condition holds; tell whether it did in time."""
+        """Apply pushes until the condition holds; return whether it did in time."""
         deadline = clock() + self._timeout_s
         while not is_so():
             left_s = deadline - clock()
@@ -172,7 +172,7 @@ def wait(sources: Sequence[Any], timeout_s: float | None) -> list[Any]:
 
 
 class Wake:
-    """What another thread can wake a thread with that waits for a socket."""
+    """Lets a thread wake another one that waits for a socket."""
 
     def __init__(self) -> None:
         self._here, self._there = socket.socketpair()
@@ -180,7 +180,7 @@ class Wake:
         self._there.setblocking(False)
 
     def fileno(self) -> int:
-        """Tell the descriptor that becomes readable."""
+        """Return the descriptor that becomes readable."""
         return self._here.fileno()
 
     def wake(self) -> None:
@@ -189,7 +189,7 @@ class Wake:
             self._there.send(b"\0")
 
     def clear(self) -> None:
-        """Take notice of having been woken."""
+        """Reset after a wake-up."""
         with suppress(BlockingIOError):
             while self._here.recv(READ_SIZE):
                 pass

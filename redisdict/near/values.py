@@ -1,4 +1,4 @@
-"""Which values may be handed out again and again, and how large they are."""
+"""Decide which values may be returned repeatedly without decoding, and estimate their size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pushed key concerns which state, and which prefixes the server has to be told."""
+"""Find the states that a changed key concerns, and the prefixes that the server has to track."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Watches:
         return Watches([watch for watch in self.all if watch.state not in gone])
 
     def prefixes(self) -> list[bytes]:
-        """List what the server is to be told: prefixes of which none covers another.
+        """List the prefixes for the server, none of which covers another.
 
         BCAST takes no prefixes that overlap.
         """
@@ -79,7 +79,7 @@ class Watches:
         return keys
 
     def of_key(self, key: bytes) -> Iterable[NearState]:
-        """Find the states of which a change of this key concerns everything."""
+        """Find the states of which a change of this key concerns all entries."""
         return self._exact.get(key, ())
 
     def of_prefixes(self, keys: Sequence[bytes]) -> dict[NearState, list[bytes]]:
@@ -117,7 +117,7 @@ def covering(keys: Iterable[bytes]) -> list[bytes]:
 
 
 def _common_prefix(first: bytes, last: bytes) -> bytes:
-    """Find what the first and the last of sorted texts begin with, and so all in between."""
+    """Find the common beginning of the first and the last of sorted texts, and so of all."""
     length = 0
     while first[length : length + 1] == last[length : length + 1]:
         length += 1

@@ -1,4 +1,4 @@
-"""The five pool classes, subclasses of redis-py's.
+"""Export the five pool classes, subclasses of redis-py's.
 
 They serve a plain `redis.Redis(connection_pool=…)`, a plain `redis.asyncio.Redis(…)` and
 django-redis's `CONNECTION_POOL_CLASS` as well as this package's own drivers.

@@ -1,4 +1,4 @@
-"""Pools for tasks of one event loop: redis-py's, with a cheap way out and back in."""
+"""Pool connections for tasks of one loop: redis-py's pools with cheap check-out and check-in."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ __all__ = ["AsyncBlockingConnectionPool", "AsyncConnectionPool"]
 
 
 class AsyncConnectionPool(redis.asyncio.ConnectionPool):
-    """A pool that refuses when all its connections are taken.
+    """A pool that raises when all its connections are in use.
 
     Args:
         connection_class: any connection class of `redis.asyncio`.
-        max_connections: how many connections at most; None means redis-py's 100.
-        connection_kwargs: for the connections, as redis-py has them.
+        max_connections: most connections; None means redis-py's 100.
+        connection_kwargs: for the connections, as in redis-py.
 
     Raises:
-        redis.exceptions.MaxConnectionsError: from `get_connection()`, when all are taken.
+        redis.exceptions.MaxConnectionsError: from `get_connection()`, when all are in use.
 
-    It belongs to the event loop it is first used in.
+    It belongs to the event loop in which it is first used.
     """
 
     #: Whether connections are opened when they are checked out, or else by their first command.
@@ -111,7 +111,7 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
         return connection
 
     async def make_ready(self, connection: Any) -> None:
-        """Connect it, or look after one that lay idle; one used a moment ago is left as it is.
+        """Connect it, or check one that was idle; one used a moment ago is left as it is.
 
         Raises:
             redis.exceptions.ConnectionError: the server can't be reached.
@@ -142,7 +142,7 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
         self._check_in(connection)
 
     def take_token(self, token: Any) -> None:
-        """Have each connection authenticate with a new token before its next command, or after the
+        """Let each connection authenticate with a new token before its next command, or after the
         one under way. Called by any thread, for a streaming credential provider.
         """
         if self._loop is not None:
@@ -150,7 +150,7 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
                 self._loop.call_soon_threadsafe(self._spread_token, token)
 
     async def re_auth_callback(self, token: Any) -> None:
-        """Take a token from a client of redis-py's that was told in place of all others."""
+        """Take a token from the redis-py client that the provider has called for all."""
         self.connection_kwargs["credential_provider"].send(token)
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
@@ -186,7 +186,7 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
 
 
 def awaited(connect: Callable[[Any], Any]) -> Callable[[Any], Awaitable[None]]:
-    """Have what a function gives awaited, if it can be, so that one serves threads and tasks.
+    """Await a function's result if it can be, so that one function serves threads and tasks.
 
     redis-py awaits coroutine functions alone.
     """
@@ -200,10 +200,10 @@ def awaited(connect: Callable[[Any], Any]) -> Callable[[Any], Awaitable[None]]:
 
 
 class AsyncBlockingConnectionPool(AsyncConnectionPool, redis.asyncio.BlockingConnectionPool):
-    """A pool that waits for a connection when all are taken, first come, first served.
+    """A pool that waits for a connection when all are in use, first come, first served.
 
     Args:
-        max_connections: how many connections at most.
+        max_connections: most connections.
         timeout: seconds to wait for one; None waits for ever.
         connection_class, connection_kwargs: as for `AsyncConnectionPool`.
 

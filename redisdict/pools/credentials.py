@@ -1,11 +1,12 @@
-"""Pass the tokens of a streaming credential provider on to all connections that are open.
+"""Pass the tokens of a streaming credential provider on to all open connections.
 
-IAM and Entra ID give tokens that end. A *streaming* provider of redis-py's (redis-entraid has one)
-tells of each new token before the old one ends, so that connections authenticate anew and stay.
+IAM and Entra ID give tokens that expire. A *streaming* provider of redis-py's (redis-entraid has
+one) announces each new token before the old one expires, so that connections authenticate again and
+stay open.
 
-Such a provider keeps one callback, the one it was given last, and one provider serves many: pools
-of threads and of event loops, every node of a Cluster, redis-py's own clients, the connection that
-tells of changed keys. So each provider is wrapped once in a process, and the wrapper tells all.
+Such a provider keeps only the callback that it was given last, but one provider serves many: pools
+of threads and of event loops, every node of a Cluster, redis-py's own clients, the connection of
+the near cache. So each provider is wrapped once in a process, and the wrapper notifies all.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ Credentials: TypeAlias = tuple[str] | tuple[str, str]
 
 
 class Done:
-    """What a callback gives that may be called as a function or awaited."""
+    """The result of a callback that may be called as a function or awaited."""
 
     def __await__(self) -> Generator[Any, None, None]:
         yield from ()
 
 
 class SharedCredentials(StreamingCredentialProvider):
-    """Tells all that ask for it of each token of one streaming provider.
+    """Passes each token of one streaming provider on to all subscribers.
 
     Args:
         provider: of which it becomes the only listener.
@@ -80,19 +81,19 @@ class SharedCredentials(StreamingCredentialProvider):
         return await self._provider.get_credentials_async()
 
     def is_streaming(self) -> bool:
-        """Tell whether the provider has begun to renew its token."""
+        """Return whether the provider has begun to renew its token."""
         return self._provider.is_streaming()
 
     def on_next(self, callback: Callback) -> None:
-        """Have a function called with each new token. A method doesn't keep its object alive."""
+        """Call a function with each new token. A method doesn't keep its object alive."""
         self._subscribe(self._on_next, callback)
 
     def on_error(self, callback: Callback) -> None:
-        """Have a function called with each error in getting a new token."""
+        """Call a function with each error in getting a new token."""
         self._subscribe(self._on_error, callback)
 
     def send(self, token: TokenInterface) -> Done:
-        """Tell of a new token, once. Called by the provider, in any thread or loop.
+        """Pass a new token on, once. Called by the provider, in any thread or loop.
 
         Publish/subscribe of redis-py's, when it is told of one, tells its pool, which calls this.
         """
@@ -102,7 +103,7 @@ class SharedCredentials(StreamingCredentialProvider):
         return Done()
 
     def fail(self, error: Exception) -> Done:
-        """Tell that no token could be had: connections stay as long as the old one is good."""
+        """Report that no token could be got: connections stay as long as the old one is valid."""
         logger.warning("The credential provider couldn't renew its token: %s", error)
         self._tell(self._on_error, error)
         return Done()
@@ -122,7 +123,7 @@ class SharedCredentials(StreamingCredentialProvider):
 
 
 class _Subscription:
-    """One who wants to be told, and in which loop, if he is a coroutine function of redis-py's."""
+    """One subscriber, with its loop if it is a coroutine function of redis-py's."""
 
     def __init__(self, callback: Callback) -> None:
         self.find: Callable[[], Callback | None] = (
@@ -176,7 +177,7 @@ def shared_by_all(provider: Any) -> Any:
 
 
 def subscribe(options: dict[str, Any], take_token: Callable[[Any], None]) -> bool:
-    """Have a pool told of new tokens, if the provider in its connections' options has any.
+    """Notify a pool of new tokens, if the provider in its connections' options renews them.
 
     Args:
         options: in which the wrapper takes the place of the provider.
@@ -194,7 +195,7 @@ def subscribe(options: dict[str, Any], take_token: Callable[[Any], None]) -> boo
 
 
 def has_new_token(connection: Any) -> bool:
-    """Whether a connection is to authenticate again before its next command."""
+    """Whether a connection has to authenticate again before its next command."""
     inner = getattr(connection, "_conn", connection)  # of one with a client-side cache
     return getattr(inner, "_re_auth_token", None) is not None
 
@@ -202,7 +203,7 @@ def has_new_token(connection: Any) -> bool:
 def authenticate(connection: Any) -> None:
     """Authenticate again with the token that a connection was given, if it was.
 
-    Where that fails it is connected anew, with what the provider gives then.
+    Where that fails it is connected again, with what the provider gives then.
 
     Raises:
         redis.exceptions.RedisError: it can't be.
@@ -226,6 +227,6 @@ async def aauthenticate(connection: Any) -> None:
 
 
 def credentials_of(token: TokenInterface) -> Credentials:
-    """Give the arguments of AUTH for a token, whose user redis-py has under the name `oid`."""
+    """Return the arguments of AUTH for a token; redis-py has its user under the name `oid`."""
     user = token.try_get("oid")
     return (user, token.get_value()) if user else (token.get_value(),)

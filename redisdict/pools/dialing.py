@@ -43,7 +43,7 @@ async def dial(template: Any) -> SharedConnection:
 
 
 async def _target(template: Any) -> tuple[str, dict[str, Any]]:
-    """Find where to connect: what is shown in an error, and arguments for the event loop."""
+    """Find where to connect: the name for errors, and arguments for the event loop."""
     if hasattr(template, "path"):
         return template.path, {"path": template.path}
     sentinel_route = getattr(template, "connection_pool", None)
@@ -94,7 +94,7 @@ def _set_options(raw_socket: Any, template: Any) -> None:
 
 
 async def _take_over(template: Any) -> SharedConnection:
-    """Have redis-py connect and call the user's `redis_connect_func`, and go on from there."""
+    """Let redis-py connect and call the user's `redis_connect_func`, and take the socket over."""
     await template.connect()
     reader, writer = template._reader, template._writer  # there is no public way to them
     template._reader = template._writer = None

@@ -1,19 +1,18 @@
-"""redis-py's connections for threads, with a fast path for one command.
+"""Add a fast path for one command to redis-py's connections for threads.
 
-redis-py 8.1 spends 1.8 µs of Python between `send_packed_command()` and the reply: it puts the
-server's name together for an error that doesn't happen, asks for the protocol, and goes through
-three methods. `execute()` does the same in one: it writes to the same socket, reads into the same
-hiredis reader, and raises the same exceptions. Whatever else is done over these connections is done
-by redis-py's own methods.
+redis-py 8.1 spends 1.8 µs of Python between `send_packed_command()` and the reply: it builds the
+server's name for an error that doesn't happen, asks for the protocol, and calls three methods.
+`execute()` does the same in one: it writes to the same socket, reads into the same hiredis reader,
+and raises the same exceptions. Everything else is done by redis-py's own methods.
 
 The socket is known from `_connect()`, the method that redis-py leaves to its connection classes,
-and the reader from the parser of this package. Over another parser `execute()` does nothing and
-says so.
+and the reader from the parser of this package. With another parser `execute()` does nothing and
+reports that.
 
-With that parser the kernel ends what waits for longer than `socket_timeout`, where Python itself
-would ask it by poll() before each call whether there is something to wait for: a tenth of what a
-command costs. The time is that of each wait, so a long command may take longer as long as the
-server goes on taking it; and a signal whose handler returns begins a wait anew.
+With this parser the kernel ends each wait after `socket_timeout`; Python would call poll() before
+each read and write instead, a tenth of the cost of a command. The time limits each single wait, so
+a long command may take longer as long as the server goes on reading it; and a signal whose handler
+returns restarts a wait.
 """
 
 from __future__ import annotations
@@ -55,14 +54,14 @@ FAST_PATH_UNAVAILABLE: Final = object()
 
 
 class NotSentError(RedisConnectionError):
-    """The connection was lost before the whole command had left, so it can't be carried out."""
+    """The connection was lost before the whole command was sent, so it can't be carried out."""
 
 
 def set_kernel_timeout(sock: Any) -> None:
-    """Have the kernel end what waits longer than a socket's timeout: BlockingIOError.
+    """Let the kernel end waits that are longer than a socket's timeout: BlockingIOError.
 
-    Left alone are sockets without a timeout, those that aren't Python's own, which are gevent's or
-    eventlet's and mustn't block, and TLS, which polls for itself.
+    Not changed are sockets without a timeout, sockets of gevent or eventlet, which mustn't block,
+    and TLS, which polls by itself.
     """
     seconds = sock.gettimeout()
     is_plain = isinstance(sock, _socket.socket) and not isinstance(sock, ssl.SSLSocket)
@@ -81,7 +80,7 @@ def no_fast_path(_packed: bytes | Command) -> Reply:
 
 
 class FastConnection(redis.connection.AbstractConnection):
-    """Gives a connection class of redis-py the fast path."""
+    """Adds the fast path to a connection class of redis-py."""
 
     #: What is known of the server, once it was asked; see `known_of()`.
     incarnation: Known | None = None
@@ -98,7 +97,7 @@ class FastConnection(redis.connection.AbstractConnection):
         super().__init__(*args, **options)
 
     def on_parser(self, parser: Parser) -> None:
-        """Take notice of the parser that reads from the new socket."""
+        """Handle the parser that reads from the new socket."""
         self._own_parser = parser
         set_kernel_timeout(self.sock)
 
@@ -196,17 +195,17 @@ class FastConnection(redis.connection.AbstractConnection):
             super().check_health()  # type: ignore[no-untyped-call]  # redis-py's
 
     def mark_for_reconnect(self) -> None:
-        """Have the pool connect anew when it is checked in; until then there is no fast path."""
+        """Let the pool connect again when it is checked in; until then there is no fast path."""
         self._ready_reader = None
         super().mark_for_reconnect()  # type: ignore[no-untyped-call]  # redis-py's
 
     def set_re_auth_token(self, token: Any) -> None:
-        """Have the pool authenticate with a new token first; until then there is no fast path."""
+        """Let the pool authenticate with a new token first; until then there is no fast path."""
         super().set_re_auth_token(token)
         self._ready_reader = None
 
     def disconnect(self, *args: Any, **options: Any) -> None:
-        """Close the connection, as redis-py does; the next use opens it anew."""
+        """Close the connection, as redis-py does; the next use opens it again."""
         self._ready_reader = self._own_parser = None
         self._was_left = False
         super().disconnect(*args, **options)  # type: ignore[no-untyped-call]  # redis-py's

@@ -1,8 +1,8 @@
-"""The pool whose tasks share one connection for everything that allows it.
+"""Share one connection among all tasks, for all commands that allow it.
 
-redis-py's client checks a connection out for every command, sends over it and reads from it. Those
-that this pool gives out have a socket of their own only from the first command that needs one: most
-commands are given to the shared connection, and their replies are taken from there.
+redis-py's client checks a connection out for every command, sends over it and reads from it. This
+pool's connections open a socket of their own only at the first command that needs one: most
+commands are passed to the shared connection, and their replies come from there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["OptimizedAsyncConnectionPool"]
 
 
 class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
-    """A pool whose tasks share one connection for everything that allows it.
+    """A pool whose tasks share one connection for all commands that allow it.
 
     `execute()` sends over the shared connection. So do the connections that `get_connection()`
     checks out, for a plain `redis.asyncio.Redis`, until a command or a pipeline needs one of its
@@ -96,7 +96,7 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
         return (await self.ready_shared()).submit(packed, count)
 
     async def ready_shared(self) -> SharedConnection:
-        """Give the shared connection, opened if need be, when there is room for a command.
+        """Return the shared connection, opened if necessary, once it has room for a command.
 
         Raises:
             redis.exceptions.ConnectionError: the server can't be reached.
@@ -111,19 +111,19 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
         return shared
 
     def retire_shared(self) -> None:
-        """Have the next command open a new shared connection; those under way end on the old."""
+        """Let the next command open a new shared connection; commands under way end on the old."""
         shared, self._shared = self._shared, None
         if shared is not None:
             shared.retire()
 
     def refuse(self) -> None:
-        """Have the shared connection take no further command. Called by any thread."""
+        """Let the shared connection take no further commands. Called by any thread."""
         shared = self._shared
         if shared is not None:
             shared.refuse()
 
     async def retire(self) -> None:
-        """Close the idle connections, and the others when what is under way there has ended."""
+        """Close the idle connections, and the others when their commands have ended."""
         if self._opening is not None:
             self._opening.add_done_callback(lambda _: self.retire_shared())
         self.retire_shared()
@@ -164,7 +164,7 @@ class OptimizedAsyncConnectionPool(AsyncBlockingConnectionPool):
         super()._check_in(connection)
 
     async def _open_shared(self) -> SharedConnection:
-        """Open the shared connection once, whoever asks; a caller's end doesn't end the attempt."""
+        """Open the shared connection once for all; a caller's end doesn't end the attempt."""
         if self._opening is None:
             self._opening = asyncio.create_task(self._connect_shared())
             self._opening.add_done_callback(self._opened)
@@ -206,14 +206,14 @@ class MultiplexedConnection(AbstractConnection):
         """Send a command: over the shared connection, or where it needs its own, over that.
 
         Raises:
-            redis.exceptions.RedisError: it is WAIT or WAITAOF, which tell of the writes of their
+            redis.exceptions.RedisError: it is WAIT or WAITAOF, which report on the writes of their
                 own connection, and the writes weren't sent over that.
         """
         if not self._is_own:
             name, info = lookup(args[0])
             if info.is_about_own_writes:
                 raise RedisError(
-                    f"{name} tells of the writes of its own connection, and the commands of this"
+                    f"{name} reports on the writes of its own connection, and the commands of this"
                     " pool share one. Send it in a pipeline together with the writes, or use"
                     " another pool, such as AsyncBlockingConnectionPool."
                 )
@@ -265,12 +265,12 @@ class MultiplexedConnection(AbstractConnection):
             await super().re_auth()  # type: ignore[no-untyped-call]  # redis-py's
 
     async def disconnect(self, *args: Any, **options: Any) -> None:
-        """Close its own socket; replies that are still to come are thrown away."""
+        """Close its own socket; outstanding replies are discarded."""
         self._forget()
         await super().disconnect(*args, **options)
 
     def check_in(self) -> None:
-        """Begin anew, for whoever checks it out next."""
+        """Reset its state, for the next check-out."""
         self._forget()
         self._is_own = False
 

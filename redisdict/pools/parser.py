@@ -1,8 +1,8 @@
-"""A parser for redis-py's connections, by hiredis; the connection gets at its reader.
+"""Parse replies for redis-py's connections by hiredis, and give the connection the reader.
 
 redis-py lets the user of a connection choose the parser (`parser_class`) and calls five methods of
-it. This one does what redis-py's own does with hiredis. What it adds is that the connection is
-told when there is a reader, so that it can have a shorter way to a reply (`fast_connection`).
+it. This one does what redis-py's own does with hiredis. In addition the connection gets the reader,
+so that it can have a fast path to a reply (`fast_connection`).
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class Parser(DefaultParser):  # type: ignore[misc, valid-type]  # redis-py choos
         connection.on_parser(self)
 
     def on_disconnect(self) -> None:
-        """Forget what was read and not parsed."""
+        """Discard bytes that were read and not parsed."""
         self.reader = self.sock = None
 
     def can_read(self, timeout: float | None = 0) -> bool:
-        """Tell whether there is a byte to read, waiting `timeout` seconds for it, None for ever.
+        """Return whether there is a byte to read, waiting `timeout` seconds for it, None for ever.
 
         It is read at once, and kept until `read_response()` wants it.
 
@@ -111,14 +111,14 @@ class Parser(DefaultParser):  # type: ignore[misc, valid-type]  # redis-py choos
         return reply
 
     def _reader_now(self) -> Any:
-        """Give the reader, which another thread may take away by closing the connection."""
+        """Return the reader, which another thread may take away by closing the connection."""
         reader = self.reader
         if reader is None:
             raise RedisConnectionError(CLOSED)
         return reader
 
     def _read(self, timeout: Any = SENTINEL) -> None:
-        """Wait for what comes next, and feed it to the reader."""
+        """Wait for the next bytes, and feed them to the reader."""
         if not own[0]:
             take_over()  # what comes there may be the parent's, and the socket is gone then
         sock, reader = self.sock, self._reader_now()
@@ -132,7 +132,7 @@ class Parser(DefaultParser):  # type: ignore[misc, valid-type]  # redis-py choos
 
 
 def _receive(sock: Any, timeout: float | None) -> bytes:
-    """Read what comes within `timeout` seconds; then the socket has its own timeout again."""
+    """Read bytes that come within `timeout` seconds; then restore the socket's own timeout."""
     own_timeout = sock.gettimeout()
     sock.settimeout(timeout)
     try:

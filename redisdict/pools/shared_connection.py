@@ -1,6 +1,6 @@
-"""One server connection for many tasks.
+"""Multiplex the commands of many tasks over one server connection.
 
-Commands issued in one turn of the event loop leave in one write; the server answers in order, so
+Commands issued in one turn of the event loop are sent in one write; the server answers in order, so
 replies are matched by counting. Nothing here is a task: bytes arrive in a protocol's callback,
 which resolves futures, so nothing is left to cancel when a loop ends.
 """
@@ -51,12 +51,12 @@ class SharedConnection(asyncio.Protocol):
     """A connection used by many tasks of one loop at once.
 
     Args:
-        address: how the server is called in an error.
+        address: the server's name in errors.
         timeout_s: seconds that a command may wait for its reply; None waits for ever. When one
-            has waited so long, the connection is given up with all that wait on it.
+            has waited so long, the connection is closed, and all that wait on it fail.
 
-    A future given out here always gets a result, which may be an exception object: one that was
-    *set* as exception, but whose task was cancelled meanwhile, would be reported as never seen.
+    A future returned here always gets a result, which may be an exception object: if the exception
+    were *set*, and the task cancelled meanwhile, asyncio would report it as never retrieved.
     """
 
     def __init__(self, address: str, timeout_s: float | None) -> None:
@@ -131,7 +131,7 @@ class SharedConnection(asyncio.Protocol):
         return future
 
     def refuse(self) -> None:
-        """Be ready for no further command. Called by any thread; `retire()` has to follow."""
+        """Accept no further commands. Called by any thread; `retire()` has to follow."""
         self._is_retired = True
         self.is_ready = False
 
@@ -147,7 +147,7 @@ class SharedConnection(asyncio.Protocol):
         abandon(self._transport)
 
     async def aclose(self) -> None:
-        """Close the connection; those who wait get an error."""
+        """Close the connection; waiting tasks get an error."""
         self._lose(RedisConnectionError(f"The connection to {self._address} was closed here."))
         if self._transport is not None:
             await self._closed
@@ -166,14 +166,14 @@ class SharedConnection(asyncio.Protocol):
                 if type(reply) is hiredis.PushNotification:
                     continue
                 if not waiters:
-                    raise InvalidResponse("a reply came that nobody had asked for")
+                    raise InvalidResponse("a reply came without a request")
                 waiter = waiters.popleft()
                 if type(waiter) is _Replies:
                     waiter.add(reply)
                 elif not waiter.done():  # type: ignore[union-attr]  # a Future here
                     waiter.set_result(reply)  # type: ignore[union-attr]  # a Future here
         except (InvalidResponse, RedisError) as error:
-            self._lose(RedisConnectionError(f"{self._address} sent nonsense: {error}"))
+            self._lose(RedisConnectionError(f"{self._address} sent an invalid reply: {error}"))
             return
         self._replied += before - len(waiters)
         turns = self._turns
@@ -219,7 +219,7 @@ class SharedConnection(asyncio.Protocol):
             self._transport.write(packed)
 
     def _watch(self) -> None:
-        """Give the connection up when the oldest command has waited too long."""
+        """Close the connection when the oldest command has waited too long."""
         self._watchdog = None
         if not self._turns or self._timeout_s is None:
             return

@@ -1,9 +1,9 @@
-"""Pools for threads: redis-py's, with a cheap way out and back in.
+"""Pool connections for threads: redis-py's pools, with cheap check-out and check-in.
 
 redis-py 8.1 spends some 6 µs on `get_connection()` and `release()`, as much as on everything else
-it does for a GET: a poll system call, an event, metrics hooks, a process check. Here a connection
-used a moment ago is handed out as it is (the last one returned comes first). Only one that lay
-idle for longer is polled, which finds those that the server has closed meanwhile.
+it does for a GET: a poll system call, an event, metrics hooks, a process check. Here the connection
+that was returned last is checked out first, without a poll if it was used a moment ago. One that
+was idle for longer is polled, which detects that the server has closed it.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ IDLE_POLL_AFTER_S = 1.0
 
 
 class ConnectionPool(redis.ConnectionPool):
-    """A pool that refuses when all its connections are taken.
+    """A pool that raises when all its connections are in use.
 
     Args:
-        connection_class: any connection class of redis-py; in the place of its three own ones come
-            those of `redisdict.pools.fast_connection`, which read faster.
-        max_connections: how many connections at most; None means redis-py's 100.
-        connection_kwargs: for the connections, as redis-py has them.
+        connection_class: any connection class of redis-py; its own three are replaced by those of
+            `redisdict.pools.fast_connection`, which read faster.
+        max_connections: most connections; None means redis-py's 100.
+        connection_kwargs: for the connections, as in redis-py.
 
     Raises:
-        redis.exceptions.MaxConnectionsError: from `get_connection()`, when all are taken.
+        redis.exceptions.MaxConnectionsError: from `get_connection()`, when all are in use.
 
     Maintenance notifications are off unless `maint_notifications_config` asks for them: only
     Redis Enterprise sends them, and every other server answers the request for them with an error.
@@ -77,7 +77,7 @@ class ConnectionPool(redis.ConnectionPool):
         on_fork(self._renew)
 
     def reset(self) -> None:
-        """Forget all connections, and make what they are counted by anew."""
+        """Forget all connections, and reset their counts."""
         self._lock = threading.RLock()
         self._fork_lock = threading.RLock()
         self._returned = threading.Condition(threading.Lock())
@@ -121,7 +121,7 @@ class ConnectionPool(redis.ConnectionPool):
             The reply, undecoded; or `FAST_PATH_UNAVAILABLE`, and nothing was sent.
 
         Raises:
-            NotSentError: the connection was lost before the whole command had left.
+            NotSentError: the connection was lost before the whole command was sent.
             redis.exceptions.RedisError: as `FastConnection.execute()`.
         """
         if not own[0]:
@@ -186,14 +186,14 @@ class ConnectionPool(redis.ConnectionPool):
         self._put_back(connection)
 
     def take_token(self, token: Any) -> None:
-        """Have each connection authenticate with a new token before its next command, or after the
+        """Let each connection authenticate with a new token before its next command, or after the
         one under way. Called by any thread, for a streaming credential provider.
         """
         for connection in list(self._connections):
             connection.set_re_auth_token(token)
 
     def re_auth_callback(self, token: Any) -> None:
-        """Take a token from a client of redis-py's that was told in place of all others."""
+        """Take a token from the redis-py client that the provider has called for all."""
         self.connection_kwargs["credential_provider"].send(token)
 
     def make_connection(self) -> ConnectionInterface:
@@ -232,7 +232,7 @@ class ConnectionPool(redis.ConnectionPool):
 
     @property
     def waiting(self) -> int:
-        """How many callers wait for a connection now."""
+        """The number of callers that wait for a connection now."""
         return self._waiting
 
     def _announce_release(self, connection: Any) -> None:
@@ -306,10 +306,10 @@ class ConnectionPool(redis.ConnectionPool):
 
 
 class BlockingConnectionPool(ConnectionPool, redis.BlockingConnectionPool):
-    """A pool that waits for a connection when all are taken.
+    """A pool that waits for a connection when all are in use.
 
     Args:
-        max_connections: how many connections at most.
+        max_connections: most connections.
         timeout: seconds to wait for one; None waits for ever.
         connection_class, connection_kwargs: as for `ConnectionPool`.
 

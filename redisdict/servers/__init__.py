@@ -1,1 +1,1 @@
-"""Real servers: finding their programs, starting and stopping them, alone and in topologies."""
+"""Find server programs, and start and stop servers, alone and in topologies."""

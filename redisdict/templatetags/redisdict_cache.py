@@ -1,4 +1,4 @@
-"""The tag `{% cached_on %}`: a part of a template, rendered again when its tables have changed."""
+"""Cache a part of a template until its tables change: the tag `{% cached_on %}`."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ class CachedOnNode(template.Node):
 
 
 def token_place() -> str:
-    """What stands in a kept fragment where each visitor's CSRF token goes.
+    """The placeholder in a cached fragment for each visitor's CSRF token.
 
     Nobody can guess it, and have a token put into a text of his own.
     """
@@ -60,7 +60,7 @@ def token_place() -> str:
 
 @register.tag
 def cached_on(parser: Parser, token: Token) -> CachedOnNode:
-    """Keep what is rendered between the tags until one of the models' tables changes.
+    """Cache the rendered text between the tags until one of the models' tables changes.
 
     The models are labels in one text, and have to be among those of `cache_results_of()`; then come
     the fragment's name, and any values for which it is another. `timeout` is in seconds, `using` an

@@ -1,4 +1,4 @@
-"""Template filters that write measured figures the way people read them."""
+"""Format measured figures for people, by template filters."""
 
 import math
 from typing import Any
@@ -49,7 +49,7 @@ def percent(value: float | None) -> str:
 
 @register.filter
 def hit_rate(stats: Any) -> str:
-    """What share of the lookups found a row in the cache."""
+    """Return the share of lookups that found a row in the cache."""
     lookups = stats.hits + stats.misses
     return percent(stats.hits / lookups if lookups else None)
 

@@ -1,4 +1,4 @@
-"""Combine operations: intercept one's requests, run several concurrently, make one of a request."""
+"""Combine operations: intercept the requests of one, run several in step, wrap a request as one."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _ask_together(lanes: list[_Lane[Any]], *, is_atomic: bool) -> Operation[None
 
 
 class _Lane(Generic[T]):
-    """One operation, and what it has asked for."""
+    """One operation, and its present request."""
 
     result: T
     _request: Request
@@ -116,7 +116,7 @@ class _Lane(Generic[T]):
 
     @property
     def company(self) -> Company:
-        """In which kind of larger batch the request may be, or that it has to go alone."""
+        """The kind of larger batch that may contain the request, or "alone"."""
         request = self._request
         if not isinstance(request, Batch):
             return "alone" if isinstance(request, (Sleep, Call)) else "plain"

@@ -1,4 +1,4 @@
-"""What is known of commands: one table for durability, replicas, Clusters and connections."""
+"""List the properties of commands: one table for durability, replicas, Clusters and connections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from redisdict.wire.requests import Batch, Command, commands_of
 
 
 class CommandInfo(NamedTuple):
-    """What a command does, and what it needs.
+    """The properties of a command.
 
     Attributes:
         is_read: it changes nothing, so that there is nothing to wait for behind it.
@@ -117,7 +117,7 @@ def slot_of(request: Command | Batch) -> int | None:
 
 
 def scans_all_nodes(request: Command | Batch) -> bool:
-    """Whether it is a SCAN whose pattern has no hash tag, so that any node has what it is for."""
+    """Whether it is a SCAN whose pattern has no hash tag, so that any node may have matches."""
     commands = commands_of(request)
     if len(commands) != 1 or commands[0][0] != b"SCAN":
         return False

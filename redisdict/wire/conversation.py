@@ -1,8 +1,8 @@
-"""What is said over one connection for one request, without input or output.
+"""Run the exchange over one connection for one request, without input or output.
 
 Most requests are one write and the replies to it (`is_plain`), and drivers do that themselves. The
-others are a conversation: one may have to ask first which incarnation its server is, or whether it
-can make writes safe, and to wait afterwards until they are.
+others are a conversation: the driver may have to ask first which incarnation its server is, or
+whether it can make writes safe, and to wait afterwards until they are.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Sent(Enum):
-    """Said in between: the request itself has left, and its replies are what is read next."""
+    """Signals that the request itself was sent, and that its replies are read next."""
 
     SENT = "sent"
 
@@ -44,7 +44,7 @@ Conversation: TypeAlias = Generator[bytes | int | Sleep | Sent, Reply, T]
 
 
 class Server(Protocol):
-    """What is known of the server, or group of servers, at the other end."""
+    """The known properties of the server, or group of servers, at the other end."""
 
     capabilities: Capabilities
     incarnations: Incarnations
@@ -54,7 +54,7 @@ class Server(Protocol):
 
 
 def is_plain(request: Command | Batch) -> bool:
-    """Whether a request leaves as it is, and its replies are all there is to it."""
+    """Whether a request is one write and its replies."""
     if type(request) is Batch and request.wait is not None:
         return False
     return not is_identified(request)
@@ -67,7 +67,7 @@ def converse(server: Server, known: Known, request: Command | Batch) -> Conversa
         known: what is known of the server at the end of this very connection.
 
     Raises:
-        redis.exceptions.ConnectionError: the connection was connected anew behind our back, so
+        redis.exceptions.ConnectionError: the connection was connected again behind our back, so
             that the name of the incarnation was that of the server before.
         redis.exceptions.ResponseError: the server refuses to tell its name for now, or can't make
             the batch safe; the request wasn't sent.

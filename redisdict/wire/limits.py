@@ -1,4 +1,4 @@
-"""How much one command may have."""
+"""Limit the size of one command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests to bytes, and the replies to them put into their places."""
+"""Encode requests as bytes, and put the replies to them into their places."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def reply_count(request: Command | Batch) -> int:
 
 
 def unwrap(request: Command | Batch, replies: list[Reply]) -> Reply:
-    """Give the reply to a command, or those to a batch's own commands (what EXEC gives).
+    """Return the reply to a command, or those to a batch's own commands (from EXEC).
 
     In place of those to a batch the refusal of a primary that has become a replica meanwhile.
     """
@@ -95,7 +95,7 @@ def unwrap(request: Command | Batch, replies: list[Reply]) -> Reply:
 
 
 def _of_exec(replies: list[Reply]) -> Reply:
-    """Give what EXEC gives; in place of its own error that of the command that was refused."""
+    """Return the result of EXEC; in place of its error that of the refused command."""
     if not isinstance(replies[-1], ExecAbortError):
         return replies[-1]
     # One that another node or the same one may do in a moment is told by EXEC.

@@ -1,4 +1,4 @@
-"""What an operation may ask of its driver.
+"""Define the requests that an operation may yield to its driver.
 
 An operation is a generator that does no input or output itself. It yields requests and is sent
 the answers, so the same operation runs under the blocking and the async driver, and under a test
@@ -34,7 +34,7 @@ Reply: TypeAlias = Any
 
 
 class Once(tuple[Argument, ...]):
-    """A command whose repetition would change something, or would get another answer.
+    """A command whose repetition would change something, or would get another reply.
 
     After a lost connection it is sent again only if it can't have reached the server.
     """
@@ -43,27 +43,27 @@ class Once(tuple[Argument, ...]):
 
 
 class Identified(tuple[Argument, ...]):
-    """A command to whose end the driver puts the name of its server's incarnation.
+    """A command to which the driver appends the name of its server's incarnation.
 
-    That is the server at the end of the very connection that the command leaves by, also when it
-    is sent again over another one; see `server_state`. The name is asked for once over each
-    connection (INFO, one round trip).
+    That is the server of the connection over which the command is sent, also when it is sent again
+    over another one; see `server_state`. The name is asked for once over each connection (INFO, one
+    round trip).
     """
 
     __slots__ = ()
 
 
 class IdentifiedAnew(Identified):
-    """The same, but the name is asked for also when it is known, for it may have changed."""
+    """The same, but the name is asked for even if it is known, because it may have changed."""
 
     __slots__ = ()
 
 
 class Witnessed(tuple[Argument, ...]):
-    """A command whose reply, a list, gets the name of its server's incarnation at its end.
+    """A command to whose reply, a list, the name of its server's incarnation is appended.
 
-    So who asks can compare what is in the reply with the name, instead of a script on the server.
-    Only for a `Step`, and for threads: where there is no fast path, its operation is run.
+    So the caller can compare the reply with the name, instead of a script on the server. Only for a
+    `Step`, and for threads: without a fast path, its operation is run.
     """
 
     __slots__ = ()
@@ -74,7 +74,7 @@ class GuaranteeRefused(ResponseError):
 
     Attributes:
         is_for_now: whether that may be over in a moment, as when a replica connects again.
-        is_partial: whether another part of the batch was sent all the same, to another server.
+        is_partial: whether another part of the batch was sent anyway, to another server.
     """
 
     is_partial = False
@@ -86,17 +86,17 @@ class GuaranteeRefused(ResponseError):
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """How a batch is waited for, on the connection that wrote it.
+    """The wait for the guarantee of a batch, on the connection that wrote it.
 
     Attributes:
         guarantee: its name. A connection that was asked for it once isn't asked again, until a
             write wasn't safe.
-        before: takes the server's address and gives an operation that asks whether the server can
-            give the guarantee. It is true when it can, false when the server doesn't take writes
-            anyway, and raises `GuaranteeRefused` when it can't: then the batch isn't sent.
-        command: what is sent behind the batch.
-        after: takes the reply to `command`, or the error that it was refused with, and gives an
-            operation that waits. Its result is why the batch isn't safe, empty when it is.
+        before: takes the server's address and returns an operation that asks whether the server can
+            give the guarantee. It is true if it can, false if the server doesn't take writes
+            anyway, and raises `GuaranteeRefused` if it can't: then the batch isn't sent.
+        command: the command that is sent after the batch.
+        after: takes the reply to `command`, or its error, and returns an operation that waits. Its
+            result is the reason why the batch isn't safe, empty if it is.
 
     Both operations yield single commands and `Sleep`, during which the connection is held.
     """
@@ -108,7 +108,7 @@ class Wait:
 
 
 class Waits(list[str]):
-    """What the waits of several nodes gave, each for its part of a batch."""
+    """The results of the waits of several nodes, each for its part of a batch."""
 
     @classmethod
     def of(cls, *waited: Any) -> Waits:
@@ -120,13 +120,12 @@ class Waits(list[str]):
 class Batch:
     """Several commands in one round trip.
 
-    `is_atomic` wraps them in MULTI and EXEC. `is_repeatable` is false when one of them is such
-    that it must not be sent twice. `wait` holds the connection up until the others are safe; the
-    answer is then a pair, of which what the wait gave is the second. Without commands it only asks
-    whether the server can make them safe. With `is_spread` the keys may lie in many slots: of a
-    Cluster each node gets its part, all of them at once, as a transaction of its own if the batch
-    is one, and what their waits gave are `Waits`. `is_identified` is true when one of the commands
-    is `Identified`.
+    `is_atomic` wraps them in MULTI and EXEC. `is_repeatable` is false if one of them must not be
+    sent twice. `wait` holds the connection until the others are safe; the answer is then a pair
+    with the wait's result as the second. Without commands it only asks whether the server can make
+    them safe. With `is_spread` the keys may lie in many slots: in a Cluster each node gets its
+    part, all of them at once, as a transaction of its own if the batch is one, and the results of
+    their waits are `Waits`. `is_identified` is true if one of the commands is `Identified`.
     """
 
     commands: Sequence[Command]
@@ -151,7 +150,7 @@ class Call:
     """Call the user's function; no connection is held meanwhile.
 
     Attributes:
-        in_task: what the async driver calls in its place, where each colour has its own.
+        in_task: the function that the async driver calls instead, if it has its own.
     """
 
     function: Callable[..., Any]
@@ -164,12 +163,12 @@ Operation: TypeAlias = Generator[Request, Reply, T]
 
 
 def commands_of(request: Command | Batch) -> Sequence[Command]:
-    """Give the commands of a request: those of a batch, or the one that it is."""
+    """Return the commands of a request: those of a batch, or the one that it is."""
     return request.commands if isinstance(request, Batch) else (request,)
 
 
 def as_batch(request: Command | Batch) -> Batch:
-    """Make a batch of a request that is none; the answer is then a list of its one reply."""
+    """Make a batch of a single request; the answer is then a list of its one reply."""
     if isinstance(request, Batch):
         return request
     return Batch(
@@ -180,16 +179,15 @@ def as_batch(request: Command | Batch) -> Batch:
 
 
 class Step(Generic[T]):
-    """Send one command whose reply is the result; run the operation where the command can't do.
+    """Send one command whose reply is the result; run the operation if that isn't enough.
 
-    It is the fast path of what one plain command does: no generator is made and nothing is
-    interpreted. A driver runs the operation from its beginning where there is no command, where the
-    server refuses it or where the connection is lost, unless the command may have been carried out
-    and is `Once`.
+    It is the fast path for one plain command: no generator is made and nothing is interpreted. A
+    driver runs the operation from its beginning if there is no command, if the server refuses it or
+    if the connection is lost, unless the command may have been carried out and is `Once`.
 
     Attributes:
-        command: None where only the operation can do it.
-        operation, arguments: the function and what it is called with.
+        command: None if only the operation can do it.
+        operation, arguments: the function and its arguments.
     """
 
     __slots__ = ("arguments", "command", "operation")

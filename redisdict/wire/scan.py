@@ -1,4 +1,4 @@
-"""The keys of a database, page by page; and cursors that lead through several tables."""
+"""Scan the keys of a database page by page, with cursors that lead through several tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SLOTS: Final = 16384
 
 
 class ClusterCursor(NamedTuple):
-    """Where a SCAN of all nodes of a Cluster is, which go one after the other.
+    """The position of a SCAN of all nodes of a Cluster, one node after the other.
 
     Attributes:
         place: the cursor of the node; 0 where it begins.
@@ -37,7 +37,7 @@ class ClusterCursor(NamedTuple):
 
 
 class ShardsCursor(NamedTuple):
-    """Where a walk over the shards of a dict is, which goes through some of them at once.
+    """The position of a scan of a dict's shards, some of them at once.
 
     Attributes:
         following: the number of the first shard that the walk hasn't begun.
@@ -59,7 +59,7 @@ class ShardsCursor(NamedTuple):
 
 
 def table_bits(cursor: bytes) -> list[int]:
-    """Tell the length of a cursor in bits, or the lengths of those of a `ShardsCursor`.
+    """Return the length of a cursor in bits, or the lengths of those of a `ShardsCursor`.
 
     A cursor is the number of a bucket, so its highest bit tells how large the table is at least.
     """

@@ -1,4 +1,4 @@
-"""Lua scripts, sent by their digest: the text leaves only for a server that doesn't know it."""
+"""Send Lua scripts by their digest, and their text only to a server that doesn't know them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REASON = re.compile(
 
 
 def check_scripts_run(error: ResponseError) -> None:
-    """Tell a refusal to run any script from other errors.
+    """Distinguish a refusal to run any script from other errors.
 
     Raises:
         ServerUnsupported: it is one.
@@ -30,7 +30,7 @@ def check_scripts_run(error: ResponseError) -> None:
     is_refused = isinstance(error, NoPermissionError) or _REASON.search(text)
     if is_refused and _REFUSAL.search(text) and "script: " not in text:
         raise ServerUnsupported(
-            f"The server runs no scripts ({text}), which this can't do without: EVALSHA and EVAL."
+            f"The server refuses scripts ({text}), which this operation needs: EVALSHA and EVAL."
             " Allow them to the user of the alias (ACL: +eval +evalsha), or use a server that has"
             " them; docs/managed.md says what works without."
         ) from error

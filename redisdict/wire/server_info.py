@@ -1,8 +1,8 @@
-"""What a server says of itself, put into one set of words: INFO's fields, and a few settings.
+"""Translate what servers report, INFO's fields and a few settings, into one set of terms.
 
-Each server has words of its own. KeyDB's active replicas take writes and tell in INFO alone who
-follows them; Dragonfly evicts by a "cache mode", and takes snapshots by settings that no other has.
-Whoever has to know (the checks, the benchmarks, the admin, durable writes) asks here.
+Servers use different terms. KeyDB's active replicas take writes and list their replicas in INFO
+alone; Dragonfly evicts by a "cache mode", and takes snapshots by settings that no other has. The
+checks, the benchmarks, the admin and durable writes use this module.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def parse_settings(reply: Mapping[bytes, bytes] | Sequence[bytes]) -> dict[str, 
 
 
 def family_and_version(info: Mapping[str, object]) -> tuple[Family, str]:
-    """Tell which program answers, "redis", "valkey", "keydb" or "dragonfly", and its version.
+    """Return the program that answers, "redis", "valkey", "keydb" or "dragonfly", and its version.
 
     Args:
         info: INFO server, at least. `redis_version` is what the others say to old clients, so it
@@ -97,7 +97,7 @@ def family_and_version(info: Mapping[str, object]) -> tuple[Family, str]:
 
 
 def persistence(info: Mapping[str, object], settings: Mapping[str, object]) -> str:
-    """Tell what the server keeps on its disk.
+    """Describe the server's persistence.
 
     Args:
         info: INFO persistence and memory, at least.
@@ -121,7 +121,7 @@ def persistence(info: Mapping[str, object], settings: Mapping[str, object]) -> s
 
 
 def eviction(info: Mapping[str, object]) -> str:
-    """Tell the policy by which keys are deleted when memory is short; empty if INFO has none.
+    """Return the policy by which keys are deleted when memory is short; empty if INFO has none.
 
     Dragonfly has two: "noeviction" and `CACHE_MODE`.
     """
@@ -152,19 +152,19 @@ def count_replicas(info: Mapping[str, str]) -> int:
 
 
 def tells_offsets(info: Mapping[str, str]) -> bool:
-    """Whether INFO replication says how far each replica is: not on Dragonfly."""
+    """Whether INFO replication has the offset of each replica: not on Dragonfly."""
     return any(",offset=" in replica for replica in _replicas(info))
 
 
 def _replicas(info: Mapping[str, str]) -> list[str]:
-    """List what INFO replication has for each replica: "slave0:ip=127.0.0.1,port=7001,state=…"."""
+    """List the replicas in INFO replication: "slave0:ip=127.0.0.1,port=7001,state=…"."""
     return [
         value for name, value in info.items() if name.startswith("slave") and name[5:].isdigit()
     ]
 
 
 def server_name() -> Operation[str]:
-    """Ask what the server calls itself, for an error: "Redis 7.0.15". INFO server.
+    """Ask for the server's name and version, for an error: "Redis 7.0.15". INFO server.
 
     It is "the server" where the user may not ask.
     """

@@ -1,9 +1,9 @@
-"""What is known of a server: by one connection, by all of them, and its incarnation's name.
+"""Remember what is known of a server, by connection and for all, and name its incarnation.
 
 An incarnation is named by INFO's ids of the server's process and of its history.
 
 A server that starts again, and a replica that takes over, may have an older state than there was
-before. Whoever must not believe what it had then has to know that it is another one. What says so:
+before. Users that must not trust that state recognize another incarnation by these ids:
 
 - `run_id`: of the process, random (Redis, Valkey, KeyDB);
 - `process_id`: all have it, but in containers it is often 1;
@@ -41,7 +41,7 @@ FIELDS = frozenset({b"run_id", b"process_id", b"master_replid"})
 
 
 class Incarnations:
-    """Makes names of what the servers of one backend say of themselves.
+    """Makes the names of incarnations from the INFO of one backend's servers.
 
     Args:
         address: how the server is called in the log.
@@ -79,16 +79,16 @@ class Incarnations:
         why = "tells neither in INFO" if refusal is None else f"refuses INFO ({refusal})"
         logger.warning(
             "A ModelDict needs the run_id, process_id and master_replid of %s, which %s. Without"
-            " them it notices that the server has started again with an older state, or that a"
-            " replica which lagged has taken over, only where the scripts are forgotten, and may"
-            " give old rows where they aren't. Let its user call INFO (ACL: +info).",
+            " them it detects a restart with an older state, or the takeover by a replica that"
+            " lagged, only if the server has lost its scripts; otherwise it may give old rows. Let"
+            " its user call INFO (ACL: +info).",
             self._address,
             why,
         )
 
 
 class Assurance:
-    """That a server can make writes safe, as its connections were told.
+    """The knowledge that a server can make writes safe, shared by its connections.
 
     Attributes:
         holds: until one of them has seen a write that wasn't safe.
@@ -101,10 +101,10 @@ class Assurance:
 
 
 class Known:
-    """What is known of the server at the other end of one connection, and what that can do.
+    """The known properties and abilities of the server at the end of one connection.
 
     A connection can't outlive the process at its other end, so what was asked over it holds for as
-    long as it isn't connected anew. redis-py's connections say when they are.
+    long as it isn't connected again. redis-py's connections say when they are.
 
     Attributes:
         name: of its incarnation, see above; None until it is asked.
@@ -118,24 +118,24 @@ class Known:
         self.assurances: dict[str, Assurance] = {}
 
     def forget(self, _connection: object = None) -> None:
-        """Forget all, for the connection was connected anew, maybe to another server."""
+        """Forget all: the connection was connected again, maybe to another server."""
         self.name = None
         self.assurances.clear()
 
     def is_assured_of(self, guarantee: str) -> bool:
-        """Whether the server has said that it can give it, and nothing has come of it since."""
+        """Whether the server has confirmed that it can give it, and no doubt has arisen since."""
         assurance = self.assurances.get(guarantee)
         return assurance is not None and assurance.holds
 
     def doubt(self, guarantee: str) -> None:
-        """Have it asked for again, over every connection that knows what this one knows."""
+        """Let it be asked for again, over every connection that shares this knowledge."""
         assurance = self.assurances.pop(guarantee, None)
         if assurance is not None:
             assurance.holds = False
 
 
 class Capabilities:
-    """What the server of a backend can do: believed until the server itself denies it.
+    """The abilities of a backend's server: assumed until the server itself denies them.
 
     One flag for each thing that not every server has and that is worth a try. Version numbers don't
     tell: KeyDB calls itself Redis 6.3, Dragonfly 7.4 and Valkey 7.2.
@@ -157,7 +157,7 @@ class Capabilities:
             assurance.holds = False
 
     def assurance_of(self, guarantee: str) -> Assurance:
-        """Give what stands for a guarantee, in all connections that have just heard of it."""
+        """Return the object for a guarantee that all connections with this answer share."""
         assurance = self._assurances.get(guarantee)
         if assurance is None or not assurance.holds:
             assurance = self._assurances[guarantee] = Assurance()
@@ -165,7 +165,7 @@ class Capabilities:
 
 
 def known_of(connection: Any) -> Known:
-    """Find what is known over a connection of redis-py's, or over a `SharedConnection`."""
+    """Find the knowledge of a redis-py connection, or of a `SharedConnection`."""
     known: Known | None = getattr(connection, "incarnation", None)
     if known is None:
         known = connection.incarnation = Known()
@@ -180,7 +180,7 @@ def is_identified(request: Any) -> bool:
 
 
 def is_asked_anew(request: Any) -> bool:
-    """Whether the server is to be asked for it, though it was before."""
+    """Whether the server has to be asked for it again."""
     commands = request.commands if type(request) is Batch else [request]
     return any(type(command) is IdentifiedAnew for command in commands)
 
@@ -208,7 +208,7 @@ def named_at_once(request: Any, known: Known) -> Any:
 
 
 def _is_for_good(refusal: Exception) -> bool:
-    """Whether the server will say so each time: the user may not ask, or there is no INFO."""
+    """Whether the refusal is permanent: the user may not ask, or there is no INFO."""
     if isinstance(refusal, NoPermissionError):
         return True
     return isinstance(refusal, ResponseError) and "unknown command" in str(refusal).lower()

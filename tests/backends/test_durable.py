@@ -394,7 +394,7 @@ def test_what_was_written_before_it_was_refused_is_told() -> None:
     with pytest.raises(NoReplica, match=r"no replica\. What .* before is safe; the rest was not w"):
         feed(guarded(durability, write_twice()), (["OK"], ""), refusal)
     refusal.is_partial = True
-    with pytest.raises(NotDurable, match="not on all servers that it was for: no replica"):
+    with pytest.raises(NotDurable, match="not on all servers that it was meant for: no replica"):
         feed(guarded(durability, write_twice()), refusal)
 
 

@@ -179,7 +179,7 @@ def test_a_side_whose_calls_fail_is_3(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("no-such-commit", "'no-such-commit' is nothing that can be compared: a commit"),
+        ("no-such-commit", "'no-such-commit' can't be compared: a commit"),
         ("keydb", "KeyDB is not available"),
         ("redis://192.0.2.1/0", "on another machine"),
     ],

@@ -1,4 +1,4 @@
-"""However the command ends: what was finished is kept, and nothing else is left."""
+"""However the command ends: finished results are kept, and nothing else is left."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def test_a_signal_keeps_what_was_finished_and_leaves_nothing(
         gate.open()
         out, err = process.communicate(timeout=LONGEST_S)
         assert process.returncode == status, err
-        assert f"interrupted by {signal.Signals(number).name}: what was finished is kept" in err
+        assert f"interrupted by {signal.Signals(number).name}: finished results are kept" in err
         assert "Traceback" not in err
         assert own_keys(client) == 0
         assert client.hlen(LEDGER) == 0

@@ -59,4 +59,4 @@ def test_a_ratio_that_is_off_is_named_with_its_bound() -> None:
 def test_nothing_measured_is_nothing_promised() -> None:
     assert [
         *broken_promises([*findings(0, 1, Verdict.SAME), *findings(0.02, 1, Verdict.SLOWER)])
-    ] == ["a delay of 5%: there is no ratio, for no round had both servers measured"]
+    ] == ["a delay of 5%: there is no ratio, because no round measured both servers"]

@@ -71,7 +71,7 @@ def test_a_server_that_can_lose_everything(configure: Configure) -> None:
                 id="redisdict.W004",
             ),
             CheckWarning(
-                f"{server_name} speaks RESP2 only, for it has no HELLO.",
+                f"{server_name} speaks RESP2 only, because it has no HELLO.",
                 hint="Use Redis 6 or later, Valkey, KeyDB or Dragonfly.",
                 id="redisdict.W005",
             ),
@@ -116,9 +116,8 @@ def test_a_quorum_of_one(configure: Configure) -> None:
     with SentinelTopology(program, replicas=0, sentinels=1) as topology:
         server_name = configure(topology.location)
         assert found()[-1] == CheckWarning(
-            f"{server_name} fails over when a single sentinel has lost sight of the primary"
-            " (quorum 1): a network fault can leave two primaries, and what one of them was given"
-            " is lost.",
+            f"{server_name} fails over when a single sentinel can't reach the primary (quorum"
+            " 1): a network fault can leave two primaries, and the writes to one of them are lost.",
             hint="Run three sentinels or more, with a quorum of more than half of them.",
             id="redisdict.W006",
         )

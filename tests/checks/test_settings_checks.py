@@ -117,7 +117,7 @@ def test_no_socket_timeout(configure: Configure) -> None:
         CheckWarning(
             'REDISDICT["shop"] has no socket timeout: a server that hangs holds every caller for'
             " ever.",
-            hint='Set "OPTIONS": {"socket_timeout": 5}, or leave it out, for 5 s is the default.',
+            hint='Set "OPTIONS": {"socket_timeout": 5}, or leave it out: the default is 5 s.',
             id="redisdict.W002",
         )
     ]

@@ -46,7 +46,7 @@ def test_a_good_server_has_no_findings(
     text = result.out
     for part in (
         "can be used", "Valkey", "primary with 0 replicas", "append-only file", "answers a PING in",
-        "has scripts", 'durable=\\"aof\\"', "tells of changes, so it can be read near",
+        "has scripts", 'durable=\\"aof\\"', "announces changes, so near= works",
         "at most 50 for the threads", "(maxclients)", "its clock is",
     ):  # fmt: skip
         assert part in text
@@ -109,8 +109,8 @@ def test_a_server_that_keeps_its_settings_to_itself(
     url = safe_server.url.replace("://", "://lean:geheim@")
     settings.REDISDICT = {"shop": alias_for(url)}
     result = run("doctor")
-    assert "doesn't tell its settings (CONFIG GET)" in result.out
-    assert "doesn't let its user ask for its commands (COMMAND INFO)" in result.out
+    assert "doesn't show its settings (CONFIG GET)" in result.out
+    assert "doesn't let its user list its commands (COMMAND INFO)" in result.out
     assert "geheim" not in result.out
 
 
@@ -168,7 +168,7 @@ def test_a_primary_behind_sentinels(
     }
     result = run("doctor")
     assert "behind Sentinel, primary with 2 replicas" in result.out
-    assert "can't be read near, for it reads from replicas" in result.out
+    assert "can't be used with near=, because it reads from replicas" in result.out
 
 
 @pytest.mark.parametrize(

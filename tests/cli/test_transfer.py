@@ -207,7 +207,7 @@ def test_nothing_is_moved_to_where_it_is_or_onto_others() -> None:
     make("shop")["a"] = 1
     make("full")["a"] = 2
     result = run("move", "shop")
-    assert (result.status, "is where the items are already" in result.err) == (1, True)
+    assert (result.status, "has the items already" in result.err) == (1, True)
     result = run("move", "shop", "--to-name", "full")
     assert (result.status, "There are 1 items in full (" in result.err) == (1, True)
     assert make("full")["a"] == 2

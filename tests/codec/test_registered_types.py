@@ -229,7 +229,7 @@ def test_a_field_without_a_value_is_refused() -> None:
     with pytest.raises(SerializationError, match="attribute 'z'"):
         codec.encode(point)
     del point.__dict__["z"]
-    with pytest.raises(SerializationError, match="taking it apart raised AttributeError") as caught:
+    with pytest.raises(SerializationError, match="converting it raised AttributeError") as caught:
         codec.encode(point)
     assert isinstance(caught.value.__cause__, AttributeError)
 
@@ -330,7 +330,7 @@ def stored(*parts: Any) -> bytes:
         (("tests.codec.registered.Planet",), "unpack"),
         (("rights", 8), "ValueError"),
         (("rights", "1"), "stored as its number"),
-        (("bits", 8), "put together as a int"),
+        (("bits", 8), "restored as a int"),
         (("fraction", "1/0"), "ZeroDivisionError"),
         (("fraction",), "unpack"),
         (("counter", 5), "TypeError"),
@@ -365,7 +365,7 @@ def test_a_function_that_gives_something_else_is_told() -> None:
         pass
 
     register_type(Wrong, name="wrong", to=lambda value: 1, from_=lambda stored: stored)
-    with pytest.raises(DeserializationError, match=r"put together as a int.*has to give a .*Wrong"):
+    with pytest.raises(DeserializationError, match=r"restored as a int.*has to give a .*Wrong"):
         again(Wrong())
 
 

@@ -272,7 +272,7 @@ def test_sentinels(sentinel: SentinelTopology, open_backend: Callable[..., Backe
 @pytest.mark.parametrize(
     ("location", "options", "expected"),
     [
-        ("redis://h", {"address_remap": outer}, r"address_remap.*tell of one another"),
+        ("redis://h", {"address_remap": outer}, r"address_remap.*announce one another's addresses"),
         ("redis://h", {"dynamic_startup_nodes": True}, r"dynamic_startup_nodes.*redis\+cluster"),
         ("redis+sentinel://h/m", {"dynamic_startup_nodes": False}, r"dynamic_startup_nodes"),
         ("redis+cluster://h", {"dynamic_startup_nodes": 1}, r"is 1; True or False"),

@@ -160,7 +160,7 @@ def test_the_end_of_the_interpreter_gives_up_in_the_end(
             assert d.get_or_set(key, lambda: time.sleep(3600), **SOFT) == "old"
     """
     ended = run_program(program)
-    assert "2 computations weren't done at the end of this process" in ended.stderr
+    assert "2 background computations hadn't finished at the end of this process" in ended.stderr
     assert lease_of(backend) is None
     names = Names(backend.config.key_prefix, ("d",))
     assert backend.client().get(names.lock_prefix + b"l") is None

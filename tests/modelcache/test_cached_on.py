@@ -63,13 +63,13 @@ def test_it_is_another_when_the_template_is(shop: str) -> None:
 def test_what_reads_another_table_is_not_kept(shop: str, caplog: Any) -> None:
     text = TEXT.replace("{{ page }}", "{{ page.count }}")
     for _ in range(2):
-        with pytest.raises(NotCacheable, match="what it varies on can't be written"):
+        with pytest.raises(NotCacheable, match="a value that it varies on can't be written"):
             _render(Tag.objects, text)
     text = text.replace('"names" page', '"names"')
     assert _render(Tag.objects, text) == "&lt;Tea&gt; 0"
     Tag.objects.create(name="hot")
     assert _render(Tag.objects, text) == "&lt;Tea&gt; 1"
-    assert "A result of the fragment 'names' is not kept: it reads shop.Tag too" in caplog.text
+    assert "A result of the fragment 'names' is not cached: it reads shop.Tag too" in caplog.text
 
 
 def test_within_a_computed_dict_its_tables_count(shop: str, caplog: Any) -> None:
@@ -131,7 +131,7 @@ def test_what_it_refuses(shop: str) -> None:
     for tag in ('"shop.Product"', '"shop.Product" "names" other=3', ""):
         with pytest.raises(TemplateSyntaxError, match="cached_on got"):
             Template("{% load redisdict_cache %}{% cached_on " + tag + " %}{% endcached_on %}")
-    reason = r"'names' can't be kept, for it reads shop\.Tag, whose changes aren't announced"
+    reason = r"'names' can't be cached, because it reads shop\.Tag, whose changes aren't announced"
     with pytest.raises(NotCacheable, match=reason):
         _render(text=TEXT.replace("shop.Product", "shop.Tag"))
 

@@ -247,7 +247,7 @@ def test_what_would_come_back_otherwise_is_not_kept(
     for key, value in values.items():
         assert computed[key] is value
         assert computed[key] is value
-    assert "A result of ComputedDict('odd') is not kept: of object" in caplog.text
+    assert "A result of ComputedDict('odd') is not cached: of object" in caplog.text
     assert computed.stats().hits == 0
 
 

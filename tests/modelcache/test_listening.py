@@ -328,7 +328,7 @@ def test_the_command(database: str, server: str, sqlite_alias: str) -> None:
         output.getvalue()
     )
     assert "('product_id', 'currency');" in output.getvalue()
-    with pytest.raises(CommandError, match="only PostgreSQL tells of changes"):
+    with pytest.raises(CommandError, match="only PostgreSQL can announce changes"):
         call_command("modeldict", "create", database=sqlite_alias)
     with pytest.raises(CommandError, match="--database is 'nowhere'"):
         call_command("modeldict", "listen", database="nowhere")

@@ -78,7 +78,7 @@ def test_bytes_that_cannot_be_read_are_replaced(
     assert [computed.get(), computed.get(), computed.get()] == [0, 0, 0]
     assert count.asked == 3
     assert client.get(space.cell("")) == whole
-    assert "A result of ComputedDict('count') is not kept: " in caplog.text
+    assert "A result of ComputedDict('count') is not cached: " in caplog.text
 
 
 def test_after_an_outage(

@@ -257,7 +257,7 @@ def test_near_what_another_process_changes(made: list[Product], database: str) -
     [
         ({"shards": 1}, "from 2 to 1024 are possible"),
         ({"shards": "4"}, "shards is str; an int"),
-        ({"shards": 4, "near": "strict"}, "don't go together"),
+        ({"shards": 4, "near": "strict"}, "can't be combined"),
     ],
     ids=str,
 )

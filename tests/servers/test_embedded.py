@@ -376,7 +376,7 @@ def test_a_server_that_cannot_read_its_data_is_quoted(home: Path) -> None:
 
 
 def test_a_server_that_takes_too_long_is_not_waited_for(home: Path) -> None:
-    with pytest.raises(BackendUnavailable, match="not ready in time; it goes on starting"):
+    with pytest.raises(BackendUnavailable, match="not ready in time and is still starting"):
         ensure_server(home, timeout_s=0.001)
     ensure_server(home)  # the same server, or another if that one gave up
 

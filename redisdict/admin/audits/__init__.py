@@ -1,1 +1,1 @@
-"""The page of what audits have counted."""
+"""Show the counts of audits."""

@@ -1,4 +1,4 @@
-"""Show what audits of cached models have counted, and how many nines that proves over time."""
+"""Show the counts of audits of cached models, and how many nines they prove over time."""
 
 from __future__ import annotations
 

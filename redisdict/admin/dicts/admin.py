@@ -48,7 +48,7 @@ class StoredDictAdmin(PagesAdmin):
         return False
 
     def may_edit(self, request: HttpRequest) -> bool:
-        """Tell whether values may be edited, on the pages of items.
+        """Return whether values may be edited, on the pages of items.
 
         Django's own forms edit no dict, so `has_change_permission()` denies it to everybody.
         """
@@ -174,7 +174,7 @@ class StoredDictAdmin(PagesAdmin):
         return self.page(request, "item", context | {"form": form})
 
     def _is_saved(self, backend: Backend, stored: StoredDict, field: bytes, form: ItemForm) -> bool:
-        """Store what the form holds if the item is what the form was made from.
+        """Store the form's value if the item hasn't changed since the form was made.
 
         Otherwise the form says what is wrong, and is of the version that is there now. GET, and a
         script that keeps the time to live.
@@ -260,7 +260,7 @@ class StoredDictAdmin(PagesAdmin):
             self.log_change(request, stored, _("Deleted the item %(key)s.") % {"key": key})
             text, level = _("The item %(key)s is deleted."), messages.SUCCESS
         else:
-            text, level = _("The item %(key)s was gone already."), messages.WARNING
+            text, level = _("The item %(key)s had been deleted already."), messages.WARNING
         self.message_user(request, text % {"key": key}, level)
         return self.to_page_of(stored)
 

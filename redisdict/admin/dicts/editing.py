@@ -1,4 +1,4 @@
-"""Edit the value of one item, which nobody may have changed meanwhile."""
+"""Edit the value of one item, unless somebody has changed it meanwhile."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ItemForm(forms.Form):
     kind = forms.ChoiceField(
         label=gettext_lazy("Written as"),
         choices=[
-            (TEXT, gettext_lazy("text, kept as it stands")),
+            (TEXT, gettext_lazy("a text as it stands")),
             (
                 LITERAL,
                 gettext_lazy("a Python literal, such as 42, True, None, ['a'], {'a': 1}"),
@@ -76,19 +76,19 @@ class ItemForm(forms.Form):
         return cleaned
 
     def is_outdated(self, version: str) -> None:
-        """Refuse to store over what somebody else did; sent again, the form replaces that."""
+        """Refuse to overwrite another user's change; sent again, the form replaces it."""
         self.add_error(
             None,
             _(
-                "The item was changed meanwhile, so nothing was stored. What is there now stands "
-                "below; save again to put your value in its place."
+                "The item was changed meanwhile, so nothing was stored. Its present value is shown"
+                " below; save again to replace it by yours."
             ),
         )
         self.data = {name: self.data.get(name) for name in self.fields} | {"version": version}
 
 
 def version_of(stored: bytes) -> str:
-    """Name what is stored, so that a form can tell whether it is still the same."""
+    """Make a digest of the stored bytes, by which a form detects a change."""
     return hashlib.sha256(stored).hexdigest()
 
 
@@ -117,7 +117,7 @@ def form_for(stored: bytes) -> ItemForm:
 
 
 def codec_for(stored: bytes, config: AliasConfig) -> Codec:
-    """Choose the codec that wrote what is stored; for numbers, which have none, the alias's.
+    """Choose the codec that wrote the stored value; for numbers, which have none, the alias's.
 
     Raises:
         ConfigurationError: the compressor's package isn't installed.
@@ -137,7 +137,7 @@ def codec_for(stored: bytes, config: AliasConfig) -> Codec:
 
 
 def _is_plain_text(value: Any) -> bool:
-    """Tell whether a textarea gives the text back as it is: it has no line ends but its own."""
+    """Return whether a textarea gives the text back as it is: it has no line ends but its own."""
     return type(value) is str and all(one.isprintable() or one == "\n" for one in value)
 
 

@@ -92,7 +92,7 @@ class Page(Generic[Row]):
 
 
 def list_dicts(backend: Backend, cursor: str) -> Page[ListedDict]:
-    """List dicts from `cursor` on, `PAGE_SIZE` or what `SECONDS` are enough for. SCAN."""
+    """List dicts from `cursor` on, up to `PAGE_SIZE`, for at most `SECONDS`. SCAN."""
     prefix = backend.config.key_prefix
     found: dict[StoredDict, list[bytes]] = {}
     place = cursor.encode()
@@ -180,7 +180,7 @@ def _facts(backend: Backend, stored: StoredDict, keys: list[bytes]) -> DictFacts
 
 
 def glob_of(pattern: str) -> Glob | None:
-    """Read what somebody looks for: nothing, a part of a key, or a pattern for the whole of it.
+    """Parse the search text: nothing, a part of a key, or a pattern for a whole key.
 
     A text without `*`, `?` and `[` is a part. Patterns mean what they do in `keys_matching()`.
 

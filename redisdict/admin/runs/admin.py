@@ -274,7 +274,7 @@ class BenchmarkRunAdmin(PagesAdmin):
         return self._titled(request, "start", title, {"adminform": adminform})
 
     def progress_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Tell the script of a run's page how far the run is."""
+        """Return the progress of a run to the script of its page."""
         run = self._run_or_404(request, object_id)
         progress = progress_of(run)
         return JsonResponse(

@@ -78,7 +78,7 @@ class Chart:
     second_axis: Axis | None = None
 
     def data(self) -> dict[str, Any]:
-        """What the script reads: only numbers that JSON has, and texts in the reader's language."""
+        """The data for the script: numbers that JSON has, and texts in the reader's language."""
         return {
             "kind": self.kind,
             "horizontal": self.kind != "lines",

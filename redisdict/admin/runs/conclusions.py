@@ -65,7 +65,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two rows that were compared, with what is known of each operation."""
+    """Two compared rows, with a finding for each operation."""
 
     left: str
     right: str

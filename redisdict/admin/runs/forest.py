@@ -1,6 +1,6 @@
 """Place ratios with their intervals on a common axis, for rows of a table that show them as SVG.
 
-The places are written into the page, so the picture needs no script, and stands beside its numbers.
+The positions are written into the page, so the picture needs no script; its numbers are beside it.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Known:
 
     @property
     def effect(self) -> float:
-        """How far it is from 1, to whichever side."""
+        """The distance from 1, to either side."""
         return abs(math.log(self.value)) if self.value > 0 else math.inf
 
 
@@ -105,7 +105,7 @@ class Axis:
         self._high = math.log(max([*ends, *points, _LEAST_SPAN]))
 
     def place(self, value: float) -> str:
-        """Tell where a value lies, as a share of the width that SVG understands."""
+        """Return the position of a value, as a share of the width, for SVG."""
         return f"{100 * self._share(value):.2f}%"
 
     @property
@@ -148,7 +148,7 @@ def shape_of(series: int) -> str:
 
 
 def height_of(marks: Sequence[Mark]) -> int:
-    """Tell how high a picture of these is, in pixels."""
+    """Return the height of a picture of these, in pixels."""
     return _LANE * (len(marks) + 1)
 
 

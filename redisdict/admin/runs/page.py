@@ -66,7 +66,7 @@ def run_context(run: BenchmarkRun) -> dict[str, Any]:
 
 
 def _sections(run: BenchmarkRun) -> Iterator[dict[str, Any]]:
-    """Give each table with its charts; those stand open that a page has room for."""
+    """Return each table with its charts; as many are expanded as a page has room for."""
     rows = 0
     for table in result_tables(run):
         rows += len(table.rows)

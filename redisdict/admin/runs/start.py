@@ -32,7 +32,7 @@ LONGEST_ERROR = 2000
 
 
 class StartForm(forms.Form):
-    """What to measure. Addresses aren't asked for: those of the settings are used."""
+    """The form for a run. It has no addresses: those of the settings are used."""
 
     label = forms.CharField(
         label=_("Label"), max_length=200, required=False, help_text=_("A name to find the run by.")
@@ -74,15 +74,15 @@ def start(label: str, preset: str, services: list[str]) -> BenchmarkRun:
 
 
 def cancel(run: BenchmarkRun) -> None:
-    """Have a run end as if somebody had pressed Ctrl-C; one whose process is gone just ends."""
+    """End a run as Ctrl-C would; if its process is gone, mark it as ended."""
     if is_silent(run):
-        _end(run.pk, RunStatus.INTERRUPTED, "its process ended without a word")
+        _end(run.pk, RunStatus.INTERRUPTED, "its process ended without an error message")
     else:
         BenchmarkProgress.objects.filter(run=run).update(is_cancel_requested=True)
 
 
 def is_silent(run: BenchmarkRun) -> bool:
-    """Tell whether the process of a running run has given no sign of life for a while."""
+    """Return whether the process of a running run has given no sign of life for a while."""
     progress = progress_of(run)
     return progress is not None and timezone.now() - progress.updated_at > SILENT_AFTER
 

@@ -1,4 +1,4 @@
-"""Arrange the results of a run, and stored facts, as the rows that a reader looks for."""
+"""Arrange the results of a run, and stored facts, as rows for a page."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def result_tables(run: BenchmarkRun) -> list[ShownTable]:
 
 
 def _reason(row: Row) -> str:
-    """Say why the row has no figure at all; nothing when it has one, or when its cells differ."""
+    """Return the reason why the row has no figures; nothing if it has one, or its cells differ."""
     if is_measured(row):
         return ""
     results = [row.whole] if row.whole else list(row.cells.values())
@@ -187,7 +187,7 @@ def flatten(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
 
 
 def side_by_side(things: Sequence[Mapping[str, Any]]) -> Facts:
-    """Put the facts of all `things` into columns: what differs first, what says little last."""
+    """Put the facts of all `things` into columns: differing facts first, minor facts last."""
     columns = [dict(flatten(thing)) for thing in things]
     names = dict.fromkeys(name for column in columns for name in column)
     rows = [FactRow(name, [column.get(name, NOTHING) for column in columns]) for name in names]

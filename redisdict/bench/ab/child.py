@@ -1,7 +1,7 @@
-"""The process of one side of `redisbench ab`: makes and times blocks of calls, when told to.
+"""Run one side of `redisbench ab`: make and time blocks of calls, on request.
 
 It is started by its path, with another checkout's root in PYTHONPATH or by another environment's
-Python, so it uses nothing but what the package has had since its first release: the public API.
+Python, so it uses only what the package has had since its first release: the public API.
 Each line of its input names a call; each line of its output begins with "fine" or "failed".
 """
 

@@ -1,4 +1,4 @@
-"""The process of one contender, and its turns in the rounds."""
+"""Start the process of one contender, and let it take its turns in the rounds."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Contender:
 
     @classmethod
     def of_side(cls, side: Side, url: str, prefix: str) -> Self:
-        """Start what one side of `redisbench ab` runs.
+        """Start the process of one side of `redisbench ab`.
 
         Args:
             url: where its server is.
@@ -96,7 +96,7 @@ class Contender:
         self._said.close()
 
     def ask(self, call: str) -> Block:
-        """Have a block of calls made, timed and checked.
+        """Let the process make, time and check a block of calls.
 
         Raises:
             ContenderFailed: a call failed, or the process has ended.

@@ -1,7 +1,7 @@
 """Measure two sides in one run: processes of both, started again and again, take turns.
 
 Processes of one program differ for as long as they live, so new ones are started for every
-generation; and side A runs twice, because what its two copies differ by is the noise.
+generation; and side A runs twice, because the difference between its two copies is the noise.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What may be compared by `redisbench ab`: commits, checkouts, environments, settings, servers."""
+"""Parse the sides of `redisbench ab`: commits, checkouts, environments, settings, servers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Side:
 
 
 def find_side(letter: str, text: str, stack: ExitStack, *, allow_remote: bool = False) -> Side:
-    """Find what somebody means by this argument.
+    """Find the side that this argument names.
 
     Args:
         letter: "A" or "B".
@@ -98,7 +98,7 @@ def _of_directory(title: str, path: Path, text: str) -> Side:
 
 
 def _settings(text: str) -> dict[str, Any]:
-    """Read "NAME=VALUE,NAME=VALUE"; what isn't a Python literal is a text."""
+    """Parse "NAME=VALUE,NAME=VALUE"; values that aren't Python literals are texts."""
     values = {}
     for part in re.split(r",(?=[A-Z_]+=)", text):
         name, _, value = part.partition("=")
@@ -113,7 +113,7 @@ def _unpacked(revision: str, stack: ExitStack) -> Path:
     """Unpack a commit of the checkout that is running; the work tree isn't touched."""
     found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if found.returncode:
-        raise UsageError(f"{revision!r} is nothing that can be compared: {EXPECTED}.")
+        raise UsageError(f"{revision!r} can't be compared: {EXPECTED}.")
     directory = Path(stack.enter_context(TemporaryDirectory(prefix="redisbench-")))
     with TemporaryFile() as archive:
         archive.write(_git("archive", found.stdout.decode().strip(), "redisdict").stdout)

@@ -110,7 +110,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     _add_format(export, "json")
     importing = actions.add_parser("import", help="save a run from a file that `export` wrote")
     importing.add_argument("file", metavar="FILE", type=Path, help="JSON")
-    baseline = actions.add_parser("baseline", help="make a saved run the one others compare with")
+    baseline = actions.add_parser("baseline", help="make a saved run the one that 'baseline' names")
     baseline.add_argument("run", metavar="RUN", help=RUN_HELP)
     prune = actions.add_parser("prune", help="delete old runs; baselines and calibrations are kept")
     prune.add_argument(
@@ -123,13 +123,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--calibrate",
         type=_runs,
         metavar="RUNS",
-        help="find out with so many equal runs, 20 seconds each, what equal runs differ by here;"
-        " later runs take that into account when they are compared",
+        help="measure by so many equal runs, 20 seconds each, how much equal runs differ on this"
+        " machine; later comparisons take that into account",
     )
     _add_selftest(
-        actions.add_parser(
-            "selftest", help="does it find a difference that is there, and none that isn't?"
-        )
+        actions.add_parser("selftest", help="does it find a known difference, and no others?")
     )
 
 
@@ -139,14 +137,16 @@ def _add_ab(parser: ArgumentParser) -> None:
         ' "SERIALIZER=json", a service, or an address'
     )
     parser.add_argument("a", metavar="A", help=text)
-    parser.add_argument("b", metavar="B", help="what is compared with it; likewise")
+    parser.add_argument(
+        "b", metavar="B", help="the side that is compared with it, given in the same ways"
+    )
     _repeatable(parser, "--call", "NAME", "only this call, repeatable; a wrong name lists all")
     parser.add_argument(
         "--seconds", type=_positive, metavar="S", help="time for the whole run (default: 55)"
     )
     parser.add_argument("--seed", type=int, metavar="N", help="of the order of turns")
     parser.add_argument(
-        "--allow-remote", action="store_true", help="servers on other machines, too"
+        "--allow-remote", action="store_true", help="allow servers on other machines"
     )
     _add_format(parser, "table")
     parser.add_argument("--label", default="", metavar="TEXT", help="a name to find the run by")
@@ -170,7 +170,8 @@ def _add_selftest(parser: ArgumentParser) -> None:
 
 def _add_choice(parser: ArgumentParser) -> None:
     group = parser.add_argument_group(
-        "what to measure", "Everything that is here, unless something is chosen."
+        "what to measure",
+        "Everything that is available here is measured, unless something is chosen.",
     )
     preset = group.add_mutually_exclusive_group()
     preset.add_argument(
@@ -182,9 +183,13 @@ def _add_choice(parser: ArgumentParser) -> None:
     preset.add_argument(
         "--quick", action="store_const", const="quick", dest="preset", help="--preset quick"
     )
-    preset.add_argument("--spec", type=Path, metavar="FILE", help="a TOML file that says it all")
+    preset.add_argument("--spec", type=Path, metavar="FILE", help="a TOML file with all of this")
     for name, metavar, known in (
-        ("--service", "NAME", "redis, keydb, dragonfly, valkey, sentinel, cluster, or of a --url"),
+        (
+            "--service",
+            "NAME",
+            "redis, keydb, dragonfly, valkey, sentinel, cluster, or the title of a --url",
+        ),
         ("--mode", "MODE", "sync or async"),
         ("--pool", "CLASS", ", ".join(POOL_NAMES)),
         ("--operation", "NAME", ", ".join(OPERATION_NAMES)),
@@ -221,7 +226,7 @@ def _add_addresses(group: _ActionsContainer) -> None:
     group.add_argument(
         "--allow-remote",
         action="store_true",
-        help="servers on other machines, too, which will be busy with it",
+        help="allow servers on other machines; a benchmark loads them heavily",
     )
 
 
@@ -231,20 +236,26 @@ def _add_method(parser: ArgumentParser) -> None:
         "--seconds",
         type=_positive,
         metavar="S",
-        help="time for the rounds of all cells; with less of it servers are started and single"
-        " calls are timed less often, too",
+        help="time for the rounds of all cells; with less of it, servers are started less often"
+        " and fewer single calls are timed",
     )
     group.add_argument(
-        "--seed", type=int, metavar="N", help="of the order of cells, and of keys and values"
+        "--seed",
+        type=int,
+        metavar="N",
+        help="seed of the random order of cells, and of keys and values",
     )
     group.add_argument(
         "--placement",
         choices=CHOICES,
         help="client and server on one CPU (same), on two (split), where the system puts them"
-        " (free), or on one CPU except for servers that it would cripple (auto, the default)",
+        " (free), or on one CPU except for servers that are much slower there (auto, the"
+        " default)",
     )
     group.add_argument(
-        "--event-loop", choices=EVENT_LOOPS, help="of the asynchronous cells (default: asyncio)"
+        "--event-loop",
+        choices=EVENT_LOOPS,
+        help="event loop of the asynchronous cells (default: asyncio)",
     )
 
 
@@ -263,7 +274,7 @@ def _add_report(parser: ArgumentParser) -> None:
     group.add_argument("--baseline", metavar="RUN", help="compare with this run")
     _add_threshold(group)
     group.add_argument(
-        "--strict", action="store_true", help="exit status 4 when it is too noisy to decide"
+        "--strict", action="store_true", help="exit with status 4 if it is too noisy to decide"
     )
 
 
@@ -291,5 +302,5 @@ def _add_threshold(parser: _ActionsContainer) -> None:
         type=_percent,
         default=10.0,
         metavar="PERCENT",
-        help="exit status 1 when a cell is slower by more (default: 10)",
+        help="exit with status 1 if a cell is slower by more than this (default: 10)",
     )

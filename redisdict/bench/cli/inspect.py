@@ -187,7 +187,7 @@ def show_services(options: output.Options, stdout: OutputWrapper, stderr: Output
 
 
 def doctor(options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
-    """Tell what disturbs, what to do, and the floor that no client gets below; or calibrate."""
+    """Report disturbances, remedies, and the lowest possible times; or calibrate."""
     if options["calibrate"]:
         return _calibrate(options["calibrate"], stdout, stderr)
     for diagnosis in diagnose():
@@ -255,7 +255,7 @@ def _summary(findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def _shares(runs: Sequence[SelfTest]) -> Iterator[str]:
-    """Tell what the harness adds to an operation, in the middle of all runs."""
+    """Report the time that the harness adds to an operation, as the median of all runs."""
     shares: dict[str, list[float]] = {}
     for run in runs:
         for operation, ratio in run.bare_loops.items():

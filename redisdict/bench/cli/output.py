@@ -1,6 +1,6 @@
-"""Write reports: to a terminal, as wide as that and perhaps coloured; to a file or pipe, plain.
+"""Write reports: fitted to a terminal, perhaps in colours, or plain to a file or pipe.
 
-Whether a file can be written is found out before anything is measured.
+Whether a file can be written is tested before anything is measured.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def rows_text(
 
 
 def warnings_text(run: BenchmarkRun, options: Options, stderr: OutputWrapper) -> str:
-    """Write what is wrong with the figures, and what to do about it.
+    """Write the warnings about the figures, with their advice.
 
     Only what changes what may be concluded, unless all of it is asked for.
     """
@@ -126,7 +126,7 @@ def is_colored(options: Options, stdout: OutputWrapper) -> bool:
 
 
 def regression_status(is_slower: object, options: Options, stderr: OutputWrapper) -> ExitStatus:
-    """Choose the exit status, and tell a regression from an error, which has the same one."""
+    """Choose the exit status, and report a regression: an error of use has the same status."""
     if not is_slower:
         return ExitStatus.FINE
     stderr.write(f"Slower by more than {options['fail_threshold']:g} %: exit status 1.\n")
@@ -157,7 +157,7 @@ def send(text: str, output: Path | None, stdout: OutputWrapper) -> None:
 
 
 def deliver(text: str, output: Path | None, stdout: OutputWrapper, stderr: OutputWrapper) -> bool:
-    """Send it, or print it when there is no room for the file; tell whether it went as asked."""
+    """Send it, or print it when there is no room for the file; return whether it went as asked."""
     try:
         send(text, output, stdout)
     except UsageError as error:
@@ -175,6 +175,9 @@ def rescue(run: BenchmarkRun, stderr: OutputWrapper) -> None:
     try:
         path.write_text(to_json(run), encoding="utf-8")
     except OSError as error:
-        stderr.write(f"The run is lost but for its report: {path} can't be written: {error}\n")
+        stderr.write(
+            f"The run couldn't be saved, and only its report is left: {path} can't be"
+            f" written: {error}\n"
+        )
     else:
         stderr.write(f"The run is in {path}; `redisbench import {path}` saves it later.\n")

@@ -39,7 +39,7 @@ def measure(options: output.Options, stdout: OutputWrapper, stderr: OutputWrappe
     """
     if (finished := _finished(options)) is not None:
         stderr.write(
-            f"{finished} is finished; nothing is left to measure, and it stays as it is.\n"
+            f"{finished} is finished; there is nothing left to measure, and it isn't changed.\n"
         )
         text = output.report_text(finished, options, stdout)
         output.deliver(text, options["output"], stdout, stderr)
@@ -68,7 +68,7 @@ def measure(options: output.Options, stdout: OutputWrapper, stderr: OutputWrappe
 def carry_out(
     session: Session, options: output.Options, stdout: OutputWrapper, stderr: OutputWrapper
 ) -> bool:
-    """Measure, save and report; tell whether the report and the database have got everything.
+    """Measure, save and report; return whether the report and the database are complete.
 
     Raises:
         UsageError: nothing could be measured.
@@ -78,7 +78,7 @@ def carry_out(
         with closing(session.reporter):
             session.run()
     except Interrupted as error:
-        stderr.write(f"{error}: what was finished is kept.\n")
+        stderr.write(f"{error}: finished results are kept.\n")
         error.is_told = True
         _deliver(options, session, stdout, stderr)
         raise
@@ -91,7 +91,7 @@ def _prepare(options: output.Options, stderr: OutputWrapper) -> tuple[Session, B
     if options["output"]:
         output.check_writable(options["output"])
     if options["no_save"] and options["resume"]:
-        raise UsageError("--resume completes a saved run, so it can't go with --no-save.")
+        raise UsageError("--resume completes a saved run, so it can't be combined with --no-save.")
     needs_database = not options["no_save"] or options["baseline"]
     if options["resume"]:
         records.check_database()
@@ -171,7 +171,7 @@ def _reopened(run: BenchmarkRun) -> BenchmarkRun:
 def _deliver(
     options: output.Options, session: Session, stdout: OutputWrapper, stderr: OutputWrapper
 ) -> bool:
-    """Print or write the report; tell whether it and the database have got everything."""
+    """Print or write the report; return whether it and the database are complete."""
     text = output.report_text(session.record, options, stdout)
     is_delivered = output.deliver(text, options["output"], stdout, stderr)
     if session.recorder.failure:

@@ -1,8 +1,8 @@
 """Remove the keys of a run from a server that isn't its own, whatever happened.
 
-A run never flushes anything. All its keys hold one random token, and while it works, the token
-stands in a hash on the server, `redisbench:runs`. So what a run left behind that was killed
-outright is found by the next one, which removes it when that run's process is gone.
+A run never flushes anything. All its keys contain one random token, and while it works, the token
+is in a hash on the server, `redisbench:runs`. By that hash the next run finds the keys of a run
+that was killed, and removes them when that run's process is gone.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def keys_removed_after(
 
 
 def clear_ended_runs(client: redis.Redis) -> int:
-    """Remove what killed runs left on this server; gives back the number of keys.
+    """Remove the keys of killed runs from this server; return their number.
 
     Raises:
         redis.exceptions.RedisError: the server can't be used.

@@ -72,7 +72,7 @@ def is_virtual_machine() -> bool:
 
 
 def machine_hash() -> str:
-    """Tell two machines apart without telling which machine it is."""
+    """Return an anonymous id of this machine."""
     identity = platform.node()
     for path in ("/var/lib/dbus/machine-id", "/etc/machine-id"):  # the last one counts
         with suppress(OSError):
@@ -156,7 +156,7 @@ def cpu_ticks() -> dict[str, Ticks]:
 
 
 def cpu_shares(before: CpuTimes | None, after: CpuTimes | None) -> dict[str, float]:
-    """Compute what shares of the CPU time others took, by the names that runs store; 0.1 is 10 %.
+    """Compute the shares of CPU time that others took, by the names that runs store; 0.1 is 10 %.
 
     `foreign_cpu_share` is that of all processes but those that both measurements name, together
     with `steal_share`, which the host gave to other machines. Empty where they can't be known.

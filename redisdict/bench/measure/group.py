@@ -38,7 +38,7 @@ LEAST_LONG_CALLS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class GroupOutcome:
-    """What a group gave."""
+    """The outcome of a group."""
 
     results: list[BenchmarkResult]
     comparisons: list[dict[str, Any]]
@@ -151,7 +151,7 @@ def note_start(starts: dict[Cell, list[float]], group: Group, part: Mapping[Cell
 
 
 def _pass_on(on_round: Callable[[float], None], start: int, starts: int, fraction: float) -> None:
-    """Tell how much of all starts is done."""
+    """Report the progress over all starts."""
     on_round((start + fraction) / starts)
 
 
@@ -199,14 +199,14 @@ def cell_result(
     latencies: Latencies | None,
     details: Mapping[str, Any],
 ) -> BenchmarkResult:
-    """Make the row of one cell: what was measured, or why there is nothing."""
+    """Make the row of one cell: its figures, or the reason why it has none."""
     own = series[cell]
     if own.failure is not None:
         return result_of(cell, CellStatus.FAILED, own.failure.reason)
     placement = own.placement
     times = own.times_at(placement)
     if len(times) < LEAST_ROUNDS:
-        reason = f"ended after {len(times)} rounds; at least {LEAST_ROUNDS} make a figure"
+        reason = f"ended after {len(times)} rounds; at least {LEAST_ROUNDS} are needed for a figure"
         return result_of(cell, CellStatus.UNAVAILABLE, reason)
     reference = group.references.get(cell)
     ratio = _ratio(series, cell, reference)

@@ -1,10 +1,10 @@
 """Choose the CPUs that client and server run on, and keep them there.
 
-One GET takes 31 µs with both on one CPU and 114 µs on two, and a scheduler that is left alone flips
-between the two in the middle of a run. So blocks are compared only where both cells were placed
-alike, and what this run may pin, it pins: its own process and the servers it started.
+One GET takes 31 µs with both on one CPU and 114 µs on two, and the scheduler switches between the
+two in the middle of a run. So blocks are compared only if both cells were placed alike, and a run
+pins whatever it may pin: its own process and the servers that it started.
 
-That is for servers that bear it. `probe` finds those that don't.
+Some servers are much slower on one CPU; `probe` finds them.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class PlacementProbe:
 
 
 def can_pin() -> bool:
-    """Tell whether this system lets a process choose its CPU."""
+    """Return whether this system lets a process choose its CPU."""
     return hasattr(os, "sched_setaffinity")
 
 

@@ -1,10 +1,10 @@
-"""Find the servers that one CPU cripples, before anything is measured.
+"""Find the servers that are much slower on one CPU, before anything is measured.
 
-Client and server on one CPU is how a server with one thread is measured best. A server whose
-threads wait for each other by spinning comes to a standstill there: KeyDB 6.3.4 answers 1,500 GETs
-a second, and 20,000 with two CPUs. So each server that a run starts is asked a few hundred GETs
-under both placements; one that has several threads at work, or is slower on one CPU, is compared
-with the reference under both, and where these ratios differ by more than noise, both are measured.
+A server with one thread is measured best on the client's CPU. A server whose threads wait for each
+other by spinning nearly stops there: KeyDB 6.3.4 answers 1,500 GETs a second, and 20,000 with two
+CPUs. So each server that a run starts is sent a few hundred GETs under both placements. If several
+of its threads work, or if it is slower on one CPU, it is compared with the reference under both;
+if these ratios differ by more than noise, both are measured.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Probed:
 
     @property
     def is_crippled(self) -> bool:
-        """Whether it is clearly slower on one CPU than on all of them."""
+        """Whether it is clearly slower on one CPU than on all CPUs."""
         return paired_ratio(self.times[SAME], self.times[FREE]).high < 1 / CRIPPLED
 
     @property
@@ -129,7 +129,7 @@ class Prober:
         """Choose the placement of a server that has nothing beside it."""
         if not self.probe(service).is_crippled:
             return SAME
-        self.said.append(f"{service.title} is measured unpinned: one CPU cripples it.")
+        self.said.append(f"{service.title} is measured unpinned: it is much slower on one CPU.")
         return FREE
 
     def _places(
@@ -226,7 +226,7 @@ class _Asked:
         return (time.perf_counter_ns() - began) / CALLS
 
     def threads_at_work(self) -> int:
-        """Count the threads that had a share of what the server has used since it was asked."""
+        """Count the threads that used CPU time while the server was probed."""
         now = self._thread_times()
         used = [time_ns - self._before.get(path, 0) for path, time_ns in now.items()]
         return sum(one > LEAST_SHARE * sum(used) for one in used)

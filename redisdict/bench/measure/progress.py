@@ -1,4 +1,4 @@
-"""Report how far a run is: a bar on a terminal, a line a group in a log, a row for the admin."""
+"""Report the progress of a run: a bar on a terminal, lines in a log, a row for the admin."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LEAST_TO_TELL = 0.02
 
 
 class Reporter:
-    """Told by the session what happens; what shows it writes to stderr only."""
+    """Shows the events of a session, on stderr only."""
 
     def __init__(self) -> None:
         self._done = self._share = 0.0

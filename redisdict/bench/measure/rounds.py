@@ -1,8 +1,8 @@
 """Run rounds: every cell once, in fresh random order, until the ratios are known well enough.
 
-Why so: on a shared machine three sequential runs of one server differ by up to 2.7 times, while
-cells that take turns in short blocks share whatever the machine does to them, and their ratio comes
-out within a fraction of a percent.
+Reason: on a shared machine three sequential runs of one server differ by up to 2.7 times. Cells
+that take turns in short blocks are disturbed alike, and their ratio is right within a fraction of a
+percent.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class OpenCell(Protocol):
     def cell(self) -> Cell: ...
 
     def prepare(self) -> None:
-        """Untimed: put back what a block uses up."""
+        """Restore the data that a block uses up, without timing it."""
 
     def run(self, clock: Clock) -> Block:
         """One block; times nothing but the client's calls."""
@@ -215,7 +215,7 @@ class Series:
 
     @property
     def placement(self) -> str:
-        """Where client and server were in most rounds that can be compared."""
+        """The placement in most rounds that can be compared."""
         seen = Counter(where for where in self.placements if where not in ("", MOVED))
         return seen.most_common(1)[0][0] if seen else ""
 

@@ -1,8 +1,8 @@
 """Bring the servers of a run up, identify, pin and note them, and take them down again.
 
-Addresses that were given are looked at before anything is measured, since two names for one server
-would compare it with itself. Servers that the run starts live as long as their group, but for the
-one that has the reference.
+Given addresses are checked before anything is measured, since two names for one server would
+compare it with itself. Servers that the run starts live as long as their group, except for the one
+with the reference.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class RunningServer:
-    """A server that answers, and what a measurement needs of it.
+    """A running server, with the data that a measurement needs.
 
     Attributes:
         location: as the `LOCATION` setting takes it.
@@ -256,7 +256,7 @@ def differing_settings(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict
 
 
 def _comparable(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Reduce what one server tells of how it works to the names that all have for it."""
+    """Reduce a server's settings to those that all servers have, by common names."""
     info, config = facts.get("info", {}), facts["config"]
     values = {"persistence": str(facts["persistence"])} if facts["persistence"] != UNKNOWN else {}
     if eviction(info):

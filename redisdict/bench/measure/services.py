@@ -1,7 +1,7 @@
 """Find the services that can be measured, bring one up, and identify the server that answers.
 
-Each service is an address that the user gave, or a server started for the run. One that is neither
-has its place in the list as well, with the reason and what to do about it.
+Each service is an address that the user gave, or a server started for the run. A service that is
+neither is listed too, with the reason and what to do about it.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Service:
 
     @property
     def is_cluster(self) -> bool:
-        """Whether redis-py's client of it has a pool for each node, of redis-py's own class."""
+        """Whether redis-py's client has a pool of redis-py's own class for each node."""
         return self.key == "cluster" or "+cluster://" in (self.location or "")
 
     @property
@@ -314,7 +314,7 @@ def _is_remote(location: Location) -> bool:
 
 
 def _is_loopback(host: str) -> bool:
-    """Tell whether the name, or every address that it stands for, is this machine's loopback."""
+    """Return whether the name, or every address that it stands for, is this machine's loopback."""
     try:
         addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
     except OSError:
@@ -323,6 +323,6 @@ def _is_loopback(host: str) -> bool:
 
 
 def _without_login(text: str) -> str:
-    """Strip what may hold a password: what is before the host, and the query."""
+    """Remove the parts that may hold a password: everything before the host, and the query."""
     scheme, separator, rest = text.partition("://")
     return f"{scheme}{separator}{rest.partition('?')[0].rpartition('@')[2]}"

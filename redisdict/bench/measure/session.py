@@ -106,7 +106,10 @@ class Session:
         self.record.environment |= {"event_loop": type(loop).__module__, "retries": 0}
         groups = [group for group in plan(self.spec, self._placed) if not self._is_done(group)]
         if not groups and not self.record.cells:
-            raise UsageError("Nothing is left to measure: no --table has such an --operation.")
+            raise UsageError(
+                "There is nothing to measure: none of the chosen tables (--table) has"
+                " a chosen operation (--operation)."
+            )
         self.recorder.save(self.record)
         try:
             self._measure(groups, servers, loop)
@@ -311,7 +314,7 @@ class Session:
         self.record.cells.sort(key=place)
 
     def _is_done(self, group: Group) -> bool:
-        """Tell whether a run that is being completed has all the figures of this group."""
+        """Return whether a run that is being completed has all the figures of this group."""
         measured = {result.key for result in self.record.cells if result.is_measured}
         wanted = {cell.key for cell in group.measured}
         return wanted <= measured

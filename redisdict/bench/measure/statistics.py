@@ -1,7 +1,7 @@
 """Compute the figures: paired ratios, their intervals, and what they prove.
 
 A ratio is a speed: above 1 is faster. It is the median over rounds of the paired log-ratio, so one
-stalled round moves nothing, and whatever slowed both cells of a round cancels out.
+stalled round changes nothing, and whatever slowed both cells of a round cancels out.
 
 Deviations are standard deviations on the log scale: 0.01 is 1 %.
 """
@@ -33,7 +33,7 @@ SAME_WITHIN = 0.05
 
 
 class Verdict(StrEnum):
-    """What an interval says about a speed ratio."""
+    """The conclusion from the interval of a speed ratio."""
 
     FASTER = "faster"
     SLOWER = "slower"
@@ -70,14 +70,14 @@ class Ratio:
 
     @property
     def farthest(self) -> float:
-        """How far from 1 the true ratio may be, on the log scale."""
+        """The greatest distance of the true ratio from 1, on the log scale."""
         if self.low == 0 or math.isinf(self.high):
             return math.inf
         return max(abs(math.log(self.low)), abs(math.log(self.high)))
 
     @property
     def nearest(self) -> float:
-        """How far from 1 the true ratio is at least, on the log scale."""
+        """The least distance of the true ratio from 1, on the log scale."""
         if self.low == 0 or self.low <= 1 <= self.high:
             return 0.0
         return min(abs(math.log(self.low)), abs(math.log(self.high)))
@@ -184,7 +184,7 @@ class Quotient:
 
     @property
     def chance(self) -> float:
-        """How likely so great a difference is where there is none, from 0 to 1."""
+        """The probability of so great a difference between equal things, from 0 to 1."""
         if not self.deviation:
             return float(self.value == 1)
         return math.erfc(abs(math.log(self.value)) / self.deviation / _SQRT2)
@@ -202,7 +202,7 @@ STUDENT = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306,
 
 
 def over_starts(ratio: Ratio, logs: Sequence[float]) -> Ratio:
-    """Widen an interval to what the starts of the servers or processes leave open.
+    """Widen an interval by the differences between the starts of servers or processes.
 
     Rounds of one start share whatever that start has of its own, so many rounds alone prove little.
 
@@ -242,7 +242,7 @@ def _normal_quantile(confidence: float) -> float:
 
 
 def upper_factor(degrees: int) -> float:
-    """Compute what to multiply an estimated deviation by, so that 9 of 10 times it is no less.
+    """Compute the factor by which an estimated deviation becomes an upper bound in 9 of 10 cases.
 
     By the approximation of Wilson and Hilferty to the tenth percentile of chi-square.
 
@@ -255,7 +255,7 @@ def upper_factor(degrees: int) -> float:
 
 
 def judge(ratio: Ratio, least: float = 0.0) -> Verdict:
-    """Decide what the interval proves.
+    """Return the verdict that the interval proves.
 
     Args:
         least: the least difference, on the log scale, that may be called one; see

@@ -37,7 +37,7 @@ Warnings = Iterator[tuple[str, str, str]]
 
 
 def find_warnings(run: BenchmarkRun) -> list[dict[str, Any]]:
-    """Find all warnings of a run: each has a name, what was found, and what to do."""
+    """Find all warnings of a run: each has a name, a finding, and advice."""
     found = (*_of_figures(run), *_of_conditions(run), *_of_choice(run))
     return [{"name": name, "text": text, "advice": advice} for name, text, advice in found]
 
@@ -57,8 +57,8 @@ def _of_figures(run: BenchmarkRun) -> Warnings:
         yield (
             "noise-floor",
             f"Two copies of the reference may differ by up to {floors}.",
-            "Smaller differences are taken for noise there. Measure longer (--preset rigorous), on"
-            " a quieter machine.",
+            "Smaller differences are treated as noise there. Measure longer (--preset rigorous),"
+            " on a quieter machine.",
         )
     if wide := [
         one
@@ -87,7 +87,7 @@ def _of_figures(run: BenchmarkRun) -> Warnings:
 
 
 def _high_noise_floors(run: BenchmarkRun) -> str:
-    """List what the verdicts took for noise, where that is much: the greatest by operation."""
+    """List high noise floors that the verdicts used: the greatest of each operation."""
     floors: dict[str, float] = {}
     for one in noise.twins(run):
         # Iterations vary so much from process to process that this is nothing new.
@@ -102,7 +102,7 @@ def _high_noise_floors(run: BenchmarkRun) -> str:
 
 
 def _of_conditions(run: BenchmarkRun) -> Warnings:
-    """Look at where the run took place, and on what servers."""
+    """Check the machine and the servers of the run."""
     facts = run.environment
     servers = facts.get("servers", {})
     share = facts.get("foreign_cpu_share")
@@ -117,8 +117,8 @@ def _of_conditions(run: BenchmarkRun) -> Warnings:
         yield (
             "placement-uncontrolled",
             f"It is unknown on which CPU the server ran: {', '.join(dict.fromkeys(uncontrolled))}.",
-            "That can make a factor of three. Compare these services only with one"
-            " another, or let redisbench start the server.",
+            "That can change the figures by a factor of three. Compare these services only with"
+            " one another, or let redisbench start the server.",
         )
     writing = [
         f"{title} ({one['persistence']})"
@@ -148,7 +148,7 @@ def _of_conditions(run: BenchmarkRun) -> Warnings:
 
 
 def _of_choice(run: BenchmarkRun) -> Warnings:
-    """Look at what the figures can't say, however exact they are."""
+    """Check for choices that limit what the figures can show."""
     bound = [
         one
         for one in run.measured

@@ -1,7 +1,7 @@
 """Report a run: as tables for the terminal, as Markdown, JSON and CSV.
 
-Only the first needs the extra `bench`, and is imported when it is asked for: the admin exports runs
-without it.
+Only the terminal's tables need the extra `bench`, and they are imported on demand: the admin
+exports runs without it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Write a run as JSON and CSV, and read the JSON. docs/benchmarks.md has the schema.
 
-What is exported, imported and exported again is the same to the last byte.
+A run that is exported, imported and exported again is the same to the last byte.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _run(values: dict[str, Any]) -> BenchmarkRun:
 
 
 def to_csv(run: BenchmarkRun) -> str:
-    """Write the results, with a heading; what was not measured is empty, no text a formula."""
+    """Write the results as CSV, with a heading; missing figures are empty, no text is a formula."""
     stream = io.StringIO()
     writer = csv.writer(stream)  # RFC 4180, line breaks included
     writer.writerow(["run", "label", "started_at", *COLUMNS])

@@ -1,4 +1,4 @@
-"""Write the report in the form that it has always had, with a footnote and conclusions."""
+"""Write the report as Markdown, in its traditional form, with a footnote and conclusions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write the sentences of a report: what a run proves, how its figures came about, and where.
+"""Write the sentences of a report: its conclusions, the method, and the environment.
 
 Conclusions are made from the run's intervals and nothing else.
 """
@@ -108,8 +108,9 @@ def _counts(run: BenchmarkRun) -> str:
     spec = run.spec
     if run.preset == AB:
         return (
-            "Each side was a process of its own, started anew for every generation, the first of"
-            " them twice. One operation is one call of the public API; every reply was checked."
+            "Each side was a process of its own, started again for every generation; the first"
+            " side ran twice. One operation is one call of the public API; every reply was"
+            " checked."
         )
     wrapped = "with" if spec.get("is_transaction") else "without"
     sizes = spec.get("value_bytes")
@@ -146,7 +147,7 @@ def _range(ordered: Sequence[int]) -> str:
 
 
 def _noise(run: BenchmarkRun) -> str:
-    """Tell the least differences as the verdicts used them, and what runs differ by."""
+    """Describe the least differences that the verdicts used, and the difference between runs."""
     used: dict[str, list[float]] = {}
     for one in run.comparisons:
         if one["kind"] != Comparison.TWIN and one["least_difference"]:
@@ -166,7 +167,7 @@ def _noise(run: BenchmarkRun) -> str:
         deviations = ", ".join(
             f"{name} {deviation:.1%}" for name, deviation in between["deviations"].items()
         )
-        text += f" Runs that are equal deviate by {deviations} ({between['source']})."
+        text += f" Equal runs deviate by {deviations} ({between['source']})."
     return text
 
 
@@ -196,13 +197,13 @@ def _placement(run: BenchmarkRun) -> str:
 
 
 def _iteration(run: BenchmarkRun) -> str:
-    """Tell the second figure of an iteration, and what the first one counts."""
+    """Describe the second figure of an iteration, and what the first one counts."""
     items = [result for result in run.of_table(Table.DICT) if result.operation == "Items"]
     figures = ", ".join(
         f"{one.variant} {one.ops_per_second:,.0f}" for one in items if one.ops_per_second
     )
     count = run.spec.get("iteration_items")
-    text = f"Iter counts the keys that one whole iteration over {count} items delivered, a second."
+    text = f"Iter counts the keys per second that whole iterations over {count} items delivered."
     if figures:
         text += f" Keys with their decoded values: {figures}."
     return text if run.of_table(Table.DICT) else ""

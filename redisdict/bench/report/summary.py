@@ -1,4 +1,4 @@
-"""Sum up a run in a few lines: what is decided, the best and the worst, and how much is open."""
+"""Sum up a run in a few lines: decided differences, the best and the worst, how many are open."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WORDS = {
 
 
 def summary(run: BenchmarkRun, width: int) -> list[str]:
-    """Write at most `MOST_LINES` lines, none of which is wider than that."""
+    """Write at most `MOST_LINES` lines, of the given width at most."""
     pairs = [one for one in run.comparisons if one["kind"] != Comparison.TWIN]
     if not pairs:
         return []
@@ -62,7 +62,7 @@ def counts_text(counts: Mapping[Verdict, int], more: str = "--verbose") -> str:
 
 
 def _services(pairs: Iterable[Pair]) -> list[str]:
-    """Tell for each two services what is faster, slower and the same; nothing else."""
+    """Describe for each two services what is faster, slower and the same."""
     found: dict[tuple[str, str], dict[str, list[str]]] = {}
     for one in pairs:
         if one["verdict"] != Verdict.UNSURE:
@@ -95,7 +95,7 @@ def _named(name: str, one: Pair, width: int) -> str:
 
 
 def hidden_tables(run: BenchmarkRun) -> list[Table]:
-    """List what a short report leaves out: all beside services and dicts, when it has those."""
+    """List the tables that a short report omits: all but services and dicts, if it has those."""
     if not (run.of_table(Table.POOLS) or run.of_table(Table.DICT)):
         return []
     return [one for one in (Table.CONCURRENCY, Table.WORKLOADS) if run.of_table(one)]

@@ -1,6 +1,6 @@
-"""Arrange the results of a run in tables, for whatever shows them: terminal, Markdown, admin.
+"""Arrange the results of a run in tables, for the terminal, Markdown and the admin.
 
-Headings and order are those that readers of earlier reports know.
+Headings and order are those of earlier reports.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class ResultTable:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Those that have a cell: first the layout's, then others that were measured."""
+        """The columns with a cell: first the layout's, then others that were measured."""
         present = dict.fromkeys(name for row in self.rows for name in row.cells)
         known = [name for name in self.layout.columns if name in present]
         return (*known, *(name for name in present if name not in known))

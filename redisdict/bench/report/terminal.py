@@ -1,7 +1,7 @@
-"""Lay the report out on a terminal that is as wide as it is, with what its figures prove.
+"""Lay the report out for the terminal's width, with its conclusions.
 
-When there is no room for all columns, the leading labels become headings above their rows, one
-after the other, and then the table's next, narrower form is tried.
+If there is no room for all columns, the leading labels become headings above their rows, one after
+the other, and then the table's next, narrower form is tried.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Do what a cell does: calls prepared before the timer, run by a driver, checked after it."""
+"""Run the work of a cell: calls prepared before the timer, run by a driver, checked after it."""

@@ -62,7 +62,7 @@ class Workload(ABC):
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:
-        """What the figure counts, so that nobody has to guess."""
+        """The facts about what the figure counts."""
 
     def count(self, replies: Sequence[Any]) -> int:
         """Count the operations that the user gets out of the timed calls."""

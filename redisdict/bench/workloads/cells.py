@@ -1,7 +1,7 @@
 """Open a cell of the plan, so that it can be timed: its pool, client, workload and driver.
 
-Every service is reached through the same `Backend` that a dict uses, so the client code is the same
-for all of them, behind Sentinel as well.
+Every service is connected through the same `Backend` that a dict uses, so the client code is the
+same for all of them, behind Sentinel as well.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class CellFactory:
         return self.hosts[cell.service, cell.role is Role.TWIN]
 
     def _client(self, cell: Cell) -> tuple[Any, ...]:
-        """Make what the calls go to: a dict, or redis-py's client and all that it needs."""
+        """Make the target of the calls: a dict, or redis-py's client with its pool."""
         backend = self.backend(cell)
         self._opened += 1
         # As many digits for each, so that no cell sends longer keys than another.

@@ -1,6 +1,6 @@
 """Make the calls of a block: in turn or by many workers, blocking or in an event loop.
 
-The timed region of each driver holds the calls and the list that keeps their replies, nothing else.
+The timed region of each driver contains the calls and the list of their replies, nothing else.
 All of them run from ordinary code, so that blocking and asynchronous cells take turns in one round.
 """
 
@@ -25,7 +25,7 @@ Starts = Callable[[], int]
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """What a block took, and all its replies, those of the lead-in first, in the calls' order."""
+    """The time of a block, and all its replies in the calls' order, the lead-in's first."""
 
     duration_ns: int
     replies: list[Any]

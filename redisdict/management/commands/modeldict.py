@@ -1,4 +1,4 @@
-"""`manage.py modeldict`: audit what is cached; have PostgreSQL tell of what others change."""
+"""Audit cached models, and have PostgreSQL announce other changes: `manage.py modeldict`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from redisdict.modelcache.triggers import Listener, creating_sql, dropping_sql, 
 
 class Command(BaseCommand):
     help = (
-        "Compares what ModelDict has cached with the database (audit), and has PostgreSQL tell"
-        " ModelDict of rows that raw SQL or another program changes (sql, create, drop, listen)."
+        "Compare what ModelDict has cached with the database (audit), or let PostgreSQL announce"
+        " the rows that raw SQL or another program changes (sql, create, drop, listen)."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "action",
             choices=["audit", "sql", "create", "drop", "listen"],
-            help="audit: compare cells with the database. sql: print what create does, for a"
-            " migration. create, drop: the triggers. listen: remove what changes from the cache,"
-            " until interrupted.",
+            help="audit: compare cells with the database. sql: print the statements of create, for"
+            " a migration. create, drop: make or remove the triggers. listen: remove changed"
+            " rows from the cache, until interrupted.",
         )
         parser.add_argument(
             "--database",
@@ -54,7 +54,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         models = watched_models(database)
         if not models:
-            raise CommandError("No model has a ModelDict, so there is nothing to tell of.")
+            raise CommandError("No model has a ModelDict, so there is nothing to announce.")
         if action == "listen":
             self.listen(listener, database)
         elif action == "sql":

@@ -1,7 +1,7 @@
-"""`manage.py redisbench`: benchmarks of servers, pools and dicts, and what was saved of them.
+"""Benchmark servers, pools and dicts, and show saved runs: `manage.py redisbench`.
 
-What carries out the actions is imported when one is asked for: it needs the extra `bench`, and
-without that the command still has its help, and says what to install.
+The actions are imported on demand, because they need the extra `bench`: without it the command
+still has its help, and says what to install.
 """
 
 from __future__ import annotations

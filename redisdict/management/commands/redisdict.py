@@ -1,4 +1,4 @@
-"""`manage.py redisdict`: see, change, export and move what dicts hold, and examine the servers."""
+"""Show, change, export and move items of dicts, and examine servers: `manage.py redisdict`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ ACTIONS: Mapping[str, Callable[[Options, Output], int | None]] = {
 
 
 class Command(BaseCommand):
-    help = "See, change, export and move what dicts hold, and examine the servers."
+    help = (
+        "List, read, change, export, import and move the items of dicts, and examine the servers."
+    )
 
     #: The errors of the settings are told by the action itself, in one line; `doctor` lists all.
     requires_system_checks = []

@@ -1,4 +1,4 @@
-"""What a layout has to offer: items as bytes, on the server, as operations."""
+"""Define the interface of a layout: operations on items as bytes on the server."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ Record = tuple[bytes, bytes, int]
 
 
 def bytes_of(sizes: Iterable[Any]) -> int:
-    """Add up what keys take, by the replies to MEMORY USAGE; None stands for no key.
+    """Add up the sizes of keys from the replies to MEMORY USAGE; None stands for a missing key.
 
     Raises:
         redis.exceptions.ResponseError: one of the replies is this error.
@@ -104,7 +104,7 @@ def ask(command: Command) -> Operation[Any]:
 
 
 class Layout(ABC):
-    """How the items of one dict are kept. Fields and values are bytes; times are milliseconds.
+    """The storage of one dict's items. Fields and values are bytes; times are milliseconds.
 
     `timeout_ms` is None for ever, otherwise above 0. The operations on many items make one round
     trip for up to `BATCH` of them; callers bring more in slices.
@@ -168,7 +168,7 @@ class Layout(ABC):
 
     @abstractmethod
     def touch(self, field: bytes, timeout_ms: int | None) -> Operation[int]:
-        """Give an item another time to live; 0 when it isn't there."""
+        """Change the time to live of an item; 0 if it is missing."""
 
     @abstractmethod
     def ttl(self, field: bytes) -> Operation[int]:
@@ -176,11 +176,11 @@ class Layout(ABC):
 
     @abstractmethod
     def ttl_many(self, fields: Sequence[bytes]) -> Operation[list[int]]:
-        """Get for each field what `ttl()` gives; of one that is missing it may be anything."""
+        """Get the `ttl()` of each field; for a missing one it may be anything."""
 
     @abstractmethod
     def get_with_ttl(self, field: bytes) -> Operation[tuple[bytes | None, int]]:
-        """Get a value, and what `ttl()` gives, in one round trip."""
+        """Get a value and its `ttl()`, in one round trip."""
 
     @abstractmethod
     def clear(self) -> Operation[None]: ...

@@ -1,4 +1,4 @@
-"""The dict as one HASH: an item is a field."""
+"""Store a dict as one HASH: an item is a field."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ class HashLayout(Layout):
         return self._either(command, "scan", *_script_page(cursor, count, pattern))
 
     def _may_be_plain(self) -> bool:
-        """Tell whether to try the plain command: no marker was met, or not for some time."""
+        """Return whether to try the plain command: no marker was met, or not for some time."""
         if not self._is_relocated:
             return True
         self._operations_left -= 1

@@ -1,4 +1,4 @@
-"""The dict as string keys of its own: an item is a key."""
+"""Store a dict as string keys: an item is a key."""
 
 from __future__ import annotations
 

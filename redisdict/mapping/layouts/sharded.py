@@ -1,4 +1,4 @@
-"""A dict spread over several slots: shards, each of which is a dict of its own."""
+"""Spread a dict over several slots, in shards, each of which is a dict of its own."""
 
 from __future__ import annotations
 

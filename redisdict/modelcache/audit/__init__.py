@@ -1,1 +1,1 @@
-"""Compare what the server has of a cached table with the database, without ever a false alarm."""
+"""Compare the server's cells of a cached table with the database, without false alarms."""

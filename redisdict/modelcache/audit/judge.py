@@ -1,14 +1,14 @@
-"""Judge cells of one table: which of them hold something else than the database.
+"""Judge cells of one table: find those that disagree with the database.
 
-The row is read between two reads of its cell. A cell that has changed meanwhile, or that a writer
-has barred, isn't judged: a writer that follows the protocol has its barrier in the cell from before
-its commit until after it (`slots.barrier`), so only a cell that stood unchanged has to agree with a
+The row is read between two reads of its cell. A cell that has changed meanwhile, or that has a
+writer's barrier, isn't judged: a writer that follows the protocol has its barrier in the cell from
+before its commit until after it (`slots.barrier`), so only an unchanged cell has to agree with a
 row that was read in between.
 
-Two equal reads don't prove that a cell stood unchanged: it may have been barred, and filled again
-with what it held before. So what seems to disagree is looked at once more, alone, while the server
-watches its cell and the table's (WATCH): EXEC refuses if anybody has touched them. Then the row is
-read twice, and a field that gives two readers two values, such as a random one, doesn't count.
+Two equal reads don't prove that a cell was unchanged: it may have had a barrier, and been filled
+again with the same value. So a cell that seems to disagree is read once more, alone, while the
+server watches it and the table's cell (WATCH): EXEC refuses if anybody has changed them. Then the
+row is read twice, and a field that gives two readers two values, such as a random one, is ignored.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Disagreement:
 
 @dataclass(slots=True)
 class Verdicts:
-    """What became of the cells that were looked at.
+    """The verdicts on the cells that were compared.
 
     Attributes:
         judged: how many were compared with the database, among them those that disagree.
@@ -76,7 +76,7 @@ class Judge:
     """Judges cells of one table.
 
     Args:
-        repairs: whether cells that disagree are removed, so that the next reader fills them anew.
+        repairs: whether cells that disagree are removed, so that the next reader fills them again.
     """
 
     def __init__(self, table: CachedTable, *, repairs: bool = False) -> None:
@@ -113,7 +113,7 @@ class Judge:
         return verdicts
 
     def _read(self, cells: Sequence[bytes]) -> dict[bytes, bytes]:
-        """What readers would be given of these cells now, without a lease and without a wait."""
+        """Read these cells as readers would now, without a lease and without a wait."""
         table = self.table
         operation = table.store.read(cells, new_token(), 0, keeps=False)
         answers = table.backend.driver.run(operation)
@@ -150,7 +150,7 @@ class Judge:
         verdicts.unjudged[UNKNOWN] += 1
 
     def _compare_closely(self, cell: bytes) -> tuple[bytes, list[str]] | None:
-        """Give the cell's body and what differs; None when that can't be told."""
+        """Return the cell's body and the differences; None if these can't be determined."""
         held = self._read([cell])
         if not held:
             raise WatchError("it holds no value now")
@@ -182,7 +182,7 @@ class Judge:
 
 @contextmanager
 def _watching(table: CachedTable, cell: bytes) -> Iterator[None]:
-    """Have the server notice whether a cell, or its table's, is touched in the block.
+    """Let the server watch a cell, and its table's, for changes in the block.
 
     WATCH, and EXEC with a GET, over a connection of its own.
 

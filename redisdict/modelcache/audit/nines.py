@@ -1,4 +1,4 @@
-"""Say how sure the agreement of cells with the database is, in nines."""
+"""Compute how many nines of agreement with the database the counts prove."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NONE_SEEN = -math.log(0.05)
 
 
 def at_least(judged: int, disagreed: int) -> float | None:
-    """Give the nines that the counts prove: 3.0 means that at most 1 in 1,000 cells disagrees.
+    """Return the nines that the counts prove: 3.0 means that at most 1 in 1,000 cells disagrees.
 
     It is the decimal logarithm of the 95 % bound of the share that disagrees: exact where none was
     seen, by Wilson's interval otherwise. None where nothing was judged.

@@ -1,7 +1,7 @@
-"""Go over the cells of every ModelDict, and count what disagrees with the database.
+"""Visit the cells of every ModelDict, and count those that disagree with the database.
 
-A pass visits each cell once, or a random sample of all of them. SCAN goes over all keys of the
-server's database, so a pass costs that for each table, and for 100 cells two EVALSHA and one query.
+A pass visits each cell once, or a random sample of all. It costs a SCAN over all keys of the
+server's database for each table, and for 100 cells two EVALSHA and one query.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _random = random.SystemRandom()
 
 @dataclass(slots=True)
 class TableCount:
-    """What a pass has counted of one table.
+    """The counts of one table in a pass.
 
     Attributes:
         model: its label and what is kept, such as "shop.Product" or "shop.Product by category_id".
@@ -71,7 +71,7 @@ class Audit:
     Args:
         using: an alias of REDISDICT; None for those of all.
         database: an alias of DATABASES; None for the ones that each model's rows are written to.
-        repairs: whether cells that disagree are removed, so that the next reader fills them anew.
+        repairs: whether cells that disagree are removed, so that the next reader fills them again.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ def _count_of(table: CachedTable) -> TableCount:
 
 
 def _paged(tables: Sequence[CachedTable]) -> Iterator[tuple[CachedTable, Sequence[bytes]]]:
-    """All cells, by tables, as they are found."""
+    """Iterate over all cells, by tables, as they are found."""
     for table in tables:
         for cells in _pages(table):
             for some in slices(cells, CHUNK):

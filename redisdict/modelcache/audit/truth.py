@@ -1,8 +1,8 @@
-"""Ask the database what a cell should hold, and tell whether it does.
+"""Ask the database what a cell should hold, and decide whether it does.
 
-A cell holds a row or a list. Of a row, the values of its fields are compared as a hit and a miss
-would give them: bytes that differ prove nothing, for a field may write equal values in several ways
-and may give another value each time it is loaded.
+A cell holds a row or a list. The values of a row's fields are compared as a hit and a miss would
+give them. Different bytes prove nothing, because a field may write equal values in several ways and
+may give another value each time it is loaded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from redisdict.modelcache.slots.lease import ABSENT
 
 
 class Asked(NamedTuple):
-    """What the database has for some cells.
+    """The database's content for some cells.
 
     Attributes:
         found: by cell; a cell whose row or list isn't known is left out.
@@ -36,21 +36,21 @@ class Asked(NamedTuple):
 
 
 class Truth(Protocol):
-    """What the cells of one table should hold."""
+    """The correct content of one table's cells."""
 
     def ask(self, bodies: Mapping[bytes, bytes]) -> Asked:
-        """Ask the database for what belongs into these cells. One query, or what `in_bulk()` takes.
+        """Read the correct content of these cells from the database. One query, or `in_bulk()`.
 
         Args:
             bodies: what the cells hold, by cell.
         """
 
     def differences(self, body: bytes, found: Any) -> list[str] | None:
-        """Name what differs between a cell's body and what the database has; None: can't tell."""
+        """Name the differences between a cell's body and the database; None if that is unknown."""
 
 
 def truth_of(table: CachedTable) -> Truth:
-    """Give what compares the cells of a table."""
+    """Return the comparer for the cells of a table."""
     return RowTruth(table) if table.cached.members is None else ListTruth(table)
 
 
@@ -103,7 +103,7 @@ class RowTruth:
         return self.compare(cached, found)
 
     def compare(self, one: models.Model, other: models.Model) -> list[str] | None:
-        """Name the fields whose values aren't the same in two instances; None: can't tell."""
+        """Name the fields whose values differ between two instances; None if that is unknown."""
         mine, others = vars(one), vars(other)
         try:
             return [
@@ -116,7 +116,7 @@ class RowTruth:
 
 
 class ListTruth:
-    """Compares cells of lists: of what stands for the rows that have a value."""
+    """Compares cells of lists, which have the keys of the rows with a value."""
 
     def __init__(self, table: CachedTable) -> None:
         self._table = table
@@ -142,7 +142,7 @@ class ListTruth:
 
 
 def value_of(form: KeyForm, cell: bytes) -> Any:
-    """Find the value by which a cell is named; None when it can't be told.
+    """Find the value by which a cell is named; None if it is unknown.
 
     A key says nothing of types, so values that could be written so are tried: the right one has
     this very key.

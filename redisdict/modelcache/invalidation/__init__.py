@@ -1,1 +1,1 @@
-"""See what changes rows, find out which cached ones that concerns, and tell the server."""
+"""Detect changes of rows, find the cells that they concern, and invalidate these on the server."""

@@ -1,8 +1,8 @@
-"""Invalidate the rows that the ORM changes, by the queries that it changes them with.
+"""Invalidate the rows that the ORM changes, by its queries.
 
-Whatever manager, queryset, `save()`, `delete()` or related manager a change is made by, Django
-makes a query of it and asks the connection for the compiler that executes it. Here that compiler
-tells of the rows before it does. So no model has to be prepared for it.
+Whichever manager, queryset, `save()`, `delete()` or related manager makes a change, Django builds a
+query of it and asks the connection for the compiler that executes it. Here that compiler announces
+the rows before it executes the query. So models need no preparation.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from redisdict.modelcache.invalidation.writes import Run, Write
 
 @functools.cache
 def watched_compiler(kind: type[SQLCompiler]) -> type[SQLCompiler]:
-    """The class of compilers that tells of what those of this class change, or read."""
+    """Make the compiler class that announces the changes and reads of compilers of this class."""
     for base, tell in (
         (SQLInsertCompiler, _insert),
         (SQLUpdateCompiler, _update),
@@ -144,7 +144,7 @@ def _insert(write: Write, run: Run) -> Any:
 
 
 def _made_rows(write: Write, pks: Sequence[Any], made: Any) -> list[Rows]:
-    """What an insertion has changed. Whoever takes rows for absent must hear of each one."""
+    """Return the rows of an insertion, each of which readers may have taken for absent."""
     known = _made_pks(write, pks, made)
     is_known = len(known) >= len(pks)
     if is_known or not any(cached.believes_absence for cached in affected_by(write.model)):

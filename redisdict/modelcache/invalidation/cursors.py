@@ -1,7 +1,8 @@
-"""Make cursors of a watched connection, all of whose ways to execute something are seen.
+"""Make cursors of a watched connection, which intercept every method that executes statements.
 
 Django's `execute_wrappers` see `execute()` and `executemany()`. Drivers' cursors have other
-methods, which Django's pass on: they are led to the connection's watch (`interception`) here.
+methods, which Django's cursors pass on: here they go through the connection's watch
+(`interception`).
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def watched_cursors(connection: BaseDatabaseWrapper, name: str) -> Callable[[Any
 
 @functools.cache
 def _watched_class(kind: type[CursorWrapper]) -> type[CursorWrapper]:
-    """A class of Django's cursors, of which `execute_wrappers` see `execute*()` and no more."""
+    """Make a class of Django's cursors whose further methods are seen, not only `execute*()`."""
 
     class Watched(kind):  # type: ignore[misc, valid-type]  # made at run time
         def callproc(self, *args: Any, **kwargs: Any) -> Any:
@@ -95,7 +96,7 @@ def _method_of(kind: type[CursorWrapper], name: str, cursor: Any) -> Any:
 
 
 def run_to_its_end(run: Callable[[], Any], cursor: Any) -> Any:
-    """Run what changes something, and fetch all that it returns: only then is it certainly over.
+    """Run a changing statement, and fetch all results: only then has it certainly ended.
 
     A procedure, and several statements in one text, may have several results on MySQL. Its drivers
     come back with the first one, while the server still executes what stands after it. What is
@@ -133,7 +134,7 @@ def _fetch_later_sets(raw: Any, found: list[ResultSet | Exception]) -> None:
 
 
 class ResultSet:
-    """What a driver's cursor shows of one result, whose rows are fetched."""
+    """One result of a driver's cursor, with its rows fetched."""
 
     def __init__(self, raw: Any) -> None:
         self.description = raw.description
@@ -148,7 +149,7 @@ class ResultSet:
 
 
 class FetchedCursor:
-    """A cursor of the driver whose results have been fetched; else it does what that one does.
+    """A driver's cursor whose results have been fetched; otherwise like the original.
 
     Args:
         found: the results, and what was raised instead of another one.
@@ -160,7 +161,7 @@ class FetchedCursor:
         self.nextset()
 
     def nextset(self) -> bool | None:
-        """Go on to the next result; None when there is none."""
+        """Go on to the next result; None if there is none."""
         if self._later is None:
             advance = getattr(self._raw, "nextset", None)  # SQLite's has none
             is_there: bool | None = None if advance is None else advance()
@@ -197,7 +198,7 @@ class FetchedCursor:
         return self._raw.executemany(*arguments)
 
     def _show_as_it_is(self) -> None:
-        """Show what the driver's cursor does from now on."""
+        """Behave like the driver's cursor from now on."""
         self._rows, self._later = iter(self._raw), None
         for name in ("description", "rowcount", "lastrowid"):
             self.__dict__.pop(name, None)

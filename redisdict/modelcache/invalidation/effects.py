@@ -1,8 +1,8 @@
-"""Find what the database itself changes when a table is changed, or a function is called.
+"""Find the tables that the database itself changes when a table is changed or a function called.
 
 Triggers, rules, views, partitions, the actions of foreign keys, and functions change tables that a
-statement doesn't name. The database's catalog tells of all of them, and their texts are read as
-statements are: what a text that may write mentions counts as changed.
+statement doesn't name. The database's catalog has all of them, and their texts are analysed like
+statements: if a text may write, every table that it mentions counts as changed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Graph = dict[str, set[str]]
 
 @dataclass(slots=True)
 class Catalog:
-    """Which names a change of each name concerns as well.
+    """The further names that a change of each name concerns.
 
     Attributes:
         always: by table or view: what triggers and rules change, and what a view shows.
@@ -86,7 +86,7 @@ class Catalog:
 
 
 def _followed(names: Iterable[str], graphs: Iterable[Graph]) -> set[str]:
-    """What can be reached in one step or more."""
+    """Everything that can be reached in one step or more."""
     graphs = list(graphs)
     found: set[str] = set()
     new = set(names)
@@ -220,7 +220,7 @@ OPAQUE = "execute"
 
 
 def _effects(texts: dict[str, str]) -> Graph:
-    """What calling each function may change, by the texts of all."""
+    """Find what a call of each function may change, by the texts of all."""
     bodies = {name.lower(): read_body(text) for name, text in texts.items()}
     changed: Graph = {}
     for name, body in bodies.items():

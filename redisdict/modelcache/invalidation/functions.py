@@ -1,4 +1,4 @@
-"""Names that stand before a bracket in a statement and change nothing. No code."""
+"""List names that may precede a bracket in a statement and change nothing. Contains no code."""
 
 from __future__ import annotations
 

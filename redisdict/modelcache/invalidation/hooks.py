@@ -1,8 +1,8 @@
-"""Have every change noticed: watch each database connection, and connect Django's signals.
+"""Detect every change: watch each database connection, and connect Django's signals.
 
-What the ORM writes is seen when it is written (`compilers`), with or without signals. A signal that
-somebody sends by hand, for a change that went another way, and a change of a many-to-many relation,
-which what makes instances may follow, count as changes too.
+The ORM's writes are seen when they are made (`compilers`), with or without signals. A signal that
+is sent by hand, for a change made in another way, counts as a change too; so does a change of a
+many-to-many relation, which code that makes instances may follow.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def connect_all() -> None:
 def _after_save(
     sender: type[Model], instance: Any = None, using: str | None = None, **_: Any
 ) -> None:
-    """A signal that `save()` sends is about what has just been written; others are by hand."""
+    """Handle `post_save`: from `save()` the row was just written; others are sent by hand."""
     if not isinstance(instance, Model) or not is_known(pk := instance.pk):
         return
     database = using or _database_of(instance, using)
@@ -90,7 +90,7 @@ _waiting: list[Callable[[], None]] = []
 
 
 def when_models_are_ready(declare: Callable[[], None]) -> None:
-    """Call what has to know all models: now, or when they are loaded."""
+    """Call a function that needs all models: now, or when they are loaded."""
     if apps.models_ready:
         declare()
     else:
@@ -98,7 +98,7 @@ def when_models_are_ready(declare: Callable[[], None]) -> None:
 
 
 def begin() -> None:
-    """Have every change of cached rows noticed from now on. Can be called again."""
+    """Detect every change of cached rows from now on. Can be called again."""
     global _has_begun
     _has_begun = True
     while _waiting:
@@ -111,7 +111,7 @@ def begin() -> None:
 
 
 def begin_if_ready() -> None:
-    """The same, for a dict that is made once all models are loaded: in an app's `ready()`, say."""
+    """The same, for a dict that is made after all models are loaded, as in an app's `ready()`."""
     if apps.models_ready and not _has_begun:
         begin()
 

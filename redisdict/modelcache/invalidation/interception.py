@@ -1,12 +1,12 @@
-"""See every statement that goes through a Django connection, and tell of what it changes.
+"""Intercept every statement that goes through a Django connection, and announce what it changes.
 
-Each connection is given a `Watch` when it is made. The ORM's own writes come to it as queries (see
-`compilers`), from which the rows are known. Every other statement comes to it as text, by Django's
-hook for that (`execute_wrappers`): what it may write to (`statements`), or have the database write
-to (`effects`), counts as changed, as a whole table. Either way the change is announced before it
+Each connection gets a `Watch` when it is made. The ORM's own writes reach it as queries (see
+`compilers`), which show the rows. Every other statement reaches it as text, by Django's hook for
+that (`execute_wrappers`): each table that it may write to (`statements`), or make the database
+write to (`effects`), counts as changed as a whole. Either way the change is announced before it
 becomes visible, as `transactions` says.
 
-What isn't seen are other programs, and drivers that are used beneath Django's cursors.
+Other programs, and drivers that are used beneath Django's cursors, aren't seen.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ Collect = Callable[[Any, Any], None]
 
 
 class Watch:
-    """Sees what one connection does, and announces what that changes."""
+    """Sees all statements of one connection, and announces their changes."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
@@ -76,7 +76,7 @@ class Watch:
 
     @contextmanager
     def collecting(self, collect: Collect) -> Iterator[None]:
-        """For statements of which the caller looks at what they return."""
+        """For statements whose results the caller examines."""
         before, self._collect = self._collect, collect
         try:
             yield
@@ -84,7 +84,7 @@ class Watch:
             self._collect = before
 
     def telling(self, tables: Iterable[str], *, changes_keys: bool = True) -> Telling:
-        """For statements whose changes of these tables are told by the caller, row by row."""
+        """For statements whose changes of these tables the caller announces, row by row."""
         return Telling(self, frozenset(tables), changes_keys)
 
     def execute(
@@ -129,7 +129,7 @@ class Watch:
         return self._run(statement, run, context["cursor"])
 
     def _is_all_told(self, sql: Any) -> bool:
-        """Whether a statement of the ORM's does nothing beside what was told of it, as usual."""
+        """Whether an ORM statement changes nothing beyond the announced rows, as usual."""
         connection = self._connection
         if type(sql) is not str or len(sql) > LONGEST_KEPT or connection.vendor == "mysql":
             return False
@@ -155,7 +155,7 @@ class Watch:
         return is_all
 
     def run_procedure(self, call: Callable[[], Any], cursor: Any = None) -> Any:
-        """Run what no statement is seen of: a procedure, say. It may change anything."""
+        """Run something without a statement, such as a procedure. It may change anything."""
         return self._run(UNKNOWN, call, cursor)
 
     def run_statement(self, sql: Any, run: Callable[[], Any]) -> Any:
@@ -250,7 +250,7 @@ class Watch:
         return bool(changed) and vendor in ("sqlite", "mysql")
 
     def _may_set_path(self, statement: Statement) -> bool:
-        """Whether names may mean other tables after it, for another reason than a rollback."""
+        """Whether names may mean other tables after it, other than by a rollback."""
         if statement.changes_session:
             return statement.verb not in ENDING
         if not statement.functions:
@@ -268,7 +268,7 @@ class Watch:
         )
 
     def _changed_by(self, statement: Statement) -> list[CachedModel]:
-        """Registered models all of whose rows the statement may change, as far as can be told."""
+        """The registered models of which the statement may change any row, as far as is known."""
         if statement.is_unknown:
             return cached_models()
         names = set(statement.writes - self._told)
@@ -287,7 +287,7 @@ class Watch:
         return list(dict.fromkeys(table for tables in found for table in tables))
 
     def _change_all(self, tables: list[CachedTable], verb: str, run: Callable[[], Any]) -> Any:
-        """Run what changes all rows of tables, for all that is known."""
+        """Run a statement that may change all rows of tables."""
         connection = self._connection
         if tables:
             place = f"{calling_place(BELOW)} {verb.upper()}".rstrip()
@@ -300,13 +300,13 @@ class Watch:
         return result
 
     def _note_late(self, tables: Iterable[CachedTable]) -> None:
-        """Note what a statement has changed, if it has begun a transaction by the way."""
+        """Note the changes of a statement that has also begun a transaction."""
         if is_in_transaction(self._connection):
             note_changes(self._connection, [table.all_rows for table in tables])
 
 
 class Telling:
-    """The time in which a watch is told of changes by who makes them.
+    """The block in which the caller announces its changes to a watch itself.
 
     A class, for a generator of `contextmanager` costs four times as much, at each write.
     """

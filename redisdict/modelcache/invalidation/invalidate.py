@@ -1,4 +1,4 @@
-"""Tell servers of changes, and decide what becomes of a change when one can't be told."""
+"""Announce changes to servers, and decide what happens to a change if that fails."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def remove(rows: Sequence[Rows]) -> None:
 
 
 def close(tables: Sequence[CachedTable], token: bytes) -> None:
-    """Let nobody store rows of these tables for a while: for the barriers' longest time.
+    """Prevent the storing of rows of these tables, for the longest time of their barriers.
 
     One script for each table. What can't be told is logged.
     """
@@ -73,7 +73,7 @@ def close(tables: Sequence[CachedTable], token: bytes) -> None:
 
 
 def reopen(tables: Sequence[CachedTable], token: bytes) -> None:
-    """End what `close()` with the same token has begun; all rows are read anew."""
+    """End what `close()` with the same token has begun; all rows are read again."""
     for table in tables:
         _tell(table, table.store.table_keys, token, 0)
 
@@ -141,7 +141,7 @@ def _change_on_one(rows: Sequence[Rows], change: Callable[[], T]) -> T:
 
 
 def _wait_for_readers(tables: Sequence[CachedTable]) -> None:
-    """Wait behind the barriers until nobody can serve what they have removed, where it matters.
+    """Wait behind the barriers until no process can serve the removed rows, if some dict is strict.
 
     One script for each table that somebody reads with `near="strict"`, and while processes hold
     near leases on it, NEAR_LEASE at most.
@@ -157,7 +157,7 @@ def _wait_for_readers(tables: Sequence[CachedTable]) -> None:
 
 
 def _outwait_readers(tables: Sequence[CachedTable]) -> None:
-    """Do the same without the server: some were told, and nobody knows how far they are."""
+    """Do the same without the server: some readers were notified, but their progress is unknown."""
     strict = [_near_lease_ms(table) for table in tables if table.cached.is_near_strict]
     time.sleep(max(strict, default=0) / 1000)
 
@@ -167,7 +167,7 @@ def _near_lease_ms(table: CachedTable) -> int:
 
 
 def _drop_near(rows: Sequence[Rows]) -> None:
-    """Drop what this process keeps of rows: behind the barriers, where no reply brings them back.
+    """Drop rows from this process's memory: behind the barriers, where no reply restores them.
 
     And once more after the change, for readers that have asked in between.
     """

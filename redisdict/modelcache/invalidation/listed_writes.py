@@ -1,6 +1,6 @@
-"""Run updates and deletions that take rows from lists, or bring them there.
+"""Run updates and deletions that remove rows from lists, or add rows to them.
 
-Where rows are is found out under their locks, so both run in a transaction.
+The lists of a row are found under its lock, so both run in a transaction.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def update_listed(write: Write, run: Run, lists: Sequence[Lists]) -> Any:
 
 
 def _count_of(result: Any) -> Any:
-    """How many rows an update has changed: Django 6.1 may ask for something of each."""
+    """Return how many rows an update has changed: Django 6.1 may ask for values of each."""
     return len(result) if isinstance(result, list | tuple) else result
 
 

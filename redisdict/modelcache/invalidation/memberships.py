@@ -1,10 +1,10 @@
 """Find the lists of rows that a query changes: those of the old and of the new value of a field.
 
-A list is barred by every change that could make it another one: that a row comes or goes, and that
-a field changes which the list is a function of. The old value is read under the row's lock, before
-the change. Where a value can't be known, all lists of the field are barred: for a value that the
-database computes, for rows that can't be locked, and in tables with triggers that may write
-something else than they were given.
+A list gets a barrier for every change that could change the list: a row comes or goes, or a field
+changes on which the list depends. The old value is read under the row's lock, before the change. If
+a value can't be known, all lists of the field get a barrier: for a value that the database
+computes, for rows that can't be locked, and in tables with triggers that may write another value
+than they were given.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Lists:
         return self._table.all_rows
 
     def of(self, values: Iterable[Any]) -> Rows:
-        """What bars the lists of these values, of which NULL has none."""
+        """Make the barriers of the lists of these values; NULL has none."""
         known = {value: None for value in values if value is not None}
         return self._table, self._table.keys(known)
 
@@ -71,7 +71,7 @@ class Lists:
         return self._is_computed or any(str(one.column) in self._columns for one in fields)
 
     def of_inserted(self, query: Any) -> Rows:
-        """What bars the lists that rows come to, by the query that inserts them."""
+        """Make the barriers of the lists that get rows, by the query that inserts these."""
         field = self.field
         is_upsert = query.on_conflict is not None and query.on_conflict.name == "UPDATE"
         if is_upsert and not self._is_checked:
@@ -90,7 +90,7 @@ class Lists:
     def of_update(
         self, found: Sequence[Any], values: Iterable[tuple[Field[Any, Any], Any]]
     ) -> tuple[Rows, bool]:
-        """What bars the lists that rows leave or come to, as far as that is known before an update.
+        """Make the barriers of the lists that an update changes, as far as known before it.
 
         Args:
             found: the values that they have, under lock.
@@ -119,7 +119,7 @@ class Lists:
         return self.of(_hashable([*found, new])), False
 
     def _are_same(self, value: Any, other: Any) -> bool:
-        """Whether two values name one list for certain: what has one and gets the other stays."""
+        """Whether two values certainly name one list: changing one to the other moves no row."""
         if value is None or other is None:
             return value is None and other is None
         form = self._table.key_form
@@ -127,7 +127,7 @@ class Lists:
 
 
 def lists_of(model: type[Model], connection: BaseDatabaseWrapper) -> list[Lists]:
-    """Those that a write of the model's own table may change."""
+    """The lists that a write of the model's own table may change."""
     return [
         Lists(cached, model, connection)
         for cached in affected_by(model)
@@ -136,14 +136,14 @@ def lists_of(model: type[Model], connection: BaseDatabaseWrapper) -> list[Lists]
 
 
 def fields_of(lists: Iterable[Lists]) -> list[Field[Any, Any]]:
-    """The fields whose values in a row tell in which of these lists it is."""
+    """The fields whose values decide in which of these lists a row is."""
     return list({one.field.column: one.field for one in lists if one.field is not None}.values())
 
 
 def rows_of_lists(
     lists: Iterable[Lists], fields: Sequence[Field[Any, Any]], found: Sequence[Sequence[Any]]
 ) -> Iterator[Rows]:
-    """What bars the lists that rows are in.
+    """Make the barriers of the lists that rows are in.
 
     Args:
         found: the values that each row has of `fields`.
@@ -158,7 +158,7 @@ def rows_of_lists(
 def column_of(
     lists: Lists, fields: Sequence[Field[Any, Any]], found: Sequence[Sequence[Any]]
 ) -> list[Any]:
-    """The values that name these lists, of what rows have of `fields`."""
+    """The values that name these lists, from the rows' values of `fields`."""
     if lists.field is None:
         return []
     at = [field.column for field in fields].index(lists.field.column)
@@ -178,7 +178,7 @@ def _columns(fields: Iterable[Any]) -> set[str]:
 
 
 def _is_given_as_is(field: Any) -> bool:
-    """Whether the column gets what the attribute holds: `pre_save()` may give something else."""
+    """Whether the column gets the attribute's value: `pre_save()` may give another one."""
     pre_save = getattr(field.pre_save, "__func__", None)
     if pre_save is Field.pre_save:
         return True
@@ -187,7 +187,7 @@ def _is_given_as_is(field: Any) -> bool:
 
 
 def _hashable(values: Sequence[Any]) -> list[Any]:
-    """The values, each once where that can be told."""
+    """The values, without duplicates as far as these are known."""
     try:
         return list(dict.fromkeys(values))
     except TypeError:

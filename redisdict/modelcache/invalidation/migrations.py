@@ -1,10 +1,10 @@
 """Close cached tables while migrations run.
 
-What each migration changes is seen and announced like any other change (`interception`). Beyond
-that nothing is stored between the first migration and the last: columns may not be what the code
-takes them for. A barrier on each table closes it; every statement of the migrating connection
-renews it when half of its time is over. So it stands as long as migrations run, and ends by itself
-when they have failed or were killed.
+The changes of each migration are seen and announced like any others (`interception`). In addition
+nothing is stored between the first migration and the last, because columns may differ from what the
+code expects. A barrier on each table closes it; statements of the migrating connection renew it
+when half of its time is over. So it stays as long as migrations run, and expires when they have
+failed or were killed.
 """
 
 from __future__ import annotations

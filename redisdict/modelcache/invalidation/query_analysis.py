@@ -1,4 +1,4 @@
-"""Find the rows that a query changes: by its filter, or by locking those that it chooses."""
+"""Find the rows that a query changes: by its filter, or by locking the rows that it selects."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def named_pks(query: Query) -> Sequence[Any] | None:
 
 
 def names_only_pks(query: Query) -> bool:
-    """Whether a filter names primary keys, and nothing else that rows have to fulfil."""
+    """Whether a filter names primary keys, and has no other conditions."""
     return len(query.where.children) == 1 and named_pks(query) is not None
 
 
 def changes_keys(fields: Iterable[Any]) -> bool:
-    """Whether foreign keys may point at one of these fields."""
+    """Whether foreign keys may refer to one of these fields."""
     return any(
         field.primary_key or field.unique or field.model._meta.total_unique_constraints
         for field in fields

@@ -1,8 +1,8 @@
 """Record which tables the statements of a computation read.
 
-Whoever declares what a computation depends on may forget a table, and would never notice: the
-result is only old now and then. So what a computation reads is compared with what it was declared
-to. The statements come from `interception`; what is read beneath it isn't seen.
+A developer may forget to declare a table that a computation reads, and would not notice: the result
+is only old now and then. So the tables that are read are compared with the declared ones. The
+statements come from `interception`; reads that bypass it aren't seen.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ NEXT = re.compile(rf"(?:{COMMENT}*\bAS\b)?(?:{COMMENT}*{IDENTIFIER})?{COMMENT}*,
 
 
 class Reads:
-    """What statements have read.
+    """The tables that statements have read.
 
     Attributes:
         tables: their names, as `table_of()` gives them, with other names that stand where a table's
@@ -68,7 +68,7 @@ class Reads:
             self.databases.add(connection.alias)
 
     def add(self, others: Reads) -> None:
-        """Note what another one has noted."""
+        """Add the reads of another one."""
         self.tables |= others.tables
         self.databases |= others.databases
         self.has_written |= others.has_written

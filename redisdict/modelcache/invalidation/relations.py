@@ -1,8 +1,8 @@
-"""Find the cached models whose rows a change of some table makes old.
+"""Find the cached models whose rows are made old by a change of some table.
 
-Rows are told apart by tables, not by classes: a row of a model lies in its own table and in those
-of its parents (multi-table inheritance), a proxy has its model's, and two models may share one,
-managed by Django or not. And rows that point at a deleted row may be changed by the database itself
+Rows are identified by tables, not by classes: a row of a model lies in its own table and in those
+of its parents (multi-table inheritance), a proxy has its model's table, and two models may share
+one, managed by Django or not. And the database itself may change rows that refer to a deleted row
 (`DB_CASCADE`, `DB_SET_NULL`, `DB_SET_DEFAULT`).
 """
 
@@ -51,7 +51,7 @@ def affected_by(model: type[Model]) -> Sequence[CachedModel]:
 
 @cache
 def are_whole(model: type[Model]) -> bool:
-    """Whether nobody keeps rows or lists of the model's own table, but what is computed of it."""
+    """Whether of the model's own table only results are cached, no rows or lists."""
     return all(cached.is_whole for cached in affected_by(model))
 
 
@@ -76,7 +76,7 @@ def dependents_of(model: type[Model]) -> Sequence[tuple[CachedModel, str]]:
 
 
 def forget() -> None:
-    """Find everything anew: there are other models now, or other registrations."""
+    """Look everything up again: models or registrations have changed."""
     cached_by_table.cache_clear()
     affected_by.cache_clear()
     are_whole.cache_clear()
@@ -94,7 +94,7 @@ def rows_of(
 
     Args:
         has_moved: whether columns may have changed by which lists are kept. What they were isn't
-            known here, so then all lists are made anew.
+            known here, so then all lists are made again.
     """
     pks = list(pks)
     found: dict[Any, set[bytes]] = {}
@@ -131,7 +131,7 @@ def rows_of_table(
 
 
 def is_known(pk: Any) -> bool:
-    """Whether a primary key has its value: an unsaved row's may come from the database."""
+    """Whether a primary key is known: that of an unsaved row may come from the database."""
     if isinstance(pk, tuple):
         return all(map(is_known, pk))
     return pk is not None and not hasattr(pk, "resolve_expression")
@@ -173,7 +173,7 @@ def _pk_owner(model: type[Model]) -> type[Model]:
 
 
 def _database_paths(model: type[Model], depth: int) -> Iterator[tuple[str, type[Model]]]:
-    """Lookups of foreign keys that the database acts on, with what they point at.
+    """Lookups of foreign keys on which the database acts, with their targets.
 
     Behind the first key only those that cascade: what they point at takes the rows with it.
     """

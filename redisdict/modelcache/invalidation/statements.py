@@ -1,9 +1,9 @@
-"""Read from the text of an SQL statement what it may change. No I/O.
+"""Find out from the text of an SQL statement what it may change. No I/O.
 
-This is no parser of SQL. It tells apart what certainly only reads, what certainly changes one named
-table, and everything else; and of everything else it says "may change what it mentions", or "may
-change anything". A statement that is taken for more than it is costs a few misses. One that was
-taken for less would be a stale row, so every doubt ends in "more".
+This isn't a parser of SQL. It distinguishes statements that certainly only read, statements that
+certainly change one named table, and all others, which "may change the tables they mention" or "may
+change anything". An overestimate costs a few misses; an underestimate would cause a stale row. So
+in doubt it overestimates.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from redisdict.modelcache.invalidation.functions import NO_FUNCTIONS
 
 
 class Control(Enum):
-    """What a statement does to the transaction that it is sent in."""
+    """The effect of a statement on the transaction in which it is sent."""
 
     NONE = 0
     COMMIT = 1
@@ -29,7 +29,7 @@ class Control(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a statement may do.
+    """The possible effects of a statement.
 
     Attributes:
         writes: names of tables and views that it may change, without their schemas, in small
@@ -193,7 +193,7 @@ def _name_in(db_table: str) -> str:
 
 
 def text_of(sql: Any, raw_connection: Any) -> str:
-    """The text of what a cursor was given: text, bytes, or what psycopg composes texts of."""
+    """The text of a cursor's argument: text, bytes, or psycopg's composed SQL."""
     if isinstance(sql, str):
         return sql
     if isinstance(sql, bytes | bytearray):
@@ -203,7 +203,7 @@ def text_of(sql: Any, raw_connection: Any) -> str:
 
 
 def read_statement(sql: str) -> Statement:
-    """Tell what a statement may change.
+    """Find out what a statement may change.
 
     Args:
         sql: one statement, or several that are sent together.
@@ -219,7 +219,7 @@ def names_in(sql: str) -> frozenset[str]:
 
 
 def read_body(text: str) -> Statement:
-    """Tell what the body of a function or a trigger may change."""
+    """Find out what the body of a function or a trigger may change."""
     rest = HARMLESS.sub(" ", text)
     words = {word.lower() for word in WORD.findall(rest)}
     return Statement(
@@ -285,7 +285,7 @@ def _change(sql: str, verb: str, lead: re.Pattern[str], start: int) -> Statement
 
 
 def _compound(sql: str, verb: str) -> Statement:
-    """A statement around others: what they change, if they change anything."""
+    """Analyse a statement around others: their changes, if they have any."""
     is_copy_from = verb == "copy" and re.search(r"\bFROM\b", sql, re.IGNORECASE)
     rest = HARMLESS.sub(" ", sql[len(verb) :] if verb == "copy" else sql)
     if is_copy_from or WRITING.search(rest):
@@ -332,7 +332,7 @@ def _mentioning(sql: str, verb: str) -> Statement:
 
 
 def _calls_setting_function(sql: str) -> bool:
-    """Whether it does what SET does, with something that names may depend on."""
+    """Whether it sets, like SET, something on which names may depend."""
     if "set_config" not in sql.lower():
         return False
     named = SETTING.findall(sql)

@@ -1,13 +1,13 @@
-"""Keep which rows a connection's transaction has changed, and announce its commit.
+"""Note the rows that a connection's transaction has changed, and announce its commit.
 
-Django calls nobody before a commit: `on_commit` comes after it. So from its first change on, a
-transaction's `connection.commit` is the guard's, which puts the barriers up, commits, and takes
-them down. A COMMIT that is sent as a statement is led through the guard too (see `interception`).
-Nothing is sent before, so a transaction that is rolled back costs the server nothing, and however
-long it takes, the barriers have to stand only as long as its COMMIT.
+Django has no hook before a commit: `on_commit` comes after it. So from the first change on,
+`connection.commit` is replaced by the guard's, which puts the barriers up, commits, and takes them
+down. A COMMIT that is sent as a statement goes through the guard too (see `interception`). Nothing
+is sent before that, so a transaction that is rolled back costs the server nothing, and however long
+it takes, the barriers have to stay only as long as its COMMIT.
 
 A guard that outlives its transaction, because the connection was lost, does no harm: it would put
-barriers around rows that nobody changes.
+barriers on rows that nobody changes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def has_changed(table: CachedTable) -> bool:
 
 
 def change(connection: BaseDatabaseWrapper, rows: Sequence[Rows], run: Callable[[], T]) -> T:
-    """Run what changes these rows behind their barriers, or have those put up at the commit."""
+    """Run a change of these rows behind their barriers, or put these up at the commit."""
     if is_in_transaction(connection):
         note_changes(connection, rows)
         if not may_have_ended(connection):
@@ -57,13 +57,13 @@ def change(connection: BaseDatabaseWrapper, rows: Sequence[Rows], run: Callable[
 
 
 def note_changes(connection: BaseDatabaseWrapper, rows: Iterable[Rows]) -> None:
-    """In a transaction: its commit makes these rows old."""
+    """Note rows of a transaction, which its commit makes old."""
     for table, keys in rows:
         _Guard.of(connection).add(table, keys)
 
 
 def note_unseen_changes(connection: BaseDatabaseWrapper) -> None:
-    """In a transaction that nobody has watched so far: it may have changed anything."""
+    """Note that a transaction that wasn't watched so far may have changed anything."""
     _Guard.of(connection).has_changed_anything = True
 
 
@@ -105,14 +105,14 @@ def note_or_remove(
 
 
 def note_or_remove_all(model: type[Model], database: str) -> None:
-    """All rows of `model` are changed, and with them those that have parts in its tables."""
+    """Count all rows of `model` as changed, and all rows with parts in its tables."""
     cached = {id(each): each for one in lineage(model) for each in affected_by(one)}
     tables = [each.table_of(connections[database]) for each in cached.values()]
     note_or_remove_rows([table.all_rows for table in tables], database)
 
 
 def note_or_remove_tables(tables: Iterable[CachedTable]) -> None:
-    """All rows of these tables are changed."""
+    """Count all rows of these tables as changed."""
     for table in tables:
         note_or_remove_rows([table.all_rows], table.database)
 
@@ -183,7 +183,7 @@ class _Guard:
         self.leave()
 
     def set_autocommit(self, autocommit: bool, *arguments: bool, **options: bool) -> None:
-        """As Django's. To turn it on commits on some databases what there is to commit."""
+        """As Django's. On some databases turning it on commits the transaction under way."""
 
         def turn() -> None:
             self._set_autocommit(autocommit, *arguments, **options)

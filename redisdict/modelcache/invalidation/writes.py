@@ -1,4 +1,4 @@
-"""One query of the ORM's that changes rows of a table: what it concerns, and how it is run."""
+"""Describe and run one ORM query that changes rows of a table."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Write:
         self.is_whole = are_whole(self.model)
 
     def telling(self, *, changes_keys: bool = True) -> Telling:
-        """For its statements, whose rows are told here."""
+        """For its statements, whose rows are announced here."""
         return self.watch.telling((self.table,), changes_keys=changes_keys)
 
     def rows(self, pks: Sequence[Any]) -> list[Rows]:
@@ -66,7 +66,7 @@ class Write:
         return rows_of_table(self.model, pks, self.connection, has_moved=False)
 
     def whole_table(self, others: Sequence[CachedModel] = ()) -> list[Rows]:
-        """All rows of those who cache the table, and of others."""
+        """All rows of the registrations that cache the table, and of others."""
         self.watch.last_written = (self.table, EVERY_KEY)
         connection, spared = self.connection, self.spared
         cached = dict.fromkeys([*self._cached, *others]) if others else self._cached

@@ -1,1 +1,1 @@
-"""Give lists of rows, and what relations lead to, from the cells of rows and of values."""
+"""Read lists of rows and related objects from the cells of rows and of values."""

@@ -1,4 +1,4 @@
-"""Follow relations of instances to rows and lists that are kept, each level in one round trip."""
+"""Follow relations of instances to cached rows and lists, each level in one round trip."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Followed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hop:
-    """A relation of some objects; None of one that is left to Django."""
+    """A relation of some objects; `followed` is None if it is left to Django."""
 
     followed: Followed | None
     objects: list[Any]
@@ -69,7 +69,7 @@ class Hop:
         return (id(self.followed), *map(id, self.objects))
 
     def behind(self) -> list[Any]:
-        """What it leads to, when it was followed."""
+        """The objects that it led to, after it was followed."""
         assert self.followed is not None
         held = self.followed.relation.held
         return [row for one in self.objects for row in held(one)]
@@ -91,7 +91,7 @@ class Follower:
         self._known: dict[tuple[Any, ...], Followed | None] = {}
 
     def declare(self, model: type[Model], lookups: Iterable[str]) -> None:
-        """Register what these relations lead to.
+        """Register the models to which these relations lead.
 
         Raises:
             ConfigurationError: there is no such attribute.
@@ -101,9 +101,9 @@ class Follower:
             for name in lookup.split("__"):
                 if not hasattr(one, name):
                     raise ConfigurationError(
-                        f"ModelDict({model._meta.label}, related=…): {lookup!r} leads nowhere, for"
-                        f" {one._meta.label} has no {name!r}; names of relations are expected, as"
-                        " prefetch_related() takes them."
+                        f"ModelDict({model._meta.label}, related=…): {lookup!r} is no chain of"
+                        f" relations: {one._meta.label} has no {name!r}; names of relations are"
+                        " expected, as prefetch_related() takes them."
                     )
                 relation = relation_of(one, name)
                 if relation is None:
@@ -117,7 +117,7 @@ class Follower:
     def follow(
         self, instances: Sequence[Any], lookups: Sequence[str | Prefetch[Any]], caller: Caller
     ) -> Plan[None]:
-        """Put what the lookups lead to into the instances' caches; the rest is left to Django.
+        """Put the related objects into the instances' caches; the rest is left to Django.
 
         One round trip for all relations of a level, and one more for those that have lists. What no
         dict keeps, or what can't be kept, is asked of the database, a query for each relation.
@@ -205,7 +205,7 @@ class Follower:
         )
 
     def _fetch(self, hop: Hop, caller: Caller) -> Plan[bool]:
-        """Put what one relation leads to into caches; whether that was possible for all."""
+        """Put the objects of one relation into caches; return whether that was possible for all."""
         followed = hop.followed
         assert followed is not None
         relation = followed.relation
@@ -253,7 +253,7 @@ class Follower:
 
 
 def _are_in(rows: Iterable[Any], attname: str, value: Any, encode: Callable[[Any], bytes]) -> bool:
-    """Whether rows have the value still by which they were listed."""
+    """Whether rows still have the value by which they were listed."""
     cell = encode(value)
     has = [getattr(row, attname) for row in rows]
     return all(one is not None and encode(one) == cell for one in has)
@@ -262,7 +262,7 @@ def _are_in(rows: Iterable[Any], attname: str, value: Any, encode: Callable[[Any
 def _registered(
     model: type[Model], using: str | Backend, members: Members | None
 ) -> CachedModel | None:
-    """What keeps a model's whole rows, or lists of them."""
+    """The registration that caches a model's whole rows, or lists of them."""
     return next(
         (
             one

@@ -1,4 +1,4 @@
-"""The methods of `ModelLists`, the mapping of a field's values to lists of rows."""
+"""Define the methods of `ModelLists`, the mapping of a field's values to lists of rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ M = TypeVar("M", bound=models.Model)
 
 
 class ListMethods(Handle[M]):
-    """What a `ModelLists` has in place of the methods of a `ModelDict`."""
+    """The methods of a `ModelLists` that differ from those of a `ModelDict`."""
 
     _members: CachedModel
 
@@ -59,7 +59,7 @@ class ListMethods(Handle[M]):
         return await self._alist(key)
 
     def __contains__(self, key: object) -> bool:
-        """Whether any row has the value. Costs what `d[key]` does."""
+        """Return whether any row has the value. Costs the same as `d[key]`."""
         return bool(self._list(key, "`key in d`", "await d.acontains(key)"))
 
     async def acontains(self, key: object) -> bool:
@@ -69,8 +69,8 @@ class ListMethods(Handle[M]):
     def get(self, key: Any, default: Any = ()) -> list[M]:
         """As `d[key]`; `list(default)` for a value that no row has.
 
-        Two round trips: EVALSHA for the list, and EVALSHA for its rows. On a miss a query and an
-        EVALSHA more for each.
+        Two round trips: EVALSHA for the list, and EVALSHA for its rows. On a miss also a query and
+        an EVALSHA for each.
         """
         return self._list(key, "get()", "await d.aget(…)") or list(default or ())
 
@@ -79,10 +79,10 @@ class ListMethods(Handle[M]):
         return await self._alist(key) or list(default or ())
 
     def get_or_404(self, key: Any) -> list[M]:
-        """The list, for a view. Costs what `get()` does.
+        """Get the list, for a view. Costs the same as `get()`.
 
         Raises:
-            Http404: no row has the value; with the words of `get_list_or_404()`.
+            Http404: no row has the value; with the message of `get_list_or_404()`.
         """
         found = self._list(key, "get_or_404()", "await d.aget_or_404(…)")
         self._refuse_empty(found)
@@ -116,10 +116,10 @@ class ListMethods(Handle[M]):
     # Several lists.
 
     def get_many(self, keys: Iterable[Any]) -> dict[Any, list[M]]:
-        """The list of each value, empty ones too; None is left out.
+        """Get the list of each value, empty ones too; None is left out.
 
-        One EVALSHA for the lists and one for the rows, or from 50 of them on MGET in a transaction
-        with it, for 1,000. On a miss a query and an EVALSHA more for each.
+        For each 1,000 lists or rows one EVALSHA, from 50 on together with an MGET in a transaction.
+        On a miss also a query and an EVALSHA for each.
         """
         refuse_to_block("get_many()", "await d.aget_many(…)")
         lookup: Any = self._lookup()
@@ -138,10 +138,10 @@ class ListMethods(Handle[M]):
     # By hand.
 
     def invalidate(self, *keys: Any) -> None:
-        """Have these lists read from the database again, and the rows in them.
+        """Invalidate these lists, and the rows in them.
 
-        For what something else has changed: name the old and the new value of a row that has moved.
-        In a transaction, when it is committed. A query and two EVALSHA.
+        After a change by another program, name the old and the new value of a row that has moved.
+        In a transaction it takes effect at the commit. A query and two EVALSHA.
         """
         refuse_to_block("invalidate()", "await d.ainvalidate(…)")
         lookup: Any = self._lookup()
@@ -156,7 +156,7 @@ class ListMethods(Handle[M]):
 
 
 def lookup_of(members: CachedModel, rows: CachedTable, options: Options, field: Any) -> RowsLookup:
-    """The lookup of lists that goes with a table of rows, in the scope of its readers."""
+    """Get the lookup of lists for a table of rows, in the scope of its readers."""
     table = members.table_at(rows.database, rows.place)
     if rows.is_scoped:
         table = table.in_scope(rows.scope_name)

@@ -1,8 +1,8 @@
-"""Look lists of rows up, by the value of a field: which rows there are, and then the rows.
+"""Look up lists of rows by the value of a field: first the keys of the rows, then the rows.
 
-A list's cell has what stands for its rows, and is barred by whatever makes it another one; the rows
-come from their own cells. Between the two reads a row may have moved or gone. Then the row says so
-itself, being never old, and the database is asked for the list in one query.
+A list's cell has the keys of its rows, and gets a barrier by every change of the list; the rows
+come from their own cells. Between the two reads a row may have moved or gone. The row itself shows
+that, because it is never old, and then the database is asked for the list in one query.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ M = TypeVar("M", bound=models.Model)
 
 
 class ListLookup(PkLookup[Any]):
-    """Looks up what stands for the rows with a value: their primary keys, most often.
+    """Looks up the keys of the rows with a value, most often their primary keys.
 
     Args:
         table: of lists.
@@ -154,7 +154,7 @@ class RowsLookup(ListLookup):
         return rows
 
     def next_page(self, scan: Scan, caller: Caller) -> Plan[list[Any]]:
-        """Get the lists of the next page of what is on the server, as `(value, rows)`.
+        """Get the next page of the lists on the server, as `(value, rows)`.
 
         Of lists without rows the server doesn't tell the value.
         """
@@ -171,7 +171,7 @@ class RowsLookup(ListLookup):
         return pairs
 
     def warm(self, keys: Any, caller: Caller) -> Plan[int]:
-        """Have lists and their rows on the server; how many rows there are.
+        """Store lists and their rows on the server; return how many rows there are.
 
         Args:
             keys: values, or a queryset, which means the values that its rows have.

@@ -1,4 +1,4 @@
-"""The methods of `ModelDict` that follow relations of its rows."""
+"""Define the methods of `ModelDict` that follow relations of its rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ M = TypeVar("M", bound=models.Model)
 
 
 class RelationMethods(Handle[M]):
-    """Follows relations: foreign keys, their reverse, many-to-many and generic ones."""
+    """Methods that follow relations: foreign keys, their reverse, many-to-many and generic ones."""
 
     def _bind(self) -> None:
         super()._bind()
@@ -40,19 +40,19 @@ class RelationMethods(Handle[M]):
         return Follower(self._using, self._options)
 
     def prefetch(self, instances: Iterable[M], *lookups: str | Prefetch[Any]) -> None:
-        """Put what relations lead to into the caches of instances, from what is on the server.
+        """Fill the instances' caches of related objects from rows and lists on the server.
 
-        `instance.category` and `instance.tags.all()` ask nothing more then. For foreign keys one
-        round trip for all relations of a level, and two for reverse, many-to-many and generic ones.
-        What no dict keeps is asked of the database, as `prefetch_related_objects()` does.
+        Then `instance.category` and `instance.tags.all()` send nothing. One round trip for all
+        foreign keys of a level, and two for reverse, many-to-many and generic relations. Relations
+        that no dict caches are read from the database, as by `prefetch_related_objects()`.
 
         Args:
-            instances: of the model; what they have already is left as it is.
-            lookups: names of relations, or several of them, such as "category__parent"; a
+            instances: of the model; relations that they have loaded already are left as they are.
+            lookups: names of relations, or chains of them, such as "category__parent"; a
                 `Prefetch` is left to Django.
 
         Raises:
-            AttributeError, ValueError: a name is no relation; those of `prefetch_related()`.
+            AttributeError, ValueError: a name is no relation, as in `prefetch_related()`.
             TypeError: an instance is of another model.
         """
         refuse_to_block("prefetch()", "await d.aprefetch(…)")
@@ -66,12 +66,12 @@ class RelationMethods(Handle[M]):
             await arun(table, self._follower.follow(objects, lookups, TASK))
 
     def get_related(self, instance: M, name: str) -> Any:
-        """What one relation leads to: a row, or None, or a list of rows.
+        """Get the related objects of one relation: a row, or None, or a list of rows.
 
-        At the cost of `prefetch()`, after which the instance has it.
+        Costs the same as `prefetch()`; afterwards the instance has them.
 
         Raises:
-            AttributeError, ValueError: there is no such relation, or these are several.
+            AttributeError, ValueError: there is no such relation, or the name has several.
         """
         refuse_to_block("get_related()", "await d.aget_related(…)")
         self.prefetch([instance], _one_name(name))

@@ -1,8 +1,8 @@
-"""Tell what a relation of a model's leads to, and which rows and lists it can be read from.
+"""Find out what a model's relation leads to, and from which rows and lists it can be read.
 
-A relation is one or two levels: from a value of the instance to rows, as a foreign key has it; or
-to a list of what stands for rows, and from there to the rows. What isn't here is left to Django:
-relations with managers that choose rows, or with an order that isn't by columns of one table.
+A relation has one or two levels: from a value of the instance to rows, as for a foreign key; or to
+a list of keys, and from there to the rows. Other relations are left to Django: those with managers
+that filter rows, or with an order that isn't by columns of one table.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from redisdict.modelcache.members import Members
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """What one attribute of a model leads to.
+    """The target of one attribute of a model.
 
     Attributes:
         name: the attribute.
@@ -51,7 +51,7 @@ class Relation:
 
 
 def relation_of(model: type[models.Model], name: str) -> Relation | None:
-    """The relation that an attribute of a model is; None for what is left to Django."""
+    """Return the relation of a model's attribute; None for one that is left to Django."""
     descriptor: Any = getattr(model, name, None)
     kind = type(descriptor)
     if kind in (
@@ -206,12 +206,12 @@ def _content_type(field: Any, instance: Any) -> Any:
 
 
 def is_generic(model: type[models.Model], name: str) -> bool:
-    """Whether what an attribute leads to needs the content types of the database."""
+    """Whether an attribute needs the content types of the database."""
     return any(one.name == name for one in model._meta.private_fields)
 
 
 def generic_target(instance: Any, name: str) -> Relation | None:
-    """What a GenericForeignKey of this very instance leads to; None if it is none, or to nothing.
+    """Return the target of this instance's GenericForeignKey; None if it has none.
 
     The content type is asked of the database once for each.
     """
@@ -278,7 +278,7 @@ def _put_list(instance: Any, name: str, cache_name: str, found: list[Any]) -> No
 
 
 def _shows_all(model: type[models.Model]) -> bool:
-    """Whether a related manager, which is of the default manager's class, chooses no rows."""
+    """Whether a related manager, of the default manager's class, filters no rows."""
     return type(model._default_manager).get_queryset is BaseManager.get_queryset
 
 

@@ -1,4 +1,4 @@
-"""Carry several plans out at once, in as few round trips as the longest needs."""
+"""Run several plans at once, in as few round trips as the longest needs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _ask_together(lanes: Sequence[_Lane[Any]]) -> Plan[None]:
 
 
 def _outcome(operation: Operation[Any]) -> Operation[tuple[Any, Exception | None]]:
-    """What an operation gives, or why the server couldn't serve it; the others go on."""
+    """The result of an operation, or the server's error; the others go on."""
     try:
         return (yield from operation), None
     except UNREACHED as error:
@@ -57,7 +57,7 @@ def _outcome(operation: Operation[Any]) -> Operation[tuple[Any, Exception | None
 
 
 class _Lane(Generic[T]):
-    """One plan, and what it asks for."""
+    """One plan, and its present request."""
 
     result: T
 

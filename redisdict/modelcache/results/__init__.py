@@ -1,1 +1,1 @@
-"""Results that are computed of whole tables: kept until one of these changes, never old."""
+"""Cache results computed from whole tables until one of these changes; they are never old."""

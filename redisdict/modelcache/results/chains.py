@@ -1,15 +1,14 @@
-"""Know a query by the calls that make it, so that a hit needs no query at all.
+"""Recognize a query by the queryset calls that make it, so that a hit builds no Django query.
 
-`filter()`, `order_by()` and a slice cost more than to get the result from a server: each copies the
-query, and a filter resolves names, joins and lookups. But what calls of one *shape* make, those
-that differ in their plain values alone, has one structure, in which the values stand at certain
-places. So the first time that a shape is met the query is made, and made once more of other values:
-where these turn up is where values go. From then on the calls are only noted, and a query is made
-of them where somebody asks for it.
+`filter()`, `order_by()` and a slice cost more than getting the result from a server: each copies
+the query, and a filter resolves names, joins and lookups. But calls of one *shape*, which differ in
+their plain values alone, give queries of one structure, with the values at certain places. So when
+a shape is first met, the query is built, and built once more with other values, to learn where the
+values go. From then on the calls are only recorded, and a query is built from them on demand.
 
-A shape of which that isn't certain isn't learned, and then Django makes the query at once, as ever.
-What a call raises, it raises when it is made: only shapes whose calls have succeeded are known, and
-only values of such types that no lookup refuses one of them.
+If the places aren't certain, the shape isn't learned, and Django builds the query at once, as
+usual. A call still raises its errors when it is made: only shapes whose calls have succeeded are
+learned, and only values of types that no lookup refuses.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ from django.db.models.query_utils import RegisterLookupMixin
 from redisdict.modelcache.results.structure import Structure, structure_of
 from redisdict.modelcache.results.values import names_of
 
-#: The types of values that may be others each time. What a field makes of one of these it makes of
-#: all; a time without a zone is warned of, and of numbers with a point some aren't taken.
+#: The types of values that may differ within a shape. A field treats all values of such a type
+#: alike; but times without a zone cause a warning, and fields refuse some decimals and floats.
 KINDS = frozenset([int, str, UUID])
 
-#: Those that decide what is compared, and are a part of the shape.
+#: The types of values that decide what is compared, and so are a part of the shape.
 DECIDING = frozenset([bool, type(None)])
 
 #: So many values of a list, at most.
@@ -49,7 +48,7 @@ FIRST_PROBE = 10_000_019
 
 
 class Shape:
-    """What all queries have in common that are made by calls of one shape.
+    """The common part of all queries that are made by calls of one shape.
 
     Attributes:
         structure: what `structure_of()` gives for the query, without values.
@@ -119,7 +118,7 @@ class Chain:
         return _apply(self.before._build(values), self.call, values)
 
     def filter(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Chain | None:
-        """Go on with `filter()` or `exclude()`; None where Django has to."""
+        """Continue with `filter()` or `exclude()`; None if Django has to build the query."""
         key: list[Any] = [method]
         values: list[Any] = []
         noted_args, noted = args, kwargs
@@ -145,7 +144,7 @@ class Chain:
         return Chain(self, call, found, (*self.values, *values), self.low, self.high)
 
     def then(self, method: str, arguments: Sequence[Any], **options: bool) -> Chain | None:
-        """Go on with a method that takes names; None where Django has to."""
+        """Continue with a method that takes names; None if Django has to build the query."""
         if not TEXT.issuperset(map(type, arguments)):
             return None
         key = (method, *arguments, *options.items())
@@ -158,7 +157,7 @@ class Chain:
         return Chain(self, call, found, self.values, self.low, self.high)
 
     def slice(self, start: int | None, stop: int | None) -> Chain | None:
-        """Go on with a slice; None where Django has to."""
+        """Continue with a slice; None if Django has to build the query."""
         if type(start) not in LIMITS or type(stop) not in LIMITS:
             return None
         if (start or 0) < 0 or (stop or 0) < 0:
@@ -193,7 +192,7 @@ _count = 0
 
 
 def chain_of(model: type[models.Model]) -> Chain | None:
-    """Where the calls of a queryset of this model begin."""
+    """Return the beginning of the calls of a queryset of this model."""
     found = _roots.get(model)
     if found is None or found[1] is not model._meta.ordering:
         found = _roots[model] = _begin(model), model._meta.ordering
@@ -209,7 +208,7 @@ def _begin(model: type[models.Model]) -> Chain | None:
 
 
 def _forget() -> None:
-    """Forget all shapes, also where a queryset that somebody holds would go on with one."""
+    """Forget all shapes, also those that an existing queryset would continue."""
     global _count
     known = [chain.shape for chain, _ in _roots.values() if chain is not None]
     _roots.clear()
@@ -279,7 +278,7 @@ _UNKNOWN: Any = object()
 
 
 def _noted(name: str, value: Any, key: list[Any], values: list[Any]) -> Any:
-    """What is noted of a value, which nobody changes any more; or `_UNKNOWN`."""
+    """Return the recorded form of a value, an immutable copy; or `_UNKNOWN`."""
     kind = type(value)
     if kind in KINDS and value != "":
         key.append((name, kind))
@@ -306,7 +305,7 @@ def _noted(name: str, value: Any, key: list[Any], values: list[Any]) -> Any:
 
 
 def _noted_q(node: Any, key: list[Any], values: list[Any]) -> Q | None:
-    """The same of conditions; None where they can't be noted."""
+    """The same for conditions; None if they can't be recorded."""
     if type(node) is not Q:
         return None
     key.append((Q, node.connector, node.negated, len(node.children)))
@@ -334,7 +333,7 @@ def _learn(
     given: tuple[tuple[Any, ...], dict[str, Any]] | None = None,
     limits: tuple[int, int | None] | None = None,
 ) -> Shape | bool | None:
-    """Find out what a further call makes of queries of a shape; None if the call fails.
+    """Learn what a further call makes of queries of a shape; None if the call fails.
 
     Args:
         values: those in the call.
@@ -367,7 +366,7 @@ def _compare(
     probes: Sequence[Any],
     limits: tuple[int, int | None],
 ) -> Shape | bool:
-    """The shape of what was made of values, if what was made of probes is of the same."""
+    """Return the shape of the query made with values, if the one made with probes has the same."""
     structure = structure_of(rows.query)
     others = [structure_of(one.query) for one in probed]
     if structure is None or structure.values[0] != limits:

@@ -1,8 +1,8 @@
-"""Write rows for the server by their columns: times, numbers and such in forms that are read fast.
+"""Write rows column by column, with times, numbers and the like in forms that are read fast.
 
-The codec brings any value back by a call of a hook each, which for twenty rows with some times in
-them takes longer than all the rest. A column in which all values are of one such type is written
-in a form that MessagePack has, and the form is told once; so one call reads the whole column.
+The codec calls a hook for each value that MessagePack lacks, which for twenty rows with some times
+takes longer than all the rest. A column whose values all have one such type is written in a form
+that MessagePack has, and the form is named once; so one call reads the whole column.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _read_uuids(
     put_number: Callable[..., None] = UUID.__dict__["int"].__set__,
     put_safety: Callable[..., None] = UUID.__dict__["is_safe"].__set__,
 ) -> list[UUID]:
-    """Do what `unpack_uuid()` does for each, all by what C calls."""
+    """Read each as `unpack_uuid()` does, in functions of C alone."""
     if {*map(len, column)} != {UUID_BYTES}:
         return list(map(unpack_uuid, column))
     made = list(map(UUID.__new__, repeat(UUID, len(column))))
@@ -103,7 +103,7 @@ def pack_rows(rows: Sequence[Sequence[Any]]) -> list[Any]:
 
 
 def unpack_columns(stored: Sequence[Any]) -> Columns:
-    """Read what `pack_rows()` has written."""
+    """Read the bytes of `pack_rows()`."""
     count, forms, repeating, columns = stored
     places = {}
     for position in repeating:

@@ -1,4 +1,4 @@
-"""Compute one result, and tell whether it may be kept for others."""
+"""Compute one result, and decide whether it may be cached for others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger("redisdict")
 
 
 class Refusals:
-    """Says, once for each reason, why results of one declaration aren't kept."""
+    """Logs, once for each reason, why results of one declaration aren't cached."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -30,7 +30,7 @@ class Refusals:
     def tell(self, reason: str) -> None:
         if reason not in self._told:
             self._told.add(reason)
-            logger.warning("A result of %s is not kept: %s", self._name, reason)
+            logger.warning("A result of %s is not cached: %s", self._name, reason)
 
 
 class Computation:
@@ -108,7 +108,7 @@ class Computation:
         if undeclared:
             return f"it reads {', '.join(undeclared)} too; add that to depends_on."
         if reads.has_written:
-            return "it has changed the database; a result is to be computed by reading alone."
+            return "it has changed the database; a result may only be computed by reading."
         others = reads.databases - {table.database for table in self._tables}
         if others:
             return (
@@ -120,7 +120,7 @@ class Computation:
 
 @contextmanager
 def _recorded() -> Iterator[Reads]:
-    """Record what is read meanwhile; a computation around this one has read it, too."""
+    """Record the tables that are read meanwhile, also for an enclosing computation."""
     reads = Reads()
     outer = recording.get()
     token = recording.set(reads)
@@ -133,7 +133,7 @@ def _recorded() -> Iterator[Reads]:
 
 
 def see_all_committed(tables: Sequence[CachedTable]) -> bool:
-    """Whether the thread's connections show what is committed, and nothing of their own.
+    """Whether the thread's connections show all committed rows, and no changes of their own.
 
     In a transaction of PostgreSQL a query. And each leads to the table that was looked up: since
     then it may have been made, or its search path have been set.

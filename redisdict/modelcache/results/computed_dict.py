@@ -1,4 +1,4 @@
-"""`ComputedDict`, values that are computed of tables, and computed again only when these change."""
+"""Define `ComputedDict`, whose values are computed from tables, again only when these change."""
 
 from __future__ import annotations
 
@@ -42,30 +42,30 @@ class ComputedDict(Generic[V]):
     Once a change is visible to other transactions, no read gives an older value: docs/results.md
     has the proof. When a value is missing, one process computes it and the others wait for it.
 
-    - `d[key]`, `d.get(key)`; `d.get()` where the function takes no key
+    - `d[key]`, `d.get(key)`; `d.get()` if the function takes no key
     - by hand: `invalidate`, `clear`
-    - `stats`
+    - counts: `stats`, `near_stats`
 
     Each has an async twin with an `a` before its name (`aget` for `d[key]`). In a coroutine the
-    others raise `SynchronousOnlyOperation`. `bool(d)` is always true.
+    synchronous methods raise `SynchronousOnlyOperation`. `bool(d)` is always true.
 
     Make it in models.py, or in dicts.py of an installed app: both are imported in every process,
-    and a process that hasn't made it doesn't announce what it changes in these tables.
+    and a process that hasn't made it doesn't announce its changes of these tables.
 
     Args:
         name: its name on the server, unique in the project.
         depends_on: what the function reads. A model stands for its table, its parents' tables, and
             those of the many-to-many relations that Django makes for it; a queryset for the tables
             that it joins; an instance for its model; another `ComputedDict` for what that depends
-            on. What is computed by reading others isn't kept, and the log says so.
-        compute: takes a key, or nothing; gives the value, None too. A function, or a coroutine
+            on. A result that reads other tables isn't kept, and the log says so.
+        compute: takes a key, or nothing; returns the value, None too. A function, or a coroutine
             function, whose values only coroutines can read. It has to read from the database that
-            is written to, change nothing, and depend on nothing else than its key and the tables.
+            is written to, change nothing, and depend on its key and the tables only.
         key_type: `str`, `int`, `uuid.UUID`, `bytes`, or a pair of functions to bytes and back.
         using: an alias of the setting REDISDICT.
-        database: the alias of DATABASES that the tables are in; None means those that the routers
+        database: the alias of DATABASES with the tables; None means the one that the routers
             choose for writing.
-        timeout: seconds that a value is kept; None means the alias's TIMEOUT.
+        timeout: seconds for which a value is kept; None means the alias's TIMEOUT.
         lease_timeout: seconds for which others wait for the process that computes. A result that
             takes longer isn't kept, so give more than the computation takes.
         barrier_timeout: seconds for which nothing is kept after a process died during its commit.
@@ -73,10 +73,12 @@ class ComputedDict(Generic[V]):
         serve_when_down: whether values are computed when the server can't be reached, or reads
             raise `BackendUnavailable`.
         strict: whether a change of the tables fails when it can't be announced to the server.
-        version: any text; values of another version than the code's are misses. Change it with what
-            the function computes.
-        near: whether reads are answered from this process's memory, within so many seconds, or as
-            of the start of the "request"; None asks the server each time. Not in a Cluster.
+        version: any text; values of another version than the code's are misses. Change it when the
+            function computes something else.
+        near: answers reads from this process's memory. Seconds: no read gives a value that was
+            replaced longer ago than that when the read began. "request": none gives a value that
+            was replaced before the current request began. None: every read asks the server. Not in
+            a Cluster.
 
     Raises:
         ConfigurationError: an argument is not what is expected.
@@ -141,26 +143,27 @@ class ComputedDict(Generic[V]):
 
     @property
     def depends_on_models(self) -> Sequence[type[models.Model]]:
-        """The models whose changes make its values old."""
+        """The models whose changes invalidate its values."""
         return [one.model for one in self._dependencies.models]
 
     def __bool__(self) -> bool:
-        """True, however much of it is on the server. Asks nobody."""
+        """Return True, however many values are on the server. Sends nothing."""
         return True
 
     def __getitem__(self, key: Any) -> V:
         return self._get(key, "d[key]")
 
     def get(self, key: Any = NO_KEY) -> V:
-        """Get the value of a key, or without one the only value there is.
+        """Get the value of a key, or the only value of a function without a key.
 
         One round trip: MGET, in tasks EVALSHA, in a Cluster EVALSHA for each table and GET. A miss
-        costs EVALSHA for each table and GET beside it, an EVALSHA before the function is called,
-        and one after it.
+        also costs EVALSHA for each table and GET, an EVALSHA before the function is called, and one
+        after it.
 
         Raises:
-            TypeError: it is no key of this dict, or there is one too many, or one is missing.
-            Exception: what the function raises; nothing is kept then.
+            TypeError: it is no key of this dict, a key is given for a function without one, or the
+                key is missing.
+            Exception: the error of the function; nothing is kept then.
         """
         return self._get(key, "get()")
 
@@ -195,9 +198,9 @@ class ComputedDict(Generic[V]):
     # By hand.
 
     def invalidate(self, *keys: Any) -> None:
-        """Have these values computed again, at once and at the end of a transaction under way.
+        """Invalidate these values, at once and again at the commit of a transaction under way.
 
-        Without keys the only value there is, of a function that takes none. An EVALSHA for each.
+        Without keys the only value, of a function without a key. An EVALSHA for each.
         """
         refuse_to_block("invalidate()", "await d.ainvalidate(…)", "a ComputedDict")
         use = self._use_of(self._dependencies.tables())
@@ -216,9 +219,9 @@ class ComputedDict(Generic[V]):
         await sync_to_async(self.invalidate)(*keys)
 
     def clear(self) -> None:
-        """Have all values computed again, and what else is computed of the same tables.
+        """Invalidate all values, and all other results of the same tables.
 
-        In a transaction, when it is committed. An EVALSHA for each table.
+        In a transaction it takes effect at the commit. An EVALSHA for each table.
         """
         refuse_to_block("clear()", "await d.aclear()", "a ComputedDict")
         note_or_remove_tables(self._dependencies.tables())
@@ -228,7 +231,7 @@ class ComputedDict(Generic[V]):
         await sync_to_async(self.clear)()
 
     def stats(self) -> CacheStats:
-        """What was counted, in all processes. HINCRBY, HKEYS and HMGET.
+        """Get the counts of all processes. HINCRBY, HKEYS and HMGET.
 
         Raises:
             BackendUnavailable: the server can't be reached.
@@ -243,7 +246,7 @@ class ComputedDict(Generic[V]):
         return await use.table.backend.async_driver.run(use.lookup.reader.counters.total())
 
     def near_stats(self) -> NearStats:
-        """What this process keeps in memory of it. Asks the server nothing."""
+        """Get the counts of this process's memory for it. Sends nothing to the server."""
         refuse_to_block("near_stats()", "await d.anear_stats()", "a ComputedDict")
         return _near_stats_of(self._use_of(self._dependencies.tables()))
 

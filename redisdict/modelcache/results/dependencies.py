@@ -57,7 +57,7 @@ class Dependencies:
         chosen += [each for row in rows for part in _parts(row) for each in own_relations(part)]
         if not chosen and not rows:
             raise ConfigurationError(
-                f"{where}: depends_on is empty; the models that the results are computed of are"
+                f"{where}: depends_on is empty; the models that the results are computed from are"
                 " expected, such as [Product]."
             )
         self.models: Sequence[CachedModel] = [
@@ -76,7 +76,7 @@ class Dependencies:
         begin_if_ready()
 
     def versions(self, tables: Sequence[CachedTable]) -> list[tuple[CachedTable, bytes]]:
-        """The single rows that they depend on, beside the tables: of which, and in which cell."""
+        """The single rows that they depend on, beside the tables: each with its table and cell."""
         return [(tables[at], tables[at].key(pk)) for at, pk in self._rows]
 
     def tables(self) -> list[CachedTable]:
@@ -99,7 +99,7 @@ class Dependencies:
 
 
 def _is_one_row(instance: models.Model) -> bool:
-    """Whether an instance stands for its row: one that others spell in the same way for certain."""
+    """Whether an instance stands for its row: if its key certainly has only one spelling."""
     return type(instance.pk) in (int, UUID) and not instance._state.adding
 
 
@@ -109,7 +109,7 @@ def _parts(row: models.Model) -> list[type[models.Model]]:
 
 
 def _models_of(named: object, where: str) -> list[type[models.Model]]:
-    """The models whose changes make old what depends on this."""
+    """The models whose changes invalidate what depends on this."""
     if isinstance(named, models.Model):
         return [_concrete(type(named), where)]
     if isinstance(named, models.Manager):
@@ -123,7 +123,7 @@ def _models_of(named: object, where: str) -> list[type[models.Model]]:
 
 @runtime_checkable
 class DependsOnModels(Protocol):
-    """Something computed, on which others may depend."""
+    """A computed object, on which others may depend."""
 
     @property
     def depends_on_models(self) -> Sequence[type[models.Model]]: ...
@@ -165,7 +165,7 @@ def _concrete(model: object, where: str) -> type[models.Model]:
 
 
 def known_models(tables: Collection[str], using: str, what: str) -> list[CachedModel]:
-    """What is registered for these tables, in an order that is the same in all processes.
+    """The registrations of these tables, in the same order in all processes.
 
     Args:
         what: reads them, for the error.
@@ -188,7 +188,7 @@ def known_models(tables: Collection[str], using: str, what: str) -> list[CachedM
     if unknown:
         labels = ", ".join(labels_of(unknown))
         raise NotCacheable(
-            f"{what} can't be kept, for it reads {labels}, whose changes aren't announced: call"
-            f" cache_results_of({labels}) in models.py, or in dicts.py of an installed app."
+            f"{what} can't be cached, because it reads {labels}, whose changes aren't announced:"
+            f" call cache_results_of({labels}) in models.py, or in dicts.py of an installed app."
         )
     return [found[label] for label in sorted(found)]

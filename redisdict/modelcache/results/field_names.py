@@ -1,4 +1,4 @@
-"""Name the fields that a query is made of: each by what no other has."""
+"""Give each field that a query uses a unique name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PLAIN = (str, int, float, bytes, type(None))
 
 
 class Unknown(Exception):
-    """Something isn't known well enough to be described."""
+    """An object isn't known well enough to be described."""
 
 
 class FieldName:
@@ -34,7 +34,7 @@ MOST_FIELDS = 20_000
 
 
 def name_of_field(field: Any) -> Hashable:
-    """Name a field, or what leads to a model by one.
+    """Name a field, or a relation to a model by one.
 
     Raises:
         Unknown: it isn't Django's, so that nobody knows what it makes of a value.
@@ -57,7 +57,7 @@ def name_of_field(field: Any) -> Hashable:
 
 
 def _unbound(field: Any) -> Hashable:
-    """A field of no model, such as an expression's: by what it is made with."""
+    """Name a field without a model, such as an expression's, by its arguments."""
     _, _, arguments, options = field.deconstruct()
     if arguments or not all(type(one) in PLAIN or type(one) is bool for one in options.values()):
         raise Unknown

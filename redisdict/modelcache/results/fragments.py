@@ -1,4 +1,4 @@
-"""Keep what parts of templates are rendered as until one of their tables changes."""
+"""Cache rendered parts of templates until one of their tables changes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def render_kept(
     timeout: float | None = None,
     using: str = "default",
 ) -> str:
-    """Give what `render()` does, from the server until one of these models' tables changes.
+    """Return the result of `render()`, cached until one of these models' tables changes.
 
     Args:
         name: of the fragment.
@@ -58,8 +58,8 @@ def render_kept(
         packed = messagepack.dumps([source, translation.get_language(), zone, *vary_on])
     except SerializationError as error:
         raise NotCacheable(
-            f"{where} can't be kept, for what it varies on can't be written: {error} Give a primary"
-            " key, say, in place of an instance."
+            f"{where} can't be cached, because a value that it varies on can't be written: {error}"
+            " Give, for example, a primary key in place of an instance."
         ) from error
     space = _space_of(name, tables, timeout)
     cell = space.cell(blake2b(packed, digest_size=16).hexdigest())

@@ -1,8 +1,8 @@
-"""Give coroutines what is kept without Django's thread for synchronous code.
+"""Answer hits in coroutines without Django's thread for synchronous code.
 
-Django's methods are made for threads. So one of them is run in the task itself, and where it needs
-a result it ends with a question; when the server has answered, it is run once more from its
-beginning, with the answer. Whatever takes more than hits is done in Django's thread, as ever.
+Django's methods are made for threads. So a method is run in the task itself, and where it needs a
+result it ends with a request for it. When the server has answered, the method is run again from its
+beginning, with the answer. Anything but hits is done in Django's thread, as usual.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_QUESTIONS = 16
 
 
 class Question(Exception):
-    """What the server has to be asked before a method can go on."""
+    """A request to the server that a method needs before it can go on."""
 
     def __init__(self, backend: Backend, key: bytes, step: Step[Any]) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Question(Exception):
 
 
 class NeedsThread(Exception):
-    """It takes more than what is kept."""
+    """The method needs more than cached results."""
 
 
 #: What the server has answered to the method that is run in this task, by the keys of results.
@@ -43,7 +43,7 @@ answers: ContextVar[dict[bytes, Any] | None] = ContextVar("redisdict_answers", d
 
 
 def ask(backend: Backend, key: bytes, step: Step[Any]) -> Any:
-    """Ask the server from a thread; in a task, give what it has answered, or end with a question.
+    """Ask the server from a thread; in a task, return its answer, or end with a question.
 
     Raises:
         Question: in a task.

@@ -1,7 +1,7 @@
-"""Make instances of kept rows, with those that are joined to them, as Django does of a result's.
+"""Make instances from cached rows, with joined ones, as Django does from a query's rows.
 
-Django's way goes by each field's converters and `Model.__init__()`, which takes longer than to read
-the rows. Where nobody could tell the difference, they are made here at once.
+Django calls each field's converters and `Model.__init__()`, which takes longer than reading the
+rows. If the result is the same, instances are made directly here.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Maker:
 
     @property
     def can_make(self) -> bool:
-        """Whether nobody listens to new instances."""
+        """Whether new instances have no receivers of signals."""
         return not ((pre_init.receivers or post_init.receivers) and self._part.is_heard)
 
     def make(self, rows: Columns, database: str, fetch_mode: Any = None) -> list[Any]:
@@ -76,7 +76,7 @@ class _Part:
 
     @property
     def is_heard(self) -> bool:
-        """Whether anybody listens to new instances of one of the models."""
+        """Whether new instances of one of the models have receivers of signals."""
         return is_heard(self._model) or any(join.is_heard for join in self._joins)
 
     def make(
@@ -115,7 +115,7 @@ class _Join(_Part):
     def make_joined(
         self, columns: Sequence[Sequence[Any]], count: int, database: str, mode: Any
     ) -> list[Any]:
-        """Make what is joined to each row; None where nothing is."""
+        """Make the joined instance of each row; None if there is none."""
         joined = self.make(columns, count, database, mode)
         keys = columns[self._key]
         if None in keys:
@@ -125,7 +125,7 @@ class _Join(_Part):
         return joined
 
     def set(self, instances: Sequence[Any], joined: Sequence[Any]) -> None:
-        """Do what is to be done for each instance and what is joined to it."""
+        """Finish each instance and its joined ones."""
         if self.cache_name is None:
             for instance, one in zip(instances, joined, strict=True):
                 self._set_local(instance, one)
@@ -136,7 +136,7 @@ class _Join(_Part):
 
 
 def _set_fetch_mode(instances: Sequence[Any], mode: Any) -> None:
-    """Have instances know how to fetch what they lack, and of those who lack it with them."""
+    """Set how instances fetch missing fields, and the peers that are fetched with them."""
     peers = [ref(one) for one in instances] if mode.track_peers else None
     for one in instances:
         one._state.fetch_mode = mode
@@ -146,7 +146,7 @@ def _set_fetch_mode(instances: Sequence[Any], mode: Any) -> None:
 
 @lru_cache(maxsize=4096)
 def _function_for(attnames: Sequence[str], cached: Sequence[str]) -> Callable[..., list[Any]]:
-    """Write the function that makes instances of rows, of their fields and what is joined to them.
+    """Write the function that makes instances from rows, with fields and joined instances.
 
     A display of a dict with its names takes half the time of any function that puts names and
     values together.
@@ -183,7 +183,7 @@ def _cache_name(setter: Any) -> str | None:
 
 
 def maker_of(select: Sequence[Any], klass_info: Any, annotations: dict[str, int]) -> Maker | None:
-    """What makes instances of these columns; None where a model or a field minds how."""
+    """Return the maker of instances of these columns; None if a model or field needs its own."""
     return Maker(select, klass_info, annotations) if _is_plain(klass_info) else None
 
 

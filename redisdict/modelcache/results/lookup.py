@@ -1,4 +1,4 @@
-"""Look a result up, and have it computed where it isn't there: a plan for threads and tasks."""
+"""Look a result up, or compute it on a miss: a plan for threads and tasks."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class ResultLookup:
         return found
 
     def may_use_server(self, caller: Caller) -> bool | None:
-        """Tell whether the server's results count; None when it has failed and should be tried."""
+        """Return whether the server's results count; None if it failed and should be tried."""
         is_calm = True
         for table in self.tables:
             if not table.shows_all_alike:

@@ -1,9 +1,9 @@
 """Keep results in this process's memory, for readers with `near`.
 
-What is kept of a result stands under its cell's key. The server tells of a change of that cell, and
-of each change of the version of one of its tables, which a writer's barrier makes before others can
-see what he changes: then all results of these tables go. Only what one script has found to count is
-kept, with the times to live of that moment.
+A result is kept under its cell's key. The server sends a message about a change of that cell, and
+about each change of the version of one of its tables, which a writer's barrier makes before others
+can see the change: then all results of these tables are dropped. A result is kept only if one
+script has found that it counts, with its times to live at that moment.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from redisdict.near.watches import Watch
 
 
 class NearResults:
-    """What this process keeps of results of the same tables.
+    """This process's memory for results of the same tables.
 
     Args:
         names: under which a key of the results' own is made, to see that the server tells.
@@ -51,8 +51,8 @@ class NearResults:
         if backend.cluster is not None or backend.factory.reads_replicas:
             what = "replicas that are read from" if backend.cluster is None else "a Cluster"
             raise ConfigurationError(
-                f"near={near!r} for results is on {config.where}, which is {what}: the versions of"
-                " tables and the results would be told of by several servers, in no order. Use an"
+                f"near={near!r} for results is on {config.where}, which is {what}: several servers"
+                " would announce the changes of tables and results, in no common order. Use an"
                 " alias of one server, or leave near out."
             )
         self._store = store
@@ -71,7 +71,7 @@ class NearResults:
         self._reader = self._space.parts[0].reader(near)
 
     def body(self, key: bytes) -> bytes | None:
-        """Give the body of a result, from memory or by one EVALSHA; None when there is none.
+        """Return the body of a result, from memory or by one EVALSHA; None when there is none.
 
         Raises:
             NeedsThread: in a task, and it isn't in memory.
@@ -121,5 +121,5 @@ class NearResults:
         self._state.drop(keys)
 
     def stats(self) -> NearStats:
-        """Tell what is kept. Asks the server nothing."""
+        """Get the counts of the memory. Sends nothing to the server."""
         return self._space.stats()

@@ -1,4 +1,4 @@
-"""Remember what was found out of a shape of queries when the first one was compiled."""
+"""Remember what was learned about a shape of queries when the first one was compiled."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OF_COMPILER = ("select", "klass_info", "annotation_col_map", "col_count")
 
 
 class QueryPlan:
-    """One shape of queries: how its results are named, and what they are made of.
+    """One shape of queries: the names of its results, and their makers.
 
     Args:
         database: the alias that the queries are for.
@@ -73,11 +73,11 @@ class QueryPlan:
 
     @property
     def is_current(self) -> bool:
-        """Whether no model has been registered since, whose changes are announced."""
+        """Whether no model has been registered since."""
         return self._registered is cached_by_table()
 
     def name_of(self, structure: Structure) -> str | None:
-        """What stands for a query of this shape on the server; None where its SQL has to."""
+        """Return the name of a query of this shape on the server; None if its SQL is needed."""
         zone = ""
         if settings.USE_TZ:
             zone = timezone.get_current_timezone_name() if self._minds_zone else "any"
@@ -95,12 +95,12 @@ class QueryPlan:
         return blake2b(packed, digest_size=16, key=self._salt).hexdigest()
 
     def prepare(self, compiler: Any) -> None:
-        """Have a compiler know what it would if it had compiled."""
+        """Set the attributes of a compiler that compiling would have set."""
         compiler.__dict__.update(self._of_compiler)
 
     @cached_property
     def converters(self) -> Converters | None:
-        """What makes values of fields of the rows'; None where only Django can read them."""
+        """Return the converters of the rows' values; None if only Django can read them."""
         select, count = self._of_compiler["select"], self._of_compiler["col_count"]
         columns = [one[0] for one in select or ()]
         if not columns or any(isinstance(one, ColPairs) for one in columns):
@@ -109,7 +109,7 @@ class QueryPlan:
 
     @cached_property
     def maker(self) -> Maker | None:
-        """What makes instances of rows; None where only Django can."""
+        """Return the maker of instances from rows; None if only Django can make them."""
         of = self._of_compiler
         if not of["klass_info"] or self.converters is None:
             return None
@@ -132,7 +132,7 @@ LIMITS = re.compile(r"(?: LIMIT -?\d+)?(?: OFFSET \d+)?$")
 
 
 def can_be_planned(compiler: Any) -> bool:
-    """Whether no more decides a query's SQL than its structure, now that it is compiled.
+    """Whether a compiled query's SQL depends on its structure alone.
 
     Joins and orderings that come from models are only in what was compiled. A join along somebody's
     own relation may have conditions that depend on anything.

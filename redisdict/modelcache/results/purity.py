@@ -1,4 +1,4 @@
-"""Tell why a query's result may be another one though none of its tables has changed."""
+"""Find out why a query's result may change although none of its tables has changed."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _reason(node: Any) -> str:
 
 
 def _is_of_prefetch(extra: tuple[str, tuple[str, Any]]) -> bool:
-    """Whether it is the column that Django adds to find out whose a prefetched row is."""
+    """Whether it is the column that Django adds to assign prefetched rows."""
     name, (sql, _) = extra
     return name.startswith("_prefetch_related_val_") and COLUMN.fullmatch(sql) is not None
 

@@ -1,7 +1,7 @@
-"""Execute the ORM's queries from kept results: the rows as the database gave them.
+"""Answer the ORM's queries from cached results: the rows as the database gave them.
 
-What Django makes of rows, instances with what is joined, values, a count, it makes of a hit's rows
-as of a miss's, by the same code: so nobody can tell one from the other.
+Django turns a hit's rows into instances with joins, values or a count by the same code as a miss's,
+so both give the same.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Queries:
         return queries_of, self._arguments
 
     def find(self, queryset: Any, kind: str) -> tuple[QueryPlan, Columns] | None:
-        """Give the rows that are kept of a query, with its plan; None where more has to be done.
+        """Return the cached rows of a query, with its plan; None if more has to be done.
 
         One round trip: MGET, in tasks EVALSHA. Nothing is compiled, and where the queryset has its
         calls noted no query is made.
@@ -122,7 +122,7 @@ class Queries:
         return rows
 
     def giving(self, plan: QueryPlan, rows: Columns) -> Execute:
-        """What gives the one query that Django makes these rows, which were found before."""
+        """Make an executor that answers Django's one query with these rows, found before."""
         given = [(plan, rows)]
 
         def execute(compiler: Any, execute: Callable[[], Any], result_type: str) -> Any:
@@ -135,7 +135,7 @@ class Queries:
         return execute
 
     def asking(self, query: Any, kind: str) -> Execute:
-        """What executes the one query that Django makes of this one, to tell `kind` of it."""
+        """Make an executor of the one query that Django derives from this one for its `kind`."""
         asked = [(query, structure_of(query))]
 
         def execute(compiler: Any, execute: Callable[[], Any], result_type: str) -> Any:
@@ -146,7 +146,7 @@ class Queries:
         return execute
 
     def execute(self, compiler: Any, execute: Callable[[], Any], result_type: str) -> Any:
-        """Give what `execute()` would, from the server where it is there.
+        """Return the result of `execute()`, from the server if it is cached.
 
         Raises:
             NotCacheable: the result may change without a change of a table that is known.
@@ -172,7 +172,7 @@ class Queries:
         query: Any,
         structure: Structure | None,
     ) -> Any:
-        """The same, when there was no hit by a plan.
+        """The same, after there was no hit by a plan.
 
         Args:
             query: that of the structure, of which Django has made the compiler's.
@@ -190,7 +190,7 @@ class Queries:
             declared = _pure.get(sql) or look_at(compiler.query, sql)
             if not declared:
                 raise NotCacheable(
-                    f"The result of this query can't be kept: it has no table: {sql:.300}"
+                    f"The result of this query can't be cached, because it has no table: {sql:.300}"
                 )
             models = known_models(declared, self.using, QUERY)
             if plan is None and structure is not None and key:
@@ -235,7 +235,7 @@ class Queries:
         declared: frozenset[str],
         models: Sequence[CachedModel],
     ) -> QueryPlan | None:
-        """Remember what was found out of the first query of a shape, for all of that shape."""
+        """Remember what the first query of a shape showed, for all queries of the shape."""
         # What is in no SQL for the sake of one value may be in that of another.
         joined = {name.lower() for name in structure.tables}
         if not joined <= declared or not can_be_planned(compiler):
@@ -248,7 +248,7 @@ class Queries:
         return plan
 
     def _space_for(self, plan: QueryPlan, structure: Structure) -> ResultSpace:
-        """Where the result of a query of this plan's is: what it depends on is part of that."""
+        """Return the space of results of a query of this plan, by the tables it depends on."""
         narrow_space = plan.narrowing and self._narrow_space(
             plan.narrowing, structure, plan.database
         )
@@ -270,7 +270,7 @@ class Queries:
         return narrow(query, structure, sql, declared, self.using)
 
     def stats(self, compiler: Any) -> CacheStats:
-        """What happened to results of a query's tables."""
+        """Get the counts of results of a query's tables."""
         sql, _ = compiler.as_sql()
         declared = _pure.get(sql) or look_at(compiler.query, sql)
         models = known_models(declared, self.using, QUERY)
@@ -306,14 +306,14 @@ def _table_of(model: CachedModel, database: str) -> CachedTable:
 
 
 def rows_of(got: Any, result_type: str) -> list[Sequence[Any]]:
-    """The rows of what a compiler's `execute_sql()` gives."""
+    """The rows in the result of a compiler's `execute_sql()`."""
     if result_type == SINGLE:
         return [] if got is None else [got]
     return [row for chunk in got for row in chunk]
 
 
 def result_of(rows: list[tuple[Any, ...]], result_type: str) -> Any:
-    """What a compiler's `execute_sql()` gives, of its rows."""
+    """The result of a compiler's `execute_sql()`, made from its rows."""
     if result_type == SINGLE:
         return rows[0] if rows else None
     return [rows]
@@ -327,17 +327,18 @@ def queries_of(
     serve_when_down: bool,
     near: float | str | None = None,
 ) -> Queries:
-    """What executes queries by these options: the same object each time."""
+    """Return the executor of queries with these options: the same object each time."""
     return Queries(using, timeout, lease_timeout, serve_when_down, near)
 
 
 def name_of(sql: str, params: Sequence[Any], result_type: str, zone: str) -> str:
-    """What stands for a query on the server: another for each text and parameters."""
+    """Return the name of a query on the server, by its text and parameters."""
     try:
         packed = messagepack.dumps([sql, [plain_of(one) for one in params], result_type, zone])
     except SerializationError as error:
         raise NotCacheable(
-            f"The result of this query can't be kept, for a parameter can't be written: {error}"
+            "The result of this query can't be cached, because a parameter can't be written:"
+            f" {error}"
         ) from error
     return blake2b(packed, digest_size=16).hexdigest()
 
@@ -358,7 +359,7 @@ def look_at(query: Any, sql: str) -> frozenset[str]:
     """
     reason = impurity(query, sql)
     if reason:
-        raise NotCacheable(f"The result of this query can't be kept, for {reason}: {sql:.300}")
+        raise NotCacheable(f"The result of this query can't be cached: {reason}: {sql:.300}")
     models = apps.get_models(include_auto_created=True)
     tables = frozenset({*reads.tables_in(sql)} & {*map(table_of, models)})
     if len(sql) <= LONGEST_PURE:

@@ -1,4 +1,4 @@
-"""`CachedQuerySet`, whose `cached()` keeps results until one of their tables changes."""
+"""Define `CachedQuerySet`, whose `cached()` caches results until one of their tables changes."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ def cache_results_of(
     barrier_timeout: float = 60.0,
     strict: bool = False,
 ) -> None:
-    """Have changes of these models' tables announced, so that results of them can be kept.
+    """Announce changes of these models' tables, so that results of queries can be cached.
 
     Call it in models.py, or in dicts.py of an installed app: both are imported in every process,
-    and a process that doesn't call it tells nobody of what it changes.
+    and a process that doesn't call it doesn't announce its changes.
 
     Args:
         names: models; each stands for its table, its parents' tables, and those of the many-to-many
-            relations that Django makes for it. What their managers declare, by
-            `CachedManager(versions=…)`, is announced by values, too.
+            relations that Django makes for it. Columns that their managers declare, by
+            `CachedManager(versions=…)`, are announced by value, too.
         using: an alias of the setting REDISDICT, whose server keeps the results.
-        barrier_timeout: seconds that nothing is kept after a process died at its commit. It has to
-            be longer than any COMMIT takes, and any save() outside a transaction.
-        strict: whether a change fails when the server can't be told of it.
+        barrier_timeout: seconds for which nothing is kept after a process died during its commit.
+            It has to be longer than any COMMIT takes, and any save() outside a transaction.
+        strict: whether a change fails when it can't be announced to the server.
 
     Raises:
-        ConfigurationError: there is no model, or one has no table; or a manager declares something
-            that is no column, once all models are loaded.
+        ConfigurationError: there is no model, or one has no table; or, once all models are loaded,
+            a manager declares something that isn't a column.
     """
     options = Options(barrier_timeout=barrier_timeout, strict=strict)
     found = Dependencies(names, using, None, options, "cache_results_of()").models
@@ -72,7 +72,7 @@ def cache_results_of(
 class CachedQuerySet(RecordedQuerySet[M]):
     """Django's queryset, with `cached()`.
 
-    What it changes is seen below it, like that of every other queryset.
+    Its changes are noticed beneath it, like those of every other queryset.
     """
 
     _queries: Queries | None
@@ -86,30 +86,32 @@ class CachedQuerySet(RecordedQuerySet[M]):
         serve_when_down: bool = True,
         near: float | str | None = None,
     ) -> Self:
-        """The same rows, from the server until one of the query's tables changes.
+        """Return a queryset with the same rows, cached until one of the query's tables changes.
 
-        It holds for what is made of it too, `filter()`, `values()`, `get()`, `first()`, `count()`,
-        `exists()`, `aggregate()`, `in_bulk()`, and for the queries of `prefetch_related()`.
-        `iterator()` asks the database. A result is never older than a change that was visible to
-        others before it was read: see docs/results.md.
+        It applies to the rest of the chain too: `filter()`, `values()`, `get()`, `first()`,
+        `count()`, `exists()`, `aggregate()`, `in_bulk()`, and the queries of `prefetch_related()`.
+        `iterator()` asks the database. Once a change is visible to other transactions, no read
+        gives an older result: see docs/results.md.
 
         Each query costs one round trip: MGET, in tasks EVALSHA, in a Cluster EVALSHA for each table
-        and GET. A miss costs EVALSHA for each table and GET beside it, an EVALSHA before the query,
-        and one after it.
+        and GET. A miss also costs EVALSHA for each table and GET, an EVALSHA before the query, and
+        one after it.
 
         Args:
-            timeout: seconds that a result is kept; None means the alias's TIMEOUT.
+            timeout: seconds for which a result is kept; None means the alias's TIMEOUT.
             using: an alias of the setting REDISDICT.
-            lease_timeout: seconds that others wait for the one that asks the database.
+            lease_timeout: seconds for which others wait for the reader that asks the database.
             serve_when_down: whether the database is asked when the server can't be reached, or
                 `BackendUnavailable` is raised.
-            near: whether reads are answered from this process's memory, within so many seconds, or
-                as of the start of the "request"; None asks the server each time. Not in a Cluster.
+            near: answers reads from this process's memory. Seconds: no read gives a result that
+                was replaced longer ago than that when the read began. "request": none gives a
+                result that was replaced before the current request began. None: every read asks
+                the server. Not in a Cluster.
 
         Raises:
             ConfigurationError: `near` is none of these.
-            NotCacheable: at the query: the result isn't a function of its tables, or one of these
-                isn't among those of `cache_results_of()`.
+            NotCacheable: at the query: the result doesn't depend on its tables alone, or one of
+                these isn't among those of `cache_results_of()`.
         """
         clone: Any = (
             self._copy(self._calls) if self._calls and self._is_noted() else self._chain()  # type: ignore[attr-defined]  # the stubs lack it
@@ -122,7 +124,7 @@ class CachedQuerySet(RecordedQuerySet[M]):
 
     @contextmanager
     def _cached(self, called: str, twin: str, execute: Execute | None = None) -> Iterator[None]:
-        """Have queries executed from kept results meanwhile."""
+        """Let queries in the block be answered from cached results."""
         if self._queries is None:
             yield
             return
@@ -147,7 +149,7 @@ class CachedQuerySet(RecordedQuerySet[M]):
             super()._fetch_all()
 
     def _take_rows(self) -> Execute | None:
-        """Make of rows that are kept what is asked for, where it takes no more than to read them.
+        """Make the result from cached rows, if that takes no more than reading them.
 
         Returns:
             What executes the query that Django makes then, when the server has been asked.
@@ -214,12 +216,12 @@ class CachedQuerySet(RecordedQuerySet[M]):
             return super().exists()
 
     def result_stats(self) -> CacheStats:
-        """What happened to kept results of this query's tables, in all processes.
+        """Get the counts of results of this query's tables, in all processes.
 
         HINCRBY, HKEYS and HMGET. The async twin is `aresult_stats()`.
 
         Raises:
-            NotCacheable: the result of this query can't be kept.
+            NotCacheable: the result of this query can't be cached.
         """
         _refuse_to_block("result_stats()", "await rows.aresult_stats()")
         queries = self._queries or queries_of(DEFAULT_ALIAS, None, 3.0, True)
@@ -276,15 +278,15 @@ class CachedManager(DeclaresVersions, models.Manager.from_queryset(CachedQuerySe
     """The manager of `CachedQuerySet`. A `ModelDict` doesn't need it.
 
     Args:
-        versions: names of fields of the model's own table. A query of `cached()` whose filter says
-            that one of them has a value, as `filter(category=5, …)` does, depends on the rows with
-            that value, and no longer on all rows of the table; see docs/results.md. Needs
-            `cache_results_of()`. Each update and deletion then costs a query more, which locks its
-            rows and finds out what values they have; but for the primary key.
+        versions: names of fields of the model's own table. A query of `cached()` whose filter
+            compares one of them with a value, such as `filter(category=5, …)`, depends on the rows
+            with that value, and no longer on all rows of the table; see docs/results.md. Needs
+            `cache_results_of()`. Each update and deletion then costs one more query, which locks
+            its rows and reads their values; except with the primary key.
 
     Raises:
-        ConfigurationError: `versions` aren't names. Whether there are such fields Django's checks
-            say, and `cache_results_of()`.
+        ConfigurationError: `versions` aren't names. Django's checks and `cache_results_of()` report
+            names of fields that don't exist.
     """
 
     def __init__(self, versions: Iterable[str] = ()) -> None:

@@ -1,4 +1,4 @@
-"""Querysets that note what is asked of them, and make a query where something needs it."""
+"""Record the calls of a queryset, and build a query from them on demand."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class RecordedQuerySet(models.QuerySet[M]):
 
     @property
     def query(self) -> Any:
-        """The query, which is made if it isn't yet; whoever gets it may change it."""
+        """The query, built if it isn't yet; the caller may change it."""
         calls = self._calls
         if calls is not None:
             self._query = calls.build().query
@@ -91,7 +91,7 @@ class RecordedQuerySet(models.QuerySet[M]):
         return clone
 
     def _is_noted(self) -> bool:
-        """Whether a further call may be noted, as far as the queryset minds."""
+        """Whether the queryset allows that a further call is recorded."""
         held: Any = self
         return (
             self._calls is not None
@@ -100,7 +100,7 @@ class RecordedQuerySet(models.QuerySet[M]):
         )
 
     def _copy(self, calls: Chain) -> Self:
-        """Do what `_clone()` does, with these calls."""
+        """Clone the queryset, with these calls."""
         copied: Self = object.__new__(type(self))
         held = self.__dict__.copy()
         held["_calls"] = calls
@@ -185,7 +185,7 @@ class RecordedQuerySet(models.QuerySet[M]):
         return noted._of_values()
 
     def _of_values(self) -> Self:
-        """Have it give what `values()` or `values_list()`, the call noted last, has it give."""
+        """Give the results of `values()` or `values_list()`, the call recorded last."""
         assert self._calls is not None  # it is noted
         made: Any = self._calls.shape.rows
         self._fields, self._iterable_class = made._fields, made._iterable_class

@@ -1,4 +1,4 @@
-"""Name, write and read the results that are computed of the same tables."""
+"""Name, write and read the results that are computed from the same tables."""
 
 from __future__ import annotations
 
@@ -109,11 +109,11 @@ class ResultSpace:
         return Names(self._prefix, (*self._path, name)).cached_table
 
     def peek_at(self, name: str) -> list[Any] | None:
-        """Do what `peek()` does, by a name of letters and digits alone."""
+        """As `peek()`, by a name of letters and digits alone."""
         return self.peek(self._before + name.encode() + self._after)
 
     def peek(self, key: bytes) -> list[Any] | None:
-        """Give the result in this cell, in a list, where it takes no more than to read it."""
+        """Return the result in this cell, in a list, if reading it is enough."""
         counters = self._counters
         caller = THREAD if answers.get() is None else TASK
         if (

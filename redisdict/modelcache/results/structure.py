@@ -1,10 +1,10 @@
-"""Describe queries by what they are made of, so that equal ones are known without their SQL.
+"""Describe the structure of queries, so that equal ones are recognized without their SQL.
 
-Compiling a query costs more than to get its result from a server. What decides its SQL is in the
-attributes of the query and of its expressions, so these are written down: what is the same for all
-queries of one *shape* apart from the *values* that they compare with. All attributes are written,
-but for those that are known not to matter; whatever isn't known, of Django's or of others, leaves a
-query without a description, and then it is compiled.
+Compiling a query costs more than getting its result from a server. Its SQL depends on the
+attributes of the query and of its expressions, so these are written down: the part that is the same
+for all queries of one *shape*, and separately the *values* that they compare with. All attributes
+are written, except those that are known not to matter. If a query contains anything unknown, of
+Django's or of others, it has no description and is compiled.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def structure_of(query: Any) -> Structure | None:
 
 
 def places_of_values(query: Any) -> dict[int, range]:
-    """Tell where the values of each condition, by its identity, stand among all of a structure."""
+    """Find the places of each condition's values, by its identity, among all of a structure."""
     values = Values()
     values.append(None)  # the limits
     found: dict[int, range] = {}
@@ -345,7 +345,7 @@ def _first(pair: Any) -> str:
 
 
 def _value(value: Any, values: Values) -> Hashable:
-    """Describe what is compared with; a plain value is put aside."""
+    """Describe the right side of a comparison; a plain value is listed separately."""
     if hasattr(value, "resolve_expression"):
         return _describe(value, values)
     kind = type(value)

@@ -1,4 +1,4 @@
-"""Make of kept rows what `values()` and `values_list()` give."""
+"""Turn cached rows into the results of `values()` and `values_list()`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Converters:
         self._columns = columns
 
     def convert(self, columns: list[Sequence[Any]], database: str) -> None:
-        """Change the columns, of which there are none where there are no rows."""
+        """Convert the columns; without rows there are none."""
         if not columns:
             return
         connection = connections[database]
@@ -53,7 +53,7 @@ class Converters:
 
 
 def names_of(query: Any) -> list[str]:
-    """By which names `values()` gives the columns of a query."""
+    """The names of a query's columns in `values()`."""
     if getattr(query, "selected", None):
         return list(query.selected)
     return [*query.extra_select, *query.values_select, *query.annotation_select]

@@ -1,15 +1,15 @@
-"""Narrow what a query depends on: to the rows that have the values which its filter names.
+"""Narrow what a query depends on to the rows with the values that its filter names.
 
 A model's manager declares columns, `CachedManager(versions=("category",))`. For each of them every
-value has a version, which a change of a row bars that has the value or gets it. A query for rows of
-one value depends on that version, and not on all of the table, if
+value has a version, which is replaced by a barrier when a row with the value changes or a row gets
+the value. A query for rows with one value depends on that version, and not on all of the table, if
 
-- its WHERE is a conjunction of which one condition compares the column with the value: so no row
-  that has another value contributes anything, whichever way its table is joined;
-- the table is mentioned nowhere else in it, in no subquery and no second join;
-- the database takes no other values for equal to this one than those that are written alike.
+- its WHERE is a conjunction, and one condition compares the column with the value: so no row with
+  another value contributes anything, however its table is joined;
+- the table occurs nowhere else in it, in no subquery and no second join;
+- the database finds no other spelling equal to this value.
 
-Where any of that isn't certain the query depends on the whole table, as it does without this.
+If any of that isn't certain, the query depends on the whole table, as without a declaration.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _refusal(field: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """What all queries of one shape depend on instead of whole tables.
+    """The dependencies of all queries of one shape, in place of whole tables.
 
     Attributes:
         models: those of whose tables they depend as a whole, and then those of the columns.
@@ -150,7 +150,7 @@ class Narrowing:
 def narrow(
     query: Any, structure: Structure, sql: str, declared: Collection[str], using: str
 ) -> Narrowing | None:
-    """Find what a query depends on, when it is compiled; None for nothing less than its tables.
+    """Find what a compiled query depends on; None if on its whole tables.
 
     Args:
         query: known by its structure: so it is made of nothing but Django's own.
@@ -177,7 +177,7 @@ QUERY = "The result of this query"
 def _narrowed_tables(
     query: Any, structure: Structure, sql: str, using: str
 ) -> Iterator[tuple[str, tuple[CachedModel, Sequence[Source]]]]:
-    """Tables of which the query depends on some values alone, and the first column that says so."""
+    """Yield the tables of which the query depends on some values alone, with the column."""
     mentioned = Counter(tables_in(sql))
     places = places_of_values(query)
     by_column: dict[tuple[str, str], Sequence[Source]] = {}
@@ -199,7 +199,7 @@ def _narrowed_tables(
 
 
 def _sources(condition: Any, places: range, structure: Structure) -> Sequence[Source] | None:
-    """Where the values of a condition stand; None where that isn't certain."""
+    """Return the places of a condition's values; None if they aren't certain."""
     left = iter(places)
     found: list[Source] = []
     for value in _values(condition):
@@ -214,7 +214,7 @@ def _sources(condition: Any, places: range, structure: Structure) -> Sequence[So
 
 
 def _conjunction(node: WhereNode) -> Iterator[Any]:
-    """The conditions each of which all rows have to fulfil."""
+    """Yield the conditions that all rows have to fulfil."""
     if node.negated or (node.connector != AND and len(node.children) > 1):
         return
     for child in node.children:

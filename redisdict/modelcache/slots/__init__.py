@@ -1,1 +1,1 @@
-"""A row's cell on the server: how it is stored, leased to a reader and barred by a writer."""
+"""Handle a row's cell on the server: the value, a reader's lease, writers' barriers."""

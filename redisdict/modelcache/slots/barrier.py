@@ -1,8 +1,9 @@
-"""Keep the server from serving, or storing, what a writer's commit makes old.
+"""Keep the server from serving, or storing, rows that a writer's commit makes old.
 
-Barrier: before the commit the cached rows are removed and barriers put in their place; while one
-stands, nobody can store the row. After the commit they are taken down. So there is no moment at
-which the database has the new row and the server the old one, whenever the writer dies.
+Barrier: before the commit the cached rows are removed and barriers put in their place. While a cell
+has a barrier, nobody can store the row. After the commit the barriers are taken down. So there is
+no moment at which the database has the new row and the server the old one, whenever the writer
+dies.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def _is_certainly_undone(error: DatabaseError) -> bool:
 
 
 def is_refusal(cause: BaseException | None) -> bool:
-    """Tell whether a driver's error says that the database has refused a statement, and undone it.
+    """Return whether by a driver's error the database has refused and undone a statement.
 
     If not, it may have been carried out, or be carried out yet.
     """

@@ -1,8 +1,8 @@
-"""Read rows from the server; those that are missing from the database, and then store them.
+"""Read rows from the server; read missing ones from the database, and store them.
 
-Lease: a reader that misses has a token put under the key before it asks the database, and stores
-what it got only if the token is still there. Whoever changes the row removes the token. So a
-reader that was slow can't store what it saw before the change.
+Lease: a reader that misses puts a token under the key before it asks the database, and stores the
+row only if the token is still there. A change of the row removes the token. So a slow reader can't
+store a row that it saw before the change.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _random = random.SystemRandom()
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Generic[T]):
-    """What the database gave.
+    """The rows that the database gave.
 
     Attributes:
         found: by row key; those that the database doesn't have are left out.
@@ -110,7 +110,7 @@ class Reader(Generic[T]):
         answers: Sequence[Answer] | None = None,
         is_peek: bool = False,
     ) -> Operation[dict[bytes, T]]:
-        """Those of the rows that are there.
+        """Get the rows of these keys that exist.
 
         Args:
             token: of this reader.
@@ -147,7 +147,7 @@ class Reader(Generic[T]):
     def _sort(
         self, keys: Sequence[bytes], answers: Sequence[Answer], found: dict[bytes, T]
     ) -> _Sorted:
-        """Put the hits into `found`, and tell the keys of the others apart."""
+        """Put the hits into `found`, and sort the keys of the others."""
         others = _Sorted()
         absent = 0
         decode, before = self.decode, len(found)
@@ -175,7 +175,7 @@ class Reader(Generic[T]):
     def _load(
         self, leased: list[bytes], unleased: list[bytes], load: Load, token: bytes
     ) -> Operation[Mapping[bytes, T]]:
-        """Ask the database, and store what was leased."""
+        """Ask the database, and store the leased rows."""
         self.counters.misses += len(leased) + len(unleased)
         try:
             loaded: Loaded[T] = yield Call(load, (leased + unleased,))

@@ -1,8 +1,8 @@
-"""Near leases: which processes may serve rows of a table from memory, for its writers to wait for.
+"""Manage near leases: which processes may serve rows of a table from memory.
 
-They are for `near="strict"`. A process renews its lease while it reads; a writer, whose barriers
-are up, tells those that hold one, and waits before its COMMIT until each has confirmed that it has
-applied the server's pushes up to there, or may no longer serve what it hasn't applied.
+They are for `near="strict"`. A process renews its lease while it reads. A writer puts its barriers
+up and notifies the holders of leases; before its COMMIT it waits until each has confirmed that it
+has applied the server's messages up to then, or may no longer serve from memory.
 docs/near-strict.md has the proof.
 """
 
@@ -41,7 +41,7 @@ UNKNOWN: Final = -1
 
 
 class Progress(NamedTuple):
-    """How many changes of a table writers have announced since the leases were begun."""
+    """The number of announced changes of a table since the leases were begun."""
 
     begun: int = 0
     number: int = 0
@@ -92,14 +92,14 @@ class NearLeases:
 def wait_for_readers(
     tables: Sequence[tuple[NearLeases, bytes]], longest_ms: int
 ) -> Operation[None]:
-    """Wait until no process can serve what the writer's barriers have removed.
+    """Wait until no process can serve the rows that the writer's barriers have removed.
 
     That takes nothing but a script for each table where nobody holds a lease, and `longest_ms` at
     most, or what a process with a longer setting has told.
 
     Args:
         tables: the leases of each, and the writer's own process.
-        longest_ms: for how long a process may be behind, as far as the writer's settings know.
+        longest_ms: for how long a process may be behind, by the writer's settings.
     """
     waiting: list[tuple[NearLeases, bytes, Progress]] = []
     for leases, process in tables:
@@ -125,7 +125,7 @@ def wait_for_readers(
 
 
 def _ask(script: Script, keys: Sequence[bytes], *arguments: Argument) -> Operation[Any]:
-    """Run a script that is told the server's incarnation; it begins anew in another one."""
+    """Run a script with the server's incarnation; in another one it begins new leases."""
     how, code, begin = b"EVALSHA", script.digest, b""
     kind: type[Identified] = Identified
     while True:

@@ -1,10 +1,10 @@
-"""Read and fill the cells of results that were computed of whole tables.
+"""Read and fill the cells of results that were computed from whole tables.
 
 A table's cell is its *version*: a writer's barrier removes it, and when that is down the next
-reader begins another, whose name was never used before. So a result counts that is stored with the
-versions of all tables it was computed of, if these were read before the computation and are the
-same when it is read. No step has to be atomic over several cells, so they may lie anywhere in a
-Cluster. A cell has the form of a row's; in place of the generation there is a digest of versions.
+reader begins another, whose name was never used before. A result is stored with the versions of all
+its tables, which were read before the computation; it counts if they are the same when it is read.
+No step has to be atomic over several cells, so they may lie anywhere in a Cluster. A cell has the
+form of a row's; in place of the generation there is a digest of versions.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class ResultStore:
         return Step(Identified(command), self._peek, (command,))
 
     def look(self, key: bytes) -> Step[Any]:
-        """Do what `peek()` does by one MGET, for threads: the server's script costs more than that.
+        """As `peek()`, by one MGET, for threads: the server's script costs more.
 
         Whoever reads the reply compares the name of the incarnation, as the script does.
         """

@@ -1,8 +1,8 @@
 """Spread the cells of a cached table over several slots of a Cluster.
 
-Each shard is a `RowStore` with a table's cell of its own, whose generation its rows are stored
-under. So every step of the protocol is one script in one slot, as without shards, and what counts
-for a table counts for each shard by itself. A change of all rows bars the cells of all shards.
+Each shard is a `RowStore` with a table's cell of its own, whose generation its rows carry. So every
+step of the protocol is one script in one slot, as without shards, and each shard works like a table
+of its own. A change of all rows puts a barrier on the table's cells of all shards.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class ShardedStore(RowStore):
     def _read_of_one(
         self, keys: Sequence[bytes], token: bytes, lease_ms: int
     ) -> Operation[list[Answer]]:
-        """By scripts alone: a transaction with MGET couldn't go with those of other shards."""
+        """Read by scripts alone: a transaction with MGET excludes other shards' ones."""
         shard = self.shards[self._number(keys[0])]
         answers: list[Answer] = []
         for chunk in slices(keys, CHUNK):
@@ -128,7 +128,7 @@ class ShardedStore(RowStore):
         return sum(counts)
 
     def block(self, keys: Sequence[bytes], token: bytes, duration_ms: int) -> Operation[None]:
-        """Remove rows, or all rows by the tables' keys, and let nobody store them meanwhile."""
+        """Remove rows, or all rows by the tables' keys, and put up barriers in their place."""
         yield from put_barriers(self.groups(keys), token, duration_ms)
 
     def lift(self, keys: Sequence[bytes], token: bytes) -> Operation[None]:

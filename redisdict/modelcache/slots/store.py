@@ -2,21 +2,21 @@
 
 A cell is one string key. The table has one and each of its rows has one:
 
-    G generation                            the table: what is stored under it is believed
+    G generation                            the table: rows stored under it count
     V generation fingerprint body           a row
     L generation token                      a row leased to the reader with this token
     B token end  token end ...              the barriers of writers, on a row or on the table
 
-A row's value or lease of another generation than the table's counts as nothing. So does a value
+A row's value or lease of another generation than the table's doesn't count. Neither does a value
 whose fingerprint isn't the reader's: a migration has changed the fields.
 
 A generation is 16 bytes: 8 that are its own, and the name of the server's incarnation in which it
-has begun, so that what a server has brought from an earlier one counts as nothing, either. To a
-process of a release before there were incarnations it is 16 bytes like any; what such a process has
-begun ends in none that is known here. So both believe the same rows or none.
+began, so that rows that a server has brought from an earlier incarnation don't count, either. For a
+process of a release without incarnations these are any 16 bytes; a generation that such a process
+has begun ends in no name that is known here. So both trust the same rows or none.
 
-Every step of every protocol is one script on keys of one slot, and each can be repeated without
-harm: what a token has done once it has done, and others' tokens are left alone.
+Every step of every protocol is one script on keys of one slot, and can be repeated without harm: a
+token has its effect once, and others' tokens are left alone.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ on_fork(_take_another_identity)
 
 
 class Memory(Protocol):
-    """Keeps what a process reads of a table: `redisdict.modelcache.near.NearRows`."""
+    """A process's memory for a table's rows: `redisdict.modelcache.near.NearRows`."""
 
     @property
     def is_on(self) -> bool: ...
@@ -148,7 +148,7 @@ class RowStore:
         return [keys]
 
     def read_command(self, keys: Sequence[bytes], token: bytes, lease_ms: int) -> Command:
-        """Make the command that `read()` begins with, for the fast path of a driver."""
+        """Make the first command of `read()`, for the fast path of a driver."""
         count, table, script = len(keys) + 1, self.table_key, self._digest
         return Identified(
             (b"EVALSHA", script, count, table, *keys, token, lease_ms, self.fingerprint)
@@ -239,7 +239,7 @@ class RowStore:
             self._lessons += 1
 
     def version_in(self, cell: bytes) -> RowStore:
-        """Make what reads the version in a cell, as that of a table of its own is read."""
+        """Make the store that reads the version in a cell like that of a table."""
         version = copy(self)
         version.near = None
         version.table_key, version.table_keys = cell, [cell]
@@ -265,7 +265,7 @@ class RowStore:
         return count
 
     def block(self, keys: Sequence[bytes], token: bytes, duration_ms: int) -> Operation[None]:
-        """Remove rows, or all rows by the table's key, and let nobody store them meanwhile."""
+        """Remove rows, or all rows by the table's key, and put up barriers in their place."""
         yield from put_barriers([keys], token, duration_ms)
 
     def lift(self, keys: Sequence[bytes], token: bytes) -> Operation[None]:

@@ -37,7 +37,7 @@ def test_deleting_an_item_asks_first_and_is_logged(keeper: Client, is_hash: bool
     assert keeper.get(url_of("shop", is_hash, "history")).status_code == 200
 
     again = keeper.post(url, follow=True)
-    assert "The item 'drop' was gone already." in Page(again.content).text
+    assert "The item 'drop' had been deleted already." in Page(again.content).text
     assert LogEntry.objects.count() == 1
 
 

@@ -56,7 +56,7 @@ def test_what_was_counted_is_shown(viewer: Client) -> None:
         "Outages": "0",
         "Dropped": "1",
     }
-    assert "Statements that had all rows of shop.Stamp read again" in page.text
+    assert "Statements after which all rows of shop.Stamp were read again" in page.text
     assert "test_model_caches.py:" in page.text
     assert tag["Model"] == "shop.Tag"
     assert "nowhere" in tag["Hits"]

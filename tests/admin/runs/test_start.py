@@ -200,7 +200,7 @@ def test_cancelling_a_run_whose_process_is_gone_ends_it(starter: Client) -> None
     run = running_run(updated_at=timezone.now() - SILENT_AFTER - timedelta(seconds=1))
     starter.post(f"{LIST}{run.pk}/cancel/")
     run.refresh_from_db()
-    assert (run.status, run.error) == ("interrupted", "its process ended without a word")
+    assert (run.status, run.error) == ("interrupted", "its process ended without an error message")
     assert run.finished_at is not None
 
 

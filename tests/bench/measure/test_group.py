@@ -105,7 +105,7 @@ def test_too_few_rounds_are_no_figure() -> None:
             own.add(Block(1000, 10), "same")
     result = cell_result(group, group.measured[0], series, None, {})
     assert result.status == CellStatus.UNAVAILABLE
-    assert result.reason == "ended after 5 rounds; at least 6 make a figure"
+    assert result.reason == "ended after 5 rounds; at least 6 are needed for a figure"
 
 
 def test_the_figure_is_that_of_the_most_frequent_placement() -> None:

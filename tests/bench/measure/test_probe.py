@@ -93,7 +93,7 @@ def test_with_a_crippled_reference_nothing_is_pinned() -> None:
     known = {"KeyDB": probed(660, 63, threads=2), "Valkey": probed(33, 62)}
     found, said = placed(known, service("KeyDB"), service("Valkey"))
     assert found == [("KeyDB", FREE), ("Valkey", FREE)]
-    assert said == ["KeyDB is measured unpinned: one CPU cripples it."]
+    assert said == ["KeyDB is measured unpinned: it is much slower on one CPU."]
 
 
 def test_what_is_not_started_here_is_not_probed() -> None:

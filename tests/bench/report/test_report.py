@@ -158,10 +158,10 @@ def test_the_footnote_tells_method_environment_noise_and_what_iter_counts() -> N
         "with 95 % intervals",
         "a batch of 100 without MULTI/EXEC",
         "when they are started 5 times: Get 0.4%, Set 0.4%, GET 0.4%, SET 0.4%.",
-        "Runs that are equal deviate by calls 0.8%, iterations 7.5% (what such machines usually",
+        "Equal runs deviate by calls 0.8%, iterations 7.5% (what such machines usually",
         "Latencies are those of 2000 calls, each timed by itself.",
         "on the same CPU: Standard Redis",
-        "Iter counts the keys that one whole iteration over 5000 items delivered, a second."
+        "Iter counts the keys per second that whole iterations over 5000 items delivered."
         " Keys with their decoded values: Sync (HSET) 50,000",
         "redis 8.1.0, hiredis 3.5.0, event loop asyncio, commit 0123456789ab",
         "Standard Redis is Redis 7.0.15 (persistence off)",

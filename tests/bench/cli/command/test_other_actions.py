@@ -68,7 +68,7 @@ def test_resuming_a_finished_run_leaves_it_as_it_is(spec: str) -> None:
     outcome = Outcome("--resume", "mine", "--verbose")
     assert outcome.status == 0
     assert outcome.err.startswith("mine (")
-    assert "is finished; nothing is left to measure" in outcome.err
+    assert "is finished; there is nothing left to measure" in outcome.err
     assert "BlockingConnectionPool" in outcome.out
     assert whole(find_run("mine")) == before
 

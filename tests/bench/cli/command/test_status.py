@@ -83,7 +83,7 @@ def test_what_neither_the_database_nor_a_file_takes_is_told(
     outcome = Outcome("--spec", spec, *ONE, "--verbose")
     assert outcome.status == 3
     assert "The database could not be written: database is locked" in outcome.err
-    assert "The run is lost but for its report" in outcome.err
+    assert "only its report is left" in outcome.err
     assert "Method" in outcome.out
 
 
@@ -137,12 +137,12 @@ def _a_billion_times_as_fast(one: Any) -> Any:
         (["--url", "Far=redis://192.0.2.1/0"], "on another machine"),
         (
             ["--service", "valkey", "--operation", "pipe", "--table", "dict"],
-            "Nothing is left to measure: no --table has such an --operation.",
+            "none of the chosen tables (--table) has a chosen operation (--operation).",
         ),
         (["--output", "/proc/report"], "--output /proc/report can't be written"),
         (["--resume", "none"], "There is no benchmark run 'none'. `redisbench list`"),
         (["--baseline", "none"], "There is no benchmark run 'none'. `redisbench list`"),
-        (["--resume", "1", "--no-save"], "can't go with --no-save"),
+        (["--resume", "1", "--no-save"], "can't be combined with --no-save"),
         (["--spec", "/none.toml"], "--spec /none.toml can't be read: No such file"),
         (["show", "77"], "There is no benchmark run '77'"),
         (["import", "/none.json"], "/none.json can't be read"),
