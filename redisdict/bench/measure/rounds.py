@@ -147,15 +147,20 @@ class Rounds:
 
 @contextmanager
 def quiet_collector() -> Iterator[None]:
-    """Keep garbage collection out of the timed blocks; put it back as it was afterwards."""
-    was_enabled = gc.isenabled()
+    """Keep garbage collection out of the timed blocks; put it back as it was afterwards.
+
+    A process that has frozen its own objects keeps them so: thawing is of all at once.
+    """
+    was_enabled, had_frozen = gc.isenabled(), gc.get_freeze_count() > 0
     gc.collect()
-    gc.freeze()
+    if not had_frozen:
+        gc.freeze()
     gc.disable()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if not had_frozen:
+            gc.unfreeze()
         if was_enabled:
             gc.enable()
 
