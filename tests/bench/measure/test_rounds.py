@@ -17,6 +17,7 @@ from redisdict.bench.measure.rounds import (
     Clock,
     OpenCell,
     Rounds,
+    frozen_heap,
     quiet_collector,
     ratio_between,
 )
@@ -266,3 +267,16 @@ def test_the_collector_is_put_back_as_it_was(was_enabled: bool, had_frozen: bool
     finally:
         gc.freeze()  # as it is during all tests
         gc.enable()
+
+
+def test_what_a_run_has_frozen_stays_so_between_its_cells() -> None:
+    gc.unfreeze()
+    try:
+        with frozen_heap():
+            before = gc.get_freeze_count()
+            with quiet_collector():
+                pass
+            assert gc.get_freeze_count() == before > 0
+        assert gc.get_freeze_count() == 0
+    finally:
+        gc.freeze()  # as it is during all tests
