@@ -3,6 +3,7 @@
 Tests share servers, so each takes its keys under a `key_prefix` of its own.
 """
 
+import gc
 import os
 import secrets
 import signal
@@ -39,6 +40,21 @@ def pytest_configure() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mark_repeated_combinations(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep the tests that were collected out of garbage collections, for they are there to stay.
+
+    They are a million objects. Each collection that looks at all of them takes half a second, and
+    a benchmark makes one before every cell.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
