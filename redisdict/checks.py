@@ -116,7 +116,7 @@ def check_servers() -> list[CheckMessage]:
 def _is_tag_asked_for(caller: FrameType) -> bool:
     """Return whether Django's `run_checks(tags=...)` was told this tag.
 
-    It tells a check nothing of that, and has no kind of check that only a tag brings about.
+    Django doesn't pass the tags to a check, and has no kind of check that runs only for a tag.
     """
     return SERVER_TAG in (caller.f_locals.get("tags") or ())
 
@@ -145,8 +145,8 @@ def check_alias(alias: str) -> Iterator[CheckMessage]:
     where = f'REDISDICT["{alias}"]'
     if config.serializer == "pickle" and factory.location.kind not in ("unix", "embedded"):
         yield CheckWarning(
-            f"{where} reads pickles from {factory.address}: whoever can write to that server can"
-            " run code in this project.",
+            f"{where} reads pickles from {factory.address}: anyone who can write to that server"
+            " can run code in this project.",
             hint='Use "SERIALIZER": "msgpack", or a server on a unix socket.',
             id="redisdict.W001",
         )

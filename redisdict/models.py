@@ -278,11 +278,11 @@ class StoredDict(models.Model):
 
 
 class AuditCount(models.Model):
-    """What `manage.py modeldict audit` has counted of one ModelDict within an hour.
+    """The counts of `manage.py modeldict audit` for one ModelDict within an hour.
 
-    `judged` cells were compared with the database, of which `disagreed` held something else.
-    `by_age` has how many of these were first seen to disagree how long ago, and `unjudged` why
-    others weren't compared.
+    `judged` cells were compared with the database; `disagreed` of them had another content.
+    `by_age` counts these by the time since they were first seen to disagree, and `unjudged` counts
+    the cells that weren't compared, by the reason.
     """
 
     hour = models.DateTimeField(_("hour"))

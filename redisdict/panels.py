@@ -111,7 +111,7 @@ def _observe(exchange: Exchange) -> None:
 class RedisDictPanel(Panel):  # type: ignore[misc]  # the toolbar may be missing
     """Lists each command of the request: dict, key, hit or miss, time, and the line that asked.
 
-    It sees what the request's own thread or task asks, and what those do that it has started.
+    It sees the commands of the request's own thread or task, and of those that it has started.
     """
 
     is_async = True

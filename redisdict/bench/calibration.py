@@ -31,8 +31,8 @@ def calibrate(count: int, tell: Callable[[str], None], *more: str) -> BenchmarkR
     """Make equal runs and estimate how much they differ. Returns a run that isn't saved yet.
 
     Args:
-        count: of runs, `LEAST_RUNS` at least; each takes about 20 seconds.
-        tell: called with a text before each of them.
+        count: the number of runs, at least `LEAST_RUNS`; each takes about 20 seconds.
+        tell: called with a text before each run.
         more: arguments of `redisbench`, for the tests.
 
     Raises:

@@ -146,9 +146,10 @@ SHIFT, GREATEST_SHIFT = 0.1, 0.2
 def conditions(before: BenchmarkResult, after: BenchmarkResult) -> float:
     """Estimate by how much a cell's ratio shifts because one run had another machine, as it were.
 
-    A process that takes turns with others has its caches emptied, and is interrupted the more often
-    the longer its blocks are, so that the ratio of blocking to asynchronous calls isn't the same on
-    a busy machine. How much slower the cell and its reference were in operations a second tells.
+    A process that shares its CPU with others finds its caches emptied, and is interrupted more
+    often the longer its blocks are, so on a busy machine the ratio of blocking to asynchronous
+    calls differs. The measure for that is how much slower, in operations a second, the cell and its
+    reference were.
     """
     if not (before.ops_per_second and after.ops_per_second and before.ratio and after.ratio):
         return 0.0

@@ -38,10 +38,10 @@ class Operation:
         name: as columns and rows of the report have it.
         table: which table of the report it belongs to.
         workload: what makes its calls and checks the replies.
-        counterpart: the command of the reference that it is compared with; itself, if empty.
+        counterpart: the reference's command that it is compared with; if empty, the same one.
         is_open_loop: whether the latency pass can make its calls at a rate.
         value_bytes: sizes of its values, in place of the specification's.
-        blocks: what a block of it takes, in blocks of ten plain calls.
+        blocks: the duration of one of its blocks, in blocks of ten plain calls.
     """
 
     name: str
@@ -136,13 +136,13 @@ def is_plain(name: str) -> bool:
 def process_variance(operation: str) -> float:
     """Bound by how much one process is faster than another at this: 0.01 is 1 %.
 
-    For as long as two processes of one program live, one is a little faster by the layout of its
-    memory and by the seed of its hash function. The rounds of one start can't tell that from a
-    real difference, so it is averaged over several starts, and what may be left of it is never
-    called a difference.
+    Of two processes of the same program, one is a little faster for as long as both live, because
+    of the layout of its memory and the seed of its hash function. Rounds of one start can't
+    distinguish this from a real difference, so it is averaged over several starts, and a
+    difference no larger than what may remain of it is never reported.
 
     Twice the standard deviation of the ratio, over 40 pairs of Valkey processes; for iterations
-    over 1000 items, which read them in the order of memory's and the hash function's accidents,
+    over 1000 items, whose order depends on the memory's layout and on the hash function's seed,
     over 26 pairs of Redis and Valkey processes.
     """
     return 0.15 if operation in ITERATIONS else 0.01

@@ -92,7 +92,7 @@ def shortened(spec: BenchmarkSpec, seconds: float) -> BenchmarkSpec:
     """Set the time of the rounds; if it is less than the preset's, shorten everything else too.
 
     Otherwise starting servers five times and timing thousands of single calls would take several
-    times what somebody has asked for.
+    times as long as was asked for.
     """
     before = spec.precision
     share = min(seconds / before.seconds, 1.0)

@@ -4,8 +4,9 @@
     NAME@VERSION:a=1,b="x"  with a version
     NAME#SHA256             instead of a text that is too long for a key, or has other characters
 
-Each value is written with its type, so that 1, True, "1" and 1.0 give different keys, and no text
-can look like the end of itself: all but letters, digits and some signs is percent-encoded in it.
+Each value is written with its type, so that 1, True, "1" and 1.0 give different keys. In a text
+everything but letters, digits and some signs is percent-encoded, so no character of it can be
+mistaken for its end.
 """
 
 from __future__ import annotations

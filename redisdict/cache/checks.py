@@ -35,7 +35,7 @@ def check_caches() -> Iterator[CheckMessage]:
 def backends_of_caches() -> Iterator[tuple[str, Backend]]:
     """Return the servers of each entry that names no alias. Connects nothing.
 
-    Entries that can't be used are left out: `check_caches()` tells of them.
+    Entries that can't be used are left out: `check_caches()` reports them.
     """
     for name, entry in (getattr(settings, "CACHES", None) or {}).items():
         if not (isinstance(entry, Mapping) and _is_ours(entry.get("BACKEND"))):
@@ -87,8 +87,8 @@ def _check(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
     is_near = all(factory.location.kind in ("unix", "embedded") for factory in factories)
     if reads_pickles and not is_near:
         yield CheckWarning(
-            f"{options.where} reads pickles from {factories[0].address}: whoever can write to that"
-            " server can run code in this project.",
+            f"{options.where} reads pickles from {factories[0].address}: anyone who can write to"
+            " that server can run code in this project.",
             hint='Use "SERIALIZER": "msgpack" without "READ_FROM" once no old values are left'
             " there.",
             id="redisdict.W001",

@@ -27,8 +27,8 @@ PLAIN_PICKLE: Final = format_byte(PICKLE, UNCOMPRESSED)
 class UnstorableError(SerializationError, pickle.PicklingError):
     """The value can't be stored by the cache's serializer; nothing was written.
 
-    It is a PicklingError as well, whichever serializer it is, for that is what callers know from
-    other backends.
+    It is a PicklingError as well, with any serializer, since other backends raise that and callers
+    expect it.
     """
 
 
@@ -36,8 +36,8 @@ class CacheCodec:
     """Values to stored bytes and back.
 
     Args:
-        options: of the cache.
-        serializer, compressor: what it has when they name none.
+        options: the cache's options.
+        serializer, compressor: the defaults, used when the options name none.
 
     Raises:
         ConfigurationError: there is no such serializer or compressor.

@@ -44,7 +44,7 @@ class ForeignReader:
 
     Args:
         kind: what READ_FROM says. Pickles are read only where it names no other serializer, for
-            whoever can write to the server can run code in every process that reads them.
+            anyone who can write to the server can run code in every process that reads them.
         max_length: bytes that a compressed value may become.
     """
 
@@ -104,8 +104,8 @@ class ForeignWriter:
     """Writes what those read: integers as text, and pickles, compressed or not.
 
     Args:
-        compressor: those have to be told the same one.
-        min_length: so many bytes are compressed if that makes them fewer.
+        compressor: the compressor; the other backends must be configured with the same one.
+        min_length: values of at least this many bytes are compressed, if that makes them shorter.
     """
 
     def __init__(self, compressor: Compressor | None, min_length: int) -> None:

@@ -355,11 +355,11 @@ def cached(
         stale: seconds for which a value is kept beyond `timeout`; in this time one caller computes
             it again, and the others get the old one at once.
         soft_timeout: seconds after which the caller that computes gets the old value, too; the
-            computation goes on in the background. 0 serves it at once.
-        refresh_ahead: seconds before the end of `timeout` in which one of the reads lets the value
-            be computed again in the background; all get the one that is still fresh.
-        fail_safe: whether the old value is served, and the error logged, if the function raises;
-            then nobody tries again for this many seconds, 5 for `True`.
+            computation goes on in the background. 0 returns the old value at once.
+        refresh_ahead: seconds before the end of `timeout` in which one read starts a computation in
+            the background; all reads get the current value, which is still fresh.
+        fail_safe: seconds without another attempt after the function has raised: the error is
+            logged and the old value returned. `True` means 5 seconds.
         lock_timeout: seconds after which another caller computes too.
         version: a part of the key; another version begins without entries.
         cache_none: whether None is cached like other values.

@@ -25,12 +25,12 @@ class KeySpace:
     """The form of a cache's keys.
 
     Args:
-        make_key: from a key and a version to what is stored.
-        function: KEY_FUNCTION, as errors call it.
+        make_key: makes the stored key from a key and a version.
+        function: KEY_FUNCTION, as errors name it.
         is_default: whether it is Django's own.
         prefix: KEY_PREFIX.
         version: VERSION.
-        reverse: REVERSE_KEY_FUNCTION, from what is stored to the key, where there is one.
+        reverse: REVERSE_KEY_FUNCTION, from the stored key back to the key, if there is one.
     """
 
     make_key: Callable[[Any, Any], str]

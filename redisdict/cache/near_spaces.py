@@ -98,7 +98,7 @@ class CacheSpaces:
     """The spaces of all caches of one backend, no two of which have a key in common.
 
     Attributes:
-        access: drops in all of them what a command concerns.
+        access: drops from all spaces the keys that a command changes.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -121,7 +121,7 @@ class CacheSpaces:
     def get(self, prefix: bytes, max_bytes: int, max_items: int) -> NearSpace:
         """Get the space with all keys of this prefix; a new one gets these limits.
 
-        It takes the place of those that have some of the keys: `CacheNear.is_current` tells.
+        It replaces the spaces that have some of these keys; see `CacheNear.is_current`.
         """
         with self._lock:
             found = self.find(prefix)

@@ -175,9 +175,9 @@ class KeyScan:
     """One scan of the keys that match a pattern, none of them twice.
 
     Args:
-        pattern: for MATCH, which every such key fits.
-        fits: tells those that the pattern is too wide for.
-        count: how many keys one SCAN looks at.
+        pattern: for MATCH; every wanted key fits it, and others may.
+        fits: returns whether a key is wanted, where the pattern is too wide.
+        count: the number of keys that one SCAN looks at.
     """
 
     def __init__(self, pattern: bytes, fits: Any, count: int | None = None) -> None:

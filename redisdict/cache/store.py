@@ -58,13 +58,13 @@ class Store:
 
     Attributes:
         options: the entry, checked.
-        backend: where the server is.
-        codec: how values are written.
-        operations: what it is asked.
-        computing: `get_or_set()` of it.
-        driver, async_driver: have operations and steps done, in threads and in tasks. Where this
-            process keeps anything of caches of the same server, they drop what is concerned.
-        near: the reads that memory may answer, by what the keys begin with.
+        backend: the server.
+        codec: converts values to stored bytes and back.
+        operations: the requests to the server.
+        computing: the operations of `get_or_set()`.
+        driver, async_driver: run operations and steps, in threads and in tasks. Where this process
+            keeps values of caches of the same server in memory, they drop those that are changed.
+        near: the reads that memory may answer, by the prefix of their keys.
 
     Raises:
         ConfigurationError: from the first use of an attribute, if the entry can't be used.

@@ -185,7 +185,7 @@ def _take_range_apart(value: Any) -> list[Any]:
 def _put_range_together(parts: list[Any]) -> Any:
     """Return PostgreSQL's range again; raises `ImportError` without psycopg.
 
-    psycopg is imported only here: whoever has no such value needn't have it.
+    psycopg is imported only here, so a project without such values needn't install it.
     """
     lower, upper, bounds = parts
     range_type = import_module(_RANGE_MODULE).Range

@@ -35,12 +35,12 @@ _LEFT_TO_THE_FIELD = (SafeString, *MADE_PLAIN)
 class FieldForm:
     """Two functions between a value that isn't None and its stored form.
 
-    `pack` raises `SerializationError` for a value that has no such form; a field of somebody's own
-    may raise anything in both.
+    `pack` raises `SerializationError` for a value that has no such form; a custom field may raise
+    any error in both.
 
     Attributes:
-        exact: of exactly these types every value comes back the same. What becomes of others is
-            to be looked at.
+        exact: the types of which every value comes back unchanged. Values of other types have to
+            be compared after a round trip.
     """
 
     name: str

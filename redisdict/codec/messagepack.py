@@ -106,9 +106,9 @@ def loads(payload: bytes) -> Any:
 def loads_many(payloads: Sequence[bytes]) -> list[Any]:
     """Return `loads()` of each payload; faster for many.
 
-    They are read at once, as the elements of one array. Where that goes wrong, each is read alone,
-    for the error that says what is wrong with it. Payloads that aren't one value each and yet make
-    up such an array must have been forged, and by someone who could have stored any values.
+    They are read at once, as the elements of one array. If that fails, each is read alone, so that
+    the error says what is wrong with it. Payloads that aren't one value each and yet form such an
+    array must have been forged, by someone who could have stored any values.
     """
     array = b"\xdd" + len(payloads).to_bytes(4, "big") + b"".join(payloads)
     try:

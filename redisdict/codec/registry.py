@@ -33,9 +33,9 @@ _TYPES_OF_PACKAGES: Final = frozenset(
 class TypeForm:
     """The form in which values of one type are stored.
 
-    `take_apart` gives a list of storable parts, `put_together` makes the value of such a list
-    again; `steps` names the way from the value to each of its parts. `settings` are the two
-    functions given at registration, which tell the same from another.
+    `take_apart` returns a list of storable parts, and `put_together` makes the value from such a
+    list; `steps` names the way from the value to each part. `settings` are the two functions given
+    at registration, by which an equal registration is recognized.
     """
 
     kind: type

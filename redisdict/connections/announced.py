@@ -23,9 +23,9 @@ class AddressBook:
 
     Args:
         remap: the user's function, if there is one.
-        prefers_names: take a node of a Cluster by its name where it announces one beside its
-            address, for its certificate has that.
-        where: how errors call the option that has `remap`.
+        prefers_names: whether to connect to a node of a Cluster by its host name, where it
+            announces one besides its address: its certificate is for the name.
+        where: the name that errors give the option with `remap`.
     """
 
     def __init__(

@@ -65,9 +65,10 @@ class Cluster(Generic[N]):
 
     Args:
         server: the Cluster as a whole, for the rules of retries.
-        make_node: makes a node's endpoint, by the configuration of that node alone.
-        book: where the nodes are reached that are announced.
-        remembers_nodes: whether those are asked where the slots are, and not the location's alone.
+        make_node: makes a node's endpoint from the configuration of that node alone.
+        book: translates the addresses that nodes announce.
+        remembers_nodes: whether announced nodes, too, are asked where the slots are, and not only
+            those of the location.
         to_replicas: whether to ask a replica of the node that has a slot, for what only reads.
     """
 

@@ -222,10 +222,10 @@ def _find_replicas(address: str) -> Operation[bool]:
 def _have_all_received(count: int) -> Operation[bool]:
     """Ask a few times, in quick succession, whether so many replicas have received all.
 
-    Dragonfly has its replicas tell how far they are when WAIT comes, and then looks ten times a
-    second for their answers, which take some milliseconds; a WAIT for none returns at once with
-    their number. It compares with what the whole server has written by then, so among many writers
-    it may never be so; then the WAIT that follows fixes what is waited for.
+    When WAIT arrives, Dragonfly asks its replicas for their offsets and then checks ten times a
+    second for the answers, which take some milliseconds; a WAIT for 0 replicas returns their number
+    at once. It compares with all that the server has written by then, so with many writers the
+    answer may never be yes; the WAIT that follows then waits for a fixed offset.
     """
     for pause_s in PAUSES_S:
         if (yield (b"WAIT", 0, 1)) >= count:

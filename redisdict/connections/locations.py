@@ -125,8 +125,8 @@ def _check_url(kind: Kind, url: str) -> None:
     if (database and not (database.isascii() and database.isdigit())) or parts.fragment:
         got = repr(database) if database.isalnum() and not parts.fragment else "something else"
         raise ValueError(
-            f"what stands behind the host is {got}, where the number of the database is expected,"
-            f" as in redis://127.0.0.1:6379/0 ({ENCODING})"
+            f"the part after the host is {got}, where the number of the database is expected, as"
+            f" in redis://127.0.0.1:6379/0 ({ENCODING})"
         )
 
 

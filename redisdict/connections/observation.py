@@ -30,13 +30,13 @@ class Exchange:
     """One request and its outcome, including retries.
 
     Attributes:
-        server: the backend that was asked: its `config.alias`, its `address` without credentials.
-        request: a command, or a batch of them.
-        reply: what the server answered: of a batch the list of replies, in which the error of one
-            command stands in its place.
-        error: what came instead of a reply, or None.
-        duration_ns: from before it was sent until the reply was there.
-        is_async: whether a task has asked.
+        server: the backend that was asked, with `config.alias`, and `address` without credentials.
+        request: a command, or a batch of commands.
+        reply: the server's reply; for a batch the list of replies, in which the error of a command
+            takes the place of its reply.
+        error: the error that was raised instead of a reply, or None.
+        duration_ns: from before the request was sent until the reply had arrived.
+        is_async: whether a task sent it.
     """
 
     __slots__ = ("duration_ns", "error", "is_async", "reply", "request", "server")

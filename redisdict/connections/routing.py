@@ -112,9 +112,9 @@ def _ask_at_once(parts: Sequence[tuple[Node, Batch]]) -> list[Reply]:
 class ReplicaRouter:
     """Sends reads to replicas, if an alias allows it.
 
-    What only reads may see an older state than the primary has, so it goes to a replica only until
-    an operation has changed something: from then on the operation is the primary's, and a
-    compare-and-set that lost against what the replica didn't know yet reads again there.
+    A replica may have an older state than the primary, so an operation's reads go to it only until
+    the operation changes something. From then on all its requests go to the primary, where a
+    compare-and-set also reads again after it failed because the replica's value was old.
     """
 
     def __init__(self, primary: Endpoint, replicas: Endpoint) -> None:

@@ -179,7 +179,7 @@ class _Channel:
                     return self.end() if answer is SENT else answer
                 connection.send_packed_command((pack(ready),))
                 if known.name is not name:
-                    raise RedisConnectionError("The connection was lost, and connected anew.")
+                    raise RedisConnectionError("The connection was lost, and connected again.")
             is_sent = True
             if type(request) is not Batch:
                 return connection.read_response(True, disconnect_on_error=True)

@@ -299,8 +299,8 @@ def _protection(subject: str, backend: Backend, answers: _Answers) -> Iterator[F
         "warning",
         subject,
         text,
-        "Whoever reaches it can read and change everything: set a password or an ACL user, and"
-        " rediss:// where others are on the network.",
+        "Anyone who can reach it can read and change everything: set a password or an ACL user,"
+        " and use rediss:// if others are on the network.",
     )
 
 

@@ -38,8 +38,8 @@ END = "items"
 def exported(mapping: PersistentDict[bytes, Any], glob: Glob | None) -> IO[bytes]:
     """Write all items whose keys match into a temporary file, which is at its beginning.
 
-    The file is whole before it is sent: an error of the server is told, and no download is cut off
-    in silence.
+    The file is complete before it is sent, so an error of the server is reported instead of ending
+    a download silently.
     """
     file = TemporaryFile()  # noqa: SIM115  # outlives this function
     try:

@@ -17,10 +17,10 @@ MOST_WALKS = 3
 def move(source: PersistentDict[bytes, Any], target: PersistentDict[bytes, Any]) -> Iterator[int]:
     """Store a page of items in the target, remove it from the source, and return its length.
 
-    Whoever stops this, or kills it, leaves each item in one of the dicts or in both. What others do
-    meanwhile to an item that has just been stored is taken over when it is removed: a new value is
-    stored, with the time to live that the old one had, and what was deleted is deleted. A kill in
-    the round trip between can leave the value before it, so writers had better be stopped.
+    If this is stopped or killed, each item is in one of the dicts or in both. A change that others
+    make in the source after an item was stored in the target is repeated there when the item is
+    removed: a new value is stored, with the old one's time to live, and a deleted item is deleted.
+    A kill in the round trip between can leave the earlier value, so stop the writers if you can.
     """
     for _ in range(MOST_WALKS):
         count = 0

@@ -16,7 +16,7 @@ _PART = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^/]*)(/|\Z)""", re.
 def shown_path(path: Sequence[str]) -> str:
     """Name a dict as a reader may see it; child dicts with those they belong to.
 
-    A name with anything in it that nobody sees, or that would read as several, has quotes.
+    A name has quotes if it contains invisible characters or could be read as several names.
     """
     return "/".join(
         part if is_plain(part) and not set(part) & set("/'\"\\") else repr(part) for part in path

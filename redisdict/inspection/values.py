@@ -54,7 +54,7 @@ class ShownValue:
 def show_key(field: bytes) -> ShownKey:
     """Show a key as `repr()` does if it is text, as hex otherwise.
 
-    The quotes tell an empty key, a blank and a line end from one another.
+    The quotes make an empty key, a blank and a line end visible.
     """
     text = key_text(field)
     if text is None:

@@ -51,10 +51,10 @@ class Job:
 
     Args:
         begin: makes the operation; called again when the work is handed over to a thread.
-        give_up: makes the operation that frees what the job holds, for nobody will do it here.
-        end: called once with the error that has ended it, of the server or none.
+        give_up: makes the operation that frees what the job holds, when this process won't do it.
+        end: called once, with the server's error that has ended the job, or None.
         driver, async_driver: run the operations.
-        is_async: whether it takes the async one.
+        is_async: whether the async driver is used.
     """
 
     begin: Callable[[], Operation[None]]

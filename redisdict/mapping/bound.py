@@ -64,12 +64,12 @@ class Bound(Generic[K]):
 class Topic(Generic[K, V]):
     """Some of a dict's methods, with all that one takes side by side.
 
-    That is the operation, a generator that does no input or output (see `wire.requests`); the
-    method for threads, which has it run; and the twin for tasks, under the same name with an `a`
-    before it. What one plain command mostly does is a `Step` in place of the operation, and its
-    twin awaits the reply itself: a driver's `send()` gives the shared connection's future, out of
-    which an error comes as an object, and one coroutine more would cost as much as all that the
-    method does.
+    Each method has three parts: the operation, a generator that does no input or output (see
+    `wire.requests`); the method for threads, which runs it; and the twin for tasks, under the same
+    name with an `a` before it. Where one plain command is mostly enough, a `Step` replaces the
+    operation, and the twin awaits the reply itself: a driver's `send()` returns the shared
+    connection's future, whose result is an object for an error, too. One coroutine more would cost
+    as much as the whole method.
     """
 
     _bound: Bound[K]

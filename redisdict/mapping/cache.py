@@ -136,11 +136,11 @@ class CacheMethods(Topic[K, V], Generic[K, V]):
             stale: seconds for which the value is kept beyond `timeout`. In this time one caller
                 computes it again, and the others get the old one at once.
             soft_timeout: seconds after which the caller that computes gets the old value, too; the
-                computation goes on in the background, in another thread. 0 serves it at once.
-            refresh_ahead: seconds before the end of `timeout` in which reads get the value, which
-                is still fresh, and one of them lets it be computed again in the background.
-            fail_safe: whether the old value is served, and the error logged, if `default` raises;
-                then nobody tries again for this many seconds, 5 for `True`.
+                computation goes on in another thread. 0 returns the old value at once.
+            refresh_ahead: seconds before the end of `timeout` in which one read starts a
+                computation in the background; all get the current value, which is still fresh.
+            fail_safe: seconds without another attempt after `default` has raised: the error is
+                logged and the old value returned. `True` means 5 seconds.
             lock_timeout: seconds after which another caller computes too.
 
         Raises:

@@ -43,8 +43,9 @@ class CatalogPage:
 class DictFacts:
     """The known facts of one dict.
 
-    Memory in bytes and the times to live in milliseconds are those of up to `SAMPLE` items;
-    a time to live is None for ever, and memory None where the server doesn't tell.
+    Memory in bytes and the times to live in milliseconds are those of up to `SAMPLE` items. A
+    time to live is None for an item without an end, and memory is None where the server doesn't
+    show it.
     """
 
     item_count: int

@@ -167,8 +167,8 @@ class ChangeMethods(Topic[K, V], Generic[K, V]):
         Nothing is stored when the block ends in an exception.
 
         Raises:
-            KeyError: there is none.
-            ConcurrentUpdate: somebody else changed it meanwhile; nothing was stored.
+            KeyError: there is no such item.
+            ConcurrentUpdate: another client changed it meanwhile; nothing was stored.
         """
         bound = self._bound
         value, stored = bound.driver.run(self._read_for_editing(key))

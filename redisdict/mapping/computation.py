@@ -37,9 +37,9 @@ class Found(NamedTuple):
     """The stored state of an item.
 
     Attributes:
-        stored: its bytes; None where there is nothing.
-        fresh_ms: for how long it is fresh; 0 and less of what is stale.
-        ends_s: when it will be gone, by the monotonic clock.
+        stored: its bytes; None if there is no item.
+        fresh_ms: for how long it is still fresh; 0 or less if it is stale.
+        ends_s: when it expires, by the monotonic clock.
     """
 
     stored: Any
@@ -73,7 +73,7 @@ def keep(
 ) -> Operation[tuple[Any, bytes]]:
     """Store a value unless another is there by now; give the one there is, and its bytes.
 
-    What was removed since it was found stays removed; what has ended by itself is stored.
+    An item that was removed since it was found stays removed; one that has expired is stored.
     """
     new = bound.codec.encode(value)
     lives_ms = options.lives_ms

@@ -95,7 +95,7 @@ class DumpReader:
 
     Args:
         file: positioned at the header; afterwards it is behind the end.
-        key_kind: what the keys of the dict are.
+        key_kind: the kind of the dict's keys.
 
     Raises:
         DeserializationError: while iterating, when it is no dump, one of another kind of keys or

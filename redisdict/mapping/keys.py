@@ -171,10 +171,10 @@ class KeyCodec(Generic[K]):
     Args:
         kind: what a key is: "str", "int", "uuid.UUID", "bytes", or "custom" for a pair of the
             user's functions.
-        encode: from a key to bytes, different ones for different keys; a TypeError for what isn't
-            a key.
-        read: back; a ValueError or TypeError for bytes that no key is written as.
-        text: from a key's bytes to the text that a pattern is matched with, where there is one.
+        encode: converts a key to bytes, different keys to different bytes; raises TypeError for
+            anything else than a key.
+        read: converts them back; raises ValueError or TypeError for bytes of no key.
+        text: converts a key's bytes to the text that a pattern is matched with, if it has one.
     """
 
     kind: str

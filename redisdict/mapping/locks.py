@@ -43,9 +43,9 @@ class LockOperations:
     """The locks of one dict.
 
     Args:
-        names: of the dict.
-        shards: of its shards, over which the locks are spread, if it has any.
-        capabilities: what is known of the server.
+        names: the dict's names.
+        shards: the names of its shards, over which the locks are spread, if it has any.
+        capabilities: the known abilities of the server.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class Lock:
         """Give the lock back. A script that deletes it if it is still ours.
 
         Raises:
-            ConcurrentUpdate: the time limit was over, and somebody else may have had it.
+            ConcurrentUpdate: the time limit had passed, so another client may have held it.
             RuntimeError: this object doesn't have it.
         """
         self._mapping._run(self._release_operation())

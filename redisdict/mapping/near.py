@@ -45,10 +45,10 @@ class NearBound(Generic[K]):
     """The state that the reads of one handle work with, beside its `Bound`.
 
     Args:
-        bound: of the handle.
-        space: what is kept of the dict.
-        near: the handle's promise.
-        drivers: those that don't drop.
+        bound: the handle's `Bound`.
+        space: the memory for the dict's items.
+        near: the handle's `near` setting.
+        drivers: the drivers that drop nothing from memory.
     """
 
     def __init__(

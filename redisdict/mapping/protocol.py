@@ -218,7 +218,7 @@ class MappingMethods(BulkMethods[K, V], Generic[K, V]):
     def _read_or_put_back(self, field: bytes, stored: bytes) -> Operation[tuple[K, V]]:
         """Decode an item that was taken out; one that can't be read is stored again as it was.
 
-        It then lives as long as the dict's timeout says. One that somebody else has stored
+        Its time to live is then the dict's timeout. An item that another client has stored
         meanwhile stays.
         """
         bound = self._bound

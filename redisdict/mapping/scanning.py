@@ -41,22 +41,21 @@ SAMPLES = 30
 class Pages:
     """Removes from each page the fields of earlier pages.
 
-    A server repeats fields only when its table shrinks under the scan: the bucket it goes on with
-    is then the union of buckets it has just been through, for its cursor counts in reversed binary
-    (Pieter Noordhuis's algorithm, explained in `dictScan` of the Redis sources), which visits the
-    buckets that a smaller table would merge one after the other. So what can be repeated is what
-    came last, and the more the table has shrunk, the further back that goes.
+    A server repeats fields only when its table shrinks during the scan: the next bucket is then the
+    union of buckets that were just visited. For the cursor counts in reversed binary (Pieter
+    Noordhuis's algorithm, explained in `dictScan` of the Redis sources), which visits the buckets
+    that a smaller table would merge one after the other. So only the latest fields can be repeated,
+    and the more the table has shrunk, the further back that goes.
 
-    A cursor is the number of a bucket, so its highest bit tells how large the table is at least:
-    one of n bits belongs to 2**n buckets or more. From the cursor that a page was asked for with
-    and the one that came with it follows whether the table still has the bucket where the scan
-    went on; if so, nothing is repeated. Otherwise what is repeated is in that bucket, whose fields
-    come first in the page, or last from KeyDB, whose SCAN gives each page backwards. The longest
-    cursor there was tells by which factor the table can have shrunk, and so how far back they have
-    to be compared. A cursor that is short by chance costs a comparison and nothing else. The last
-    page, and the first `FEW`, are compared as a
-    whole with all that is remembered: the last pages as they came, up to `WINDOW` fields, so memory
-    stays flat at a million items.
+    A cursor is the number of a bucket, so its highest bit gives a lower bound of the table's size:
+    a cursor of n bits belongs to 2**n buckets or more. The cursor sent for a page and the one
+    received with it show whether the table still has the bucket where the scan went on; if so,
+    nothing is repeated. Otherwise the repeated fields are in that bucket. Its fields come first in
+    the page, or last with KeyDB, whose SCAN gives each page backwards. The longest cursor so far
+    shows by which factor the table can have shrunk, and so how far back the fields have to be
+    compared. A cursor that is short by chance only costs a comparison. The last page, and the first
+    `FEW`, are compared as a whole with all that is remembered: the latest pages, up to `WINDOW`
+    fields, so memory stays flat at a million items.
     """
 
     def __init__(self) -> None:
@@ -149,9 +148,9 @@ class Scan(Generic[T]):
     may be delivered or not.
 
     Args:
-        page: the operation that reads one page: the next cursor, the fields, and in columns of the
-            same length what is decoded.
-        decode: from these columns to what the caller gets.
+        page: the operation that reads one page: the next cursor, the fields, and columns of the
+            same length to decode.
+        decode: makes what the caller gets from these columns.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ class Metric:
         name: without a prefix; Prometheus has `redisdict_` before it, and `_total` behind a
             counter's.
         kind: a counter only grows while the process lives.
-        unit: as OpenTelemetry writes it (UCUM): "s", "By", or what is counted in braces.
+        unit: as OpenTelemetry writes it (UCUM): "s", "By", or in braces what is counted.
         labels: the labels of its series.
         help: what it measures.
         opentelemetry: its name in OpenTelemetry, if the database conventions have one.

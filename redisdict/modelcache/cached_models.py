@@ -217,16 +217,16 @@ class CachedModel:
 
     Attributes:
         exclude: names of fields whose values are never kept, sorted.
-        shards: over how many slots of a Cluster it is spread; None for one.
-        members: of which rows lists are kept, and by which field; None when rows are kept.
-        is_version: whether there are no rows and no lists, but a version in place of each; of the
-            model's own table alone, and of all that its rows have.
+        shards: the number of slots of a Cluster over which it is spread; None for one.
+        members: the rows and the field of the lists that are kept; None when rows are kept.
+        is_version: whether a version is kept in place of each row or list; of the model's own table
+            alone, and of all that its rows have.
         is_whole: whether any change counts as one of the whole table, of which results are kept and
             no rows; the table of each many-to-many relation that Django makes for it is a part.
-        is_strict: whether a change fails when the server can't be told of it.
-        barrier_ms: how long a barrier stands whose writer has died.
+        is_strict: whether a change fails when it can't be announced to the server.
+        barrier_ms: how long a barrier stays after its writer has died.
         is_near_strict: whether a change waits until no process can serve what it makes old.
-        believes_absence: whether a row that wasn't there is taken for absent for a while.
+        believes_absence: whether a missing row is remembered as missing for a while.
         made_at: the file and line of a dict that was made after the project's start, so that other
             processes may not have made it.
     """

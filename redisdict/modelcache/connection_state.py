@@ -51,8 +51,8 @@ def _was_begun_by_statement(connection: BaseDatabaseWrapper) -> bool:
 def may_have_ended(connection: BaseDatabaseWrapper) -> bool:
     """Whether a transaction counts as under way only because a statement began it.
 
-    On MySQL a deadlock, a definition or a procedure may have ended it, and mysqlclient doesn't say.
-    So what is changed in it may be visible at once, or not before a COMMIT.
+    On MySQL a deadlock, a definition or a procedure may have ended it, and mysqlclient doesn't
+    report that. So a change in it may be visible at once, or not before a COMMIT.
     """
     if connection.vendor != "mysql":
         return False
@@ -63,8 +63,8 @@ def may_have_ended(connection: BaseDatabaseWrapper) -> bool:
 def note_uncommitted(connection: BaseDatabaseWrapper) -> None:
     """Note, on MySQL, that the connection's reads from now on may not show committed rows.
 
-    A statement has set the level of isolation to READ UNCOMMITTED, which the server doesn't tell
-    when it is for one transaction alone; or it has made a temporary table, which hides another.
+    A statement has set the isolation level to READ UNCOMMITTED, which the server doesn't show when
+    it is set for one transaction alone; or it has made a temporary table, which hides another.
     """
     connection.__dict__[UNCOMMITTED] = connection.connection
 

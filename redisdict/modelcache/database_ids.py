@@ -34,10 +34,10 @@ class Database:
     """The identity of the database to which some settings lead.
 
     Attributes:
-        id: equal for one database, whatever it is called, and different for two.
-        is_standby: whether what it shows isn't what is committed: it follows another one and may
-            lag behind it, or the connection reads what others haven't committed yet.
-        file: where SQLite has it.
+        id: the same for every alias of one database, and different for two databases.
+        is_standby: whether reads may not show the committed state: it follows another database and
+            may lag behind it, or the connection reads what others haven't committed yet.
+        file: the path of SQLite's file.
     """
 
     id: str
@@ -107,8 +107,8 @@ def name_mysql(variables: Mapping[str, str], galera: str) -> Database:
     """A name of the server whose variables these are, and whether it may show something else than
     what is committed: it may lag behind another one, or the session reads uncommitted rows.
 
-    Those that replicate one another's changes as one database have one name: a client may be led to
-    any of them. MariaDB has no UUID of its own, so all that tells its servers apart is the name.
+    Servers that replicate one another's changes as one database have one name: a client may be led
+    to any of them. MariaDB has no UUID of its own, so only the name distinguishes its servers.
 
     Args:
         galera: the UUID of a Galera cluster's state; empty for a server that is in none.

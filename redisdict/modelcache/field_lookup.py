@@ -36,9 +36,9 @@ HINTS_BOUND_S = 3600.0
 class FieldLookup(PkLookup[M]):
     """Looks up rows by another unique field.
 
-    The server has, for a value of the field, the primary key of the row that had it when it was
-    last looked for. That is a hint and no more: the row, which is never old, tells whether it has
-    the value still. So hints need no invalidation.
+    For a value of the field, the server has the primary key of the row that had it at the last
+    lookup. That is only a hint: the row, which is never old, shows whether it still has the value.
+    So hints need no invalidation.
     """
 
     def __init__(self, table: CachedTable, options: Options, field: models.Field[Any, Any]) -> None:

@@ -120,14 +120,14 @@ class Handle(Generic[M]):
 def refuse_to_block(called: str, twin: str, of: str = "a ModelDict") -> None:
     """Raise the error of a sync method that was called while the thread runs an event loop.
 
-    Django's ORM has the same rule and the same way out, the variable DJANGO_ALLOW_ASYNC_UNSAFE.
-    What is on the server could be read without the ORM, but not what is missing there: the same
-    call would work until the next deployment, and fail then.
+    Django's ORM has the same rule, which the same variable, DJANGO_ALLOW_ASYNC_UNSAFE, turns off.
+    Values on the server could be read without the ORM, but missing ones couldn't: the same call
+    would work until the next deployment, and then fail.
 
     Args:
         called: the call, for the message.
-        twin: what to write instead.
-        of: whose method it is.
+        twin: the call to write instead.
+        of: the name of the method's class.
     """
     if running_loop() is None or os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
         return

@@ -108,10 +108,10 @@ def sees_committed_state(connection: BaseDatabaseWrapper) -> bool:
 
 
 def _has_open_statement(connection: Any) -> bool:
-    """Whether SQLite has an unfinished statement, such as that of a queryset's `iterator()`.
+    """Return whether SQLite has an unfinished statement, such as that of a queryset's `iterator()`.
 
-    While it is, every statement of the connection sees the database as it was at the beginning of
-    that one, also in autocommit mode. SQLite tells when it is asked to replace a collation.
+    Until it ends, every statement of the connection sees the database as it was when that statement
+    began, also in autocommit mode. SQLite reports this when it is asked to replace a collation.
     """
     if not isinstance(connection, sqlite3.Connection):
         return False
@@ -141,10 +141,10 @@ class Matched:
     """Rows by the key of the value by which they were asked for.
 
     Attributes:
-        own: those whose own spelling it is.
-        other: those that the database takes for having the value, but spells otherwise.
-        unsure: the keys of `other`, and of values of which it can't be told, by the value, whether
-            a row has them. Nothing may be kept under these.
+        own: rows whose value is spelled exactly so.
+        other: rows whose value the database considers equal, but that is spelled differently.
+        unsure: the keys of `other`, and of values that alone don't show whether a row has them.
+            Nothing may be kept under these.
     """
 
     own: Mapping[bytes, Model]

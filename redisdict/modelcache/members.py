@@ -24,9 +24,9 @@ class Members:
     """Lists of rows that have the same value of a field.
 
     Attributes:
-        by: the attribute of the field.
-        gives: the attribute of what a list has of each row.
-        order: by which a list is ordered, as `order_by()` has it; rows that are alike in that by
+        by: the field's attribute.
+        gives: the attribute whose value a list has for each row.
+        order: the list's order, as arguments of `order_by()`; rows equal in that are ordered by
             their primary key.
     """
 

@@ -69,16 +69,16 @@ Keep = Callable[[bytes], Kept | None]
 class NearRows:
     """This process's memory for the cells of one table, for all of its handles.
 
-    Nothing, and nothing is connected, before `begin()`.
+    It keeps nothing and connects nothing before `begin()`.
 
     Args:
-        names: under which the cells' keys are.
-        share: the part of the alias's memory that it may take is one of so many.
+        names: make the cells' keys.
+        share: the number of equal parts of the alias's memory, of which it may take one.
 
     Attributes:
-        space: what is kept, once somebody reads near.
-        shards: what is kept of each shard, if the table is in shards.
-        is_on: whether anybody reads near. Then all that reads or changes cells goes through here.
+        space: the memory, once a handle reads near.
+        shards: the memory of each shard, if the table is in shards.
+        is_on: whether any handle reads near. Then all reads and changes of cells go through here.
     """
 
     def __init__(self, backend: Backend, names: Names, share: int = 1) -> None:
@@ -150,9 +150,9 @@ class NearRows:
     def drop(self, cells: Collection[bytes]) -> None:
         """Drop rows, or all of them by the table's key, and keep no reply that is under way.
 
-        Whoever changes a row does so right before others can see the change, and after it. Whoever
-        has seen a row elsewhere, as in the database, does so too: it may be newer than what is
-        kept, and no later read may give an older one.
+        A writer calls this right before others can see its change, and again after it. A reader
+        that has seen a row elsewhere, such as in the database, calls it too: that row may be newer
+        than the one in memory, and no later read may give an older one.
         """
         for state in self.results:
             state.drop_all()
@@ -176,7 +176,7 @@ class NearRows:
 
         Args:
             keep: None keeps nothing, and asks for no times.
-            owner: who alone may be given what is kept.
+            owner: the only one that the kept values are given to.
         """
         state = self._state
         rows = [cell[self._cut :] for cell in cells]

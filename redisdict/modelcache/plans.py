@@ -29,14 +29,14 @@ Plan: TypeAlias = Generator[Operation[Any] | Call, Any, T]
 class Caller:
     """The parts of a plan that differ between tasks and threads.
 
-    In which thread a task's queries will run isn't known before. So a transaction of any thread
-    that has changed the table counts as the task's own, and a task whose row will turn out not to
-    be kept for a transaction takes a lease all the same, and gives it back. That a standby's rows
-    aren't kept is known to both.
+    The thread in which a task's queries will run isn't known beforehand. So a transaction of any
+    thread that has changed the table counts as the task's own; and a task takes a lease even if a
+    transaction will prevent its row from being kept, and then gives the lease back. That a
+    standby's rows aren't kept is known to both.
 
     Attributes:
-        adapt: makes of a function that asks the database what the driver can call: the function
-            itself, or one that gives an awaitable.
+        adapt: turns a function that asks the database into one that the driver can call: the
+            function itself, or one that returns an awaitable.
         has_changed: whether the caller's transaction may have changed the table.
         may_keep: whether a row that is loaded now could be kept, as far as is known.
         ping: waits for a PING, where `near="request"` needs one.

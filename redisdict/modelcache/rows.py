@@ -85,13 +85,13 @@ class RowCodec(Generic[M]):
         )
 
     def encode(self, instance: M) -> bytes:
-        """The row of an instance that was just loaded.
+        """Encode the row of an instance that was just loaded.
 
-        Unless the types of its values tell that it comes back the same, another instance is made
-        of the row, as a hit does it, and compared.
+        Unless the types of its values guarantee that it comes back unchanged, another instance is
+        made from the row, as for a hit, and compared.
 
         Raises:
-            NotKept: a hit wouldn't give the same instance, or a field can't say.
+            NotKept: a hit wouldn't give the same instance, or a value can't be stored.
         """
         held = instance.__dict__
         position = 0

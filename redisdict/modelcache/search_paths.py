@@ -217,7 +217,7 @@ def _tenant_of(connection: BaseDatabaseWrapper) -> Any:
 def _has_own_cursors(connection: BaseDatabaseWrapper) -> bool:
     """Whether a third-party wrapper may run statements before each statement.
 
-    If it doesn't tell the tenant either, the search path is asked for at each read.
+    If the wrapper doesn't give the tenant either, each read asks for the search path.
     """
     plain: Any = BaseDatabaseWrapper
     kind: Any = type(connection)

@@ -63,8 +63,8 @@ class NearLease:
 
     Attributes:
         until: the process may serve before this time, of `clock()`.
-        since: it has held the lease from before this time on without a gap; what it serves has to
-            be as of then at least, for writers before that didn't know of it.
+        since: it has held the lease without a gap from before this time. What it serves has to be
+            at least as new as that, since earlier writers didn't know of it.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class NearLease:
     def renew(self) -> Operation[None]:
         """Renew the lease; confirm new announcements of writers.
 
-        One script, or with what is new two and a PING.
+        One script; with new announcements two, and a PING.
         """
         yield from track(self.teller, self.signal, ())
         announced = yield from self._ask(LEASE_MS)

@@ -22,14 +22,13 @@ class Entry:
     """One value in memory.
 
     Attributes:
-        key: under which it is kept.
-        value: what was kept; `make`, where it isn't None, makes of it what a reader is given.
-        version: tells it from other values of the key.
-        owner: who alone may read it, as a codec; compared by identity.
-        expires_at: from this time on it is no more, in seconds of the clock that `lookup()` is
-            given.
+        key: the key that it is kept under.
+        value: the kept value; `make`, unless it is None, makes from it what a reader gets.
+        version: distinguishes it from other values of the key.
+        owner: the only reader that may have it, such as a codec; compared by identity.
+        expires_at: when it expires, in seconds of the clock whose readings `lookup()` gets.
         size: in bytes, with `ENTRY_BYTES`.
-        visited: whether it was read since the hand last came by.
+        visited: whether it was read since the hand last passed it.
     """
 
     __slots__ = (
@@ -73,7 +72,7 @@ class Sieve:
     """The order in which entries came, and the hand. Not thread-safe: `NearState` has the lock.
 
     Args:
-        max_bytes, max_items: what is kept at most.
+        max_bytes, max_items: the most that is kept.
     """
 
     def __init__(self, max_bytes: int, max_items: int) -> None:

@@ -48,23 +48,24 @@ LOST: Final = (RedisError, RedisDictError, OSError)
 class Listener:
     """The tracking connection of one server, and the thread that reads from it.
 
-    It applies pushes and PONGs to the states that it was given with `watch()`. Threads and event
-    loops use it together. What is said over the connection is a `Session`.
+    It applies pushes and PONGs to the states given to `watch()`. Threads and event loops share it.
+    A `Session` carries out the exchange over the connection.
 
-    At connect it writes a key with an end, the probe, over another connection, and waits for its
-    push: only then may anything be kept. Proxies and managed servers say OK and send nothing.
+    After connecting it writes a key with a time to live, the probe, over another connection, and
+    waits for its push: only then may anything be kept. Some proxies and managed servers reply OK
+    and send nothing.
 
     Args:
         server: the backend of an alias, or of one node of a Cluster.
         timeout_s: how long to wait for a reply; None waits `DEFAULT_TIMEOUT_S`.
-        primary_address: asks the sentinels where the primary is, where there are any.
-        wants_plain: whether the server isn't to broadcast, also where it could.
+        primary_address: asks the sentinels, if there are any, for the primary's address.
+        wants_plain: whether the server shouldn't broadcast even if it could.
 
     Attributes:
-        is_up: whether the server tells of changes now.
+        is_up: whether the server reports changes now.
         reason: why not.
-        is_plain: whether it tells only of keys that it was asked for by `track()`. It is read after
-            a fill token was put.
+        is_plain: whether it reports only the keys given to `track()`. It is read after a fill token
+            was put.
     """
 
     def __init__(
@@ -224,11 +225,11 @@ class Listener:
     def track(self, state: NearState, keys: Sequence[Hashable]) -> bool:
         """Ask the server to report the next change of each key, if `is_plain`.
 
-        One EXISTS, of those and of the state's exact ones, over the connection that is told. A
-        value that is asked for after this, whose token was put before, is kept right.
+        One EXISTS, of those keys and of the state's exact ones, over the tracking connection. A
+        value whose token was put before this, and that is read after it, is then kept right.
 
         Returns:
-            Whether the server does.
+            Whether the server will report them.
         """
         with suppress(TimeoutError):
             return self._ask_for(state, keys).result(self._timeout_s)

@@ -50,8 +50,8 @@ class Teller(Protocol):
 def track(teller: Teller, state: NearState, keys: Sequence[Hashable]) -> Operation[None]:
     """Let the server track keys whose fill tokens were put, before it is asked for them.
 
-    Nothing is asked where the server tells of all keys anyway. Where it doesn't, an EXISTS goes
-    over the tracking connection; should it fail, the tokens are taken away.
+    Nothing is sent where the server reports all keys anyway. Otherwise an EXISTS goes over the
+    tracking connection; if it fails, the tokens are taken away.
     """
     if teller.is_plain and not (yield Call(teller.track, (state, keys), teller.atrack)):
         state.drop(keys)

@@ -78,8 +78,8 @@ class NearService:
     def space_of_dict(self, identity: Hashable, make: Callable[[], NearSpace]) -> NearSpace:
         """Get the memory of one dict, made at the first call.
 
-        It stays while a handle has it, and of the last `LEFT_SPACES` dicts also beyond; otherwise a
-        process that makes many dicts would keep what it has read of each.
+        It stays while a handle uses it; those of the last `LEFT_SPACES` dicts stay longer.
+        Otherwise a process that makes many dicts would keep what it has read of each.
         """
         with self._lock:
             found = self._of_dicts.get(identity)

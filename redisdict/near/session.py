@@ -45,16 +45,16 @@ _EPOCH: Final = re.compile(rb"cluster_my_epoch:(\d+)")
 class Session:
     """One connection, from its tracking to its end. Runs in the listener's thread.
 
-    Where the server broadcasts there is one PING under way at a time, and nothing else: it sends
-    the pushes of the commands of one turn of its loop behind their replies, so the PONG of a PING
-    that came in the same turn as a change may come before the push. Such a PING was sent before the
-    change, unless another command of the same connection was there to be read already.
+    Where the server broadcasts, one PING at a time is under way, and no other command. The server
+    sends the pushes of all commands of one turn of its loop after their replies, so the PONG of a
+    PING that came in the same turn as a change may arrive before the push. Such a PING was sent
+    before the change, unless another command of the same connection was already there to be read.
 
-    With plain tracking a push leaves when the change is made, and readers have keys asked for over
-    this connection (`Listener.track()`), beside the PINGs.
+    With plain tracking a push leaves when the change is made, and readers have keys tracked over
+    this connection (`Listener.track()`), besides the PINGs.
 
     Attributes:
-        is_plain: whether the server tells only of keys that were asked for over this connection.
+        is_plain: whether the server reports only keys that were read over this connection.
     """
 
     def __init__(self, listener: Listening, connection: TrackingConnection, wake: Wake) -> None:
@@ -77,7 +77,7 @@ class Session:
         """Track, probe, and apply what comes, until the connection is lost or closed.
 
         Raises:
-            NotTracked: the server doesn't tell of changes.
+            NotTracked: the server doesn't report changes.
             redis.exceptions.RedisError, OSError: the connection is lost.
         """
         listener = self._listener
@@ -164,7 +164,7 @@ class Session:
             raise NotTracked(
                 f"it refuses CLIENT TRACKING with BCAST ({refusal}), and may be a Dragonfly, whose"
                 " threads may answer a PING before they announce an earlier change."
-                ' "NEAR_TRACKING": "plain" uses it anyway; docs/near.md says what that is worth'
+                ' "NEAR_TRACKING": "plain" uses it anyway; docs/near.md says what is promised then'
             )
 
     def _adopt(self, watches: Watches) -> None:

@@ -44,8 +44,8 @@ _UNSEEN: Final = object()
 class _Fills:
     """The reads of one key that are under way; they all stand, or none.
 
-    `seen` is the version that one of them has brought. As long as all bring the same one, none of
-    them is older than another, and what was kept may stay.
+    `seen` is the version that one of them has brought. As long as all bring the same version, none
+    is older than another, and the kept value may stay.
     """
 
     __slots__ = ("count", "seen")
@@ -72,13 +72,13 @@ class NearState:
     Threads and event loops share it. `lookup()` takes no lock.
 
     Args:
-        max_bytes, max_items: what is kept at most; the oldest that nobody reads goes first.
+        max_bytes, max_items: the most that is kept; the oldest entry that isn't read goes first.
 
     Attributes:
         watermark: all changes that were made before this time have been applied; `NEVER` while
             nothing may be served.
         generation: counts how often everything was forgotten.
-        is_connected: whether the server tells of changes; otherwise nothing is kept.
+        is_connected: whether the server reports changes; otherwise nothing is kept.
         hits, misses, pushes, evictions: counts since the start. Hits are counted without a lock, so
             that threads at the same instant may count one for two.
     """
@@ -164,10 +164,10 @@ class NearState:
         """Keep the server's answer, if the token is still there; return whether it is kept.
 
         Args:
-            value: what to keep, `MISSING` where the server has none.
-            version: what tells it from other values of this key, as the hash of its bytes. Of two
-                readers at the same time either may have the older value, so what they bring is kept
-                only if it is the same.
+            value: the value to keep, `MISSING` if the server has none.
+            version: distinguishes it from other values of this key, such as the hash of its bytes.
+                Of two concurrent readers either may have the older value, so their values are kept
+                only if they are the same.
             expires_at, size, make, owner: as `Entry` has them.
         """
         with self._lock:

@@ -16,11 +16,11 @@ class Watch(NamedTuple):
     """Keys of the server that a state depends on.
 
     Attributes:
-        key: the keys that begin with it, of which an entry has the rest as its key; or, if
-            `is_exact`, the one key whose every change means that all entries have to go.
+        key: the prefix of the keys; an entry's key is the rest. Or, if `is_exact`, the one key of
+            which every change removes all entries.
         state: where the entries are.
-        slot_key: in a Cluster, any key of the slot that all of these lie in: a node that doesn't
-            refuse it has the slot. None elsewhere.
+        slot_key: in a Cluster, any key of the slot of all these keys: a node that doesn't refuse it
+            has the slot. None elsewhere.
         has_whole_keys: whether an entry's key is the server's whole key.
     """
 

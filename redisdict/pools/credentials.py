@@ -95,7 +95,7 @@ class SharedCredentials(StreamingCredentialProvider):
     def send(self, token: TokenInterface) -> Done:
         """Pass a new token on, once. Called by the provider, in any thread or loop.
 
-        Publish/subscribe of redis-py's, when it is told of one, tells its pool, which calls this.
+        redis-py's publish/subscribe passes a token that it gets to its pool, which calls this.
         """
         if token is not self._last:
             self._last = token
@@ -203,10 +203,10 @@ def has_new_token(connection: Any) -> bool:
 def authenticate(connection: Any) -> None:
     """Authenticate again with the token that a connection was given, if it was.
 
-    Where that fails it is connected again, with what the provider gives then.
+    If that fails, it is connected again with new credentials of the provider.
 
     Raises:
-        redis.exceptions.RedisError: it can't be.
+        redis.exceptions.RedisError: it can't be connected.
     """
     try:
         connection.re_auth()

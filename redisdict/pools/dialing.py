@@ -18,7 +18,8 @@ async def dial(template: Any) -> SharedConnection:
     """Connect and authenticate.
 
     Args:
-        template: a connection of redis-py's that was never connected: it tells where to, and how.
+        template: a redis-py connection that was never connected; it has the address and the
+        options.
 
     Raises:
         redis.exceptions.ConnectionError, redis.exceptions.TimeoutError: the server can't be

@@ -173,7 +173,7 @@ class FastConnection(redis.connection.AbstractConnection):
     def leave(self) -> None:
         """Leave the socket to the parent process; the next command here isn't sent.
 
-        What the command relies on, such as a WATCH, was told to the server over that socket.
+        That command may rely on an earlier one, such as a WATCH, that was sent over the socket.
         """
         was_connected = self.is_connected
         self.disconnect()  # it isn't shut down, for redis-py knows whose it is

@@ -236,12 +236,12 @@ class MultiplexedConnection(AbstractConnection):
         timeout: float | None = None,
         **options: Any,
     ) -> Any:
-        """Read the reply to the command sent first; an error reply is raised, as a loss is.
+        """Read the reply to the earliest command; raise an error reply, and a lost connection.
 
         Raises:
             redis.exceptions.TimeoutError: it didn't come within `timeout` seconds, or within the
                 pool's `socket_timeout`.
-            redis.exceptions.RedisError: what the server refused, or the loss of the connection.
+            redis.exceptions.RedisError: the server refused the command, or the connection was lost.
         """
         if not self._replies:
             return await super().read_response(disable_decoding, timeout, **options)

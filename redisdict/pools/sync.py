@@ -93,9 +93,9 @@ class ConnectionPool(redis.ConnectionPool):
         self.pid = os.getpid()
 
     def _renew(self) -> None:
-        """Leave all connections to the parent process, without a word to the server.
+        """Leave all connections to the parent process, and send nothing to the server.
 
-        Whoever holds one here finds it lost.
+        A thread that holds one in this process finds it lost.
         """
         if self.pid == os.getpid():
             return  # made in the child
@@ -111,11 +111,11 @@ class ConnectionPool(redis.ConnectionPool):
         """Send a packed command over the connection returned last, and read its reply.
 
         This is `get_connection()`, the connection's `execute()` and `release()` in one, for the
-        usual case that one is idle, was used a moment ago, and is of
+        usual case: a connection is idle, was used a moment ago, and is one of
         `redisdict.pools.fast_connection`.
 
         Args:
-            packed: as of `FastConnection.execute()`.
+            packed: as for `FastConnection.execute()`.
 
         Returns:
             The reply, undecoded; or `FAST_PATH_UNAVAILABLE`, and nothing was sent.

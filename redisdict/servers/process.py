@@ -123,7 +123,7 @@ def _root() -> Path:
 class _Supervisor:
     """Asks a supervisor for a private directory and a server in it, which end with this process.
 
-    The socket that leads to it is what it knows this process by, so a forked child closes its
+    The supervisor recognizes this process by the socket between them, so a forked child closes its
     copy (`forks.on_fork`), and has no server.
     """
 
@@ -241,15 +241,15 @@ class _Supervisor:
 class ServerProcess:
     """A server on a free port of 127.0.0.1, or on a unix socket, in a private directory.
 
-    Ready means that the answer came from this very process: a neighbour that took the port
-    meanwhile is noticed, and another port tried. It ends with `stop()`, with the `with` block, at
-    the interpreter's exit, and, however the interpreter ends, through its supervisor
+    It is ready when this very process has answered: if another server took the port meanwhile, that
+    is noticed and another port tried. It ends with `stop()`, with the `with` block, at the
+    interpreter's exit, and, however the interpreter ends, through its supervisor
     (`redisdict.servers.supervisor`); a forked child can't stop it. It leads a session of its own,
     so that Ctrl-C in a terminal reaches the program that uses it and not the server.
 
-    `arguments` are given to the program as they are, after ours. `config` is the text of a
-    configuration file, for what has to be in one. The password, if any, can be seen by other
-    users of this machine in the list of processes.
+    `arguments` are passed to the program unchanged, after ours. `config` is the text of a
+    configuration file, for settings that have to be in one. Other users of this machine can see
+    the password, if any, in the list of processes.
     """
 
     def __init__(

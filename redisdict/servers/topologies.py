@@ -70,9 +70,10 @@ class _Topology(ABC):
 class SentinelTopology(_Topology):
     """One primary, its replicas, and the sentinels that watch over them under `service`.
 
-    `primary` and `replicas` are the roles at the start; `current_primary()` asks. A lost primary
-    is noticed after `down_after_ms` and replaced about 1.3 s later. `sentinel_program` is what the
-    sentinels run: the servers' own program unless that is Dragonfly, which can't be one.
+    `primary` and `replicas` are the roles at the start; `current_primary()` asks for the present
+    one. A lost primary is noticed after `down_after_ms` and replaced about 1.3 s later. The
+    sentinels run `sentinel_program`: the servers' own program, except for Dragonfly, which can't be
+    a sentinel.
     """
 
     def __init__(

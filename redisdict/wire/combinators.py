@@ -34,8 +34,8 @@ def intercept(
 ) -> Generator[Asked, Any, T]:
     """Put `answer` between an operation and its driver.
 
-    `answer` takes each request and gives what the operation is sent, or raises what it is thrown;
-    what it yields on the way goes to whoever runs this.
+    `answer` takes each request, and returns the reply for the operation or raises the error for it.
+    Requests that it yields go to the caller of this generator.
     """
     step: Callable[[Any], Request] = operation.send
     value: Any = None

@@ -17,13 +17,13 @@ class CommandInfo(NamedTuple):
     """The properties of a command.
 
     Attributes:
-        is_read: it changes nothing, so that there is nothing to wait for behind it.
-        is_for_replicas: any server with the data may answer it. None that walks: a cursor has a
-            meaning only on the server that gave it; and none that asks about the server itself.
-        key_at: where its first key stands; None when it has none, so that any node may be asked.
-        needs_own_connection: it blocks, changes what the connection is to the commands that follow,
-            or is answered by more or less than one reply.
-        is_about_own_writes: it tells of the writes that the same connection has sent before.
+        is_read: it changes nothing, so there is no write to wait for after it.
+        is_for_replicas: any server with the data may answer it. That excludes scans, since a cursor
+            is valid only on the server that gave it, and commands about the server itself.
+        key_at: the position of its first key; None when it has no key, so any node may be asked.
+        needs_own_connection: it blocks, changes the connection's state for the commands that
+            follow, or has more or less than one reply.
+        is_about_own_writes: its reply depends on the writes sent before over the same connection.
     """
 
     is_read: bool = False

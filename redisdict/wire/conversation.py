@@ -61,15 +61,15 @@ def is_plain(request: Command | Batch) -> bool:
 
 
 def converse(server: Server, known: Known, request: Command | Batch) -> Conversation[Reply]:
-    """Send a request that isn't plain, and give the reply: an error of one command as an object.
+    """Send a request that isn't plain, and return the reply: an error of one command as an object.
 
     Args:
-        known: what is known of the server at the end of this very connection.
+        known: the known state of the server at the other end of this connection.
 
     Raises:
-        redis.exceptions.ConnectionError: the connection was connected again behind our back, so
-            that the name of the incarnation was that of the server before.
-        redis.exceptions.ResponseError: the server refuses to tell its name for now, or can't make
+        redis.exceptions.ConnectionError: redis-py connected again, so the name of the incarnation
+            was that of the earlier server.
+        redis.exceptions.ResponseError: the server refuses to give its name for now, or can't make
             the batch safe; the request wasn't sent.
     """
     wait = request.wait if isinstance(request, Batch) else None
@@ -84,7 +84,7 @@ def converse(server: Server, known: Known, request: Command | Batch) -> Conversa
         name = known.name
         yield pack(named(request, name))
         if known.name is not name:
-            raise RedisConnectionError("The connection was lost, and connected anew.")
+            raise RedisConnectionError("The connection was lost, and connected again.")
     else:
         yield pack(request)
     yield SENT

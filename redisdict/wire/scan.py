@@ -21,7 +21,7 @@ class ClusterCursor(NamedTuple):
 
     Attributes:
         place: the cursor of the node; 0 where it begins.
-        slot: the node's first one, so that the cursor tells by itself where to go on.
+        slot: the node's first slot, so that the cursor alone shows where to go on.
     """
 
     place: int
@@ -61,7 +61,7 @@ class ShardsCursor(NamedTuple):
 def table_bits(cursor: bytes) -> list[int]:
     """Return the length of a cursor in bits, or the lengths of those of a `ShardsCursor`.
 
-    A cursor is the number of a bucket, so its highest bit tells how large the table is at least.
+    A cursor is the number of a bucket, so its highest bit gives a lower bound of the table's size.
     """
     places = cursor.rpartition(b":")[2].split(b",")
     return [int(place.rpartition(b"=")[2]).bit_length() for place in places]

@@ -83,8 +83,8 @@ def family_and_version(info: Mapping[str, object]) -> tuple[Family, str]:
     """Return the program that answers, "redis", "valkey", "keydb" or "dragonfly", and its version.
 
     Args:
-        info: INFO server, at least. `redis_version` is what the others say to old clients, so it
-            counts last.
+        info: the reply to INFO server, or to more. Other programs give `redis_version` for old
+            clients only, so it counts last.
     """
     if "dragonfly_version" in info:
         return "dragonfly", str(info["dragonfly_version"]).removeprefix("df-v")

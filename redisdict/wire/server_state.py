@@ -103,11 +103,11 @@ class Assurance:
 class Known:
     """The known properties and abilities of the server at the end of one connection.
 
-    A connection can't outlive the process at its other end, so what was asked over it holds for as
-    long as it isn't connected again. redis-py's connections say when they are.
+    A connection can't outlive the process at its other end, so an answer received over it is valid
+    until it is connected again. redis-py's connections report when they are.
 
     Attributes:
-        name: of its incarnation, see above; None until it is asked.
+        name: the name of its incarnation, see above; None until it is asked for.
         assurances: for each guarantee (see `redisdict.connections.durability`) that it has given.
     """
 
@@ -137,8 +137,8 @@ class Known:
 class Capabilities:
     """The abilities of a backend's server: assumed until the server itself denies them.
 
-    One flag for each thing that not every server has and that is worth a try. Version numbers don't
-    tell: KeyDB calls itself Redis 6.3, Dragonfly 7.4 and Valkey 7.2.
+    One flag for each ability that only some servers have and that is worth a try. Version numbers
+    don't show it: KeyDB reports Redis 6.3, Dragonfly 7.4 and Valkey 7.2.
     """
 
     def __init__(self) -> None:

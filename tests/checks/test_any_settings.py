@@ -31,7 +31,8 @@ from tests.depth import examples
 
 #: One of these is in each line.
 WHAT_TO_DO = re.compile(
-    "expected|did you mean|known|can't be|says no server|give|remove|leave|belongs|Add|Configured:"
+    r"expected|did you mean|known|can't be|\b(add|give|remove|leave)\b|belongs|configured:",
+    re.IGNORECASE,
 )
 
 #: A line that nobody reads to its end.

@@ -292,7 +292,7 @@ def broken(request: pytest.FixtureRequest, settings: Any, tmp_path: Path) -> str
     file.touch()
     values: dict[str, tuple[dict[str, Any], str]] = {
         "option": ({"LOCATION": NOWHERE, "OPTIONS": {"socket_timeout": "5"}}, "socket_timeout"),
-        "database": ({"LOCATION": "redis://127.0.0.1:1/abc"}, "behind the host is 'abc'"),
+        "database": ({"LOCATION": "redis://127.0.0.1:1/abc"}, "after the host is 'abc'"),
         "relative": ({"LOCATION": "embedded://data"}, "the directory 'data' isn't absolute"),
         "unwritable": ({"LOCATION": f"embedded://{file}/data"}, "can't be used"),
         "unknown": ({"LOCATION": NOWHERE, "TIMOUT": 5}, "did you mean 'TIMEOUT'"),

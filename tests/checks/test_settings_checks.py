@@ -103,8 +103,8 @@ def test_pickle_over_a_network(configure: Configure) -> None:
     configure(LOCATION=NOWHERE, SERIALIZER="pickle")
     assert found() == [
         CheckWarning(
-            'REDISDICT["shop"] reads pickles from redis://127.0.0.1:1/0: whoever can write to that'
-            " server can run code in this project.",
+            'REDISDICT["shop"] reads pickles from redis://127.0.0.1:1/0: anyone who can write to'
+            " that server can run code in this project.",
             hint='Use "SERIALIZER": "msgpack", or a server on a unix socket.',
             id="redisdict.W001",
         )

@@ -236,9 +236,9 @@ REFUSED: list[tuple[Callable[[Any], Any], str]] = [
         "SQL of its own, which may call anything",
     ),
     (lambda rows: list(rows.select_for_update()), r"by select_for_update\(\)"),
-    (lambda rows: list(rows.annotate(one=_Own("name"))), "_Own, of which nobody knows"),
-    (lambda rows: list(rows.annotate(one=Func("name", function="lower"))), "it calls lower, of"),
-    (lambda rows: rows.filter(stock__lt=Func(function="random")).count(), "it calls random, of"),
+    (lambda rows: list(rows.annotate(one=_Own("name"))), "_Own, whose effect is unknown"),
+    (lambda rows: list(rows.annotate(one=Func("name", function="lower"))), "it calls lower, whose"),
+    (lambda rows: rows.filter(stock__lt=Func(function="random")).count(), "it calls random, whose"),
     (
         lambda rows: list(
             rows.filter(pk__in=Product.objects.filter(created_at__lt=Now()).values("pk"))

@@ -41,7 +41,7 @@ REASONS = (
     "it locks rows",
     "it asks for",
     "it calls",
-    "of which nobody knows what it does",
+    "whose effect is unknown",
     "a parameter can't be written",
 )
 

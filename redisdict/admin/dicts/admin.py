@@ -176,7 +176,7 @@ class StoredDictAdmin(PagesAdmin):
     def _is_saved(self, backend: Backend, stored: StoredDict, field: bytes, form: ItemForm) -> bool:
         """Store the form's value if the item hasn't changed since the form was made.
 
-        Otherwise the form says what is wrong, and is of the version that is there now. GET, and a
+        Otherwise the form shows the error and is filled with the item's current value. GET, and a
         script that keeps the time to live.
         """
         if not form.is_valid():

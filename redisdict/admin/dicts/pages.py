@@ -142,8 +142,8 @@ def _find_fields(
 ) -> tuple[list[bytes], str]:
     """Find the fields of one page, and the cursor of the next.
 
-    A page ends only where the server's own pages do: what the server gives for one cursor changes
-    while its table grows, so a place inside of that would lose items.
+    A page ends only where one of the server's own pages does: while the server's table grows, its
+    page for the same cursor changes, so a position inside such a page would lose items.
     """
     found: dict[bytes, None] = {}
     count = PAGE_SIZE

@@ -64,7 +64,7 @@ class Chart:
     Args:
         id: of its HTML element; unique on the page.
         kind: "bars" from zero, "dots" without a line, "lines".
-        labels: what the values belong to; one row of the table each.
+        labels: one for each value, and so for each row of the table.
         label_title: the heading of the labels in the table.
     """
 

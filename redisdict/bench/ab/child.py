@@ -29,11 +29,11 @@ class Call:
     """One kind of call.
 
     Args:
-        function: what is called; a coroutine function with a loop.
-        each: the first argument, in turn.
-        rest: the other ones.
-        expected: of every reply.
-        count: calls in a timed block; before it half as many aren't timed.
+        function: the function to call; with an event loop, a coroutine function.
+        each: the first arguments, which the calls take in turn.
+        rest: the other arguments, the same in all calls.
+        expected: the reply that every call must get.
+        count: calls in a timed block; half as many are made before it, untimed.
     """
 
     def __init__(

@@ -100,7 +100,7 @@ def rows_text(
 def warnings_text(run: BenchmarkRun, options: Options, stderr: OutputWrapper) -> str:
     """Write the warnings about the figures, with their advice.
 
-    Only what changes what may be concluded, unless all of it is asked for.
+    Only those that change what may be concluded, unless all are asked for.
     """
     names = (
         None if options.get("verbose") else DECISIVE | (NOISY if options.get("strict") else set())

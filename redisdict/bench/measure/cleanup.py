@@ -134,11 +134,12 @@ class Interruption:
     """Turns signals into `Interrupted`, at once or, while `deferred()`, when it is convenient.
 
     In the middle of a block an exception would lose replies, and in the middle of cleaning up it
-    would leave servers and keys behind. A second signal is obeyed at once all the same, unless
-    things are being cleaned up.
+    would leave servers and keys behind. A second signal takes effect at once, unless things are
+    being cleaned up.
 
-    Python ignores an exception in a destructor or a callback of its garbage collection, where a
-    signal may find it as well as anywhere. What was lost so is raised again a moment later.
+    A signal may arrive while Python runs a destructor or a callback of its garbage collection,
+    where it ignores exceptions. An exception that was lost in this way is raised again a moment
+    later.
     """
 
     def __init__(self) -> None:

@@ -39,8 +39,8 @@ class PlacementProbe:
 
     Args:
         server_pid: the server's process.
-        known: the answer, where it is known: both are pinned, or the server has many threads, of
-            which nobody can say which one is going to answer.
+        known: the answer, if it is known beforehand: both are pinned, or the server has many
+            threads, and any of them may answer.
     """
 
     def __init__(self, server_pid: int | None, known: str = "") -> None:

@@ -130,8 +130,8 @@ INTERVAL_S = 1.0
 class WatchedProgress(Reporter):
     """A `Reporter` that keeps the `BenchmarkProgress` of its run up to date.
 
-    When that asks for the run to end, the process sends itself SIGTERM: then it ends as it does
-    for anybody else who sends one.
+    When the `BenchmarkProgress` asks for the run to end, the process sends itself SIGTERM, and ends
+    as after any other SIGTERM.
     """
 
     def __init__(

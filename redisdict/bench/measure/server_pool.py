@@ -50,9 +50,9 @@ class RunningServer:
 
     Attributes:
         location: as the `LOCATION` setting takes it.
-        probe: where it runs.
-        cpu_ns: what CPU time it has had so far.
-        facts: what is stored of it.
+        probe: tells on which CPU it runs.
+        cpu_ns: the CPU time that it has used so far.
+        facts: what the run stores about it.
     """
 
     location: str
@@ -67,8 +67,8 @@ class ServerPool:
     """Brings services up and remembers who they are.
 
     Args:
-        token: in the name of every key of this run.
-        tell: for what the user should know at once.
+        token: a part of the name of every key of this run.
+        tell: called with what the user should know at once.
     """
 
     token: str
@@ -105,7 +105,8 @@ class ServerPool:
         Args:
             service: what to bring up.
             cpus: where its processes are pinned, if this run starts them; None leaves them alone.
-            placement: what is said of each block when they aren't pinned; empty looks for itself.
+            placement: the placement to record for each block when they aren't pinned; if empty, it
+                is looked up for each block.
 
         Raises:
             RedisDictError, redis.exceptions.RedisError, OSError: it can't be brought up.
@@ -208,7 +209,8 @@ def _resp_version(client: redis.Redis) -> int | None:
 def local_pid(running: RunningService) -> int | None:
     """Find the server's process on this machine, if it is certain that it is the one.
 
-    A server in a container or elsewhere names a process id that here is another's, or nobody's.
+    A server in a container or on another machine gives a process id that is another process's
+    here, or none's.
     """
     if running.server_pid is not None:
         return running.server_pid
@@ -244,7 +246,8 @@ def cpu_clock(pids: Iterable[int]) -> Callable[[], int | None]:
 def differing_settings(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     """Find the settings that the servers don't share: name -> service -> value.
 
-    A setting is compared between those that have it. What a server doesn't tell doesn't differ.
+    A setting is compared between the servers that have it. One that a server doesn't show counts
+    as equal.
     """
     known = {service: _comparable(one) for service, one in facts.items()}
     differing = {}

@@ -47,9 +47,9 @@ class Session:
     """Measures one run.
 
     Args:
-        services: what was selected, in the order of the report, with those that aren't there.
-        record: gets the results; one that has some already is completed.
-        calibration: the run that says what equal runs differ by on this machine.
+        services: those selected, in the order of the report, including those that aren't available.
+        record: gets the results; if it has some already, the missing ones are added.
+        calibration: the calibration, which says how much equal runs differ on this machine.
     """
 
     spec: BenchmarkSpec

@@ -227,8 +227,8 @@ def joint_confidence(chances: Sequence[float], rate: float = FALSE_DISCOVERIES) 
     intervals of Benjamini and Yekutieli, 2005, for what was selected.)
 
     Args:
-        chances: of every cell, see `Quotient.chance`.
-        rate: the share of differences found that may be none.
+        chances: one for each cell, see `Quotient.chance`.
+        rate: the accepted share of false ones among the differences found.
     """
     ordered = sorted(chances)
     found = [rank for rank, chance in enumerate(ordered, 1) if chance <= rank * rate / len(ordered)]

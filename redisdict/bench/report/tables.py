@@ -25,10 +25,10 @@ class Layout:
     """How the results of a table are arranged.
 
     Attributes:
-        keys: what tells one row from another, as fields of `BenchmarkResult`.
-        columns: in their order.
-        column_of: which of them a result stands under.
-        optional: keys that needn't be shown when all rows agree on them.
+        keys: the fields of `BenchmarkResult` that distinguish the rows.
+        columns: the columns, in their order.
+        column_of: returns the column of a result.
+        optional: keys that aren't shown when they are the same in all rows.
     """
 
     table: Table

@@ -270,8 +270,8 @@ class HashLayout(Layout):
     ) -> Operation[list[Any]]:
         """Ask for the commands that items of `width` arguments take, in one round trip.
 
-        Those that meet a marker go through the script, and they alone: what another has done is
-        not to be done twice, for others may have changed it meanwhile.
+        Only the commands that meet a marker are repeated by the script: one that has succeeded
+        must not be repeated, since other clients may have changed the items meanwhile.
         """
         chunks = list(slices(arguments, CHUNK * width))
         answers: list[Any] = [None] * len(chunks)

@@ -44,14 +44,14 @@ NEVER_FIRST = frozenset(
 class ShardCount:
     """The number of shards that the server knows of a dict, in a key beside its items.
 
-    It is stored before the first item and stays when the dict is cleared, for other clients may go
-    on using it. It is asked for once by each handle of the dict; one of a dict that has never had
-    an item asks again the next time.
+    It is stored before the first item and stays when the dict is cleared, since other clients may
+    still use it. Each handle of the dict asks for it once; as long as the dict has never had an
+    item, the handle asks again the next time.
 
     Args:
         key: where it is stored.
-        count: what the handle has been told.
-        shown_name: how the dict is called in an error.
+        count: the number given to the handle.
+        shown_name: the dict's name in errors.
     """
 
     def __init__(self, key: bytes, count: int, shown_name: str) -> None:
@@ -100,13 +100,13 @@ class ShardCount:
 class ShardedLayout(Layout):
     """Items spread over the layouts of several shards by a hash of their keys.
 
-    What concerns one item is asked of its shard, see `_handed_on()`. What concerns many goes to all
-    their shards at once, and isn't atomic: a failure can leave it done in some shards and not in
-    others.
+    A request for one item goes to the item's shard, see `_handed_on()`. One for many items goes to
+    all their shards at once and isn't atomic: after a failure it may be done in some shards and not
+    in others.
 
     Args:
         shards: the layouts, all of one kind.
-        count: what the server knows of their number.
+        count: their number, as the server has it.
     """
 
     def __init__(self, shards: Sequence[Layout], count: ShardCount) -> None:

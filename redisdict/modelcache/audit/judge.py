@@ -7,8 +7,9 @@ row that was read in between.
 
 Two equal reads don't prove that a cell was unchanged: it may have had a barrier, and been filled
 again with the same value. So a cell that seems to disagree is read once more, alone, while the
-server watches it and the table's cell (WATCH): EXEC refuses if anybody has changed them. Then the
-row is read twice, and a field that gives two readers two values, such as a random one, is ignored.
+server watches it and the table's cell (WATCH): EXEC fails if any client has changed them. Then the
+row is read twice, and a field with a different value in each read, such as a random one, is
+ignored.
 """
 
 from __future__ import annotations

@@ -39,9 +39,9 @@ class TableCount:
         model: its label and what is kept, such as "shop.Product" or "shop.Product by category_id".
         database: the alias of DATABASES that its rows were read from.
         alias: of REDISDICT, whose server keeps the cells.
-        judged: cells that were compared with the database, among them those that disagree.
-        disagreed: those that hold something else.
-        by_age: of those how many were first seen to disagree so long ago.
+        judged: cells that were compared with the database, including those that disagree.
+        disagreed: cells whose content differs from the database's.
+        by_age: the number of those, by the time since they were first seen to disagree.
         unjudged: cells that weren't compared, by the reason.
         repaired: cells that were removed.
         examples: the first of those that disagree: the end of the cell's name, and the fields.

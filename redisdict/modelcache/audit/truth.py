@@ -27,8 +27,8 @@ class Asked(NamedTuple):
     """The database's content for some cells.
 
     Attributes:
-        found: by cell; a cell whose row or list isn't known is left out.
-        is_committed: whether that is what is committed now, and nothing of a snapshot or standby.
+        found: the content by cell; a cell whose row or list isn't known is left out.
+        is_committed: whether this is the committed state, not that of a snapshot or a standby.
     """
 
     found: Mapping[bytes, Any]
@@ -42,7 +42,7 @@ class Truth(Protocol):
         """Read the correct content of these cells from the database. One query, or `in_bulk()`.
 
         Args:
-            bodies: what the cells hold, by cell.
+            bodies: the cells' content, by cell.
         """
 
     def differences(self, body: bytes, found: Any) -> list[str] | None:

@@ -238,9 +238,9 @@ def _change_chosen(
 ) -> Any:
     """Run an update or deletion of the rows that its filter chooses.
 
-    When the filter names primary keys, those are told. Otherwise the statement itself returns them,
-    in a transaction; or where it can't, a query finds the rows and locks them, so that those and no
-    others are changed. Of more than 10,000 all rows count as changed.
+    When the filter names primary keys, those are announced. Otherwise the statement itself returns
+    them, in a transaction; where it can't, a query finds the rows and locks them, so that exactly
+    those are changed. With more than 10,000 rows the whole table counts as changed.
     """
     pks = named_pks(write.query)
     if pks is not None and len(pks) <= MOST_ROWS:

@@ -152,7 +152,7 @@ class FetchedCursor:
     """A driver's cursor whose results have been fetched; otherwise like the original.
 
     Args:
-        found: the results, and what was raised instead of another one.
+        found: the results, and the error that was raised instead of a further one.
     """
 
     def __init__(self, raw: Any, found: Sequence[ResultSet | Exception]) -> None:

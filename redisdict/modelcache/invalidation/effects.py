@@ -61,12 +61,12 @@ class Catalog:
         return not self.rewritten.isdisjoint({table, *_followed([table], [self.shown_by])})
 
     def changed_by(self, statement: Statement, changes_keys: bool = True) -> set[str]:
-        """The names that a statement changes beside those that it names itself.
+        """Return the names that a statement changes besides those in its text.
 
         Args:
             changes_keys: whether an UPDATE may change a column that foreign keys point at.
 
-        `ANYTHING` is among them when that can't be told.
+        `ANYTHING` is among them when that can't be known.
         """
         graphs = [self.always]
         if statement.is_definition:

@@ -29,7 +29,7 @@ def make_behind_barriers(rows: Sequence[Rows], change: Callable[[], T]) -> T:
     Two round trips for each server: a script for each table and 1,000 rows, before and after.
 
     Raises:
-        BackendUnavailable: a server can't be told, and a model is strict; the change isn't made.
+        BackendUnavailable: a server can't be reached, and a model is strict; the change isn't made.
     """
     if len(rows) == 1:
         [(table, keys)] = rows
@@ -49,7 +49,7 @@ def remove(rows: Sequence[Rows]) -> None:
     """Remove rows whose change others can see already. One script for 1,000 rows.
 
     Raises:
-        BackendUnavailable: the server can't be told, and the model is strict.
+        BackendUnavailable: the server can't be reached, and the model is strict.
     """
     for table, keys in rows:
         table.counters.invalidations += len(keys)
@@ -61,7 +61,7 @@ def remove(rows: Sequence[Rows]) -> None:
 def close(tables: Sequence[CachedTable], token: bytes) -> None:
     """Prevent the storing of rows of these tables, for the longest time of their barriers.
 
-    One script for each table. What can't be told is logged.
+    One script for each table. What can't be announced is logged.
     """
     for table in tables:
         error = _tell(table, table.store.table_keys, token, table.cached.barrier_ms)
@@ -167,9 +167,9 @@ def _near_lease_ms(table: CachedTable) -> int:
 
 
 def _drop_near(rows: Sequence[Rows]) -> None:
-    """Drop rows from this process's memory: behind the barriers, where no reply restores them.
+    """Drop rows from this process's memory, while the barriers are up: no reply restores them.
 
-    And once more after the change, for readers that have asked in between.
+    And again after the change, for readers that have asked in between.
     """
     for table, keys in rows:
         table.near.drop(keys)

@@ -93,7 +93,7 @@ class Lists:
         """Make the barriers of the lists that an update changes, as far as known before it.
 
         Args:
-            found: the values that they have, under lock.
+            found: the values that they have, read under a lock.
             values: fields, and what they are set to.
 
         Returns:

@@ -140,9 +140,9 @@ def is_known(pk: Any) -> bool:
 def related_pks(
     cached: type[Model], model: type[Model], pks: Iterable[Any], database: str
 ) -> Iterable[Any] | None:
-    """The primary keys that rows of `model`'s table have as rows of `cached`.
+    """Return the primary keys that rows of `model`'s table have as rows of `cached`.
 
-    Nearly always the same ones. None when only a look at all rows could tell.
+    They are nearly always the same. None when only reading all rows could show them.
     """
     owner = next((one for one in lineage(cached) if table_of(one) == table_of(model)), None)
     if owner is None or owner._meta.pk.column != model._meta.pk.column:
@@ -173,9 +173,9 @@ def _pk_owner(model: type[Model]) -> type[Model]:
 
 
 def _database_paths(model: type[Model], depth: int) -> Iterator[tuple[str, type[Model]]]:
-    """Lookups of foreign keys on which the database acts, with their targets.
+    """Return the lookups of foreign keys on which the database acts, with their targets.
 
-    Behind the first key only those that cascade: what they point at takes the rows with it.
+    After the first key only those that cascade: deleting their target deletes the rows.
     """
     actions = IN_DATABASE if depth == 1 else ("DB_CASCADE",)
     for key in model._meta.concrete_fields:

@@ -34,12 +34,12 @@ class Statement:
     Attributes:
         writes: names of tables and views that it may change, without their schemas, in small
             letters.
-        qualified: those of the names that are qualified with a schema, with that.
+        qualified: the names that have a schema, with it.
         is_unknown: whether it may change any table.
         is_definition: whether it may change what tables, views, triggers or functions there are.
         control: what it does to the transaction.
         begins: whether a transaction is under way after it.
-        is_several: whether it is several statements in one text.
+        is_several: whether the text has several statements.
         changes_session: whether names may mean other tables after it.
         reads_uncommitted: whether what is read after it on MySQL may not be committed.
         upserts: whether an INSERT may update rows that are in its way.

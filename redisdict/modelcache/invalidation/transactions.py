@@ -79,8 +79,8 @@ def commit_behind_barriers(
     """Make the commit of the transaction under way, by whatever statement, behind its barriers.
 
     Args:
-        is_certain: whether it does commit. Otherwise, while a transaction is under way afterwards,
-            it may be the same one, and what it has changed is announced at its end once more.
+        is_certain: whether the statement certainly commits. If not, a transaction that is under way
+            afterwards may be the same one, and its changes are announced again at its end.
     """
     guard: _Guard | None = connection.__dict__.get(GUARD)
     return commit() if guard is None else guard.commit_by(commit, is_certain=is_certain)

@@ -119,8 +119,9 @@ class Follower:
     ) -> Plan[None]:
         """Put the related objects into the instances' caches; the rest is left to Django.
 
-        One round trip for all relations of a level, and one more for those that have lists. What no
-        dict keeps, or what can't be kept, is asked of the database, a query for each relation.
+        One round trip for all relations of a level, and one more for those that have lists. Rows
+        that no dict keeps, or that can't be kept, are read from the database, one query for each
+        relation.
 
         Raises:
             AttributeError, ValueError: as `prefetch_related_objects()`, for a name that is no

@@ -50,13 +50,13 @@ def load_lists(table: CachedTable, asked: Mapping[bytes, Any]) -> Loaded[Any]:
 def load_listed_rows(
     table: CachedTable, field: Field[Any, Any], form: KeyForm, keys: Sequence[Any]
 ) -> dict[Any, list[Model]]:
-    """The rows with each of these values, in the order of their primary keys. One query.
+    """Load the rows with each of these values, in the order of their primary keys. One query.
 
-    And one for 100 values of which only the database can tell what is equal to them.
+    And one more for every 100 values that only the database can compare with the rows' values.
 
     Args:
-        table: of rows.
-        form: of the field.
+        table: the table of the rows.
+        form: the field's form.
     """
     values = {key: form.to_python(key) for key in keys}
     exact = {form.encode(key): key for key in keys if form.is_exact(key)}

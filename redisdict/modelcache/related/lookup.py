@@ -156,7 +156,7 @@ class RowsLookup(ListLookup):
     def next_page(self, scan: Scan, caller: Caller) -> Plan[list[Any]]:
         """Get the next page of the lists on the server, as `(value, rows)`.
 
-        Of lists without rows the server doesn't tell the value.
+        The server doesn't have the value of a list without rows.
         """
         lists: list[Any] = yield scan.next_page()
         firsts = [pks[0] for pks in lists if pks]

@@ -28,14 +28,14 @@ class Relation:
     Attributes:
         name: the attribute.
         target: the model of the rows.
-        key: the field of these rows that they are looked up by; None for the primary key.
-        source: gives the value of an instance that is looked up; None leads to nothing.
-        lists: the model of what is listed, and how; None where the value names the row itself.
-        put: puts what was found into the caches of an instance.
-        is_cached: whether an instance has what it leads to already.
-        held: gives the rows that it has.
-        has: the attribute of a row that has the value, if the row itself tells that it is listed.
-        chosen: whether a row that has the value belongs to the instance; None where all do.
+        key: the field by which the rows are looked up; None for the primary key.
+        source: returns the value of an instance to look up; None leads to no row.
+        lists: the model and the form of the lists; None where the value names the row itself.
+        put: puts the rows that were found into the caches of an instance.
+        is_cached: returns whether an instance already has the related objects.
+        held: returns the rows that it has.
+        has: the attribute of a row with the value, if the row itself shows that it is in the list.
+        chosen: returns whether a row with the value belongs to the instance; None where all do.
     """
 
     name: str

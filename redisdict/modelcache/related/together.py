@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 def together(plans: Sequence[Plan[T]]) -> Plan[list[T]]:
-    """Carry plans out in lockstep; their results.
+    """Carry plans out in lockstep, and return their results.
 
-    What they ask the server is asked together, what they ask the database one after the other. When
-    the server can't be reached, each of those that have asked it is told.
+    Their requests to the server are sent together, those to the database one after the other. When
+    the server can't be reached, the error is raised in each plan that has asked it.
     """
     lanes = [_Lane(plan) for plan in plans]
     try:

@@ -51,13 +51,13 @@ class Shape:
     """The common part of all queries that are made by calls of one shape.
 
     Attributes:
-        structure: what `structure_of()` gives for the query, without values.
-        sources: for each value of the structure but the limits, from which value of the calls it
-            comes, or -1 for one that is always the same; and that.
-        rows: a queryset of that shape, whose attributes others of the shape have, too.
-        names: by which `values()` gives the columns.
-        next: the shapes to which one further call leads, by the shape of that; False where that
-            can't be told.
+        structure: the query's structure as `structure_of()` returns it, without values.
+        sources: for each value of the structure except the limits: the index of the calls' value
+            that it comes from, or -1 and the value itself if it is always the same.
+        rows: a queryset of that shape, whose attributes are those of all others of the shape.
+        names: the names under which `values()` gives the columns.
+        next: the shapes to which one further call leads, by the shape of the call; False where
+            that can't be known.
     """
 
     __slots__ = ("is_ordered", "is_sliced", "names", "next", "rows", "sources", "structure")
@@ -233,8 +233,8 @@ def _noticed(register: Callable[..., Any]) -> Callable[..., Any]:
 def _notice_lookups() -> None:
     """Forget all shapes whenever a lookup is registered: it may give a name another meaning.
 
-    Fields don't tell of it, neither a class nor a field that gets a lookup of its own. So it is the
-    two ways in which Django's `register_lookup()` goes that tell, and those back.
+    Neither a field's class nor a field shows that it got a lookup of its own. So both ways through
+    Django's `register_lookup()`, and through its reverse, are watched.
     """
     for name in ("register_lookup", "_unregister_lookup"):
         both: Any = vars(RegisterLookupMixin)[name]
@@ -333,11 +333,11 @@ def _learn(
     given: tuple[tuple[Any, ...], dict[str, Any]] | None = None,
     limits: tuple[int, int | None] | None = None,
 ) -> Shape | bool | None:
-    """Learn what a further call makes of queries of a shape; None if the call fails.
+    """Learn to which shape a further call on queries of a shape leads; None if the call fails.
 
     Args:
-        values: those in the call.
-        given: what the call was made with, before it was noted.
+        values: the values in the call.
+        given: the call's arguments, before it was noted.
     """
     global _count
     every = [*before.values, *values]

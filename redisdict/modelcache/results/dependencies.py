@@ -31,7 +31,7 @@ class Dependencies:
             `ComputedDict`. Each model stands for its table, its parents' tables, and those of the
             many-to-many relations that Django makes for it.
         database: an alias of DATABASES; None means those that the routers choose for writing.
-        where: what declares them, for errors.
+        where: the place of the declaration, for errors.
 
     Raises:
         ConfigurationError: there is none, or one has no table.
@@ -165,13 +165,13 @@ def _concrete(model: object, where: str) -> type[models.Model]:
 
 
 def known_models(tables: Collection[str], using: str, what: str) -> list[CachedModel]:
-    """The registrations of these tables, in the same order in all processes.
+    """Return the registrations of these tables, in the same order in all processes.
 
     Args:
-        what: reads them, for the error.
+        what: the name of the result that reads them, for the error.
 
     Raises:
-        NotCacheable: nothing is, for one of them.
+        NotCacheable: one of them isn't registered.
     """
     found: dict[str, CachedModel] = {}
     unknown = []

@@ -37,7 +37,7 @@ def name_of_field(field: Any) -> Hashable:
     """Name a field, or a relation to a model by one.
 
     Raises:
-        Unknown: it isn't Django's, so that nobody knows what it makes of a value.
+        Unknown: it isn't Django's own, so its effect on a value isn't known.
     """
     known = _field_names.get(id(field))
     if known is not None:

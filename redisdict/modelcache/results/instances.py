@@ -27,7 +27,7 @@ class Maker:
     """Makes instances of the rows of one shape of queries.
 
     Args:
-        select: what a compiler has found out; see `SQLCompiler`.
+        select: the columns as a compiler describes them; see `SQLCompiler`.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class _Part:
         """Make an instance of each row, as `from_db()` makes it.
 
         Args:
-            mode: how those that are joined fetch what they lack; None for what they do anyway.
+            mode: the fetch mode of joined instances; None for their default.
         """
         model, place = self._model, self._place
         joined = {join: join.make_joined(columns, count, database, mode) for join in self._joins}

@@ -22,10 +22,10 @@ class ResultLookup:
     """Looks up results of the same tables.
 
     Args:
-        tables: of one server.
-        reader: reads cells of results; a value is in a list of its own, since it may be None.
+        tables: the tables, all kept on one server.
+        reader: reads cells of results; each value is in a list of one, since it may be None.
         serves_when_down: whether the function is called when the server can't be reached.
-        near: what the process keeps of them, if it does.
+        near: the process's memory for the results, if it has one.
     """
 
     tables: Sequence[CachedTable]
@@ -36,13 +36,13 @@ class ResultLookup:
     def find(
         self, cell: bytes, computation: Computation, load: Callable[..., Any], caller: Caller
     ) -> Plan[Any]:
-        """Get the result that is kept in this cell, or the computation's.
+        """Get the result that is kept in this cell, or compute it.
 
         Args:
             load: the computation's method for the caller, a thread or a task.
 
         Raises:
-            Exception: what the computation raises.
+            Exception: any error of the computation.
         """
         try:
             return (yield from self._find(cell, computation, load, caller))

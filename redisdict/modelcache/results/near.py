@@ -30,8 +30,8 @@ class NearResults:
     """This process's memory for results of the same tables.
 
     Args:
-        names: under which a key of the results' own is made, to see that the server tells.
-        prefix: how the keys of all results begin, and of nothing else.
+        names: make a key of the results' own, to test that the server reports changes.
+        prefix: the beginning of the keys of all results, and of no other keys.
         near: the promise, in seconds or "request".
 
     Raises:

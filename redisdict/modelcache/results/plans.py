@@ -37,11 +37,11 @@ class QueryPlan:
 
     Args:
         database: the alias that the queries are for.
-        kind: what is asked of it, such as its rows or how many these are.
-        compiler: of one of the queries; it has compiled.
-        sql: its text.
+        kind: the kind of result, such as the rows or their number.
+        compiler: the compiler of one of the queries, after compiling.
+        sql: the query's text.
         declared: the names of the tables that it reads.
-        models: these, as they are registered.
+        models: the registrations of these tables.
     """
 
     def __init__(
@@ -134,8 +134,8 @@ LIMITS = re.compile(r"(?: LIMIT -?\d+)?(?: OFFSET \d+)?$")
 def can_be_planned(compiler: Any) -> bool:
     """Whether a compiled query's SQL depends on its structure alone.
 
-    Joins and orderings that come from models are only in what was compiled. A join along somebody's
-    own relation may have conditions that depend on anything.
+    Joins and orderings that come from models appear only in the compiled query. A join along a
+    custom relation may have conditions that depend on anything.
     """
     for table in compiler.query.alias_map.values():
         along = getattr(table, "join_field", None)

@@ -53,10 +53,10 @@ def _reason(node: Any) -> str:
         return f"it asks for {type(node).__name__}(), which no table has"
     kind = type(node)
     if not kind.__module__.startswith("django."):
-        return f"it has {kind.__module__}.{kind.__qualname__}, of which nobody knows what it does"
+        return f"it has {kind.__module__}.{kind.__qualname__}, whose effect is unknown"
     if isinstance(node, Func) and (kind is Func or {"function", "template"} & {*node.extra}):
         function = node.extra.get("function") or node.extra.get("template") or node.function
-        return f"it calls {function}, of which nobody knows what it does"
+        return f"it calls {function}, whose effect is unknown"
     return ""
 
 

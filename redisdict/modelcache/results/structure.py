@@ -32,10 +32,10 @@ class Structure(NamedTuple):
     """A query, described.
 
     Attributes:
-        shape: the same for all queries that differ in their values alone; hashable, and only good
-            in this process.
-        values: what it compares with, and its limits, in order.
-        tables: the names of those that it certainly joins.
+        shape: the same for all queries that differ only in their values; hashable, and valid in
+            this process only.
+        values: the values that it compares with, and its limits, in order.
+        tables: the names of the tables that it certainly joins.
     """
 
     shape: Hashable

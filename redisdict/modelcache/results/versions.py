@@ -128,8 +128,8 @@ class Narrowing:
     """The dependencies of all queries of one shape, in place of whole tables.
 
     Attributes:
-        models: those of whose tables they depend as a whole, and then those of the columns.
-        sources: for each column, where its values stand among those of a structure; -1, and the
+        models: the models whose tables they depend on as a whole, followed by those of the columns.
+        sources: for each column, the position of its values among those of a structure; -1, and the
             value itself, for one that is a part of the shape.
     """
 
@@ -153,13 +153,13 @@ def narrow(
     """Find what a compiled query depends on; None if on its whole tables.
 
     Args:
-        query: known by its structure: so it is made of nothing but Django's own.
-        structure: what describes this very query.
-        sql: what was made of it.
+        query: a query whose structure is known, so all its parts are Django's own.
+        structure: the structure of this query.
+        sql: its text.
         declared: the tables that it reads.
 
     Raises:
-        NotCacheable: of changes of one of its tables nobody tells.
+        NotCacheable: changes of one of its tables aren't announced.
     """
     found = dict(_narrowed_tables(query, structure, sql, using))
     if not found:

@@ -53,11 +53,11 @@ def change_behind_barriers(
 ) -> Operation[T]:
     """Put barriers up, make the change visible to others, take the barriers down.
 
-    When the change fails, the barriers stay until they end by themselves, unless the database
-    said that it rolled back: a commit whose answer was lost may still happen.
+    When the change fails, the barriers stay until they expire, unless the database reported a
+    rollback: a commit whose answer was lost may still happen.
 
     Args:
-        tables: for each table the keys of what is changed: of rows, or its own for all of them.
+        tables: for each table the keys of the changed rows, or the table's own key for all of them.
     """
     yield from put_barriers(tables, token, duration_ms)
     try:

@@ -51,11 +51,11 @@ class Loaded(Generic[T]):
     """The rows that the database gave.
 
     Attributes:
-        found: by row key; those that the database doesn't have are left out.
-        may_be_kept: false when a transaction of the reader's own may have seen something else
-            than what is committed now.
-        unsure: keys under which nothing may be kept: neither a row, which is kept under another,
-            nor that it is absent.
+        found: the rows by row key; those that the database doesn't have are left out.
+        may_be_kept: false when the reader's own transaction may have seen another state than the
+            committed one.
+        unsure: keys under which nothing may be kept: neither a row, which is kept under another
+            key, nor its absence.
     """
 
     found: Mapping[bytes, T]
@@ -87,11 +87,11 @@ class Reader(Generic[T]):
     """Reads rows of one table.
 
     Args:
-        encode: from what the database gave to a body, or None when it has none.
-        decode: back; None for a body that can't be read.
-        lease_ms: so long one reader keeps the others waiting, at most.
-        timeout_ms: so long a row is kept; None for ever.
-        absent_ms: so long a row's absence is believed; None when it isn't.
+        encode: makes a body from what the database gave; None when it has no body.
+        decode: converts it back; None for a body that can't be read.
+        lease_ms: the longest time for which one reader keeps the others waiting.
+        timeout_ms: how long a row is kept; None for ever.
+        absent_ms: how long a row's absence is remembered; None when it isn't.
     """
 
     store: Cells
@@ -113,9 +113,9 @@ class Reader(Generic[T]):
         """Get the rows of these keys that exist.
 
         Args:
-            token: of this reader.
-            answers: of the server to a first read with this token, when there has been one.
-            is_peek: the caller couldn't store a row: take no lease and wait for nobody's.
+            token: this reader's token.
+            answers: the server's answers to a first read with this token, if there has been one.
+            is_peek: whether the caller couldn't store a row, so takes no lease and waits for none.
         """
         found: dict[bytes, T] = {}
         lease_ms = 0 if is_peek else self.lease_ms

@@ -52,8 +52,8 @@ class NearLeases:
     """The near leases of one table.
 
     Args:
-        key: of the leases.
-        signal: the key by whose change processes are told of an announcement.
+        key: the key of the leases.
+        signal: the key whose change tells processes of an announcement.
     """
 
     key: bytes
@@ -80,8 +80,8 @@ class NearLeases:
         """Announce a change, or ask about one by its `Progress`. One script.
 
         Returns:
-            The announcement, and for how many milliseconds somebody may be behind who hasn't
-            confirmed it: 0 if nobody, `UNKNOWN` if the server can't tell.
+            The announcement, and for how many milliseconds a process that hasn't confirmed it may
+            still be behind: 0 if there is none, `UNKNOWN` if the server doesn't know.
         """
         begun, number, slowest_ms = yield from _ask(
             WAIT, [self.key, self.signal], process, *progress, UNKNOWN_MS
@@ -94,11 +94,11 @@ def wait_for_readers(
 ) -> Operation[None]:
     """Wait until no process can serve the rows that the writer's barriers have removed.
 
-    That takes nothing but a script for each table where nobody holds a lease, and `longest_ms` at
-    most, or what a process with a longer setting has told.
+    Where no process holds a lease, that takes only one script for each table. Otherwise it takes
+    `longest_ms` at most, or the time that a process with a longer setting has announced.
 
     Args:
-        tables: the leases of each, and the writer's own process.
+        tables: the leases of each table, and the id of the writer's own process.
         longest_ms: for how long a process may be behind, by the writer's settings.
     """
     waiting: list[tuple[NearLeases, bytes, Progress]] = []

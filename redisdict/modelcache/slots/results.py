@@ -75,7 +75,7 @@ class ResultStore:
     def look(self, key: bytes) -> Step[Any]:
         """As `peek()`, by one MGET, for threads: the server's script costs more.
 
-        Whoever reads the reply compares the name of the incarnation, as the script does.
+        The reader of the reply compares the name of the incarnation, as the script does.
         """
         tables = self._hit[3:]
         return Step(Witnessed((b"MGET", *tables, key)), self._peek, ((*self._hit, key),))

@@ -20,13 +20,13 @@ from redisdict.wire.requests import Command, Operation
 class ShardedStore(RowStore):
     """Reads, fills, bars and clears the cells of a table in shards, as `RowStore` does.
 
-    What is asked of several shards is asked of all at once.
+    Requests to several shards are sent to all of them at once.
 
     Args:
-        names: under which the keys of all shards are.
-        near: what the process keeps of each shard.
+        names: make the keys of all shards.
+        near: the process's memory for each shard.
         keep: see `RowStore`.
-        count: of shards.
+        count: the number of shards.
     """
 
     def __init__(

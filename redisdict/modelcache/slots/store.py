@@ -108,11 +108,11 @@ class RowStore:
     """Reads, fills, bars and clears the cells of one table.
 
     Args:
-        names: under which its keys are.
+        names: make its keys.
         fingerprint: 8 bytes that stand for the fields and the form of a body.
-        near: what the process keeps of the table.
-        keep: gives what is to be kept of a body, None for nothing.
-        owner: who alone is given what is kept; None is this one.
+        near: the process's memory for the table.
+        keep: returns what to keep of a body, None for nothing.
+        owner: the only one that the kept values are given to; None is this store.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class RowStore:
         """Read rows. Each that isn't there is leased to `token`, unless `lease_ms` is 0.
 
         Args:
-            keeps: whether the process may keep them, where anybody reads near.
+            keeps: whether the process may keep them in memory, if any handle reads near.
         """
         near = self.near
         if near is not None and near.is_on:
