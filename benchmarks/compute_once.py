@@ -165,7 +165,8 @@ def checked(durations: list[int], calls: list[int], value: Any) -> list[int]:
 def hits(rounds: int, placement: str) -> Iterator[str]:
     from django.core.cache import caches
 
-    from benchmarks.modeldict.rounds import Turn, measure, table
+    from benchmarks.modeldict.rounds import Turn
+    from benchmarks.tables import measure, table
 
     cache: Any = caches["default"]
     keys = [f"hit:{number}" for number in range(100)]

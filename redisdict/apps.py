@@ -1,6 +1,9 @@
 import sys
+from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, register
 from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
 
@@ -15,6 +18,7 @@ class RedisDictConfig(AppConfig):
         from redisdict.modelcache import database_connections
 
         checks.register_all()
+        register(check_benchmarks, "redisdict")
         observing.begin()
         database_connections.keep_track()
         # As admin.py is: in every process, so that each announces its changes.
@@ -23,3 +27,15 @@ class RedisDictConfig(AppConfig):
             from redisdict.modelcache.invalidation import hooks
 
             hooks.begin()
+
+
+def check_benchmarks(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Read the settings of the benchmarks, in a project that has them; others don't pay for it.
+
+    It stands here and not with the other checks, since what uses those never imports benchmarks.
+    """
+    if not (hasattr(settings, "REDISDICT_ADMIN") or hasattr(settings, "REDISDICT_BENCH")):
+        return []
+    from redisdict.bench.checks import check_all
+
+    return list(check_all())

@@ -18,6 +18,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as CheckWarning
 
 from redisdict import conf
+from redisdict.described import telling_of
 from redisdict.exceptions import BackendUnavailable, ConfigurationError
 
 if TYPE_CHECKING:
@@ -47,9 +48,16 @@ def check_settings(app_configs: Any, **_: Any) -> list[CheckMessage]:
 
 def check_caches(app_configs: Any, **_: Any) -> list[CheckMessage]:
     """Read the entries of CACHES that are this package's, if there are any."""
-    caches = getattr(settings, "CACHES", None) or {}
-    # Django's own are the common case, which costs no import.
-    backends = [str(entry.get("BACKEND")) for entry in caches.values() if isinstance(entry, dict)]
+    caches = getattr(settings, "CACHES", None)
+    if not isinstance(caches, Mapping):
+        return []  # Django's to report
+    try:
+        with telling_of("CACHES"):
+            # Django's own are the common case, which costs no import.
+            entries = [entry for entry in caches.values() if isinstance(entry, dict)]
+            backends = [str(entry.get("BACKEND")) for entry in entries]
+    except ConfigurationError as error:
+        return [Error(str(error), id="redisdict.E004")]
     if all(backend.startswith(("django.", "django_redis.")) for backend in backends):
         return []
     from redisdict.cache.checks import check_caches as check_all

@@ -6,7 +6,8 @@ The user's dict is never changed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -16,6 +17,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
+from redisdict.described import described, reason_of, telling_of
 from redisdict.exceptions import ConfigurationError
 from redisdict.suggestions import nearest
 
@@ -111,23 +113,34 @@ def parse_alias(alias: str, values: Mapping[str, Any], setting: str = "REDISDICT
         ConfigurationError: an unknown key, a value of the wrong type, both or neither of
             `LOCATION` and `CACHE`.
     """
-    where = f'{setting}["{alias}"]'
     if not isinstance(alias, str):
         raise ConfigurationError(
-            f"{setting} has the alias {alias!r} ({type(alias).__name__}); a name is expected, such"
-            f' as "{DEFAULT_ALIAS}".'
+            f"{setting} has the alias {described(alias)} ({type(alias).__name__}); a name is"
+            f' expected, such as "{DEFAULT_ALIAS}".'
         )
+    if "://" in alias:
+        raise ConfigurationError(
+            f"{setting} has an address in place of an alias; a name is expected, such as"
+            f' "{DEFAULT_ALIAS}", with the address in "LOCATION" of its dict.'
+        )
+    where = f'{setting}["{alias}"]'
+    with telling_of(where):
+        return _parse_alias(alias, values, setting, where)
+
+
+def _parse_alias(alias: str, values: Mapping[str, Any], setting: str, where: str) -> AliasConfig:
     if not isinstance(values, Mapping):
         raise ConfigurationError(f"{where} is {type(values).__name__}; a dict is expected.")
     for key in values:
         if key not in DEFAULTS:
             hint = f"; {ELSEWHERE[key]}." if key in ELSEWHERE else _hint(key, DEFAULTS)
-            raise ConfigurationError(f"{where} has the unknown key {key!r}{hint}")
+            raise ConfigurationError(f"{where} has the unknown key {described(key)}{hint}")
     given = {**DEFAULTS, **values}
     for key in ("LOCATION", "CACHE", "COMPRESSOR", "TRACER", "SCOPE"):
         _check(where, key, given[key], (str, type(None)), "a string or None")
     for key in ("POOL_CLASS", "ASYNC_POOL_CLASS", "KEY_PREFIX", "SERIALIZER"):
         _check(where, key, given[key], (str,), "a string")
+    given |= {key: plain_text(value) for key, value in given.items() if _is_text(value)}
     _check(where, "OPTIONS", given["OPTIONS"], (Mapping,), "a dict of pool options")
     _check_timeout(where, given["TIMEOUT"])
     _check_retry_for(where, given["RETRY_FOR"])
@@ -175,10 +188,10 @@ def check_durable(where: str, durable: object) -> None:
     Raises:
         ConfigurationError: it is something else than None, "aof" or "replicas".
     """
-    if durable not in (None, *GUARANTEES):
+    if durable is not None and not is_one_of(durable, GUARANTEES):
         raise ConfigurationError(
-            f'{where} is {durable!r}; "aof" (a write returns when it is on the server\'s disk),'
-            ' "replicas" (when a replica has it) or None is expected.'
+            f'{where} is {described(durable)}; "aof" (a write returns when it is on the server\'s'
+            ' disk), "replicas" (when a replica has it) or None is expected.'
         )
 
 
@@ -190,26 +203,25 @@ def check_limit(where: str, limit: object) -> None:
     """
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise ConfigurationError(
-            f"{where} is {limit!r}; an int above 0 is expected: how much of one dict or cache a"
-            " process keeps in its memory at most."
+            f"{where} is {described(limit)}; an int above 0 is expected: how much of one dict or"
+            " cache a process keeps in its memory at most."
         )
 
 
 def _check_near_lease(where: str, lease: object) -> None:
-    is_number = isinstance(lease, int | float) and not isinstance(lease, bool)
-    if not is_number or not SHORTEST_NEAR_LEASE_S <= lease <= LONGEST_NEAR_LEASE_S:  # type: ignore[operator]  # it is one
+    if not SHORTEST_NEAR_LEASE_S <= _number(lease) <= LONGEST_NEAR_LEASE_S:
         raise ConfigurationError(
-            f'{where}["NEAR_LEASE"] is {lease!r}; seconds from {SHORTEST_NEAR_LEASE_S} to'
-            f" {LONGEST_NEAR_LEASE_S:.0f} are expected: how long a writer of a ModelDict with"
+            f'{where}["NEAR_LEASE"] is {described(lease)}; seconds from {SHORTEST_NEAR_LEASE_S}'
+            f" to {LONGEST_NEAR_LEASE_S:.0f} are expected: how long a writer of a ModelDict with"
             ' near="strict" waits at most for a process that may serve the row.'
         )
 
 
 def _check_near_tracking(where: str, tracking: object) -> None:
-    if tracking not in ("auto", PLAIN_TRACKING):
+    if not is_one_of(tracking, ("auto", PLAIN_TRACKING)):
         raise ConfigurationError(
-            f'{where}["NEAR_TRACKING"] is {tracking!r}; "auto" (the server sends messages about'
-            ' all keys, if it can) or "plain" (only about keys that were read) is expected.'
+            f'{where}["NEAR_TRACKING"] is {described(tracking)}; "auto" (the server sends messages'
+            ' about all keys, if it can) or "plain" (only about keys that were read) is expected.'
         )
 
 
@@ -222,10 +234,36 @@ def import_object(where: str, path: str) -> Any:
     try:
         return import_string(path)
     except Exception as error:
-        reason = " ".join(str(error).split())
         raise ConfigurationError(
-            f"{where} is {path!r}, which can't be imported: {type(error).__name__}: {reason}"
+            f"{where} is {described(path)}, which can't be imported: {reason_of(error)}"
         ) from error
+
+
+@contextmanager
+def read_setting(name: str, default: object) -> Iterator[Any]:
+    """Give a setting to a block that checks it, as `telling_of()` its name."""
+    with telling_of(name):
+        yield getattr(settings, name, default)
+
+
+def refuse_unknown(where: str, values: object, known: Collection[str], example: str) -> None:
+    """Refuse what is no dict, or has other keys than these.
+
+    Args:
+        example: how the sentence goes on that says what is expected.
+
+    Raises:
+        ConfigurationError: it is no dict, or has such a key.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigurationError(
+            f"{where} is {type(values).__name__}; a dict is expected, {example}."
+        )
+    for name in values:
+        if name not in known:
+            close = nearest(name, known)
+            hint = f", did you mean {close!r}?" if close else f"; known: {', '.join(known)}."
+            raise ConfigurationError(f"{where} has the unknown key {described(name)}{hint}")
 
 
 @receiver(setting_changed)
@@ -264,17 +302,21 @@ def _values(alias: str) -> Mapping[str, Any]:
             f' Add REDISDICT = {{"{alias}": {{"LOCATION": "redis://127.0.0.1:6379/0"}}}}'
             ' to your settings; "embedded:///PATH" starts a server of its own.'
         )
+    names = sorted(plain_text(name) for name in configured if _is_text(name))
     raise ConfigurationError(
         f"REDISDICT has no alias {alias!r}{_hint(alias, configured)}"
-        f" Configured: {', '.join(sorted(map(str, configured)))}."
+        f" Configured: {', '.join(names) or 'none'}."
     )
 
 
 def _is_django_redis(cache: str) -> bool:
-    caches = getattr(settings, "CACHES", None)
-    entry = caches.get(cache) if isinstance(caches, Mapping) else None
-    backend = entry.get("BACKEND") if isinstance(entry, Mapping) else None
-    return bool(backend == "django_redis.cache.RedisCache")
+    try:
+        with read_setting("CACHES", None) as caches:
+            entry = caches.get(cache) if isinstance(caches, Mapping) else None
+            backend = entry.get("BACKEND") if isinstance(entry, Mapping) else None
+            return bool(backend == "django_redis.cache.RedisCache")
+    except ConfigurationError:
+        return False  # the check of CACHES tells of it
 
 
 def _check(where: str, key: str, value: object, types: tuple[type, ...], expected: str) -> None:
@@ -288,17 +330,31 @@ def _check_timeout(where: str, timeout: object) -> None:
     if timeout is not None and not 0 < _number(timeout) <= LONGEST_S:
         most = f", at most {LONGEST_S} (a thousand years)," if _number(timeout) > 0 else ""
         raise ConfigurationError(
-            f'{where}["TIMEOUT"] is {timeout!r}; seconds above 0{most} are expected, or None for'
-            " ever."
+            f'{where}["TIMEOUT"] is {described(timeout)}; seconds above 0{most} are expected, or'
+            " None for ever."
         )
 
 
 def _check_retry_for(where: str, seconds: object) -> None:
     if seconds is not None and not 0 <= _number(seconds) <= LONGEST_S:
         raise ConfigurationError(
-            f'{where}["RETRY_FOR"] is {seconds!r}; a number of seconds is expected, 0 for a single'
-            " retry at once, or None for the default of the location."
+            f'{where}["RETRY_FOR"] is {described(seconds)}; a number of seconds is expected, 0 for'
+            " a single retry at once, or None for the default of the location."
         )
+
+
+def is_one_of(value: object, known: Collection[str]) -> bool:
+    """Tell whether it is one of these names; what is no text may compare as it likes."""
+    return isinstance(value, str) and value in known
+
+
+def plain_text(text: str) -> str:
+    """Make a plain str of a text that is lazy, or of an enumeration."""
+    return text[:]
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _number(value: object) -> float:

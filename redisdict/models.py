@@ -7,6 +7,7 @@ is saved, loaded, exported or compared.
 from __future__ import annotations
 
 import json
+import math
 import re
 import uuid
 from collections.abc import Iterable, Sequence
@@ -83,6 +84,14 @@ class BenchmarkRun(models.Model):
     def measured(self) -> list[BenchmarkResult]:
         """The cells that have figures."""
         return [cell for cell in self.cells if cell.is_measured]
+
+    @property
+    def noise(self) -> float | None:
+        """How much faster one copy of the reference may be than the other: 0.4 for 1.4 times.
+
+        `noise_floor` is the logarithm of the ratio, as verdicts are judged by.
+        """
+        return None if self.noise_floor is None else math.expm1(self.noise_floor)
 
     def of_table(self, table: str) -> list[BenchmarkResult]:
         return [cell for cell in self.cells if cell.table == table]

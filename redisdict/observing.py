@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.conf import settings
-
+from redisdict.conf import plain_text, read_setting
 from redisdict.connections.starters import on_new_server
+from redisdict.described import described
 from redisdict.exceptions import ConfigurationError
 
 #: The package that each exporter in REDISDICT_METRICS needs.
@@ -44,11 +44,16 @@ def chosen_exporters() -> Sequence[str]:
     Raises:
         ConfigurationError: it is no list of them.
     """
-    chosen = getattr(settings, "REDISDICT_METRICS", ())
-    is_list = isinstance(chosen, list | tuple | set | frozenset)
-    if not is_list or not all(name in PACKAGES for name in chosen):
-        raise ConfigurationError(
-            f"REDISDICT_METRICS is {chosen!r}; a list of names is expected, each of which is"
+    with read_setting("REDISDICT_METRICS", ()) as chosen:
+        expected = (
+            "a list of names is expected, each of which is"
             f" {' or '.join(map(repr, PACKAGES))}, such as ['prometheus']."
         )
-    return tuple(chosen)
+        if not isinstance(chosen, list | tuple | set | frozenset):
+            raise ConfigurationError(f"REDISDICT_METRICS is {described(chosen)}; {expected}")
+        for name in chosen:
+            if not (isinstance(name, str) and name in PACKAGES):
+                raise ConfigurationError(
+                    f"REDISDICT_METRICS has the item {described(name)}; {expected}"
+                )
+        return tuple(map(plain_text, chosen))

@@ -13,8 +13,11 @@ LIKENESS = 0.7
 def nearest(name: object, known: Iterable[object], cutoff: float = LIKENESS) -> str | None:
     """Find the known name that is most similar to this one, ignoring case; None if none is.
 
-    The first wins, if several differ in their case alone.
+    The first wins, if several differ in their case alone. What is no text matches nothing.
     """
-    by_folded = {str(each).casefold(): str(each) for each in reversed([*known])}
-    close = get_close_matches(str(name).casefold(), by_folded, n=1, cutoff=cutoff)
+    if not isinstance(name, str):
+        return None
+    names = [each for each in known if isinstance(each, str)]
+    by_folded = {each.casefold(): each[:] for each in reversed(names)}
+    close = get_close_matches(name.casefold(), by_folded, n=1, cutoff=cutoff)
     return by_folded[close[0]] if close else None

@@ -18,12 +18,14 @@ QUICK, DEEP = "quick", "deep"
 
 EACH_VALUE_ONCE = "each_value_once"
 
-#: Fixtures whose values are combined with one another: servers, layouts, colours, ways to track.
+#: Fixtures whose values are combined with one another: servers, layouts, colours, ways to track,
+#: how many items a walk has left.
 FACTORS = frozenset(
     {
         "database",
         "hset_enabled",
         "is_hash",
+        "left",
         "own_server",
         "own_server_url",
         "pool_class",

@@ -60,7 +60,7 @@ def test_every_exported_name_is_there(name: str) -> None:
 
 def test_another_name_is_not() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'PersistentDic'"):
-        redisdict.PersistentDic  # type: ignore[attr-defined]  # the point # noqa: B018
+        redisdict.PersistentDic  # noqa: B018
 
 
 def test_installing_the_app_imports_no_client_and_no_serializer() -> None:

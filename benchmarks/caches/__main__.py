@@ -12,7 +12,6 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
-from importlib import metadata
 from typing import Any
 
 from redisdict.bench.measure.placement import SAME, UNCONTROLLED
@@ -52,7 +51,8 @@ def main() -> int:
 def report(rounds: int, placement: str) -> Iterator[str]:
     from django.conf import settings
 
-    from benchmarks.modeldict.rounds import Turn, measure, table
+    from benchmarks.modeldict.rounds import Turn
+    from benchmarks.tables import measure, table, versions
 
     names = [name for name in settings.CACHES if name != "default" and "async" not in name]
     names_of_tasks = [name for name in settings.CACHES if name not in ("default", "django-valkey")]
@@ -66,7 +66,7 @@ def report(rounds: int, placement: str) -> Iterator[str]:
         ]
         yield from table(title, measure(turns, rounds), REFERENCE)
 
-    yield f"{platform.machine()}, Python {platform.python_version()}, {', '.join(versions())};"
+    yield f"{platform.machine()}, Python {platform.python_version()}, {versions(PACKAGES)};"
     yield f"client and server on CPUs: {placement}."
     yield ""
     yield from compare(
@@ -164,16 +164,6 @@ def same(key: str, value: Any) -> bool:
 
 def any_(key: str, value: Any) -> bool:
     return True
-
-
-def versions() -> list[str]:
-    found = []
-    for name in PACKAGES:
-        try:
-            found.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 if __name__ == "__main__":

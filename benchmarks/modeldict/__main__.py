@@ -12,7 +12,6 @@ import uuid
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
-from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
 
@@ -108,7 +107,8 @@ def make_rows() -> None:
 
 def report(arguments: argparse.Namespace) -> Any:
     from benchmarks.modeldict import contenders
-    from benchmarks.modeldict.rounds import Turn, measure, table
+    from benchmarks.modeldict.rounds import Turn
+    from benchmarks.tables import measure, table, versions
 
     placement = UNCONTROLLED if arguments.cpu is None else SAME
     pks = list(contenders.plain.objects.values_list("pk", flat=True))
@@ -126,7 +126,8 @@ def report(arguments: argparse.Namespace) -> Any:
     def are_rows(wanted: list[int], rows: Any) -> bool:
         return len(rows) == len(wanted)
 
-    yield f"{platform.machine()}, Python {platform.python_version()}, {', '.join(versions())};"
+    packages = versions((*PACKAGES, *PEERS))
+    yield f"{platform.machine()}, Python {platform.python_version()}, {packages};"
     yield f"client and servers on CPUs: {placement}."
     yield ""
     if arguments.changes:
@@ -140,16 +141,6 @@ def report(arguments: argparse.Namespace) -> Any:
     calls = list(contenders.many_rows())
     measured = measure(turns("many", calls, [pks], 1, are_rows), arguments.rounds // 5)
     yield from table(f"{ROWS} rows, all hits", measured, contenders.OURS)
-
-
-def versions() -> list[str]:
-    found = []
-    for name in (*PACKAGES, *PEERS):
-        try:
-            found.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 if __name__ == "__main__":

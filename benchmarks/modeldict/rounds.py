@@ -1,29 +1,24 @@
-"""One table: every call takes its turn in short blocks, in fresh random order."""
+"""A call of this process, as the rounds know it."""
 
 from __future__ import annotations
 
 import itertools
-import random
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from redisdict.bench.choices import Table
 from redisdict.bench.errors import WrongReply
-from redisdict.bench.measure.rounds import Block, Clock, Rounds, ratio_between
-from redisdict.bench.measure.statistics import percentile
-from redisdict.bench.spec import SYNC, Cell, Precision
+from redisdict.bench.measure.rounds import Block, Clock
+from redisdict.bench.spec import SYNC, Cell
 
-__all__ = ["measure", "table"]
-
-SEED = 1
+__all__ = ["Turn"]
 
 #: Calls right before a block that aren't timed: what ran in between has taken the CPU's caches.
 LEAD_IN = 4
 
 
 class Turn:
-    """One call of the table, as the rounds know it."""
+    """Makes a block of calls with one argument after the other, and looks at all replies."""
 
     def __init__(
         self,
@@ -63,41 +58,3 @@ class Turn:
 
     def placement(self) -> str:
         return self._placement
-
-
-def measure(turns: Sequence[Turn], rounds: int) -> list[tuple[str, Any]]:
-    """The series of each call, by its name."""
-    precision = Precision(min_rounds=rounds, max_rounds=rounds, seconds=3600)
-    measured = Rounds(
-        turns,
-        {},
-        precision,
-        rng=random.Random(SEED),  # noqa: S311  # an order
-        clock=time.perf_counter_ns,
-    ).run()
-    return [(turn.cell.service, measured[turn.cell]) for turn in turns]
-
-
-def table(title: str, measured: Iterable[tuple[str, Any]], reference: str) -> Iterator[str]:
-    """Markdown, with each call's speed in that of the reference."""
-    series = dict(measured)
-    yield f"### {title}"
-    yield ""
-    yield f"| call | median µs | p99 µs | speed, {reference} = 1 |"
-    yield "|---|---:|---:|---:|"
-    for name, own in series.items():
-        if own.failure is not None:
-            yield f"| {name} | | | failed: {own.failure.reason} |"
-            continue
-        times = sorted(value / 1000 for value in own.times if value is not None)
-        ratio = ratio_between(own, series[reference])
-        assert ratio is not None  # everything is placed alike
-        yield (
-            f"| {name} | {_shown(percentile(times, 50))} | {_shown(percentile(times, 99))}"
-            f" | {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f}) |"
-        )
-    yield ""
-
-
-def _shown(time_us: float) -> str:
-    return f"{time_us:.2f}" if time_us < 10 else f"{time_us:.1f}"

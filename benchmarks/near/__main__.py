@@ -14,8 +14,6 @@ import platform
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +99,11 @@ def main() -> int:
 
 
 def report(url: str, rounds: int, placement: str) -> Iterator[str]:
-    from benchmarks.modeldict.rounds import Turn, measure, table
+    from benchmarks.modeldict.rounds import Turn
+    from benchmarks.tables import measure, table, versions
     from redisdict import close_all, near_barrier
 
-    yield f"{platform.machine()}, Python {platform.python_version()}, {', '.join(versions())};"
+    yield f"{platform.machine()}, Python {platform.python_version()}, {versions(PACKAGES)};"
     yield f"client and server on CPUs: {placement}; load {os.getloadavg()[0]:.1f}."
     yield ""
     with near_barrier(), asyncio.Runner() as runner:
@@ -229,14 +228,6 @@ def tasks(runner: asyncio.Runner, url: str, value: Any) -> dict[str, Callable[[s
     every = {name: each.aget for name, each in own.items()}
     every.update(runner.run(peers.in_tasks(url, KEYS, value)))
     return {name: in_task(each) for name, each in every.items()}
-
-
-def versions() -> list[str]:
-    found = []
-    for name in PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            found.append(f"{name} {metadata.version(name)}")
-    return found
 
 
 if __name__ == "__main__":

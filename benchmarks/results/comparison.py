@@ -5,22 +5,18 @@ from __future__ import annotations
 import json
 import os
 import platform
-import random
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.target import started_server
+from benchmarks.tables import measure, table, versions
 from redisdict.bench.ab.contender import Contender, Turn
 from redisdict.bench.choices import Table
 from redisdict.bench.measure.placement import SAME, choose_cpus, pinned_client
-from redisdict.bench.measure.rounds import Rounds, Series, ratio_between
-from redisdict.bench.measure.statistics import percentile
-from redisdict.bench.spec import SYNC, Cell, Precision
+from redisdict.bench.spec import SYNC, Cell
 from tests.modelcache.postgres import PostgresCluster
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,15 +87,15 @@ class Comparison:
                 print(line, flush=True)
             for call in only or contenders[0].calls:
                 turns = [Turn(cell_of(each, call), each, (server.pid,)) for each in contenders]
-                measured = Rounds(
-                    turns,
-                    {},
-                    Precision(min_rounds=rounds, max_rounds=rounds, seconds=3600),
-                    rng=random.Random(1),  # noqa: S311  # an order
-                    clock=time.perf_counter_ns,
-                ).run()
-                series = {cell.service: each for cell, each in measured.items()}
-                for line in table(call, series, references.get(call, self._kinds[0])):
+                lines = table(
+                    call,
+                    measure(turns, rounds),
+                    references.get(call, self._kinds[0]),
+                    head="",
+                    duration="{:.0f}".format,
+                    ratio_digits=2,
+                )
+                for line in lines:
                     print(line, flush=True)
             print(f"load {os.getloadavg()[0]:.1f} at the end.")
 
@@ -116,30 +112,3 @@ class Comparison:
 
 def cell_of(contender: Contender, call: str) -> Cell:
     return Cell(table=Table.WORKLOADS, service=contender.title, mode=SYNC, operation=call)
-
-
-def table(call: str, series: Mapping[str, Series], reference: str) -> Iterator[str]:
-    yield f"### {call}"
-    yield ""
-    yield f"| | median µs | p99 µs | speed, {reference} = 1 |"
-    yield "|---|---:|---:|---:|"
-    for name, own in series.items():
-        if own.failure is not None:
-            yield f"| {name} | | | failed: {own.failure.reason} |"
-            continue
-        times = sorted(value / 1000 for value in own.times if value is not None)
-        ratio = ratio_between(own, series[reference])
-        shown = "" if ratio is None else f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
-        middle, slow = percentile(times, 50), percentile(times, 99)
-        yield f"| {name} | {middle:.0f} | {slow:.0f} | {shown} |"
-    yield ""
-
-
-def versions(packages: Sequence[str]) -> str:
-    found = []
-    for name in packages:
-        try:
-            found.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            continue
-    return ", ".join(found)

@@ -23,7 +23,7 @@ class DroppingClient(Client):
     def execute_command(self, *arguments: Any, **options: Any) -> Any:
         """Send a command, as redis-py's does."""
         with _dropping(self._access, arguments):
-            return super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
+            return super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]  # redis-py's
 
 
 class AsyncDroppingClient(redis.asyncio.Redis):
@@ -36,7 +36,7 @@ class AsyncDroppingClient(redis.asyncio.Redis):
     async def execute_command(self, *arguments: Any, **options: Any) -> Any:
         """Send a command, as redis-py's does."""
         with _dropping(self._access, arguments):
-            return await super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
+            return await super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]  # redis-py's
 
 
 @contextmanager

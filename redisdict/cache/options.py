@@ -10,7 +10,16 @@ from typing import Any
 
 from django.conf import settings
 
-from redisdict.conf import DEFAULTS, AliasConfig, check_durable, check_limit, parse_alias
+from redisdict.conf import (
+    DEFAULTS,
+    AliasConfig,
+    check_durable,
+    check_limit,
+    is_one_of,
+    parse_alias,
+    plain_text,
+)
+from redisdict.described import described, telling_of
 from redisdict.exceptions import ConfigurationError
 from redisdict.near.reader import check_near
 from redisdict.suggestions import nearest
@@ -129,6 +138,11 @@ def parse_options(name: str, location: Any, params: Mapping[str, Any]) -> CacheO
     Raises:
         ConfigurationError: an unknown option, or a value that can't be used.
     """
+    with telling_of(f'CACHES["{name}"]'):
+        return _parse_options(name, location, params)
+
+
+def _parse_options(name: str, location: Any, params: Mapping[str, Any]) -> CacheOptions:
     where = f'CACHES["{name}"]'
     given = params.get("OPTIONS") or {}
     if not isinstance(given, Mapping):
@@ -174,6 +188,8 @@ def parse_options(name: str, location: Any, params: Mapping[str, Any]) -> CacheO
 def name_in_settings(location: Any, params: Mapping[str, Any]) -> str:
     """Find the alias of the `CACHES` entry with these values; Django doesn't pass it."""
     for name, entry in (getattr(settings, "CACHES", None) or {}).items():
+        if not isinstance(entry, Mapping):
+            continue  # Django's to report
         if entry.get("LOCATION", "") == location and all(
             entry.get(key) == value for key, value in params.items()
         ):
@@ -192,12 +208,13 @@ def reworded(error: ConfigurationError, name: str) -> ConfigurationError:
 
 def _servers(where: str, location: Any) -> tuple[str | None, tuple[str, ...]]:
     if isinstance(location, str):
+        location = plain_text(location)
         if location.startswith(ALIAS_SCHEME):
             return location.removeprefix(ALIAS_SCHEME), ()
         # The hosts of one Cluster, or of one group of sentinels, have commas between them, too.
         locations = [each.strip() for each in re.split(r"[;,](?=\s*[a-z+]+://)", location)]
     elif isinstance(location, list | tuple):
-        locations = list(location)
+        locations = [plain_text(each) if isinstance(each, str) else each for each in location]
     else:
         locations = []
     if not all(isinstance(each, str) and each for each in locations) or not locations:
@@ -209,13 +226,13 @@ def _servers(where: str, location: Any) -> tuple[str | None, tuple[str, ...]]:
 
 
 def _refuse_unknown(where: str, key: Any) -> None:
+    if not isinstance(key, str):
+        raise ConfigurationError(f"{where} has the key {described(key)}; names are expected.")
     if key in ELSEWHERE:
         raise ConfigurationError(f"{where} has the unknown key {key!r}; {ELSEWHERE[key]}.")
-    if not isinstance(key, str):
-        raise ConfigurationError(f"{where} has the key {key!r}; names are expected.")
     if key.upper() == key and key not in CAPITALS:
         end = _nearest(key, CAPITALS) or "."
-        raise ConfigurationError(f"{where} has the unknown key {key!r}{end}")
+        raise ConfigurationError(f"{where} has the unknown key {described(key)}{end}")
     if key.upper() in CAPITALS and key not in CAPITALS:
         raise ConfigurationError(
             f'{where} has the unknown key {key!r}; did you mean "{key.upper()}"?'
@@ -226,15 +243,15 @@ def _check(where: str, values: Mapping[str, Any]) -> None:
     where = f'{where}["OPTIONS"]'
     for key, known in (("READ_FROM", READERS), ("WRITE_FOR", WRITERS), ("CLEAR", CLEARING)):
         value = values[key]
-        if value not in known and not (value is None and key != "CLEAR"):
-            hint = _nearest(str(value), known)
+        if not is_one_of(value, known) and not (value is None and key != "CLEAR"):
+            hint = _nearest(value, known)
             raise ConfigurationError(
-                f'{where}["{key}"] is {value!r}{hint}; {" or ".join(map(repr, known))}'
+                f'{where}["{key}"] is {described(value)}{hint}; {" or ".join(map(repr, known))}'
                 f"{'' if key == 'CLEAR' else ' or None'} is expected."
             )
     if not isinstance(values["IGNORE_EXCEPTIONS"], bool):
         raise ConfigurationError(
-            f'{where}["IGNORE_EXCEPTIONS"] is {values["IGNORE_EXCEPTIONS"]!r};'
+            f'{where}["IGNORE_EXCEPTIONS"] is {described(values["IGNORE_EXCEPTIONS"])};'
             " True or False is expected."
         )
     for key in ("SERIALIZER", "COMPRESSOR"):
@@ -262,6 +279,6 @@ def _check(where: str, values: Mapping[str, Any]) -> None:
         )
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def _nearest(name: object, known: Iterable[str]) -> str:
     close = nearest(name, known)
     return f"; did you mean {close!r}?" if close else ""

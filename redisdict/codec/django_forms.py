@@ -48,7 +48,7 @@ def functions_of(kind: type) -> Any:
 
 
 def _state_of(response: HttpResponse) -> dict[str, Any]:
-    stored: dict[str, Any] = response.__getstate__()  # type: ignore[assignment]
+    stored: dict[str, Any] = response.__getstate__()  # type: ignore[assignment]  # object's has another
     state = {name: value for name, value in stored.items() if name not in _LEFT_OUT}
     if _is_rest_framework_s(type(response)):
         state["data"] = _plain_data(state["data"])

@@ -10,6 +10,7 @@ from django.conf import settings
 
 from redisdict.conf import Options
 from redisdict.connections.locations import Location, parse_location
+from redisdict.described import described, telling_of
 from redisdict.exceptions import ConfigurationError
 
 #: Options of django-redis's OPTIONS that have an argument of redis-py's connection.
@@ -46,6 +47,11 @@ def location_and_options(cache: str, borrower: str = AN_ALIAS) -> tuple[Location
     Raises:
         ConfigurationError: as `pool()`; or its LOCATION can't be read.
     """
+    with telling_of(f'CACHES["{cache}"]'):
+        return _location_and_options(cache, borrower)
+
+
+def _location_and_options(cache: str, borrower: str) -> tuple[Location, dict[str, Any]]:
     values = _settings_of(cache, borrower)
     where = f'CACHES["{cache}"]["LOCATION"]'
     location = values.get("LOCATION") or ""
@@ -53,8 +59,8 @@ def location_and_options(cache: str, borrower: str = AN_ALIAS) -> tuple[Location
         location = location[0]  # the others are read replicas
     if not isinstance(location, str):
         raise ConfigurationError(
-            f"{where} is {location!r}; a text such as redis://127.0.0.1:6379/0, or a list of them,"
-            " is expected."
+            f"{where} is {described(location)}; a text such as redis://127.0.0.1:6379/0, or a list"
+            " of them, is expected."
         )
     options: Options = values.get("OPTIONS") or {}
     kwargs = options.get("CONNECTION_POOL_KWARGS") if isinstance(options, Mapping) else None

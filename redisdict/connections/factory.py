@@ -17,6 +17,7 @@ from redisdict.connections.announced import AddressBook, has_names
 from redisdict.connections.locations import parse_location
 from redisdict.connections.middleware import Tracer
 from redisdict.connections.options import POOL_OPTIONS, check_options, explain
+from redisdict.described import described
 from redisdict.exceptions import ConfigurationError
 from redisdict.pools.credentials import shared_by_all
 
@@ -169,8 +170,8 @@ class PoolFactory:
         tracer: Any = import_object(f'{self._where}["TRACER"]', path)
         if not callable(tracer):
             raise ConfigurationError(
-                f'{self._where}["TRACER"] is {path!r}, a {type(tracer).__name__}; a function'
-                " (alias, command, count) that gives a context manager is expected."
+                f'{self._where}["TRACER"] is {described(path)}, a {type(tracer).__name__}; a'
+                " function (alias, command, count) that gives a context manager is expected."
             )
         return tracer  # type: ignore[no-any-return]  # of what it gives, nothing is known
 
@@ -196,8 +197,8 @@ class PoolFactory:
         kind = self.location.kind
         if not isinstance(given, bool | str):
             raise ConfigurationError(
-                f"{where} is {given!r}; True, False or the location of a reader endpoint is"
-                " expected."
+                f"{where} is {described(given)}; True, False or the location of a reader endpoint"
+                " is expected."
             )
         if given is True and kind not in ("sentinel", "cluster"):
             raise ConfigurationError(
@@ -222,8 +223,8 @@ class PoolFactory:
             remap = import_object(where, remap)
         if remap is not None and not callable(remap):
             raise ConfigurationError(
-                f"{where} is {remap!r}; a function from (host, port) to (host, port) is expected,"
-                " or its dotted path."
+                f"{where} is {described(remap)}; a function from (host, port) to (host, port) is"
+                " expected, or its dotted path."
             )
         if remap is not None:
             self._refuse_single(where)
@@ -238,7 +239,7 @@ class PoolFactory:
         if given is None:
             return True
         if not isinstance(given, bool):
-            raise ConfigurationError(f"{where} is {given!r}; True or False is expected.")
+            raise ConfigurationError(f"{where} is {described(given)}; True or False is expected.")
         self._refuse_single(where, "cluster")
         return given
 
@@ -273,7 +274,7 @@ class PoolFactory:
         pool_class = import_object(f'{self._where}["{key}"]', path)
         if not (isinstance(pool_class, type) and issubclass(pool_class, base)):
             raise ConfigurationError(
-                f'{self._where}["{key}"] is {path!r}; a subclass of'
+                f'{self._where}["{key}"] is {described(path)}; a subclass of'
                 f" {base.__module__}.{base.__qualname__} is expected, such as"
                 f" those of redisdict.pools."
             )

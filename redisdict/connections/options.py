@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from redisdict.conf import Options
+from redisdict.described import described
 from redisdict.exceptions import ConfigurationError
 from redisdict.suggestions import nearest
 
@@ -118,9 +119,9 @@ def check_options(where: str, options: Options) -> None:
         ConfigurationError: a name is no text, or a value isn't of the kind that the option has.
     """
     for name, value in options.items():
-        if not isinstance(name, str):
+        if not (isinstance(name, str) and name.isidentifier()):
             raise ConfigurationError(
-                f"{where} has the key {name!r}; the names of options are expected, such as"
+                f"{where} has the key {described(name)}; the names of options are expected, such as"
                 ' "max_connections".'
             )
         kind = KINDS.get(name)
@@ -129,7 +130,7 @@ def check_options(where: str, options: Options) -> None:
             continue
         got = type(value).__name__
         if name not in SECRETS and isinstance(value, str | int | float):
-            got = f"{value!r} ({got})"
+            got = f"{described(value)} ({got})"
         expected = kind.expected + ("" if name in NEVER_NONE else ", or None,")
         raise ConfigurationError(f'{where}["{name}"] is {got}; {expected} is expected.')
 

@@ -18,6 +18,7 @@ from redisdict.checks import (
     check_alias,
     check_backend,
     check_caches,
+    check_metrics,
     check_settings,
     check_shared_database,
 )
@@ -108,7 +109,7 @@ def _settings(using: str | None) -> Iterator[Finding]:
         conf.get_alias(using)
         messages = list(check_alias(using))
     else:
-        messages = [*check_settings(None), *check_caches(None)]
+        messages = [*check_settings(None), *check_caches(None), *check_metrics(None)]
     yield from (_of_check("settings", message) for message in messages)
     if not messages:
         yield Finding("ok", "settings", "can be used")

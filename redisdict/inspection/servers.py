@@ -66,7 +66,11 @@ class ServerFacts:
 
 
 def all_servers() -> list[ServerFacts]:
-    """Describe the server of every configured alias."""
+    """Describe the server of every configured alias.
+
+    Raises:
+        ConfigurationError: REDISDICT is no dict.
+    """
     return [server_facts(alias) for alias in conf.aliases()]
 
 

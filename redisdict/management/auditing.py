@@ -13,7 +13,6 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from redisdict import conf
-from redisdict.exceptions import ConfigurationError
 from redisdict.management import audits
 from redisdict.modelcache.audit.nines import at_least
 from redisdict.modelcache.audit.passes import MOST_EXAMPLES, Audit, TableCount
@@ -129,8 +128,6 @@ class Auditing:
                 self._keep(counts)
         except KeyboardInterrupt:
             self._stderr.write("Ended.")
-        except ConfigurationError as error:
-            raise CommandError(str(error)) from error
         except (*UNREACHED, DatabaseError) as error:
             self._stderr.write(f"The audit has ended: {error}")
             return UNAVAILABLE

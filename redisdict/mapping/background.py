@@ -177,7 +177,7 @@ class Background:
             # Before the threads of executors are ended, which a job may need. What Python has for
             # the purpose, `atexit`, comes after that.
             try:
-                threading._register_atexit(self._finish_at_exit)  # type: ignore[attr-defined]
+                threading._register_atexit(self._finish_at_exit)  # type: ignore[attr-defined]  # not in typeshed
             except RuntimeError:
                 return False
             self._is_registered = True

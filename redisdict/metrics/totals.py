@@ -6,7 +6,7 @@ They are counted where they happen, at no further cost, and read on demand.
 from __future__ import annotations
 
 import sys
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -44,9 +44,9 @@ class Total(NamedTuple):
 
 def read_totals() -> list[Total]:
     """Read all of them. Asks no server, and imports nothing that the project doesn't use."""
-    summed: Counter[tuple[Metric, tuple[str, ...]]] = Counter()
+    summed: defaultdict[tuple[Metric, tuple[str, ...]], float] = defaultdict(int)
     for metric, labels, value in _each():
-        summed[metric, labels] += value  # type: ignore[assignment]  # seconds are floats
+        summed[metric, labels] += value
     return [Total(metric, labels, value) for (metric, labels), value in summed.items()]
 
 

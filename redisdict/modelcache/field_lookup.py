@@ -50,8 +50,9 @@ class FieldLookup(PkLookup[M]):
         near = NearRows(table.backend, names)
         self._hints_kept = near
         self._near_hints = None if options.near is None else near.begin(HINTS_BOUND_S)
+        self.store = RowStore(names, table.store.fingerprint, near, _keep_hint)
         self._hints: Reader[Any] = Reader(
-            RowStore(names, table.store.fingerprint, near, _keep_hint),
+            self.store,
             Counters(names.counts),
             _write_hint,
             _read_hint,
@@ -59,7 +60,6 @@ class FieldLookup(PkLookup[M]):
             self._timeout_ms,
             absent_ms=None,
         )
-        self.store = self._hints.store
         self._cell_of = self._hint_for
         self._encode_key = self._form.encode
 

@@ -104,7 +104,7 @@ class ModelDict(StoredMethods[M], UpkeepMethods[M], RelationMethods[M], Generic[
     def __new__(cls, *_: Any, many: bool = False, **__: Any) -> Self:
         if many:
             lists: Any = object.__new__(ModelLists)
-            return lists  # type: ignore[no-any-return]
+            return lists  # type: ignore[no-any-return]  # as the overloads of __init__ say
         return super().__new__(cls)
 
     @overload
@@ -338,7 +338,7 @@ class ModelLists(ListMethods[M], ModelDict[M]):  # type: ignore[misc]  # lists f
         many: bool = True,
         **options: Any,
     ) -> None:
-        super().__init__(model, key, using, many=many, **options)  # type: ignore[call-overload]
+        super().__init__(model, key, using, many=many, **options)  # type: ignore[call-overload]  # many is any bool
 
     # Rows on the server.
 
@@ -346,12 +346,12 @@ class ModelLists(ListMethods[M], ModelDict[M]):  # type: ignore[misc]  # lists f
         """Iterate over the lists on the server that have rows, in any order. As `items()`."""
         return (rows for _, rows in self.items())
 
-    async def avalues(self) -> AsyncIterator[list[M]]:  # type: ignore[override]
+    async def avalues(self) -> AsyncIterator[list[M]]:  # type: ignore[override]  # likewise
         """As `values()`."""
         async for _, rows in self.aitems():
             yield rows
 
-    def items(self) -> Iterator[tuple[Any, list[M]]]:  # type: ignore[override]
+    def items(self) -> Iterator[tuple[Any, list[M]]]:  # type: ignore[override]  # likewise
         """Iterate over the lists on the server that have rows, with their values, in any order.
 
         SCAN, and for each page EVALSHA for its lists, and for their rows.
@@ -360,9 +360,9 @@ class ModelLists(ListMethods[M], ModelDict[M]):  # type: ignore[misc]  # lists f
             BackendUnavailable: the server can't be reached.
         """
         found: Any = super().items()
-        return found  # type: ignore[no-any-return]
+        return found  # type: ignore[no-any-return]  # what is kept here are lists
 
-    async def aitems(self) -> AsyncIterator[tuple[Any, list[M]]]:  # type: ignore[override]
+    async def aitems(self) -> AsyncIterator[tuple[Any, list[M]]]:  # type: ignore[override]  # likewise
         """As `items()`."""
         found: Any = super().aitems()
         async for pair in found:

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import Final, Protocol
 
 from redisdict.conf import LONGEST_S
+from redisdict.described import described
 from redisdict.exceptions import ConfigurationError
 from redisdict.near.barrier import NO_REQUEST, start_of_request
 from redisdict.near.clock import clock
@@ -124,9 +125,8 @@ def check_near(where: str, near: object) -> None:
             f'{where} is "strict", which only a ModelDict can promise: its writers wait for the'
             ' readers. Give seconds, or "request".'
         )
-    is_number = isinstance(near, int | float) and not isinstance(near, bool)
-    if not is_number or not 0 < near <= LONGEST_S:  # type: ignore[operator]  # it is one
+    if isinstance(near, bool) or not isinstance(near, int | float) or not 0 < near <= LONGEST_S:
         raise ConfigurationError(
-            f'{where} is {near!r}; seconds above 0 that a read may be behind, "request" (as of the'
-            " start of the request) or None (every read asks the server) is expected."
+            f'{where} is {described(near)}; seconds above 0 that a read may be behind, "request"'
+            " (as of the start of the request) or None (every read asks the server) is expected."
         )

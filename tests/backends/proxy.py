@@ -6,81 +6,49 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+
+from tests.backends.relay import MOST, Relay
 
 __all__ = ["FAULTS", "Proxy", "proxy_to"]
 
 
-class Proxy:
+class Proxy(Relay):
     """Passes bytes both ways. A `fault` that is set strikes once, the next bytes that it is for.
 
     `before_commands` is called with the bytes of commands before they go on, which wait meanwhile.
     """
 
-    def __init__(self, port: int, before_commands: Callable[[bytes], None] | None = None) -> None:
-        self._port = port
+    def __init__(
+        self, server_port: int, before_commands: Callable[[bytes], None] | None = None
+    ) -> None:
         self._before_commands = before_commands
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
         self.fault: str | None = None
         self.spent = 0
         self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
-        self._accepting = threading.Thread(target=self._accept, daemon=True)
-        self._accepting.start()
+        super().__init__(server_port)
 
-    def close(self) -> None:
-        """Hang up on everybody. Closing alone would not end an `accept()` that waits."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._accepting.join()
-        self._listener.close()
-        for side in self._sockets:
-            with suppress(OSError):
-                side.shutdown(socket.SHUT_RDWR)
+    def pass_commands(self, client: socket.socket, server: socket.socket) -> None:
+        self._pass_on(client, server, is_reply=False)
 
-    def lead_to(self, port: int) -> None:
-        """Have connections from now on lead to another server; those that are open stay."""
-        self._port = port
+    def pass_replies(self, client: socket.socket, server: socket.socket) -> None:
+        self._pass_on(server, client, is_reply=True)
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            try:
-                server = socket.create_connection(("127.0.0.1", self._port))
-            except OSError:
-                client.close()
-                continue
-            self._sockets += (client, server)
-            for side in (client, server):
-                side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for source, target in ((client, server), (server, client)):
-                is_reply = source is server
-                arguments = (source, target, is_reply)
-                threading.Thread(target=self._pass_on, args=arguments, daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, target: socket.socket, is_reply: bool) -> None:
+    def _pass_on(self, source: socket.socket, target: socket.socket, *, is_reply: bool) -> None:
         is_silent = False
-        with suppress(OSError):
-            while data := source.recv(65536):
-                if is_silent:
-                    continue
-                if self._before_commands is not None and not is_reply:
-                    self._before_commands(data)
-                fault = self._take(is_reply)
-                pieces = [data] if fault is None else FAULTS[fault](data)
-                for piece in pieces:
-                    if not piece:
-                        raise OSError("the fault ends the connection")
-                    target.sendall(piece)
-                # Nothing may follow what was left out: no network loses bytes amid a stream.
-                is_silent = fault is not None and "silence" in fault
-        for side in (source, target):
-            with suppress(OSError):
-                side.shutdown(socket.SHUT_RDWR)
-            side.close()
+        while data := source.recv(MOST):
+            if is_silent:
+                continue
+            if self._before_commands is not None and not is_reply:
+                self._before_commands(data)
+            fault = self._take(is_reply)
+            pieces = [data] if fault is None else FAULTS[fault](data)
+            for piece in pieces:
+                if not piece:
+                    return  # the fault ends the connection
+                target.sendall(piece)
+            # Nothing may follow what was left out: no network loses bytes amid a stream.
+            is_silent = fault is not None and "silence" in fault
 
     def _take(self, is_reply: bool) -> str | None:
         """The fault that strikes now, if any: on the way there or on the way back."""

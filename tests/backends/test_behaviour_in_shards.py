@@ -24,10 +24,10 @@ __all__ = ["make", "server_url"]
 pytestmark = pytest.mark.each_value_once
 
 # It counts commands, and a dict in shards that has no item yet asks for their number each time.
-del test_many_waiting_tasks_ask_the_server_once_each  # type: ignore[name-defined]  # noqa: F821
+del test_many_waiting_tasks_ask_the_server_once_each  # noqa: F821
 # These look at one key or one pool, and a dict in shards has several.
-del test_a_foreign_key_of_another_type_is_left_alone  # type: ignore[name-defined]  # noqa: F821
-del test_a_cancelled_task_leaves_no_lock_behind  # type: ignore[name-defined]  # noqa: F821
+del test_a_foreign_key_of_another_type_is_left_alone  # noqa: F821
+del test_a_cancelled_task_leaves_no_lock_behind  # noqa: F821
 
 
 @pytest.fixture(params=["alone", "cluster"])

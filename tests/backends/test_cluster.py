@@ -222,7 +222,7 @@ def test_a_lost_node_is_told_and_the_others_have_answered(
     assert len(left) < 100
     assert left.items() <= items.items()
     for node in backend.cluster.nodes if backend.cluster else ():
-        assert not node.pool()._in_use_connections  # type: ignore[attr-defined]  # redis-py's name
+        assert not node.pool()._in_use_connections
     all_of_it.clear()
     patient.close()
     backend.close()

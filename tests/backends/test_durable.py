@@ -182,7 +182,7 @@ def test_without_a_replica_nothing_is_written(
         assert isinstance(caught.value, ServerUnsupported)
         assert not caught.value.outcome_unknown
     assert (plain, d.ttl("there")) == ({"there": 1}, None)
-    assert backend.pool()._available_connections  # type: ignore[attr-defined]  # still of use
+    assert backend.pool()._available_connections
     plain.clear()
 
 

@@ -61,7 +61,7 @@ def test_writes_go_on_with_the_new_primary(
     with lost.client() as client:
         names = [entry["name"] for entry in client.client_list()]
     assert "load" not in names
-    assert not backend.pool()._in_use_connections  # type: ignore[attr-defined]  # redis-py's name
+    assert not backend.pool()._in_use_connections
     backend.close()
 
 

@@ -20,7 +20,7 @@ from tests.modelcache.test_writing import *  # noqa: F403
 __all__ = ["_many", "cache_url", "database", "products", "server", "tea"]
 
 # It is about two databases, and there is one here.
-del test_the_same_key_in_two_databases  # type: ignore[name-defined]  # noqa: F821
+del test_the_same_key_in_two_databases  # noqa: F821
 
 
 @pytest.fixture

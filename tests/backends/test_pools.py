@@ -14,7 +14,7 @@ from tests.pools.test_multiplexed import *  # noqa: F403
 from tests.pools.test_shared import *  # noqa: F403
 
 # It is about this process's memory, and takes a while.
-del test_ten_thousand_tasks_in_bounded_memory  # type: ignore[name-defined]  # noqa: F821
+del test_ten_thousand_tasks_in_bounded_memory  # noqa: F821
 
 #: Those that `tests/pools` doesn't have, and KeyDB and Dragonfly. Groups take no URL of one server.
 ALONE = [

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,43 +16,18 @@ from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.servers.process import ServerProcess, ServerStartError, free_port
 from redisdict.servers.programs import Program
+from tests.backends.tls import (
+    Certificates,
+    cluster_by_tls,
+    flags_of,
+    make_certificates,
+    sentinel_by_tls,
+)
 from tests.conftest import is_installed, program_for_tests
 from tests.waiting import wait_until
 
 #: Of the servers by TLS: Dragonfly wants one, or certificates of its clients.
 PASSWORD = "secret"
-
-
-@dataclass
-class Certificates:
-    """A certificate, its key, and the authority that signed it."""
-
-    authority: Path
-    certificate: Path
-    key: Path
-
-
-def openssl(*words: str | Path) -> None:
-    subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True, timeout=30)
-
-
-def make_certificates(directory: Path, name: str = "IP:127.0.0.1") -> Certificates:
-    """Make a certificate for a name as openssl writes it, of an authority of its own."""
-    authority, authority_key = directory / "ca.crt", directory / "ca.key"
-    request, certificate, key = (directory / f"server.{kind}" for kind in ("csr", "crt", "key"))
-    names = directory / "names"
-    # What Python 3.13 and later want to see of an authority and of what it has signed.
-    usage = "keyUsage=critical,keyCertSign,cRLSign"
-    names.write_text(
-        f"subjectAltName={name}\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
-    )
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl("req", "-x509", *curve, "-days", "2", "-subj", "/CN=Tests", "-addext", usage,
-            "-keyout", authority_key, "-out", authority)  # fmt: skip
-    openssl("req", *curve, "-subj", "/CN=server", "-keyout", key, "-out", request)
-    openssl("x509", "-req", "-in", request, "-CA", authority, "-CAkey", authority_key,
-            "-CAcreateserial", "-days", "2", "-extfile", names, "-out", certificate)  # fmt: skip
-    return Certificates(authority, certificate, key)
 
 
 @pytest.fixture(scope="module")
@@ -65,15 +38,6 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 @pytest.fixture(scope="module")
 def tls_flags(certificates: Certificates) -> list[str]:
     return flags_of(certificates)
-
-
-def flags_of(certificates: Certificates) -> list[str]:
-    return [
-        *("--tls-cert-file", str(certificates.certificate)),
-        *("--tls-key-file", str(certificates.key)),
-        *("--tls-ca-cert-file", str(certificates.authority)),
-        *("--tls-auth-clients", "no", "--tls-replication", "yes"),
-    ]
 
 
 @pytest.fixture(scope="module", params=["redis", *filter(is_installed, ("keydb", "dragonfly"))])
@@ -180,31 +144,7 @@ def test_a_wrong_certificate_is_refused(
 @pytest.fixture(scope="module")
 def tls_cluster(tls_flags: list[str]) -> Iterator[str]:
     """The location of a Cluster of two, whose nodes send clients to one another's TLS ports."""
-    ports = [free_port(), free_port()]
-    with ExitStack() as stack:
-        nodes = [
-            stack.enter_context(
-                ServerProcess(
-                    program_for_tests("redis"),
-                    arguments=[
-                        *(*tls_flags, "--tls-port", str(port)),
-                        *("--cluster-enabled", "yes", "--tls-cluster", "yes"),
-                    ],
-                )
-            )
-            for port in ports
-        ]
-        clients = [stack.enter_context(node.client()) for node in nodes]
-        clients[0].execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
-        clients[1].execute_command("CLUSTER", "SET-CONFIG-EPOCH", 2)
-        clients[1].execute_command("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
-        clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", ports[1])
-        for client in clients:
-            wait_until(
-                lambda client=client: (
-                    b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO")
-                )
-            )
+    with cluster_by_tls(tls_flags) as (_, ports):
         yield f"rediss+cluster://127.0.0.1:{ports[0]}"
 
 
@@ -256,27 +196,9 @@ def test_a_wrong_certificate_of_a_group_is_refused(
 def test_sentinels_and_servers_by_tls_with_credentials_of_their_own(
     tls_flags: list[str], certificates: Certificates, alias_for: Callable[..., dict[str, Any]]
 ) -> None:
-    program = program_for_tests("redis")
-    port, sentinel_port = free_port(), free_port()
-    with ExitStack() as stack:
-        stack.enter_context(
-            ServerProcess(
-                program,
-                arguments=[*tls_flags, "--tls-port", str(port)],
-                password="for the server",
-            )
-        )
-        config = (
-            f'sentinel monitor shop 127.0.0.1 {port} 1\nsentinel auth-pass shop "for the server"\n'
-        )
-        stack.enter_context(
-            ServerProcess(
-                program,
-                arguments=[*tls_flags, "--tls-port", str(sentinel_port), "--sentinel"],
-                config=config,
-                password="for the sentinel",
-            )
-        )
+    monitor = 'sentinel monitor shop 127.0.0.1 {port} 1\nsentinel auth-pass shop "for the server"\n'
+    passwords = ("for the server", "for the sentinel")
+    with sentinel_by_tls(tls_flags, monitor, passwords) as sentinel_port:
         location = (
             f"rediss+sentinel://:for%20the%20server@127.0.0.1:{sentinel_port}/shop/0"
             "?sentinel_password=for%20the%20sentinel"

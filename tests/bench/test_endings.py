@@ -202,7 +202,7 @@ def test_a_signal_keeps_what_was_finished_and_leaves_nothing(
     database: Path, tmp_path: Path, server: ServerProcess, number: int, status: int
 ) -> None:
     with server.client() as client, gate_to(server, MEASURED) as gate:
-        process = benchmark(database, tmp_path, gate.url, LONG)
+        process = benchmark(database, tmp_path, gate.url, BRIEF)
         gate.wait()
         started = children(process.pid)
         assert started

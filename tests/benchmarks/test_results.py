@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.missing import end_without
 from tests.modelcache.postgres import PostgresCluster, PostgresMissing
 
 pytestmark = pytest.mark.deep
@@ -26,7 +27,7 @@ def postgres() -> None:
     try:
         PostgresCluster()
     except PostgresMissing as error:
-        pytest.skip(str(error))
+        end_without(error)
 
 
 def test_it_measures_kept_results(postgres: None) -> None:

@@ -17,9 +17,13 @@ __all__ = ["Face", "entry"]
 
 
 class Face:
-    """Calls a cache's methods in one colour: `face.get(k)` is `get(k)` or `await aget(k)`."""
+    """Calls a cache's methods in one colour: `face.get(k)` is `get(k)` or `await aget(k)`.
 
-    def __init__(self, cache: DictCache, runner: asyncio.Runner | None) -> None:
+    Args:
+        cache: a `DictCache`, as `caches[name]` gives it, of whose type nothing is known.
+    """
+
+    def __init__(self, cache: Any, runner: asyncio.Runner | None) -> None:
         self.cache = cache
         self.runner = runner
 

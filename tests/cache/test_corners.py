@@ -50,7 +50,7 @@ def test_a_refused_command_is_an_error_in_both_colours(
     redis_url: str, key_prefix: str, configure: Any, runner: Any
 ) -> None:
     configure(default=entry(redis_url, key_prefix))
-    face = Face(caches["default"], runner)  # type: ignore[arg-type]
+    face = Face(caches["default"], runner)
     client = face.cache.client
     before = client.config_get("maxmemory")["maxmemory"]
     face.set("k", 1)
@@ -171,7 +171,7 @@ def test_walks_of_a_cache_that_ignores(
     redis_url: str, key_prefix: str, configure: Any, runner: Any
 ) -> None:
     configure(default=entry(redis_url, key_prefix, OPTIONS={"IGNORE_EXCEPTIONS": True}))
-    face = Face(caches["default"], runner)  # type: ignore[arg-type]
+    face = Face(caches["default"], runner)
     face.set("k", 1)
     assert face.iter_keys("*") == ["k"]
     face.clear()
@@ -200,7 +200,7 @@ def test_what_pickle_cannot_store(
     redis_url: str, key_prefix: str, configure: Any, runner: Any
 ) -> None:
     configure(default=entry(redis_url, key_prefix, OPTIONS={"SERIALIZER": "pickle"}))
-    face = Face(caches["default"], runner)  # type: ignore[arg-type]
+    face = Face(caches["default"], runner)
     with pytest.raises(pickle.PicklingError, match="function"):
         face.set("k", lambda: 1)
     assert not face.has_key("k")

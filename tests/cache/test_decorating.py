@@ -90,4 +90,4 @@ def test_it_is_imported_at_its_first_use() -> None:
     )
     assert done.stdout.split() == ["False", "True"]
     with pytest.raises(AttributeError, match="has no attribute 'cach'"):
-        redisdict.cache.cach  # type: ignore[attr-defined]  # the point # noqa: B018
+        redisdict.cache.cach  # noqa: B018

@@ -156,7 +156,7 @@ def test_what_msgpack_of_django_redis_writes_is_read(
     import ormsgpack
 
     configure(default=entry(redis_url, prefix, OPTIONS={"READ_FROM": "django-redis+msgpack"}))
-    new = Face(caches["default"], runner)  # type: ignore[arg-type]
+    new = Face(caches["default"], runner)
     for value in [*PLAIN, b"abc", {1: 2}]:
         new.cache.client.set(
             f"{prefix}:1:k", ormsgpack.packb(value, option=ormsgpack.OPT_NON_STR_KEYS)
@@ -206,7 +206,7 @@ def test_values_of_an_own_pickle_stay_readable(
         ),
         strict=entry(redis_url, prefix, OPTIONS={"SERIALIZER": serializer}),
     )
-    first, then, strict = (Face(caches[name], runner) for name in caches.settings)  # type: ignore[arg-type]
+    first, then, strict = (Face(caches[name], runner) for name in caches.settings)
     first.set("k", Custom(1))
     assert first.get("k") == then.get("k") == Custom(1)
     with pytest.raises(DeserializationError, match="pickle"):
@@ -277,7 +277,7 @@ def test_what_nobody_wrote(
     stored: bytes, redis_url: str, prefix: str, configure: Any, runner: Any
 ) -> None:
     configure(default=entry(redis_url, prefix, OPTIONS={"READ_FROM": "django-redis"}))
-    face = Face(caches["default"], runner)  # type: ignore[arg-type]
+    face = Face(caches["default"], runner)
     face.cache.client.set(f"{prefix}:1:k", stored)
     for read in (lambda: face.get("k"), lambda: face.get_many(["k"])):
         with pytest.raises(DeserializationError):

@@ -35,7 +35,7 @@ def test_everything_is_allowed(limited_url: str, near: Any, configure: Any, runn
     configure(
         default=entry(limited_url, "shop", OPTIONS=options), other=entry(limited_url, "other")
     )
-    face = Face(caches["default"], runner)  # type: ignore[arg-type]
+    face = Face(caches["default"], runner)
     assert face.set("k", 1) is True
     assert face.add("k", 1) is False
     assert face.incr("k") == 2
@@ -59,4 +59,4 @@ def test_everything_is_allowed(limited_url: str, near: Any, configure: Any, runn
         wait_until(lambda: (face.get("k"), cache.near_stats().is_on)[1])
     face.clear()
     with pytest.raises(NoPermissionError):
-        Face(caches["other"], runner).set("k", 1)  # type: ignore[arg-type]
+        Face(caches["other"], runner).set("k", 1)

@@ -89,6 +89,14 @@ def test_what_is_refused(values: dict[str, Any], message: str) -> None:
             call_command("check", tags=["redisdict"])
 
 
+def test_an_entry_is_named_beside_broken_ones() -> None:
+    with override_settings(
+        CACHES={"broken": "x", "default": {**entry(SERVER), "OPTIONS": {"NEAR": "nearby"}}}
+    ):
+        with pytest.raises(ConfigurationError, match=r'^CACHES\["default"\]\["OPTIONS"\]'):
+            caches["default"].get("k")
+
+
 def test_what_is_right_has_no_complaint() -> None:
     options = {
         "SERIALIZER": "json",
@@ -268,7 +276,7 @@ def test_a_tracer_is_told_of_a_caches_commands(
 ) -> None:
     configure(default=entry(redis_url, key_prefix, OPTIONS={"TRACER": f"{__name__}.trace"}))
     traced.clear()
-    face = Face(caches["default"], runner)  # type: ignore[arg-type]
+    face = Face(caches["default"], runner)
     face.set("k", 1)
     face.get("k")
     face.clear()
@@ -282,7 +290,7 @@ def test_writes_that_cannot_be_durable_are_not_made(
         default=entry(redis_url, key_prefix),
         durable=entry(redis_url, key_prefix, OPTIONS={"DURABLE": "replicas"}),
     )
-    face, durable = (Face(caches[name], runner) for name in caches.settings)  # type: ignore[arg-type]
+    face, durable = (Face(caches[name], runner) for name in caches.settings)
     for write in (
         lambda: durable.set("k", 1),
         lambda: durable.set_many({"k": 1, "l": 2}),

@@ -159,7 +159,7 @@ def test_an_interrupted_import_says_how_to_go_on(
 
 
 MOVES = {
-    "layout": ["--to-layout", "keys"],
+    "layout": ["--to-layout", "OTHER"],
     "prefix": ["--to-prefix", "PREFIX-2"],
     "name": ["--to-name", "other/eu"],
     "alias": ["--to-using", "other"],
@@ -173,8 +173,6 @@ MOVES = {
 def test_items_are_moved(
     is_hash: bool, way: str, server: str, settings: Any, alias_for: Callable[..., dict[str, Any]]
 ) -> None:
-    if way == "layout" and not is_hash:
-        pytest.skip("they are there already")
     own = settings.REDISDICT["default"]
     settings.REDISDICT = {
         "default": own,
@@ -183,14 +181,15 @@ def test_items_are_moved(
     }
     source = make("shop", is_hash)
     items = fill(source)
-    arguments = [argument.replace("PREFIX", server) for argument in MOVES[way]]
+    meant = {"PREFIX-2": f"{server}-2", "OTHER": "keys" if is_hash else "hash"}
+    arguments = [meant.get(argument, argument) for argument in MOVES[way]]
     result = run("move", "shop", *arguments, "--dry-run")
     assert (result.status, result.out[:30]) == (0, "Would have moved 2,504 items f")
     assert len(source) == 2504
     moved = run("move", "shop", *arguments, "--json").object
     assert (moved["items"], moved["left"]) == (2504, 0)
     targets = {
-        "layout": lambda: make("shop", is_hash=False),
+        "layout": lambda: make("shop", not is_hash),
         "prefix": lambda: make("shop", is_hash, using="second"),
         "name": lambda: make("other", is_hash).child("eu"),
         "alias": lambda: make("shop", is_hash, using="other"),

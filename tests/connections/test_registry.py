@@ -259,7 +259,7 @@ def test_django_redis_with_sentinel_is_borrowed_for_tasks(
         mapping["k"] = 1
 
         async def main() -> int:
-            return await mapping.aget("k")  # type: ignore[no-any-return]  # an int
+            return await mapping.aget("k")  # type: ignore[return-value]  # an int
 
         assert asyncio.run(main()) == 1
         mapping.clear()

@@ -83,7 +83,7 @@ def check_what_is_installed() -> None:
     from redisdict import extras
 
     for name in ("bench", "embedded"):
-        check(extras.is_installed(name) is (name in EXTRAS), f"is_installed({name!r})")  # type: ignore[arg-type]
+        check(extras.is_installed(name) is (name in EXTRAS), f"is_installed({name!r})")
 
 
 def try_dict() -> None:

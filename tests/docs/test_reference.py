@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -44,6 +45,7 @@ def loggers() -> set[str]:
     return found
 
 
+@cache
 def errors() -> dict[str, str]:
     """The public classes under `RedisDictError`, by name, with their modules."""
     bases: dict[str, set[str]] = {}

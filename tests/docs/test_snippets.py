@@ -28,8 +28,8 @@ from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand
 
 from redisdict import PersistentDict, checks
-from redisdict.admin.runs.start import may_run_benchmarks
 from redisdict.bench.measure.services import discover
+from redisdict.bench.settings import may_run_benchmarks
 from tests.docs.pages import PAGES, Fence, fences
 
 PYTHON = [fence for page in PAGES for fence in fences(page, "python")]

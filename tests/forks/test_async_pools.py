@@ -15,7 +15,7 @@ from redisdict.pools import (
     AsyncConnectionPool,
     OptimizedAsyncConnectionPool,
 )
-from tests.backends.test_tls import Certificates
+from tests.backends.tls import Certificates
 from tests.forks.forking import Child, Fork, fork_in_c, fork_in_python
 from tests.forks.test_pools import certificates, tls_url
 

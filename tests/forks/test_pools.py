@@ -15,7 +15,7 @@ from redis.retry import Retry
 from redisdict.pools import BlockingConnectionPool, ConnectionPool
 from redisdict.pools.fast_connection import FAST_PATH_UNAVAILABLE
 from redisdict.servers.process import ServerProcess, free_port
-from tests.backends.test_tls import Certificates, make_certificates
+from tests.backends.tls import Certificates, make_certificates
 from tests.conftest import program_for_tests
 from tests.forks.forking import Child, Fork, fork_in_c
 

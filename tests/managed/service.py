@@ -11,10 +11,12 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import hiredis
+
+from tests.backends.relay import ANY_PORT, MOST, Address, Relay
 
 __all__ = ["Command", "ManagedService", "managed_service", "refusing"]
 
@@ -23,15 +25,11 @@ Command = list[bytes]
 #: Gives the text of the error with which a command is refused; None lets it pass.
 Rule = Callable[[Command], str | None]
 
-#: Where a service listens that isn't told.
-Address = tuple[str, int]
-ANY_PORT: Address = ("127.0.0.1", 0)
-
 _BOGUS = b"TESTS.REFUSED.%d"
 _ERROR = re.compile(rb"-ERR unknown command [`']TESTS\.REFUSED\.(\d+)[`'][^\r\n]*\r\n")
 
 
-class ManagedService:
+class ManagedService(Relay):
     """Passes commands to the server on a port of this machine, but for those that a rule refuses.
 
     Attributes:
@@ -42,18 +40,14 @@ class ManagedService:
     def __init__(
         self, server_port: int, rule: Rule = lambda _command: None, address: Address = ANY_PORT
     ) -> None:
-        self._server_port = server_port
         self.rule = rule
-        self._listener = socket.create_server(address)
-        self.host, self.port = self._listener.getsockname()
         self.commands: list[Command] = []
         self.refused = 0
         self._texts: list[str] = []
         self._lock = threading.Lock()
-        #: The two sides of each connection, with the token that it has authenticated with last.
-        self._pairs: dict[tuple[socket.socket, socket.socket], bytes] = {}
-        self._accepting = threading.Thread(target=self._accept, daemon=True)
-        self._accepting.start()
+        #: The token that a connection has authenticated with last.
+        self._tokens: dict[socket.socket, bytes] = {}
+        super().__init__(server_port, address)
 
     @property
     def url(self) -> str:
@@ -67,70 +61,29 @@ class ManagedService:
     @property
     def tokens(self) -> list[bytes]:
         """What each open connection has authenticated with last."""
-        return list(self._pairs.values())
+        return [self._tokens.get(client, b"") for client, _ in list(self._pairs)]
 
     def end_token(self, token: str) -> int:
         """Hang up on those who have authenticated with a token that has ended; how many."""
-        return self._drop(lambda last: last == token.encode())
+        return self.drop(lambda pair: self._tokens.get(pair[0], b"") == token.encode())
 
-    def _drop(self, chooses: Callable[[bytes], bool]) -> int:
-        chosen = [pair for pair, token in list(self._pairs.items()) if chooses(token)]
-        for pair in chosen:
-            self._pairs.pop(pair, None)  # its own thread may have done so meanwhile
-            for side in pair:
-                with suppress(OSError):
-                    side.shutdown(socket.SHUT_RDWR)
-        return len(chosen)
-
-    def hang_up(self) -> None:
-        """Refuse connections from now on, and end those there are."""
-        if self._accepting.is_alive():
-            self._listener.shutdown(socket.SHUT_RDWR)
-            self._accepting.join()
-            self._listener.close()
-        self._drop(lambda _: True)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            try:
-                server = socket.create_connection(("127.0.0.1", self._server_port))
-            except OSError:
-                client.close()
-                continue
-            self._pairs[client, server] = b""
-            for side in (client, server):
-                side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for work in (self._pass_commands, self._pass_replies):
-                threading.Thread(target=work, args=(client, server), daemon=True).start()
-
-    def _pass_commands(self, client: socket.socket, server: socket.socket) -> None:
+    def pass_commands(self, client: socket.socket, server: socket.socket) -> None:
         reader: Any = hiredis.Reader(notEnoughData=None)
-        with suppress(OSError):
-            while data := client.recv(65536):
-                reader.feed(data)
-                passed = []
-                while (command := reader.gets()) is not None:
-                    self._note_token((client, server), command)
-                    judged: Any = tuple(self._judged(command))
-                    passed.append(hiredis.pack_command(judged))
-                server.sendall(b"".join(passed))
-        self._pairs.pop((client, server), None)
-        _close(client, server)
+        while data := client.recv(MOST):
+            reader.feed(data)
+            passed = []
+            while (command := reader.gets()) is not None:
+                self._note_token(client, command)
+                judged: Any = tuple(self._judged(command))
+                passed.append(hiredis.pack_command(judged))
+            server.sendall(b"".join(passed))
 
-    def _note_token(self, pair: tuple[socket.socket, socket.socket], command: Command) -> None:
+    def _note_token(self, client: socket.socket, command: Command) -> None:
         name = command[0].upper()
         if name == b"AUTH":
-            token = command[-1]
+            self._tokens[client] = command[-1]
         elif name == b"HELLO" and b"AUTH" in command:
-            token = command[command.index(b"AUTH") + 2]
-        else:
-            return
-        if pair in self._pairs:
-            self._pairs[pair] = token
+            self._tokens[client] = command[command.index(b"AUTH") + 2]
 
     def _judged(self, command: Command) -> Command:
         with self._lock:
@@ -142,25 +95,16 @@ class ManagedService:
             self._texts.append(text)
             return [_BOGUS % (len(self._texts) - 1)]
 
-    def _pass_replies(self, client: socket.socket, server: socket.socket) -> None:
+    def pass_replies(self, client: socket.socket, server: socket.socket) -> None:
         held = b""
-        with suppress(OSError):
-            while data := server.recv(65536):
-                held += data
-                if held.endswith(b"\r\n"):  # else a part of an error may be missing
-                    client.sendall(_ERROR.sub(self._as_refused, held))
-                    held = b""
-        _close(client, server)
+        while data := server.recv(MOST):
+            held += data
+            if held.endswith(b"\r\n"):  # else a part of an error may be missing
+                client.sendall(_ERROR.sub(self._as_refused, held))
+                held = b""
 
     def _as_refused(self, found: re.Match[bytes]) -> bytes:
         return b"-%s\r\n" % self._texts[int(found[1])].encode()
-
-
-def _close(*sides: socket.socket) -> None:
-    for side in sides:
-        with suppress(OSError):
-            side.shutdown(socket.SHUT_RDWR)
-        side.close()
 
 
 def refusing(*names: str, text: str = "ERR unknown command '{}'") -> Rule:
@@ -184,4 +128,4 @@ def managed_service(
     try:
         yield service
     finally:
-        service.hang_up()
+        service.close()

@@ -79,7 +79,7 @@ def test_a_moved_name_is_followed(
     def move() -> None:
         moved.move()
         if way == "the old one is gone":
-            moved.services[0].hang_up()
+            moved.services[0].close()
             return
         with servers[0].client() as client:
             client.execute_command("REPLICAOF", "127.0.0.1", servers[1].port)

@@ -324,7 +324,7 @@ def test_a_loop_that_is_closed_without_ceremony_is_forgotten(
     asyncio.run(use())
     assert finish_background(0)
     task._log_destroy_pending = False  # type: ignore[attr-defined]  # it is known here
-    task.get_coro().close()  # type: ignore[union-attr]  # as the collector does
+    task.get_coro().close()
 
 
 def test_a_cancelled_computation_frees_its_lease(

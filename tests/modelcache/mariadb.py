@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import pwd
 import shutil
 import subprocess
 import tempfile
@@ -12,6 +11,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from tests.modelcache.own_server import make_directory, unprivileged
 
 #: Where Debian and Homebrew have the programs that aren't on a user's PATH.
 PLACES = ("/usr/sbin", "/usr/libexec", "/opt/homebrew/opt/mariadb/bin")
@@ -58,13 +59,14 @@ class MariadbServer:
         self._server, self._install = _find("mariadbd"), _find("mariadb-install-db")
         if importlib.util.find_spec("MySQLdb") is None:
             raise MariadbMissing("mysqlclient isn't installed: pip install mysqlclient")
-        self._user = _other_user() if os.geteuid() == 0 else None
+        user = unprivileged("mysql")
+        if user is None:
+            raise MariadbMissing("MariaDB refuses to run as root, and there is no other user")
+        self._user = user
         self.directory = Path(tempfile.gettempdir())
 
     def __enter__(self) -> Self:
-        self.directory = Path(tempfile.mkdtemp(prefix="redisdict-maria-"))
-        if self._user is not None:
-            os.chown(self.directory, self._user.pw_uid, self._user.pw_gid)
+        self.directory = make_directory("redisdict-maria-", self._user)
         data = f"--datadir={self.directory / 'data'}"
         log = self.directory / "log"
         try:
@@ -120,13 +122,10 @@ class MariadbServer:
             connection.close()
 
     def _start(self, told: Any, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-        user: dict[str, Any] = {}
-        if self._user is not None:
-            user = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
         command = [program, "--no-defaults", *arguments]
         # In a directory of several servers they would take the same names for temporary tables.
         own = {**os.environ, "TMPDIR": str(self.directory)}
-        return subprocess.Popen(command, cwd="/", stdout=told, stderr=told, env=own, **user)
+        return subprocess.Popen(command, cwd="/", stdout=told, stderr=told, env=own, **self._user)
 
     def _wait_for(self, log: Path) -> None:
         import MySQLdb
@@ -150,12 +149,3 @@ def _find(program: str) -> str:
     if found is None:
         raise MariadbMissing("MariaDB isn't installed: apt install mariadb-server")
     return found
-
-
-def _other_user() -> pwd.struct_passwd:
-    for name in ("mysql", "nobody"):
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    raise MariadbMissing("MariaDB refuses to run as root, and there is no other user")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import subprocess
 import tempfile
@@ -12,6 +11,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from redisdict.servers.process import free_port
+from tests.modelcache.own_server import make_directory, unprivileged
 
 #: Where Debian and Homebrew have the programs that aren't on the PATH.
 PROGRAMS = ("/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql*/bin")
@@ -30,13 +30,14 @@ class PostgresCluster:
     def __init__(self, listen: Literal["unix", "tcp"] = "unix") -> None:
         self._port = free_port() if listen == "tcp" else None
         self._bin = _find_programs()
-        self._user = _other_user() if os.geteuid() == 0 else None
+        user = unprivileged("postgres")
+        if user is None:
+            raise PostgresMissing("PostgreSQL refuses to run as root, and there is no other user")
+        self._user = user
         self.directory = Path(tempfile.gettempdir())
 
     def __enter__(self) -> Self:
-        self.directory = Path(tempfile.mkdtemp(prefix="redisdict-pg-"))
-        if self._user is not None:
-            os.chown(self.directory, self._user.pw_uid, self._user.pw_gid)
+        self.directory = make_directory("redisdict-pg-", self._user)
         data = str(self.directory / "data")
         self._run("initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8")
         where = f"-k {self.directory} -c listen_addresses=''"
@@ -89,9 +90,6 @@ class PostgresCluster:
         }
 
     def _run(self, program: str, *arguments: str) -> None:
-        user: dict[str, Any] = {}
-        if self._user is not None:
-            user = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
         subprocess.run(
             [str(self._bin / program), *arguments],
             check=True,
@@ -99,7 +97,7 @@ class PostgresCluster:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "LC_ALL": "C.UTF-8"},
-            **user,
+            **self._user,
         )
 
 
@@ -116,12 +114,3 @@ def _find_programs() -> Path:
     if not found:
         raise PostgresMissing("PostgreSQL isn't installed: apt install postgresql")
     return found[0]
-
-
-def _other_user() -> pwd.struct_passwd:
-    for name in ("postgres", "nobody"):
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    raise PostgresMissing("PostgreSQL refuses to run as root, and there is no other user")

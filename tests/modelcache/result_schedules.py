@@ -172,7 +172,6 @@ class World:
                 process.incarnation = None
         if self.plan.restarts and self.server.cells not in self.saved:
             self.saved.append(dict(self.server.cells))
-        self._check()
 
     def snapshot(self) -> Any:
         """Whatever decides how things can go on."""
@@ -272,7 +271,7 @@ class World:
         locks = self.database.locks
         self.database.locks = [None if one == process.name else one for one in locks]
 
-    def _check(self) -> None:
+    def check(self) -> None:
         for process in self.processes.values():
             if process.is_over and process.is_reader:
                 assert process.committed_at_begin is not None

@@ -161,7 +161,6 @@ class World:
             self._restart(*move[1:])
         if self.plan.restarts and self.server.cells not in self.saved:
             self.saved.append(dict(self.server.cells))
-        self._check()
 
     def snapshot(self) -> Any:
         """Whatever decides how things can go on."""
@@ -277,7 +276,7 @@ class World:
         if self.database.locked_by == process.name:
             self.database.locked_by = None
 
-    def _check(self) -> None:
+    def check(self) -> None:
         for process in self.processes.values():
             if process.is_over and not process.is_writer:
                 version = process.result[ROW]

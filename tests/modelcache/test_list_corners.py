@@ -147,7 +147,7 @@ def test_an_order_that_changes(database: str, server: str) -> None:
     def places() -> list[list[int]]:
         found = list(Shelf.objects.order_by("pk"))
         shelves.prefetch(found, "slots")
-        return [[slot.place for slot in shelf.slots.all()] for shelf in found]  # type: ignore[attr-defined]  # the stubs lack it
+        return [[slot.place for slot in shelf.slots.all()] for shelf in found]
 
     assert places() == [[2, 1], []]
     Slot.objects.filter(pk=slots[0].pk).update(place=3)
@@ -200,7 +200,7 @@ def test_lists_while_the_server_is_away(database: str, own_server: ServerProcess
     products.prefetch([found], "category", "prices")
     with queries(database) as asked:
         assert found.category == drinks
-        assert list(found.prices.all()) == []  # type: ignore[attr-defined]  # the stubs lack it
+        assert list(found.prices.all()) == []
     assert not asked
 
 

@@ -70,7 +70,7 @@ def everything(shelf: Shelf) -> dict[str, Any]:
     return {
         "label": shelf.label and shelf.label.text,
         "labels": sorted(one.text for one in shelf.labels.all()),
-        "slots": [one.place for one in shelf.slots.all()],  # type: ignore[attr-defined]  # the stubs lack it
+        "slots": [one.place for one in shelf.slots.all()],
         "note": getattr(getattr(shelf, "note", None), "text", None),
         "comments": [one.text for one in shelf.comments.all()],
     }
@@ -89,9 +89,9 @@ def test_what_is_kept_asks_nothing(
         shelves.prefetch(filled, *NAMES, "label__parent", "slots__shelf")
         got = [everything(shelf) for shelf in filled]
         assert [shelf.label and shelf.label.parent.text for shelf in filled] == ["top", "top", None]
-        slot = filled[0].slots.all()[0]  # type: ignore[attr-defined]
+        slot = filled[0].slots.all()[0]
         assert slot.shelf is filled[0]
-        assert filled[0].note.shelf is filled[0]  # type: ignore[attr-defined]
+        assert filled[0].note.shelf is filled[0]
     assert not asked
     assert got == plain()
     assert got[0]["slots"] == [3, 2, 1]
@@ -258,7 +258,7 @@ def test_what_instances_have_is_left(filled: list[Shelf], shelves: ModelDict[She
 def test_one_relation(filled: list[Shelf], shelves: ModelDict[Shelf]) -> None:
     first, empty = filled[0], filled[2]
     assert shelves.get_related(first, "label") is first.label
-    assert shelves.get_related(first, "note") is first.note  # type: ignore[attr-defined]
+    assert shelves.get_related(first, "note") is first.note
     assert [one.place for one in shelves.get_related(first, "slots")] == [3, 2, 1]
     assert shelves.get_related(empty, "label") is None
     assert shelves.get_related(empty, "note") is None
@@ -342,7 +342,7 @@ def test_parents_and_children(database: str, server: str) -> None:
         assert [tag.name for tag in found.tags.all()] == ["new"]
         parent = Product.plain.get(pk=book.pk)
         products.prefetch([parent], "book", "category__product_set")
-        assert parent.book.pages == 3  # type: ignore[attr-defined]
+        assert parent.book.pages == 3
         assert parent.category is not None
         assert [one.pk for one in parent.category.product_set.all()] == [book.pk]
 
@@ -361,7 +361,7 @@ def test_a_row_that_has_moved_meanwhile(
 
     monkeypatch.setattr(following.ListLookup, "find_lists", move_after)
     shelves.prefetch(filled, "slots")
-    assert [one.place for one in filled[0].slots.all()] == [3, 2]  # type: ignore[attr-defined]
+    assert [one.place for one in filled[0].slots.all()] == [3, 2]
 
 
 def test_rows_of_another_database_are_left_to_django(

@@ -88,7 +88,7 @@ class VersionWorld(World):
 
     def _ask(self, token: bytes, value: int) -> Operation[Any]:
         reader: Reader[int] = Reader(
-            ResultStore(self.plan.depends_on(value), CELLS),  # type: ignore[arg-type]  # as product code has it
+            ResultStore(self.plan.depends_on(value), CELLS),
             NeverDue(NAMES.counts),
             encode=lambda has: b"%d," % has,
             decode=lambda body: int(body[:1]),
@@ -127,7 +127,7 @@ class VersionWorld(World):
             return False
         return super()._waits_for_lock(process)
 
-    def _check(self) -> None:
+    def check(self) -> None:
         [now] = self.database.committed
         for process in self.processes.values():
             if process.is_over and process.is_reader:

@@ -247,7 +247,7 @@ def test_a_child_has_nothing_of_the_parents(backend: Backend) -> None:
     assert not state.is_connected
     service_module._begin_anew()
     sent: list[Any] = []
-    listener._connection = type("Inherited", (), {"close": lambda self: sent.append(self)})()  # type: ignore[assignment]
+    listener._connection = type("Inherited", (), {"close": lambda self: sent.append(self)})()
     listener._wake = None
     listener._renew()
     assert (listener.is_up, len(sent), listener._connection) == (False, 1, None)

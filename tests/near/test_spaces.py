@@ -74,8 +74,8 @@ def test_shards_of_a_cluster(
         tellers = [reader.listener for reader in mapping._near._readers]
         for teller, state in zip(tellers, states, strict=True):
             teller.forget(state)
-            teller._listener.let_go()  # type: ignore[attr-defined]
-            assert not teller._listener.watches(state)  # type: ignore[attr-defined]
+            teller._listener.let_go()
+            assert not teller._listener.watches(state)
 
 
 def test_a_slot_that_no_node_is_known_of(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.backends.test_tls import PASSWORD, Certificates, certificates, tls_flags, tls_port
+from tests.backends.test_tls import PASSWORD, certificates, tls_flags, tls_port
+from tests.backends.tls import Certificates
 from tests.near.conftest import is_served, make, opened, settle, wait_until_on
 from tests.waiting import wait_until
 

@@ -67,7 +67,7 @@ def recorded(url: str, key: bytes) -> dict[str, Any]:
         left: Any = client.pttl(key)
         contents: Any
         if kind == b"string":
-            contents = text(client.get(key))  # type: ignore[arg-type]  # it is there
+            contents = text(client.get(key))
         elif kind == b"hash":
             pairs: Any = client.hgetall(key)
             contents = [[text(field), text(value)] for field, value in sorted(pairs.items())]

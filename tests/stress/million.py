@@ -3,9 +3,9 @@
     python -m tests.stress.million URL hash|relocated|keys ITEMS
 
 Prints a JSON object a line for each operation: its name, the bytes by which this process grew while
-it ran, the milliseconds that the server computed in the longest round trip, and the commands that
-took it longer than `SLOW_MS`. It runs in a process of its own, for in an older one there may be
-room that was given back before. Only Linux tells the growth, and what a thread computes.
+it ran, what the server did in the greatest round trip, and the commands it executed. It runs in a
+process of its own, for in an older one there may be room that was given back before. Only Linux
+tells the growth.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import asyncio
 import json
 import sys
 import tempfile
-import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,6 @@ import django
 from redis.exceptions import ResponseError
 
 from redisdict.wire.requests import Operation
-
-SLOW_MS = 20
-
-#: An operation is tried again while it has slow commands: one that is slow by itself stays so.
-ATTEMPTS = 3
 
 #: Items asked for at once, whose values the caller then holds.
 SLICE = 10_000
@@ -51,26 +47,40 @@ class Items(Mapping[str, str]):
 
 
 class Watch:
-    """How long the server's thread computes in a round trip.
+    """Count what the server does in each round trip.
 
-    The server's log goes by the clock on the wall, so on a busy machine a command may stand in it
-    that only waited for the processor. A command can't compute longer than the whole round trip
-    does: where none takes `SLOW_MS` of the processor, no command has held the server up.
+    Time says little of a machine that others use: a thread of a virtual CPU that was taken away
+    seems to have computed. So the server's own counters are read: the commands it executed, those
+    inside scripts as well, and the bytes it took and gave.
     """
 
-    def __init__(self, server_pid: int) -> None:
-        self._file = Path(f"/proc/{server_pid}/task/{server_pid}/schedstat")
+    def __init__(self, client: Any) -> None:
+        self._client = client
         self.begin()
 
     def begin(self) -> None:
-        self.longest_ms = 0.0
-        self._last_ms = self._computed_ms()
+        self.trips = self.calls = self.bytes = 0
+        self.commands: set[str] = set()
+        self._last = self._counters()
 
     def end_of_trip(self) -> None:
-        """Called before the next one, for what a thread computes is known once it has stopped."""
-        now_ms = self._computed_ms()
-        self.longest_ms = max(self.longest_ms, now_ms - self._last_ms)
-        self._last_ms = now_ms
+        """Count what was done since the last one; nothing was, where an operation is at its end."""
+        now, last = self._counters(), self._last
+        done = now.calls - last.calls
+        self.trips += bool(done)
+        self.calls = max(self.calls, done.total())
+        self.bytes = max(self.bytes, now.bytes - last.bytes)
+        self.commands |= set(done)
+        self._last = now
+
+    def told(self) -> dict[str, Any]:
+        """Give the round trips, the most calls and bytes of one, and the commands of all."""
+        return {
+            "trips": self.trips,
+            "calls": self.calls,
+            "bytes": self.bytes,
+            "commands": sorted(self.commands),
+        }
 
     def over(self, mapping: Any) -> Any:
         """Have a dict's operations watched, in both colours."""
@@ -83,54 +93,54 @@ class Watch:
         try:
             request = next(operation)
             while True:
-                self.end_of_trip()
                 try:
                     answer = yield request
                 except ResponseError as error:
+                    self.end_of_trip()
                     request = operation.throw(error)
                 else:
+                    self.end_of_trip()
                     request = operation.send(answer)
         except StopIteration as stop:
             return stop.value
 
-    def _computed_ms(self) -> float:
-        return int(self._file.read_text().split()[0]) / 1e6
+    def _counters(self) -> Counters:
+        """Read them by one INFO, whose own bytes and calls are left out."""
+        told = self._client.info("everything")
+        calls = Counter(
+            {
+                name.removeprefix("cmdstat_").partition("|")[0]: told[name]["calls"]
+                for name in told
+                if name.startswith("cmdstat_")
+            }
+        )
+        del calls["info"]
+        return Counters(calls, told["total_net_input_bytes"] + told["total_net_output_bytes"])
+
+
+@dataclass(frozen=True)
+class Counters:
+    calls: Counter[str]
+    bytes: int
 
 
 class Measured:
     """Runs operations and prints what they took."""
 
     def __init__(self, client: Any) -> None:
-        self._client = client
-        self.watch = Watch(client.info("server")["process_id"])
-        client.config_set("slowlog-log-slower-than", SLOW_MS * 1000)
-        client.config_set("slowlog-max-len", 10_000)
+        self.watch = Watch(client)
 
     def run(self, name: str, operation: Callable[[], Any], expected: Any = None) -> None:
-        for _ in range(ATTEMPTS):
-            self._client.slowlog_reset()
-            self.watch.begin()
-            before = memory_bytes("VmRSS")
-            Path("/proc/self/clear_refs").write_text("5")  # begin the peak anew
-            result = operation()
-            grown = memory_bytes("VmHWM") - before
-            if expected is not None and result != expected:
-                raise AssertionError(f"{name} gave {result!r}, not {expected!r}")
-            time.sleep(0.01)
-            self.watch.end_of_trip()
-            slow = self._slow_commands()
-            if not slow:
-                break
-        told = {"operation": name, "grown_bytes": grown, "slow": slow}
-        print(json.dumps({**told, "longest_ms": round(self.watch.longest_ms, 3)}), flush=True)
-
-    def _slow_commands(self) -> list[str]:
-        if self.watch.longest_ms < SLOW_MS:
-            return []
-        return [
-            f"{entry['command'].split()[0].decode()} {entry['duration'] / 1000:.1f} ms"
-            for entry in self._client.slowlog_get(10_000)
-        ]
+        self.watch.begin()
+        before = memory_bytes("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # begin the peak anew
+        result = operation()
+        grown = memory_bytes("VmHWM") - before
+        if expected is not None and result != expected:
+            raise AssertionError(f"{name} gave {result!r}, not {expected!r}")
+        self.watch.end_of_trip()  # those of one command take a shorter way than others
+        told = {"operation": name, "grown_bytes": grown, **self.watch.told()}
+        print(json.dumps(told), flush=True)
 
 
 def memory_bytes(field: str) -> int:

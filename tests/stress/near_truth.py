@@ -225,7 +225,7 @@ def program_of(given: str) -> Program:
     from redisdict.servers.programs import FAMILIES, find_program
 
     if given in FAMILIES:
-        return find_program(given)  # type: ignore[arg-type]  # it is one
+        return find_program(given)
     path = Path(given).resolve()
     family = next(family for family in FAMILIES if path.name.startswith(family))
     return Program(family=family, path=path, origin="given")

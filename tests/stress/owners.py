@@ -57,7 +57,7 @@ def alone(program: Program, _home: Path) -> None:
 def on_a_socket_by_a_thread_that_ends(program: Program, _home: Path) -> None:
     server = ServerProcess(program, listen="unix")
     starter = threading.Thread(target=server.start)
-    threading.settrace(sys.gettrace())  # type: ignore[arg-type]  # None is taken as well
+    threading.settrace(sys.gettrace())
     starter.start()
     starter.join()
     server.stop()

@@ -40,7 +40,7 @@ def test_ten_failovers_in_a_row_lose_nothing(alias_for: Callable[..., dict[str, 
                 mend(topology, lost)
         load.check(is_durable=True)
         assert all(error.outcome_unknown for error in load.errors)
-        assert not backend.pool()._in_use_connections  # type: ignore[attr-defined]  # redis-py's
+        assert not backend.pool()._in_use_connections
         backend.close()
 
 

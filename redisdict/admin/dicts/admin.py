@@ -27,7 +27,7 @@ from redisdict.admin.dicts.pages import (
 from redisdict.admin.pages import PagesAdmin
 from redisdict.connections.backend import Backend
 from redisdict.connections.registry import get_backend
-from redisdict.exceptions import RedisDictError
+from redisdict.exceptions import ConfigurationError, RedisDictError
 from redisdict.inspection.finding import open_dict
 from redisdict.inspection.json_lines import exported
 from redisdict.inspection.servers import SERVER_ERRORS, all_servers, model_caches, warnings
@@ -72,14 +72,21 @@ class StoredDictAdmin(PagesAdmin):
             stored.clean()
         except ValidationError:
             return None
-        return stored if stored.alias in conf.aliases() else None
+        try:
+            return stored if stored.alias in conf.aliases() else None
+        except ConfigurationError:
+            return None  # the list says so
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Show the servers of all aliases, the cached models, and the dicts of the chosen alias."""
         self.check_view_permission(request)
-        servers = all_servers()
+        try:
+            servers = all_servers()
+        except ConfigurationError as error:
+            servers = []
+            self.message_user(request, str(error), messages.ERROR)
         chosen = request.GET.get("alias", "")
         usable = [server.alias for server in servers if not server.problem]
         if chosen not in usable:

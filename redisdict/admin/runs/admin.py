@@ -29,9 +29,11 @@ from django.utils.translation import gettext_lazy as _
 from redisdict.admin.pages import PagesAdmin
 from redisdict.admin.runs.comparison import MOST_RUNS, compare_context, trend_context
 from redisdict.admin.runs.page import FORMATS, export, run_context
-from redisdict.admin.runs.start import StartForm, cancel, may_run_benchmarks, progress_of, start
+from redisdict.admin.runs.start import StartForm, cancel, progress_of, start
 from redisdict.bench.records import mark_baseline
+from redisdict.bench.settings import configured_services, may_run_benchmarks
 from redisdict.bench.spec import PRESETS
+from redisdict.exceptions import ConfigurationError
 from redisdict.extras import install_command, is_installed
 from redisdict.models import BenchmarkResult, BenchmarkRun
 from redisdict.templatetags.redisdict_figures import percent
@@ -94,6 +96,24 @@ CHART_MEDIA = scripts("vendor/chartjs/chart.umd.min.js", "charts.js")
 RUN_MEDIA = CHART_MEDIA + scripts("progress.js")
 
 
+def may_start() -> bool:
+    """Tell whether the settings let runs be started; not while they can't be read."""
+    try:
+        return may_run_benchmarks()
+    except ConfigurationError:
+        return False  # the list of runs says so
+
+
+def setting_problem() -> str:
+    """Say why no run can be started, where that is a mistake in a setting; empty if it isn't."""
+    try:
+        if may_run_benchmarks():
+            configured_services()
+    except ConfigurationError as error:
+        return str(error)
+    return ""
+
+
 @admin.register(BenchmarkRun)
 class BenchmarkRunAdmin(PagesAdmin):
     """The list of runs, and every page of them."""
@@ -111,8 +131,8 @@ class BenchmarkRunAdmin(PagesAdmin):
     actions = ("compare", "set_baseline", "export_csv", "export_json", "export_markdown")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """To add a run is to start one."""
-        return may_run_benchmarks() and super().has_add_permission(request)
+        """To add a run is to start one; where a setting can't be read, none may be started."""
+        return may_start() and super().has_add_permission(request)
 
     def has_set_baseline_permission(self, request: HttpRequest) -> bool:
         """The mark is the one thing about a run that people decide."""
@@ -131,7 +151,7 @@ class BenchmarkRunAdmin(PagesAdmin):
 
     @admin.display(description=_("noise floor"), ordering="noise_floor")
     def noise(self, run: BenchmarkRun) -> str:
-        return percent(run.noise_floor)
+        return percent(run.noise)
 
     @admin.display(description=_("baseline"), ordering="is_baseline")
     def baseline(self, run: BenchmarkRun) -> str:
@@ -199,6 +219,15 @@ class BenchmarkRunAdmin(PagesAdmin):
             *super().get_urls(),
         ]
 
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list, and to those who start runs the mistake in a setting that prevents it."""
+        problem = setting_problem()
+        if problem and super().has_add_permission(request):
+            self.message_user(request, problem, messages.ERROR)
+        return super().changelist_view(request, extra_context)
+
     def change_view(
         self,
         request: HttpRequest,
@@ -223,7 +252,11 @@ class BenchmarkRunAdmin(PagesAdmin):
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Start a run."""
-        if not self.has_add_permission(request):
+        if not super().has_add_permission(request):
+            raise PermissionDenied
+        if setting_problem():
+            return HttpResponseRedirect(self.url("changelist"))  # which tells of it
+        if not may_start():
             raise PermissionDenied
         if not is_installed("bench"):
             text = gettext("Benchmarks aren't installed here; this installs them: %(command)s")

@@ -33,7 +33,7 @@ _TICKS = (
 )  # fmt: skip
 
 #: Share of the axis that lies between two labels.
-_ROOM = 0.09
+_ROOM = 0.14
 
 #: Share of the axis that stays empty at each end.
 _MARGIN = 0.05

@@ -90,7 +90,7 @@ def _summary(run: BenchmarkRun) -> Iterator[tuple[str, str]]:
     yield _("preset"), run.preset
     yield _("machine"), run.machine or NOTHING
     yield _("commit"), run.commit or NOTHING
-    yield _("noise floor"), percent(run.noise_floor)
+    yield _("noise floor"), percent(run.noise)
     if run.is_baseline:
         yield _("baseline"), _("yes")
 

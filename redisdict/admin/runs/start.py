@@ -7,13 +7,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import IO, Any
 
 from django import forms
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
 from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -24,51 +22,7 @@ from redisdict.bench.measure.services import discover
 from redisdict.bench.records import new_run, save_run
 from redisdict.bench.selection import select
 from redisdict.bench.spec import PRESETS
-from redisdict.exceptions import ConfigurationError
-from redisdict.extras import install_command, is_installed
 from redisdict.models import BenchmarkProgress, BenchmarkRun
-
-
-def may_run_benchmarks() -> bool:
-    """Return whether runs can be started here: `REDISDICT_ADMIN = {"RUN_BENCHMARKS": True}`.
-
-    Off by default, because a run takes a CPU of the web server and starts servers there.
-
-    Raises:
-        ConfigurationError: the setting is something else than such a dict.
-    """
-    configured = getattr(settings, "REDISDICT_ADMIN", {})
-    if not isinstance(configured, Mapping) or set(configured) - {"RUN_BENCHMARKS"}:
-        raise ConfigurationError(
-            f"REDISDICT_ADMIN is {configured!r}; a dict with the one key 'RUN_BENCHMARKS' is"
-            ' expected, such as {"RUN_BENCHMARKS": True}.'
-        )
-    value: Any = configured.get("RUN_BENCHMARKS", False)
-    if not isinstance(value, bool):
-        raise ConfigurationError(
-            f'REDISDICT_ADMIN["RUN_BENCHMARKS"] is {value!r}; True or False is expected.'
-        )
-    return value
-
-
-@register("redisdict")
-def check_setting(app_configs: Any, **_: Any) -> list[CheckMessage]:
-    """Read the setting as the first page would, for `manage.py check`."""
-    try:
-        is_on = may_run_benchmarks()
-    except ConfigurationError as error:
-        return [Error(str(error), id="redisdict.E003")]
-    if is_on and not is_installed("bench"):
-        return [
-            Error(
-                'REDISDICT_ADMIN["RUN_BENCHMARKS"] is True, but the packages that benchmarks need'
-                " aren't installed.",
-                hint=f"Run {install_command('bench')}, or take the setting out.",
-                id="redisdict.E003",
-            )
-        ]
-    return []
-
 
 #: A run writes its progress once a second, and between two parts of it stops and starts servers.
 SILENT_AFTER = timedelta(seconds=60)

@@ -47,7 +47,7 @@ def list_runs(options: output.Options, stdout: OutputWrapper, stderr: OutputWrap
 
 
 def _list_row(run: BenchmarkRun) -> list[str]:
-    floor = "-" if run.noise_floor is None else f"{run.noise_floor:.1%}"
+    floor = "-" if run.noise is None else f"{run.noise:.1%}"
     return [
         str(run.pk),
         f"{run.started_at:%Y-%m-%d %H:%M}",

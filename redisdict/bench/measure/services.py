@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import redis
-from django.conf import settings
 
 from redisdict.bench.errors import UsageError
-from redisdict.conf import get_alias, parse_alias
+from redisdict.bench.settings import SERVICES, address_of, configured_services
+from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.connections.locations import Location, parse_location
 from redisdict.exceptions import BackendUnavailable, ConfigurationError
@@ -29,7 +29,6 @@ from redisdict.servers.programs import (
     find_sentinel_program,
 )
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
-from redisdict.suggestions import nearest
 from redisdict.wire.server_info import (
     PERSISTENCE_SETTINGS,
     TITLES,
@@ -123,14 +122,17 @@ class Service:
         return self.key == "sentinel" or self.is_cluster
 
 
+#: The family that a service requires of its server, where it matters.
+FAMILIES: Mapping[str, Family] = {
+    "redis": "redis",
+    "keydb": "keydb",
+    "dragonfly": "dragonfly",
+    "valkey": "valkey",
+}
+
 #: All services of the report, in its order, whether they are available or not.
-KNOWN = (
-    Service(key="redis", title="Standard Redis", family="redis"),
-    Service(key="keydb", title="KeyDB", family="keydb"),
-    Service(key="dragonfly", title="Dragonfly", family="dragonfly"),
-    Service(key="valkey", title="Valkey", family="valkey"),
-    Service(key="sentinel", title="Redis Sentinel"),
-    Service(key="cluster", title="Redis Cluster"),
+KNOWN = tuple(
+    Service(key=key, title=title, family=FAMILIES.get(key)) for key, title in SERVICES.items()
 )
 
 
@@ -152,24 +154,6 @@ class RunningService:
     @property
     def server_pid(self) -> int | None:
         return self.pids[0] if self.pids else None
-
-
-def configured_services() -> Mapping[str, str]:
-    """`REDISDICT_BENCH["SERVICES"]`: for each service a URL, or the name of an alias.
-
-    Raises `ConfigurationError` for what is neither, and for unknown names.
-    """
-    configured = getattr(settings, "REDISDICT_BENCH", {})
-    _refuse_unknown("REDISDICT_BENCH", configured, ["SERVICES"])
-    services: Mapping[str, str] = configured.get("SERVICES", {})
-    _refuse_unknown('REDISDICT_BENCH["SERVICES"]', services, [kind.key for kind in KNOWN])
-    for key, value in services.items():
-        if not isinstance(value, str):
-            raise ConfigurationError(
-                f'REDISDICT_BENCH["SERVICES"]["{key}"] is {type(value).__name__}; a URL, or the'
-                " name of an alias of REDISDICT, is expected."
-            )
-    return services
 
 
 def discover(
@@ -277,16 +261,15 @@ def _from_url(text: str, allow_remote: bool) -> Service:
 def _from_settings(kind: Service, configured: str | None, allow_remote: bool) -> Service | None:
     if configured is None:
         return None
-    setting = f'REDISDICT_BENCH["SERVICES"]["{kind.key}"]'
-    source, url = f"settings {setting}", configured
+    if "://" in configured:
+        source = f'settings REDISDICT_BENCH["SERVICES"]["{kind.key}"]'
+    else:
+        source = f"settings alias {configured}"
     try:
-        if "://" not in configured:
-            source = f"settings alias {configured}"
-            url = get_alias(configured).location or ""
-            setting = f'REDISDICT["{configured}"]["LOCATION"]'
-        location = parse_location(url, setting)
+        url = address_of(kind.key, configured)
     except ConfigurationError as error:
         return replace(kind, source=source, reason=str(error))
+    location = parse_location(url)
     if not allow_remote and _is_remote(location):
         reason = f"{location.address} is on another machine; to measure it, add --allow-remote."
         return replace(kind, source=source, address=location.address, reason=reason)
@@ -343,13 +326,3 @@ def _without_login(text: str) -> str:
     """Remove the parts that may hold a password: everything before the host, and the query."""
     scheme, separator, rest = text.partition("://")
     return f"{scheme}{separator}{rest.partition('?')[0].rpartition('@')[2]}"
-
-
-def _refuse_unknown(where: str, values: Mapping[str, object], known: Sequence[str]) -> None:
-    if not isinstance(values, Mapping):
-        raise ConfigurationError(f"{where} is {type(values).__name__}; a dict is expected.")
-    for name in values:
-        if name not in known:
-            close = nearest(name, known)
-            hint = f", did you mean {close!r}?" if close else f"; known: {', '.join(known)}."
-            raise ConfigurationError(f"{where} has the unknown key {name!r}{hint}")

@@ -26,7 +26,7 @@ from redisdict.bench.measure.group import GroupOutcome, measure_group
 from redisdict.bench.measure.placement import AUTO, FREE, Cpus, choose_cpus, pinned_client
 from redisdict.bench.measure.probe import Prober
 from redisdict.bench.measure.progress import Reporter
-from redisdict.bench.measure.rounds import Clock
+from redisdict.bench.measure.rounds import Clock, frozen_heap
 from redisdict.bench.measure.server_pool import RunningServer, ServerPool
 from redisdict.bench.measure.services import Service
 from redisdict.bench.measure.warnings import find_warnings
@@ -79,7 +79,7 @@ class Session:
         """
         record = self.record
         try:
-            with self.interruption.listening(), ExitStack() as stack:
+            with self.interruption.listening(), frozen_heap(), ExitStack() as stack:
                 self._run(stack)
             is_partial = any(one.status == CellStatus.FAILED for one in record.cells)
             record.status = RunStatus.PARTIAL if is_partial else RunStatus.FINISHED

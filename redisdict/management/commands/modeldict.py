@@ -38,7 +38,10 @@ class Command(BaseCommand):
         if database is not None and database not in connections:
             raise CommandError(f"--database is {database!r}; an alias of DATABASES is expected.")
         if action == "audit":
-            status = Auditing(self.stdout, self.stderr, {**options, "database": database}).run()
+            try:
+                status = Auditing(self.stdout, self.stderr, {**options, "database": database}).run()
+            except ConfigurationError as error:
+                raise CommandError(str(error)) from error
             if status:
                 sys.exit(status)
             return

@@ -74,7 +74,7 @@ class ResultSpace:
         self.store = ResultStore([table.store for table in tables], cells, heats)
         timeout = config.timeout if options.timeout is None else options.timeout
         reader: Reader[list[Any]] = Reader(
-            self.store,  # type: ignore[arg-type]
+            self.store,
             Counters(Names(self._prefix, self._path).counts),
             self._encode,
             self._decode,
@@ -101,7 +101,7 @@ class ResultSpace:
         """
         space = copy.copy(self)
         space.store = self.store.depending_on(versions, heats)
-        reader = replace(self.lookup.reader, store=space.store)  # type: ignore[arg-type]
+        reader = replace(self.lookup.reader, store=space.store)
         space.lookup = replace(self.lookup, reader=reader)
         return space
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from redisdict.modelcache.slots.store import BUSY, LEASED, Answer, RowStore
+from redisdict.modelcache.slots.store import BUSY, LEASED, Answer
 from redisdict.modelcache.stats import Counters
 from redisdict.wire.requests import Call, Operation, Sleep
 
@@ -67,6 +67,21 @@ class Loaded(Generic[T]):
 Load = Callable[[Sequence[bytes]], Any]
 
 
+class Cells(Protocol):
+    """Where rows, or results, are kept under leases."""
+
+    def read(
+        self, keys: Sequence[bytes], token: bytes, lease_ms: int, /
+    ) -> Operation[list[Answer]]: ...
+
+    def lift(self, keys: Sequence[bytes], token: bytes, /) -> Operation[None]: ...
+
+    @property
+    def fill(
+        self,
+    ) -> Callable[[Sequence[bytes], bytes, Sequence[bytes | None], int | None], Operation[int]]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Reader(Generic[T]):
     """Reads rows of one table.
@@ -79,7 +94,7 @@ class Reader(Generic[T]):
         absent_ms: how long a row's absence is remembered; None when it isn't.
     """
 
-    store: RowStore
+    store: Cells
     counters: Counters
     encode: Callable[[T], bytes | None]
     decode: Callable[[bytes], T | None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -310,6 +311,8 @@ def test_marks_lie_where_their_ratios_are(viewer: Client) -> None:
     ticks = response.context["conclusions"]["axis"].ticks
     assert [tick.text for tick in ticks] == sorted((tick.text for tick in ticks), key=float)
     assert {"0.50", "1.00", "2.00"} <= {tick.text for tick in ticks}
+    at = [float(tick.at.rstrip("%")) for tick in ticks]
+    assert min(right - left for left, right in pairwise(at)) > 13  # each label has its room
 
 
 def test_without_comparisons_the_first_chart_is_the_picture(viewer: Client) -> None:

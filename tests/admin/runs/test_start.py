@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from redisdict.admin.runs.start import SILENT_AFTER
 from redisdict.bench.measure.services import discover
+from redisdict.bench.settings import may_run_benchmarks
 from redisdict.exceptions import ConfigurationError
 from redisdict.models import BenchmarkProgress, BenchmarkRun
 from tests.admin.factories import make_run
@@ -54,11 +55,46 @@ def test_it_is_off_until_a_setting_turns_it_on(
 def test_wrong_setting_is_an_error_that_says_what_is_right(starter: Client, setting: Any) -> None:
     with override_settings(REDISDICT_ADMIN=setting):
         with pytest.raises(ConfigurationError, match="RUN_BENCHMARKS"):
-            starter.get(ADD)
+            may_run_benchmarks()
         [message] = run_checks(tags=["redisdict"])
+        tell_it(starter, message.msg)
         assert message.id == "redisdict.E003"
         assert "RUN_BENCHMARKS" in message.msg
     assert run_checks(tags=["redisdict"]) == []
+
+
+@TURNED_ON
+@pytest.mark.parametrize("setting", [None, [], {"SERVICE": {}}, {"SERVICES": {"valky": "x"}}])
+def test_wrong_services_are_told_where_runs_are_started(starter: Client, setting: Any) -> None:
+    with override_settings(REDISDICT_BENCH=setting):
+        [message] = run_checks(tags=["redisdict"])
+        assert message.id == "redisdict.E007"
+        tell_it(starter, message.msg)
+
+
+@TURNED_ON
+def test_a_wrong_address_leaves_the_other_services(starter: Client) -> None:
+    with override_settings(REDISDICT_BENCH={"SERVICES": {"redis": "http://h"}}):
+        assert ADD in Page(starter.get(LIST).content).links
+        html = starter.get(ADD).content.decode()
+        assert 'value="valkey"' in html
+        assert 'value="redis"' not in html
+
+
+def tell_it(starter: Client, text: str) -> None:
+    """All pages are there, and the list tells of the mistake to who would start runs."""
+    assert starter.get("/admin/").status_code == 200
+    page = starter.get(ADD, follow=True)
+    assert page.redirect_chain == [(LIST, 302)]
+    assert Page(page.content).text.count(text) == 1
+    assert starter.post(ADD, {"preset": "quick", "services": ["valkey"]}).status_code == 302
+    assert not BenchmarkRun.objects.exists()
+
+
+def test_a_wrong_setting_is_not_told_to_who_starts_nothing(viewer: Client) -> None:
+    with override_settings(REDISDICT_ADMIN=5):
+        assert "REDISDICT_ADMIN" not in viewer.get(LIST).content.decode()
+        assert viewer.get(ADD).status_code == 403
 
 
 @TURNED_ON

@@ -17,6 +17,7 @@ from redisdict.bench.measure.rounds import (
     Clock,
     OpenCell,
     Rounds,
+    frozen_heap,
     quiet_collector,
     ratio_between,
 )
@@ -243,19 +244,39 @@ def test_a_block_in_which_somebody_moved_is_compared_with_nothing() -> None:
 
 
 @pytest.mark.parametrize("was_enabled", [True, False])
-def test_the_collector_is_put_back_as_it_was(was_enabled: bool) -> None:
+@pytest.mark.parametrize("had_frozen", [True, False])
+def test_the_collector_is_put_back_as_it_was(was_enabled: bool, had_frozen: bool) -> None:
     def measure() -> None:
         with quiet_collector():
             assert not gc.isenabled()
             assert gc.get_freeze_count() > 0
             raise RuntimeError("whatever ends the block")
 
+    gc.unfreeze()
     try:
+        if had_frozen:
+            gc.freeze()
+        before = gc.get_freeze_count()
         if not was_enabled:
             gc.disable()
         with pytest.raises(RuntimeError):
             measure()
         assert gc.isenabled() is was_enabled
+        assert gc.get_freeze_count() == before
+        assert (before > 0) is had_frozen
+    finally:
+        gc.freeze()  # as it is during all tests
+        gc.enable()
+
+
+def test_what_a_run_has_frozen_stays_so_between_its_cells() -> None:
+    gc.unfreeze()
+    try:
+        with frozen_heap():
+            before = gc.get_freeze_count()
+            with quiet_collector():
+                pass
+            assert gc.get_freeze_count() == before > 0
         assert gc.get_freeze_count() == 0
     finally:
-        gc.enable()
+        gc.freeze()  # as it is during all tests

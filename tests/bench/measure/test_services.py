@@ -7,7 +7,8 @@ import pytest
 from django.test import override_settings
 
 from redisdict.bench.errors import UsageError
-from redisdict.bench.measure.services import Service, configured_services, discover, running
+from redisdict.bench.measure.services import Service, discover, running
+from redisdict.bench.settings import configured_services
 from redisdict.exceptions import BackendUnavailable, ConfigurationError
 from redisdict.servers.process import ServerProcess
 from tests.conftest import program_for_tests

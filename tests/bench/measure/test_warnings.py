@@ -16,6 +16,7 @@ from redisdict.models import BenchmarkRun
 from redisdict.servers.process import ServerProcess
 from tests.bench.records import make_record, measured
 from tests.conftest import program_for_tests
+from tests.missing import end_without
 from tests.recorded import RecordedServer
 
 
@@ -163,7 +164,7 @@ def test_real_servers_that_were_started_alike_do_not_differ() -> None:
 def test_servers_that_a_run_starts_have_the_same_settings(key: str) -> None:
     (service,) = [one for one in discover(configured={}) if one.key == key]
     if not service.is_available:
-        pytest.skip(service.reason)
+        end_without(service.reason)
     with running(service) as up:
         facts = server_facts(up.identity, up.client)
     assert facts["config"]["lazyfree-lazy-user-del"] == "no"

@@ -50,7 +50,7 @@ def test_a_process_sees_its_own_writes(name: str, face: Face, cache: DictCache) 
     for handle in handles:
         face.set("k", 1)
         assert (face.get("k"), is_served(cache, "k")) == (1, True)
-        change(NearFace(handle, face.runner))  # type: ignore[arg-type]  # they are ours
+        change(NearFace(handle, face.runner))
         assert face.get("k") == expected
 
 

@@ -155,7 +155,7 @@ def test_a_cache_without_it_drops_what_another_keeps(
 ) -> None:
     """Also when it was used before the other one was."""
     configure(default=entry(url, key_prefix, OPTIONS={"NEAR": AGES}), plain=entry(url, key_prefix))
-    plain = NearFace(caches["plain"], runner)  # type: ignore[arg-type]
+    plain = NearFace(caches["plain"], runner)
     plain.set("k", 1)
     face = NearFace(on("default"), runner)
     assert (face.get("k"), is_served(face.cache, "k")) == (1, True)

@@ -36,6 +36,11 @@ def near_table(rows: ModelDict[Any]) -> CachedTable:
     return rows._lookup().table
 
 
+def near_of(rows: ModelDict[Any]) -> Any:
+    """What serves rows from this process's memory."""
+    return rows._lookup().near
+
+
 def settle(rows: ModelDict[Any]) -> None:
     """Let the pushes of all changes before this arrive."""
     space = near_table(rows).near.space

@@ -21,7 +21,7 @@ from redisdict.modelcache.slots.near_leases import UNKNOWN, NearLeases, Progress
 from redisdict.wire.combinators import ask
 from redisdict.wire.requests import Sleep
 from tests.forks.forking import Child
-from tests.modelcache.near.conftest import LONG_S, Elsewhere, is_served, keep, near_table
+from tests.modelcache.near.conftest import LONG_S, Elsewhere, is_served, keep, near_of, near_table
 from tests.shop.models import Product
 from tests.waiting import wait_until
 
@@ -72,7 +72,7 @@ def test_rows_are_served_while_the_lease_is_held(
 ) -> None:
     assert is_held(products)
     assert is_served(products, tea.pk)
-    products._lookup().near._lease.lose()  # type: ignore[union-attr]
+    near_of(products)._lease.lose()
     assert not is_served(products, tea.pk)
     keep(products, tea.pk)
 
@@ -128,7 +128,7 @@ def test_who_does_not_confirm_is_waited_for_no_longer_than_it_may_be_behind(
     monkeypatch: pytest.MonkeyPatch,
     sleeps: list[float],
 ) -> None:
-    teller = products._lookup().near._lease.teller  # type: ignore[union-attr]
+    teller = near_of(products)._lease.teller
     monkeypatch.setattr(teller, "ping_after", lambda _start: False)
     leases = leases_of(products)
     wait = near_leases.wait_for_readers([(leases, b"writer")], 1)
@@ -239,7 +239,7 @@ def test_a_lease_is_given_back_when_nobody_reads(
     products: ModelDict[Product], tea: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(strict_module, "IDLE_S", 0.01)
-    keeper = products._lookup().near._keeper  # type: ignore[union-attr]
+    keeper = near_of(products)._keeper
     wait_until(lambda: keeper._thread is None)
     assert not is_held(products)
     monkeypatch.setattr(strict_module, "IDLE_S", 1000)
@@ -248,7 +248,7 @@ def test_a_lease_is_given_back_when_nobody_reads(
 
 def test_closing_gives_it_back(products: ModelDict[Product], tea: Product) -> None:
     table = near_table(products)
-    keeper = products._lookup().near._keeper  # type: ignore[union-attr]
+    keeper = near_of(products)._keeper
     table.backend.close()
     assert keeper._thread is None
     assert not is_held(products)
@@ -319,7 +319,7 @@ class TestKeeper:
 
     @pytest.fixture
     def keeper(self, products: ModelDict[Product], tea: Product) -> Any:
-        return products._lookup().near._keeper  # type: ignore[union-attr]
+        return near_of(products)._keeper
 
     def test_it_is_the_same_for_all_readers(
         self, keeper: Any, products: ModelDict[Product], tea: Product
@@ -328,7 +328,7 @@ class TestKeeper:
         keep(other, tea.pk)
         reader: Any = other._lookup().near
         assert reader._keeper is keeper
-        assert reader._lease is products._lookup().near._lease  # type: ignore[union-attr]
+        assert reader._lease is near_of(products)._lease
 
     def test_an_error_ends_it_until_the_next_read(
         self,
@@ -342,7 +342,7 @@ class TestKeeper:
             patched.setattr(strict_module.NearLease, "renew", lambda _self: 1 / 0)
             keeper._held.copy().pop().signal.flush()
             wait_until(lambda: keeper._thread is None)
-            assert not products._lookup().near.find(b"%d" % tea.pk)  # type: ignore[union-attr]
+            assert not near_of(products).find(b"%d" % tea.pk)
         assert 'near="strict" is off' in caplog.text
         keep(products, tea.pk)
 
@@ -371,7 +371,7 @@ class TestKeeper:
     ) -> None:
         near_table(products).backend.close()
         keeper._is_closing = True
-        keeper.hold(products._lookup().near._lease)  # type: ignore[union-attr]
+        keeper.hold(near_of(products)._lease)
         assert keeper._thread is None
         keeper._is_closing = False
         keep(products, tea.pk)
@@ -379,7 +379,7 @@ class TestKeeper:
     def test_a_child_has_nothing_to_close(self, keeper: Any, products: ModelDict[Product]) -> None:
         def close() -> tuple[Any, float]:
             keeper.close()
-            lease: Any = products._lookup().near._lease  # type: ignore[union-attr]
+            lease: Any = near_of(products)._lease
             return keeper._thread, lease.until
 
         assert Child(close).result() == (None, float("-inf"))

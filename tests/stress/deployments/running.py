@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from redisdict.servers.process import free_port
 
-__all__ = ["DEPLOYMENTS", "Outcome", "program_of", "run"]
+__all__ = ["DEPLOYMENTS", "Outcome", "path_of", "program_of", "run"]
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 APPLICATION: Final = "tests.stress.deployments.wsgi:application"
@@ -91,7 +91,11 @@ class Outcome:
 
 def program_of(name: str) -> str | None:
     """The path of the server program, beside this Python or on PATH; None if it isn't there."""
-    program = DEPLOYMENTS[name].split()[0]
+    return path_of(DEPLOYMENTS[name].split()[0])
+
+
+def path_of(program: str) -> str | None:
+    """Find a program beside this Python or on PATH; None if it isn't there."""
     return shutil.which(program, path=str(Path(sys.executable).parent)) or shutil.which(program)
 
 

@@ -34,7 +34,7 @@ class KnownWays(Checker):
         row = Row.objects.filter(pk=self.some_row()).first()
         if row is not None:
             pk = row.pk
-            row.version = F("version") + 1  # type: ignore[assignment]  # an expression
+            row.version = F("version") + 1
             row.save(update_fields=["version"])
             self.published(pk)
 

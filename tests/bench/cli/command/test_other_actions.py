@@ -22,7 +22,7 @@ from tests.bench.records import values_of, whole
 
 pytestmark = pytest.mark.django_db
 
-SHORTEST = ("--quick", "--seconds", "1", "--no-save", "--format", "json")
+UNSAVED = ("--no-save", "--format", "json")
 
 
 def test_the_life_of_a_saved_run(spec: str, tmp_path: Path) -> None:
@@ -31,6 +31,7 @@ def test_the_life_of_a_saved_run(spec: str, tmp_path: Path) -> None:
     Outcome("--spec", spec, *ONE, "--label", "second")
     listed = [line.split("\t") for line in Outcome("list").out.splitlines()]
     assert [row[-1] for row in listed] == ["second", "first (baseline)"]
+    assert [row[-2] for row in listed] == [f"{run.noise:.1%}" for run in BenchmarkRun.objects.all()]
     assert Outcome("baseline", "second").status == 0
     assert find_run("baseline").label == "second"
     Outcome("baseline", "first")
@@ -110,9 +111,10 @@ def test_the_doctor_knows_the_machine_and_the_floor() -> None:
 
 
 def test_a_calibration_is_a_run_that_later_runs_take_over(
-    spec_of_two_starts: str, monkeypatch: pytest.MonkeyPatch
+    spec: str, spec_of_two_starts: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("redisdict.bench.calibration.ARGUMENTS", (*SHORTEST, *ONE))
+    short = ("--spec", spec, *UNSAVED, *ONE)
+    monkeypatch.setattr("redisdict.bench.calibration.ARGUMENTS", short)
     outcome = Outcome("doctor", "--calibrate", "3")
     assert re.fullmatch(r"calls: equal runs deviate by \d+\.\d%\n", outcome.out), outcome.err
     assert "run 3 of 3" in outcome.err
@@ -128,7 +130,9 @@ def test_a_calibration_is_a_run_that_later_runs_take_over(
 
 
 def test_a_calibration_whose_run_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("redisdict.bench.calibration.ARGUMENTS", (*SHORTEST, "--service", "none"))
+    monkeypatch.setattr(
+        "redisdict.bench.calibration.ARGUMENTS", ("--quick", *UNSAVED, "--service", "none")
+    )
     with pytest.raises(CommandError, match=r"ended with 1: .*--service 'none' is unknown"):
         Outcome("doctor", "--calibrate", "3")
 

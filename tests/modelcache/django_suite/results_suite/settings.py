@@ -236,7 +236,7 @@ def follow_calls() -> None:
     methods["all"] = lambda calls: calls
     made = {name: followed(name, follow) for name, follow in methods.items()}
     QuerySet.__init__ = init  # type: ignore[method-assign]
-    QuerySet.query = property(query_of, plain.fset)  # type: ignore[assignment, method-assign]
+    QuerySet.query = property(query_of, plain.fset)  # type: ignore[assignment]
     for name, method in made.items():
         setattr(QuerySet, name, method)
 

@@ -1,0 +1,21 @@
+"""What a test needs, and this machine doesn't have."""
+
+from __future__ import annotations
+
+import os
+from typing import NoReturn
+
+import pytest
+
+__all__ = ["end_without"]
+
+
+def end_without(reason: object) -> NoReturn:
+    """End a test, or what it needs: by a skip on a developer's machine, by a failure in CI.
+
+    Args:
+        reason: what is missing, and how to get it.
+    """
+    if os.environ.get("CI"):
+        pytest.fail(f"CI is set, and nothing may be missing there. {reason}", pytrace=False)
+    pytest.skip(str(reason), allow_module_level=True)
