@@ -30,9 +30,9 @@ class RedisDictConfig(AppConfig):
 
 
 def check_benchmarks(app_configs: Any, **_: Any) -> list[CheckMessage]:
-    """Read the settings of the benchmarks, in a project that has them; others don't pay for it.
+    """Check the settings of the benchmarks, in a project that has them; others don't pay for it.
 
-    It stands here and not with the other checks, since what uses those never imports benchmarks.
+    It is here and not with the other checks, since the users of those never import benchmarks.
     """
     if not (hasattr(settings, "REDISDICT_ADMIN") or hasattr(settings, "REDISDICT_BENCH")):
         return []

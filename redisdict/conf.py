@@ -241,19 +241,19 @@ def import_object(where: str, path: str) -> Any:
 
 @contextmanager
 def read_setting(name: str, default: object) -> Iterator[Any]:
-    """Give a setting to a block that checks it, as `telling_of()` its name."""
+    """Pass a setting to a block that checks it; `telling_of()` adds its name to errors."""
     with telling_of(name):
         yield getattr(settings, name, default)
 
 
 def refuse_unknown(where: str, values: object, known: Collection[str], example: str) -> None:
-    """Refuse what is no dict, or has other keys than these.
+    """Refuse a value that isn't a dict, or that has other keys than these.
 
     Args:
-        example: how the sentence goes on that says what is expected.
+        example: the end of the error's sentence about what is expected.
 
     Raises:
-        ConfigurationError: it is no dict, or has such a key.
+        ConfigurationError: it isn't a dict, or has another key.
     """
     if not isinstance(values, Mapping):
         raise ConfigurationError(
@@ -316,7 +316,7 @@ def _is_django_redis(cache: str) -> bool:
             backend = entry.get("BACKEND") if isinstance(entry, Mapping) else None
             return bool(backend == "django_redis.cache.RedisCache")
     except ConfigurationError:
-        return False  # the check of CACHES tells of it
+        return False  # the check of CACHES reports it
 
 
 def _check(where: str, key: str, value: object, types: tuple[type, ...], expected: str) -> None:
@@ -344,7 +344,7 @@ def _check_retry_for(where: str, seconds: object) -> None:
 
 
 def is_one_of(value: object, known: Collection[str]) -> bool:
-    """Tell whether it is one of these names; what is no text may compare as it likes."""
+    """Return whether it is one of these names; another type than str isn't compared."""
     return isinstance(value, str) and value in known
 
 
@@ -358,7 +358,7 @@ def _is_text(value: object) -> bool:
 
 
 def _number(value: object) -> float:
-    """Give a number as it is; NaN, which is neither more nor less than any, for what is none."""
+    """Return a number unchanged; for anything else NaN, which is neither above nor below any."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 
 

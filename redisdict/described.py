@@ -7,16 +7,16 @@ from contextlib import contextmanager
 
 from redisdict.exceptions import ConfigurationError
 
-#: Characters of a value that are shown; its beginning tells which one it is.
+#: Characters of a value that are shown; its beginning identifies it.
 LONGEST = 60
 
-#: Those whose repr tells what was written. Of all others the type does, and its repr may be
+#: Types whose repr shows what was written. For all others the type is shown, as their repr may be
 #: anything.
 _PLAIN = (type(None), bool, int, float, str, bytes)
 
 
 def described(value: object) -> str:
-    """Give the repr of a plain value, cut where it is long; of any other the name of its type.
+    """Return the repr of a plain value, shortened if it is long; of any other its type's name.
 
     A text with :// or an @ may be an address with a password, so of that only the type is told.
     """
@@ -33,10 +33,10 @@ def described(value: object) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Name the type of an error and what it says, on one line."""
+    """Return the type and the text of an error on one line."""
     try:
         text = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001  # its __str__ is somebody else's code
+    except Exception:  # noqa: BLE001  # its __str__ is foreign code
         text = ""
     name = type(error).__name__
     return f"{name}: {text}" if text else name
@@ -44,12 +44,12 @@ def reason_of(error: BaseException) -> str:
 
 @contextmanager
 def telling_of(where: str) -> Iterator[None]:
-    """Have whatever the values of a setting raise while they are checked told by its name.
+    """Report any error that a setting's values raise while they are checked, with its name.
 
-    A lazy object may fail when it is first looked at, and any object when it is compared or hashed.
+    A lazy object may fail when it is first used, and any object when it is compared or hashed.
 
     Raises:
-        ConfigurationError: one of the block's own, or for another error.
+        ConfigurationError: the block raised it, or another error.
     """
     try:
         yield

@@ -87,9 +87,9 @@ class BenchmarkRun(models.Model):
 
     @property
     def noise(self) -> float | None:
-        """How much faster one copy of the reference may be than the other: 0.4 for 1.4 times.
+        """Return by how much one reference may be faster than its twin: 0.4 for 1.4 times.
 
-        `noise_floor` is the logarithm of the ratio, as verdicts are judged by.
+        `noise_floor` is the logarithm of the ratio, which verdicts are judged by.
         """
         return None if self.noise_floor is None else math.expm1(self.noise_floor)
 

@@ -28,7 +28,8 @@ def _check_admin() -> Iterator[CheckMessage]:
         return
     if is_on and not is_installed("bench"):
         yield Error(
-            'REDISDICT_ADMIN["RUN_BENCHMARKS"] is True, but what runs benchmarks is not installed.',
+            'REDISDICT_ADMIN["RUN_BENCHMARKS"] is True, but the packages that benchmarks need'
+            " aren't installed.",
             hint=f"Run {install_command('bench')}, or take the setting out.",
             id="redisdict.E003",
         )

@@ -15,7 +15,7 @@ from redisdict.described import described
 from redisdict.exceptions import ConfigurationError
 from redisdict.suggestions import nearest
 
-#: What runs measure, by key, with the titles of the report and in its order.
+#: The services that runs measure, by key, with the titles of the report and in its order.
 SERVICES: Mapping[str, str] = {
     "redis": "Standard Redis",
     "keydb": "KeyDB",
@@ -51,9 +51,9 @@ def configured_services() -> Mapping[str, str]:
 
 
 def service_problems() -> Iterator[str]:
-    """Say of each configured service why its address can't be used. Connects nothing.
+    """Find the configured services whose address can't be used, and say why. Connects nothing.
 
-    A wrong address of an alias is left out: that is REDISDICT's, where it is told.
+    A wrong address of an alias is left out: the check of REDISDICT reports it.
 
     Raises:
         ConfigurationError: as `configured_services()`.
@@ -70,7 +70,7 @@ def address_of(key: str, value: str) -> str:
     """Find the address of a configured service: its own, or that of the alias it names.
 
     Raises:
-        ConfigurationError: it is no address, or there is no such alias, or one without an address.
+        ConfigurationError: it isn't an address, there is no such alias, or that has no address.
     """
     where = f'REDISDICT_BENCH["SERVICES"]["{key}"]'
     if "://" in value:
@@ -95,7 +95,7 @@ def address_of(key: str, value: str) -> str:
 
 
 def may_run_benchmarks() -> bool:
-    """Tell whether the admin may start runs: `REDISDICT_ADMIN = {"RUN_BENCHMARKS": True}`.
+    """Return whether the admin may start runs: `REDISDICT_ADMIN = {"RUN_BENCHMARKS": True}`.
 
     Off by default, because a run takes a CPU of the web server and starts servers there.
 

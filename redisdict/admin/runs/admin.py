@@ -97,7 +97,7 @@ RUN_MEDIA = CHART_MEDIA + scripts("progress.js")
 
 
 def may_start() -> bool:
-    """Tell whether the settings let runs be started; not while they can't be read."""
+    """Return whether the settings let runs be started; False while they can't be read."""
     try:
         return may_run_benchmarks()
     except ConfigurationError:
@@ -105,7 +105,7 @@ def may_start() -> bool:
 
 
 def setting_problem() -> str:
-    """Say why no run can be started, where that is a mistake in a setting; empty if it isn't."""
+    """Return the mistake in a setting that prevents starting runs; empty if there is none."""
     try:
         if may_run_benchmarks():
             configured_services()
@@ -255,7 +255,7 @@ class BenchmarkRunAdmin(PagesAdmin):
         if not super().has_add_permission(request):
             raise PermissionDenied
         if setting_problem():
-            return HttpResponseRedirect(self.url("changelist"))  # which tells of it
+            return HttpResponseRedirect(self.url("changelist"))  # which shows the problem
         if not may_start():
             raise PermissionDenied
         if not is_installed("bench"):

@@ -147,11 +147,11 @@ class Rounds:
 
 @contextmanager
 def frozen_heap() -> Iterator[None]:
-    """Collect garbage, and keep what there is out of later collections until the block ends.
+    """Collect garbage, and exclude present objects from later collections until the block ends.
 
-    A collection looks at every object of Django's and the project's: 50 ms, or half a second where
-    there are a million. What a process has frozen itself stays so, for thawing is of all at once;
-    then nothing more is frozen here.
+    A collection visits every object of Django and the project: 50 ms, or half a second for a
+    million objects. Objects that the process has frozen itself stay frozen: since unfreezing
+    affects all objects at once, nothing more is frozen here in that case.
     """
     gc.collect()
     if gc.get_freeze_count():
@@ -166,7 +166,7 @@ def frozen_heap() -> Iterator[None]:
 
 @contextmanager
 def quiet_collector() -> Iterator[None]:
-    """Keep garbage collection out of the timed blocks; put it back as it was afterwards."""
+    """Keep garbage collection out of the timed blocks, and restore its state afterwards."""
     was_enabled = gc.isenabled()
     with frozen_heap():
         gc.disable()

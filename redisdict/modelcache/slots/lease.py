@@ -68,7 +68,7 @@ Load = Callable[[Sequence[bytes]], Any]
 
 
 class Cells(Protocol):
-    """Where rows, or results, are kept under leases."""
+    """Keeps rows, or results, under leases."""
 
     def read(
         self, keys: Sequence[bytes], token: bytes, lease_ms: int, /
