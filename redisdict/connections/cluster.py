@@ -366,7 +366,7 @@ def _nodes_by_slot(
     """Read the primary of each slot from the reply to CLUSTER SLOTS of the node at `asked`.
 
     Args:
-        book: where the nodes are reached that are announced.
+        book: translates the addresses that nodes announce.
         turn: if it is given, a replica is wanted where there is one, and which one.
     """
     book = book or AddressBook()
