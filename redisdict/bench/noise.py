@@ -22,7 +22,7 @@ from typing import Any
 from redisdict.bench.choices import Comparison
 from redisdict.bench.measure.statistics import CONFIDENCE, Ratio, upper_factor
 from redisdict.bench.operations import ITERATIONS
-from redisdict.bench.records import alike_speed, speed_of
+from redisdict.bench.records import alike_speed, speed_of, speeds_across
 from redisdict.bench.spec import ASYNC
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
@@ -38,17 +38,24 @@ REACH = statistics.NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 @dataclass(frozen=True)
 class Family:
-    """Operations that vary between runs alike, and by how much they usually do."""
+    """Operations that vary between runs alike.
+
+    Attributes:
+        usual: by how much they usually vary, as a deviation of the ratio's logarithm.
+        shift: by how much a machine that is e times as slow shifts their ratio, likewise: the more,
+            the less the call and its reference have in common.
+    """
 
     name: str
     usual: float
+    shift: float = 0.1
 
 
 CALLS = Family("calls", 0.008)
-CROSSING = Family("asynchronous calls beside blocking ones", 0.03)
+CROSSING = Family("asynchronous calls beside blocking ones", 0.03, shift=0.25)
 CROWDED = Family("calls of many workers", 0.03)
 WALKS = Family("iterations", 0.075)
-DICTS = Family("calls of a dict beside commands", 0.015)
+DICTS = Family("calls of a dict beside commands", 0.015, shift=0.2)
 FAMILIES = (CALLS, DICTS, CROSSING, CROWDED, WALKS)
 
 
@@ -138,25 +145,24 @@ def between_runs(run: BenchmarkRun, result: BenchmarkResult) -> float:
     return max(deviation, _floor(run, result) / REACH if least is None else least)
 
 
-#: A machine that is e times as slow shifts ratios by a tenth, and nothing shifts them by more than
-#: a fifth: of quick runs under a load of 1 to 7 on two CPUs, this explains what is beyond noise.
-SHIFT, GREATEST_SHIFT = 0.1, 0.2
-
-
 def conditions(before: BenchmarkResult, after: BenchmarkResult) -> float:
     """Estimate by how much a cell's ratio shifts because one run had another machine, as it were.
 
     A process that shares its CPU with others finds its caches emptied, and is interrupted more
-    often the longer its blocks are, so on a busy machine the ratio of blocking to asynchronous
-    calls differs. The measure for that is how much slower, in operations a second, the cell and its
-    reference were.
+    often the longer its blocks are, so on a busy machine the ratios of unlike calls differ. The
+    measure for that is how much slower, in operations a second, the cell and the reference were
+    that it is compared through. The shifts were read off some 200 pairs of equal runs under a load
+    of 1 to 18 on two CPUs: they grow with the square of a small slowdown, and no faster than a
+    great one, so that a cell that is truly ten times as slow is still told.
     """
-    if not (before.ops_per_second and after.ops_per_second and before.ratio and after.ratio):
+    speeds = speeds_across(before, after)
+    if speeds is None or not (before.ops_per_second and after.ops_per_second):
         return 0.0
+    was, now = speeds
     own = math.log(after.ops_per_second / before.ops_per_second)
-    references = own - math.log(after.ratio / before.ratio)
-    slowdown: float = max(abs(own), abs(references))
-    return min(SHIFT * slowdown**2, GREATEST_SHIFT)
+    reference = own - math.log(now.value / was.value)
+    slowdown = max(abs(own), abs(reference))
+    return family_of(after).shift * (slowdown**2 if slowdown < 1 else 2 * slowdown - 1)
 
 
 def ratio_of(comparison: Mapping[str, Any]) -> Ratio:

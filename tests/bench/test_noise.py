@@ -219,7 +219,7 @@ def test_the_noise_floor_counts_where_it_is_greater() -> None:
     [
         (20_000, 1.0, 0.0),
         (20_000 / math.e, 1.0, 0.1),  # the machine
-        (20_000 / math.e**2, 1.0, 0.2),
+        (20_000 / math.e**2, 1.0, 0.3),  # no longer by the square
         (20_000 * math.e, math.e, 0.1),  # this cell alone
         (17_000, 1.0, 0.0026),
         (None, 1.0, 0.0),
