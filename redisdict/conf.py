@@ -277,10 +277,12 @@ _parsed: dict[str, AliasConfig] = {}
 
 
 def _setting() -> Mapping[str, Any]:
-    configured = getattr(settings, "REDISDICT", None)
+    with telling_of("REDISDICT"):
+        configured = getattr(settings, "REDISDICT", None)
+        is_mapping = isinstance(configured, Mapping)  # a lazy object is made by that
     if configured is None:
         return {}
-    if not isinstance(configured, Mapping):
+    if not is_mapping:
         raise ConfigurationError(
             f"REDISDICT is {type(configured).__name__}; a dict of aliases is expected, such as "
             '{"default": {"LOCATION": "redis://127.0.0.1:6379/0"}}.'

@@ -97,7 +97,8 @@ async def test_inside_a_transaction_of_the_thread(
 ) -> None:
     """As in a test case of Django's, whose transaction is open in the thread of the queries."""
     assert (await products.agetitem(tea.pk)).name == "Tea"
-    database = products._lookup().table.database
+    # In that thread: where places were forgotten, a connection is asked, which no task can do.
+    database = await sync_to_async(lambda: products._lookup().table.database)()
     atomic = transaction.atomic(using=database)
     await sync_to_async(atomic.__enter__)()
     try:
