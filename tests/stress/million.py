@@ -82,12 +82,10 @@ class Watch:
             "commands": sorted(self.commands),
         }
 
-    def over(self, mapping: Any) -> Any:
-        """Have a dict's operations watched, in both colours."""
-        run, arun = mapping._run, mapping._arun
-        mapping._run = lambda operation: run(self._watched(operation))
-        mapping._arun = lambda operation: arun(self._watched(operation))
-        return mapping
+    def over(self, driver: type[Any]) -> None:
+        """Watch every operation that a driver runs. One of a single command may not come by it."""
+        run = driver.run
+        driver.run = lambda own, operation: run(own, self._watched(operation))
 
     def _watched(self, operation: Operation[Any]) -> Operation[Any]:
         try:
@@ -154,19 +152,20 @@ def main(url: str, form: str, count: int) -> None:
     django.setup()
     from redisdict import PersistentDict
     from redisdict.conf import parse_alias
+    from redisdict.connections.async_driver import AsyncPoolDriver
     from redisdict.connections.backend import Backend
+    from redisdict.connections.sync_driver import PoolDriver
 
     backend = Backend(parse_alias("million", {"LOCATION": url, "KEY_PREFIX": "million"}))
     timeout = 3600 if form == "relocated" else None
 
     measured = Measured(backend.client())
 
+    for driver in (PoolDriver, AsyncPoolDriver):
+        measured.watch.over(driver)
+
     def make(name: str) -> PersistentDict[str, str]:
-        mapping: PersistentDict[str, str] = PersistentDict(
-            name, backend, hset_enabled=form != "keys"
-        )
-        watched: PersistentDict[str, str] = measured.watch.over(mapping)
-        return watched
+        return PersistentDict(name, backend, hset_enabled=form != "keys")
 
     mapping, items = make("d"), Items(count)
     small = Items(1000)
