@@ -34,6 +34,7 @@ def shorten(monkeypatch: pytest.MonkeyPatch, generations: int) -> None:
         min_rounds=rounds, max_rounds=rounds, seconds=60, server_starts=generations
     )
     monkeypatch.setattr("redisdict.bench.cli.ab.SPEC", replace(SPEC, precision=precision))
+    monkeypatch.setattr("redisdict.bench.ab.session.MOST_GENERATIONS", generations)
 
 
 @pytest.fixture(autouse=True)

@@ -36,6 +36,10 @@ SPEC = replace(
     latency_operations=0,
 )
 
+#: A run of few calls, each measured as precisely as it can be, has time for further generations,
+#: and makes no more than so many.
+MOST_GENERATIONS = 20
+
 #: The shortest time that a call gets in a generation.
 LEAST_SECONDS = 0.2
 
@@ -73,21 +77,26 @@ class AbSession(Session):
         cpus = self._cpus
         stack.enter_context(pinned_client(cpus.client if cpus else None))
         self.recorder.save(self.record)
-        generations = self.spec.precision.server_starts
+        fewest, seconds = self.spec.precision.server_starts, self.spec.precision.seconds
         began = time.monotonic()
         spent_starting = 0.0
+        each = seconds / fewest
         try:
-            for number in range(generations):
-                self.reporter.begin(f"generation {number + 1} of {generations}", 1 / generations)
+            for number in range(max(fewest, MOST_GENERATIONS)):
+                left = seconds - (time.monotonic() - began)
+                if number >= fewest and each > left:
+                    break
+                self.reporter.begin(f"generation {number + 1}", min(each, max(left, 0)) / seconds)
                 with self.interruption.deferred(), ExitStack() as own:
                     starting = time.monotonic()
                     turns = self._start(servers, number, own)
                     spent_starting += time.monotonic() - starting
-                    left = self.spec.precision.seconds - (time.monotonic() - began)
-                    to_come = generations - number
+                    left = seconds - (time.monotonic() - began)
+                    to_come = max(fewest - number, 1)
                     left -= spent_starting / (number + 1) * (to_come - 1)
                     self._generation(turns, number, left / to_come)
                     self._keep_all(number + 1)
+                each = (time.monotonic() - began) / (number + 1)
         finally:
             self.interruption.start_cleaning_up()
 

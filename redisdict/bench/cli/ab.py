@@ -21,7 +21,7 @@ from redisdict.bench.measure.services import Service, discover
 from redisdict.bench.measure.statistics import Verdict
 from redisdict.models import BenchmarkRun
 
-#: The seconds that each generation of processes gets; in a shorter run there are fewer generations.
+#: The seconds that each generation of processes gets; a shorter run plans fewer generations.
 SECONDS_A_START = 8
 
 
