@@ -287,7 +287,8 @@ def _setting() -> Mapping[str, Any]:
             f"REDISDICT is {type(configured).__name__}; a dict of aliases is expected, such as "
             '{"default": {"LOCATION": "redis://127.0.0.1:6379/0"}}.'
         )
-    return configured
+    aliases_by_name: Mapping[str, Any] = configured
+    return aliases_by_name
 
 
 def _values(alias: str) -> Mapping[str, Any]:
