@@ -27,7 +27,7 @@ from redisdict.bench.measure.statistics import (
     joint_confidence,
     judge,
 )
-from redisdict.bench.noise import between_runs, conditions
+from redisdict.bench.noise import between_runs, conditions, disturbance
 from redisdict.bench.records import speeds_across
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
@@ -56,6 +56,7 @@ class Change:
 def compare(before: BenchmarkRun, after: BenchmarkRun) -> list[Change]:
     """Compare every cell that both runs measured, in the order of the later one."""
     general = obstacles(before, after)
+    disturbed = disturbance(before, after)
     earlier = {result.key: result for result in before.cells}
     changes: list[Change] = []
     quotients: list[Quotient | None] = []
@@ -69,13 +70,10 @@ def compare(before: BenchmarkRun, after: BenchmarkRun) -> list[Change]:
             quotients.append(None)
             reason = reason or "without an interval"
         else:
-            noise = math.hypot(
-                between_runs(before, other),
-                between_runs(after, result),
-                conditions(other, result),
-            )
             was, now = speeds
-            quotients.append(Quotient.of(now, was, noise))
+            usual = math.hypot(between_runs(before, other), between_runs(after, result))
+            shift = conditions(other, result, disturbed)
+            quotients.append(Quotient.of(now, was, usual, shift))
         changes.append(Change(other, result, None, Verdict.NOT_COMPARABLE, reason))
     over_rows = list(_over_rows(changes, quotients))
     # Two questions, each of which may be answered wrongly half as often.

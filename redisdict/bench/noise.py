@@ -20,10 +20,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from redisdict.bench.choices import Comparison
+from redisdict.bench.measure.environment import HIGH_FOREIGN_SHARE
 from redisdict.bench.measure.statistics import CONFIDENCE, Ratio, upper_factor
 from redisdict.bench.operations import ITERATIONS
 from redisdict.bench.records import alike_speed, speed_of, speeds_across
-from redisdict.bench.spec import ASYNC
+from redisdict.bench.spec import ASYNC, DICT_POOLS
 from redisdict.models import BenchmarkResult, BenchmarkRun
 
 #: Where a run keeps its estimate, in `environment`.
@@ -42,21 +43,25 @@ class Family:
 
     Attributes:
         usual: by how much they usually vary, as a deviation of the ratio's logarithm.
-        shift: by how much a machine that is e times as slow shifts their ratio, likewise: the more,
-            the less the call and its reference have in common.
+        shift: by how much their ratio is shifted, likewise, where other programs make the machine e
+            times as slow: the more, the less the call and its reference have in common.
+        host: by how much, where no other program runs and the host makes it so.
     """
 
     name: str
     usual: float
     shift: float = 0.1
+    host: float = 0.01
 
 
 CALLS = Family("calls", 0.008)
-CROSSING = Family("asynchronous calls beside blocking ones", 0.03, shift=0.25)
+OTHER_POOL = Family("asynchronous calls beside those of another kind of pool", 0.02)
+CROSSING = Family("asynchronous calls beside blocking ones", 0.03, shift=0.25, host=0.06)
 CROWDED = Family("calls of many workers", 0.03)
 WALKS = Family("iterations", 0.075)
-DICTS = Family("calls of a dict beside commands", 0.015, shift=0.2)
-FAMILIES = (CALLS, DICTS, CROSSING, CROWDED, WALKS)
+DICTS = Family("calls of a dict beside commands", 0.015, shift=0.2, host=0.4)
+ASYNC_DICTS = Family("asynchronous calls of a dict beside commands", 0.015, shift=0.2, host=0.06)
+FAMILIES = (CALLS, OTHER_POOL, DICTS, ASYNC_DICTS, CROSSING, CROWDED, WALKS)
 
 
 def family_of(result: BenchmarkResult) -> Family:
@@ -64,9 +69,13 @@ def family_of(result: BenchmarkResult) -> Family:
         return WALKS
     if result.concurrency > 1:
         return CROWDED
-    if result.mode == ASYNC and "alike" not in result.details:
+    is_async = result.mode == ASYNC
+    if is_async and "alike" not in result.details:
         return CROSSING
-    return DICTS if result.variant else CALLS
+    if result.variant:
+        return ASYNC_DICTS if is_async else DICTS
+    # The reference of such calls takes a connection from a pool for each.
+    return OTHER_POOL if is_async and result.pool == DICT_POOLS[ASYNC] else CALLS
 
 
 def estimate(run: BenchmarkRun, calibration: BenchmarkRun | None = None) -> dict[str, Any]:
@@ -145,15 +154,31 @@ def between_runs(run: BenchmarkRun, result: BenchmarkResult) -> float:
     return max(deviation, _floor(run, result) / REACH if least is None else least)
 
 
-def conditions(before: BenchmarkResult, after: BenchmarkResult) -> float:
+def disturbance(*runs: BenchmarkRun) -> float:
+    """Estimate how much other programs disturbed one of these runs: from 0 to 1, which is much.
+
+    Runs on which nothing is known count as disturbed.
+    """
+    share = max(run.environment.get("foreign_cpu_share", math.inf) for run in runs)
+    return min(share / HIGH_FOREIGN_SHARE, 1.0)
+
+
+def conditions(before: BenchmarkResult, after: BenchmarkResult, disturbed: float = 1.0) -> float:
     """Estimate by how much a cell's ratio shifts because one run had another machine, as it were.
 
     A process that shares its CPU with others finds its caches emptied, and is interrupted more
     often the longer its blocks are, so on a busy machine the ratios of unlike calls differ. The
     measure for that is how much slower, in operations a second, the cell and the reference were
-    that it is compared through. The shifts were read off some 200 pairs of equal runs under a load
-    of 1 to 18 on two CPUs: they grow with the square of a small slowdown, and no faster than a
+    that it is compared through. These shifts were read off some 200 pairs of equal runs under a
+    load of 1 to 18 on two CPUs: they grow with the square of a small slowdown, and no faster than a
     great one, so that a cell that is truly ten times as slow is still told.
+
+    Where nothing else runs, the host of a virtual machine can make it slower all the same, by what
+    its neighbours need of the caches. In 205 pairs of equal runs, of which one was up to twice as
+    slow, this shifted the ratios of like calls hardly, but a dict's to redis-py's by 13 %.
+
+    Args:
+        disturbed: by other programs, see `disturbance()`.
     """
     speeds = speeds_across(before, after)
     if speeds is None or not (before.ops_per_second and after.ops_per_second):
@@ -162,7 +187,10 @@ def conditions(before: BenchmarkResult, after: BenchmarkResult) -> float:
     own = math.log(after.ops_per_second / before.ops_per_second)
     reference = own - math.log(now.value / was.value)
     slowdown = max(abs(own), abs(reference))
-    return family_of(after).shift * (slowdown**2 if slowdown < 1 else 2 * slowdown - 1)
+    family = family_of(after)
+    by_others = family.shift * (slowdown**2 if slowdown < 1 else 2 * slowdown - 1)
+    # A cell that is truly slower says nothing of the host.
+    return math.hypot(disturbed * by_others, family.host * abs(reference))
 
 
 def ratio_of(comparison: Mapping[str, Any]) -> Ratio:

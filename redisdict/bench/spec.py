@@ -141,7 +141,7 @@ PRESETS = {
     ),
     "standard": BenchmarkSpec(
         preset="standard",
-        precision=Precision(min_rounds=200, max_rounds=1000, seconds=200, server_starts=5),
+        precision=Precision(min_rounds=200, max_rounds=1000, seconds=200, server_starts=8),
         tables=(Table.POOLS, Table.DICT, Table.CONCURRENCY),
     ),
     "rigorous": BenchmarkSpec(

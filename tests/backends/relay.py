@@ -7,11 +7,9 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-__all__ = ["ANY_PORT", "Address", "Relay"]
+from tests.accepting import ANY_PORT, Acceptor, Address
 
-#: Where it listens: host and port.
-Address = tuple[str, int]
-ANY_PORT: Address = ("127.0.0.1", 0)
+__all__ = ["Relay"]
 
 #: The two sides of a connection: a client's, and that to the server.
 Pair = tuple[socket.socket, socket.socket]
@@ -25,11 +23,9 @@ class Relay:
 
     def __init__(self, server_port: int, address: Address = ANY_PORT) -> None:
         self._server_port = server_port
-        self._listener = socket.create_server(address)
-        self.host, self.port = self._listener.getsockname()
         self._pairs: list[Pair] = []
-        self._accepting = threading.Thread(target=self._accept, daemon=True)
-        self._accepting.start()
+        self._acceptor = Acceptor(self._connect, address)
+        self.host, self.port = self._acceptor.host, self._acceptor.port
 
     def pass_commands(self, client: socket.socket, server: socket.socket) -> None:
         """Pass on what a client sends, until it or the server hangs up. Both are closed then."""
@@ -44,14 +40,8 @@ class Relay:
         self._server_port = server_port
 
     def close(self) -> None:
-        """Refuse connections from now on, and end those there are.
-
-        Closing alone would not end an `accept()` that waits.
-        """
-        if self._accepting.is_alive():
-            self._listener.shutdown(socket.SHUT_RDWR)
-            self._accepting.join()
-            self._listener.close()
+        """Refuse connections from now on, and end those there are."""
+        self._acceptor.close()
         self.drop(lambda _: True)
 
     def drop(self, is_meant: Callable[[Pair], bool]) -> int:
@@ -68,23 +58,18 @@ class Relay:
             with suppress(OSError):
                 side.shutdown(socket.SHUT_RDWR)
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            try:
-                server = socket.create_connection(("127.0.0.1", self._server_port))
-            except OSError:
-                client.close()
-                continue
-            self._pairs.append((client, server))
-            for side in (client, server):
-                side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for work in (self.pass_commands, self.pass_replies):
-                arguments = (work, client, server)
-                threading.Thread(target=self._pass, args=arguments, daemon=True).start()
+    def _connect(self, client: socket.socket) -> None:
+        try:
+            server = socket.create_connection(("127.0.0.1", self._server_port))
+        except OSError:
+            client.close()
+            return
+        self._pairs.append((client, server))
+        for side in (client, server):
+            side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for work in (self.pass_commands, self.pass_replies):
+            arguments = (work, client, server)
+            threading.Thread(target=self._pass, args=arguments, daemon=True).start()
 
     def _pass(
         self,

@@ -182,7 +182,9 @@ def test_without_restarts_and_calibration_it_is_what_is_usual() -> None:
     assert estimate["source"] == noise.USUAL
     assert estimate["deviations"] == {
         "calls": 0.008,
+        "asynchronous calls beside those of another kind of pool": 0.02,
         "calls of a dict beside commands": 0.015,
+        "asynchronous calls of a dict beside commands": 0.015,
         "asynchronous calls beside blocking ones": 0.03,
         "calls of many workers": 0.03,
         "iterations": 0.075,
@@ -191,6 +193,8 @@ def test_without_restarts_and_calibration_it_is_what_is_usual() -> None:
     assert noise.between_runs(earlier, measured()) == 0.008
     assert noise.between_runs(earlier, measured(mode="ASYNC")) == 0.03
     assert noise.between_runs(earlier, measured(mode="ASYNC", details=ALIKE)) == 0.008
+    shared = measured(mode="ASYNC", pool="OptimizedAsyncConnectionPool", details=ALIKE)
+    assert noise.between_runs(earlier, shared) == 0.02
     of_four = noise.estimate(simulated(random.Random(5), within=0.01, between=0.0, starts=2))
     assert of_four["deviations"]["calls"] == pytest.approx(0.008 / math.sqrt(2))
 
@@ -215,19 +219,76 @@ def test_the_noise_floor_counts_where_it_is_greater() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ops_per_second", "ratio", "expected"),
+    ("ops_per_second", "ratio", "by_others", "by_host"),
     [
-        (20_000, 1.0, 0.0),
-        (20_000 / math.e, 1.0, 0.1),  # the machine
-        (20_000 / math.e**2, 1.0, 0.3),  # no longer by the square
-        (20_000 * math.e, math.e, 0.1),  # this cell alone
-        (17_000, 1.0, 0.0026),
-        (None, 1.0, 0.0),
+        (20_000, 1.0, 0.0, 0.0),
+        (20_000 / math.e, 1.0, 0.1, 0.01),  # the machine
+        (20_000 / math.e**2, 1.0, 0.3, 0.02),  # no longer by the square
+        (20_000 * math.e, math.e, 0.1, 0.0),  # this cell alone: not the host
+        (17_000, 1.0, 0.0026, 0.0016),
+        (None, 1.0, 0.0, 0.0),
     ],
 )
 def test_a_slower_machine_shifts_ratios(
-    ops_per_second: float | None, ratio: float, expected: float
+    ops_per_second: float | None, ratio: float, by_others: float, by_host: float
 ) -> None:
-    after = measured(1.0, ratio)
+    before, after = measured(20_000, 1.0), measured(1.0, ratio)
     after.ops_per_second = ops_per_second
-    assert noise.conditions(measured(20_000, 1.0), after) == pytest.approx(expected, abs=1e-4)
+    both = math.hypot(by_others, by_host)
+    assert noise.conditions(before, after) == pytest.approx(both, abs=1e-4)
+    assert noise.conditions(before, after, 0.0) == pytest.approx(by_host, abs=1e-4)
+    half = math.hypot(by_others / 2, by_host)
+    assert noise.conditions(before, after, 0.5) == pytest.approx(half, abs=1e-4)
+
+
+def test_a_slower_host_shifts_the_ratio_of_a_dict_to_commands_most() -> None:
+    def shift(**cell: Any) -> float:
+        return noise.conditions(measured(20_000, **cell), measured(15_000, **cell), 0.0)
+
+    slower = math.log(20_000 / 15_000)
+    assert shift(variant="Sync (HSET)") == pytest.approx(0.4 * slower)
+    assert (
+        shift(variant="Async (HSET)", mode="ASYNC", details=ALIKE)
+        < shift(variant="Sync (HSET)") / 5
+    )
+    assert shift() < 0.01 * slower + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        ((0.0, 0.0), 0.0),
+        ((0.02, 0.05), 0.5),
+        ((0.05, 0.02), 0.5),
+        ((0.6, 0.0), 1.0),
+        ((None, 0.0), 1.0),  # nothing is known of it
+    ],
+)
+def test_runs_are_disturbed_by_the_share_that_others_took(
+    shares: tuple[float | None, float], expected: float
+) -> None:
+    runs = [
+        make_record(environment={} if one is None else {"foreign_cpu_share": one}) for one in shares
+    ]
+    assert noise.disturbance(*runs) == pytest.approx(expected)
+
+
+def test_a_change_is_found_where_no_other_program_was_the_reason() -> None:
+    """The same figures, of a machine that became slower by a third."""
+
+    def run(share: float, speed: float = 1.0, ratio: float = 1.0) -> BenchmarkRun:
+        cell = measured(
+            30_000 * speed * ratio, ratio, ratio_low=ratio * 0.996, ratio_high=ratio * 1.004
+        )
+        environment = {
+            "foreign_cpu_share": share,
+            noise.KEY: {"source": "restarts", "deviations": {"calls": 0.004}},
+        }
+        return make_record(results=[cell], comparisons=[], environment=environment)
+
+    def verdict(share: float) -> Verdict:
+        [change] = compare(run(0.01), run(share, 0.65, 0.97))
+        return change.verdict
+
+    assert verdict(0.01) is Verdict.SLOWER
+    assert verdict(0.5) is Verdict.UNSURE

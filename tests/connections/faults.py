@@ -10,6 +10,8 @@ from typing import Any
 
 import hiredis
 
+from tests.accepting import Acceptor
+
 Answer = Callable[[socket.socket, int], bool]
 
 
@@ -18,34 +20,25 @@ class FaultyServer:
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
         self.commands: list[Any] = []
         self._connections: list[socket.socket] = []
-        self._accepting = threading.Thread(target=self._accept, daemon=True)
-        self._accepting.start()
+        self._acceptor = Acceptor(self._begin)
+        self.port = self._acceptor.port
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0?protocol=2"
 
     def close(self) -> None:
-        """Hang up on everybody. Closing alone would not end an `accept()` that waits."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._accepting.join()
-        self._listener.close()
+        """Hang up on everybody."""
+        self._acceptor.close()
         for connection in self._connections:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self._connections.append(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+    def _begin(self, connection: socket.socket) -> None:
+        self._connections.append(connection)
+        threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         reader = hiredis.Reader()

@@ -16,7 +16,8 @@ from typing import Any
 
 import hiredis
 
-from tests.backends.relay import ANY_PORT, MOST, Address, Relay
+from tests.accepting import ANY_PORT, Address
+from tests.backends.relay import MOST, Relay
 
 __all__ = ["Command", "ManagedService", "managed_service", "refusing"]
 

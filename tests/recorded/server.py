@@ -19,6 +19,7 @@ from typing import Any, Final, Self
 import hiredis
 
 from redisdict.servers.process import ServerProcess
+from tests.accepting import Acceptor
 from tests.conftest import program_for_tests
 from tests.recorded.frames import ReplyReader
 
@@ -67,11 +68,10 @@ class RecordedServer:
         self.server = self._stack.enter_context(
             ServerProcess(program_for_tests("valkey"), listen="tcp")
         )
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._stack.callback(self._listener.close)
-        self.port: int = self._listener.getsockname()[1]
+        acceptor = Acceptor(self._begin)
+        self._stack.callback(acceptor.close)
+        self.port: int = acceptor.port
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        threading.Thread(target=self._accept, daemon=True).start()
         return self
 
     def __exit__(
@@ -90,13 +90,8 @@ class RecordedServer:
             reply = reply or self._replies.get((protocol, *words[:length], ANY))
         return None if reply is None else reply.encode()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+    def _begin(self, client: socket.socket) -> None:
+        threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
         with client, socket.create_connection(("127.0.0.1", self.server.port)) as upstream:

@@ -107,6 +107,23 @@ def test_quotient_adds_errors_in_quadrature() -> None:
     assert math.log(1.5 / interval.low) == pytest.approx(1.96 * 0.13, rel=1e-3)
 
 
+def test_rows_are_known_better_together_but_for_what_shifts_them_all() -> None:
+    def rows(shift: float) -> list[Quotient]:
+        made = [Quotient.of(within(0.97, 0.03), within(1.0, 0.04), 0.12, shift) for _ in range(4)]
+        assert made[0].deviation == pytest.approx(math.hypot(0.13, shift))
+        return made
+
+    alone = Quotient.over([[one] for one in rows(0.0)])
+    assert alone.deviation == pytest.approx(0.13 / 2)
+    assert (alone.value, alone.rounds) == (pytest.approx(0.97), 100)
+    # Half of the variance is the reference's, which two and two have in common.
+    paired = Quotient.over([rows(0.0)[:2], rows(0.0)[2:]])
+    assert paired.deviation == pytest.approx(0.13 * math.sqrt((2 + 4) * 2 / 2 / 16))
+    shifted = Quotient.over([[one] for one in rows(0.05)])
+    assert shifted.deviation == pytest.approx(math.hypot(0.13 / 2, 0.05))
+    assert shifted.shift == pytest.approx(0.05)
+
+
 def test_quotient_with_an_unbounded_side_is_unbounded() -> None:
     change = Quotient.of(Ratio(1.5, 0.0, math.inf, 3), within(1.0, 0.05))
     assert (change.at(0.95).low, change.at(0.95).high) == (0.0, math.inf)
