@@ -32,7 +32,7 @@ LONG = (
     "tests/distribution/",
     "tests/forks/",
     "tests/connections/test_registry.py",
-    "tests/modelcache/test_identity.py",
+    "tests/modelcache/identity/",
     "tests/modelcache/test_topologies.py",
     "tests/managed/test_addresses.py",
     "tests/cache/test_places.py",

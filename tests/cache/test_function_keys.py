@@ -25,6 +25,7 @@ from redisdict.cache.argument_keys import LONGEST, KeyMaker, encode_value
 from tests.cache import decorated
 from tests.cache.decorated import Plain, Shop, SmallShop, doubled
 from tests.shop.models import Category, Product, ProductProxy
+from tests.strategies import nested
 
 
 class Colour(enum.Enum):
@@ -110,16 +111,7 @@ SCALARS = st.one_of(
     st.timedeltas(),
     st.uuids(),
 )
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3),
-        st.lists(inner, max_size=3).map(tuple),
-        st.frozensets(SCALARS, max_size=3),
-        st.dictionaries(SCALARS, inner, max_size=3),
-    ),
-    max_leaves=6,
-)
+VALUES = nested(SCALARS)
 
 
 def form(value: Any) -> Any:

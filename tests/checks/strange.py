@@ -11,6 +11,8 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy
 from hypothesis import strategies as st
 
+from tests.strategies import nested
+
 #: What no error may repeat.
 SECRET = "geheim"
 
@@ -100,16 +102,7 @@ _keys = st.one_of(
 )
 
 #: Anything at all, to be made by `made()`.
-anything = st.recursive(
-    _keys,
-    lambda values: st.one_of(
-        st.lists(values, max_size=3),
-        st.lists(values, max_size=3).map(tuple),
-        st.frozensets(_keys, max_size=3),
-        st.dictionaries(_keys, values, max_size=3),
-    ),
-    max_leaves=6,
-)
+anything = nested(_keys)
 
 
 def nearly(**right: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

@@ -101,6 +101,14 @@ def check_line(line: str, *names: str) -> None:
     assert WHAT_TO_DO.search(line), line
 
 
+def checked_errors(*names: str) -> list[str]:
+    """Give the lines that `check` says, after `check_line()` has looked at each."""
+    found = errors()
+    for line in found:
+        check_line(line, *names)
+    return found
+
+
 def said_by(read: Callable[[], object]) -> str | None:
     try:
         read()
@@ -115,7 +123,7 @@ def said_by(read: Callable[[], object]) -> str | None:
 def test_any_services(bench: Any) -> None:
     """What `check` has nothing to say of can be read; else both say it."""
     with override_settings(REDISDICT_BENCH=made(bench), REDISDICT={}):
-        found = errors()
+        found = checked_errors("REDISDICT_BENCH")
         said = said_by(configured_services)
         if said is not None:
             assert found == [f"redisdict.E007 {said}"]
@@ -123,8 +131,6 @@ def test_any_services(bench: Any) -> None:
         else:
             reasons = [one.reason for one in discover() if "REDISDICT" in one.reason]
             assert sorted(found) == sorted(f"redisdict.E007 {reason}" for reason in reasons)
-        for line in found:
-            check_line(line, "REDISDICT_BENCH")
 
 
 @pytest.mark.hypothesis
@@ -132,11 +138,9 @@ def test_any_services(bench: Any) -> None:
 @fuzz
 def test_any_settings_of_the_admin(admin: Any) -> None:
     with override_settings(REDISDICT_ADMIN=made(admin)):
-        found = errors()
+        found = checked_errors("REDISDICT_ADMIN")
         said = said_by(may_run_benchmarks)
         assert found == ([] if said is None else [f"redisdict.E003 {said}"])
-        for line in found:
-            check_line(line, "REDISDICT_ADMIN")
 
 
 @pytest.mark.hypothesis
@@ -144,15 +148,13 @@ def test_any_settings_of_the_admin(admin: Any) -> None:
 @fuzz
 def test_any_metrics(metrics: Any) -> None:
     with override_settings(REDISDICT_METRICS=made(metrics)):
-        found = errors()
+        found = checked_errors("REDISDICT_METRICS")
         said = said_by(chosen_exporters)
         if said is None:
             assert set(chosen_exporters()) <= set(PACKAGES)
             assert all("isn't installed" in line for line in found)
         else:
             assert found == [f"redisdict.E006 {said}"]
-        for line in found:
-            check_line(line, "REDISDICT_METRICS")
 
 
 @pytest.mark.hypothesis
@@ -161,9 +163,7 @@ def test_any_metrics(metrics: Any) -> None:
 def test_any_aliases(redisdict: Any) -> None:
     """Nothing but what is expected comes of it, and at most one line for each alias."""
     with override_settings(REDISDICT=made(redisdict)):
-        found = errors()
-        for line in found:
-            check_line(line, "REDISDICT")
+        checked_errors("REDISDICT")
         said = use_or_none()
         if said is not None:
             check_line(said, "REDISDICT")
@@ -185,8 +185,7 @@ def test_any_cache(entry: Any) -> None:
     if type(entry) is dict:
         entry = {**entry, "BACKEND": "redisdict.cache.DictCache"}
     with override_settings(CACHES={"default": entry}, REDISDICT={}):
-        for line in errors():
-            check_line(line, "CACHES", "REDISDICT")
+        checked_errors("CACHES", "REDISDICT")
 
 
 def test_an_entry_that_fails_when_it_is_looked_at() -> None:

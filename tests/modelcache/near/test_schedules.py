@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.modelcache.near.schedules import Plan, explore
+from tests.modelcache.near.plans import Plan
+from tests.modelcache.near.schedules import explore
 from tests.modelcache.schedules import StaleRead
 
 pytestmark = pytest.mark.deep
