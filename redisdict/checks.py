@@ -18,7 +18,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as CheckWarning
 
 from redisdict import conf
-from redisdict.described import telling_of
+from redisdict.described import quoted, telling_of
 from redisdict.exceptions import BackendUnavailable, ConfigurationError
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def check_alias(alias: str) -> Iterator[CheckMessage]:
     except ConfigurationError as error:
         yield Error(str(error), id="redisdict.E001")
         return
-    where = f'REDISDICT["{alias}"]'
+    where = f"REDISDICT[{quoted(alias)}]"
     if config.serializer == "pickle" and factory.location.kind not in ("unix", "embedded"):
         yield CheckWarning(
             f"{where} reads pickles from {factory.address}: anyone who can write to that server"
@@ -167,7 +167,7 @@ def _check_server(alias: str) -> Iterator[CheckMessage]:
         backend.factory.verify()
     except ConfigurationError:
         return  # check_settings reports it
-    yield from check_backend(f'The server of REDISDICT["{alias}"]', backend)
+    yield from check_backend(f"The server of REDISDICT[{quoted(alias)}]", backend)
     yield from check_shared_database(alias, backend)
 
 
@@ -209,10 +209,11 @@ def check_shared_database(alias: str, backend: Backend) -> Iterator[CheckMessage
 
     names = caches_that_empty(backend.factory.location)
     if names:
-        caches = " and ".join(f'CACHES["{name}"]' for name in names)
+        caches = " and ".join(f"CACHES[{quoted(name)}]" for name in names)
         yield CheckWarning(
-            f'REDISDICT["{alias}"] has its dicts in the database of {caches} ({backend.address}):'
-            " clear() of that cache empties the whole database, so it deletes every dict.",
+            f"REDISDICT[{quoted(alias)}] has its dicts in the database of {caches}"
+            f" ({backend.address}): clear() of that cache empties the whole database, so it deletes"
+            " every dict.",
             hint="Give one of them a database of its own, or the cache the BACKEND"
             ' "redisdict.cache.DictCache", whose clear() deletes its own keys only.',
             id="redisdict.W007",

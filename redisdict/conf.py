@@ -17,7 +17,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
-from redisdict.described import described, reason_of, telling_of
+from redisdict.described import described, quoted, reason_of, telling_of
 from redisdict.exceptions import ConfigurationError
 from redisdict.suggestions import nearest
 
@@ -72,7 +72,7 @@ class AliasConfig:
     @property
     def where(self) -> str:
         """Its name in errors."""
-        return f'{self.setting}["{self.alias}"]'
+        return f"{self.setting}[{quoted(self.alias)}]"
 
 
 #: The keys of one alias, with the value each has when it isn't given.
@@ -123,7 +123,7 @@ def parse_alias(alias: str, values: Mapping[str, Any], setting: str = "REDISDICT
             f"{setting} has an address in place of an alias; a name is expected, such as"
             f' "{DEFAULT_ALIAS}", with the address in "LOCATION" of its dict.'
         )
-    where = f'{setting}["{alias}"]'
+    where = f"{setting}[{quoted(alias)}]"
     with telling_of(where):
         return _parse_alias(alias, values, setting, where)
 
@@ -302,10 +302,11 @@ def _values(alias: str) -> Mapping[str, Any]:
         raise ConfigurationError(
             f"The alias {alias!r} is used, but the setting REDISDICT has no aliases"
             " (and CACHES['default'] isn't a django-redis cache to borrow)."
-            f' Add REDISDICT = {{"{alias}": {{"LOCATION": "redis://127.0.0.1:6379/0"}}}}'
+            f' Add REDISDICT = {{{quoted(alias)}: {{"LOCATION": "redis://127.0.0.1:6379/0"}}}}'
             ' to your settings; "embedded:///PATH" starts a server of its own.'
         )
-    names = sorted(plain_text(name) for name in configured if _is_text(name))
+    texts = sorted(plain_text(name) for name in configured if _is_text(name))
+    names = [text if text.isprintable() else quoted(text) for text in texts]
     raise ConfigurationError(
         f"REDISDICT has no alias {alias!r}{_hint(alias, configured)}"
         f" Configured: {', '.join(names) or 'none'}."

@@ -32,6 +32,11 @@ def described(value: object) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
+def quoted(name: object) -> str:
+    """Quote a name of an alias or a cache for an error, on one line whatever it is."""
+    return f'"{name}"' if isinstance(name, str) and name.isprintable() else described(name)
+
+
 def reason_of(error: BaseException) -> str:
     """Return the type and the text of an error on one line."""
     try:

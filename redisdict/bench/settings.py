@@ -11,7 +11,7 @@ from typing import Any
 from redisdict import conf
 from redisdict.conf import plain_text, read_setting, refuse_unknown
 from redisdict.connections.locations import parse_location
-from redisdict.described import described
+from redisdict.described import described, quoted
 from redisdict.exceptions import ConfigurationError
 from redisdict.suggestions import nearest
 
@@ -90,7 +90,7 @@ def address_of(key: str, value: str) -> str:
             f"{where} is {described(value)}, an alias that borrows its pool from CACHES; give the"
             " URL of that server."
         )
-    parse_location(location, f'REDISDICT["{value}"]["LOCATION"]')
+    parse_location(location, f'REDISDICT[{quoted(value)}]["LOCATION"]')
     return location
 
 

@@ -21,7 +21,7 @@ from redisdict.conf import AliasConfig
 from redisdict.connections.backend import Backend
 from redisdict.connections.factory import PoolFactory
 from redisdict.connections.locations import Location
-from redisdict.described import telling_of
+from redisdict.described import quoted, telling_of
 from redisdict.exceptions import ConfigurationError
 
 
@@ -58,7 +58,7 @@ def empties_its_database(name: str, entry: Mapping[str, Any]) -> list[Location]:
 
 
 def _options(name: str, entry: Mapping[str, Any]) -> CacheOptions:
-    with telling_of(f'CACHES["{name}"]'):
+    with telling_of(f"CACHES[{quoted(name)}]"):
         params = {key: value for key, value in entry.items() if key not in ("BACKEND", "LOCATION")}
     return parse_options(name, entry.get("LOCATION", ""), params)
 

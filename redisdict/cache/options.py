@@ -19,7 +19,7 @@ from redisdict.conf import (
     parse_alias,
     plain_text,
 )
-from redisdict.described import described, telling_of
+from redisdict.described import described, quoted, telling_of
 from redisdict.exceptions import ConfigurationError
 from redisdict.near.reader import check_near
 from redisdict.suggestions import nearest
@@ -113,7 +113,7 @@ class CacheOptions:
     @property
     def where(self) -> str:
         """Name the entry in an error."""
-        return f'CACHES["{self.name}"]'
+        return f"CACHES[{quoted(self.name)}]"
 
     def config_of(self, location: str) -> AliasConfig:
         """Make the configuration of one of its servers.
@@ -138,12 +138,12 @@ def parse_options(name: str, location: Any, params: Mapping[str, Any]) -> CacheO
     Raises:
         ConfigurationError: an unknown option, or a value that can't be used.
     """
-    with telling_of(f'CACHES["{name}"]'):
+    with telling_of(f"CACHES[{quoted(name)}]"):
         return _parse_options(name, location, params)
 
 
 def _parse_options(name: str, location: Any, params: Mapping[str, Any]) -> CacheOptions:
-    where = f'CACHES["{name}"]'
+    where = f"CACHES[{quoted(name)}]"
     given = params.get("OPTIONS") or {}
     if not isinstance(given, Mapping):
         raise ConfigurationError(
@@ -164,8 +164,8 @@ def _parse_options(name: str, location: Any, params: Mapping[str, Any]) -> Cache
     if using is not None and (of_pool or small):
         wrong = ", ".join(map(repr, (*of_pool, *small)))
         raise ConfigurationError(
-            f'{where} has the pools of REDISDICT["{using}"], so {wrong} of its OPTIONS must be'
-            f" given there instead."
+            f"{where} has the pools of REDISDICT[{quoted(using)}], so {wrong} of its OPTIONS must"
+            " be given there instead."
         )
     return CacheOptions(
         name=name,
@@ -200,9 +200,10 @@ def name_in_settings(location: Any, params: Mapping[str, Any]) -> str:
 def reworded(error: ConfigurationError, name: str) -> ConfigurationError:
     """Reword the error of an alias's configuration for one that stands in `CACHES`."""
     names = "|".join(OF_THE_POOL)
-    pattern = re.escape(f'CACHES["{name}"]') + rf'\["({names})"\]'
+    where = f"CACHES[{quoted(name)}]"
+    pattern = re.escape(where) + rf'\["({names})"\]'
     return ConfigurationError(
-        re.sub(pattern, lambda found: f'CACHES["{name}"]["OPTIONS"]["{found[1]}"]', str(error))
+        re.sub(pattern, lambda found: f'{where}["OPTIONS"]["{found[1]}"]', str(error))
     )
 
 

@@ -10,7 +10,7 @@ from django.conf import settings
 
 from redisdict.conf import Options
 from redisdict.connections.locations import Location, parse_location
-from redisdict.described import described, telling_of
+from redisdict.described import described, quoted, telling_of
 from redisdict.exceptions import ConfigurationError
 
 #: Options of django-redis's OPTIONS that have an argument of redis-py's connection.
@@ -47,13 +47,13 @@ def location_and_options(cache: str, borrower: str = AN_ALIAS) -> tuple[Location
     Raises:
         ConfigurationError: as `pool()`; or its LOCATION can't be read.
     """
-    with telling_of(f'CACHES["{cache}"]'):
+    with telling_of(f"CACHES[{quoted(cache)}]"):
         return _location_and_options(cache, borrower)
 
 
 def _location_and_options(cache: str, borrower: str) -> tuple[Location, dict[str, Any]]:
     values = _settings_of(cache, borrower)
-    where = f'CACHES["{cache}"]["LOCATION"]'
+    where = f'CACHES[{quoted(cache)}]["LOCATION"]'
     location = values.get("LOCATION") or ""
     if isinstance(location, list | tuple) and location:
         location = location[0]  # the others are read replicas
@@ -66,7 +66,8 @@ def _location_and_options(cache: str, borrower: str) -> tuple[Location, dict[str
     kwargs = options.get("CONNECTION_POOL_KWARGS") if isinstance(options, Mapping) else None
     if not isinstance(options, Mapping) or not isinstance(kwargs, Mapping | None):
         raise ConfigurationError(
-            f'CACHES["{cache}"]["OPTIONS"], and CONNECTION_POOL_KWARGS in it, have to be dicts.'
+            f'CACHES[{quoted(cache)}]["OPTIONS"], and CONNECTION_POOL_KWARGS in it, have to be'
+            " dicts."
         )
     arguments = {
         argument: options[name]
@@ -122,13 +123,13 @@ def _settings_of(cache: str, borrower: str) -> Mapping[str, Any]:
     values: Mapping[str, Any] = caches[cache]
     if not isinstance(values, Mapping):
         raise ConfigurationError(
-            f'{borrower} has "CACHE": {cache!r}, but CACHES["{cache}"] is {type(values).__name__};'
-            " a dict is expected."
+            f'{borrower} has "CACHE": {cache!r}, but CACHES[{quoted(cache)}] is'
+            f" {type(values).__name__}; a dict is expected."
         )
     backend = values.get("BACKEND", "")
     if not str(backend).startswith("django_redis."):
         raise ConfigurationError(
-            f'{borrower} has "CACHE": {cache!r}, but CACHES["{cache}"] is a'
+            f'{borrower} has "CACHE": {cache!r}, but CACHES[{quoted(cache)}] is a'
             f" {backend}; only the pool of a django_redis.cache.RedisCache can be borrowed."
             " Give a LOCATION instead."
         )

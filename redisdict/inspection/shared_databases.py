@@ -11,7 +11,7 @@ from django.conf import settings
 
 from redisdict.connections import borrowed
 from redisdict.connections.locations import Location, parse_location
-from redisdict.described import telling_of
+from redisdict.described import quoted, telling_of
 from redisdict.exceptions import ConfigurationError
 
 #: Names of this machine that mean one server; one of another family may listen on each, but rarely.
@@ -38,7 +38,7 @@ def caches_that_empty(location: Location) -> list[str]:
 def _emptied_by(name: str, entry: Mapping[str, Any]) -> list[Location]:
     """Return the databases that `clear()` of an entry empties; none if it can't be read."""
     backend = str(entry.get("BACKEND"))
-    with suppress(ConfigurationError), telling_of(f'CACHES["{name}"]'):
+    with suppress(ConfigurationError), telling_of(f"CACHES[{quoted(name)}]"):
         if backend.startswith(DJANGO_REDIS):
             return [borrowed.location_and_options(name)[0]]
         if backend.startswith((DJANGO, DJANGO_VALKEY)):

@@ -200,7 +200,7 @@ def scope_of_alias(config: AliasConfig) -> Scope | None:
     """
     if config.scope is None:
         return None
-    where = f'REDISDICT["{config.alias}"]["SCOPE"]'
+    where = f'{config.where}["SCOPE"]'
     scope: Scope = import_object(where, config.scope)
     if not callable(scope):
         raise ConfigurationError(

@@ -180,23 +180,40 @@ def test_starts_are_averaged_in_what_a_calibration_says() -> None:
 def test_without_restarts_and_calibration_it_is_what_is_usual() -> None:
     estimate = noise.estimate(simulated(random.Random(5), within=0.01, between=0.0))
     assert estimate["source"] == noise.USUAL
-    assert estimate["deviations"] == {
-        "calls": 0.008,
-        "asynchronous calls beside those of another kind of pool": 0.02,
-        "calls of a dict beside commands": 0.015,
-        "asynchronous calls of a dict beside commands": 0.015,
-        "asynchronous calls beside blocking ones": 0.03,
-        "calls of many workers": 0.03,
-        "iterations": 0.075,
+    by_starts_and_process = {
+        "calls": (0.008, 0.004),
+        "asynchronous calls beside those of another kind of pool": (0.008, 0.007),
+        "calls of a dict beside commands": (0.015, 0.01),
+        "asynchronous calls of a dict beside commands": (0.015, 0.008),
+        "asynchronous calls beside blocking ones": (0.03, 0.02),
+        "calls of many workers": (0.03, 0.005),
+        "iterations": (0.075, 0.02),
     }
+    for starts in (1, 2, 16):
+        run = simulated(random.Random(5), within=0.01, between=0.0, starts=min(starts, 2))
+        run.spec["precision"]["server_starts"] = starts
+        assert noise.estimate(run)["deviations"] == {
+            name: pytest.approx(math.hypot(usual / math.sqrt(starts), process))
+            for name, (usual, process) in by_starts_and_process.items()
+        }
     earlier = make_record(noise_floor=None, environment={})
     assert noise.between_runs(earlier, measured()) == 0.008
     assert noise.between_runs(earlier, measured(mode="ASYNC")) == 0.03
     assert noise.between_runs(earlier, measured(mode="ASYNC", details=ALIKE)) == 0.008
     shared = measured(mode="ASYNC", pool="OptimizedAsyncConnectionPool", details=ALIKE)
-    assert noise.between_runs(earlier, shared) == 0.02
-    of_four = noise.estimate(simulated(random.Random(5), within=0.01, between=0.0, starts=2))
-    assert of_four["deviations"]["calls"] == pytest.approx(0.008 / math.sqrt(2))
+    assert noise.between_runs(earlier, shared) == 0.008
+
+
+def test_another_process_of_the_client_is_in_a_calibration_and_in_no_restart() -> None:
+    run = simulated(random.Random(4), within=0.002, between=0.0, starts=2)
+    estimate = noise.estimate(run, calibration_of({"calls": 0.002}))
+    assert estimate["deviations"]["calls"] == 0.004  # and not half of 0.002
+    restarted = simulated(random.Random(4), within=0.002, between=0.03, starts=4)
+    with_it, without = (
+        noise.estimate(restarted)["deviations"]["calls"],
+        noise._restarts(restarted.measured)["calls"],
+    )
+    assert with_it == pytest.approx(math.hypot(without, 0.004))
 
 
 def test_nothing_is_trusted_to_be_the_same_in_every_run() -> None:

@@ -188,6 +188,19 @@ def test_any_cache(entry: Any) -> None:
         checked_errors("CACHES", "REDISDICT")
 
 
+@pytest.mark.parametrize("name", ["\n", "a\x1b[31m", "two\u2028lines"])
+def test_a_name_that_nobody_could_read(name: str) -> None:
+    cache = {"BACKEND": "redisdict.cache.DictCache", "OPTIONS": 5}
+    with override_settings(REDISDICT={name: []}, CACHES={"default": cache, name: cache}):
+        found = checked_errors("REDISDICT", "CACHES")
+        assert len(found) == 3
+        said = use_or_none()
+    for line in [*found, said or ""]:
+        assert line.isprintable()
+    assert sum(repr(name) in line for line in found) == 2
+    assert repr(name) in (said or "")
+
+
 def test_an_entry_that_fails_when_it_is_looked_at() -> None:
     with override_settings(CACHES={"default": made(Odd("a lazy failure"))}, REDISDICT={}):
         [line] = errors()
