@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
+from redis.exceptions import ResponseError
+
 from redisdict.connections.groups import N
 from redisdict.connections.locations import Address
 from redisdict.connections.routing import Routing
@@ -27,7 +29,8 @@ logger = logging.getLogger("redisdict")
 #: The field of INFO server. It is empty, or missing, where a server has been given no zone.
 FIELD = "availability_zone"
 
-ASK_ZONE = Batch([(b"INFO", b"server")])
+#: Both at once: of older servers INFO has one section at a time.
+ASK_ZONE = Batch([(b"INFO", b"server"), (b"INFO", b"replication")])
 
 #: Seconds until a server in this zone is looked for again.
 LOOK_AGAIN_S = 60.0
@@ -67,7 +70,8 @@ class Zones:
     def learn(self, servers: Iterable[Address], node: Callable[[Address], N]) -> Routing[None]:
         """Ask each server that isn't known yet for its zone, all of them at once.
 
-        One that doesn't answer is avoided; one that refuses isn't in this zone. While one caller
+        One that doesn't answer is avoided, and so is a replica without a connection to its primary,
+        as before it has its copy; one that refuses to answer isn't in this zone. While one caller
         asks, others read from what is known, and wait for nobody; it chooses anew in the end.
 
         Args:
@@ -162,9 +166,14 @@ class Zones:
             return
         if isinstance(answer, BaseException):
             raise answer
-        [info] = answer
-        zone = None if isinstance(info, Exception) else parse_info(info).get(FIELD)
-        self._is_near[server] = zone == self._own
+        info: dict[str, str] = {}
+        for section in answer:
+            if not isinstance(section, ResponseError):
+                info |= parse_info(section)
+        if info.get("master_link_status") == "down":
+            self.avoid(server)
+        else:
+            self._is_near[server] = info.get(FIELD) == self._own
 
 
 def is_zone(value: object) -> bool:

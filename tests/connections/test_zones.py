@@ -48,6 +48,7 @@ class World:
         down: the servers that don't answer.
         left_out: those that aren't announced, because the others have noticed that they are down.
         refusing: those whose user may not send INFO.
+        behind: replicas that haven't got their copy yet.
         asked: the servers that were sent a command, with its name.
         locations: those of all servers that an endpoint was made for.
     """
@@ -63,6 +64,7 @@ class World:
         self.down: set[Address] = set()
         self.left_out: set[Address] = set()
         self.refusing: set[Address] = set()
+        self.behind: set[Address] = set()
         self.asked: list[tuple[Address, str]] = []
         self.locations: set[str] = set()
         config = parse_alias("shop", {"LOCATION": LOCATIONS[kind]})
@@ -132,12 +134,15 @@ class World:
         if isinstance(request, Batch):
             return [self.answer(server, command) for command in request.commands]
         words = b" ".join(request[:2]).decode()
-        self.asked.append((server, words.split()[0]))
+        self.asked.append((server, words if words.startswith("INFO") else words.split()[0]))
         if server in self.down:
             raise BackendUnavailable("down")
+        if words.startswith("INFO") and server in self.refusing:
+            return NoPermissionError("INFO")
+        if words == "INFO replication":
+            status = "down" if server in self.behind else "up"
+            return f"# Replication\r\nmaster_link_status:{status}\r\n".encode()
         if words == "INFO server":
-            if server in self.refusing:
-                return NoPermissionError("INFO")
             return f"# Server\r\navailability_zone:{self.zones[server]}\r\n".encode()
         if words == "CLUSTER SLOTS":
             return [self.slots_of(number) for number in range(len(self.shards))]
@@ -222,7 +227,7 @@ def test_each_server_is_asked_once(kind: str, clock: Clock) -> None:
         world.read()
         clock.go_on()
     [servers] = world.shards
-    assert [world.count("INFO", server) for server in servers] == [1, 1, 1]
+    assert [world.count("INFO server", server) for server in servers] == [1, 1, 1]
 
 
 @both_kinds
@@ -234,11 +239,11 @@ def test_one_caller_asks_and_others_dont_wait(kind: str) -> None:
     while not isinstance(routed, list):
         routed = asking.send(world.run(*routed))
     assert world.read() in {("h", 2), ("h", 3)}
-    assert world.count("INFO") == 0
+    assert world.count("INFO server") == 0
     routed = asking.send([world.outcome(*part) for part in routed])
     assert world.run(*routed) == 2
     assert world.read() == ("h", 2)
-    assert world.count("INFO") == 3
+    assert world.count("INFO server") == 3
 
 
 @both_kinds
@@ -300,7 +305,7 @@ def test_a_server_that_comes_back_in_another_zone(kind: str, clock: Clock) -> No
     world.zones["h", 3] = "a"  # known to be elsewhere until it is left out once
     clock.go_on()
     world.read()
-    assert world.count("INFO", near) == 2
+    assert world.count("INFO server", near) == 2
     world.left_out.add(("h", 3))
     clock.go_on()
     world.read()
@@ -310,13 +315,26 @@ def test_a_server_that_comes_back_in_another_zone(kind: str, clock: Clock) -> No
 
 
 @both_kinds
+def test_a_replica_without_its_copy_isnt_preferred(kind: str, clock: Clock) -> None:
+    """It has come back empty, and answers that nothing is there."""
+    world = World(kind, [["c", "a", "b"]], "a")
+    world.behind.add(("h", 2))
+    assert [world.read() for _ in range(3)] == [("h", 3)] * 3
+    clock.go_on()
+    assert world.read() == ("h", 3)
+    world.behind.clear()
+    clock.go_on()
+    assert world.read() == ("h", 2)
+
+
+@both_kinds
 def test_without_the_right_to_ask(kind: str) -> None:
     world = World(kind, [["c", "a", "a"]], "a")
     world.refusing = {*world.zones}
     assert world.read() in {("h", 2), ("h", 3)}
     world.refusing.clear()
     world.read()
-    assert world.count("INFO") == 3
+    assert world.count("INFO server") == 3
 
 
 @both_kinds
@@ -367,7 +385,7 @@ def test_a_function_that_has_no_zone_to_give(kind: str, clock: Clock) -> None:
     assert world.read() == served
     world.down.add(served)
     assert world.read() not in {served, None}
-    assert world.count("INFO") == 0
+    assert world.count("INFO server") == 0
 
 
 @both_kinds
