@@ -95,21 +95,15 @@ class Backend:
         observation.enroll(pool_driver, async_pool_driver)
         self.driver: Driver = pool_driver
         self.async_driver: AsyncDriver = async_pool_driver
-        self.cluster: Cluster[Backend] | None = None
         self._replicas: Backend | None = None
         if self.factory.reads_replicas and not to_replicas:
             self._replicas = Backend(self.factory.config_of_replicas(), to_replicas=True)
-        if self.factory.location.kind == "cluster":
-            self.cluster = Cluster(
-                self,
-                self.factory.location,
-                Backend,
-                self.factory.book,
-                remembers_nodes=self.factory.remembers_nodes,
-                to_replicas=to_replicas,
-            )
-            self.driver = RoutingDriver(self.cluster)
-            self.async_driver = AsyncRoutingDriver(self.cluster)
+        self._group = self.factory.make_group(self, Backend)
+        self.cluster = self._group if isinstance(self._group, Cluster) else None
+        if self._group is not None:
+            self.driver = RoutingDriver(self._group)
+            self.async_driver = AsyncRoutingDriver(self._group)
+        if self.cluster is not None:
             self._inherited: list[object] = []
             forks.on_fork(self._renew)
         tracer = self.factory.make_tracer()
@@ -297,8 +291,8 @@ class Backend:
 
     @property
     def _others(self) -> list[Backend]:
-        """The backends that are part of this one: a Cluster's nodes, Sentinel's replicas."""
-        nodes = [] if self.cluster is None else self.cluster.nodes
+        """The backends that are part of this one: a group's servers, and the replicas."""
+        nodes = [] if self._group is None else self._group.nodes
         return [*nodes, self._replicas] if self._replicas else nodes
 
     def close(self) -> None:

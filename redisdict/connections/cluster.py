@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import random
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from operator import itemgetter
-from typing import Generic, TypeVar, cast
+from typing import TypeVar, cast
 
 from redis.exceptions import (
     AskError,
@@ -27,9 +26,12 @@ from redisdict.connections.cluster_requests import (
     ask_replica,
     reading,
 )
+from redisdict.connections.groups import Group, N, in_turn, random_turn
 from redisdict.connections.locations import Address, Location
 from redisdict.connections.retry import Failure, retries
-from redisdict.connections.routing import Node, Routing
+from redisdict.connections.routing import Routing
+from redisdict.connections.shards import Shard, choices, nodes_by_slot, read_shards
+from redisdict.connections.zones import Zones
 from redisdict.exceptions import BackendUnavailable
 from redisdict.wire.combinators import ask, intercept
 from redisdict.wire.commands import scans_all_nodes, slot_of
@@ -48,19 +50,12 @@ from redisdict.wire.requests import (
 from redisdict.wire.scan import ClusterCursor
 
 T = TypeVar("T")
-N = TypeVar("N", bound=Node)
-
-#: Options that are the Cluster's, and no node's.
-OF_ALL = frozenset({"address_remap", "dynamic_startup_nodes", "read_from_replicas"})
-
-#: Not the module's own, whose state is the same in forked processes.
-_random = random.SystemRandom()
 
 #: The node refused, and will or another node will do it: nothing was carried out.
 NOT_NOW = (ClusterDownError, TryAgainError, ExecAbortError)
 
 
-class Cluster(Generic[N]):
+class Cluster(Group[N]):
     """The nodes of one Cluster, and which of them has which slot. Used by threads and tasks.
 
     Args:
@@ -70,6 +65,7 @@ class Cluster(Generic[N]):
         remembers_nodes: whether announced nodes, too, are asked where the slots are, and not only
             those of the location.
         to_replicas: whether to ask a replica of the node that has a slot, for what only reads.
+        zones: prefers replicas in the zone of this process; None prefers none.
     """
 
     def __init__(
@@ -81,21 +77,15 @@ class Cluster(Generic[N]):
         *,
         remembers_nodes: bool = True,
         to_replicas: bool = False,
+        zones: Zones | None = None,
     ) -> None:
-        self._server = server
-        self._location = location
-        self._make_endpoint = make_node
+        super().__init__(server, location, make_node)
         self._book = book or AddressBook()
         self._remembers_nodes = remembers_nodes
         self._to_replicas = to_replicas
-        self._turn = _random.randrange(1000)
-        self._nodes: dict[Address, N] = {}
+        self._zones = zones
+        self._turn = random_turn()
         self._by_slot: dict[int, Address] = {}
-
-    @property
-    def nodes(self) -> list[N]:
-        """The nodes that were needed so far."""
-        return list(self._nodes.values())
 
     @property
     def primaries(self) -> list[N]:
@@ -128,13 +118,13 @@ class Cluster(Generic[N]):
         pauses: Generator[float, Failure, None] | None = None
         redirection: AskError | None = None
         while True:
+            address: Address | None = None
             try:
-                if not self._by_slot:
-                    yield from self._learn_slots()
-                node = self._node_for(slot, redirection)
+                yield from self._learn_slots_if_needed()
+                address = self._address_for(slot, redirection)
                 is_asking = redirection is not None and not isinstance(redirection, MovedError)
                 how = ask_importing if is_asking else self._ask
-                reply = yield node, how(request)
+                reply = yield self._node(address), how(request)
                 if isinstance(request, Batch) and not request.is_atomic:
                     return (yield from self._complete(request, reply))
                 return reply
@@ -146,6 +136,7 @@ class Cluster(Generic[N]):
             except (BackendUnavailable, *NOT_NOW) as error:
                 if isinstance(error, BackendUnavailable) and error.outcome_unknown:
                     raise
+                self._avoid(address)
                 redirection = None
                 self._by_slot = {}
                 cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
@@ -156,6 +147,10 @@ class Cluster(Generic[N]):
                 else:
                     pause_s = pauses.send(failure)
                 yield self._node(self._location.nodes[0]), ask(Sleep(pause_s))
+
+    def _avoid(self, address: Address | None) -> None:
+        if self._zones is not None and address is not None:
+            self._zones.avoid(address)
 
     def _ask(self, request: Command | Batch) -> Operation[Reply]:
         return ask_replica(request) if self._to_replicas else ask(request)
@@ -188,9 +183,8 @@ class Cluster(Generic[N]):
     def _spread(self, batch: Batch) -> Routing[Reply]:
         """Send each node its part of a batch, all at once; send refused parts again by slots."""
         slots = [slot_of(command) for command in batch.commands]
-        if not self._by_slot:
-            with suppress(BackendUnavailable, *NOT_NOW):  # it is tried again for each slot
-                yield from self._learn_slots()
+        with suppress(BackendUnavailable, *NOT_NOW):  # it is tried again for each slot
+            yield from self._learn_slots_if_needed()
         places_by_node: dict[Address | None, list[int]] = {}
         for place, slot in enumerate(slots):
             places_by_node.setdefault(self._by_slot.get(cast(int, slot)), []).append(place)
@@ -198,17 +192,21 @@ class Cluster(Generic[N]):
         answers.refused += places_by_node.pop(None, [])
         # In one order, so that no two callers wait for one another's connections.
         parts = [
-            (self._node(cast(Address, node)), places)
-            for node, places in sorted(places_by_node.items(), key=itemgetter(0))
+            (cast(Address, address), places)
+            for address, places in sorted(places_by_node.items(), key=itemgetter(0))
         ]
         if batch.wait is not None:
-            for assured in (yield [(node, answers.part([])) for node, _ in parts]):
+            for assured in (yield [(self._node(each), answers.part([])) for each, _ in parts]):
                 if isinstance(assured, GuaranteeRefused):
                     raise assured
         with _partial():
             ready = reading if self._to_replicas else as_it_is
-            replies = yield [(node, ready(answers.part(places))) for node, places in parts]
-            for (_, places), reply in zip(parts, replies, strict=True):
+            replies = yield [
+                (self._node(address), ready(answers.part(places))) for address, places in parts
+            ]
+            for (address, places), reply in zip(parts, replies, strict=True):
+                if isinstance(reply, BackendUnavailable):
+                    self._avoid(address)
                 is_read = self._to_replicas and isinstance(reply, list)
                 answers.take(places, reply[1:] if is_read else reply)
             if answers.refused:
@@ -243,10 +241,16 @@ class Cluster(Generic[N]):
                 own[at], waited = redone[0][0], Waits.of(waited, redone[1])
         return own if batch.wait is None else (own, waited)
 
+    def _learn_slots_if_needed(self) -> Routing[None]:
+        looks_again = self._zones is not None and self._zones.take_look()
+        if not self._by_slot:
+            self._turn += 1
+        if looks_again or not self._by_slot:
+            yield from self._learn_slots()
+
     def _learn_slots(self) -> Routing[None]:
         """Ask the nodes for CLUSTER SLOTS, until one answers."""
         failure: BackendUnavailable | None = None
-        self._turn += 1
         known = self._nodes if self._remembers_nodes else ()
         for address in dict.fromkeys((*known, *self._location.nodes)):
             try:
@@ -255,44 +259,33 @@ class Cluster(Generic[N]):
                 failure = error
                 continue
             if reply:
-                turn = self._turn if self._to_replicas else None
-                self._by_slot = _nodes_by_slot(reply, address, self._book, turn)
+                has_choice = self._to_replicas
+                shards = read_shards(reply, address, self._book, with_replicas=has_choice)
+                if self._zones is not None:
+                    yield from self._zones.learn(choices(shards), self._node)
+                self._by_slot = nodes_by_slot(shards, self._choose)
                 return
         raise failure or ClusterDownError("no node of the cluster has any slots")
 
-    def _node_for(self, slot: int | None, redirection: AskError | None) -> N:
+    def _choose(self, shard: Shard) -> Address:
+        """Choose the node that is asked for the slots of a shard."""
+        if not self._to_replicas or not shard.replicas:
+            return shard.primary
+        replicas = in_turn(shard.replicas, self._turn)
+        if self._zones is None:
+            return replicas[0]
+        return self._zones.in_order(replicas, shard.primary)[0]
+
+    def _address_for(self, slot: int | None, redirection: AskError | None) -> Address:
         if redirection is not None and redirection.host:
-            return self._node(self._book.reach((redirection.host, redirection.port)))
+            return self._book.reach((redirection.host, redirection.port))
         by_slot = self._by_slot
         if slot is None:
-            return self._node(next(iter(by_slot.values())))
+            return next(iter(by_slot.values()))
         address = by_slot.get(slot)
         if address is None:
             raise ClusterDownError(f"no node of the cluster has the slot {slot}")
-        return self._node(address)
-
-    def _node(self, address: Address) -> N:
-        node = self._nodes.get(address)
-        if node is None:
-            node = self._nodes.setdefault(address, self._make_node(address))
-        return node
-
-    def _make_node(self, address: Address) -> N:
-        host, port = address
-        scheme = "rediss" if self._location.is_tls else "redis"
-        config = self._server.config
-        return self._make_endpoint(
-            dataclasses.replace(
-                config,
-                location=f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/0",
-                options={
-                    **{name: each for name, each in config.options.items() if name not in OF_ALL},
-                    **self._location.options,  # its credentials are every node's
-                },
-                retry_for=0.0,  # what comes after is the router's to decide
-                tracer=None,  # the router's requests are traced
-            )
-        )
+        return address
 
 
 @contextmanager
@@ -355,23 +348,3 @@ def _next_node(by_slot: Mapping[int, Address], slot: int) -> int | None:
     for each in sorted(by_slot):
         first.setdefault(by_slot[each], each)
     return min((each for each in first.values() if each > slot), default=None)
-
-
-def _nodes_by_slot(
-    reply: Sequence[Reply],
-    asked: Address,
-    book: AddressBook | None = None,
-    turn: int | None = None,
-) -> dict[int, Address]:
-    """Read the primary of each slot from the reply to CLUSTER SLOTS of the node at `asked`.
-
-    Args:
-        book: translates the addresses that nodes announce.
-        turn: if it is given, a replica is wanted where there is one, and which one.
-    """
-    book = book or AddressBook()
-    nodes: dict[int, Address] = {}
-    for first, last, primary, *replicas in reply:
-        node = primary if turn is None or not replicas else replicas[turn % len(replicas)]
-        nodes.update(dict.fromkeys(range(first, last + 1), book.read_node(node, asked)))
-    return nodes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import redis
@@ -14,9 +14,14 @@ from redis.cluster import ClusterNode
 from redisdict.conf import AliasConfig, Options, import_object
 from redisdict.connections import borrowed, sentinel
 from redisdict.connections.announced import AddressBook, has_names
+from redisdict.connections.cluster import Cluster
+from redisdict.connections.groups import N
 from redisdict.connections.locations import parse_location
 from redisdict.connections.middleware import Tracer
 from redisdict.connections.options import POOL_OPTIONS, check_options, explain
+from redisdict.connections.retry import Server
+from redisdict.connections.sentinel_replicas import SentinelReplicas
+from redisdict.connections.zones import Zones, is_zone
 from redisdict.described import described
 from redisdict.exceptions import ConfigurationError
 from redisdict.pools.credentials import shared_by_all
@@ -31,6 +36,9 @@ CONNECTION_CLASSES: Mapping[str, tuple[type[Any], type[Any]]] = {
 
 #: Whether dicts may read from replicas.
 READ_FROM_REPLICAS = "read_from_replicas"
+
+#: The zone of this process, in which replicas are preferred.
+AVAILABILITY_ZONE = "availability_zone"
 
 #: Translates the addresses that servers of a group announce to those to connect to.
 ADDRESS_REMAP = "address_remap"
@@ -69,6 +77,7 @@ class PoolFactory:
         self.book = self._take_book()
         self.remembers_nodes = self._take_remembers_nodes()
         self._replicas = self._take_replicas()
+        self._zones = self._take_zones()
         self._refuse_client_cache()
         if "credential_provider" in self._options:
             provider = shared_by_all(self._options["credential_provider"])
@@ -107,6 +116,30 @@ class PoolFactory:
         """Whether connections authenticate."""
         names = ("password", "credential_provider", "ssl_certfile")
         return any(self._arguments.get(name) for name in names)
+
+    def make_group(
+        self, server: Server, make_node: Callable[[AliasConfig], N]
+    ) -> Cluster[N] | SentinelReplicas[N] | None:
+        """Make the router that chooses among several servers; None where connections do.
+
+        Args:
+            server: the group as a whole.
+            make_node: makes the endpoint of one server from its configuration.
+        """
+        zones = self._zones if self._to_replicas else None
+        if self.location.kind == "cluster":
+            return Cluster(
+                server,
+                self.location,
+                make_node,
+                self.book,
+                remembers_nodes=self.remembers_nodes,
+                to_replicas=self._to_replicas,
+                zones=zones,
+            )
+        if zones is not None:
+            return SentinelReplicas(server, self.location, make_node, self.book, zones)
+        return None
 
     def make_pool(self) -> redis.ConnectionPool:
         self._refuse_cluster()
@@ -214,6 +247,25 @@ class PoolFactory:
                     f" with a redis:// or rediss:// location; {self.address} needs True."
                 )
         return given
+
+    def _take_zones(self) -> Zones | None:
+        """Take the option that names the availability zone of this process."""
+        zone = self._options.pop(AVAILABILITY_ZONE, None)
+        where = f'{self._where}["OPTIONS"]["{AVAILABILITY_ZONE}"]'
+        if zone is None:
+            return None
+        if not (is_zone(zone) or callable(zone)):
+            raise ConfigurationError(
+                f"{where} is {described(zone)}; the name of a zone is expected, such as"
+                ' "eu-west-1a", or a function that returns it.'
+            )
+        self._refuse_single(where)
+        if not self._replicas:
+            raise ConfigurationError(
+                f"{where} says which replicas are preferred, but none are read; set"
+                f' "{READ_FROM_REPLICAS}": True beside it, or leave it out.'
+            )
+        return Zones(zone, where)
 
     def _take_book(self) -> AddressBook:
         """Take the option that says where servers are reached that announce themselves."""

@@ -149,7 +149,8 @@ def explain(error: Exception, where: str, options: Options, classes: tuple[type[
         return f'{where}["OPTIONS"] can\'t be used: {reason}'
     name = unknown[1]
     place = f'{where}["OPTIONS"]' if name in options else f'The query of {where}["LOCATION"]'
-    close = nearest(name, {*_arguments(classes), "read_from_replicas"} - {name})
+    own = {"availability_zone", "read_from_replicas"}
+    close = nearest(name, {*_arguments(classes), *own} - {name})
     hint = f"did you mean {close!r}?" if close else "remove it."
     return (
         f"{place} has the unknown option {name!r}, which neither the pool nor redis-py's"

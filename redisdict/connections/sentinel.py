@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import redis.asyncio.sentinel
 import redis.sentinel
@@ -25,18 +24,14 @@ from redis.retry import Retry
 from redisdict import forks
 from redisdict.conf import Options
 from redisdict.connections.announced import AddressBook
+from redisdict.connections.groups import in_turn, random_turn
 from redisdict.connections.locations import Address, Location
 from redisdict.pools.asynchronous import AsyncConnectionPool
 from redisdict.pools.multiplexed import OptimizedAsyncConnectionPool
 from redisdict.pools.sync import ConnectionPool
 
-T = TypeVar("T")
-
 #: Seconds that a sentinel has to answer, unless the options give timeouts.
 SENTINEL_TIMEOUT_S = 1.0
-
-#: Not the module's own, whose state is the same in forked processes.
-_random = random.SystemRandom()
 
 
 class SentinelConnection(redis.sentinel.SentinelManagedConnection):
@@ -82,12 +77,13 @@ class AsyncSentinelRoute:
         self._pool = pool
         self._book = book
         self.is_master = not to_replicas
-        self._turn = _random_turn()
+        self._turn = random_turn()
         self.service_name = location.service
         self.sentinel = redis.asyncio.sentinel.Sentinel(
             location.nodes,
             sentinel_kwargs={
-                **_sentinel_options(location, options),
+                **sentinel_options(location, options),
+                "ssl": location.is_tls,
                 "retry": AsyncRetry(NoBackoff(), 0),
             },
         )
@@ -115,7 +111,7 @@ class AsyncSentinelRoute:
         async with self._asking:
             replicas: Sequence[Any] = await self.sentinel.discover_slaves(self.service_name)
             self._turn += 1
-        for replica in _in_turn(replicas, self._turn):
+        for replica in in_turn(replicas, self._turn):
             yield self._book.reach(replica)
         yield await self.get_master_address()
 
@@ -139,13 +135,14 @@ class SentinelRoute(redis.sentinel.SentinelConnectionPoolProxy):
         sentinel = redis.sentinel.Sentinel(
             location.nodes,
             sentinel_kwargs={
-                **_sentinel_options(location, options),
+                **sentinel_options(location, options),
+                "ssl": location.is_tls,
                 "retry": Retry(NoBackoff(), 0),
             },
         )
         _replace_pools(sentinel.sentinels, ConnectionPool)
         self._asking = forks.Lock()
-        self._turn = _random_turn()
+        self._turn = random_turn()
         super().__init__(pool, not to_replicas, False, location.service, sentinel)  # type: ignore[no-untyped-call]  # redis-py's
 
     def get_master_address(self) -> Address:
@@ -165,7 +162,7 @@ class SentinelRoute(redis.sentinel.SentinelConnectionPoolProxy):
         with self._asking:
             replicas = self.sentinel_manager.discover_slaves(self.service_name)
             self._turn += 1
-        yield from map(self._book.reach, _in_turn(replicas, self._turn))
+        yield from map(self._book.reach, in_turn(replicas, self._turn))
         yield self.get_master_address()
 
     def quorum(self) -> int:
@@ -183,6 +180,21 @@ def connection_class(location: Location, is_async: bool) -> type[Any]:
     return SentinelSSLConnection if location.is_tls else SentinelConnection
 
 
+def sentinel_options(location: Location, options: Options) -> dict[str, Any]:
+    """Share the sockets' options of the servers with the sentinels, but not the credentials.
+
+    One that doesn't answer within `SENTINEL_TIMEOUT_S` is passed over for the next.
+    """
+    shared: dict[str, Any] = {
+        "socket_timeout": SENTINEL_TIMEOUT_S,
+        "socket_connect_timeout": SENTINEL_TIMEOUT_S,
+    }
+    shared |= {name: value for name, value in options.items() if name.startswith("socket_")}
+    if location.is_tls:
+        shared |= {name: value for name, value in options.items() if name.startswith("ssl_")}
+    return {**shared, **location.node_options}
+
+
 def _replace_pools(clients: Iterable[Any], pool_class: type[Any]) -> None:
     """Give the sentinels' clients pools that don't disturb the parent of a forked child."""
     for client in clients:
@@ -194,33 +206,7 @@ def _replace_pools(clients: Iterable[Any], pool_class: type[Any]) -> None:
         )
 
 
-def _random_turn() -> int:
-    """Choose where a pool begins, so that not all processes begin with one replica."""
-    return _random.randrange(1000)
-
-
-def _in_turn(replicas: Sequence[T], turn: int) -> Sequence[T]:
-    first = turn % max(len(replicas), 1)
-    return [*replicas[first:], *replicas[:first]]
-
-
 def _no_primary(service: str) -> redis.sentinel.MasterNotFoundError:
     return redis.sentinel.MasterNotFoundError(
         f"none of the sentinels that answer knows a primary of {service!r} that is up"
     )
-
-
-def _sentinel_options(location: Location, options: Options) -> dict[str, Any]:
-    """Share the sockets' options of the servers with the sentinels, but not the credentials.
-
-    One that doesn't answer within `SENTINEL_TIMEOUT_S` is passed over for the next.
-    """
-    shared: dict[str, Any] = {
-        "socket_timeout": SENTINEL_TIMEOUT_S,
-        "socket_connect_timeout": SENTINEL_TIMEOUT_S,
-    }
-    shared |= {name: value for name, value in options.items() if name.startswith("socket_")}
-    if location.is_tls:
-        shared["ssl"] = True
-        shared |= {name: value for name, value in options.items() if name.startswith("ssl_")}
-    return {**shared, **location.node_options}

@@ -189,26 +189,31 @@ def test_a_wrong_password_is_an_error_without_it(
     assert "wr0ng" not in str(caught.value)
 
 
-@pytest.mark.parametrize("reads_replicas", [False, True], ids=["primary", "replicas"])
+@pytest.mark.parametrize(
+    "reading",
+    [{}, {"read_from_replicas": True}, {"read_from_replicas": True, "availability_zone": "a"}],
+    ids=["primary", "replicas", "zone"],
+)
 def test_sentinels_with_a_user_of_their_own(
-    sentinel: SentinelTopology, alias_for: Callable[..., dict[str, Any]], reads_replicas: bool
+    sentinel: SentinelTopology, alias_for: Callable[..., dict[str, Any]], reading: dict[str, Any]
 ) -> None:
     [[rules, addition]] = re.findall(
         r"^A user of the sentinels needs `(.+?)`, and with `read_from_replicas` also `(.+?)`",
         DOCS.read_text(),
         re.MULTILINE,
     )
-    user = f"watcher-{reads_replicas}"
+    user = f"watcher-{len(reading)}"
     for member in sentinel.sentinels:
         with member.client() as client:
-            words = (*rules.split(), *([addition] if reads_replicas else []))
+            words = (*rules.split(), *([addition] if reading else []))
             client.execute_command("ACL", "SETUSER", user, "on", ">pass", *words)
     location = f"{sentinel.location}?sentinel_username={user}&sentinel_password=pass"
-    options = {"OPTIONS": {"read_from_replicas": True}} if reads_replicas else {}
-    backend = Backend(parse_alias("test", alias_for(location, **options)))
+    backend = Backend(parse_alias("test", alias_for(location, OPTIONS=reading)))
     d: PersistentDict[str, int] = PersistentDict("d", backend, durable="replicas")
     d["a"] = 1
     assert d["a"] == 1
     assert asyncio.run(d.agetitem("a")) == 1
+    if backend._replicas is not None:  # it may be read without the primary's help
+        assert PersistentDict("d", backend._replicas)["a"] == 1
     d.clear()
     backend.close()

@@ -18,7 +18,7 @@ from redis.crc import key_slot
 from redisdict import BackendUnavailable, ConfigurationError, PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
-from redisdict.connections.cluster import _nodes_by_slot as nodes_by_slot
+from redisdict.connections.shards import Shard, nodes_by_slot, read_shards
 from redisdict.mapping.catalog import find_dicts
 from redisdict.servers.process import ServerProcess
 from redisdict.servers.topologies import ClusterTopology
@@ -73,7 +73,13 @@ def test_the_nodes_of_slots() -> None:
         [2, 2, [None, 7002, b"id", []]],
     ]
     nodes = {0: ("h1", 7000), 1: ("h1", 7000), 2: ("asked", 7002)}
-    assert nodes_by_slot(reply, ("asked", 1)) == nodes
+    assert nodes_by_slot(read_shards(reply, ("asked", 1)), primary_of) == nodes
+    shards = read_shards(reply, ("asked", 1), with_replicas=True)
+    assert [list(shard.replicas) for shard in shards] == [[("h2", 7001)], []]
+
+
+def primary_of(shard: Shard) -> tuple[str, int]:
+    return shard.primary
 
 
 def node_of(topology: ClusterTopology, slot: int) -> ServerProcess:
@@ -81,7 +87,8 @@ def node_of(topology: ClusterTopology, slot: int) -> ServerProcess:
     with alive.client() as client:
         client.response_callbacks.clear()
         reply: Any = client.execute_command("CLUSTER", "SLOTS")
-    _, port = nodes_by_slot(reply, ("127.0.0.1", alive.port))[slot]
+    shards = read_shards(reply, ("127.0.0.1", alive.port))
+    _, port = nodes_by_slot(shards, primary_of)[slot]
     return next(member for member in topology.members if member.port == port)
 
 

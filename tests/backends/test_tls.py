@@ -166,6 +166,12 @@ def test_a_cluster_by_tls(
     assert both_colours(Backend(parse_alias("test", alias_for(tls_cluster, OPTIONS=options))))
 
 
+async def _read(backend: Backend, mapping: PersistentDict[str, int]) -> int:
+    value = int(await mapping.aget("n", 0))
+    await backend.aclose()
+    return value
+
+
 async def _get(backend: Backend, key: str) -> Any:
     return await backend.async_client().get(key)
 
@@ -193,8 +199,16 @@ def test_a_wrong_certificate_of_a_group_is_refused(
     backend.close()
 
 
+@pytest.mark.parametrize(
+    "reading",
+    [{}, {"read_from_replicas": True, "availability_zone": "a"}],
+    ids=["primary", "replicas"],
+)
 def test_sentinels_and_servers_by_tls_with_credentials_of_their_own(
-    tls_flags: list[str], certificates: Certificates, alias_for: Callable[..., dict[str, Any]]
+    tls_flags: list[str],
+    certificates: Certificates,
+    alias_for: Callable[..., dict[str, Any]],
+    reading: dict[str, Any],
 ) -> None:
     monitor = 'sentinel monitor shop 127.0.0.1 {port} 1\nsentinel auth-pass shop "for the server"\n'
     passwords = ("for the server", "for the sentinel")
@@ -203,6 +217,13 @@ def test_sentinels_and_servers_by_tls_with_credentials_of_their_own(
             f"rediss+sentinel://:for%20the%20server@127.0.0.1:{sentinel_port}/shop/0"
             "?sentinel_password=for%20the%20sentinel"
         )
-        options = {"ssl_ca_certs": str(certificates.authority)}
-        values = alias_for(location, OPTIONS=options)
-        assert both_colours(Backend(parse_alias("test", values))) == [1, 2]
+        options = {"ssl_ca_certs": str(certificates.authority), **reading}
+        backend = Backend(parse_alias("test", alias_for(location, OPTIONS=options)))
+        assert both_colours(backend) == [1, 2]
+        if reading:
+            replicas = backend._replicas
+            assert replicas is not None
+            d: PersistentDict[str, int] = PersistentDict("d", replicas)  # falls back to nothing
+            assert d["n"] == 2
+            assert asyncio.run(_read(replicas, d)) == 2
+            backend.close()

@@ -18,17 +18,19 @@ from tests.forks.forking import Child, Fork
 KEYS = 50
 
 
-@pytest.fixture(params=["alone", "sentinel", "replicas", "cluster", "cluster in shards"])
+@pytest.fixture(params=["alone", "sentinel", "replicas", "zones", "cluster", "cluster in shards"])
 def mapping(
     request: pytest.FixtureRequest, alias_for: Callable[..., dict[str, Any]]
 ) -> Iterator[PersistentDict[str, int]]:
     """A dict with KEYS items, whose backend has connections already."""
     values: dict[str, Any] = {}
-    if request.param in ("sentinel", "replicas"):
+    if request.param in ("sentinel", "replicas", "zones"):
         sentinel: SentinelTopology = request.getfixturevalue("sentinel")
         values = alias_for(sentinel.location)
-        if request.param == "replicas":
+        if request.param != "sentinel":
             values["OPTIONS"] = {"read_from_replicas": True}
+        if request.param == "zones":
+            values["OPTIONS"]["availability_zone"] = "elsewhere"
     elif request.param.startswith("cluster"):
         cluster: ClusterTopology = request.getfixturevalue("cluster")
         values = alias_for(cluster.location)
@@ -38,7 +40,7 @@ def mapping(
     shards = 4 if "shards" in request.param else None
     mapping: PersistentDict[str, int] = PersistentDict("d", backend, shards=shards)
     mapping.update({f"k{number}": number for number in range(KEYS)})
-    if request.param == "replicas":
+    if request.param in ("replicas", "zones"):
         while len(mapping) < KEYS:
             pass
     assert wrong_reads(mapping) == 0

@@ -1,0 +1,457 @@
+"""Which server is read when zones count, over servers that fail and come back in any order.
+
+The servers are made up, since the histories are many; `tests/managed/test_zones.py` has real ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from redis.crc import key_slot
+from redis.exceptions import NoPermissionError
+
+from redisdict import ConfigurationError
+from redisdict.conf import AliasConfig, parse_alias
+from redisdict.connections import zones as zones_module
+from redisdict.connections.announced import AddressBook
+from redisdict.connections.cluster import Cluster
+from redisdict.connections.locations import Address, parse_location
+from redisdict.connections.sentinel_replicas import SentinelReplicas
+from redisdict.connections.zones import LOOK_AGAIN_S, Zones
+from redisdict.exceptions import BackendUnavailable
+from redisdict.wire.combinators import ask
+from redisdict.wire.requests import Batch, Call, Operation, Reply, Sleep
+from tests.depth import examples
+
+LOCATIONS = {"cluster": "redis+cluster://h:1", "sentinel": "redis+sentinel://s:1,s:2/shop/3"}
+
+#: A key of each half of the slots.
+KEYS = [
+    next(key for key in map(b"%d".__mod__, range(100)) if key_slot(key) // 8192 == half)
+    for half in (0, 1)
+]
+
+
+class World:
+    """Servers, each with its zone, and the sentinels that know them.
+
+    Args:
+        kind: "cluster" or "sentinel".
+        shards: the zones of the servers of each shard, its primary's first.
+
+    Attributes:
+        down: the servers that don't answer.
+        left_out: those that aren't announced, because the others have noticed that they are down.
+        refusing: those whose user may not send INFO.
+        behind: replicas that haven't got their copy yet.
+        asked: the servers that were sent a command, with its name.
+        locations: those of all servers that an endpoint was made for.
+    """
+
+    def __init__(self, kind: str, shards: Sequence[Sequence[str]], own: Any) -> None:
+        self.kind = kind
+        self.zones: dict[Address, str] = {}
+        self.shards: list[list[Address]] = []
+        for names in shards:
+            servers = [("h", 1 + len(self.zones) + number) for number in range(len(names))]
+            self.zones |= dict(zip(servers, names, strict=True))
+            self.shards.append(servers)
+        self.down: set[Address] = set()
+        self.left_out: set[Address] = set()
+        self.refusing: set[Address] = set()
+        self.behind: set[Address] = set()
+        self.asked: list[tuple[Address, str]] = []
+        self.locations: set[str] = set()
+        config = parse_alias("shop", {"LOCATION": LOCATIONS[kind]})
+        server: Any = SimpleNamespace(config=config, address="here", retry_for_s=0.0)
+        location = parse_location(LOCATIONS[kind])
+        zones = Zones(own, "ZONE")
+        self.group: Any
+        if kind == "cluster":
+            self.group = Cluster(server, location, self.make, to_replicas=True, zones=zones)
+        else:
+            self.group = SentinelReplicas(server, location, self.make, AddressBook(), zones)
+
+    def make(self, config: AliasConfig) -> Any:
+        """Make the endpoint of a server: its address is enough here."""
+        assert config.location is not None
+        self.locations.add(config.location)
+        options = parse_location(config.location).options
+        return options["host"], options["port"]
+
+    def read(self, shard: int = 0) -> Address | None:
+        """Read a key of a shard; gives the server that has answered, None if none did."""
+        try:
+            port = self.play(self.group.route(ask((b"GET", KEYS[shard]))))
+        except BackendUnavailable:
+            return None
+        return "h", port
+
+    def count(self, name: str, server: Address | None = None) -> int:
+        return sum(what == name and server in (None, who) for who, what in self.asked)
+
+    def play(self, routing: Any) -> Any:
+        value: Any = None
+        step = routing.send
+        while True:
+            try:
+                routed = step(value)
+            except StopIteration as stop:
+                return stop.value
+            step = routing.send
+            try:
+                if isinstance(routed, list):
+                    value = [self.outcome(*part) for part in routed]
+                else:
+                    value = self.run(*routed)
+            except Exception as error:  # noqa: BLE001  # passed on, not swallowed
+                step, value = routing.throw, error
+
+    def outcome(self, server: Address, batch: Batch) -> Reply:
+        try:
+            return self.answer(server, batch)
+        except BackendUnavailable as error:
+            return error
+
+    def run(self, server: Address, operation: Operation[Any]) -> Any:
+        try:
+            request = operation.send(None)
+            while True:
+                request = operation.send(self.answer(server, request))
+        except StopIteration as stop:
+            return stop.value
+
+    def answer(self, server: Address, request: Any) -> Reply:
+        if isinstance(request, Sleep):
+            return None
+        if isinstance(request, Call):
+            return request.function(*request.arguments)
+        if isinstance(request, Batch):
+            return [self.answer(server, command) for command in request.commands]
+        words = b" ".join(request[:2]).decode()
+        self.asked.append((server, words if words.startswith("INFO") else words.split()[0]))
+        if server in self.down:
+            raise BackendUnavailable("down")
+        if words.startswith("INFO") and server in self.refusing:
+            return NoPermissionError("INFO")
+        if words == "INFO replication":
+            status = "down" if server in self.behind else "up"
+            return f"# Replication\r\nmaster_link_status:{status}\r\n".encode()
+        if words == "INFO server":
+            return f"# Server\r\navailability_zone:{self.zones[server]}\r\n".encode()
+        if words == "CLUSTER SLOTS":
+            return [self.slots_of(number) for number in range(len(self.shards))]
+        if words.startswith("SENTINEL"):
+            [[primary, *replicas]] = self.shards
+            return [*map(self.state, replicas if "SLAVES" in words else [primary])]
+        return b"OK" if words == "READONLY" else server[1]
+
+    def slots_of(self, number: int) -> list[Any]:
+        primary, *replicas = self.shards[number]
+        size = 16384 // len(self.shards)
+        up = [each for each in replicas if each not in self.left_out]
+        nodes = [[host.encode(), port, b"id", []] for host, port in (primary, *up)]
+        return [number * size, (number + 1) * size - 1, *nodes]
+
+    def state(self, server: Address) -> list[bytes]:
+        host, port = server
+        flags = b"slave,s_down" if server in self.left_out else b"slave"
+        fields = {"name": b"shop", "ip": host.encode(), "port": b"%d" % port, "flags": flags}
+        return [word for name, value in fields.items() for word in (name.encode(), value)]
+
+    def best(self, shard: int, own: str) -> set[Address]:
+        """The servers of which one should be read when all are up."""
+        primary, *replicas = self.shards[shard]
+        near = {each for each in replicas if self.zones[each] == own}
+        if near or not replicas:
+            return near or {primary}
+        return {primary} if self.zones[primary] == own else {*replicas}
+
+
+class Clock:
+    """The monotonic clock, put forward by the test."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def go_on(self) -> None:
+        self.now_s += LOOK_AGAIN_S + 1
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(zones_module, "time", made)
+    return made
+
+
+both_kinds = pytest.mark.parametrize("kind", ["cluster", "sentinel"])
+
+
+@pytest.mark.parametrize(
+    ("zones", "own", "expected"),
+    [
+        (["c", "a", "b"], "a", {2}),
+        (["c", "a", "b", "a"], "a", {2, 4}),
+        (["c", "a", "b"], "c", {1}),
+        (["a", "a", "b"], "a", {2}),
+        (["c", "a", "b"], "x", {2, 3}),
+        (["", "", ""], "a", {2, 3}),
+        (["", "", "a"], "a", {3}),
+        (["c"], "a", {1}),
+    ],
+)
+@both_kinds
+def test_the_order(kind: str, zones: list[str], own: str, expected: set[int]) -> None:
+    ports = set()
+    for _ in range(50):  # processes, each of which begins at random
+        world = World(kind, [zones], own)
+        [served] = {world.read() for _ in range(3)}
+        assert served is not None
+        ports.add(served[1])
+    assert ports == expected
+
+
+@both_kinds
+def test_each_server_is_asked_once(kind: str, clock: Clock) -> None:
+    world = World(kind, [["c", "a", "b"]], "x")
+    for _ in range(5):
+        world.read()
+        clock.go_on()
+    [servers] = world.shards
+    assert [world.count("INFO server", server) for server in servers] == [1, 1, 1]
+
+
+@both_kinds
+def test_one_caller_asks_and_others_dont_wait(kind: str) -> None:
+    """A thread or task that asks is suspended; another one reads; then the first one goes on."""
+    world = World(kind, [["c", "a", "b"]], "a")
+    asking = world.group.route(ask((b"GET", KEYS[0])))
+    routed = next(asking)
+    while not isinstance(routed, list):
+        routed = asking.send(world.run(*routed))
+    assert world.read() in {("h", 2), ("h", 3)}
+    assert world.count("INFO server") == 0
+    routed = asking.send([world.outcome(*part) for part in routed])
+    assert world.run(*routed) == 2
+    assert world.read() == ("h", 2)
+    assert world.count("INFO server") == 3
+
+
+@both_kinds
+def test_who_asked_and_was_cancelled_is_followed_by_another(kind: str, clock: Clock) -> None:
+    world = World(kind, [["c", "a", "b"]], "a")
+    asking = world.group.route(ask((b"GET", KEYS[0])))
+    routed = next(asking)
+    while not isinstance(routed, list):
+        routed = asking.send(world.run(*routed))
+    asking.close()
+    assert world.read() == ("h", 2)
+
+
+@both_kinds
+def test_a_look_leads_to_the_same_replica_if_none_is_nearer(kind: str, clock: Clock) -> None:
+    world = World(kind, [["c", "b", "b", "b"]], "x")
+    served = set()
+    for _ in range(5):
+        served.add(world.read())
+        clock.go_on()
+    assert len(served) == 1
+    assert world.count("CLUSTER") + world.count("SENTINEL") > 4
+
+
+@both_kinds
+def test_who_reads_in_its_zone_never_looks(kind: str, clock: Clock) -> None:
+    world = World(kind, [["c", "a", "b"]], "a")
+    for _ in range(5):
+        assert world.read() == ("h", 2)
+        clock.go_on()
+    assert world.count("CLUSTER") + world.count("SENTINEL") in (1, 2)
+
+
+@both_kinds
+def test_a_lost_server_is_avoided_until_the_next_look(kind: str, clock: Clock) -> None:
+    world = World(kind, [["c", "a", "b"]], "a")
+    near = ("h", 2)
+    assert world.read() == near
+    world.down.add(near)
+    assert world.read() == ("h", 3)
+    tried = world.asked.count((near, "READONLY")) + world.asked.count((near, "GET"))
+    assert [world.read() for _ in range(5)] == [("h", 3)] * 5
+    assert world.asked.count((near, "READONLY")) + world.asked.count((near, "GET")) == tried
+    world.down.clear()
+    assert world.read() == ("h", 3)
+    clock.go_on()
+    assert world.read() == near
+
+
+@both_kinds
+def test_a_server_that_comes_back_in_another_zone(kind: str, clock: Clock) -> None:
+    world = World(kind, [["c", "a", "b"]], "a")
+    near = ("h", 2)
+    assert world.read() == near
+    world.down.add(near)
+    assert world.read() == ("h", 3)
+    world.down.clear()
+    world.zones[near] = "b"
+    world.zones["h", 3] = "a"  # known to be elsewhere until it is left out once
+    clock.go_on()
+    world.read()
+    assert world.count("INFO server", near) == 2
+    world.left_out.add(("h", 3))
+    clock.go_on()
+    world.read()
+    world.left_out.clear()
+    clock.go_on()
+    assert world.read() == ("h", 3)
+
+
+@both_kinds
+def test_a_replica_without_its_copy_isnt_preferred(kind: str, clock: Clock) -> None:
+    """It has come back empty, and answers that nothing is there."""
+    world = World(kind, [["c", "a", "b"]], "a")
+    world.behind.add(("h", 2))
+    assert [world.read() for _ in range(3)] == [("h", 3)] * 3
+    clock.go_on()
+    assert world.read() == ("h", 3)
+    world.behind.clear()
+    clock.go_on()
+    assert world.read() == ("h", 2)
+
+
+@both_kinds
+def test_without_the_right_to_ask(kind: str) -> None:
+    world = World(kind, [["c", "a", "a"]], "a")
+    world.refusing = {*world.zones}
+    assert world.read() in {("h", 2), ("h", 3)}
+    world.refusing.clear()
+    world.read()
+    assert world.count("INFO server") == 3
+
+
+@both_kinds
+def test_no_server_answers(kind: str) -> None:
+    world = World(kind, [["c", "a", "b"]], "a")
+    world.down = {*world.zones, ("s", 1), ("s", 2)}
+    assert world.read() is None
+    world.down.clear()
+    assert world.read() == ("h", 2)
+
+
+def test_sentinels_have_no_databases() -> None:
+    world = World("sentinel", [["c", "a"]], "a")
+    world.read()
+    assert world.locations == {f"redis://{each}" for each in ("s:1/0", "s:2/0", "h:1/3", "h:2/3")}
+
+
+def test_a_sentinel_that_is_lost_or_cut_off() -> None:
+    world = World("sentinel", [["c", "a", "b"]], "a")
+    world.down.add(("s", 1))
+    assert world.read() == ("h", 2)
+    world.down.clear()
+    world.left_out = {*world.zones}
+    world.group._chosen = None
+    assert world.read() is None
+    assert {("s", 1), ("s", 2)} <= {server for server, _ in world.asked}
+
+
+@both_kinds
+def test_a_function_that_gives_the_zone(kind: str) -> None:
+    calls = []
+
+    def find() -> str:
+        calls.append(1)
+        return "a"
+
+    world = World(kind, [["c", "a", "b"]], find)
+    assert [world.read() for _ in range(3)] == [("h", 2)] * 3
+    assert len(calls) == 1
+
+
+@both_kinds
+def test_a_function_that_has_no_zone_to_give(kind: str, clock: Clock) -> None:
+    world = World(kind, [["c", "a", "b"]], lambda: None)
+    served = world.read()
+    assert served in {("h", 2), ("h", 3)}
+    clock.go_on()
+    assert world.read() == served
+    world.down.add(served)
+    assert world.read() not in {served, None}
+    assert world.count("INFO server") == 0
+
+
+@both_kinds
+def test_a_function_that_fails(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> str:
+        raise OSError("no metadata service")
+
+    world = World(kind, [["c", "a", "b"]], fail)
+    assert {world.read() for _ in range(3)} <= {("h", 2), ("h", 3)}
+    [record] = caplog.records
+    assert record.getMessage().startswith("ZONE can't be called")
+    assert "no metadata service" in caplog.text
+
+
+@both_kinds
+@pytest.mark.parametrize("zone", ["", 1])
+def test_a_function_that_gives_nonsense(kind: str, zone: Any) -> None:
+    world = World(kind, [["c", "a", "b"]], lambda: zone)
+    with pytest.raises(ConfigurationError, match=r"^ZONE gives .*; the name of a zone is expected"):
+        world.read()
+
+
+zones_of_a_shard = st.lists(st.sampled_from("abc"), min_size=1, max_size=5)
+events = st.one_of(
+    st.tuples(st.sampled_from(["read", "up", "down", "noticed"]), st.integers(0, 9)),
+    st.just(("later", 0)),
+)
+
+
+@both_kinds
+@settings(max_examples=examples(500))
+@given(
+    shards=st.lists(zones_of_a_shard, min_size=2, max_size=2), history=st.lists(events, max_size=30)
+)
+def test_in_the_end_the_nearest_is_read(
+    kind: str, shards: list[list[str]], history: list[tuple[str, int]]
+) -> None:
+    """Whatever failed when: reads are answered meanwhile, and a minute after the last return the
+    best server is read again.
+    """
+    if kind == "sentinel":
+        shards = shards[:1]
+    clock = Clock()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zones_module, "time", clock)
+        world = World(kind, shards, "a")
+        servers = [*world.zones]
+        for event, number in history:
+            server = servers[number % len(servers)]
+            if event == "later":
+                clock.go_on()
+            elif event == "down":
+                world.down.add(server)
+            elif event == "up":
+                world.down.discard(server)
+                world.left_out.discard(server)
+            elif event == "noticed" and server in world.down:
+                world.left_out.add(server)
+            elif event == "read":
+                shard = number % len(shards)
+                served = world.read(shard)
+                assert served in {None, *world.shards[shard]} - world.down
+                if not world.down:
+                    assert served is not None
+        world.down.clear()
+        world.left_out.clear()
+        clock.go_on()
+        for shard in range(len(shards)):
+            assert world.read(shard) in world.best(shard, "a")
