@@ -168,7 +168,7 @@ def disturbance(*runs: BenchmarkRun) -> float:
 
     Runs on which nothing is known count as disturbed.
     """
-    share = max(run.environment.get("foreign_cpu_share", math.inf) for run in runs)
+    share: float = max(run.environment.get("foreign_cpu_share", math.inf) for run in runs)
     return min(share / HIGH_FOREIGN_SHARE, 1.0)
 
 
