@@ -269,11 +269,12 @@ class Cluster(Group[N]):
 
     def _choose(self, shard: Shard) -> Address:
         """Choose the node that is asked for the slots of a shard."""
-        if not self._to_replicas or not shard.replicas:
+        if not self._to_replicas:
             return shard.primary
         replicas = in_turn(shard.replicas, self._turn)
         if self._zones is None:
-            return replicas[0]
+            return replicas[0] if replicas else shard.primary
+        # Without replicas, too: those that come back are found when the servers are learnt again.
         return self._zones.in_order(replicas, shard.primary)[0]
 
     def _address_for(self, slot: int | None, redirection: AskError | None) -> Address:

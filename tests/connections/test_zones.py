@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from redis.crc import key_slot
 from redis.exceptions import NoPermissionError
@@ -420,6 +420,7 @@ events = st.one_of(
 @given(
     shards=st.lists(zones_of_a_shard, min_size=2, max_size=2), history=st.lists(events, max_size=30)
 )
+@example(shards=[["a", "a"]] * 2, history=[("down", 3), ("noticed", 3), ("read", 0)])
 def test_in_the_end_the_nearest_is_read(
     kind: str, shards: list[list[str]], history: list[tuple[str, int]]
 ) -> None:
