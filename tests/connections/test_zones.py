@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from redis.crc import key_slot
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from redisdict import ConfigurationError
 from redisdict.conf import AliasConfig, parse_alias
@@ -49,6 +49,7 @@ class World:
         left_out: those that aren't announced, because the others have noticed that they are down.
         refusing: those whose user may not send INFO.
         behind: replicas that haven't got their copy yet.
+        ignorant: sentinels that don't know the service.
         asked: the servers that were sent a command, with its name.
         locations: those of all servers that an endpoint was made for.
     """
@@ -65,6 +66,7 @@ class World:
         self.left_out: set[Address] = set()
         self.refusing: set[Address] = set()
         self.behind: set[Address] = set()
+        self.ignorant: set[Address] = set()
         self.asked: list[tuple[Address, str]] = []
         self.locations: set[str] = set()
         config = parse_alias("shop", {"LOCATION": LOCATIONS[kind]})
@@ -146,6 +148,8 @@ class World:
             return f"# Server\r\navailability_zone:{self.zones[server]}\r\n".encode()
         if words == "CLUSTER SLOTS":
             return [self.slots_of(number) for number in range(len(self.shards))]
+        if server in self.ignorant:
+            return ResponseError("No such master") if "SLAVES" in words else []
         if words.startswith("SENTINEL"):
             [[primary, *replicas]] = self.shards
             return [*map(self.state, replicas if "SLAVES" in words else [primary])]
@@ -291,6 +295,35 @@ def test_a_lost_server_is_avoided_until_the_next_look(kind: str, clock: Clock) -
     assert world.read() == ("h", 3)
     clock.go_on()
     assert world.read() == near
+    asked = len(world.asked)
+    clock.go_on()
+    assert world.read() == near
+    assert {server for server, _ in world.asked[asked:]} == {near}  # there is nothing to look for
+
+
+def test_a_part_of_a_batch_is_lost() -> None:
+    world = World("cluster", [["c", "a", "b"], ["c", "a", "b"]], "a")
+    batch = Batch([(b"GET", key) for key in KEYS], is_spread=True)
+    assert world.play(world.group.route(ask(batch))) == [2, 5]
+    world.down.add(("h", 2))
+    world.asked.clear()
+    assert world.play(world.group.route(ask(batch))) == [3, 5]
+    assert world.count("READONLY", ("h", 2)) == 1
+
+
+@both_kinds
+def test_a_server_of_another_zone_is_lost(kind: str, clock: Clock) -> None:
+    """Another one is read, as without zones; its zone is still known when it is back."""
+    world = World(kind, [["c", "b", "b"]], "a")
+    served = world.read()
+    assert served is not None
+    world.down.add(served)
+    other = world.read()
+    assert other in {("h", 2), ("h", 3)} - {served}
+    world.down = {other}
+    clock.go_on()
+    assert world.read() == served
+    assert world.count("INFO server") == 3
 
 
 @both_kinds
@@ -356,11 +389,20 @@ def test_a_sentinel_that_is_lost_or_cut_off() -> None:
     world = World("sentinel", [["c", "a", "b"]], "a")
     world.down.add(("s", 1))
     assert world.read() == ("h", 2)
+    world.group._chosen = None
+    assert world.read() == ("h", 2)
+    assert world.count("SENTINEL", ("s", 1)) == 1  # the other is asked first from now on
     world.down.clear()
     world.left_out = {*world.zones}
     world.group._chosen = None
     assert world.read() is None
     assert {("s", 1), ("s", 2)} <= {server for server, _ in world.asked}
+
+
+def test_a_sentinel_that_knows_the_primary_alone() -> None:
+    world = World("sentinel", [["c"]], "a")
+    world.ignorant.add(("s", 2))
+    assert world.read() == ("h", 1)
 
 
 @both_kinds
@@ -382,7 +424,9 @@ def test_a_function_that_has_no_zone_to_give(kind: str, clock: Clock) -> None:
     served = world.read()
     assert served in {("h", 2), ("h", 3)}
     clock.go_on()
+    asked = len(world.asked)
     assert world.read() == served
+    assert {server for server, _ in world.asked[asked:]} == {served}
     world.down.add(served)
     assert world.read() not in {served, None}
     assert world.count("INFO server") == 0
