@@ -21,6 +21,7 @@ from redisdict.bench.report.terminal import TIMES
 from redisdict.bench.spec import Precision
 from redisdict.servers.process import ServerProcess
 from tests.bench.cli.command.calling import Outcome
+from tests.missing import need_git
 
 pytestmark = pytest.mark.django_db
 
@@ -132,6 +133,7 @@ def test_what_became_faster_or_little_slower_is_0(tmp_path: Path) -> None:
 def test_a_commit_is_measured_without_touching_the_work_tree() -> None:
     if not (ROOT / ".git").exists():
         pytest.skip("this package isn't a checkout")
+    need_git()
     outcome = Outcome("ab", "HEAD", ".", "--no-save", *FAST)
     assert outcome.status in (0, 1), outcome.err
     assert "B: . against A: HEAD: hash get" in " ".join(outcome.out.split())
@@ -187,6 +189,7 @@ def test_a_side_whose_calls_fail_is_3(tmp_path: Path) -> None:
 )
 @pytest.mark.usefixtures("packaged_servers_only")
 def test_what_cannot_be_compared_is_refused(text: str, message: str) -> None:
+    need_git()
     with ExitStack() as stack, pytest.raises(UsageError, match=message):
         find_side("A", text, stack)
 
