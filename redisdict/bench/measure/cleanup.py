@@ -166,11 +166,17 @@ class Interruption:
             if not isinstance(unraisable.exc_value, Interrupted):
                 hook_before(unraisable)
                 return
-            self._is_lost = True
-            # Later and by another thread: at once it would find this one in the destructor still.
-            again.append(threading.Timer(AGAIN_S, _thread.interrupt_main, (self._number,)))
-            again[-1].daemon = True
-            again[-1].start()
+            is_raised_here = True
+            while is_raised_here:
+                self._is_lost = True
+                # Later and by another thread: at once it would find this one in the destructor.
+                again.append(threading.Timer(AGAIN_S, _thread.interrupt_main, (self._number,)))
+                again[-1].daemon = True
+                try:
+                    again[-1].start()
+                    is_raised_here = False
+                except Interrupted:  # on a busy machine it has come before the thread had started
+                    pass
 
         sys.unraisablehook = hook
         try:

@@ -103,6 +103,30 @@ def test_a_signal_in_a_destructor_is_not_lost(number: int) -> None:
     assert caught.value.exit_status == 128 + number
 
 
+def test_one_that_comes_again_too_early_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While its timer is started, the destructor still runs."""
+    started: list[threading.Timer] = []
+
+    class EarlyTimer(threading.Timer):
+        def start(self) -> None:
+            started.append(self)
+            if len(started) == 1:
+                send(signal.SIGTERM)
+            else:
+                super().start()
+
+    monkeypatch.setattr(threading, "Timer", EarlyTimer)
+
+    def work() -> None:
+        with Interruption().listening():
+            Dying(signal.SIGTERM)
+            wait_until(lambda: False)
+
+    with pytest.raises(Interrupted):
+        work()
+    assert len(started) == 2
+
+
 def test_deferred_one_in_a_destructor_is_raised_at_the_end() -> None:
     interruption = Interruption()
     passed = []
