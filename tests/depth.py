@@ -18,24 +18,21 @@ QUICK, DEEP = "quick", "deep"
 
 EACH_VALUE_ONCE = "each_value_once"
 
+#: Fixtures whose values are servers, which differ from one another less than the other factors do.
+SERVERS = frozenset({"own_server", "own_server_url", "server_url", "url"})
+
 #: Fixtures whose values are combined with one another: servers, layouts, colours, ways to track,
 #: how many items a walk has left.
-FACTORS = frozenset(
-    {
-        "database",
-        "hset_enabled",
-        "is_hash",
-        "left",
-        "own_server",
-        "own_server_url",
-        "pool_class",
-        "runner",
-        "server_url",
-        "store",
-        "tracking",
-        "url",
-    }
-)
+FACTORS = SERVERS | {
+    "database",
+    "hset_enabled",
+    "is_hash",
+    "left",
+    "pool_class",
+    "runner",
+    "store",
+    "tracking",
+}
 
 
 def register_profiles() -> None:
@@ -68,12 +65,13 @@ def _few(in_the_deep_suite: int) -> int:
 
 
 def mark_repeated_combinations(items: Iterable[pytest.Item]) -> None:
-    """Mark as deep every second combination of a test with three factors or more.
+    """Mark as deep every second combination of a test with three factors, or a server and another.
 
-    The quick suite tries each pair of values together on the same test: of redis and valkey, hash
-    and keys, sync and async, it runs redis-hash-sync, redis-keys-async, valkey-hash-async and
-    valkey-keys-sync. The values of a test's other parameters are no factors: each has all of these.
-    A test that is asked for by the name of one combination isn't marked.
+    Of three factors the quick suite tries each pair of values together on the same test: of redis
+    and valkey, hash and keys, sync and async, it runs redis-hash-sync, redis-keys-async,
+    valkey-hash-async and valkey-keys-sync. Of a server and another factor it tries each value:
+    redis-hash and valkey-keys. The values of a test's other parameters are no factors: each has all
+    of these. A test that is asked for by the name of one combination isn't marked.
 
     One marked `each_value_once`, for taking seconds, has each value of each factor once there: with
     redis and valkey, auto and plain it runs redis-auto and valkey-plain. The mark may name further
@@ -95,7 +93,7 @@ def mark_repeated_combinations(items: Iterable[pytest.Item]) -> None:
             numbers[name] = {value: number for number, value in enumerate(values)}
         varying = [name for name, values in numbers.items() if len(values) > 1]
         is_once = combinations[0].get_closest_marker(EACH_VALUE_ONCE) is not None
-        if len(varying) < (2 if is_once else 3):
+        if len(varying) < (2 if is_once or not SERVERS.isdisjoint(varying) else 3):
             continue
         most = max(len(numbers[name]) for name in varying)
         diagonal = [[place % len(numbers[name]) for name in varying] for place in range(most)]
