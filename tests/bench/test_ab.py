@@ -162,15 +162,25 @@ def test_servers_and_keys_on_another_ones_server_are_removed(
         assert client.keys("redisbench:*") == []
 
 
-def test_a_wrong_call_lists_those_that_there_are() -> None:
+@pytest.fixture
+def stub(tmp_path: Path) -> str:
+    """An environment whose Python is no more than ready: it imports nothing, and makes no call."""
+    python = tmp_path / "stub" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\necho 'fine: hash get,hash aget'\nexec cat > /dev/null\n")
+    python.chmod(0o755)
+    return str(python.parent.parent)
+
+
+def test_a_wrong_call_lists_those_that_there_are(stub: str) -> None:
     with pytest.raises(CommandError, match=r"No such call of both sides: nothing. Known: hash get"):
-        Outcome("ab", ".", ".", "--no-save", "--call", "nothing")
+        Outcome("ab", stub, stub, "--no-save", "--call", "nothing")
 
 
-def test_a_side_that_cannot_be_imported_says_why(tmp_path: Path) -> None:
+def test_a_side_that_cannot_be_imported_says_why(tmp_path: Path, stub: str) -> None:
     broken = checkout(tmp_path, "raise ImportError('broken')")
     with pytest.raises(CommandError, match=r"B: .* can't be measured: ImportError: broken"):
-        Outcome("ab", ".", broken, "--no-save", *FAST)
+        Outcome("ab", stub, broken, "--no-save", *FAST)
 
 
 def test_a_side_whose_calls_fail_is_3(tmp_path: Path) -> None:
