@@ -7,6 +7,7 @@ Nothing here waits, sends or reads.
 from __future__ import annotations
 
 import random
+import socket
 import time
 from collections import Counter
 from collections.abc import Generator
@@ -40,6 +41,9 @@ FINAL = (AuthenticationError, MaxConnectionsError)
 #: With these a server refuses the whole request: a primary that has become a replica (redis-py's
 #: Sentinel connections raise an error of their own in place of that), and one that still loads.
 REFUSED = (ReadOnlyError, BusyLoadingError)
+
+#: The operating system's errors where no server listens at an address, or there is no such address.
+NOBODY_THERE = (ConnectionRefusedError, FileNotFoundError, socket.gaierror)
 
 #: The second retry waits this long at most, each further one twice as long, up to the longest.
 FIRST_PAUSE_S = 0.02
@@ -143,4 +147,10 @@ def _give_up(server: Server, request: Request, failure: Failure) -> NoReturn:
             " The command had been sent already, so whether the server carried it out is unknown;"
             " it was not sent again, because it might count twice."
         )
-    raise BackendUnavailable(text, outcome_unknown=is_unknown) from failure.error
+    error = BackendUnavailable(text, outcome_unknown=is_unknown)
+    if isinstance(failure.error.__context__, NOBODY_THERE):
+        error.add_note(
+            f"Check that a server runs there, and the address in {server.config.where}."
+            ' With "embedded:///PATH" as its LOCATION, a server is started for you.'
+        )
+    raise error from failure.error

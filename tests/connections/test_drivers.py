@@ -209,6 +209,28 @@ def test_nobody_there(run: Run, connect: Callable[..., Backend]) -> None:
         run(connect("redis://:geheim@127.0.0.1:1/0"), ask(Once((b"INCR", b"k"))))
     assert not caught.value.outcome_unknown
     assert "geheim" not in str(caught.value)
+    assert caught.value.__notes__ == [
+        'Check that a server runs there, and the address in REDISDICT["test"].'
+        ' With "embedded:///PATH" as its LOCATION, a server is started for you.'
+    ]
+
+
+@pytest.mark.parametrize(
+    "url", ["unix:///nowhere/server.sock", "redis://nowhere.invalid:6379/0"], ids=["unix", "name"]
+)
+def test_an_address_that_does_not_exist(
+    run: Run, connect: Callable[..., Backend], url: str
+) -> None:
+    with pytest.raises(BackendUnavailable) as caught:
+        run(connect(url), ask((b"PING",)))
+    assert "Check that a server runs there" in caught.value.__notes__[0]
+
+
+def test_no_advice_where_a_server_hangs_up(run: Run, connect: Callable[..., Backend]) -> None:
+    with faulty_server(lambda connection, number: False) as server:
+        with pytest.raises(BackendUnavailable) as caught:
+            run(connect(server.url), ask((b"GET", b"k")))
+    assert not hasattr(caught.value, "__notes__")
 
 
 def test_a_wrong_password_is_not_tried_twice(

@@ -30,6 +30,7 @@ from redisdict.admin.pages import PagesAdmin
 from redisdict.admin.runs.comparison import MOST_RUNS, compare_context, trend_context
 from redisdict.admin.runs.page import FORMATS, export, run_context
 from redisdict.admin.runs.start import StartForm, cancel, progress_of, start
+from redisdict.bench.measure.warnings import decisive_warnings
 from redisdict.bench.records import mark_baseline
 from redisdict.bench.settings import configured_services, may_run_benchmarks
 from redisdict.bench.spec import PRESETS
@@ -159,7 +160,8 @@ class BenchmarkRunAdmin(PagesAdmin):
 
     @admin.display(description=_("warnings"))
     def warning_count(self, run: BenchmarkRun) -> int:
-        return len(run.warnings)
+        """Count those that the run's page calls warnings; what changes no conclusion isn't one."""
+        return len(decisive_warnings(run))
 
     @admin.action(description=_("Compare the selected runs"), permissions=["view"])
     def compare(self, request: HttpRequest, queryset: QuerySet[BenchmarkRun]) -> HttpResponse:

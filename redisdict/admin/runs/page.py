@@ -25,7 +25,7 @@ from redisdict.admin.runs.tables import (
     result_tables,
     side_by_side,
 )
-from redisdict.bench.measure.warnings import DECISIVE
+from redisdict.bench.measure.warnings import decisive_warnings
 from redisdict.bench.operations import is_plain
 from redisdict.bench.report import render
 from redisdict.bench.report.sentences import method_notes
@@ -49,7 +49,7 @@ def run_context(run: BenchmarkRun) -> dict[str, Any]:
     if found is None and sections and sections[0]["charts"]:
         # Where nothing was compared, the figures themselves are what there is to be seen.
         picture = sections[0]["charts"].pop(0)
-    serious = [one for one in run.warnings if one["name"] in DECISIVE]
+    serious = decisive_warnings(run)
     return {
         "summary": list(_summary(run)),
         "conclusions": found,

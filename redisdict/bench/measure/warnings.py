@@ -42,6 +42,11 @@ def find_warnings(run: BenchmarkRun) -> list[dict[str, Any]]:
     return [{"name": name, "text": text, "advice": advice} for name, text, advice in found]
 
 
+def decisive_warnings(run: BenchmarkRun) -> list[dict[str, Any]]:
+    """Pick the saved warnings that change what may be concluded; the others are remarks."""
+    return [one for one in run.warnings if one["name"] in DECISIVE]
+
+
 def warning_lines(run: BenchmarkRun, names: Collection[str] | None = None) -> list[str]:
     """Write the warnings that were saved with a run, as lines for stderr; all without names."""
     return [

@@ -52,6 +52,13 @@ def test_columns_of_the_list(viewer: Client) -> None:
     }
 
 
+def test_what_changes_no_conclusion_is_no_warning(viewer: Client) -> None:
+    names = ("noise-floor", "drift", "client-bound")
+    make_run(warnings=[{"name": name, "text": "Found.", "advice": "Do."} for name in names])
+    [row] = Page(viewer.get(LIST).content).rows("Label")
+    assert row["Warnings"] == "1"
+
+
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
