@@ -109,6 +109,7 @@ def move_slot(topology: ClusterTopology, slot: int, target: ServerProcess | None
             client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
 
 
+@pytest.mark.deep
 def test_slots_move_under_load(topology: ClusterTopology, backend: Backend) -> None:
     with under_load(Load(backend)) as load:
         for tag in (b"thread-0", b"thread-1", b"thread-2%:1:3", b"task-0", b"task-3%:0:3"):
@@ -119,6 +120,7 @@ def test_slots_move_under_load(topology: ClusterTopology, backend: Backend) -> N
     load.check(is_durable=True)
 
 
+@pytest.mark.deep
 def test_a_primary_is_killed_under_load(
     topology: ClusterTopology, alias_for: Callable[..., dict[str, Any]]
 ) -> None:
