@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import NoReturn
 
 import pytest
 
-__all__ = ["end_without"]
+__all__ = ["end_without", "need_git"]
 
 
 def end_without(reason: object) -> NoReturn:
@@ -19,3 +20,9 @@ def end_without(reason: object) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(f"CI is set, and nothing may be missing there. {reason}", pytrace=False)
     pytest.skip(str(reason), allow_module_level=True)
+
+
+def need_git() -> None:
+    """End a test of checkouts where there is no git."""
+    if shutil.which("git") is None:
+        end_without("git isn't installed: apt install git")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,10 +132,14 @@ def _check_url(kind: Kind, url: str) -> None:
 
 
 def _several(kind: Kind, scheme: str, url: str) -> Location:
-    parts = urlsplit(url)
-    credentials, _, hosts = parts.netloc.rpartition("@")
+    _, _, rest = url.partition("://")
+    netloc = re.split("[/?#]", rest, maxsplit=1)[0]
+    credentials, _, hosts = netloc.rpartition("@")
+    # Without the hosts: since Python 3.11.12, 3.12.9 and 3.13.2, it refuses an IPv6 address among
+    # several.
+    parts = urlsplit(f"redis://{rest[len(netloc) :]}")
     default_port = 26379 if kind == "sentinel" else 6379
-    nodes = tuple(_node(text, default_port) for text in hosts.split(",") if text)
+    nodes = tuple(_node(text.strip(), default_port) for text in hosts.split(",") if text.strip())
     if not nodes:
         raise ValueError("no host is given, as in HOST:PORT,HOST:PORT")
     is_tls = scheme.startswith("rediss")
@@ -194,9 +199,12 @@ def _node(text: str, default_port: int) -> Address:
     host, separator, port = text.rpartition(":")
     if not separator or text.endswith("]"):
         host, port = text, str(default_port)
+    address = host[1:-1] if host[:1] == "[" and host[-1:] == "]" else host
+    if "[" in address or "]" in address:
+        raise ValueError("the brackets of an IPv6 address don't match, as they do in [::1]:6379")
     if not port.isdigit() or not 0 < int(port) < 65536:
         raise ValueError(f"the port of a host isn't a number from 1 to 65535 ({ENCODING})")
-    return host.strip("[]"), int(port)
+    return address, int(port)
 
 
 def _host(host: str) -> str:

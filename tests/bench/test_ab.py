@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -21,6 +22,7 @@ from redisdict.bench.report.terminal import TIMES
 from redisdict.bench.spec import Precision
 from redisdict.servers.process import ServerProcess
 from tests.bench.cli.command.calling import Outcome
+from tests.missing import need_git
 
 pytestmark = pytest.mark.django_db
 
@@ -53,8 +55,8 @@ def twice_the_rounds(monkeypatch: pytest.MonkeyPatch, _one_short_generation: Non
     shorten(monkeypatch, rounds=12, generations=1)
 
 
-#: A commit, where there is one.
-BEFORE = "HEAD" if (ROOT / ".git").exists() else str(ROOT)
+#: A commit, where there is one, and git.
+BEFORE = "HEAD" if (ROOT / ".git").exists() and shutil.which("git") else str(ROOT)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +202,7 @@ def test_a_side_whose_calls_fail_is_3(tmp_path: Path) -> None:
 )
 @pytest.mark.usefixtures("packaged_servers_only")
 def test_what_cannot_be_compared_is_refused(text: str, message: str) -> None:
+    need_git()
     with ExitStack() as stack, pytest.raises(UsageError, match=message):
         find_side("A", text, stack)
 

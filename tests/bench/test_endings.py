@@ -166,7 +166,7 @@ def benchmark(
         database,
         "redisbench",
         *("--spec", str(spec), "--label", "mine", "--format", "csv"),
-        *("--service", "redis", "--service", "mine", "--url", f"Mine={url}"),
+        *("--service", "valkey", "--service", "mine", "--url", f"Mine={url}"),
         *arguments,
     )
 
@@ -224,7 +224,7 @@ def test_a_signal_keeps_what_was_finished_and_leaves_nothing(
     assert run["status"] == "interrupted"
     assert str(run["error"]).startswith("interrupted by")
     assert len(run["results"]) == 20
-    assert statuses(run) == {("Standard Redis", "measured"), ("Mine", "measured")}
+    assert statuses(run) == {("Valkey", "measured"), ("Mine", "measured")}
 
 
 @pytest.mark.deep
@@ -259,13 +259,13 @@ def test_a_server_that_dies_in_the_middle_is_3_and_the_rest_is_kept_and_complete
     assert "keys of this run may be left on Mine" in err
     before = exported(database)
     assert before["status"] == "partial"
-    assert statuses(before) == {("Standard Redis", "measured"), ("Mine", "failed")}
+    assert statuses(before) == {("Valkey", "measured"), ("Mine", "failed")}
     with pinned_server() as another:
         err = resume(database, another)
-    assert "measuring Standard Redis" not in err
+    assert "measuring Valkey" not in err
     after = exported(database)
     assert (after["status"], after["identifier"]) == ("finished", before["identifier"])
-    assert statuses(after) == {("Standard Redis", "measured"), ("Mine", "measured")}
+    assert statuses(after) == {("Valkey", "measured"), ("Mine", "measured")}
 
 
 def statuses(run: dict[str, Any]) -> set[tuple[str, str]]:
@@ -295,18 +295,18 @@ def test_what_a_killed_run_left_is_cleared_when_it_is_completed(
             wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists())
         before = exported(database)
         assert before["status"] == "running"
-        assert statuses(before) == {("Standard Redis", "measured")}
+        assert statuses(before) == {("Valkey", "measured")}
         resume(database, server)
         assert own_keys(client) == 0
         assert client.hlen(LEDGER) == 0
     after = exported(database)
     assert after["status"] == "finished"
-    assert statuses(after) == {("Standard Redis", "measured"), ("Mine", "measured")}
+    assert statuses(after) == {("Valkey", "measured"), ("Mine", "measured")}
     assert first_results(after) == first_results(before)
 
 
 def first_results(run: dict[str, Any]) -> list[Any]:
-    return [one for one in run["results"] if one["service"] == "Standard Redis"]
+    return [one for one in run["results"] if one["service"] == "Valkey"]
 
 
 @pytest.mark.deep
@@ -325,7 +325,7 @@ def test_an_interrupted_run_is_completed(
     after = exported(database)
     assert after["status"] == "finished"
     assert after["identifier"] == before["identifier"]
-    assert statuses(after) == {("Standard Redis", "measured"), ("Mine", "measured")}
+    assert statuses(after) == {("Valkey", "measured"), ("Mine", "measured")}
 
 
 @pytest.mark.parametrize(

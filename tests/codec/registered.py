@@ -38,7 +38,7 @@ class Word(enum.StrEnum):
 
 
 @register_type(name="rights")
-class Rights(enum.Flag):
+class Rights(enum.Flag, boundary=enum.STRICT):  # the default, but not in Python 3.11.2
     READ = 1
     WRITE = 2
 

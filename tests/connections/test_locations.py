@@ -63,6 +63,12 @@ def test_cluster() -> None:
     assert location.nodes == (("h1", 7000), ("h2", 7001))
 
 
+def test_ipv6_addresses_of_a_cluster() -> None:
+    location = parse_location("redis+cluster://[::1]:7000, [fe80::2] ,h3:7001\n")
+    assert location.nodes == (("::1", 7000), ("fe80::2", 6379), ("h3", 7001))
+    assert str(location) == "redis+cluster://[::1]:7000,[fe80::2]:6379,h3:7001"
+
+
 def test_embedded() -> None:
     assert parse_location("embedded:///var/lib/a%20b").path == Path("/var/lib/a b")
 
@@ -95,6 +101,8 @@ def test_no_password_is_shown(url: str) -> None:
         ("redis+sentinel:///mymaster/0", r"no host is given"),
         ("redis+sentinel://h:0/m/0", r"the port of a host isn't a number from 1 to 65535"),
         ("redis+sentinel://h/m/zero", r"the database 'zero' isn't a number"),
+        ("redis+cluster://h:1,[::1:7000", r"the brackets of an IPv6 address don't match"),
+        ("redis+cluster://h:1,::1]", r"the brackets of an IPv6 address don't match"),
         ("redis+cluster://h:1/3", r"a cluster has only database 0"),
         ("embedded://", r"the directory for the data is missing"),
     ],

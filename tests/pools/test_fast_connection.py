@@ -300,7 +300,7 @@ def test_redis_pys_classes_are_replaced_and_no_others(plain_url: str) -> None:
 
 
 def test_over_a_unix_socket(pools: Callable[..., ConnectionPool]) -> None:
-    with ServerProcess(find_program("redis"), listen="unix") as server:
+    with ServerProcess(find_program("valkey"), listen="unix") as server:
         pool = pools(server.url)
         redis.Redis(connection_pool=pool).ping()
         assert pool.execute(PING) == b"PONG"

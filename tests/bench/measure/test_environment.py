@@ -14,6 +14,7 @@ import pytest
 
 from redisdict.bench.measure import environment
 from redisdict.bench.measure.environment import CpuTimes, cpu_shares
+from tests.missing import need_git
 
 
 def test_facts_can_be_stored_and_name_no_host_and_no_user() -> None:
@@ -35,6 +36,7 @@ def test_the_hash_of_the_machine_is_the_same_each_time() -> None:
 
 
 def test_the_commit_of_a_project(tmp_path: Path) -> None:
+    need_git()
     assert environment.commit(tmp_path) == ""
 
     def git(*words: str) -> None:

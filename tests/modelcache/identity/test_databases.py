@@ -17,12 +17,12 @@ from redisdict import ModelDict
 from redisdict.modelcache import identity
 from redisdict.modelcache.database_ids import ask_database
 from redisdict.modelcache.overview import overview
+from tests.modelcache.availability import cluster_for_tests
 from tests.modelcache.beneath import change_unseen
 from tests.modelcache.conftest import TEMPLATE
 from tests.modelcache.counting import queries
 from tests.modelcache.elsewhere import elsewhere
 from tests.modelcache.places import another_alias, copy_sqlite, forget_places
-from tests.modelcache.postgres import PostgresCluster
 from tests.shop.models import Product, Stamp
 
 
@@ -150,7 +150,7 @@ def test_a_database_of_the_same_name(
 def test_one_database_by_two_hosts_and_two_by_one_name() -> None:
     """A host is a name for a server from somewhere; the server itself tells who it is."""
     names = set()
-    with PostgresCluster(listen="tcp") as one, PostgresCluster() as two:
+    with cluster_for_tests(listen="tcp") as one, cluster_for_tests() as two:
         by_tcp = one.settings()
         by_socket = {**by_tcp, "HOST": str(one.directory)}
         for number, settings in enumerate((by_tcp, by_socket, two.settings())):

@@ -9,16 +9,19 @@ from django.db import connections
 
 from redisdict import ModelDict
 from redisdict.modelcache import identity, loading
+from tests.modelcache.availability import cluster_for_tests
 from tests.modelcache.beneath import change_unseen
 from tests.modelcache.counting import queries
 from tests.modelcache.places import another_alias
-from tests.modelcache.postgres import PostgresCluster
 from tests.shop.models import Product, Stamp
 
 
 def test_rows_of_a_standby_are_not_kept(server: str) -> None:
     """Which servers of a cluster a connection leads to, only the connection knows."""
-    with PostgresCluster() as cluster, another_alias("r", "default", **cluster.settings()) as alias:
+    with (
+        cluster_for_tests() as cluster,
+        another_alias("r", "default", **cluster.settings()) as alias,
+    ):
         change_unseen(alias, "CREATE TABLE shop_stamp (code text PRIMARY KEY, worth int)")
         change_unseen(alias, "INSERT INTO shop_stamp VALUES ('red', 1), ('blue', 2)")
         stamps = ModelDict(Stamp, database=alias)

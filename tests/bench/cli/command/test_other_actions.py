@@ -22,6 +22,7 @@ from redisdict.models import BenchmarkRun
 from redisdict.servers.process import ServerProcess
 from tests.bench.cli.command.calling import ONE, Outcome
 from tests.bench.records import values_of, whole
+from tests.conftest import program_for_tests
 
 pytestmark = pytest.mark.django_db
 
@@ -77,6 +78,7 @@ def test_resuming_a_finished_run_leaves_it_as_it_is(spec: str) -> None:
 
 
 def test_resuming_measures_what_is_missing_and_nothing_else(spec: str) -> None:
+    program_for_tests("redis")
     chosen = ["--operation", "get", "--table", "pools", "--mode", "sync"]
     Outcome("--spec", spec, *chosen, "--service", "redis", "--service", "valkey", "--label", "mine")
     record = find_run("mine")

@@ -20,6 +20,7 @@ from redisdict.bench.records import find_run
 from redisdict.models import BenchmarkRun
 from redisdict.servers.process import ServerProcess
 from tests.bench.cli.command.calling import ONE, Outcome
+from tests.conftest import is_installed
 
 pytestmark = pytest.mark.django_db
 
@@ -45,8 +46,9 @@ def test_a_run_measures_prints_and_saves(
         "Standard Redis", "KeyDB", "Dragonfly", "Valkey", "Redis Sentinel", "Redis Cluster",
     ]  # fmt: skip
     measured = [one for one in record.cells if one.is_measured]
-    # Two services with five pools, Sentinel and Cluster with two; and four dicts.
-    assert len(measured) == (5 + 5 + 2 + 2) * with_pools + 4 * with_dicts
+    # Redis, if there is one, and Valkey with five pools, Sentinel and Cluster with two; four dicts.
+    services = 5 * is_installed("redis") + 5 + 2 + 2
+    assert len(measured) == services * with_pools + 4 * with_dicts
     for one in measured:
         assert one.ops_per_second
         assert one.p50_us
