@@ -17,6 +17,9 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from redisdict import PersistentDict
+from redisdict.conf import parse_alias
+from redisdict.connections.backend import Backend
 from tests.bench.short import write_short_spec
 from tests.browser.site import PASSWORD, USER, Site, running_site
 from tests.missing import end_without
@@ -91,6 +94,14 @@ def logged_in(browser: Browser, site: Site) -> Iterator[BrowserContext]:
         page.wait_for_url("**/admin/")
         page.close()
         yield context
+
+
+@pytest.fixture
+def no_notes(site: Site, valkey_url: str) -> None:
+    """The site has no notes, whichever tests were before."""
+    backend = Backend(parse_alias("site", {"LOCATION": valkey_url, "KEY_PREFIX": "benchsite"}))
+    PersistentDict("notes", backend).clear()
+    backend.close()
 
 
 @pytest.fixture
