@@ -301,21 +301,22 @@ def test_pings_are_sent_only_while_somebody_reads(
     def pings() -> int:
         return int(client.info("commandstats")["cmdstat_ping"]["calls"])
 
-    before = pings()
-    wait_until(lambda: mapping.get("k") is None and pings() > before + 5)
-    # The thread says by when it wants to be woken at last: never.
-    idle = threading.Event()
+    # How many reads there had been when the thread wanted never to be woken again.
+    idle_after: list[int] = []
     turn = session_module.Session._turn
 
     def look(session: Any) -> float | None:
         left_s = turn(session)
         if left_s is None:
-            idle.set()
+            idle_after.append(session._activity)
         return left_s
 
+    before = pings()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session_module.Session, "_turn", look)
-        assert idle.wait(100)
+        wait_until(lambda: mapping.get("k") is None and pings() > before + 5)
+        stats = mapping.near_stats()
+        wait_until(lambda: stats.hits + stats.misses in idle_after)
     wait_until(lambda: is_served(mapping, "k"))
 
 

@@ -63,7 +63,7 @@ class PythonProcess:
 
     def end_by(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
-        self._process.wait(30)
+        self._process.wait(LIMIT_S)
 
 
 @pytest.fixture
