@@ -17,7 +17,7 @@ LINK = re.compile(r"(!?)(\[[^\[\]]*\])\((?![a-z]+:|#)([^()\s]+)\)")
 
 def readme() -> str:
     """Make every link to a file one to that file of this version's tag."""
-    code = (HERE / "redisdict" / "__init__.py").read_text(encoding="utf-8")
+    code = (HERE / "redisdict" / "version.py").read_text(encoding="utf-8")
     (version,) = re.findall(r'^__version__ = "(.+)"$', code, re.MULTILINE)
 
     def absolute(link: re.Match[str]) -> str:

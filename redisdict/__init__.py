@@ -37,8 +37,7 @@ if TYPE_CHECKING:
         cache_results_of,
     )
     from redisdict.near.barrier import near_barrier
-
-__version__ = "0.1.0"
+    from redisdict.version import __version__
 
 __all__ = [
     "BackendUnavailable",
@@ -74,6 +73,7 @@ _HOMES = {
     "ComputedDict": "redisdict.modelcache.results.computed_dict",
     "ModelDict": "redisdict.modelcache.model_dict",
     "PersistentDict": "redisdict.mapping.dict",
+    "__version__": "redisdict.version",
     "aclose_all": "redisdict.connections.registry",
     "afinish_background": "redisdict.mapping.background",
     "cache_results_of": "redisdict.modelcache.results.querysets",

@@ -22,6 +22,7 @@ from redisdict.servers.programs import Family, Program, ProgramMissing, find_pro
 from redisdict.servers.topologies import ClusterTopology, SentinelTopology
 from tests.depth import mark_repeated_combinations, register_profiles
 from tests.missing import end_without
+from tests.modelcache.postgres import has_postgres
 
 # Before Hypothesis loads the one that its option names.
 register_profiles()
@@ -39,7 +40,8 @@ def pytest_configure() -> None:
 # Before pytest leaves out what its option -m doesn't name.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    mark_repeated_combinations(items)
+    missing = [] if is_installed("redis") else ["redis"]
+    mark_repeated_combinations(items, missing if has_postgres() else [*missing, "postgres"])
 
 
 @pytest.hookimpl(wrapper=True)

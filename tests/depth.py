@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
+from zlib import crc32
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,24 +19,24 @@ QUICK, DEEP = "quick", "deep"
 
 EACH_VALUE_ONCE = "each_value_once"
 
+#: Fixtures whose values are servers, which differ from one another less than the other factors do.
+SERVERS = frozenset({"own_server", "own_server_url", "server_url", "url"})
+
+#: The fixture whose values are the databases of a model's rows.
+DATABASE = "database"
+
 #: Fixtures whose values are combined with one another: servers, layouts, colours, ways to track,
 #: how many items a walk has left.
-FACTORS = frozenset(
-    {
-        "database",
-        "hset_enabled",
-        "is_hash",
-        "left",
-        "own_server",
-        "own_server_url",
-        "pool_class",
-        "runner",
-        "server_url",
-        "store",
-        "tracking",
-        "url",
-    }
-)
+FACTORS = SERVERS | {
+    DATABASE,
+    "hset_enabled",
+    "is_hash",
+    "left",
+    "pool_class",
+    "runner",
+    "store",
+    "tracking",
+}
 
 
 def register_profiles() -> None:
@@ -67,42 +68,60 @@ def _few(in_the_deep_suite: int) -> int:
     return max(in_the_deep_suite // 10, 5)
 
 
-def mark_repeated_combinations(items: Iterable[pytest.Item]) -> None:
-    """Mark as deep every second combination of a test with three factors or more.
+def mark_repeated_combinations(items: Iterable[pytest.Item], missing: Collection[str] = ()) -> None:
+    """Mark as deep the combinations that the quick suite leaves out.
 
-    The quick suite tries each pair of values together on the same test: of redis and valkey, hash
-    and keys, sync and async, it runs redis-hash-sync, redis-keys-async, valkey-hash-async and
-    valkey-keys-sync. The values of a test's other parameters are no factors: each has all of these.
-    A test that is asked for by the name of one combination isn't marked.
+    Of three factors the quick suite tries each pair of values together on the same test: of redis
+    and valkey, hash and keys, sync and async, it runs redis-hash-sync, redis-keys-async,
+    valkey-hash-async and valkey-keys-sync. Of a server and another factor it tries each value:
+    redis-hash and valkey-keys. Of databases alone, it tries one, by the test's name. The values of
+    a test's other parameters are no factors: each has all of these. A test that is asked for by the
+    name of one combination isn't marked.
 
     One marked `each_value_once`, for taking seconds, has each value of each factor once there: with
     redis and valkey, auto and plain it runs redis-auto and valkey-plain. The mark may name further
     parameters that are factors of this test.
+
+    Args:
+        missing: values of factors that this machine doesn't have. Their combinations are skipped,
+            and stand for no others: without redis, it runs valkey-hash and valkey-keys.
     """
     tests: dict[Any, list[pytest.Item]] = defaultdict(list)
     for item in items:
         call = getattr(item, "callspec", None)
-        if call is not None and not item.get_closest_marker(DEEP):
-            # Each value is one object for all combinations; it may be of any type.
-            factors = _names_of_factors(item)
-            others = tuple(id(value) for name, value in call.params.items() if name not in factors)
-            tests[item.nodeid.partition("[")[0], others].append(item)
-    for combinations in tests.values():
-        chosen = [_factors(item) for item in combinations]
-        numbers = {}
-        for name in chosen[0]:
-            values = sorted({values[name] for values in chosen})
-            numbers[name] = {value: number for number, value in enumerate(values)}
-        varying = [name for name, values in numbers.items() if len(values) > 1]
-        is_once = combinations[0].get_closest_marker(EACH_VALUE_ONCE) is not None
-        if len(varying) < (2 if is_once else 3):
+        if call is None or item.get_closest_marker(DEEP):
             continue
+        factors = _factors(item)
+        if not set(factors.values()).isdisjoint(missing):
+            continue
+        # Each value is one object for all combinations; it may be of any type.
+        others = tuple(id(value) for name, value in call.params.items() if name not in factors)
+        tests[item.nodeid.partition("[")[0], others].append(item)
+    for (name, _), combinations in tests.items():
+        for item, is_chosen in zip(combinations, _chosen(name, combinations), strict=True):
+            if not is_chosen:
+                item.add_marker(DEEP)
+
+
+def _chosen(test: str, combinations: Sequence[pytest.Item]) -> list[bool]:
+    """Whether the quick suite has each of the combinations of a test."""
+    values = [_factors(item) for item in combinations]
+    numbers = {}
+    for name in values[0]:
+        different = sorted({one[name] for one in values})
+        numbers[name] = {value: number for number, value in enumerate(different)}
+    varying = [name for name, known in numbers.items() if len(known) > 1]
+    places = [[numbers[name][one[name]] for name in varying] for one in values]
+    if varying == [DATABASE]:
+        place = crc32(test.encode()) % len(numbers[DATABASE])
+        return [each == [place] for each in places]
+    if combinations[0].get_closest_marker(EACH_VALUE_ONCE) is not None and len(varying) > 1:
         most = max(len(numbers[name]) for name in varying)
         diagonal = [[place % len(numbers[name]) for name in varying] for place in range(most)]
-        for item, values in zip(combinations, chosen, strict=True):
-            places = [numbers[name][values[name]] for name in varying]
-            if places not in diagonal if is_once else sum(places) % 2:
-                item.add_marker(DEEP)
+        return [each in diagonal for each in places]
+    if len(varying) > 2 or (len(varying) > 1 and not SERVERS.isdisjoint(varying)):
+        return [sum(each) % 2 == 0 for each in places]
+    return [True] * len(combinations)
 
 
 def _names_of_factors(item: pytest.Item) -> frozenset[str]:
@@ -114,7 +133,7 @@ def _factors(item: Any) -> dict[str, str]:
     """The factors of a combination, and their values by what they are called."""
     factors = _names_of_factors(item)
     return {
-        name: getattr(value, "__name__", repr(value))
+        name: getattr(value, "__name__", str(value))
         for name, value in item.callspec.params.items()
         if name in factors
     }

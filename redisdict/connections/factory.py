@@ -18,7 +18,15 @@ from redisdict.connections.cluster import Cluster
 from redisdict.connections.groups import N
 from redisdict.connections.locations import parse_location
 from redisdict.connections.middleware import Tracer
-from redisdict.connections.options import POOL_OPTIONS, check_options, explain
+from redisdict.connections.options import (
+    ADDRESS_REMAP,
+    AVAILABILITY_ZONE,
+    DYNAMIC_STARTUP_NODES,
+    POOL_OPTIONS,
+    READ_FROM_REPLICAS,
+    check_options,
+    explain,
+)
 from redisdict.connections.retry import Server
 from redisdict.connections.sentinel_replicas import SentinelReplicas
 from redisdict.connections.zones import Zones, is_zone
@@ -33,18 +41,6 @@ CONNECTION_CLASSES: Mapping[str, tuple[type[Any], type[Any]]] = {
     "unix": (redis.UnixDomainSocketConnection, redis.asyncio.UnixDomainSocketConnection),
     "embedded": (redis.UnixDomainSocketConnection, redis.asyncio.UnixDomainSocketConnection),
 }
-
-#: Whether dicts may read from replicas.
-READ_FROM_REPLICAS = "read_from_replicas"
-
-#: The zone of this process, in which replicas are preferred.
-AVAILABILITY_ZONE = "availability_zone"
-
-#: Translates the addresses that servers of a group announce to those to connect to.
-ADDRESS_REMAP = "address_remap"
-
-#: Whether the nodes that were found are asked where the slots are, or the location's alone.
-DYNAMIC_STARTUP_NODES = "dynamic_startup_nodes"
 
 #: redis-py's own cache on the client's side.
 CLIENT_CACHE = ("cache", "cache_config")

@@ -13,6 +13,23 @@ from redisdict.described import described
 from redisdict.exceptions import ConfigurationError
 from redisdict.suggestions import nearest
 
+#: Whether dicts may read from replicas.
+READ_FROM_REPLICAS = "read_from_replicas"
+
+#: The zone of this process, in which replicas are preferred.
+AVAILABILITY_ZONE = "availability_zone"
+
+#: Translates the addresses that servers of a group announce to those to connect to.
+ADDRESS_REMAP = "address_remap"
+
+#: Whether the nodes that were found are asked where the slots are, or the location's alone.
+DYNAMIC_STARTUP_NODES = "dynamic_startup_nodes"
+
+#: Options that redis-py's connections don't have.
+OWN_OPTIONS = frozenset(
+    {READ_FROM_REPLICAS, AVAILABILITY_ZONE, ADDRESS_REMAP, DYNAMIC_STARTUP_NODES}
+)
+
 #: Options that belong to the pool itself; all others belong to its connections.
 POOL_OPTIONS = frozenset({"max_connections", "timeout", "connection_class", "queue_class"})
 
@@ -149,8 +166,7 @@ def explain(error: Exception, where: str, options: Options, classes: tuple[type[
         return f'{where}["OPTIONS"] can\'t be used: {reason}'
     name = unknown[1]
     place = f'{where}["OPTIONS"]' if name in options else f'The query of {where}["LOCATION"]'
-    own = {"availability_zone", "read_from_replicas"}
-    close = nearest(name, {*_arguments(classes), *own} - {name})
+    close = nearest(name, {*_arguments(classes), *OWN_OPTIONS} - {name})
     hint = f"did you mean {close!r}?" if close else "remove it."
     return (
         f"{place} has the unknown option {name!r}, which neither the pool nor redis-py's"

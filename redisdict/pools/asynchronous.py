@@ -14,10 +14,10 @@ import redis.asyncio
 from redis.asyncio.connection import Connection
 from redis.event import AsyncAfterConnectionReleasedEvent
 from redis.exceptions import MaxConnectionsError, RedisError
-from redis.maint_notifications import MaintNotificationsConfig
 
 from redisdict.forks import abandon, on_fork, own, take_over
 from redisdict.pools import credentials
+from redisdict.pools.defaults import set_defaults
 from redisdict.pools.sync import IDLE_POLL_AFTER_S
 
 __all__ = ["AsyncBlockingConnectionPool", "AsyncConnectionPool"]
@@ -50,9 +50,7 @@ class AsyncConnectionPool(redis.asyncio.ConnectionPool):
         max_connections: int | None = None,
         **connection_kwargs: Any,
     ) -> None:
-        connection_kwargs.setdefault(
-            "maint_notifications_config", MaintNotificationsConfig(enabled=False)
-        )
+        set_defaults(connection_kwargs)
         connect = connection_kwargs.get("redis_connect_func")
         if connect is not None:
             connection_kwargs["redis_connect_func"] = awaited(connect)

@@ -21,10 +21,10 @@ from redis.event import AfterConnectionReleasedEvent
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.maint_notifications import MaintNotificationsConfig
 
 from redisdict.forks import on_fork, own, take_over
 from redisdict.pools import credentials
+from redisdict.pools.defaults import set_defaults
 from redisdict.pools.fast_connection import FAST_CLASSES, FAST_PATH_UNAVAILABLE, FastConnection
 from redisdict.wire.requests import Command, Reply
 
@@ -46,8 +46,7 @@ class ConnectionPool(redis.ConnectionPool):
     Raises:
         redis.exceptions.MaxConnectionsError: raised by `get_connection()` when all are in use.
 
-    Maintenance notifications are off unless `maint_notifications_config` asks for them: only
-    Redis Enterprise sends them, and every other server answers the request for them with an error.
+    `redisdict.pools.defaults` has the arguments whose defaults aren't redis-py's.
     """
 
     def __init__(
@@ -56,9 +55,7 @@ class ConnectionPool(redis.ConnectionPool):
         max_connections: int | None = None,
         **connection_kwargs: Any,
     ) -> None:
-        connection_kwargs.setdefault(
-            "maint_notifications_config", MaintNotificationsConfig(enabled=False)
-        )
+        set_defaults(connection_kwargs)
         if inspect.iscoroutinefunction(connection_kwargs.get("redis_connect_func")):
             raise TypeError(
                 "redis_connect_func is a coroutine function, which connections of threads can't"

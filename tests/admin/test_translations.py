@@ -45,7 +45,9 @@ def marked_texts(code: str) -> Iterator[str]:
             yield f"{context}{values[place]}"
 
 
-def all_marked_texts() -> set[str]:
+@pytest.fixture(scope="module")
+def marked() -> set[str]:
+    """All texts of the package that are marked for translation."""
     found: set[str] = set()
     for path in PACKAGE.rglob("*.py"):
         if "migrations" not in path.parts:
@@ -66,14 +68,13 @@ def translations() -> dict[str, str]:
     return {text: german for (text, form), german in catalog.items() if text and form == 0}
 
 
-def test_every_text_is_translated(translations: dict[str, str]) -> None:
-    marked = all_marked_texts()
+def test_every_text_is_translated(translations: dict[str, str], marked: set[str]) -> None:
     assert len(marked) > 200
     assert marked - set(translations) == set()
 
 
-def test_no_translation_is_left_over(translations: dict[str, str]) -> None:
-    assert set(translations) - all_marked_texts() == set()
+def test_no_translation_is_left_over(translations: dict[str, str], marked: set[str]) -> None:
+    assert set(translations) - marked == set()
 
 
 def test_compiled_catalog_is_that_of_the_source(translations: dict[str, str]) -> None:

@@ -82,22 +82,28 @@ def primary_of(shard: Shard) -> tuple[str, int]:
     return shard.primary
 
 
-def node_of(topology: ClusterTopology, slot: int) -> ServerProcess:
+def nodes_of(topology: ClusterTopology) -> dict[int, ServerProcess]:
+    """The primaries of the slots as they are now, for tests before this may have moved them."""
     alive = next(member for member in topology.members if member.is_running)
     with alive.client() as client:
         client.response_callbacks.clear()
         reply: Any = client.execute_command("CLUSTER", "SLOTS")
     shards = read_shards(reply, ("127.0.0.1", alive.port))
-    _, port = nodes_by_slot(shards, primary_of)[slot]
-    return next(member for member in topology.members if member.port == port)
+    members = {member.port: member for member in topology.members}
+    return {slot: members[port] for slot, (_, port) in nodes_by_slot(shards, primary_of).items()}
+
+
+def node_of(topology: ClusterTopology, slot: int) -> ServerProcess:
+    return nodes_of(topology)[slot]
 
 
 def move_slot(topology: ClusterTopology, slot: int, target: ServerProcess | None = None) -> None:
     """Move a slot with all its keys to that or another node, as a resharding does."""
-    source = node_of(topology, slot)
+    nodes = nodes_of(topology)
+    source = nodes[slot]
     if target is source:
         return
-    target = target or next(node for node in topology.primaries if node is not source)
+    target = target or next(node for node in nodes.values() if node is not source)
     with source.client() as giver, target.client() as taker:
         source_id, target_id = (each.execute_command("CLUSTER", "MYID") for each in (giver, taker))
         taker.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
@@ -109,6 +115,7 @@ def move_slot(topology: ClusterTopology, slot: int, target: ServerProcess | None
             client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
 
 
+@pytest.mark.deep
 def test_slots_move_under_load(topology: ClusterTopology, backend: Backend) -> None:
     with under_load(Load(backend)) as load:
         for tag in (b"thread-0", b"thread-1", b"thread-2%:1:3", b"task-0", b"task-3%:0:3"):
@@ -119,6 +126,7 @@ def test_slots_move_under_load(topology: ClusterTopology, backend: Backend) -> N
     load.check(is_durable=True)
 
 
+@pytest.mark.deep
 def test_a_primary_is_killed_under_load(
     topology: ClusterTopology, alias_for: Callable[..., dict[str, Any]]
 ) -> None:

@@ -145,8 +145,8 @@ def test_a_calibration_keeps_equal_runs_from_saying_anything() -> None:
     def run(**changes: Any) -> BenchmarkRun:
         return with_estimate(simulated(rng, within=0.005, between=0.015, **changes), calibration)
 
-    assert share_with_a_verdict([(run(), run()) for _ in range(100)]) <= 0.02
-    delayed = [(run(), run(slow=range(12), slower_by=0.25)) for _ in range(20)]
+    assert share_with_a_verdict([(run(), run()) for _ in range(50)]) <= 0.02
+    delayed = [(run(), run(slow=range(12), slower_by=0.25)) for _ in range(10)]
     assert share_with_a_verdict(delayed) == 1
     estimate = run().environment[noise.KEY]
     assert estimate["source"] == "the calibration of 2026-02-01 10:00"
@@ -164,8 +164,8 @@ def test_restarts_keep_equal_runs_from_saying_anything() -> None:
     # Of the mean over five starts, with an allowance for estimating it.
     expected = 0.01 / math.sqrt(5)
     assert expected < estimate["deviations"]["calls"] < 2.2 * expected
-    assert share_with_a_verdict([(run(), run()) for _ in range(100)]) <= 0.02
-    delayed = [(run(), run(slow=range(6), slower_by=0.1)) for _ in range(20)]
+    assert share_with_a_verdict([(run(), run()) for _ in range(50)]) <= 0.02
+    delayed = [(run(), run(slow=range(6), slower_by=0.1)) for _ in range(10)]
     assert share_with_a_verdict(delayed) == 1
 
 

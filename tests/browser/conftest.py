@@ -8,8 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    ViewportSize,
+    expect,
+    sync_playwright,
+)
 
+from redisdict import PersistentDict
+from redisdict.conf import parse_alias
+from redisdict.connections.backend import Backend
 from tests.bench.short import write_short_spec
 from tests.browser.site import PASSWORD, USER, Site, running_site
 from tests.missing import end_without
@@ -46,7 +56,7 @@ for day in range(40):
     )
 """
 
-#: Opens an empty page in a context with these options, logged in.
+#: Opens an empty page, logged in; with options in a context of its own, which has them.
 Opener = Callable[..., Page]
 
 
@@ -66,40 +76,56 @@ def site(
     tmp_path_factory: pytest.TempPathFactory, valkey_url: str, browser: Browser
 ) -> Iterator[Site]:
     directory = tmp_path_factory.mktemp("site")
-    with running_site(directory, valkey_url) as site:
-        site.run(MEASURED, write_short_spec(directory))
+    with running_site(directory, valkey_url, MEASURED, write_short_spec(directory)) as site:
         yield site
 
 
 @pytest.fixture(scope="package")
-def session(browser: Browser, site: Site) -> Iterator[Any]:
-    """The cookies of a logged-in administrator."""
-    with browser.new_context(base_url=site.url) as context:
+def logged_in(browser: Browser, site: Site) -> Iterator[BrowserContext]:
+    """A context of an administrator, with what it has read of the site in its cache."""
+    viewport: ViewportSize = {"width": 1280, "height": 900}
+    with browser.new_context(base_url=site.url, viewport=viewport) as context:
+        context.set_default_timeout(LIMIT_S * 1000)
         page = context.new_page()
         page.goto("/admin/")
         page.fill("#id_username", USER)
         page.fill("#id_password", PASSWORD)
         page.click("input[type=submit]")
         page.wait_for_url("**/admin/")
-        yield context.storage_state()
+        page.close()
+        yield context
 
 
 @pytest.fixture
-def open_admin(browser: Browser, site: Site, session: Any) -> Iterator[Opener]:
+def no_notes(site: Site, valkey_url: str) -> None:
+    """The site has no notes, whichever tests were before."""
+    backend = Backend(parse_alias("site", {"LOCATION": valkey_url, "KEY_PREFIX": "benchsite"}))
+    PersistentDict("notes", backend).clear()
+    backend.close()
+
+
+@pytest.fixture
+def open_admin(browser: Browser, site: Site, logged_in: BrowserContext) -> Iterator[Opener]:
     complaints: list[str] = []
     with ExitStack() as stack:
 
         def open_admin(**options: Any) -> Page:
-            options.setdefault("viewport", {"width": 1280, "height": 900})
-            options.setdefault("storage_state", session)
-            context = browser.new_context(base_url=site.url, **options)
-            context.set_default_timeout(LIMIT_S * 1000)
-            stack.callback(context.close)
+            # Each context has processes of its own, and reads all styles and scripts anew.
+            context = new_context(**options) if options else logged_in
             page = context.new_page()
+            stack.callback(page.close)
             # Violations of the content security policy come as errors of the console, too.
             page.on("console", lambda message: _note(complaints, message.type, message.text))
             page.on("pageerror", lambda error: complaints.append(f"uncaught: {error}"))
             return page
+
+        def new_context(**options: Any) -> BrowserContext:
+            options.setdefault("viewport", {"width": 1280, "height": 900})
+            options.setdefault("storage_state", logged_in.storage_state())
+            context = browser.new_context(base_url=site.url, **options)
+            context.set_default_timeout(LIMIT_S * 1000)
+            stack.callback(context.close)
+            return context
 
         yield open_admin
     assert complaints == []

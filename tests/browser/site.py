@@ -64,8 +64,11 @@ class Site:
 
 
 @contextmanager
-def running_site(directory: Path, location: str) -> Iterator[Site]:
-    """A site with its database in `directory` and its dicts at `location`."""
+def running_site(directory: Path, location: str, code: str = "", *arguments: str) -> Iterator[Site]:
+    """A site with its database in `directory` and its dicts at `location`.
+
+    The code runs with the site's settings before the site does.
+    """
     port = free_port()
     site = Site(
         url=f"http://127.0.0.1:{port}",
@@ -77,7 +80,7 @@ def running_site(directory: Path, location: str) -> Iterator[Site]:
             "REDISDICT_LOCATION": location,
         },
     )
-    site.run(ADMINISTERED)
+    site.run(ADMINISTERED + code, *arguments)
     with (directory / "site.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "manage.py", "runserver", "--noreload", f"127.0.0.1:{port}"],

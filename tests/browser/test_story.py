@@ -16,6 +16,8 @@ from tests.waiting import LIMIT_S
 RUNS = "/admin/redisdict/benchmarkrun/"
 FINISHED = 2 * LIMIT_S * 1000  # milliseconds within which a short run is over
 
+pytestmark = pytest.mark.usefixtures("no_notes")
+
 
 def test_visitor_logs_in(open_admin: Opener) -> None:
     page = open_admin(storage_state=None)

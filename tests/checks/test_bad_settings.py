@@ -21,7 +21,7 @@ from django.db import connections
 from redisdict import PersistentDict
 from redisdict.cache import cached
 from redisdict.conf import DEFAULTS
-from redisdict.connections.options import KINDS
+from redisdict.connections.options import KINDS, OWN_OPTIONS
 from redisdict.exceptions import ConfigurationError
 from tests.cli.conftest import run
 
@@ -255,6 +255,13 @@ def test_an_unknown_option_is_told_by_its_name(settings: Any) -> None:
         'redisdict.E001 The query of REDISDICT["shop"]["LOCATION"] has the unknown option'
         " 'nonsense', which neither the pool nor redis-py's connections take; remove it."
     ]
+
+
+@pytest.mark.parametrize("option", sorted(OWN_OPTIONS))
+def test_an_option_of_the_package_is_suggested(option: str, settings: Any) -> None:
+    settings.REDISDICT = {"shop": {"LOCATION": NOWHERE, "OPTIONS": {option[:-1]: None}}}
+    [text] = errors()
+    assert f"did you mean {option!r}?" in text
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ Each comparison is tried on a page without one of its entries, too: it has to fa
 
 from __future__ import annotations
 
+import argparse
 import ast
 import inspect
 import re
@@ -22,8 +23,10 @@ from redisdict import ComputedDict, ModelDict, conf
 from redisdict.bench.errors import EXIT_STATUSES
 from redisdict.bench.measure.services import KNOWN
 from redisdict.bench.report.files import SCHEMA, VERSION
+from redisdict.cache.options import CAPITALS
+from redisdict.connections.options import OWN_OPTIONS
 from redisdict.mapping import dump_format
-from tests.docs.pages import PAGES, ROOT, first_names, read, rows, section
+from tests.docs.pages import ROOT, first_names, prose, read, rows, section
 
 PACKAGE = ROOT / "redisdict"
 SOURCES = {path: path.read_text("utf-8") for path in PACKAGE.rglob("*.py")}
@@ -117,6 +120,13 @@ class Reference:
 
 REFERENCES = [
     Reference("docs/reference/settings.md", "`REDISDICT`", lambda: {*conf.DEFAULTS}, "[A-Z_]+"),
+    Reference(
+        "docs/reference/settings.md",
+        "Options of pools and connections",
+        lambda: {*OWN_OPTIONS},
+        "|".join(sorted(OWN_OPTIONS)),
+    ),
+    Reference("docs/cache.md", "Settings", lambda: {*CAPITALS}, "(?!LOCATION)[A-Z_]+"),
     Reference("docs/reference/settings.md", "`REDISDICT_ADMIN`", lambda: {"RUN_BENCHMARKS"}),
     Reference("docs/reference/settings.md", "`REDISDICT_BENCH`", lambda: {"SERVICES"}),
     Reference(
@@ -209,23 +219,60 @@ def actions_of(name: str) -> set[str]:
     }
 
 
+#: The pages with the options of a command, besides its section of the reference.
+OWN_PAGES = {
+    "redisbench": "docs/benchmarks.md",
+    "redisdict": "docs/commands.md",
+    "modeldict": "docs/operations.md",
+}
+
+
 def text_of_command(name: str) -> str:
-    """What the reference says of a command, and the page that it may have of its own."""
+    """What the reference says of a command, and the page that it has of its own."""
     text = section(read("docs/reference/command-line.md"), f"`manage.py {name}`")
-    own = "docs/commands.md"
-    return text + (read(own) if own in PAGES and f"manage.py {name}" in read(own) else "")
+    return text + prose(read(OWN_PAGES[name]))
+
+
+def options_of(name: str) -> set[str]:
+    """The long options of a command and of its actions, without those of every command."""
+    parser = load_command_class("redisdict", name).create_parser("manage.py", name)
+    of_all = long_options(BaseCommand().create_parser("manage.py", name))
+    return long_options(parser) - of_all
+
+
+def long_options(parser: argparse.ArgumentParser) -> set[str]:
+    found: set[str] = set()
+    for action in parser._actions:
+        found.update(option for option in action.option_strings if option.startswith("--"))
+        if isinstance(action, argparse._SubParsersAction):
+            found.update(*map(long_options, action.choices.values()))
+    return found
+
+
+def documented_options(text: str) -> set[str]:
+    return {
+        option
+        for written in re.findall(r"`([^`]+)`", text)
+        for option in re.findall(r"--[a-z][\w-]*", written)
+    }
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_action_of_a_command_is_there(command: str) -> None:
-    text, actions = text_of_command(command), actions_of(command)
+    text = section(read("docs/reference/command-line.md"), f"`manage.py {command}`")
+    actions = actions_of(command)
     assert actions
-    documented = {
-        name
-        for written in re.findall(r"`([^`]+)`", text)
-        for name in re.findall(r"[\w-]+", written)
-    }
-    assert actions <= documented
+    assert first_names(text) == actions
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_of_a_command_is_there(command: str) -> None:
+    text, options = text_of_command(command), options_of(command)
+    assert len(options) > 5
+    assert options <= documented_options(text)
+    for option in options:
+        without = re.sub(rf"{option}(?![\w-])", "", text)
+        assert option not in documented_options(without)
 
 
 def test_the_exit_statuses_of_redisbench() -> None:

@@ -12,6 +12,7 @@ from redis.exceptions import ResponseError
 from redisdict import ConfigurationError, PersistentDict
 from redisdict.connections.backend import Backend
 from redisdict.mapping.keys import Names, shard_of
+from redisdict.mapping.layouts.base import SCAN_COUNT
 from redisdict.mapping.layouts.sharded import ShardCount
 from redisdict.wire.requests import Batch, Operation
 from tests.mapping.conftest import Face
@@ -104,6 +105,12 @@ def test_a_walk_whose_cursor_is_no_place_is_over(
     scan = parts._bound.layout.scan_fields(b"4:7=0")
     assert backend.driver.run(scan) == (b"0", [])
     parts.clear()
+
+
+def test_items_of_several_pages_are_counted(make: Callable[..., PersistentDict[str, int]]) -> None:
+    parts = make(shards=4)
+    parts.set_many({str(number): number for number in range(3 * SCAN_COUNT)})
+    assert len(parts) == 3 * SCAN_COUNT
 
 
 def test_names_of_shards_are_no_dict_s_names() -> None:

@@ -18,13 +18,14 @@ from django.test import override_settings
 from pytest_django.plugin import DjangoDbBlocker
 
 from redisdict import ModelDict
-from redisdict.modelcache import registrations, stats
+from redisdict.modelcache import registrations, search_paths, stats
 from redisdict.modelcache.invalidation import hooks, relations
 from tests.codec.models import Author, EveryField
 from tests.conftest import UNPACKAGED
 from tests.modelcache.availability import cluster_for_tests, mariadb_for_tests
 from tests.modelcache.left_out import reason_on_mariadb
 from tests.modelcache.mariadb import MariadbServer
+from tests.modelcache.places import forget_places
 from tests.modelcache.postgres import PostgresCluster
 from tests.shop.models import Product
 
@@ -187,7 +188,13 @@ def _deletions(connection: BaseDatabaseWrapper) -> str:
 
 @pytest.fixture(autouse=True)
 def _alike_in_any_order(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Each test may use databases, which are made for tests, and leaves no model registered."""
+    """Each test may use databases, which are made for tests, and leaves no model registered.
+
+    It begins with no search path set. Where one was, in whatever test of this process, each thread
+    looks at a connection of its own, and a thousand threads need more of them than there are.
+    """
+    if search_paths.are_several:
+        forget_places()
     with django_db_blocker.unblock():
         yield
     if registrations._registered:

@@ -21,6 +21,15 @@ class PostgresMissing(Exception):
     """There is no initdb on this machine."""
 
 
+def has_postgres() -> bool:
+    """Whether there is one."""
+    try:
+        _find_programs()
+    except PostgresMissing:
+        return False
+    return True
+
+
 class PostgresCluster:
     """Ends with the `with` block. Durability is off: the tests kill clients, not this server.
 

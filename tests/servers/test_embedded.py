@@ -86,7 +86,7 @@ def test_nobody_else_can_open_anything_of_it(home: Path) -> None:
     assert modes[home] == modes[path] == 0o700
 
 
-@pytest.mark.parametrize("count", [2, 6])
+@pytest.mark.parametrize("count", [pytest.param(2, marks=pytest.mark.deep), 6])
 def test_processes_that_start_at_once_share_one_server(
     python: Users, home: Path, count: int
 ) -> None:
@@ -111,7 +111,9 @@ def test_data_survive_the_end_of_the_server(home: Path, end: signal.Signals) -> 
     assert server_pid(home) != first
 
 
-@pytest.mark.parametrize("end", ["exit", signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "end", ["exit", pytest.param(signal.SIGTERM, marks=pytest.mark.deep), signal.SIGKILL]
+)
 def test_the_server_ends_after_its_last_user(
     python: Users, home: Path, end: str | signal.Signals
 ) -> None:

@@ -13,6 +13,7 @@ from tests.servers.conftest import eventually, is_alive
 from tests.waiting import LIMIT_S
 
 
+@pytest.mark.deep
 def test_the_sentinels_agree_and_follow_a_lost_primary() -> None:
     with SentinelTopology(program_for_tests("redis"), down_after_ms=1000) as topology:
         pids = [member.pid for member in topology.members]
@@ -77,6 +78,7 @@ def test_a_cluster_answers_for_every_slot(cluster: ClusterTopology) -> None:
     )
 
 
+@pytest.mark.deep
 def test_a_cluster_has_its_replicas() -> None:
     with ClusterTopology(program_for_tests("redis"), replicas_each=1) as cluster:
         assert len(cluster.members) == 6

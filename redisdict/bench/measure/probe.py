@@ -1,10 +1,12 @@
 """Find the servers that are much slower on one CPU, before anything is measured.
 
 A server with one thread is measured best on the client's CPU. A server whose threads wait for each
-other by spinning nearly stops there: KeyDB 6.3.4 answers 1,500 GETs a second, and 20,000 with two
-CPUs. So each server that a run starts is sent a few hundred GETs under both placements. If several
-of its threads work, or if it is slower on one CPU, it is compared with the reference under both;
-if these ratios differ by more than noise, both are measured.
+other by spinning is slower there: KeyDB 6.3.4 answers 0.3 to 0.6 of Redis's GETs a second, and 0.6
+to 0.9 with two CPUs. (0.05, if client and server belong to one session: Linux then shares the CPU
+out among all threads of both, spinning ones included; see sched(7) on autogroups. So servers are
+started in sessions of their own.) Each server that a run starts is sent a few hundred GETs under
+both placements. If several of its threads work, or if it is slower on one CPU, it is compared with
+the reference under both; if these ratios differ by more than noise, both are measured.
 """
 
 from __future__ import annotations

@@ -145,6 +145,10 @@ class Rounds:
         return max(done / self.precision.max_rounds, min(elapsed_s / self.precision.seconds, 1.0))
 
 
+#: The `frozen_heap()` blocks that are under way, each with whether it has frozen the heap.
+_blocks: list[bool] = []
+
+
 @contextmanager
 def frozen_heap() -> Iterator[None]:
     """Collect garbage, and exclude present objects from later collections until the block ends.
@@ -154,14 +158,17 @@ def frozen_heap() -> Iterator[None]:
     affects all objects at once, nothing more is frozen here in that case.
     """
     gc.collect()
-    if gc.get_freeze_count():
-        yield
-        return
-    gc.freeze()
+    # Asked by the outermost block alone: for the count, each frozen object is visited.
+    has_frozen = not _blocks and not gc.get_freeze_count()
+    if has_frozen:
+        gc.freeze()
+    _blocks.append(has_frozen)
     try:
         yield
     finally:
-        gc.unfreeze()
+        _blocks.pop()
+        if has_frozen:
+            gc.unfreeze()
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from redisdict.models import StoredDict
 from tests.admin.dicts.addresses import LIST, make, url_of
 from tests.admin.pages import Page
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.each_value_once]
 
 #: A database in which no other test keeps anything.
 OWN = 9

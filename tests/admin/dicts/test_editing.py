@@ -24,7 +24,7 @@ from redisdict.models import StoredDict
 from tests.admin.dicts.addresses import HOSTILE, LAYOUTS, item_url, make, url_of
 from tests.admin.pages import Page
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.each_value_once]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from redisdict import PersistentDict, get_client
 from tests.admin.dicts.addresses import LAYOUTS, make, url_of
 from tests.admin.pages import Page
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.each_value_once]
 
 
 def exported(client: Client, url: str, **query: str) -> dict[str, dict[str, Any]]:

@@ -19,7 +19,7 @@ from redisdict.models import StoredDict
 from tests.admin.dicts.addresses import HOSTILE, LAYOUTS, LIST, item_url, items_on, make, url_of
 from tests.admin.pages import Page
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.each_value_once]
 
 
 @LAYOUTS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from redisdict.bench.measure.statistics import Ratio, Verdict
 from redisdict.bench.noise import CALLS
 from redisdict.bench.records import find_run, save_run
 from redisdict.bench.selftest import Finding, SelfTest
+from redisdict.bench.spec import PRESETS
 from redisdict.models import BenchmarkRun
 from redisdict.servers.process import ServerProcess
 from tests.bench.cli.command.calling import ONE, Outcome
@@ -141,7 +143,13 @@ def test_a_calibration_whose_run_fails_says_why(monkeypatch: pytest.MonkeyPatch)
         Outcome("doctor", "--calibrate", "3")
 
 
-def test_the_self_test_says_what_it_found_and_ends_accordingly() -> None:
+def test_the_self_test_says_what_it_found_and_ends_accordingly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    standard = PRESETS["standard"]
+    precision = replace(standard.precision, server_starts=2)
+    presets = {"standard": replace(standard, precision=precision)}
+    monkeypatch.setattr("redisdict.bench.selftest.PRESETS", presets)
     outcome = Outcome("selftest", "--seconds", "1")
     broken = [line for line in outcome.out.splitlines() if line.startswith("broken promise: ")]
     assert outcome.status == (4 if broken else 0)
