@@ -130,7 +130,7 @@ def test_a_server_without_waitaof_is_refused_before_the_write(
     redis_url: str, connect: Callable[..., Backend]
 ) -> None:
     with redis.Redis.from_url(redis_url) as client:
-        if "waitaof" in client.command_list():
+        if b"waitaof" in client.command_list():
             pytest.skip("this Redis has WAITAOF, as those from 7.2 on have")
     d: PersistentDict[str, int] = PersistentDict("d", connect(redis_url), durable="aof")
     with pytest.raises(ServerUnsupported, match=r"Redis 7\.0\.\d+ has no WAITAOF"):
