@@ -17,7 +17,7 @@ copyright = author  # noqa: A001 - the name is Sphinx's
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 
-_source = (ROOT / "redisdict" / "__init__.py").read_text(encoding="utf-8")
+_source = (ROOT / "redisdict" / "version.py").read_text(encoding="utf-8")
 (release,) = re.findall(r'^__version__ = "(.*)"$', _source, re.MULTILINE)
 version = release
 
