@@ -1,7 +1,7 @@
 """Find the servers that are much slower on one CPU, before anything is measured.
 
 A server with one thread is measured best on the client's CPU. A server whose threads wait for each
-other by spinning is slower there: KeyDB 6.3.4 answers 0.3 to 0.6 of Redis's GETs a second, and 0.6
+other by spinning is slower there: KeyDB 6.3.4 answers 0.3 to 0.6 of Redis's GETs a second, and 0.4
 to 0.9 with two CPUs. (0.05, if client and server belong to one session: Linux then shares the CPU
 out among all threads of both, spinning ones included; see sched(7) on autogroups. So servers are
 started in sessions of their own.) Each server that a run starts is sent a few hundred GETs under
