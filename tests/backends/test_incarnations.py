@@ -29,6 +29,7 @@ from redisdict.wire.server_state import LENGTH
 from tests.backends.conftest import fetched
 from tests.backends.proxy import Proxy
 from tests.conftest import program_for_tests
+from tests.logs import logged_by
 from tests.waiting import wait_until
 
 LEASE_MS = 60_000
@@ -318,7 +319,9 @@ def test_a_user_who_may_not_ask(
         assert shops.read() == before
         assert shops.queries() == queries  # what the others keep is good enough
         assert open_to_all.queries() == len(before)
-        told = [record for record in caplog.records if "+info" in record.getMessage()]
+        told = [
+            record for record in logged_by(caplog, "server_state") if "+info" in record.getMessage()
+        ]
         assert len(told) == len(POOLS)  # once a backend
         shops.close()
         open_to_all.close()

@@ -39,6 +39,7 @@ from redisdict.wire.server_state import (
 )
 from tests.backends.proxy import Proxy
 from tests.conftest import program_for_tests
+from tests.logs import logged_by
 
 POOLS = [
     ("redisdict.pools.ConnectionPool", "redisdict.pools.OptimizedAsyncConnectionPool"),
@@ -295,7 +296,7 @@ def test_a_refusal_for_good_is_told_once(
     names = Incarnations("redis://here:6379/0")
     for _ in range(3):
         assert names.name_of([refusal, refusal]) == UNKNOWN
-    [record] = caplog.records
+    [record] = logged_by(caplog, "server_state")
     assert "redis://here:6379/0" in record.getMessage()
     assert "+info" in record.getMessage()
 
@@ -303,4 +304,4 @@ def test_a_refusal_for_good_is_told_once(
 def test_a_refusal_for_now_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ResponseError, match="BUSY"):
         Incarnations("here").name_of([ResponseError("BUSY running a script"), b""])
-    assert not caplog.records
+    assert not logged_by(caplog, "server_state")

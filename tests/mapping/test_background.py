@@ -18,6 +18,7 @@ from redisdict.mapping import background
 from redisdict.mapping.background import BACKGROUND
 from redisdict.mapping.keys import Names
 from redisdict.testing import computing_in_foreground
+from tests.logs import logged_by
 from tests.mapping.test_old_values import AHEAD, NEAR_ITS_END_S, STALE_S, TIMES, lease_of
 from tests.waiting import LIMIT_S, await_until, wait_until
 
@@ -346,7 +347,7 @@ def test_a_cancelled_computation_frees_its_lease(
     has_left.set()
     assert finish_background(LIMIT_S)
     assert lease_of(backend) is None
-    [record] = caplog.records
+    [record] = logged_by(caplog, "background", "computation")
     assert record.exc_info
     assert record.exc_info[0] is asyncio.CancelledError
 

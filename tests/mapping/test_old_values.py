@@ -19,6 +19,7 @@ from redisdict.mapping.computation import Computation, Found, Unkept, keep
 from redisdict.mapping.compute_options import DEFAULT_PAUSE_S, parse_options
 from redisdict.mapping.keys import Names
 from redisdict.mapping.locks import PAUSED
+from tests.logs import logged_by
 from tests.mapping.conftest import Face
 from tests.mapping.feeding import feed
 from tests.mapping.test_changes import operations
@@ -134,7 +135,7 @@ def test_an_error_within_the_soft_timeout_is_the_callers(
         finish(face)
         assert failing.calls == calls
         assert lease_of(backend) is None
-    assert not caplog.records
+    assert not logged_by(caplog, "computation", "background")
 
 
 def test_without_an_old_value_the_soft_timeout_waits(face: Face, factory: Factory) -> None:
@@ -151,7 +152,7 @@ def test_an_error_after_the_soft_timeout_is_logged(
     assert face.get_or_set("k", failing.function, **options) == "old"
     failing.may_end.set()
     finish(face)
-    [record] = caplog.records
+    [record] = logged_by(caplog, "computation", "background")
     assert record.name == "redisdict.computation"
     assert record.levelno == logging.ERROR
     assert "'k'" in record.getMessage()
@@ -243,7 +244,7 @@ def test_a_failure_ahead_pauses(
     for _ in range(2):
         assert face.get_or_set("k", failing.function, **AHEAD) == "old"
         finish(face)
-    assert failing.calls == len(caplog.records) == 1
+    assert failing.calls == len(logged_by(caplog, "computation", "background")) == 1
     left_ms = backend.client().pttl(lease_key(backend))
     assert 0 < left_ms <= 1000 * DEFAULT_PAUSE_S
 
@@ -268,7 +269,7 @@ def test_the_old_value_is_served_after_a_failure(
         assert face.get_or_set("k", failing.function, **options) == "old"
         finish(face)
     assert failing.calls == 1
-    [record] = caplog.records
+    [record] = logged_by(caplog, "computation", "background")
     assert record.exc_info
     assert record.exc_info[0] is ZeroDivisionError
     assert 0 < backend.client().pttl(lease_key(backend)) <= 1000 * most_s
@@ -337,7 +338,7 @@ def test_a_result_that_is_not_to_be_kept(
     finish(face)
     assert not face.contains("k")
     assert lease_of(backend) is None
-    assert not caplog.records
+    assert not logged_by(caplog, "computation", "background")
 
 
 def found(stored: bytes | None, ends_s: float) -> Found:
@@ -419,14 +420,14 @@ def test_a_server_that_is_lost_meanwhile_is_told(
     with pytest.raises(ConnectionError):
         face.get_or_set("k", lambda: "new", **options)
     finish(face)
-    assert not caplog.records
+    assert not logged_by(caplog, "computation", "background")
     assert face.get_or_set("k", lambda: "new", **options, fail_safe=True) == "old"
     finish(face)
-    assert len(caplog.records) == 1
+    assert len(logged_by(caplog, "computation", "background")) == 1
     face.set("k", "old", timeout=NEAR_ITS_END_S)
     assert face.get_or_set("k", lambda: "new", **AHEAD) == "old"
     finish(face)
-    assert len(caplog.records) == 2
+    assert len(logged_by(caplog, "computation", "background")) == 2
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from redisdict.modelcache import registrations
 from redisdict.modelcache.invalidation import relations
 from redisdict.modelcache.options import Options
 from redisdict.modelcache.overview import _check_registration, check_cached_models
+from tests.logs import logged_by
 from tests.modelcache.conftest import forget_registrations
 from tests.shop.models import Announced, Product, Stamp
 
@@ -46,11 +47,11 @@ def test_a_dict_that_other_processes_may_not_have_made(caplog: pytest.LogCapture
     assert message.msg.startswith("The ModelDict of shop.Product is made in ")
     assert "tests/modelcache/test_checks.py:" in message.msg
     assert "dicts.py" in (message.hint or "")
-    [record] = caplog.records
+    [record] = logged_by(caplog, "registrations")
     assert "tests/modelcache/test_checks.py:" in record.getMessage()
     caplog.clear()
     ModelDict(Product)  # the same registration
-    assert not caplog.records
+    assert not logged_by(caplog, "registrations")
 
 
 @override_settings(REDISDICT={})

@@ -16,7 +16,7 @@ from redisdict.connections.registry import get_backend
 from redisdict.health import Health
 from redisdict.servers.process import ServerProcess
 from tests.conftest import program_for_tests
-from tests.waiting import wait_until
+from tests.waiting import LIMIT_S, wait_until
 
 SECRET = "hidden-password"
 
@@ -29,10 +29,10 @@ def _no_probe_is_under_way() -> Iterator[None]:
 
 
 @pytest.fixture
-def hanging_url() -> Iterator[str]:
-    """A server that takes connections and never answers."""
+def hanging_server() -> Iterator[socket.socket]:
+    """A server that takes connections and never answers; closed, it refuses them."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"redis://:{SECRET}@127.0.0.1:{server.getsockname()[1]}/0?socket_timeout=1"
+        yield server
 
 
 def answer(**options: Any) -> tuple[int, Any, str]:
@@ -76,15 +76,18 @@ def test_lost_and_well_side_by_side(redis_url: str, alias_for: Any) -> None:
 
 
 def test_a_server_that_hangs_holds_nobody_up(
-    hanging_url: str, alias_for: Any, caplog: pytest.LogCaptureFixture
+    hanging_server: socket.socket, alias_for: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with override_settings(REDISDICT={"hangs": alias_for(hanging_url)}):
-        threads = threading.active_count()
+    port = hanging_server.getsockname()[1]
+    url = f"redis://:{SECRET}@127.0.0.1:{port}/0?socket_timeout={LIMIT_S}"
+    with override_settings(REDISDICT={"hangs": alias_for(url)}):
         for _ in range(5):  # an impatient load balancer
             status, body, _ = answer(timeout=0.01)
             assert status == 503
             assert body["servers"]["hangs"]["problems"] == [health.NO_ANSWER]
-        assert threading.active_count() == threads + 1
+        names = [thread.name for thread in threading.enumerate()]
+        assert names.count("redisdict: health of hangs") == 1
+        hanging_server.close()
         wait_until(lambda: health._probes["hangs"].is_over)
         [found] = health.check(["hangs"], timeout=60)
     assert found.problems == (health.UNREACHABLE,)

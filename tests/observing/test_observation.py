@@ -19,6 +19,7 @@ from redisdict.connections.observation import AsyncObservedDriver, Exchange, Obs
 from redisdict.connections.sync_driver import PoolDriver
 from redisdict.exceptions import BackendUnavailable
 from redisdict.wire.requests import Batch, Call, Once, Operation, Sleep
+from tests.logs import logged_by
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def test_an_observer_that_fails_is_no_error(
     with caplog.at_level(logging.ERROR, logger="redisdict.observation"):
         mapping["a"] = 1
         assert mapping["a"] == 1
-    assert len(caplog.records) == 1
+    assert len(logged_by(caplog, "observation")) == 1
 
 
 def test_starters_are_called_before_a_server_is_used(
