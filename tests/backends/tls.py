@@ -128,7 +128,11 @@ def sentinel_by_tls(
     with ExitStack() as stack:
         stack.enter_context(
             ServerProcess(
-                program, arguments=[*flags, "--tls-port", str(port)], password=passwords[0]
+                program,
+                # A sentinel announces the first address of the name; of some hosts' localhost
+                # that is ::1.
+                arguments=[*flags, "--tls-port", str(port), "--bind", "127.0.0.1", "-::1"],
+                password=passwords[0],
             )
         )
         stack.enter_context(
