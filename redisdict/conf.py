@@ -6,7 +6,7 @@ The user's dict is never changed.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from django.utils.module_loading import import_string
 
 from redisdict.described import described, quoted, reason_of, telling_of
 from redisdict.exceptions import ConfigurationError
-from redisdict.suggestions import nearest
+from redisdict.suggestions import did_you_mean, known_instead
 
 #: Arguments of redis-py's pools and connections, by name.
 Options: TypeAlias = Mapping[str, Any]
@@ -133,7 +133,7 @@ def _parse_alias(alias: str, values: Mapping[str, Any], setting: str, where: str
         raise ConfigurationError(f"{where} is {type(values).__name__}; a dict is expected.")
     for key in values:
         if key not in DEFAULTS:
-            hint = f"; {ELSEWHERE[key]}." if key in ELSEWHERE else _hint(key, DEFAULTS)
+            hint = f"; {ELSEWHERE[key]}." if key in ELSEWHERE else known_instead(key, DEFAULTS)
             raise ConfigurationError(f"{where} has the unknown key {described(key)}{hint}")
     given = {**DEFAULTS, **values}
     for key in ("LOCATION", "CACHE", "COMPRESSOR", "TRACER", "SCOPE"):
@@ -261,8 +261,7 @@ def refuse_unknown(where: str, values: object, known: Collection[str], example: 
         )
     for name in values:
         if name not in known:
-            close = nearest(name, known)
-            hint = f", did you mean {close!r}?" if close else f"; known: {', '.join(known)}."
+            hint = known_instead(name, known)
             raise ConfigurationError(f"{where} has the unknown key {described(name)}{hint}")
 
 
@@ -308,7 +307,7 @@ def _values(alias: str) -> Mapping[str, Any]:
     texts = sorted(plain_text(name) for name in configured if _is_text(name))
     names = [text if text.isprintable() else quoted(text) for text in texts]
     raise ConfigurationError(
-        f"REDISDICT has no alias {alias!r}{_hint(alias, configured)}"
+        f"REDISDICT has no alias {alias!r}{did_you_mean(alias, configured) or '.'}"
         f" Configured: {', '.join(names) or 'none'}."
     )
 
@@ -381,9 +380,3 @@ def _check_source(where: str, values: Mapping[str, Any]) -> None:
                 f'{where} has "CACHE" and "{key}"; the borrowed pool of CACHES["{cache}"]'
                 f" has its own, so remove one of the two."
             )
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    """End a sentence: with the name that was probably meant, or as it is."""
-    close = nearest(name, known)
-    return f"; did you mean {close!r}?" if close else "."

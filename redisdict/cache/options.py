@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +22,7 @@ from redisdict.conf import (
 from redisdict.described import described, quoted, telling_of
 from redisdict.exceptions import ConfigurationError
 from redisdict.near.reader import check_near
-from redisdict.suggestions import nearest
+from redisdict.suggestions import did_you_mean, known_instead
 
 #: The prefix of a LOCATION that names an alias of REDISDICT.
 ALIAS_SCHEME = "alias:"
@@ -232,7 +232,7 @@ def _refuse_unknown(where: str, key: Any) -> None:
     if key in ELSEWHERE:
         raise ConfigurationError(f"{where} has the unknown key {key!r}; {ELSEWHERE[key]}.")
     if key.upper() == key and key not in CAPITALS:
-        end = _nearest(key, CAPITALS) or "."
+        end = known_instead(key, CAPITALS)
         raise ConfigurationError(f"{where} has the unknown key {described(key)}{end}")
     if key.upper() in CAPITALS and key not in CAPITALS:
         raise ConfigurationError(
@@ -245,7 +245,7 @@ def _check(where: str, values: Mapping[str, Any]) -> None:
     for key, known in (("READ_FROM", READERS), ("WRITE_FOR", WRITERS), ("CLEAR", CLEARING)):
         value = values[key]
         if not is_one_of(value, known) and not (value is None and key != "CLEAR"):
-            hint = _nearest(value, known)
+            hint = did_you_mean(value, known)
             raise ConfigurationError(
                 f'{where}["{key}"] is {described(value)}{hint}; {" or ".join(map(repr, known))}'
                 f"{'' if key == 'CLEAR' else ' or None'} is expected."
@@ -278,8 +278,3 @@ def _check(where: str, values: Mapping[str, Any]) -> None:
             f'{where} has "WRITE_FOR": {values["WRITE_FOR"]!r}, which reads pickles, so it needs'
             ' "SERIALIZER": "pickle" as well.'
         )
-
-
-def _nearest(name: object, known: Iterable[str]) -> str:
-    close = nearest(name, known)
-    return f"; did you mean {close!r}?" if close else ""

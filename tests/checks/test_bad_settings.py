@@ -271,7 +271,7 @@ def test_an_option_of_the_package_is_suggested(option: str, settings: Any) -> No
         ({"URL": "x"}, '; it is called "LOCATION" here.'),
         ({"HOST": "x"}, "; it stands in LOCATION"),
         ({"TIMEOT": 1}, "; did you mean 'TIMEOUT'?"),
-        ({"COLOR": 1}, "has the unknown key 'COLOR'."),
+        ({"COLOR": 1}, "has the unknown key 'COLOR'; known: LOCATION, "),
         ({"SERIALIZER": "yaml"}, "SERIALIZER 'yaml' isn't known. There are 'msgpack'"),
         ({"SERIALIZER": "msgpak"}, ": did you mean 'msgpack'? There are"),
         ({"COMPRESSOR": "gzip"}, ": did you mean 'zlib'?"),

@@ -92,9 +92,9 @@ def test_an_alias_can_be_named(guarded: ServerProcess) -> None:
 @pytest.mark.parametrize(
     ("configured", "complaint"),
     [
-        ({"SERVICE": {}}, r"REDISDICT_BENCH has the unknown key 'SERVICE', did you mean"),
+        ({"SERVICE": {}}, r"REDISDICT_BENCH has the unknown key 'SERVICE'; did you mean"),
         ({"SERVICES": {"redis": 5}}, r'\["SERVICES"\]\["redis"\] is int; a URL, or the name'),
-        ({"SERVICES": {"valky": "redis://h"}}, r"unknown key 'valky', did you mean 'valkey'\?"),
+        ({"SERVICES": {"valky": "redis://h"}}, r"unknown key 'valky'; did you mean 'valkey'\?"),
         ({"SERVICES": {"mongo": "redis://h"}}, r"unknown key 'mongo'; known: redis, keydb"),
         ({"SERVICES": ["redis"]}, r'REDISDICT_BENCH\["SERVICES"\] is list; a dict is expected'),
     ],
