@@ -3,6 +3,7 @@
 Tests share servers, so each takes its keys under a `key_prefix` of its own.
 """
 
+import asyncio
 import gc
 import os
 import secrets
@@ -222,6 +223,16 @@ def cluster() -> Iterator[ClusterTopology]:
     """
     with ClusterTopology(program_for_tests("valkey"), node_timeout_ms=100_000) as topology:
         yield topology
+
+
+@pytest.fixture(params=["sync", "async"])
+def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner | None]:
+    """Runs the coroutines of a test in one loop; None where it is about sync."""
+    if request.param == "sync":
+        yield None
+        return
+    with asyncio.Runner() as running:
+        yield running
 
 
 @pytest.fixture

@@ -12,39 +12,26 @@ from django.core.cache import caches
 from django.test import override_settings
 
 from redisdict.cache import DictCache
+from tests.colours import OneColour
 
 __all__ = ["Face", "entry"]
 
 
-class Face:
-    """Calls a cache's methods in one colour: `face.get(k)` is `get(k)` or `await aget(k)`.
+class Face(OneColour):
+    """Calls a cache's methods in one colour.
 
-    Args:
-        cache: a `DictCache`, as `caches[name]` gives it, of whose type nothing is known.
+    Its target is a `DictCache`, as `caches[name]` gives it, of whose type nothing is known.
     """
 
-    def __init__(self, cache: Any, runner: asyncio.Runner | None) -> None:
-        self.cache = cache
-        self.runner = runner
-
-    def __getattr__(self, name: str) -> Any:
-        if self.runner is None:
-            return getattr(self.cache, name)
-        runner, method = self.runner, getattr(self.cache, f"a{name}")
-
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            return await method(*args, **kwargs)
-
-        return lambda *args, **kwargs: runner.run(call(*args, **kwargs))
+    @property
+    def cache(self) -> Any:
+        return self.target
 
     def iter_keys(self, *args: Any, **kwargs: Any) -> list[str]:
-        if self.runner is None:
-            return list(self.cache.iter_keys(*args, **kwargs))
-
-        async def collect() -> list[str]:
-            return [key async for key in self.cache.aiter_keys(*args, **kwargs)]
-
-        return self.runner.run(collect())
+        return self.collect(
+            lambda: self.cache.iter_keys(*args, **kwargs),
+            lambda: self.cache.aiter_keys(*args, **kwargs),
+        )
 
 
 def entry(url: str, key_prefix: str = "", **values: Any) -> dict[str, Any]:
@@ -55,15 +42,6 @@ def entry(url: str, key_prefix: str = "", **values: Any) -> dict[str, Any]:
         "KEY_PREFIX": key_prefix,
         **values,
     }
-
-
-@pytest.fixture(params=["sync", "async"])
-def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner | None]:
-    if request.param == "sync":
-        yield None
-        return
-    with asyncio.Runner() as running:
-        yield running
 
 
 @pytest.fixture

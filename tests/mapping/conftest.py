@@ -12,86 +12,66 @@ from redisdict import PersistentDict
 from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.servers.process import ServerProcess
+from tests.colours import OneColour
 from tests.conftest import is_installed, program_for_tests
 
 
-class Face:
-    """Calls a dict's methods in one colour: `face.get(k)` is `d.get(k)` or `await d.aget(k)`."""
+class Face(OneColour):
+    """Calls a dict's methods, and what a dict has operators for, in one colour."""
 
-    def __init__(self, mapping: PersistentDict[Any, Any], runner: asyncio.Runner | None) -> None:
-        self.mapping = mapping
-        self.runner = runner
-
-    def __getattr__(self, name: str) -> Any:
-        if self.runner is None:
-            return getattr(self.mapping, name)
-        runner, method = self.runner, getattr(self.mapping, f"a{name}")
-
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            return await method(*args, **kwargs)
-
-        return lambda *args, **kwargs: runner.run(call(*args, **kwargs))
+    @property
+    def mapping(self) -> PersistentDict[Any, Any]:
+        found: PersistentDict[Any, Any] = self.target
+        return found
 
     def getitem(self, key: Any) -> Any:
-        return self._choose(lambda: self.mapping[key], lambda: self.mapping.agetitem(key))
+        return self.choose(lambda: self.mapping[key], lambda: self.mapping.agetitem(key))
 
     def setitem(self, key: Any, value: Any) -> None:
-        self._choose(
+        self.choose(
             lambda: self.mapping.__setitem__(key, value), lambda: self.mapping.aset(key, value)
         )
 
     def delitem(self, key: Any) -> None:
-        self._choose(lambda: self.mapping.__delitem__(key), lambda: self.mapping.adelitem(key))
+        self.choose(lambda: self.mapping.__delitem__(key), lambda: self.mapping.adelitem(key))
 
     def contains(self, key: Any) -> bool:
-        return bool(self._choose(lambda: key in self.mapping, lambda: self.mapping.acontains(key)))
+        return bool(self.choose(lambda: key in self.mapping, lambda: self.mapping.acontains(key)))
 
     def len(self) -> int:
-        return int(self._choose(lambda: len(self.mapping), self.mapping.alen))
+        return int(self.choose(lambda: len(self.mapping), self.mapping.alen))
 
     def keys(self) -> list[Any]:
-        return self._all(self.mapping.__iter__, self.mapping.__aiter__)
+        return self.collect(self.mapping.__iter__, self.mapping.__aiter__)
 
     def values(self) -> list[Any]:
-        return self._all(self.mapping.values, self.mapping.avalues)
+        return self.collect(self.mapping.values, self.mapping.avalues)
 
     def items(self) -> list[tuple[Any, Any]]:
-        return self._all(self.mapping.items, self.mapping.aitems)
+        return self.collect(self.mapping.items, self.mapping.aitems)
 
     def matching(self, pattern: str) -> list[Any]:
-        return self._all(
+        return self.collect(
             lambda: self.mapping.keys_matching(pattern),
             lambda: self.mapping.akeys_matching(pattern),
         )
 
     def copy(self) -> dict[Any, Any]:
-        copied: dict[Any, Any] = self._choose(self.mapping.copy, self.mapping.acopy)
+        copied: dict[Any, Any] = self.choose(self.mapping.copy, self.mapping.acopy)
         return copied
 
     def edit(self, key: Any, change: Callable[[Any], Any]) -> None:
         """Have a function change a value in the block of `editing()` or `aediting()`."""
 
-        async def edit() -> None:
+        def edit() -> None:
+            with self.mapping.editing(key) as value:
+                change(value)
+
+        async def aedit() -> None:
             async with self.mapping.aediting(key) as value:
                 change(value)
 
-        if self.runner is not None:
-            self.runner.run(edit())
-            return
-        with self.mapping.editing(key) as value:
-            change(value)
-
-    def _choose(self, sync: Callable[[], Any], asynchronous: Callable[[], Any]) -> Any:
-        return sync() if self.runner is None else self.runner.run(asynchronous())
-
-    def _all(self, sync: Callable[[], Any], asynchronous: Callable[[], Any]) -> list[Any]:
-        if self.runner is None:
-            return list(iter(sync()))  # of a view itself, list() would ask for the length too
-
-        async def collect() -> list[Any]:
-            return [item async for item in asynchronous()]
-
-        return self.runner.run(collect())
+        self.choose(edit, aedit)
 
 
 # Servers with the keys of one module alone, where a SCAN meets those of no other test.
@@ -127,15 +107,6 @@ def own_dragonfly_url() -> Iterator[str]:
 def own_server_url(request: pytest.FixtureRequest) -> str:
     url: str = request.getfixturevalue(f"own_{request.param}_url")
     return url
-
-
-@pytest.fixture(params=["sync", "async"])
-def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner | None]:
-    if request.param == "sync":
-        yield None
-        return
-    with asyncio.Runner() as running:
-        yield running
 
 
 @pytest.fixture

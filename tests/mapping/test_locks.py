@@ -14,35 +14,31 @@ from redisdict.connections.backend import Backend
 from redisdict.mapping.keys import escape_glob
 from redisdict.mapping.locks import Lock
 from redisdict.wire.requests import Sleep
+from tests.colours import OneColour
 from tests.mapping.feeding import feed
 from tests.waiting import LIMIT_S
 
 
-class LockFace:
+class LockFace(OneColour):
     """Calls a lock's methods in one colour."""
 
-    def __init__(self, lock: Lock, runner: asyncio.Runner | None) -> None:
-        self.lock = lock
-        self.runner = runner
-
-    def __getattr__(self, name: str) -> Any:
-        if self.runner is None:
-            return getattr(self.lock, name)
-        runner, method = self.runner, getattr(self.lock, f"a{name}")
-        return lambda *arguments: runner.run(method(*arguments))
+    @property
+    def lock(self) -> Lock:
+        found: Lock = self.target
+        return found
 
     def hold(self, action: Callable[[], object]) -> None:
         """Call `action` in a `with` block of the lock."""
-        if self.runner is None:
+
+        def block() -> None:
             with self.lock:
                 action()
-            return
 
-        async def block() -> None:
+        async def ablock() -> None:
             async with self.lock:
                 action()
 
-        self.runner.run(block())
+        self.choose(block, ablock)
 
 
 @pytest.fixture

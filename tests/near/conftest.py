@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -83,15 +82,6 @@ def own_elsewhere(
 @pytest.fixture(params=[True, False], ids=["hash", "keys"])
 def is_hash(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
-
-
-@pytest.fixture(params=["sync", "async"])
-def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner | None]:
-    if request.param == "sync":
-        yield None
-        return
-    with asyncio.Runner() as running:
-        yield running
 
 
 def make(backend: Backend, near: Any = AGES, name: str = "d", **options: Any) -> Any:

@@ -3,42 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from typing import Any
 
 import pytest
 
 from redisdict import PersistentDict
 from redisdict.connections.backend import Backend
+from tests.colours import OneColour
 from tests.near.conftest import make, wait_until_on
 
 __all__ = ["Face", "face", "mapping", "other"]
 
 
-class Face:
+class Face(OneColour):
     """Calls a dict's methods in one colour."""
 
-    def __init__(self, mapping: Any, runner: asyncio.Runner | None) -> None:
-        self.mapping = mapping
-        self.runner = runner
+    @property
+    def mapping(self) -> Any:
+        return self.target
 
-    def __getattr__(self, name: str) -> Any:
-        if self.runner is None:
-            return getattr(self.mapping, {"getitem": "__getitem__"}.get(name, name))
-        runner, method = self.runner, getattr(self.mapping, f"a{name}")
-
-        async def call(*args: Any, **options: Any) -> Any:
-            return await method(*args, **options)
-
-        return lambda *args, **options: runner.run(
-            call(*args, **options), context=contextvars.copy_context()
-        )
+    def getitem(self, key: Any) -> Any:
+        return self.choose(lambda: self.mapping[key], lambda: self.mapping.agetitem(key))
 
     def contains(self, key: Any) -> bool:
-        if self.runner is None:
-            return key in self.mapping
-        context = contextvars.copy_context()
-        return bool(self.runner.run(self.mapping.acontains(key), context=context))
+        return bool(self.choose(lambda: key in self.mapping, lambda: self.mapping.acontains(key)))
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,22 +17,6 @@ from tests.waiting import wait_until
 
 #: A bound that no test can come near to.
 AGES = 10_000.0
-
-
-class NearFace(Face):
-    """As `Face`; a task is in the request of the test."""
-
-    def __getattr__(self, name: str) -> Any:
-        if self.runner is None:
-            return getattr(self.cache, name)
-        runner, method = self.runner, getattr(self.cache, f"a{name}")
-
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            return await method(*args, **kwargs)
-
-        return lambda *args, **kwargs: runner.run(
-            call(*args, **kwargs), context=contextvars.copy_context()
-        )
 
 
 @pytest.fixture(params=["redis", "valkey"])
@@ -56,7 +39,7 @@ def cache(url: str, key_prefix: str, configure: Callable[..., None]) -> Iterator
 
 @pytest.fixture
 def face(cache: DictCache, runner: asyncio.Runner | None) -> Face:
-    return NearFace(cache, runner)
+    return Face(cache, runner)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from redisdict.cache import DictCache
 from redisdict.exceptions import BackendUnavailable
 from redisdict.servers.process import ServerProcess
 from tests.cache.conftest import Face, entry
-from tests.cache.near.conftest import AGES, NearFace, is_served, on, settle, write_elsewhere
+from tests.cache.near.conftest import AGES, is_served, on, settle, write_elsewhere
 from tests.conftest import program_for_tests
 from tests.forks.conftest import fork
 from tests.forks.forking import Child, Fork
@@ -50,7 +50,7 @@ def test_a_process_sees_its_own_writes(name: str, face: Face, cache: DictCache) 
     for handle in handles:
         face.set("k", 1)
         assert (face.get("k"), is_served(cache, "k")) == (1, True)
-        change(NearFace(handle, face.runner))
+        change(Face(handle, face.runner))
         assert face.get("k") == expected
 
 
@@ -62,7 +62,7 @@ def test_a_whole_database_is_cleared_at_once(
     with ServerProcess(program_for_tests("redis"), listen="tcp") as server:
         options = {"NEAR": AGES, "CLEAR": "database"}
         with override_settings(CACHES={"default": entry(server.url, OPTIONS=options)}):
-            own = NearFace(on("default"), face.runner)
+            own = Face(on("default"), face.runner)
             own.set("k", 1)
             assert (own.get("k"), is_served(own.cache, "k")) == (1, True)
             own.clear()
@@ -99,7 +99,7 @@ def test_django_redis_writes_the_same_key(
     options = {"NEAR": AGES, "READ_FROM": "django-redis"}
     theirs = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url, "KEY_PREFIX": key_prefix}
     configure(default=entry(url, key_prefix, OPTIONS=options), theirs=theirs)
-    face = NearFace(on("default"), runner)
+    face = Face(on("default"), runner)
     for value in ({"a": [1]}, "text", 7):
         caches["theirs"].set("k", value)
         wait_until(lambda value=value: face.get("k") == value)
@@ -162,8 +162,8 @@ def test_a_server_that_goes_away(
             default=entry(server.url, OPTIONS=options),
             ignoring=entry(server.url, OPTIONS={**options, "IGNORE_EXCEPTIONS": True}),
         )
-        face = NearFace(on("default"), runner)
-        ignoring = NearFace(on("ignoring"), runner)
+        face = Face(on("default"), runner)
+        ignoring = Face(on("ignoring"), runner)
         face.set("k", 1)
         assert (face.get("k"), ignoring.get("k")) == (1, 1)
     wait_until(lambda: not face.cache.near_stats().is_on)

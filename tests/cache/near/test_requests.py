@@ -15,8 +15,8 @@ from django.views.decorators.cache import cache_page
 from redisdict.cache import DictCache
 from redisdict.near.barrier import near_barrier
 from redisdict.near.middleware import NearMiddleware
-from tests.cache.conftest import entry
-from tests.cache.near.conftest import AGES, NearFace, on, settle, write_elsewhere
+from tests.cache.conftest import Face, entry
+from tests.cache.near.conftest import AGES, on, settle, write_elsewhere
 
 
 @pytest.mark.parametrize("outside", [False, True])
@@ -30,7 +30,7 @@ def test_a_request_is_served_what_was_right_when_it_began(
 ) -> None:
     configure(default=entry(url, key_prefix, OPTIONS={"NEAR": "request"}))
     cache: Any = caches["default"]
-    face = NearFace(cache, runner)
+    face = Face(cache, runner)
     with near_barrier():
         on("default")
     write_elsewhere(elsewhere, cache, "k", "old")

@@ -17,7 +17,7 @@ from redisdict.cache import store as store_module
 from redisdict.cache.near_spaces import CacheSpaces, spaces_of
 from redisdict.exceptions import DeserializationError
 from tests.cache.conftest import Face, entry
-from tests.cache.near.conftest import AGES, NearFace, is_served, on, settle, write_elsewhere
+from tests.cache.near.conftest import AGES, is_served, on, settle, write_elsewhere
 from tests.waiting import wait_until
 
 
@@ -76,7 +76,7 @@ def test_a_key_function_that_begins_with_something_else(
     wide = on("tenants")
     assert wide._near.prefix == b""
     for cache in (on("default"), wide):
-        each = NearFace(cache, face.runner)
+        each = Face(cache, face.runner)
         each.set("k", "v")
         each.get("k")
         assert (each.get("k"), is_served(cache, "k")) == ("v", True)
@@ -93,7 +93,7 @@ def test_a_key_without_the_prefix_is_not_kept(
     configure(default=entry(url, key_prefix, OPTIONS={"NEAR": AGES}, KEY_FUNCTION=prefix_first))
     cache = on("default")
     assert cache._near.prefix == key_prefix.encode()
-    face, key = NearFace(cache, runner), f"whole:{key_prefix}"
+    face, key = Face(cache, runner), f"whole:{key_prefix}"
     face.set_many({"k": 1, key: [2]})
     assert (face.get("k"), is_served(cache, "k")) == (1, True)
     assert (face.get(key), is_served(cache, key)) == ([2], False)
@@ -136,7 +136,7 @@ def test_memory_is_bounded(
 ) -> None:
     configure(default=entry(url, key_prefix, OPTIONS={"NEAR": AGES, **limit}))
     cache = on("default")
-    face = NearFace(cache, runner)
+    face = Face(cache, runner)
     data = {f"k{number}": "x" * 100 for number in range(100)}
     face.set_many(data)
     settle(cache)
@@ -155,9 +155,9 @@ def test_a_cache_without_it_drops_what_another_keeps(
 ) -> None:
     """Also when it was used before the other one was."""
     configure(default=entry(url, key_prefix, OPTIONS={"NEAR": AGES}), plain=entry(url, key_prefix))
-    plain = NearFace(caches["plain"], runner)
+    plain = Face(caches["plain"], runner)
     plain.set("k", 1)
-    face = NearFace(on("default"), runner)
+    face = Face(on("default"), runner)
     assert (face.get("k"), is_served(face.cache, "k")) == (1, True)
     plain.set("k", 2)
     assert face.get("k") == 2
