@@ -159,13 +159,13 @@ def test_a_wrapper_that_sends_the_path_itself(
     monkeypatch.setattr(connection, "__class__", kind)
     identity._on_connection(connection)
     for name, worth in (("north", 5), ("south", 9), ("north", 5)):
-        monkeypatch.setattr(connection, "schema_name", name)
+        monkeypatch.setitem(vars(connection), "schema_name", name)
         assert tenants["both"].worth == worth
     connection.close()
     with queries(postgres_alias) as asked:
         before = len(asked)
         assert tenants["both"].worth == 5
-        monkeypatch.setattr(connection, "schema_name", "south")
+        monkeypatch.setitem(vars(connection), "schema_name", "south")
         assert tenants["both"].worth == 9
         assert len(asked) == before, "tenants that are known need no query"
     Stamp.objects.using(postgres_alias).filter(code="both").update(worth=10)
