@@ -61,7 +61,7 @@ APPS = ("cacheops", "cachalot")
 def main() -> int:
     arguments = parse()
     with ExitStack() as stack:
-        moved = None
+        moved: list[Any] | None = None
         if arguments.behind == "cluster":
             topology = stack.enter_context(ClusterTopology(find_program("redis")))
             server = topology.location
@@ -82,9 +82,7 @@ def main() -> int:
         set_up_django(arguments, server, database)
         from tests.stress.modelcache.fight import Fight
 
-        result = Fight(arguments, folder / "complaints").run()
-        if moved is not None:
-            result["slots_moved"] = len(moved)
+        result = Fight(arguments, folder / "complaints", moved).run()
     print(json.dumps({**vars(arguments), **result}, indent=2))
     is_wrong = any(result[name] for name in ("stale_reads", "own_changes_not_seen", "alarms"))
     return 1 if is_wrong else 0
@@ -104,6 +102,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tracking", choices=["auto", "plain"], default="auto")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--checks", type=int, default=0, help="end after so many; 0 for never")
+    parser.add_argument(
+        "--enough",
+        type=count,
+        action="append",
+        default=[],
+        metavar="NAME=NUMBER",
+        help="end as soon as each of these figures of the result is greater than its number",
+    )
     parser.add_argument("--until-stale", action="store_true", help="end with the first old row")
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--rows", type=int, default=50)
@@ -114,6 +120,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--writes", type=float, default=0.03, help="share of all that is done")
     parser.add_argument("--auditors", type=int, default=0, help="processes that audit meanwhile")
     return parser.parse_args()
+
+
+def count(text: str) -> tuple[str, float]:
+    name, _, number = text.partition("=")
+    return name, float(number)
 
 
 def sqlite_settings(folder: Path) -> dict[str, Any]:

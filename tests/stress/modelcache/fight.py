@@ -49,14 +49,20 @@ ALL_CACHES = {
 #: Seconds for which a process is stopped at most, as by a scheduler that has others to run.
 STOPPED_S = 0.1
 
+#: How often the figures of the result are compared with those that are enough, in seconds.
+COMPARED_EVERY_S = 0.5
+
 #: So many of the complaints are shown.
 SHOWN = 5
 
 
 class Fight:
-    def __init__(self, arguments: argparse.Namespace, complaints: Path) -> None:
+    def __init__(
+        self, arguments: argparse.Namespace, complaints: Path, moved_slots: Sequence[Any] | None
+    ) -> None:
         self.arguments = arguments
         self.complaints = complaints
+        self.moved_slots = moved_slots
         self.ledger = Ledger(arguments.processes, counts(arguments.rows), WAYS)
         self.cache = ALL_CACHES[arguments.cache]()
         self.context = multiprocessing.get_context("fork")
@@ -72,14 +78,20 @@ class Fight:
 
     def run(self) -> dict[str, Any]:
         self._make_rows()
-        self.until.value = time.time() + self.arguments.seconds
+        self.began = time.time()
+        self.until.value = self.began + self.arguments.seconds
         workers = [self._start(number) for number in range(self.arguments.processes)]
         auditing = [self.context.Process(target=one.run) for one in self.auditors]
         for process in auditing:
             process.start()
         next_kill = 0.0
+        next_comparison = self.began + COMPARED_EVERY_S
         while not self._is_over():
             time.sleep(0.02)
+            if self.arguments.enough and time.time() >= next_comparison:
+                if self._has_seen_enough():
+                    self.until.value = 0.0
+                next_comparison = time.time() + COMPARED_EVERY_S
             if (self.arguments.until_stale and self._stale()) or self._has_checked_enough():
                 self.until.value = 0.0
             if time.time() >= next_kill:
@@ -117,6 +129,11 @@ class Fight:
 
     def _has_checked_enough(self) -> bool:
         return 0 < self.arguments.checks <= sum(self.ledger.checks)
+
+    def _has_seen_enough(self) -> bool:
+        result = self._result()
+        connection.close()  # a forked process must not use it
+        return all(result[name] > number for name, number in self.arguments.enough)
 
     def _stop_some(self, workers: Sequence[Any]) -> None:
         """Stop a process now and then, wherever it is: also between a COMMIT and what follows."""
@@ -181,6 +198,7 @@ class Fight:
         alarms = [one for one in complaints if one.startswith(ALARM)]
         unseen = [one for one in complaints if one.startswith(NOT_SEEN)]
         result: dict[str, Any] = {
+            "took_s": time.time() - self.began,
             "checks": sum(self.ledger.checks),
             "writes": self._sums(self.ledger.done),
             "writes_undone": self._sums(self.ledger.undone),
@@ -199,4 +217,6 @@ class Fight:
         }
         if isinstance(self.cache, OurCache):
             result |= self.cache.counts()
+        if self.moved_slots is not None:
+            result["slots_moved"] = len(self.moved_slots)
         return result
