@@ -22,6 +22,9 @@ from redisdict.cache import DictCache
 from redisdict.cache.codecs import UnstorableError
 from redisdict.codec import register_type, registry
 from tests.cache.conftest import Face
+from tests.codec.conftest import registrations
+
+__all__ = ["registrations"]
 
 
 def get(view: Any) -> Any:
@@ -108,8 +111,6 @@ def test_a_class_of_ones_own(face: Face, monkeypatch: pytest.MonkeyPatch) -> Non
     page = Page("a")
     with pytest.raises(UnstorableError, match=r'register_type\(\).*"SERIALIZER": "pickle"'):
         face.set("k", page)
-    monkeypatch.setattr(registry, "_form_of_type", {})
-    monkeypatch.setattr(registry, "_form_of_name", dict(registry._form_of_name))
     register_type(Page, name="page")
     face.set("k", page)
     assert type(face.get("k")) is Page

@@ -135,8 +135,6 @@ def wagtail(monkeypatch: pytest.MonkeyPatch) -> Any:
     module: Any = sys.modules["wagtail.models.sites"]
     module.SiteRootPath = type("SiteRootPath", (SiteRootPath,), {"__slots__": ()})
     module.SiteRootPath.__module__ = module.__name__
-    monkeypatch.setattr(registry, "_form_of_type", dict(registry._form_of_type))
-    monkeypatch.setattr(registry, "_form_of_name", dict(registry._form_of_name))
     return module
 
 
