@@ -1,7 +1,6 @@
 """What a forked child has to make its own, and when."""
 
 import gc
-import os
 import sys
 import threading
 
@@ -150,13 +149,14 @@ def test_a_child_leaves_a_block_that_its_parent_entered() -> None:
         with lock:
             pass
 
+    def leave() -> str:
+        lock.__exit__(None, None, None)
+        live()
+        return "left"
+
     with lock:
-        pid = fork_in_c()
-        if pid == 0:
-            lock.__exit__(None, None, None)
-            live()
-            os._exit(7)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+        child = Child(leave, fork_in_c)
+    assert child.result() == "left"
     live()
 
 
