@@ -45,12 +45,7 @@ CASES = [
 @pytest.mark.parametrize(("pattern", "expected"), CASES)
 def test_keys_by_pattern(face: Face, pattern: str, expected: list[str]) -> None:
     face.set_many(dict.fromkeys(KEYS))
-    matching = (
-        list(face.mapping.keys_matching(pattern))
-        if face.runner is None
-        else face._all(list, lambda: face.mapping.akeys_matching(pattern))
-    )
-    assert sorted(matching) == sorted(expected)
+    assert sorted(face.matching(pattern)) == sorted(expected)
 
 
 def test_keys_that_are_numbers_or_of_an_own_type(
