@@ -29,12 +29,13 @@ from redisdict.wire.requests import (
 )
 from redisdict.wire.scripts import Script
 from redisdict.wire.server_state import Capabilities
+from tests.conftest import runner
 from tests.mapping.conftest import backend, face, hset_enabled, make, mapping
 from tests.mapping.feeding import feed
 from tests.mapping.test_mapping_protocol import *  # noqa: F403
 from tests.mapping.test_timeouts import *  # noqa: F403
 
-__all__ = ["backend", "face", "hset_enabled", "make", "mapping", "server_url"]
+__all__ = ["backend", "face", "hset_enabled", "make", "mapping", "runner", "server_url"]
 
 MOST_ARGUMENTS = 65_536
 
