@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import secrets
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection
@@ -39,8 +39,6 @@ import django
 from redisdict.servers.programs import Program
 from tests.stress.near.board import PROCESSES, Board
 from tests.stress.near.without import PLAIN_RULES, RULES
-
-ROOT = Path(__file__).resolve().parents[2]
 
 #: Seconds that processes have to end by themselves.
 LONGEST_S = 200
@@ -80,44 +78,56 @@ class Outcome:
 
 
 class Crowd:
-    """The processes, which are started again when they are killed."""
+    """The processes, which are started again when they are killed.
+
+    They are forked by a server that has imported everything, for else half of what a machine does
+    in a short run is to import.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["tests.stress.near.prepared"])
+        self._processes: dict[int, multiprocessing.process.BaseProcess] = {}
 
     def start(self, process: int) -> None:
-        words = [sys.executable, "-m", "tests.stress.near_truth", "--process", str(process)]
-        with (self._directory / "said").open("ab") as said:
-            self._processes[process] = subprocess.Popen(
-                [*words, "--directory", str(self._directory)], cwd=ROOT, stderr=said
-            )
+        started = self._context.Process(target=_work, args=(self._directory, process))
+        started.start()
+        self._processes[process] = started
 
     def kill(self, process: int) -> None:
         self._processes[process].kill()
-        self._processes[process].wait()
+        self._processes[process].join()
         self.start(process)
 
     def pid(self, process: int) -> int:
-        return self._processes[process].pid
+        pid = self._processes[process].pid
+        assert pid is not None
+        return pid
 
     def has_lost_one(self) -> bool:
-        return any(each.poll() is not None for each in self._processes.values())
+        return not all(each.is_alive() for each in self._processes.values())
 
     def end(self) -> bool:
         """Wait for all of them, and tell whether all ended well."""
         deadline = time.monotonic() + LONGEST_S
-        is_well = True
-        for each in self._processes.values():
+        for process, each in self._processes.items():
             with suppress(ProcessLookupError):
-                os.kill(each.pid, signal.SIGCONT)
-            try:
-                is_well &= each.wait(max(0.0, deadline - time.monotonic())) == 0
-            except subprocess.TimeoutExpired:
-                is_well = False
+                os.kill(self.pid(process), signal.SIGCONT)
+            each.join(max(0.0, deadline - time.monotonic()))
+            if each.is_alive():
                 each.kill()
-                each.wait()
-        return is_well
+                each.join()
+        return all(each.exitcode == 0 for each in self._processes.values())
+
+
+def _work(directory: Path, process: int) -> None:
+    """Be one of the processes."""
+    from tests.stress.near.worker import work
+
+    with (directory / "said").open("ab") as said:
+        os.dup2(said.fileno(), sys.stderr.fileno())
+    work(directory, process)
 
 
 def run(
@@ -246,14 +256,7 @@ def main() -> int:
     parser.add_argument("--disturb-s", type=float, default=0.7)
     parser.add_argument("--only", action="append", default=[], help="a disturbance")
     parser.add_argument("--argument", action="append", default=[], help="for the server")
-    parser.add_argument("--process", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.process is not None:
-        from tests.stress.near.worker import work
-
-        work(given.directory, given.process)
-        return 0
 
     def is_enough(outcome: Outcome) -> bool:
         has_found = bool(given.without and outcome.breaches)

@@ -36,7 +36,7 @@ def stress(*arguments: str, module: str = "tests.stress.modelcache") -> dict[str
 
 
 #: A run ends when it has seen enough, and lasts so long at least. Seconds.
-LEAST_S = 6
+LEAST_S = 3
 
 #: A run that hasn't seen enough by then, or hasn't found what it looks for, has failed.
 LONGEST_S = 700
