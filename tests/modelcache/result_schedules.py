@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -69,6 +69,9 @@ class TablesServer(ServerModel):
         self.numbers[keys[0]] = self.generations
         return answers
 
+    def copied(self) -> TablesServer:
+        return replace(self, cells=dict(self.cells), numbers=dict(self.numbers))
+
 
 @dataclass
 class Process:
@@ -104,12 +107,8 @@ class World:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.server = plan.make_server()
         self.database = self._make_database()
-        for reader in self._readers().values() if plan.is_warm else ():
-            reader.request = reader.operation.send(None)
-            while not reader.is_over:
-                self._step(reader)
+        self.server = self._make_server()
         self.saved = [dict(self.server.cells)]
         self.left = {"crash": plan.crashes, "expire": plan.expiries, "restart": plan.restarts}
         self.processes = {
@@ -124,6 +123,21 @@ class World:
 
     def _make_database(self) -> Database:
         return Database()
+
+    def _make_server(self) -> TablesServer:
+        """Make one that nobody has asked yet, or one that readers have; that is done once a plan.
+
+        A world is begun for each state.
+        """
+        kept = self.plan.begun_servers
+        if not kept:
+            self.server = self.plan.make_server()
+            for reader in self._readers().values() if self.plan.is_warm else ():
+                reader.request = reader.operation.send(None)
+                while not reader.is_over:
+                    self._step(reader)
+            kept.append(self.server)
+        return kept[0].copied()
 
     def _readers(self) -> dict[str, Process]:
         names = [f"reader {n}" for n in range(self.plan.readers)]
@@ -310,6 +324,8 @@ class Plan:
     make_server: Callable[[], TablesServer] = TablesServer
     make_store: Callable[[Sequence[RowStore], RowStore], Any] = ResultStore
     change: Callable[..., Operation[None]] = change_behind_barriers
+    #: Of each of its worlds the server at the beginning, once it is known.
+    begun_servers: list[TablesServer] = field(default_factory=list, compare=False)
 
 
 def explore(plan: Plan, world_of: Callable[[Any], Any] = World) -> int:
