@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import NoReturn
+from importlib import import_module
+from typing import Any, NoReturn
 
 import pytest
 
-__all__ = ["end_without", "need_git"]
+__all__ = ["end_without", "need_git", "need_package"]
 
 
 def end_without(reason: object) -> NoReturn:
@@ -20,6 +21,14 @@ def end_without(reason: object) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(f"CI is set, and nothing may be missing there. {reason}", pytrace=False)
     pytest.skip(str(reason), allow_module_level=True)
+
+
+def need_package(module: str) -> Any:
+    """Import a module of a package in requirements.txt; end a test where that isn't installed."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        end_without(f"{error}; the package is in requirements.txt.")
 
 
 def need_git() -> None:

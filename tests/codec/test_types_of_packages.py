@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import sys
@@ -16,7 +15,7 @@ from ormsgpack import Ext, packb
 from redisdict.codec import get_codec, register_type, registry
 from redisdict.codec.envelope import seal
 from redisdict.exceptions import DeserializationError, SerializationError
-from tests.missing import end_without
+from tests.missing import need_package
 
 codec = get_codec("msgpack", None)
 
@@ -30,8 +29,7 @@ class TestRestFramework:
 
     @pytest.fixture(autouse=True)
     def is_installed(self) -> None:
-        if importlib.util.find_spec("rest_framework") is None:
-            end_without("djangorestframework isn't installed; it is in requirements.txt.")
+        need_package("rest_framework")
 
     def response(self, data: Any, kind: Any = None) -> Any:
         from rest_framework.renderers import JSONRenderer

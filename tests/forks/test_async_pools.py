@@ -18,6 +18,7 @@ from redisdict.pools import (
 from tests.backends.tls import Certificates
 from tests.forks.forking import Child, Fork, fork_in_c, fork_in_python
 from tests.forks.test_pools import certificates, tls_url
+from tests.missing import need_package
 
 __all__ = ["certificates", "tls_url"]
 
@@ -42,7 +43,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 def test_connections_of_uvloop(
     pool_class: type[AsyncConnectionPool], redis_url: str, fork: Fork, is_closed: bool
 ) -> None:
-    uvloop = pytest.importorskip("uvloop")
+    uvloop = need_package("uvloop")
     loop = uvloop.new_event_loop()
     client = redis.asyncio.Redis(connection_pool=pool_class.from_url(redis_url))
     assert loop.run_until_complete(mixed_up(client, "before")) == 0

@@ -15,6 +15,7 @@ import pytest
 
 from redisdict.connections.backend import Backend
 from redisdict.servers.process import ServerProcess
+from tests.missing import need_package
 from tests.near.conftest import AGES, make, opened
 from tests.near.workers import MB, MOST_BYTES, MOST_ITEMS, VALUES
 from tests.servers.conftest import ON_LINUX
@@ -118,9 +119,10 @@ WAYS = {
 @pytest.mark.each_value_once("way")
 @pytest.mark.parametrize("way", WAYS)
 def test_neither_thread_nor_connection_is_left(own_backend: Backend, url_of: str, way: str) -> None:
-    module = {"uvloop": "uvloop", "gevent": "gevent"}.get(way)
-    if module is not None and importlib.util.find_spec(module) is None:
-        pytest.skip(f"{module} isn't installed")
+    if way == "uvloop":
+        need_package("uvloop")
+    if way == "gevent" and importlib.util.find_spec("gevent") is None:
+        pytest.skip("gevent isn't installed; it is in requirements-dev.txt.")
     before, run_aread, run = WAYS[way]
     name = f"near-{secrets.token_hex(6)}"
     program = PROGRAM.format(

@@ -9,8 +9,9 @@ from django.test import override_settings
 
 from redisdict import health
 from redisdict.health import Health
+from tests.missing import need_package
 
-pytest.importorskip("health_check.base")
+need_package("health_check.base")
 
 from health_check.exceptions import ServiceUnavailable, ServiceWarning
 

@@ -13,8 +13,9 @@ from redisdict import PersistentDict, get_client, instrumentation
 from redisdict.connections.registry import get_backend
 from redisdict.exceptions import BackendUnavailable
 from redisdict.metrics import METRICS, opentelemetry, start_opentelemetry
+from tests.missing import need_package
 
-pytest.importorskip("opentelemetry.sdk")
+need_package("opentelemetry.sdk")
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -198,7 +199,7 @@ def test_the_instrumentation_of_redis_is_followed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each command is one span, whoever has sent it, and none after the end."""
-    module = pytest.importorskip("opentelemetry.instrumentation.redis")
+    module = need_package("opentelemetry.instrumentation.redis")
     from opentelemetry import trace
     from opentelemetry.instrumentation.utils import suppress_instrumentation
 
@@ -238,7 +239,7 @@ def test_the_instrumentation_of_redis_is_followed(
 def test_it_is_found_by_opentelemetry_instrument(
     provider: tuple[TracerProvider, InMemorySpanExporter], mapping: PersistentDict[str, int]
 ) -> None:
-    pytest.importorskip("opentelemetry.instrumentation.instrumentor")
+    need_package("opentelemetry.instrumentation.instrumentor")
     instrumentor = instrumentation.RedisDictInstrumentor()
     instrumentor.instrument(tracer_provider=provider[0])
     try:

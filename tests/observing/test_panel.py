@@ -14,8 +14,9 @@ from django.utils import translation
 from redisdict import PersistentDict
 from redisdict.connections import observation
 from redisdict.connections.registry import get_backend
+from tests.missing import need_package
 
-pytest.importorskip("debug_toolbar")
+need_package("debug_toolbar")
 
 from redisdict.panels import LONGEST_KEY, MOST_LISTED, RedisDictPanel, _split
 

@@ -17,8 +17,9 @@ from redisdict import PersistentDict
 from redisdict.connections import observation
 from redisdict.exceptions import BackendUnavailable
 from redisdict.metrics import METRICS, prometheus, start_prometheus
+from tests.missing import need_package
 
-prometheus_client = pytest.importorskip("prometheus_client")
+prometheus_client = need_package("prometheus_client")
 
 ROOT = Path(__file__).parents[2]
 
