@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import platform
 import sys
 import threading
 import time
@@ -47,7 +46,9 @@ def main() -> int:
         import django
 
         django.setup()
-        print(f"{platform.machine()}, Python {platform.python_version()}, CPUs: {placement}\n")
+        from benchmarks.tables import circumstances
+
+        print(f"{circumstances()}; CPUs: {placement}\n")
         for line in hanging(arguments.expiries):
             print(line, flush=True)
         for line in hits(arguments.rounds, placement):

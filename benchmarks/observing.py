@@ -36,6 +36,9 @@ def main() -> int:
     with ServerProcess(find_program("redis"), listen="tcp") as server:
         settings.configure(REDISDICT={"default": {"LOCATION": server.url}}, INSTALLED_APPS=[])
         django.setup()
+        from benchmarks.tables import circumstances
+
+        print(circumstances())
         measure(arguments.rounds)
     return 0
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import platform
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
+from pathlib import Path
 
+from redisdict.bench.measure.environment import commit, machine
 from redisdict.bench.measure.rounds import OpenCell, Rounds, Series, ratio_between
 from redisdict.bench.measure.statistics import percentile
 from redisdict.bench.spec import Precision
 
-__all__ = ["measure", "table", "versions"]
+__all__ = ["circumstances", "measure", "table"]
+
+ROOT = Path(__file__).resolve().parents[1]
 
 SEED = 1
 
@@ -70,8 +75,18 @@ def table(
     yield ""
 
 
-def versions(packages: Sequence[str]) -> str:
-    """List those that are installed, with their versions."""
+def circumstances(packages: Sequence[str] = ()) -> str:
+    """Say in one line on what, and of which commit, figures are measured.
+
+    Args:
+        packages: whose versions decide them; those that aren't installed are left out.
+    """
+    facts = [machine(), f"Python {platform.python_version()}"]
+    facts.append(f"commit {commit(ROOT) or 'unknown'} on {time.strftime('%Y-%m-%d')}")
+    return "; ".join([*facts, *filter(None, [_versions(packages)])])
+
+
+def _versions(packages: Sequence[str]) -> str:
     found = []
     for name in packages:
         try:

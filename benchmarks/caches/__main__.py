@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import platform
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -52,7 +51,7 @@ def report(rounds: int, placement: str) -> Iterator[str]:
     from django.conf import settings
 
     from benchmarks.modeldict.rounds import Turn
-    from benchmarks.tables import measure, table, versions
+    from benchmarks.tables import circumstances, measure, table
 
     names = [name for name in settings.CACHES if name != "default" and "async" not in name]
     names_of_tasks = [name for name in settings.CACHES if name not in ("default", "django-valkey")]
@@ -66,8 +65,8 @@ def report(rounds: int, placement: str) -> Iterator[str]:
         ]
         yield from table(title, measure(turns, rounds), REFERENCE)
 
-    yield f"{platform.machine()}, Python {platform.python_version()}, {versions(PACKAGES)};"
-    yield f"client and server on CPUs: {placement}."
+    yield circumstances(PACKAGES)
+    yield f"Client and server on CPUs: {placement}."
     yield ""
     yield from compare(
         "get, one thread", {name: getter(name) for name in names}, BLOCK, same, rounds

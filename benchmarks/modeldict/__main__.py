@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import random
 import sys
 import uuid
@@ -108,7 +107,7 @@ def make_rows() -> None:
 def report(arguments: argparse.Namespace) -> Any:
     from benchmarks.modeldict import contenders
     from benchmarks.modeldict.rounds import Turn
-    from benchmarks.tables import measure, table, versions
+    from benchmarks.tables import circumstances, measure, table
 
     placement = UNCONTROLLED if arguments.cpu is None else SAME
     pks = list(contenders.plain.objects.values_list("pk", flat=True))
@@ -126,9 +125,8 @@ def report(arguments: argparse.Namespace) -> Any:
     def are_rows(wanted: list[int], rows: Any) -> bool:
         return len(rows) == len(wanted)
 
-    packages = versions((*PACKAGES, *PEERS))
-    yield f"{platform.machine()}, Python {platform.python_version()}, {packages};"
-    yield f"client and servers on CPUs: {placement}."
+    yield circumstances((*PACKAGES, *PEERS))
+    yield f"Client and servers on CPUs: {placement}."
     yield ""
     if arguments.changes:
         calls = list(contenders.saves())

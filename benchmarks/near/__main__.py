@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import platform
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -100,11 +99,11 @@ def main() -> int:
 
 def report(url: str, rounds: int, placement: str) -> Iterator[str]:
     from benchmarks.modeldict.rounds import Turn
-    from benchmarks.tables import measure, table, versions
+    from benchmarks.tables import circumstances, measure, table
     from redisdict import close_all, near_barrier
 
-    yield f"{platform.machine()}, Python {platform.python_version()}, {versions(PACKAGES)};"
-    yield f"client and server on CPUs: {placement}; load {os.getloadavg()[0]:.1f}."
+    yield circumstances(PACKAGES)
+    yield f"Client and server on CPUs: {placement}; load {os.getloadavg()[0]:.1f}."
     yield ""
     with near_barrier(), asyncio.Runner() as runner:
         for kind, value in VALUES.items():

@@ -20,7 +20,8 @@ from benchmarks.peers.results import TWIN, Measured
 from benchmarks.peers.rotation import Scale, measure
 from benchmarks.peers.table import report
 from benchmarks.peers.target import Server, started_server
-from redisdict.bench.measure.environment import CpuTimes, cpu_shares, machine
+from benchmarks.tables import circumstances
+from redisdict.bench.measure.environment import CpuTimes, cpu_shares
 from redisdict.bench.measure.placement import SAME, choose_cpus, pinned_client
 
 __all__ = ["main"]
@@ -84,9 +85,8 @@ def main() -> int:
 
 
 def _where(server: Server, results: list[Measured], others: float | None) -> Iterator[str]:
-    python = ".".join(map(str, sys.version_info[:3]))
     placements = sorted(set().union(*(measured.placements() for measured in results)))
-    yield f"{machine()}; Python {python}; {server.name}, without persistence"
+    yield f"{circumstances()}; {server.name}, without persistence"
     yield f"Client and server on CPUs: {', '.join(placements)}"
     if others is not None:
         yield f"Other programs took {others:.0%} of the machine's CPU time meanwhile"

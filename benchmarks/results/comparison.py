@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.target import started_server
-from benchmarks.tables import measure, table, versions
+from benchmarks.tables import circumstances, measure, table
 from redisdict.bench.ab.contender import Contender, Turn
 from redisdict.bench.choices import Table
 from redisdict.bench.measure.placement import SAME, choose_cpus, pinned_client
@@ -80,9 +79,8 @@ class Comparison:
                 contenders.append(stack.enter_context(contender))
             for contender in contenders:
                 contender.wait()
-            machine = f"{platform.machine()}, Python {platform.python_version()}"
-            print(f"{machine}, {versions(self._packages)};")
-            print(f"load {os.getloadavg()[0]:.1f} at the start, {rounds} rounds.\n")
+            print(circumstances(self._packages))
+            print(f"Load {os.getloadavg()[0]:.1f} at the start, {rounds} rounds.\n")
             for line in announce(contenders):
                 print(line, flush=True)
             for call in only or contenders[0].calls:
