@@ -9,6 +9,7 @@ from typing import Any
 
 import hiredis
 import pytest
+import redis
 
 from redisdict import PersistentDict
 from redisdict.conf import parse_alias
@@ -96,10 +97,15 @@ def expected_trips(cost: Cost, is_hash: bool, backend: Backend) -> Trips:
 
 
 @pytest.fixture
-def prepared(make: Callable[..., PersistentDict[str, Any]], runner: Any) -> Callable[[Cost], Face]:
+def prepared(
+    make: Callable[..., PersistentDict[str, Any]], own_server_url: str, runner: Any
+) -> Callable[[Cost], Face]:
     """A dict with its items, after a first call that taught all there is to know of the server."""
 
     def prepare(cost: Cost) -> Face:
+        with redis.Redis.from_url(own_server_url) as client:
+            # A SCAN goes through the table of all keys, which stays as large as they once made it.
+            client.flushdb()
         face = Face(make(timeout=cost.timeout), runner)
         face.set_many(ITEMS, timeout=None)
         cost.call(face)
