@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -39,14 +40,19 @@ _LISTEN_STATE = "0A"
 # Not the module's own, whose state is the same in forked processes.
 _random = random.SystemRandom()
 
+# Those that were given last. They stay free until a server listens there.
+_given: deque[int] = deque(maxlen=50)
+
 
 def free_port() -> int:
     """Find a port of 127.0.0.1 that is free now, together with its cluster bus port.
 
-    Another process may take it a moment later, so check who answers where that matters.
+    None of the last 50 is given again, so two can be asked for before the first is used. Another
+    process may take it a moment later, so check who answers where that matters.
     """
-    for port in _random.sample(_PORTS, _ATTEMPTS):
-        if is_free(port) and is_free(port + _BUS_OFFSET):
+    for port in _random.sample(_PORTS, min(_ATTEMPTS, len(_PORTS))):
+        if port not in _given and is_free(port) and is_free(port + _BUS_OFFSET):
+            _given.append(port)
             return port
     raise OSError(f"None of {_ATTEMPTS} ports between {_PORTS.start} and {_PORTS.stop} is free.")
 

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import indent
+from types import SimpleNamespace
 from typing import Literal
 
 import pytest
@@ -114,6 +115,16 @@ def test_a_port_is_on_the_loopback_interface_only(valkey: Program) -> None:
         # 127.0.0.2 stands for the other interfaces of this machine: a server on all would answer.
         with pytest.raises(ConnectionRefusedError), socket.socket() as other:
             other.connect(("127.0.0.2", server.port))
+
+
+def test_a_port_is_not_given_twice_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is told one for TLS chooses its other one afterwards."""
+    first, second = free_port(), free_port()
+    process._given.clear()
+    monkeypatch.setattr(process, "_random", SimpleNamespace(sample=lambda *_: [first, second]))
+    assert [free_port(), free_port()] == [first, second]
+    with pytest.raises(OSError, match="is free"):
+        free_port()
 
 
 def test_a_neighbour_on_the_port_is_noticed(
