@@ -231,6 +231,11 @@ class Backend:
         return redis.asyncio.Redis(connection_pool=self.async_pool())
 
     @property
+    def has_credential_provider(self) -> bool:
+        """Whether each new connection asks a provider for its credentials."""
+        return self.factory.has_credential_provider
+
+    @property
     def retry_for_s(self) -> float:
         """The seconds for which a command may be tried again after a lost connection."""
         given = self.config.retry_for

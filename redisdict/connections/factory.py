@@ -113,6 +113,11 @@ class PoolFactory:
         names = ("password", "credential_provider", "ssl_certfile")
         return any(self._arguments.get(name) for name in names)
 
+    @property
+    def has_credential_provider(self) -> bool:
+        """Whether each new connection asks a provider for its credentials."""
+        return self._arguments.get("credential_provider") is not None
+
     def make_group(
         self, server: Server, make_node: Callable[[AliasConfig], N]
     ) -> Cluster[N] | SentinelReplicas[N] | None:

@@ -35,7 +35,7 @@ LOST = (RedisConnectionError, RedisTimeoutError, InvalidResponse, OSError)
 #: Errors after which an attempt has failed, including the refusal of a former primary.
 FAILED = (ReadOnlyError, *LOST)
 
-#: Errors that a second attempt can't avoid.
+#: Errors that a second attempt can't avoid, unless it has other credentials.
 FINAL = (AuthenticationError, MaxConnectionsError)
 
 #: With these a server refuses the whole request: a primary that has become a replica (redis-py's
@@ -68,6 +68,9 @@ class Server(Protocol):
 
     @property
     def retry_for_s(self) -> float: ...
+
+    @property
+    def has_credential_provider(self) -> bool: ...
 
 
 class Failure(NamedTuple):
@@ -106,7 +109,8 @@ def check_retry(server: Server, request: Request, failure: Failure) -> None:
         BackendUnavailable: there is to be none.
     """
     may_repeat = not failure.may_be_done or _is_repeatable(request)
-    if isinstance(failure.error, FINAL) or not may_repeat:
+    is_final = isinstance(failure.error, FINAL) and not _may_have_expired(server, failure.error)
+    if is_final or not may_repeat:
         _give_up(server, request, failure)
 
 
@@ -117,19 +121,32 @@ def retries(server: Server, request: Request, failure: Failure) -> Generator[flo
     closed. Further ones follow until RETRY_FOR seconds are over, in pauses that grow and vary, so
     that many callers don't come back all together.
 
+    If the server refuses credentials of a provider, one attempt follows at once, whatever RETRY_FOR
+    is: the token may have expired on its way from the provider to the server.
+
     Raises:
         BackendUnavailable: there is to be no further attempt.
     """
     deadline = time.monotonic() + server.retry_for_s
     pause_s = longest_s = 0.0
+    has_new_credentials = False
     while True:
         check_retry(server, request, failure)
+        if _may_have_expired(server, failure.error):
+            if has_new_credentials:
+                _give_up(server, request, failure)
+            has_new_credentials, pause_s = True, 0.0
         if pause_s and time.monotonic() + pause_s > deadline:
             _give_up(server, request, failure)
         retried[server.config.alias] += 1
         failure = yield pause_s
         longest_s = min(2 * longest_s, LONGEST_PAUSE_S) or FIRST_PAUSE_S
         pause_s = longest_s * _random.uniform(0.5, 1)
+
+
+def _may_have_expired(server: Server, error: Exception) -> bool:
+    """Whether the server refused credentials that a provider may have replaced meanwhile."""
+    return server.has_credential_provider and isinstance(error, AuthenticationError)
 
 
 def _is_repeatable(request: Request) -> bool:

@@ -61,7 +61,9 @@ class World:
         self.asked: list[tuple[Address, str]] = []
         self.locations: set[str] = set()
         config = parse_alias("shop", {"LOCATION": LOCATIONS[kind]})
-        server: Any = SimpleNamespace(config=config, address="here", retry_for_s=0.0)
+        server: Any = SimpleNamespace(
+            config=config, address="here", retry_for_s=0.0, has_credential_provider=False
+        )
         location = parse_location(LOCATIONS[kind])
         zones = Zones(own, "ZONE")
         self.group: Any

@@ -49,7 +49,9 @@ def test_what_others_have_done_makes_the_outcome_unknown(
     is_repeatable: bool, others_answer: bool, is_unknown: bool
 ) -> None:
     config = parse_alias("shop", {"LOCATION": LOCATION})
-    server: Any = SimpleNamespace(config=config, address=LOCATION, retry_for_s=0.0)
+    server: Any = SimpleNamespace(
+        config=config, address=LOCATION, retry_for_s=0.0, has_credential_provider=False
+    )
     cluster: Cluster[Any] = Cluster(server, parse_location(LOCATION), lambda node: node.location)
     commands = [(b"INCR", b"%d" % number) for number in range(20)]
     batch = Batch(commands, is_spread=True, is_repeatable=is_repeatable)

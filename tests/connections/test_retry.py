@@ -19,9 +19,13 @@ LOSS = RedisConnectionError("lost")
 TWO = [(b"INCR", b"a"), (b"INCR", b"b")]
 
 
-def server(retry_for_s: float = 0.0) -> Any:
-    config = AliasConfig(alias="shop")
-    return SimpleNamespace(config=config, address="redis://h", retry_for_s=retry_for_s)
+def server(retry_for_s: float = 0.0, *, has_credential_provider: bool = False) -> Any:
+    return SimpleNamespace(
+        config=AliasConfig(alias="shop"),
+        address="redis://h",
+        retry_for_s=retry_for_s,
+        has_credential_provider=has_credential_provider,
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,3 +82,16 @@ def test_further_ones_follow_in_pauses_that_grow() -> None:
     assert waits[0] == 0
     for wait, longest in zip(waits[1:], (0.02, 0.04, 0.08, 0.16, *[0.25] * 4), strict=True):
         assert longest / 2 <= wait <= longest
+
+
+def test_refused_credentials_of_a_provider_are_replaced_once_and_at_once() -> None:
+    """Even after a loss and without RETRY_FOR: the token that had ended is why it was lost."""
+    loss = Failure(LOSS, may_be_done=False)
+    refusal = Failure(AuthenticationError("invalid"), may_be_done=False)
+    pauses = retries(server(has_credential_provider=True), Once((b"INCR", b"k")), loss)
+    assert [next(pauses), pauses.send(refusal)] == [0, 0]
+    with pytest.raises(BackendUnavailable, match="invalid") as raised:
+        pauses.send(refusal)
+    assert not raised.value.outcome_unknown
+    with pytest.raises(BackendUnavailable, match="invalid"):
+        next(retries(server(60), (b"GET", b"k"), refusal))

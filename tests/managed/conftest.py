@@ -13,6 +13,7 @@ from redisdict.conf import parse_alias
 from redisdict.connections.backend import Backend
 from redisdict.servers.process import ServerProcess
 from tests.managed.service import ManagedService, managed_service
+from tests.managed.tokens import Streamed, User
 from tests.modelcache.conftest import add_sqlite
 
 
@@ -20,6 +21,19 @@ from tests.modelcache.conftest import add_sqlite
 def service(redis_server: ServerProcess) -> Iterator[ManagedService]:
     with managed_service(redis_server.port) as made:
         yield made
+
+
+@pytest.fixture
+def user(redis_server: ServerProcess, key_prefix: str) -> Iterator[User]:
+    with redis_server.client() as client:
+        made = User(client, key_prefix)
+        yield made
+        made.remove()
+
+
+@pytest.fixture
+def provider(user: User) -> Streamed:
+    return Streamed(user)
 
 
 @pytest.fixture(scope="session")

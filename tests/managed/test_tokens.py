@@ -1,52 +1,36 @@
-"""Tokens that end: those of a provider that tells of new ones, and of one that doesn't."""
+"""Tokens of a provider that announces new ones: they reach every open connection."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
+import redis
 import redis.asyncio
 
-from redisdict import BackendUnavailable, ConfigurationError, PersistentDict
-from redisdict.conf import parse_alias
+from redisdict import ConfigurationError, PersistentDict
 from redisdict.connections.backend import Backend
-from redisdict.credentials import RenewingCredentialProvider
-from redisdict.pools.credentials import SharedCredentials, credentials_of, shared_by_all
+from redisdict.pools.credentials import SharedCredentials, shared_by_all
 from redisdict.pools.fast_connection import FAST_PATH_UNAVAILABLE
-from redisdict.servers.process import ServerProcess
 from redisdict.wire.packing import pack_command
 from tests.managed.service import ManagedService
-from tests.managed.tokens import ManagedTokens, PlainTokens, Streamed, User, token_of
-from tests.near.conftest import make, wait_until_on
+from tests.managed.tokens import (
+    POOLED,
+    ManagedTokens,
+    PlainTokens,
+    Streamed,
+    User,
+    end,
+    token_of,
+)
 from tests.waiting import await_until, wait_until
 
 PING = pack_command((b"PING",))
-POOLED = "redisdict.pools.AsyncBlockingConnectionPool"
-
-
-@pytest.fixture
-def user(redis_server: ServerProcess, key_prefix: str) -> Iterator[User]:
-    with redis_server.client() as client:
-        made = User(client, key_prefix)
-        yield made
-        made.remove()
-
-
-@pytest.fixture
-def provider(user: User) -> Streamed:
-    return Streamed(user)
-
-
-def end(service: ManagedService, user: User, token: str) -> int:
-    """End a token as a service does; how many connections it has ended."""
-    user.end(token)
-    return service.end_token(token)
 
 
 def test_threads(
@@ -333,146 +317,6 @@ def test_a_provider_for_tasks_alone(
 ) -> None:
     backend = open_backend(service.url, OPTIONS={"credential_provider": OnlyAsync(user)})
     asyncio.run(_incr(backend, PersistentDict("d", backend), 1))
-
-
-def test_tokens_that_end_without_a_word(
-    service: ManagedService, user: User, alias_for: Callable[..., dict[str, Any]]
-) -> None:
-    """The service hangs up: nothing is lost, nothing counted twice, and what is unknown is told."""
-    values = alias_for(
-        service.url, OPTIONS={"credential_provider": PlainTokens(user)}, RETRY_FOR=30
-    )
-    backend = Backend(parse_alias("test", values))
-    mapping: PersistentDict[str, int] = PersistentDict("d", backend)
-    counted, unknown = [0] * 4, [0] * 4
-    errors: list[BackendUnavailable] = []
-    is_over = threading.Event()
-
-    def note(number: int, error: BackendUnavailable) -> None:
-        unknown[number] += 1
-        if not error.outcome_unknown:
-            errors.append(error)
-
-    def count(number: int) -> None:
-        while not is_over.is_set():
-            try:
-                mapping.incr("n")
-                counted[number] += 1
-                mapping[f"{number}:{counted[number]}"] = 1
-            except BackendUnavailable as error:
-                note(number, error)
-
-    async def count_in_tasks(number: int) -> None:
-        while not is_over.is_set():
-            try:
-                await mapping.aincr("n")
-                counted[number] += 1
-                await mapping.aset(f"{number}:{counted[number]}", 1)
-            except BackendUnavailable as error:
-                note(number, error)
-
-    async def in_tasks() -> None:
-        await asyncio.gather(count_in_tasks(2), count_in_tasks(3))
-        await backend.aclose()
-
-    threads = [threading.Thread(target=count, args=(number,)) for number in range(2)]
-    threads.append(threading.Thread(target=asyncio.run, args=(in_tasks(),)))
-    for thread in threads:
-        thread.start()
-    ended = 0
-    for _ in range(5):
-        before = list(counted)
-        wait_until(lambda: all(now > then for now, then in zip(counted, before, strict=True)))  # noqa: B023
-        old = user.token
-        user.issue()
-        ended += end(service, user, old)
-    is_over.set()
-    for thread in threads:
-        thread.join()
-    assert errors == []
-    assert ended > 0
-    total = mapping["n"]
-    assert sum(counted) <= total <= sum(counted) + sum(unknown)
-    assert all(f"{number}:{count}" in mapping for number, count in enumerate(counted))
-    mapping.clear()
-    backend.close()
-
-
-class Failing(PlainTokens):
-    """Fails when it is told to."""
-
-    error: Exception | None = None
-
-    def get_credentials(self) -> tuple[str, str]:
-        if self.error is not None:
-            raise self.error
-        return super().get_credentials()
-
-
-def test_tokens_are_renewed_for_a_provider_that_tells_of_none(
-    service: ManagedService,
-    user: User,
-    open_backend: Callable[..., Backend],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    plain = Failing(user)
-    renewing = RenewingCredentialProvider(plain, every=0.02)
-    backend = open_backend(service.url, OPTIONS={"credential_provider": renewing})
-    mapping: PersistentDict[str, int] = PersistentDict("d", backend)
-    near = make(backend, name="near")
-    near["a"] = 1
-    wait_until_on(near)
-    assert renewing.is_streaming()
-
-    async def work() -> None:
-        await mapping.aset("n", 1)
-        old, new = user.token, user.issue()
-        await await_until(lambda: service.tokens.count(new.encode()) >= 2)  # shared, and near's
-        assert mapping.get("n") == 1
-        end(service, user, old)  # for connections that lay idle since
-        assert near.near_stats().is_on
-        assert await mapping.aincr("n") == 2
-        assert service.tokens.count(new.encode()) >= 2
-        await backend.aclose()
-
-    asyncio.run(work())
-    plain.error = OSError("no identity today")
-    wait_until(lambda: "no identity today" in caplog.text)
-    plain.error = None
-    thread = renewing._thread
-    renewing._begin_anew()  # as in a forked child
-    assert not renewing.is_streaming()
-    backend.close()
-    assert mapping.get("n") == 2
-    assert renewing._thread not in (None, thread)
-    mapping.clear()
-    renewing._every = 3600.0  # its threads are in nobody's way any more
-
-
-def test_a_token_without_a_user(user: User) -> None:
-    """Of the user "default", as where there is only a password."""
-    told: list[Any] = []
-    plain = redis.UsernamePasswordCredentialProvider(password="secret")
-    renewing = RenewingCredentialProvider(plain, every=1000)
-    renewing.on_next(told.append)
-    renewing._renew()
-    assert credentials_of(told[0]) == ("default", "secret")
-    assert credentials_of(token_of("", "t")) == ("t",)
-
-
-@pytest.mark.parametrize(
-    ("provider", "every", "expected"),
-    [
-        (None, 1, "provider is NoneType"),
-        (redis.UsernamePasswordCredentialProvider(), "1", "every is str"),
-        (redis.UsernamePasswordCredentialProvider(), True, "every is bool"),
-        (redis.UsernamePasswordCredentialProvider(), 0, "every is 0 s"),
-        (redis.UsernamePasswordCredentialProvider(), float("nan"), "every is nan s"),
-    ],
-)
-def test_what_cannot_be_renewed(provider: Any, every: Any, expected: str) -> None:
-    with pytest.raises((TypeError, ValueError), match=expected):
-        RenewingCredentialProvider(provider, every)
 
 
 def test_the_wrapper_ends_with_the_provider(user: User) -> None:

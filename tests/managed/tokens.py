@@ -19,7 +19,21 @@ from redis.auth.token_manager import (
 )
 from redis.credentials import CredentialProvider, StreamingCredentialProvider
 
-__all__ = ["ManagedTokens", "PlainTokens", "Streamed", "User", "token_of"]
+from tests.managed.service import ManagedService
+
+__all__ = [
+    "POOLED",
+    "ManagedTokens",
+    "Overtaken",
+    "PlainTokens",
+    "Streamed",
+    "User",
+    "end",
+    "token_of",
+]
+
+#: A pool class whose connections tasks don't share.
+POOLED = "redisdict.pools.AsyncBlockingConnectionPool"
 
 
 class User:
@@ -51,6 +65,12 @@ class User:
         self._client.execute_command("ACL", "DELUSER", self.name)
 
 
+def end(service: ManagedService, user: User, token: str) -> int:
+    """End a token as a service does; how many connections it has ended."""
+    user.end(token)
+    return service.end_token(token)
+
+
 class PlainTokens(CredentialProvider):
     """Gives each new connection the token of the moment, and tells of none."""
 
@@ -59,6 +79,22 @@ class PlainTokens(CredentialProvider):
 
     def get_credentials(self) -> tuple[str, str]:
         return self._user.name, self._user.token
+
+
+class Overtaken(PlainTokens):
+    """Gives tokens that end on their way, as many as the test says."""
+
+    def __init__(self, user: User) -> None:
+        super().__init__(user)
+        self.times = 0
+
+    def get_credentials(self) -> tuple[str, str]:
+        name, token = super().get_credentials()
+        if self.times:
+            self.times -= 1
+            self._user.issue()
+            self._user.end(token)
+        return name, token
 
 
 class Streamed(StreamingCredentialProvider):
