@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from django.utils.safestring import mark_safe
 
+from redisdict.connections.backend import Backend
 from redisdict.near.access import Access
 from redisdict.near.state import NearState
 from redisdict.near.values import immutable_size
 from redisdict.near.watches import Watch
+from tests.near.conftest import make
 
 
 def state_with(*keys: bytes) -> NearState:
@@ -62,3 +64,9 @@ def test_safe_text_cant_be_changed() -> None:
     assert (immutable_size(value) or 0) > 0
     with pytest.raises(AttributeError):
         value.more = 1
+
+
+def test_nobody_has_the_fast_path_of_what_drops_nothing(backend: Backend) -> None:
+    mapping = make(backend)
+    mapping.get("k")
+    assert mapping._bound.driver._access.concerns((b"GET", b"k"))

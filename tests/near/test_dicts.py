@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import datetime
 import pickle
@@ -301,3 +302,30 @@ def test_limits_are_checked(name: str, limit: Any) -> None:
 
     with pytest.raises(ConfigurationError, match=name):
         parse_alias("default", {"LOCATION": "redis://localhost", name: limit})
+
+
+def test_keys_that_need_another_look(backend: Backend) -> None:
+    mapping = make(backend)
+    wait_until_on(mapping)
+    key = "\ud800"
+    mapping.update({key: "v", "list": [1]})
+    settle(mapping)
+
+    async def read() -> list[Any]:
+        return [await mapping.aget(key), await mapping.agetitem(key), await mapping.acontains(key)]
+
+    for _ in range(2):
+        assert [mapping.get(key), mapping[key], key in mapping] == ["v", "v", True]
+        assert asyncio.run(read()) == ["v", "v", True]
+    for _ in range(2):
+        assert "nothing" not in mapping
+        assert mapping.get_many(["list"]) == {"list": [1]}
+    assert "list" in mapping
+
+    async def look() -> bool:
+        return await mapping.acontains("nothing else")
+
+    assert not asyncio.run(look())
+    for _ in range(2):
+        assert mapping.get_or_set("list", lambda: None) == [1]
+    mapping.clear()

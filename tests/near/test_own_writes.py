@@ -129,3 +129,20 @@ def test_an_unknown_outcome_drops_as_well(own_backend: Backend, own_server: Any)
         mapping["k"] = "w"
     assert not state.has(b"k")
     client.execute_command("CLIENT", "UNPAUSE")
+
+
+@pytest.mark.each_value_once
+def test_a_lost_write_that_isnt_repeated(own_backend: Backend) -> None:
+    mapping = make(own_backend)
+    mapping["k"] = 1
+    wait_until_on(mapping)
+    settle(mapping)
+    assert mapping["k"] == 1
+    state = mapping._near.reader_of(b"k").state
+    client = own_backend.client()
+    client.execute_command("CLIENT", "PAUSE", 100_000, "WRITE")
+    with pytest.raises(Exception, match=r"(?i)time") as caught:
+        mapping.incr("k")
+    assert not state.has(b"k")
+    assert caught.value.__traceback__ is not None  # so the operation is still there
+    client.execute_command("CLIENT", "UNPAUSE")

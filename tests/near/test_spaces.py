@@ -96,3 +96,10 @@ def test_two_handles_at_once_make_one(backend: Backend) -> None:
     assert first is second
     assert service.find_of_dict("one") is first
     assert service.spaces() == [(None, first)]
+
+
+def test_two_handles_make_one_space(backend: Backend) -> None:
+    service = near_service(backend)
+    made = [service.space("identity", lambda: [number]) for number in range(2)]  # noqa: B023
+    assert made == [[0], [0]]
+    assert service.find("identity") is made[0]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from redisdict.connections.backend import Backend
+from redisdict.near import clock as clock_module
 from redisdict.wire.requests import Call
 from tests.near.conftest import is_served, make, settle, wait_until_on
 from tests.near.faces import Face, face, mapping, other
@@ -83,3 +84,8 @@ def test_get_or_set_is_served_while_the_value_is_fresh(face: Face, mapping: Any)
     with pytest.raises(ValueError, match="stale"):
         face.get_or_set("k", compute, stale=5)
     mapping.clear()
+
+
+def test_without_a_clock_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(clock_module.time, "CLOCK_BOOTTIME", raising=False)
+    assert clock_module._choose() is clock_module.time.monotonic

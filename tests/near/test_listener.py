@@ -1,23 +1,16 @@
-"""What real servers and forks bring about too rarely for a test to wait for."""
+"""The listener's thread in forks and races that real servers bring about too rarely to wait for."""
 
 from __future__ import annotations
 
 import asyncio
-import datetime
-import select
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import MovedError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import MovedError
 
 from redisdict.connections.backend import Backend
-from redisdict.near import clock as clock_module
 from redisdict.near import listener as listener_module
 from redisdict.near import service as service_module
 from redisdict.near import session as session_module
@@ -27,180 +20,15 @@ from redisdict.near.barrier import near_barrier
 from redisdict.near.clock import clock
 from redisdict.near.listener import Listener
 from redisdict.near.state import NearState
-from redisdict.near.tracking import NotTracked, TrackingConnection, Wake, wait
-from redisdict.near.values import immutable_size
-from redisdict.near.watches import MOST_PREFIXES, Watch, Watches, covering
+from redisdict.near.watches import Watch
 from redisdict.servers.topologies import ClusterTopology
 from tests.near.conftest import make, opened, settle, wait_until_on
 from tests.waiting import wait_until
 
-# Values
 
-
-class Zone(datetime.tzinfo):
-    """A time zone that could be changed."""
-
-
-@pytest.mark.parametrize(
-    ("value", "is_immutable"),
-    [
-        ("text", True),
-        ((), True),
-        ((1, ("a", frozenset({b"b"}))), True),
-        ((1, [2]), False),
-        ([1], False),
-        (bytearray(b"a"), False),
-        (datetime.datetime(2026, 1, 2), True),  # noqa: DTZ001
-        (datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC), True),
-        (datetime.datetime(2026, 1, 2, tzinfo=ZoneInfo("Europe/Berlin")), True),
-        (datetime.datetime(2026, 1, 2, tzinfo=Zone()), False),
-        (type("Text", (str,), {})("a"), False),
-    ],
-)
-def test_what_may_be_handed_out(value: Any, is_immutable: bool) -> None:
-    size = immutable_size(value)
-    assert (size is not None) == is_immutable
-    assert size is None or size > 0
-
-
-# Watches
-
-
-def test_prefixes_cover_one_another() -> None:
-    assert covering([b"b:", b"a:1", b"a:", b"b:", b"c"]) == [b"a:", b"b:", b"c"]
-    many = [b"p:k:{%03d}:" % number for number in range(MOST_PREFIXES)]
-    assert covering(many) == many
-    assert covering([*many, b"p:k:{x}:"]) == [b"p:k:{"]
-    assert covering([*many, b"q"]) == [b""]
-
-
-def test_a_push_goes_to_those_it_concerns() -> None:
-    items, whole, both = (NearState(10**6, 10) for _ in range(3))
-    watches = Watches([Watch(b"p:k:", items), Watch(b"p:h", whole, is_exact=True)])
-    watches = watches.plus([Watch(b"p:k:", both), Watch(b"p:h", both, is_exact=True)])
-    watches.invalidate([b"p:k:a", b"p:k", b"p:h", b"p:h2", b"other"])
-    assert (items.pushes, whole.pushes, both.pushes) == (1, 1, 2)
-    assert watches.without([both]).states == (items, whole)
-
-
-# Clock
-
-
-def test_without_a_clock_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(clock_module.time, "CLOCK_BOOTTIME", raising=False)
-    assert clock_module._choose() is clock_module.time.monotonic
-
-
-# Connections
-
-
-class FakeConnection:
-    """What redis-py's would be, over a socket pair."""
-
-    def __init__(self, error: Exception | None = None, **options: Any) -> None:
-        assert options["protocol"] == 3
-        self.error = error
-        self.is_closed = False
-        self._sock: Any = None
-
-    def connect(self) -> None:
-        if self.error is not None:
-            raise self.error
-
-    def disconnect(self) -> None:
-        self.is_closed = True
-
-
-class FakePool:
-    def __init__(self, **options: Any) -> None:
-        self.connection_kwargs = options
-        self.made: list[FakeConnection] = []
-
-    def connection_class(self, **options: Any) -> FakeConnection:
-        made = FakeConnection(**options)
-        self.made.append(made)
-        here, self.server = socket.socketpair()
-        made._sock = here
-        return made
-
-
-@pytest.fixture
-def pool() -> Iterator[FakePool]:
-    pool = FakePool()
-    yield pool
-    for made in pool.made:
-        made._sock.close()
-    pool.server.close()
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (ResponseError("unknown command HELLO"), NotTracked),
-        (RedisConnectionError("refused"), RedisConnectionError),
-    ],
-)
-def test_a_connection_that_cant_be_made_is_closed(
-    pool: FakePool, error: Exception, expected: type[Exception]
-) -> None:
-    pool.connection_kwargs["error"] = error
-    with pytest.raises(expected):
-        TrackingConnection(pool, 0.01, lambda keys: None)  # type: ignore[arg-type]  # a fake
-    assert pool.made[0].is_closed
-
-
-def test_replies_and_pushes_come_in_their_order(pool: FakePool) -> None:
-    heard: list[Any] = []
-    connection = TrackingConnection(pool, 0.05, heard.append)  # type: ignore[arg-type]  # a fake
-    assert connection.address is None
-    pool.server.sendall(b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n")
-    pool.server.sendall(b">2\r\n$7\r\nmessage\r\n$1\r\nx\r\n>2\r\n$10\r\ninvalidate\r\n_\r\n")
-    assert connection.receive() == []
-    assert heard == [[b"k"], None]
-    replies = iter([[], [b"PONG"]])  # first a push alone
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(connection, "receive", lambda: next(replies))
-        assert connection.ask((b"PING",)) == b"PONG"
-    assert pool.server.recv(100) == b"*1\r\n$4\r\nPING\r\n"
-    with pytest.raises(RedisTimeoutError):
-        connection.receive()
-    assert not connection.receive_until(lambda: False)
-    pool.server.close()
-    with pytest.raises(RedisConnectionError):
-        connection.receive()
-
-
-def test_what_tls_has_decrypted_is_read_as_well(pool: FakePool) -> None:
-    class Decrypting:
-        """A socket that has more than poll() knows of."""
-
-        def __init__(self) -> None:
-            self.parts = [b"+PO", b"NG\r\n"]
-
-        def recv(self, size: int) -> bytes:
-            return self.parts.pop(0)
-
-        def pending(self) -> int:
-            return len(self.parts)
-
-    connection = TrackingConnection(pool, 0.05, lambda keys: None)  # type: ignore[arg-type]  # a fake
-    connection._sock = Decrypting()
-    assert connection.receive() == [b"PONG"]
-
-
-def test_without_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    wake = Wake()
-    monkeypatch.delattr(select, "poll")
-    assert wait([wake], 0) == []
-    wake.wake()
-    assert wait([wake], None) == [wake]
-    wake.clear()
-    assert wait([wake], 0) == []
-    wake.close()
-    wake.wake()
-
-
-# Forks that Python doesn't see: what takes over is tried by test_faults.py
+def listener_of(mapping: Any) -> Listener:
+    found: Listener = mapping._near.reader_of(b"k").listener
+    return found
 
 
 @pytest.mark.parametrize(
@@ -229,11 +57,6 @@ def test_a_fork_is_looked_for(
     assert calls
 
 
-def listener_of(mapping: Any) -> Listener:
-    found: Listener = mapping._near.reader_of(b"k").listener
-    return found
-
-
 def test_a_child_has_nothing_of_the_parents(backend: Backend) -> None:
     mapping = make(backend)
     wait_until_on(mapping)
@@ -257,9 +80,6 @@ def test_a_child_has_nothing_of_the_parents(backend: Backend) -> None:
     wake.wake()
     thread.join(100)
     listener._is_closing = False
-
-
-# Races
 
 
 def test_another_thread_has_the_dict_bound_anew(backend: Backend) -> None:
@@ -292,13 +112,6 @@ def test_two_begin_at_once(backend: Backend, monkeypatch: pytest.MonkeyPatch) ->
     backend.attachments = Late()
     assert service_module.near_service(backend) is service
     backend.attachments = {"near": service}
-
-
-def test_two_handles_make_one_space(backend: Backend) -> None:
-    service = service_module.near_service(backend)
-    made = [service.space("identity", lambda: [number]) for number in range(2)]  # noqa: B023
-    assert made == [[0], [0]]
-    assert service.find("identity") is made[0]
 
 
 def test_a_barrier_whose_connection_is_lost(
@@ -351,59 +164,6 @@ def test_the_end_of_the_process_closes_all(backend: Backend) -> None:
     listener_module._close_all()
     assert not mapping.near_stats().is_on
     wait_until_on(mapping)
-
-
-@pytest.mark.each_value_once
-def test_a_lost_write_that_isnt_repeated(own_backend: Backend) -> None:
-    mapping = make(own_backend)
-    mapping["k"] = 1
-    wait_until_on(mapping)
-    settle(mapping)
-    assert mapping["k"] == 1
-    state = mapping._near.reader_of(b"k").state
-    client = own_backend.client()
-    client.execute_command("CLIENT", "PAUSE", 100_000, "WRITE")
-    with pytest.raises(Exception, match=r"(?i)time") as caught:
-        mapping.incr("k")
-    assert not state.has(b"k")
-    assert caught.value.__traceback__ is not None  # so the operation is still there
-    client.execute_command("CLIENT", "UNPAUSE")
-
-
-def test_nobody_has_the_fast_path_of_what_drops_nothing(backend: Backend) -> None:
-    mapping = make(backend)
-    mapping.get("k")
-    assert mapping._bound.driver._access.concerns((b"GET", b"k"))
-
-
-def test_keys_that_need_another_look(backend: Backend) -> None:
-    mapping = make(backend)
-    wait_until_on(mapping)
-    key = "\ud800"
-    mapping.update({key: "v", "list": [1]})
-    settle(mapping)
-
-    async def read() -> list[Any]:
-        return [await mapping.aget(key), await mapping.agetitem(key), await mapping.acontains(key)]
-
-    for _ in range(2):
-        assert [mapping.get(key), mapping[key], key in mapping] == ["v", "v", True]
-        assert asyncio.run(read()) == ["v", "v", True]
-    for _ in range(2):
-        assert "nothing" not in mapping
-        assert mapping.get_many(["list"]) == {"list": [1]}
-    assert "list" in mapping
-
-    async def look() -> bool:
-        return await mapping.acontains("nothing else")
-
-    assert not asyncio.run(look())
-    for _ in range(2):
-        assert mapping.get_or_set("list", lambda: None) == [1]
-    mapping.clear()
-
-
-# Clusters
 
 
 def test_a_slot_that_is_another_nodes(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
