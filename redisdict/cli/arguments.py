@@ -50,7 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         for status, meaning in EXIT_STATUSES.items()
     )
     actions = parser.add_subparsers(
-        dest="action", metavar="ACTION", title="actions", required=True, prog=parser.prog
+        dest="action", metavar="ACTION", title="actions", prog=parser.prog
     )
 
     def action(name: str, text: str) -> ArgumentParser:

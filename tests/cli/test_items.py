@@ -236,6 +236,15 @@ def test_another_prefix_may_be_said(
     assert run("get", "shop", "k", "--prefix", server).out == "1\n"
 
 
+def test_without_an_action_all_are_listed() -> None:
+    result = run()
+    assert (result.status, result.out) == (2, "")
+    assert result.err == (
+        "CommandError: An action is missing: list, show, get, set, delete, clear, export, import,"
+        " move, doctor. --help explains them.\n"
+    )
+
+
 def test_a_server_that_is_down_is_one_line(settings: Any) -> None:
     settings.REDISDICT = {
         "default": settings.REDISDICT["default"],

@@ -45,6 +45,10 @@ class Command(BaseCommand):
 
     @no_translations
     def handle(self, *args: str, **options: Any) -> None:
+        if options["action"] is None:  # argparse's own error wouldn't list them
+            raise CommandError(
+                f"An action is missing: {', '.join(ACTIONS)}. --help explains them.", returncode=2
+            )
         output = Output(self.stdout, self.stderr, is_json=bool(options.get("json")))
         try:
             status = ACTIONS[options["action"]](options, output)
