@@ -26,7 +26,7 @@ def service(redis_server: ServerProcess) -> Iterator[ManagedService]:
 @pytest.fixture
 def user(redis_server: ServerProcess, key_prefix: str) -> Iterator[User]:
     with redis_server.client() as client:
-        made = User(client, key_prefix)
+        made = User(client, name=key_prefix)
         yield made
         made.remove()
 

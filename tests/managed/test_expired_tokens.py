@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -142,6 +143,45 @@ def test_a_token_that_ends_on_its_way(
 
     asyncio.run(in_tasks())
     assert mapping.incr("n") == 3
+
+
+@pytest.mark.parametrize("kind", ["cluster", "sentinel"])
+def test_a_token_that_ends_on_its_way_to_a_group(
+    kind: str,
+    request: pytest.FixtureRequest,
+    open_backend: Callable[..., Backend],
+    key_prefix: str,
+) -> None:
+    topology = request.getfixturevalue(kind)
+    sentinels = getattr(topology, "sentinels", [])
+    with ExitStack() as stack:
+        servers = [server for server in topology.members if server not in sentinels]
+        clients = [stack.enter_context(server.client()) for server in servers]
+        user = User(*clients, name=key_prefix)
+        stack.callback(user.remove)
+        overtaken = Overtaken(user)
+        options = {"credential_provider": overtaken}
+        backend = open_backend(topology.location, OPTIONS=options, RETRY_FOR=0)
+        mapping: PersistentDict[str, int] = PersistentDict("d", backend, hset_enabled=False)
+        numbers = {str(number): number for number in range(50)}  # on all nodes
+
+        overtaken.times = 1
+        assert mapping.incr("n") == 1
+        backend.close()
+        overtaken.times = 1
+        mapping.update(numbers)
+
+        async def in_tasks() -> None:
+            overtaken.times = 1
+            assert await mapping.aincr("n") == 2
+            await backend.aclose()
+            overtaken.times = 1
+            assert await mapping.aget_many(numbers) == numbers
+            await backend.aclose()
+
+        asyncio.run(in_tasks())
+        assert overtaken.times == 0
+        mapping.clear()
 
 
 def hang_up(service: ManagedService) -> None:

@@ -37,10 +37,10 @@ POOLED = "redisdict.pools.AsyncBlockingConnectionPool"
 
 
 class User:
-    """A user of a real server; the passwords are what the service calls tokens."""
+    """A user of real servers; the passwords are what the service calls tokens."""
 
-    def __init__(self, client: redis.Redis, name: str) -> None:
-        self._client = client
+    def __init__(self, *clients: redis.Redis, name: str) -> None:
+        self._clients = clients
         self.name = name
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
@@ -51,18 +51,20 @@ class User:
         """Have a further token count from now on, beside those there are."""
         with self._lock:
             token = f"token-{next(self._numbers)}"
-            self._client.execute_command(
-                "ACL", "SETUSER", self.name, "on", f">{token}", "~*", "&*", "+@all"
-            )
+            self._acl("SETUSER", self.name, "on", f">{token}", "~*", "&*", "+@all")
             self.token = token
             return token
 
     def end(self, token: str) -> None:
         """Have a token count no more. Redis lets connections stay; services hang up on them."""
-        self._client.execute_command("ACL", "SETUSER", self.name, f"<{token}")
+        self._acl("SETUSER", self.name, f"<{token}")
 
     def remove(self) -> None:
-        self._client.execute_command("ACL", "DELUSER", self.name)
+        self._acl("DELUSER", self.name)
+
+    def _acl(self, *words: str) -> None:
+        for client in self._clients:
+            client.execute_command("ACL", *words)
 
 
 def end(service: ManagedService, user: User, token: str) -> int:

@@ -21,7 +21,7 @@ __all__ = ["open_backend", "service"]
 @pytest.fixture
 def provider(redis_server: ServerProcess, key_prefix: str) -> Iterator[Streamed]:
     with redis_server.client() as client:
-        user = User(client, key_prefix)
+        user = User(client, name=key_prefix)
         yield Streamed(user)
         user.remove()
 
