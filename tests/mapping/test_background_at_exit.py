@@ -67,6 +67,10 @@ one_layout = pytest.mark.parametrize("hset_enabled", [True])
 
 Run = Callable[[str], subprocess.CompletedProcess[str]]
 
+#: Python 3.12.0 to 3.12.2 start no thread once the interpreter ends (CPython issue 113964): a
+#: computation that needs one then has failed, or is given up.
+STARTS_NO_THREADS = (3, 12) <= sys.version_info < (3, 12, 3)
+
 
 @pytest.fixture
 def run_program(alias_for: Callable[..., dict[str, Any]], server_url: str) -> Run:
@@ -123,8 +127,8 @@ def test_the_end_of_the_interpreter_waits(
         threading._register_atexit(is_ending.set)
     """
     run_program(program)
-    assert hash_d["k"] == "new"
-    assert lease_of(backend) is None
+    found = hash_d["k"], lease_of(backend)
+    assert found == (("old", b"paused") if STARTS_NO_THREADS else ("new", None))
 
 
 @one_layout
@@ -145,7 +149,7 @@ def test_the_end_of_a_program_of_tasks_waits(
         asyncio.run(main())
     """
     run_program(program)
-    assert hash_d["k"] == "new"
+    assert hash_d["k"] == "new" or STARTS_NO_THREADS
 
 
 @one_layout

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import random
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -158,8 +159,8 @@ def frozen_heap() -> Iterator[None]:
     affects all objects at once, nothing more is frozen here in that case.
     """
     gc.collect()
-    # Asked by the outermost block alone: for the count, each frozen object is visited.
-    has_frozen = not _blocks and not gc.get_freeze_count()
+    # Asked by the outermost block alone, since it lists every object that isn't frozen.
+    has_frozen = not _blocks and not _is_heap_frozen()
     if has_frozen:
         gc.freeze()
     _blocks.append(has_frozen)
@@ -169,6 +170,14 @@ def frozen_heap() -> Iterator[None]:
         _blocks.pop()
         if has_frozen:
             gc.unfreeze()
+
+
+def _is_heap_frozen() -> bool:
+    """Whether the process has called `gc.freeze()`, told by an object that every process has.
+
+    Not by `gc.get_freeze_count()`: in Python 3.12 it counts immortal objects, too.
+    """
+    return all(each is not sys.modules for each in gc.get_objects())
 
 
 @contextmanager
